@@ -1,0 +1,138 @@
+"""The frozen values of telling people: destinations, deliveries, attempts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from receiver.events import Status, Verdict
+
+
+class State(StrEnum):
+    """Where a delivery stands."""
+
+    WAITING = "waiting"
+    SENDING = "sending"
+    SENT = "sent"
+    SUPERSEDED = "superseded"
+    DEAD = "dead"
+
+
+class Kind(StrEnum):
+    """Why a delivery is owed. Only notices are owed today."""
+
+    NOTICE = "notice"
+
+
+class Outcome(StrEnum):
+    """What became of one attempt."""
+
+    DELIVERED = "delivered"
+    FAILED = "failed"
+    UNCERTAIN = "uncertain"
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """A named place to notify: one Apprise URL (a secret: never print it).
+
+    `rate` is messages per second; None leaves it to the kind of URL (Slack and e-mail 1/s, others
+    10/s). `retry_for` and `timeout` are seconds. `line` is where it stands in routes.yaml.
+    """
+
+    name: str
+    url: str
+    rate: float | None = None
+    retry_for: float = 24 * 3600.0
+    timeout: float = 30.0
+    line: int = 0
+
+    def __repr__(self) -> str:
+        return f"Destination(name={self.name!r})"
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What a destination gets: plain text, cleaned and cut."""
+
+    title: str
+    body: str
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One try of a delivery. `detail` is one readable line without secrets.
+
+    `permanent`: no retry can mend it. `retry_after`: seconds the destination asked us to wait.
+    """
+
+    outcome: Outcome
+    detail: str
+    duration_ms: int = 0
+    permanent: bool = False
+    retry_after: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a message is made of. Every text in it is the sender's and hostile.
+
+    Times are nanoseconds; `previous_since` is when the status before this one began. A quarantined
+    webhook that could not be read has no event, no execution and no status.
+    """
+
+    source: str
+    verdict: Verdict
+    verdict_reason: str
+    received_at: int
+    event_id: str | None = None
+    event: str | None = None
+    status: Status | None = None
+    occurred_at: int | None = None
+    execution_id: str | None = None
+    execution_status: Status | None = None
+    previous_status: Status | None = None
+    previous_since: int | None = None
+    agent_id: str | None = None
+    agent_name: str | None = None
+    execution_url: str | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    detail: Mapping[str, Any] = field(default_factory=dict)
+    flags: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Owed:
+    """A delivery to be: what the intake asks the store to owe.
+
+    `dedup_key` makes it owed once. `guard_version` is the version at which the execution must
+    still stand when it is sent (None: true for ever). `order_key` keeps the order of one execution
+    within a destination.
+    """
+
+    destination: str
+    route: str
+    kind: Kind
+    dedup_key: str
+    order_key: str
+    guard_version: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A delivery taken for a limited time; `token` is the proof of it when recording.
+
+    `attempts` counts the attempts made before this one, `repeat` says that one of them may have
+    arrived, `owed_at` (ns) is the start of `retry_for`. The facts are what its message is made of.
+    """
+
+    delivery: int
+    token: str
+    destination: str
+    route: str
+    attempts: int
+    repeat: bool
+    owed_at: int
+    facts: Facts

@@ -1,0 +1,70 @@
+"""Every error of the receiver. Each message says what to do next.
+
+ReceiverError
+├── ConfigurationError     settings or routes.yaml: `file:line: message`
+├── UntrustedWebhook       401, whatever the cause; nothing is stored
+├── UnreadableWebhook      authentic, but not readable; kept in quarantine
+│   ├── MalformedBody          400: not JSON
+│   └── MalformedEnvelope      422: JSON, but not the source's envelope
+└── StorageError
+    ├── StorageRefused         the database is not one to start on
+    ├── StorageUnavailable     503: it could not be committed; send it again
+    └── Overloaded             503: too much is waiting for its commit
+"""
+
+from __future__ import annotations
+
+
+class ReceiverError(Exception):
+    """The act could not be done; the text says what to do."""
+
+
+class ConfigurationError(ReceiverError):
+    """One or more mistakes in the settings or in routes.yaml.
+
+    `problems` holds one line each, `file:line: message` where there is a file.
+    """
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class UntrustedWebhook(ReceiverError):
+    """The webhook is not proven to come from the source.
+
+    `cause` is for the log and the counters, never for the answer: one of missing, repeated,
+    malformed, wrong, expired, no_key, secret_header, agent.
+    """
+
+    def __init__(self, cause: str) -> None:
+        super().__init__(f"untrusted webhook: {cause}")
+        self.cause = cause
+
+
+class UnreadableWebhook(ReceiverError):
+    """An authentic webhook that cannot be read; quarantined as malformed."""
+
+
+class MalformedBody(UnreadableWebhook):
+    """The body is not JSON as this receiver accepts it (400)."""
+
+
+class MalformedEnvelope(UnreadableWebhook):
+    """The body is JSON, but a required field is missing or mistyped (422)."""
+
+
+class StorageError(ReceiverError):
+    """The database could not do its part."""
+
+
+class StorageRefused(StorageError):
+    """The database is damaged, foreign, of a newer schema or in use; nothing was changed."""
+
+
+class StorageUnavailable(StorageError):
+    """It was not committed, so it must be sent again."""
+
+
+class Overloaded(StorageUnavailable):
+    """More is waiting for its commit than the backlog allows."""
