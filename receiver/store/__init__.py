@@ -1,0 +1,140 @@
+"""The store's contract, in words. Every engine keeps it, and one suite of tests is its definition.
+
+* A **write** is an act on a transaction. Writes that wait together are committed together, with
+  one sync to disk; each is answered only after that. If the batch fails, its acts are tried again
+  one by one, so that only the one that cannot be done fails.
+* What is answered is on disk. What is not answered may be on disk: it has to be sent again, and
+  is then a duplicate.
+* Inside a transaction an act sees all that earlier acts did, and nobody sees a part of it.
+* An execution's version grows by one with each applied event; a terminal execution never changes.
+* A delivery is owed once for a dedup key. It is claimed by one claimant at a time, for the time of
+  a lease; only the token of the claim can record what became of it.
+* **Reads** see committed data only and never wait for a write.
+
+Errors: StorageUnavailable if it could not be committed (send it again), Overloaded if too much is
+waiting already, StorageRefused at opening.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+from receiver.deliveries import Attempt, Claim, Owed, State
+from receiver.events import Event, Execution, Judgement, Status
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+ExecutionKey = tuple[str, str]
+EventKey = tuple[str, str]
+Change = tuple[str, str, Status, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What is stored about events: their ids, changes (execution, status, time), executions."""
+
+    event_ids: set[EventKey]
+    changes: set[Change]
+    executions: dict[ExecutionKey, Execution]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One judged webhook to be stored. `event` is None if it could not be read.
+
+    `after` is the execution after an applied event, `before` what stood before it. `moved` is the
+    execution with a new mark only. `accepted`: it is answered with a 2xx.
+    """
+
+    source: str
+    event: Event | None
+    judgement: Judgement
+    received_at: int
+    body: bytes
+    accepted: bool = True
+    before: Execution | None = None
+    after: Execution | None = None
+    moved: Execution | None = None
+    owed: tuple[Owed, ...] = ()
+
+
+class Transaction(Protocol):
+    """What an act may do; all of it is committed or none."""
+
+    def load(self, events: Sequence[Event]) -> Loaded:
+        """What is stored about these events, their changes and their executions."""
+
+    def save(self, entries: Sequence[Entry]) -> None:
+        """Store judged webhooks, in this order, with all that they change and owe."""
+
+    def claim(self, destination: str, now: int, until: int) -> Claim | None:
+        """Take the next delivery that is due, until `until`; supersede those no longer true."""
+
+    def record(self, claim: Claim, attempt: Attempt, after: Recorded, now: int) -> bool:
+        """Write down an attempt and what follows from it. False: the claim was lost meanwhile."""
+
+    def release(self, now: int, *, all_leases: bool) -> int:
+        """Put deliveries whose lease is over (or all in sending) back to waiting, as repeats."""
+
+    def redeliver(self, delivery: int, now: int) -> bool | None:
+        """Give a dead delivery a new chance. False: it is not dead. None: there is none."""
+
+    def touch(self) -> None:
+        """Write something that changes nothing, so that the commit reaches the disk."""
+
+    def bury(self, destinations: Sequence[str]) -> int:
+        """Make waiting deliveries to destinations other than these dead; how many."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What follows from an attempt: the state, why, when next (waiting), and what was sent."""
+
+    state: State
+    reason: str
+    due_at: int
+    title: str
+    body: str
+
+
+Act = Callable[[Transaction, Sequence[Item]], Sequence[Result]]
+
+
+class Store(Protocol):
+    """The database: writes through one committer, reads beside it."""
+
+    async def write(self, act: Act[Item, Result], item: Item) -> Result:
+        """Do the act on the item in a transaction; returns after it is on disk."""
+
+    def write_now(self, act: Act[Item, Result], item: Item) -> Result:
+        """The same from a thread without an event loop."""
+
+    def probe(self) -> None:
+        """Commit something. StorageUnavailable if that cannot be done."""
+
+    def execution(self, source: str, execution_id: str) -> Mapping[str, Any] | None:
+        """`{"execution", "events", "deliveries"}` of one execution, or None."""
+
+    def executions(
+        self, conditions: Mapping[str, str], limit: int, after: int | None
+    ) -> tuple[list[dict[str, Any]], int | None]:
+        """A page, newest first, and the cursor of the next one."""
+
+    def deliveries(
+        self, conditions: Mapping[str, str], limit: int, after: int | None
+    ) -> tuple[list[dict[str, Any]], int | None]:
+        """A page, newest first, and the cursor of the next one."""
+
+    def ledger(self) -> dict[str, Any]:
+        """What was promised held against what is there; `imbalance` must be 0."""
+
+    def next_due(self, destination: str) -> int | None:
+        """When the next waiting delivery of a destination is due."""
+
+    def known(self, event: Event) -> Loaded:
+        """As Transaction.load for one event, without a transaction (for `explain`)."""
+
+    def close(self) -> None:
+        """Commit what waits, then close."""

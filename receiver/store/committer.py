@@ -1,0 +1,187 @@
+"""Group commit: one thread owns the write connection and commits what has gathered at once.
+
+It blocks for the first write, takes what else waits (no timer: under load the batch grows by
+itself while the last one is synced), does all of it in one transaction, and answers after the
+commit. The engine gives it a connection to do that with.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import Any, Protocol
+
+from receiver.errors import Overloaded, ReceiverError, StorageUnavailable
+from receiver.store import Act, Transaction
+
+MAX_BATCH = 256
+
+
+class Connection(Protocol):
+    """What an engine lends to the committer. `Failure` is what it raises when storage fails."""
+
+    failures: tuple[type[Exception], ...]
+
+    def begin(self) -> Transaction: ...
+    def commit(self) -> None: ...
+    def rollback(self) -> None: ...
+    def tidy(self) -> None:
+        """Whatever is better done after the answers than before them."""
+
+    def close(self) -> None: ...
+
+
+class _Write:
+    """One act waiting for its commit. Either future is answered, whichever there is."""
+
+    __slots__ = ("act", "error", "future", "item", "loop", "result")
+
+    def __init__(self, act: Any, item: Any, loop: asyncio.AbstractEventLoop | None) -> None:
+        self.act, self.item, self.loop = act, item, loop
+        self.future: Any = loop.create_future() if loop else Future()
+        self.result: Any = None
+        self.error: Exception | None = None
+
+    def settle(self) -> None:
+        if self.future.done():  # its coroutine was cancelled
+            return
+        if self.error is not None:
+            self.future.set_exception(self.error)
+        else:
+            self.future.set_result(self.result)
+
+
+class Committer:
+    """Does writes in the order in which they come, many in one commit.
+
+    `opened` runs in the thread that will own the connection, because SQLite's may not wander.
+    `backlog` is how many writes may wait; further ones are Overloaded.
+    """
+
+    def __init__(self, opened: Callable[[], Connection], backlog: int) -> None:
+        self._waiting: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
+        self._backlog = backlog
+        self._closed = False
+        # Nothing may be put in behind the end mark: it would never be answered.
+        self._door = threading.Lock()
+        self._started: Future[None] = Future()
+        self._thread = threading.Thread(
+            target=self._run, args=(opened,), name="committer", daemon=True
+        )
+        self._thread.start()
+        self._started.result()
+
+    async def write(self, act: Act[Any, Any], item: Any) -> Any:
+        """See Store.write."""
+        return await self._submit(_Write(act, item, asyncio.get_running_loop())).future
+
+    def write_now(self, act: Act[Any, Any], item: Any) -> Any:
+        """See Store.write_now."""
+        return self._submit(_Write(act, item, None)).future.result()
+
+    def close(self) -> None:
+        """Commits what waits and ends the thread."""
+        with self._door:
+            if not self._closed:
+                self._closed = True
+                self._waiting.put(None)
+        self._thread.join()
+
+    def _submit(self, write: _Write) -> _Write:
+        with self._door:
+            if self._closed:
+                raise StorageUnavailable("The store is closed: send it again.")
+            if self._waiting.qsize() >= self._backlog:
+                raise Overloaded("Too much waits for its commit: send it again later.")
+            self._waiting.put(write)
+        return write
+
+    def _run(self, opened: Callable[[], Connection]) -> None:
+        try:
+            connection = opened()
+        except BaseException as error:
+            self._started.set_exception(error)
+            return
+        self._started.set_result(None)
+        try:
+            while (batch := self._gather()) is not None:
+                self._commit(connection, batch)
+                _answer(batch)
+                connection.tidy()
+        finally:
+            connection.close()
+
+    def _gather(self) -> list[_Write] | None:
+        """The first write that comes and what waits behind it; None when there is no more."""
+        first = self._waiting.get()
+        if first is None:
+            return None
+        batch = [first]
+        while len(batch) < MAX_BATCH and not self._waiting.empty():
+            write = self._waiting.get()
+            if write is None:
+                self._waiting.put(None)  # end after this batch
+                break
+            batch.append(write)
+        return batch
+
+    def _commit(self, connection: Connection, batch: Sequence[_Write]) -> None:
+        try:
+            self._do(connection, batch)
+        except connection.failures as error:
+            # The storage fails, not the item: trying each by itself would only fail for longer.
+            for write in batch:
+                write.error = _unavailable(error)
+        except Exception as error:
+            if len(batch) == 1:
+                batch[0].error = error if isinstance(error, ReceiverError) else _unavailable(error)
+                return
+            for write in batch:
+                self._commit(connection, [write])
+
+    def _do(self, connection: Connection, batch: Sequence[_Write]) -> None:
+        transaction = connection.begin()
+        try:
+            # Neighbours with the same act are done as one set: one look-up, one insert for all.
+            start = 0
+            for end in range(1, len(batch) + 1):
+                if end < len(batch) and batch[end].act == batch[start].act:
+                    continue
+                group = batch[start:end]
+                results = group[0].act(transaction, [write.item for write in group])
+                for write, result in zip(group, results, strict=True):
+                    write.result = result
+                start = end
+            connection.commit()
+        except BaseException:
+            connection.rollback()
+            raise
+
+
+def _unavailable(error: Exception) -> StorageUnavailable:
+    unavailable = StorageUnavailable(f"It could not be committed ({error}): send it again.")
+    unavailable.__cause__ = error
+    return unavailable
+
+
+def _answer(batch: Sequence[_Write]) -> None:
+    """Settle all: one wake-up for each event loop, not one for each write."""
+    loops: dict[asyncio.AbstractEventLoop, list[_Write]] = {}
+    for write in batch:
+        if write.loop is None:
+            write.settle()
+        else:
+            loops.setdefault(write.loop, []).append(write)
+    for loop, writes in loops.items():
+        try:
+            loop.call_soon_threadsafe(_settle, writes)
+        except RuntimeError:
+            continue  # that loop is closed; nobody waits any more
+
+
+def _settle(writes: Sequence[_Write]) -> None:
+    for write in writes:
+        write.settle()

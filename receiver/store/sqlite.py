@@ -1,0 +1,100 @@
+"""The store in one SQLite file: one committer that writes, one connection that reads beside it."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from receiver.errors import StorageRefused, StorageUnavailable
+from receiver.events import Event
+from receiver.store import Act, Item, Loaded, Result, Transaction, sqlite_queries
+from receiver.store.committer import Committer
+from receiver.store.sqlite_connection import connect, lock, prepare
+from receiver.store.sqlite_transaction import WriteConnection
+
+Found = TypeVar("Found")
+
+
+class SqliteStore:
+    """store.Store on one SQLite file.
+
+    `serve` takes the right to serve the file, which one process at a time can have. Without it the
+    store may still write now and then (`receiver redeliver` beside a running server).
+    """
+
+    def __init__(self, path: Path, *, backlog: int = 2_000, serve: bool = False) -> None:
+        self._lock = lock(path) if serve else None
+        try:
+            prepare(path)
+            self._committer = Committer(lambda: WriteConnection(path), backlog)
+            self._reading = threading.Lock()
+            self._reader = connect(path, read_only=True)
+        except BaseException:
+            if self._lock is not None:
+                self._lock.close()
+            raise
+
+    async def write(self, act: Act[Item, Result], item: Item) -> Result:
+        result: Result = await self._committer.write(act, item)
+        return result
+
+    def write_now(self, act: Act[Item, Result], item: Item) -> Result:
+        result: Result = self._committer.write_now(act, item)
+        return result
+
+    def probe(self) -> None:
+        self.write_now(_touch, None)
+
+    def execution(self, source: str, execution_id: str) -> dict[str, Any] | None:
+        return self._read(lambda db: sqlite_queries.execution(db, source, execution_id))
+
+    def executions(
+        self, conditions: Mapping[str, str], limit: int, after: int | None
+    ) -> tuple[list[dict[str, Any]], int | None]:
+        return self._read(lambda db: sqlite_queries.executions(db, conditions, limit, after))
+
+    def deliveries(
+        self, conditions: Mapping[str, str], limit: int, after: int | None
+    ) -> tuple[list[dict[str, Any]], int | None]:
+        return self._read(lambda db: sqlite_queries.deliveries(db, conditions, limit, after))
+
+    def ledger(self) -> dict[str, Any]:
+        return self._read(sqlite_queries.ledger)
+
+    def next_due(self, destination: str) -> int | None:
+        return self._read(lambda db: sqlite_queries.next_due(db, destination))
+
+    def known(self, event: Event) -> Loaded:
+        return self._read(lambda db: sqlite_queries.load(db, [event]))
+
+    def close(self) -> None:
+        self._committer.close()
+        with self._reading:
+            self._reader.close()
+        if self._lock is not None:
+            self._lock.close()
+
+    def _read(self, query: Callable[[sqlite3.Connection], Found]) -> Found:
+        try:
+            with self._reading:
+                return query(self._reader)
+        except sqlite3.Error as error:
+            raise StorageUnavailable(f"The database cannot be read: {error}.") from error
+
+
+def _touch(transaction: Transaction, items: Sequence[None]) -> Sequence[None]:
+    transaction.touch()
+    return [None] * len(items)
+
+
+def open_existing(path: Path) -> SqliteStore:
+    """The store of a server that runs or ran here; a command that only looks creates none."""
+    if not path.exists():
+        raise StorageRefused(
+            f"There is no database at {path}. Start `receiver serve` first, or set"
+            " RECEIVER_DATABASE_URL to where it is."
+        )
+    return SqliteStore(path)

@@ -1,0 +1,129 @@
+"""Opening one SQLite file: create it, bring its schema up to date, or refuse it.
+
+WAL with `synchronous=FULL` is what makes a commit survive a loss of power (with NORMAL the log is
+synced only at checkpoints).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import sqlite3
+from importlib import resources
+from pathlib import Path
+from typing import IO
+
+import sqlite_utils
+
+from receiver.errors import StorageRefused
+
+APPLICATION_ID = 0x72637672  # "rcvr"
+SCHEMA_VERSION = 1
+
+
+def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
+    """A connection with the PRAGMAs that every one of ours has."""
+    mode = "ro" if read_only else "rwc"
+    connection = sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode={mode}",
+        uri=True,
+        isolation_level=None,
+        check_same_thread=False,
+        timeout=5.0,
+        cached_statements=256,
+    )
+    connection.execute("PRAGMA foreign_keys = ON")
+    if not read_only:
+        connection.execute("PRAGMA synchronous = FULL")
+        # The committer checkpoints by itself, after it has answered.
+        connection.execute("PRAGMA wal_autocheckpoint = 0")
+    return connection
+
+
+def prepare(path: Path) -> None:
+    """Create the database, bring its schema up to date, or refuse it. Nothing is ever replaced."""
+    if path.exists() and path.stat().st_size == 0:
+        raise StorageRefused(
+            f"{path} is empty. If it never held anything, delete it; else restore a backup."
+        )
+    try:
+        connection = connect(path)
+    except sqlite3.Error as error:
+        raise StorageRefused(
+            f"{path} cannot be opened ({error}). Check the folder, its permissions and free space."
+        ) from error
+    try:
+        _inspect(connection, path)
+        connection.execute("PRAGMA journal_mode = WAL")
+        _migrate(connection)
+    except sqlite3.Error as error:
+        raise StorageRefused(
+            f"{path} cannot be used ({error}). Keep it, and restore a backup beside it."
+        ) from error
+    finally:
+        connection.close()
+
+
+def _inspect(connection: sqlite3.Connection, path: Path) -> None:
+    """Refuse what is foreign, newer or damaged."""
+    application = connection.execute("PRAGMA application_id").fetchone()[0]
+    tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    if tables and application != APPLICATION_ID:
+        raise StorageRefused(
+            f"{path} is another program's database. Set RECEIVER_DATABASE_URL to a file of our own."
+        )
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version > SCHEMA_VERSION:
+        raise StorageRefused(
+            f"{path} has schema {version}, newer than this receiver's {SCHEMA_VERSION}."
+            " Run the newer receiver, or restore the backup from before its upgrade."
+        )
+    damage = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    if damage != "ok":
+        raise StorageRefused(f"{path} is damaged ({damage}). Keep it, and restore a backup.")
+
+
+def _migrate(connection: sqlite3.Connection) -> None:
+    """Apply the missing migrations in one transaction, so that two processes cannot both."""
+    migrations = sqlite_utils.Migrations("receiver")
+
+    @migrations()
+    def schema_1(db: sqlite_utils.Database) -> None:
+        script = resources.files("receiver.store").joinpath("schema/sqlite.sql").read_text("utf-8")
+        for statement in statements(script):
+            db.conn.execute(statement)
+
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        migrations.apply(sqlite_utils.Database(connection, execute_plugins=False))
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def statements(script: str) -> list[str]:
+    """A script's statements: executescript would commit the transaction it is run in."""
+    found, pending = [], ""
+    for line in script.splitlines(keepends=True):
+        pending += line
+        if sqlite3.complete_statement(pending):
+            found.append(pending)
+            pending = ""
+    return found
+
+
+def lock(path: Path) -> IO[bytes]:
+    """The right to serve this file, until the result is closed. A second process is refused."""
+    file = open(f"{path}.lock", "ab")  # noqa: SIM115 (stays open for as long as we serve)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        raise StorageRefused(
+            f"{path} is being served by another process. Stop that one, or give this one a file of"
+            " its own with RECEIVER_DATABASE_URL."
+        ) from None
+    return file

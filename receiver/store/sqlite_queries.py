@@ -1,0 +1,281 @@
+"""What is read from SQLite: for judging, for the API and the commands. Only SELECTs."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from receiver.deliveries import Facts
+from receiver.events import Event, Execution, Status, Verdict, format_time
+from receiver.store import Loaded
+
+_FACTS = (
+    "SELECT e.source, e.verdict, e.reason, e.received_at, e.event_id, e.event, e.status,"
+    " e.occurred_at, e.execution_id, x.status AS execution_status, h.previous_status,"
+    " h.previous_since, coalesce(e.agent_id, x.agent_id) AS agent_id,"
+    " coalesce(e.agent_name, x.agent_name) AS agent_name,"
+    " coalesce(e.execution_url, x.execution_url) AS execution_url,"
+    " coalesce(e.metadata, x.metadata) AS metadata, e.detail, e.flags, x.version AS version_now"
+    " FROM event AS e"
+    " LEFT JOIN execution AS x ON x.source = e.source AND x.execution_id = e.execution_id"
+    " LEFT JOIN history AS h ON h.execution = x.id AND h.version = e.version"
+    " WHERE e.seq = ?"
+)
+
+
+def load(db: sqlite3.Connection, events: Sequence[Event]) -> Loaded:
+    """See store.Transaction.load."""
+    loaded = Loaded(set(), set(), {})
+    for event in events:
+        if db.execute(
+            "SELECT 1 FROM event WHERE source = ? AND event_id = ? AND verdict <> 'quarantined'",
+            (event.source, event.event_id),
+        ).fetchone():
+            loaded.event_ids.add((event.source, event.event_id))
+        if event.execution_id is None or event.status is None or event.occurred_at is None:
+            continue
+        if db.execute(
+            "SELECT 1 FROM event WHERE source = ? AND execution_id = ? AND occurred_at = ?"
+            " AND status = ? AND verdict <> 'quarantined'",
+            (event.source, event.execution_id, event.occurred_at, event.status),
+        ).fetchone():
+            loaded.changes.add((event.source, event.execution_id, event.status, event.occurred_at))
+        key = (event.source, event.execution_id)
+        if key not in loaded.executions and (found := _stored(db, key)) is not None:
+            loaded.executions[key] = found
+    return loaded
+
+
+def _stored(db: sqlite3.Connection, key: tuple[str, str]) -> Execution | None:
+    row = db.execute(
+        "SELECT status, since, mark, version, first_seen, agent_id, agent_name, execution_url,"
+        " metadata, gap, assumed FROM execution WHERE source = ? AND execution_id = ?",
+        key,
+    ).fetchone()
+    if row is None:
+        return None
+    status, *values, metadata, gap, assumed = row
+    return Execution(*key, Status(status), *values, _mapping(metadata), bool(gap), bool(assumed))
+
+
+def facts(db: sqlite3.Connection, event: int) -> tuple[Facts, int | None]:
+    """What a message about a stored event is made of, and the execution's version now."""
+    row = _rows(db, _FACTS, (event,))[0]
+    made_of = Facts(
+        source=row["source"],
+        verdict=Verdict(row["verdict"]),
+        verdict_reason=row["reason"],
+        received_at=row["received_at"],
+        event_id=row["event_id"],
+        event=row["event"],
+        # What is no status of ours (quarantined as unknown_status) stands in `event`, too.
+        status=_status(row["status"]),
+        occurred_at=row["occurred_at"],
+        execution_id=row["execution_id"],
+        execution_status=_status(row["execution_status"]),
+        previous_status=_status(row["previous_status"]),
+        previous_since=row["previous_since"],
+        agent_id=row["agent_id"],
+        agent_name=row["agent_name"],
+        execution_url=row["execution_url"],
+        metadata=_mapping(row["metadata"]),
+        detail=_mapping(row["detail"]),
+        flags=frozenset(row["flags"].split()),
+    )
+    return made_of, row["version_now"]
+
+
+def _status(text: str | None) -> Status | None:
+    return Status(text) if text in _STATUSES else None
+
+
+_STATUSES = frozenset(status.value for status in Status)
+
+
+def _mapping(text: str | None) -> dict[str, Any]:
+    return json.loads(text) if text else {}
+
+
+def execution(db: sqlite3.Connection, source: str, execution_id: str) -> dict[str, Any] | None:
+    """`{"execution", "events", "deliveries"}`; None if nothing was applied to it."""
+    found = _rows(
+        db, f"{_EXECUTIONS} WHERE source = ? AND execution_id = ?", (source, execution_id)
+    )
+    if not found:
+        return None
+    events = _rows(
+        db,
+        "SELECT * FROM event WHERE source = ? AND execution_id = ? AND verdict <> 'quarantined'"
+        " ORDER BY seq",
+        (source, execution_id),
+    )
+    owed = _rows(
+        db, "SELECT * FROM delivery WHERE source = ? AND execution_id = ? ORDER BY id",
+        (source, execution_id),
+    )  # fmt: skip
+    return {
+        "execution": _execution(found[0]),
+        "events": [_event(row) for row in events],
+        "deliveries": [_delivery(db, row) for row in owed],
+    }
+
+
+def executions(
+    db: sqlite3.Connection, conditions: Mapping[str, str], limit: int, after: int | None
+) -> tuple[list[dict[str, Any]], int | None]:
+    """Newest first. Conditions: status, category, source, agent (id or name), q (part of either
+    or of the execution's id)."""
+    where, values = _where(
+        conditions,
+        {
+            "status": "status = ?",
+            "category": "category = ?",
+            "source": "source = ?",
+            "agent": "? IN (agent_id, agent_name)",
+            "q": "instr(execution_id || ' ' || coalesce(agent_name, '') || ' '"
+            " || coalesce(agent_id, ''), ?) > 0",
+        },
+        after,
+    )
+    rows = _rows(db, f"{_EXECUTIONS} {where} ORDER BY id DESC LIMIT ?", (*values, limit + 1))
+    return [_execution(row) for row in rows[:limit]], _next(rows, limit)
+
+
+def deliveries(
+    db: sqlite3.Connection, conditions: Mapping[str, str], limit: int, after: int | None
+) -> tuple[list[dict[str, Any]], int | None]:
+    """Newest first. Conditions: state, destination."""
+    allowed = {"state": "state = ?", "destination": "destination = ?"}
+    where, values = _where(conditions, allowed, after)
+    rows = _rows(
+        db, f"SELECT * FROM delivery {where} ORDER BY id DESC LIMIT ?", (*values, limit + 1)
+    )
+    return [_delivery(db, row) for row in rows[:limit]], _next(rows, limit)
+
+
+def ledger(db: sqlite3.Connection) -> dict[str, Any]:
+    """What was promised, counted as it was promised, held against the rows that are there.
+
+    Imbalance is the sum of all differences: webhooks accepted and verdicts; messages owed and
+    deliveries, in all and event by event; versions of executions and steps of their histories.
+    """
+    db.execute("BEGIN")  # one snapshot for all the counts
+    try:
+        promised = dict(db.execute("SELECT name, n FROM promised").fetchall())
+        verdicts = dict(
+            db.execute(
+                "SELECT verdict, sum(times) FROM event WHERE reason <> 'malformed' GROUP BY verdict"
+            ).fetchall()
+        )
+        states = dict(db.execute("SELECT state, count(*) FROM delivery GROUP BY state").fetchall())
+        owing = db.execute("SELECT coalesce(sum(owed), 0) FROM event").fetchone()[0]
+        versions, steps = db.execute(
+            "SELECT (SELECT coalesce(sum(version), 0) FROM execution),"
+            " (SELECT count(*) FROM history)"
+        ).fetchone()
+    finally:
+        db.execute("COMMIT")
+    if promised["evicted"]:
+        verdicts["quarantined"] = verdicts.get("quarantined", 0) + promised["evicted"]
+    imbalance = (
+        abs(promised["accepted"] - sum(verdicts.values()))
+        + abs(promised["owed"] - sum(states.values()))
+        + abs(owing - sum(states.values()))
+        + abs(versions - steps)
+        + abs(verdicts.get("applied", 0) - steps)
+    )
+    return {
+        "accepted": promised["accepted"],
+        "verdicts": verdicts,
+        "owed": promised["owed"],
+        "deliveries": states,
+        "imbalance": imbalance,
+    }
+
+
+def next_due(db: sqlite3.Connection, destination: str) -> int | None:
+    """When the next waiting delivery of a destination is due; None if none waits."""
+    row = db.execute(
+        "SELECT min(due_at) FROM delivery WHERE destination = ? AND state = 'waiting'",
+        (destination,),
+    ).fetchone()
+    return None if row[0] is None else int(row[0])
+
+
+_EXECUTIONS = "SELECT * FROM execution"
+
+
+def _rows(db: sqlite3.Connection, sql: str, values: Sequence[Any]) -> list[sqlite3.Row]:
+    cursor = db.cursor()
+    cursor.row_factory = sqlite3.Row
+    return cursor.execute(sql, values).fetchall()
+
+
+def _where(
+    conditions: Mapping[str, str], allowed: Mapping[str, str], after: int | None
+) -> tuple[str, list[Any]]:
+    clauses = [allowed[name] for name in conditions]
+    values: list[Any] = list(conditions.values())
+    if after is not None:
+        clauses.append("id < ?")
+        values.append(after)
+    return ("WHERE " + " AND ".join(clauses) if clauses else ""), values
+
+
+def _next(rows: Sequence[sqlite3.Row], limit: int) -> int | None:
+    return int(rows[limit - 1]["id"]) if len(rows) > limit else None
+
+
+def _execution(row: sqlite3.Row) -> dict[str, Any]:
+    return {
+        "source": row["source"],
+        "execution_id": row["execution_id"],
+        "status": row["status"],
+        "category": row["category"],
+        "since": format_time(row["since"]),
+        "first_seen": format_time(row["first_seen"]),
+        "agent_id": row["agent_id"],
+        "agent_name": row["agent_name"],
+        "execution_url": row["execution_url"],
+        "metadata": _mapping(row["metadata"]),
+        "gap": bool(row["gap"]),
+    }
+
+
+def _event(row: sqlite3.Row) -> dict[str, Any]:
+    return {
+        "event_id": row["event_id"],
+        "event": row["event"],
+        "status": row["status"],
+        "occurred_at": _time(row["occurred_at"]),
+        "received_at": _time(row["received_at"]),
+        "verdict": row["verdict"],
+        "reason": row["reason"],
+        "flags": row["flags"].split(),
+        "detail": _mapping(row["detail"]),
+        "times": row["times"],
+    }
+
+
+def _delivery(db: sqlite3.Connection, row: sqlite3.Row) -> dict[str, Any]:
+    names = ("id", "source", "execution_id", "event_id", "route", "destination", "kind", "state",
+             "reason", "title", "body")  # fmt: skip
+    attempts = db.execute(
+        "SELECT at, outcome, detail, duration_ms FROM attempt WHERE delivery = ? ORDER BY number",
+        (row["id"],),
+    ).fetchall()
+    return {
+        **{name: row[name] for name in names},
+        "created_at": _time(row["created_at"]),
+        "due_at": _time(row["due_at"]),
+        "attempts": [
+            {"at": _time(at), "outcome": outcome, "detail": detail, "duration_ms": took}
+            for at, outcome, detail, took in attempts
+        ],
+    }
+
+
+def _time(instant: int | None) -> str | None:
+    return None if instant is None else format_time(instant)
