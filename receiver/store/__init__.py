@@ -70,7 +70,10 @@ class Transaction(Protocol):
         """Store judged webhooks, in this order, with all that they change and owe."""
 
     def claim(self, destination: str, now: int, until: int) -> Claim | None:
-        """Take the next delivery that is due, until `until`; supersede those no longer true."""
+        """Take the next delivery that is due, until `until`; supersede those no longer true.
+
+        Deliveries whose lease is over go back to waiting first, as repeats.
+        """
 
     def record(self, claim: Claim, attempt: Attempt, after: Recorded, now: int) -> bool:
         """Write down an attempt and what follows from it. False: the claim was lost meanwhile."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from receiver.deliveries import Facts
@@ -56,8 +57,14 @@ def _stored(db: sqlite3.Connection, key: tuple[str, str]) -> Execution | None:
     ).fetchone()
     if row is None:
         return None
-    status, *values, metadata, gap, assumed = row
-    return Execution(*key, Status(status), *values, _mapping(metadata), bool(gap), bool(assumed))
+    status, *values = row
+    execution = Execution(*key, Status(status), *values)
+    return replace(
+        execution,
+        metadata=_mapping(row[8]) or None,
+        gap=bool(execution.gap),
+        assumed=bool(execution.assumed),
+    )
 
 
 def facts(db: sqlite3.Connection, event: int) -> tuple[Facts, int | None]:

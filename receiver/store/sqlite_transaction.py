@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from receiver.deliveries import Attempt, Claim
+from receiver.deliveries import Attempt, Claim, Owed
 from receiver.events import Event, Execution, Verdict
 from receiver.store import Entry, Loaded, Recorded
 from receiver.store import sqlite_queries as queries
@@ -48,7 +48,7 @@ _HISTORY = (
 _DELIVERY = (
     "INSERT INTO delivery (dedup_key, event, source, execution_id, event_id, route, destination,"
     " kind, order_key, guard_version, created_at, owed_at, due_at)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (dedup_key) DO NOTHING"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 # The order of one execution within a destination is kept: nothing is taken before what is older.
 _NEXT = (
@@ -68,7 +68,7 @@ _RECORD = (
 class WriteConnection:
     """What the committer owns; see committer.Connection."""
 
-    failures = (sqlite3.OperationalError,)
+    failures: tuple[type[Exception], ...] = (sqlite3.OperationalError,)
 
     def __init__(self, path: Path) -> None:
         self._log = f"{path}-wal"
@@ -116,7 +116,7 @@ class SqliteTransaction:
         return queries.load(self._db, events)
 
     def save(self, entries: Sequence[Entry]) -> None:
-        seq = self._highest("SELECT max(seq) FROM event")
+        last = self._highest("SELECT max(seq) FROM event")
         number = self._highest("SELECT max(id) FROM execution")
         rows: list[tuple[Any, ...]] = []
         created: dict[tuple[str, str], int] = {}
@@ -124,9 +124,10 @@ class SqliteTransaction:
         moves: list[tuple[Any, ...]] = []
         history: list[tuple[Any, ...]] = []
         owed: list[tuple[Any, ...]] = []
-        for seq, entry in enumerate(entries, seq + 1):
-            rows.append(_event_row(seq, entry))
-            owed += _delivery_rows(seq, entry)
+        for seq, entry in enumerate(entries, last + 1):
+            messages = self._not_yet_owed(entry, owed)
+            rows.append(_event_row(seq, entry, len(messages)))
+            owed += _delivery_rows(seq, entry, messages)
             after = entry.after or entry.moved
             if after is None:
                 continue
@@ -150,6 +151,7 @@ class SqliteTransaction:
             self._evict()
 
     def claim(self, destination: str, now: int, until: int) -> Claim | None:
+        self.release(now, all_leases=False)
         while (found := self._db.execute(_NEXT, (destination, now)).fetchone()) is not None:
             delivery, route, tries, repeat, owed_at, guard, event = found
             facts, version = queries.facts(self._db, event)
@@ -214,6 +216,19 @@ class SqliteTransaction:
             (json.dumps(list(destinations)),),
         ).rowcount
 
+    def _not_yet_owed(self, entry: Entry, owed: Sequence[tuple[Any, ...]]) -> Sequence[Owed]:
+        """What this entry adds to what is owed. Only quarantine asks for one message many times."""
+        if entry.judgement.verdict is not Verdict.QUARANTINED:
+            return entry.owed
+        keys = {row[0] for row in owed}
+        stored = "SELECT 1 FROM delivery WHERE dedup_key = ?"
+        return [
+            message
+            for message in entry.owed
+            if message.dedup_key not in keys
+            and not self._db.execute(stored, (message.dedup_key,)).fetchone()
+        ]
+
     def _highest(self, query: str) -> int:
         return int(self._db.execute(query).fetchone()[0] or 0)
 
@@ -247,10 +262,9 @@ class SqliteTransaction:
         self._promise("evicted", sum(reason != "malformed" for (reason,) in gone))
 
 
-def _event_row(seq: int, entry: Entry) -> tuple[Any, ...]:
+def _event_row(seq: int, entry: Entry, owed: int) -> tuple[Any, ...]:
     event, judgement = entry.event, entry.judgement
     told = (judgement.verdict, judgement.reason, " ".join(sorted(judgement.flags)))
-    owed = len(entry.owed)
     if event is None:
         nothing = (None,) * 6
         return (seq, entry.source, None, 0, None, None, None, None, entry.received_at,
@@ -291,13 +305,13 @@ def _history_row(number: int, seq: int, entry: Entry) -> tuple[Any, ...]:
     return (number, entry.after.version, seq, entry.after.status, *previous, entry.received_at)
 
 
-def _delivery_rows(seq: int, entry: Entry) -> list[tuple[Any, ...]]:
+def _delivery_rows(seq: int, entry: Entry, messages: Sequence[Owed]) -> list[tuple[Any, ...]]:
     event, now = entry.event, entry.received_at
     ids = (event.execution_id, event.event_id) if event else (None, None)
     return [
         (owed.dedup_key, seq, entry.source, *ids, owed.route, owed.destination, owed.kind,
          owed.order_key, owed.guard_version, now, now, now)
-        for owed in entry.owed
+        for owed in messages
     ]  # fmt: skip
 
 

@@ -1,0 +1,175 @@
+"""`receiver demo`: a scripted sender with a throw-away key against a real server.
+
+Everything in it is the real thing: HTTP on loopback, RSA signatures, the SQLite store, the rules,
+the dispatch. Only the destination is the console.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from receiver import app, config, sender, server, signing
+from receiver.events import SECOND
+from receiver.settings import load_settings
+from receiver.store import Store
+from receiver.store.sqlite import SqliteStore
+
+ROUTES = """\
+sources:
+  asteroid:
+    verify:
+      scheme: rsa-sha256
+      keys: ["${DEMO_PUBLIC_KEY}"]
+      secret_header: {name: X-Receiver-Secret, value: "${DEMO_SECRET}"}
+destinations:
+  ops: console://
+  approvers: console://
+routes:
+  - name: confirmations
+    match: {status: awaiting_confirmation}
+    notify: [approvers]
+  - name: failures
+    match: {status: failed}
+    notify: [ops]
+  - name: completed without success
+    match: {status: completed, outcome: "!success"}
+    notify: [ops]
+  - name: not accepted
+    match: {verdict: [rejected, quarantined]}
+    notify: [ops]
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One webhook of the script. `seconds` is when it happened, against the script's start."""
+
+    what: str
+    event: str
+    execution: str
+    seconds: int
+    payload: dict[str, Any]
+    event_id: str = ""
+    forged: bool = False
+
+
+def script(run: str) -> list[Step]:
+    """The webhooks in the order in which they arrive. `run` makes their ids new."""
+    invoice, report = f"invoice-{run}", f"report-{run}"
+    question = {"reason": "About to pay 4,200 EUR to a new supplier"}
+    broken = {"reason": "The supplier's portal refused the log-in three times"}
+    return [
+        Step("it starts", "EXECUTION_STARTED", invoice, 0, {}, f"{run}-1"),
+        Step("it waits for people", "EXECUTION_AWAITING_CONFIRMATION", invoice, 20, question),
+        Step("the start, sent again", "EXECUTION_STARTED", invoice, 0, {}, f"{run}-1"),
+        Step("a resume, come late", "EXECUTION_RESUMED", invoice, 10, {}),
+        Step("it fails", "EXECUTION_FAILED", invoice, 40, broken),
+        Step("a resume after the end", "EXECUTION_RESUMED", invoice, 50, {}),
+        Step("signed by somebody else", "EXECUTION_FAILED", report, 30, {}, forged=True),
+        Step("another one starts", "EXECUTION_STARTED", report, 30, {}),
+        Step("it completes", "EXECUTION_COMPLETED", report, 45, {"outcome": "success"}),
+    ]
+
+
+def run(*, stay: bool, port: int) -> None:
+    """Serve on a throw-away database, send the script, print what became of it.
+
+    With `stay` it goes on serving until Ctrl-C, so that one can look around in the API.
+    """
+    private, public = signing.generate("rsa-sha256")
+    with tempfile.TemporaryDirectory(prefix="receiver-demo-") as folder:
+        routes = Path(folder, "routes.yaml")
+        routes.write_text(ROUTES, encoding="utf-8")
+        environ = {"DEMO_PUBLIC_KEY": public, "DEMO_SECRET": os.urandom(16).hex()}
+        rules = config.load(str(routes), environ)
+        settings = load_settings({"RECEIVER_PORT": str(port)} if port else {})
+        if not port:
+            settings = settings.model_copy(update={"port": 0})
+        store = SqliteStore(Path(folder, "demo.db"), serve=True)
+        try:
+            application = app.build(settings, rules, store)
+            listening = server.bind(settings)
+        except BaseException:
+            store.close()
+            raise
+        with server.serving(application, settings, listening) as url:
+            _walk(url, rules.sources["asteroid"].verification, private, store)
+            if stay:
+                _stay(url)
+
+
+def _walk(url: str, verification: signing.Verification, private: str, store: Store) -> None:
+    strangers = signing.generate("rsa-sha256")[0]
+    start = sender.now_whole() - 60 * SECOND
+    steps = script(os.urandom(3).hex())
+    click.echo(f"Serving on {url}, with a throw-away key and database.\n\nWebhooks sent:\n")
+    for step in steps:
+        body = sender.asteroid_event(
+            step.event,
+            step.execution,
+            event_id=step.event_id,
+            occurred_at=start + step.seconds * SECOND,
+            payload=step.payload,
+        )
+        key = strangers if step.forged else private
+        status, answer = sender.post(f"{url}/webhooks/asteroid", body, verification, key)
+        became = f"{answer['verdict']} ({answer['reason']})" if "verdict" in answer else "refused"
+        click.echo(f"  {step.what:<24} {step.event:<32} HTTP {status}  {became}")
+    click.echo("\nMessages sent:\n")
+    _until(lambda: not _open(store), seconds=20)
+    _report(store, dict.fromkeys(step.execution for step in steps))
+
+
+def _open(store: Store) -> int:
+    states = store.ledger()["deliveries"]
+    return int(states.get("waiting", 0)) + int(states.get("sending", 0))
+
+
+def _until(is_so: Callable[[], bool], *, seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while not is_so() and time.monotonic() < end:
+        time.sleep(0.05)
+
+
+def _report(store: Store, executions: dict[str, None]) -> None:
+    click.echo("\nWhat is known now:\n")
+    for execution_id in executions:
+        found = store.execution("asteroid", execution_id)
+        if found is None:
+            continue
+        click.echo(f"  {execution_id}: {found['execution']['status']}")
+        for event in found["events"]:
+            verdict = f"{event['verdict']} ({event['reason']})"
+            click.echo(f"    {event['occurred_at']}  {event['event']:<32} {verdict}")
+        for delivery in found["deliveries"]:
+            why = f" ({delivery['reason']})" if delivery["reason"] else ""
+            to = f"{delivery['destination']}: {delivery['state']}{why}"
+            click.echo(f"    message {delivery['id']} to {to}")
+    ledger = store.ledger()
+    verdicts = ", ".join(f"{n} {name}" for name, n in sorted(ledger["verdicts"].items()))
+    click.echo(
+        f"\nLedger: {ledger['accepted']} accepted = {verdicts}; {ledger['owed']} messages owed;"
+        f" imbalance {ledger['imbalance']}."
+    )
+
+
+def _stay(url: str) -> None:
+    click.echo(
+        f"\nStill serving. Look around:\n  curl {url}/api/executions\n"
+        f"  curl '{url}/api/executions?category=terminal'\n"
+        f"  curl {url}/api/ledger\nCtrl-C ends it and throws everything away."
+    )
+    try:
+        while True:
+            time.sleep(3600)
+    except KeyboardInterrupt:
+        click.echo("\nEnded.")
+

@@ -1,0 +1,104 @@
+"""The other side: makes, signs and posts test events, for `send`, `demo` and the tests."""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from typing import Any
+from uuid import uuid4
+
+from receiver import signing
+from receiver.errors import ReceiverError
+from receiver.events import SECOND, format_time
+
+
+def asteroid_event(
+    event: str,
+    execution_id: str,
+    *,
+    event_id: str = "",
+    occurred_at: int | None = None,
+    payload: Mapping[str, Any] | None = None,
+    agent_id: str = "agent-1",
+    agent_name: str = "Invoice agent",
+    metadata: Mapping[str, Any] | None = None,
+) -> bytes:
+    """A webhook body as Asteroid's V2 sends it; `occurred_at` is nanoseconds, now if None."""
+    info = {
+        "event": event,
+        "execution_id": execution_id,
+        "execution_url": f"https://platform.asteroid.ai/executions/{execution_id}",
+        "agent_id": agent_id,
+        "agent_name": agent_name,
+        "payload": dict(payload or {}),
+        **({"metadata": dict(metadata)} if metadata else {}),
+    }
+    return _body(
+        {
+            "type": "execution",
+            "event_id": event_id or str(uuid4()),
+            "timestamp": format_time(time.time_ns() if occurred_at is None else occurred_at),
+            "info": info,
+        }
+    )
+
+
+def plain_event(
+    status: str, execution_id: str, *, event_id: str = "", occurred_at: int | None = None
+) -> bytes:
+    """A webhook body of the format `plain`."""
+    return _body(
+        {
+            "event_id": event_id or str(uuid4()),
+            "execution_id": execution_id,
+            "status": status,
+            "occurred_at": format_time(time.time_ns() if occurred_at is None else occurred_at),
+        }
+    )
+
+
+def post(
+    url: str, body: bytes, verification: signing.Verification, private: str, *, now: float = 0.0
+) -> tuple[int, dict[str, Any]]:
+    """Sign a body as the source's sender would, post it; the status and what was answered."""
+    headers = signing.sign(
+        verification, private, body, message_id=str(uuid4()), now=now or time.time()
+    )
+    return post_raw(url, body, dict(headers))
+
+
+def post_raw(url: str, body: bytes, headers: Mapping[str, str]) -> tuple[int, dict[str, Any]]:
+    """Post a body with these headers; ReceiverError if nobody answers."""
+    request = urllib.request.Request(
+        url, body, {"Content-Type": "application/json", **headers}, method="POST"
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return answer.status, _read(answer.read())
+    except urllib.error.HTTPError as error:
+        return error.code, _read(error.read())
+    except OSError as error:
+        reason = getattr(error, "reason", error)
+        raise ReceiverError(
+            f"Nobody answers at {url} ({reason}). Is `receiver serve` running there?"
+        ) from error
+
+
+def now_whole() -> int:
+    """The current second in nanoseconds: senders write whole seconds."""
+    return time.time_ns() // SECOND * SECOND
+
+
+def _body(content: Mapping[str, Any]) -> bytes:
+    return json.dumps(content, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def _read(content: bytes) -> dict[str, Any]:
+    try:
+        answer = json.loads(content)
+    except ValueError:
+        return {}
+    return answer if isinstance(answer, dict) else {}

@@ -1,0 +1,100 @@
+"""Serving the application with uvicorn: the only place that knows the HTTP implementation."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from types import FrameType
+
+import uvicorn
+from starlette.applications import Starlette
+
+from receiver.errors import ConfigurationError
+from receiver.settings import Settings
+
+log = logging.getLogger("receiver")
+
+
+class Server(uvicorn.Server):
+    """uvicorn that ends with exit code 0 on SIGTERM and SIGINT, and says `draining` at once."""
+
+    def __init__(self, app: Starlette, settings: Settings) -> None:
+        self._endpoint = app.state.endpoint
+        super().__init__(
+            uvicorn.Config(
+                app,
+                host=settings.host,
+                port=settings.port,
+                log_config=None,
+                access_log=False,  # one line per webhook is ours; a second costs a quarter
+                server_header=False,
+                proxy_headers=False,
+                ws="none",
+                # Half-sent bodies must not hold up the end.
+                timeout_graceful_shutdown=3,
+            )
+        )
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """As uvicorn's, but the signal is not raised again afterwards: the end was asked for."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        signals = (signal.SIGINT, signal.SIGTERM)
+        before = {each: signal.signal(each, self.handle_exit) for each in signals}
+        try:
+            yield
+        finally:
+            for each, handler in before.items():
+                signal.signal(each, handler)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._endpoint.draining = True
+        log.info("serve.stopping signal=%s", signal.Signals(sig).name)
+        super().handle_exit(sig, frame)
+
+
+def bind(settings: Settings) -> socket.socket:
+    """The listening socket; ConfigurationError with what to do if the address is taken."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((settings.host, settings.port))
+        listening.listen(2048)
+    except OSError as error:
+        listening.close()
+        raise ConfigurationError(
+            [
+                f"RECEIVER_HOST, RECEIVER_PORT: cannot listen on {settings.host} port"
+                f" {settings.port} ({error.strerror}). Choose another port, or stop what uses it."
+            ]
+        ) from error
+    return listening
+
+
+def serve(app: Starlette, settings: Settings, listening: socket.socket) -> None:
+    """Serve until a signal comes; returns when everything has ended."""
+    port = listening.getsockname()[1]
+    log.info("serve.started address=http://%s:%d", settings.host, port)
+    Server(app, settings).run(sockets=[listening])
+    log.info("serve.stopped")
+
+
+@contextlib.contextmanager
+def serving(app: Starlette, settings: Settings, listening: socket.socket) -> Iterator[str]:
+    """Serve in a thread for as long as the context lasts; yields the base URL."""
+    server = Server(app, settings)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, name="server")
+    thread.start()
+    try:
+        # The socket listens already: connections wait there until the server takes them.
+        yield f"http://{settings.host}:{listening.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join()

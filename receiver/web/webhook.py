@@ -1,0 +1,229 @@
+"""`POST /webhooks/{source}`: the door that everybody may knock at.
+
+A plain ASGI callable: Starlette's request and response objects would cost as much as verifying and
+storing. Checked in this order: source, method, media type and coding, size and time, signature,
+JSON, shape, agent. An answer says only whether to send it again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping
+
+from starlette.responses import Response
+from starlette.types import Message, Receive, Scope, Send
+
+from receiver import formats, signing
+from receiver.config import Rules, Source
+from receiver.errors import (
+    MalformedBody,
+    Overloaded,
+    StorageUnavailable,
+    UnreadableWebhook,
+    UntrustedWebhook,
+)
+from receiver.events import SECOND, Event, Verdict
+from receiver.intake import Arrival, Intake, Receipt
+from receiver.store import Store
+from receiver.web.problem import problem, try_later
+
+log = logging.getLogger("receiver.intake")
+
+UNTRUSTED = (
+    "This webhook is not proven to come from the source. Check its signature, its keys in"
+    " routes.yaml and, if one is set, its secret header and agent."
+)
+
+
+class WebhookEndpoint:
+    """Takes webhooks of all sources; `wake` is told which destinations have something to send.
+
+    `max_body` is bytes, `body_timeout` seconds.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        rules: Rules,
+        wake: Callable[[Iterable[str]], None],
+        *,
+        max_body: int,
+        body_timeout: float,
+    ) -> None:
+        self._store = store
+        self._sources = rules.sources
+        self._intake = Intake(rules.routes)
+        # Bound once: the committer takes neighbours with the same act as one set.
+        self._receive = self._intake.receive
+        self._wake = wake
+        self._max_body = max_body
+        self._body_timeout = body_timeout
+        self.draining = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        response = await self._answer(scope, receive)
+        if isinstance(response, bytes):
+            await _send_answer(send, 202, response)
+        elif isinstance(response, tuple):
+            await _send_answer(send, *response)
+        else:
+            await response(scope, receive, send)
+
+    async def _answer(self, scope: Scope, receive: Receive) -> Response | tuple[int, bytes]:
+        source = self._sources.get(scope["path_params"]["source"])
+        if source is None:
+            return problem(404, "There is no such source. Check the webhook's address.")
+        if scope["method"] != "POST":
+            return problem(405, "Webhooks are sent with POST.", {"Allow": "POST"})
+        if self.draining:
+            return try_later("Shutting down. Send it again.")
+        headers: list[tuple[bytes, bytes]] = scope["headers"]
+        unfit = _unfit(headers, self._max_body)
+        if unfit is not None:
+            return unfit
+        body = await self._body(receive)
+        if isinstance(body, Response):
+            return body
+        try:
+            return await self._take(source, headers, body)
+        except UntrustedWebhook as untrusted:
+            log.warning("webhook.untrusted source=%s cause=%s", source.name, untrusted.cause)
+            return problem(401, UNTRUSTED)
+        except Overloaded:
+            return try_later("Too much is waiting. Send it again.", 1)
+        except StorageUnavailable as error:
+            log.error("webhook.not_stored source=%s error=%s", source.name, error)
+            return try_later("It could not be stored. Send it again.")
+
+    async def _body(self, receive: Receive) -> bytes | Response:
+        """The whole body, or the problem with it."""
+        message = await receive()  # as a rule it is all there already
+        if not message.get("more_body") and message["type"] == "http.request":
+            body: bytes = message.get("body", b"")
+            return body if len(body) <= self._max_body else _too_large(self._max_body)
+        try:
+            async with asyncio.timeout(self._body_timeout):
+                return await self._long_body(message, receive)
+        except TimeoutError:
+            return problem(408, "The body came too slowly. Send it again.", {"Connection": "close"})
+
+    async def _long_body(self, message: Message, receive: Receive) -> bytes | Response:
+        parts, size = [], 0
+        while message["type"] == "http.request":
+            parts.append(message.get("body", b""))
+            size += len(parts[-1])
+            if size > self._max_body:
+                return _too_large(self._max_body)
+            if not message.get("more_body"):
+                return b"".join(parts)
+            message = await receive()
+        return problem(400, "The body ended early. Send it again.")
+
+    async def _take(
+        self, source: Source, headers: list[tuple[bytes, bytes]], body: bytes
+    ) -> Response | tuple[int, bytes]:
+        now = time.time_ns()
+        message_id = signing.verify(source.verification, headers, body, now / SECOND)
+        try:
+            event = formats.read(source.format, source.name, body, message_id)
+        except UnreadableWebhook as unreadable:
+            return await self._quarantine(source, body, now, unreadable)
+        if source.agents and (event is None or event.agent_id not in source.agents):
+            raise UntrustedWebhook("agent")
+        unreadable_as = "" if event is not None else "no_envelope"
+        receipt = await self._store.write(
+            self._receive, Arrival(source.name, event, body, now, unreadable_as)
+        )
+        self._wake(receipt.destinations)
+        _log(source, receipt)
+        return _status(source, receipt), _content(receipt)
+
+    async def _quarantine(
+        self, source: Source, body: bytes, now: int, unreadable: UnreadableWebhook
+    ) -> Response:
+        arrival = Arrival(source.name, None, body, now, "malformed", accepted=False)
+        receipt = await self._store.write(self._receive, arrival)
+        self._wake(receipt.destinations)
+        log.warning("webhook.malformed source=%s detail=%s", source.name, unreadable)
+        return problem(400 if isinstance(unreadable, MalformedBody) else 422, str(unreadable))
+
+
+def _unfit(headers: Iterable[tuple[bytes, bytes]], max_body: int) -> Response | None:
+    """The problem with the media type, the coding or the announced size, if any."""
+    for name, value in headers:
+        if name == b"content-type" and not _is_json(value):
+            return problem(415, "Send JSON, with Content-Type: application/json.")
+        if name == b"content-encoding" and value.strip().lower() not in (b"", b"identity"):
+            return problem(415, "Send the body without a Content-Encoding.")
+        if name == b"content-length" and value.isdigit() and int(value[:20]) > max_body:
+            return _too_large(max_body)
+    return None
+
+
+def _is_json(content_type: bytes) -> bool:
+    if content_type == b"application/json":
+        return True
+    kind, *parameters = content_type.lower().split(b";")
+    kind = kind.strip()
+    charsets = [p.split(b"=", 1)[1] for p in parameters if p.strip().startswith(b"charset=")]
+    return (kind in (b"", b"application/json", b"text/json") or kind.endswith(b"+json")) and all(
+        charset.strip(b' "') in (b"utf-8", b"utf8") for charset in charsets
+    )
+
+
+def _too_large(max_body: int) -> Response:
+    return problem(413, f"The body may have {max_body} bytes.", {"Connection": "close"})
+
+
+def _status(source: Source, receipt: Receipt) -> int:
+    verdict = receipt.judgement.verdict
+    if verdict in (Verdict.APPLIED, Verdict.HELD):
+        return 202
+    return source.rejected_status if verdict is Verdict.REJECTED else 200
+
+
+def _content(receipt: Receipt) -> bytes:
+    return json.dumps(answer(receipt.judgement.verdict, receipt)).encode()
+
+
+def answer(verdict: Verdict, receipt: Receipt) -> Mapping[str, str | None]:
+    """The body of a webhook's answer."""
+    event = receipt.event or Event("", "", "", None, None, None)
+    return {
+        "verdict": verdict,
+        "reason": receipt.judgement.reason,
+        "event_id": event.event_id or None,
+        "execution_id": event.execution_id,
+        "status": event.status or event.unknown_status,
+        "execution_status": receipt.execution_status,
+    }
+
+
+async def _send_answer(send: Send, status: int, body: bytes) -> None:
+    await send(
+        {
+            "type": "http.response.start",
+            "status": status,
+            "headers": [
+                (b"content-type", b"application/json"),
+                (b"content-length", str(len(body)).encode()),
+            ],
+        }
+    )
+    await send({"type": "http.response.body", "body": body})
+
+
+def _log(source: Source, receipt: Receipt) -> None:
+    event = receipt.event
+    log.info(
+        "webhook.received source=%s event_id=%r execution_id=%r verdict=%s reason=%s owed=%d",
+        source.name,
+        event.event_id if event else None,
+        event.execution_id if event else None,
+        receipt.judgement.verdict,
+        receipt.judgement.reason,
+        len(receipt.destinations),
+    )
