@@ -172,4 +172,3 @@ def _stay(url: str) -> None:
             time.sleep(3600)
     except KeyboardInterrupt:
         click.echo("\nEnded.")
-

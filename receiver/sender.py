@@ -47,7 +47,12 @@ def asteroid_event(
 
 
 def plain_event(
-    status: str, execution_id: str, *, event_id: str = "", occurred_at: int | None = None
+    status: str,
+    execution_id: str,
+    *,
+    event_id: str = "",
+    occurred_at: int | None = None,
+    reason: str | None = None,
 ) -> bytes:
     """A webhook body of the format `plain`."""
     return _body(
@@ -56,6 +61,7 @@ def plain_event(
             "execution_id": execution_id,
             "status": status,
             "occurred_at": format_time(time.time_ns() if occurred_at is None else occurred_at),
+            **({"reason": reason} if reason else {}),
         }
     )
 
