@@ -218,8 +218,13 @@ def lifecycle_(mermaid: bool) -> None:
     default="rsa-sha256",
     show_default=True,
 )
-@click.option("--out", type=click.Path(path_type=Path), default="receiver-test", show_default=True,
-              help="Files to write: OUT.private.pem and OUT.public.pem, or OUT.secret.")  # fmt: skip
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default="receiver-test",
+    show_default=True,
+    help="Files to write: OUT.private.pem and OUT.public.pem, or OUT.secret.",
+)
 def keygen(scheme: str, out: Path) -> None:
     """Make a key for `receiver send` and for tests. Never overwrites a file."""
     private, public = signing.generate(scheme)

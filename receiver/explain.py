@@ -62,7 +62,7 @@ def as_text(told: Mapping[str, Any]) -> str:
 
 def _entry(source: Source, body: bytes, now: int, store: Store | None) -> Entry:
     try:
-        event = formats.read(source.format, source.name, body)
+        event = formats.read(source.format, source.name, body, "(id from the header)")
     except UnreadableWebhook:
         return _unreadable(source, body, now, "malformed")
     if event is None:

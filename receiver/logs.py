@@ -1,4 +1,4 @@
-"""The log on standard error: a line an act, as text or as JSON; the sender's text cannot forge one."""
+"""The log on standard error: a line an act, as text or JSON; no event can forge one."""
 
 from __future__ import annotations
 

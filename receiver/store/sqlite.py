@@ -28,8 +28,8 @@ class SqliteStore:
     def __init__(self, path: Path, *, backlog: int = 2_000, serve: bool = False) -> None:
         self._lock = lock(path) if serve else None
         try:
-            prepare(path)
-            self._committer = Committer(lambda: WriteConnection(path), backlog)
+            prepare(path, thorough=serve)
+            self._committer = Committer(lambda: WriteConnection(path, checkpoints=serve), backlog)
             self._reading = threading.Lock()
             self._reader = connect(path, read_only=True)
         except BaseException:

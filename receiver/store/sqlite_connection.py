@@ -39,20 +39,27 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
     return connection
 
 
-def prepare(path: Path) -> None:
-    """Create the database, bring its schema up to date, or refuse it. Nothing is ever replaced."""
+def prepare(path: Path, *, thorough: bool) -> None:
+    """Create the database, bring its schema up to date, or refuse it. Nothing is ever replaced.
+
+    `thorough` reads all of it to find damage: for a start, not for a command that looks.
+    """
     if path.exists() and path.stat().st_size == 0:
         raise StorageRefused(
             f"{path} is empty. If it never held anything, delete it; else restore a backup."
         )
     try:
         connection = connect(path)
-    except sqlite3.Error as error:
+    except sqlite3.OperationalError as error:
         raise StorageRefused(
             f"{path} cannot be opened ({error}). Check the folder, its permissions and free space."
         ) from error
+    except sqlite3.DatabaseError as error:
+        raise StorageRefused(
+            f"{path} is no database ({error}). Keep it, and restore a backup beside it."
+        ) from error
     try:
-        _inspect(connection, path)
+        _inspect(connection, path, thorough)
         connection.execute("PRAGMA journal_mode = WAL")
         _migrate(connection)
     except sqlite3.Error as error:
@@ -63,7 +70,7 @@ def prepare(path: Path) -> None:
         connection.close()
 
 
-def _inspect(connection: sqlite3.Connection, path: Path) -> None:
+def _inspect(connection: sqlite3.Connection, path: Path, thorough: bool) -> None:
     """Refuse what is foreign, newer or damaged."""
     application = connection.execute("PRAGMA application_id").fetchone()[0]
     tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
@@ -77,7 +84,7 @@ def _inspect(connection: sqlite3.Connection, path: Path) -> None:
             f"{path} has schema {version}, newer than this receiver's {SCHEMA_VERSION}."
             " Run the newer receiver, or restore the backup from before its upgrade."
         )
-    damage = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    damage = connection.execute("PRAGMA quick_check(1)").fetchone()[0] if thorough else "ok"
     if damage != "ok":
         raise StorageRefused(f"{path} is damaged ({damage}). Keep it, and restore a backup.")
 

@@ -70,8 +70,11 @@ class WriteConnection:
 
     failures: tuple[type[Exception], ...] = (sqlite3.OperationalError,)
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, checkpoints: bool) -> None:
         self._log = f"{path}-wal"
+        # Only who serves the file copies the log back: SQLite before 3.51.3 can corrupt a file
+        # whose log two connections reset (sqlite.org, "WAL-reset bug").
+        self._checkpoints = checkpoints
         self._connection = connect(path)
 
     def begin(self) -> SqliteTransaction:
@@ -87,7 +90,9 @@ class WriteConnection:
             self._connection.execute("ROLLBACK")
 
     def tidy(self) -> None:
-        """Checkpoint once the log is long. RESTART waits for readers, so only if it must."""
+        """Checkpoint once the log is long. TRUNCATE waits for readers, so only if it must."""
+        if not self._checkpoints:
+            return
         try:
             size = os.stat(self._log).st_size
         except FileNotFoundError:
@@ -102,7 +107,8 @@ class WriteConnection:
             return  # tried again after the next batch; the commits themselves are safe in the log
 
     def close(self) -> None:
-        self._checkpoint("TRUNCATE")
+        if self._checkpoints:
+            self._checkpoint("TRUNCATE")
         self._connection.close()
 
 

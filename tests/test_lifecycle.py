@@ -1,0 +1,156 @@
+"""The table and each rule of judging, without fixtures: values in, a verdict out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from receiver.events import SECOND, Category, Event, Execution, Status, Verdict
+from receiver.lifecycle import (
+    FUTURE,
+    LATE,
+    MAX_EVENT_AGE,
+    TRANSITIONS,
+    Known,
+    is_legal,
+    is_not_a_status,
+    judge,
+    mermaid,
+    moves_mark,
+)
+
+NOW = 1_800_000_000 * SECOND
+AT = NOW - 60 * SECOND
+
+
+def event(status: Status | None, occurred_at: int = NOW, **fields: object) -> Event:
+    return replace(Event("asteroid", "e-1", "EXECUTION", status, "x-1", occurred_at), **fields)  # type: ignore[arg-type]
+
+
+def execution(status: Status, mark: int = AT, **fields: object) -> Execution:
+    stored = Execution("asteroid", "x-1", status, mark, mark, 1, mark)
+    return replace(stored, **fields)  # type: ignore[arg-type]
+
+
+def verdict(of: Event, stored: Execution | None, known: Known | None = None) -> tuple[str, str]:
+    judgement = judge(of, stored, known, NOW)
+    return judgement.verdict.value, judgement.reason
+
+
+def test_the_table_is_the_published_one() -> None:
+    assert {s.value: {t.value for t in targets} for s, targets in TRANSITIONS.items()} == {
+        "starting": {"running", "failed", "cancelled", "completed"},
+        "running": {
+            "paused", "paused_by_agent", "cancelled", "awaiting_confirmation", "completed", "failed",
+        },
+        "paused": {"cancelled", "running"},
+        "paused_by_agent": {"cancelled", "running", "failed"},
+        "awaiting_confirmation": {"completed", "cancelled", "failed", "running"},
+        "completed": set(),
+        "failed": set(),
+        "cancelled": set(),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("status", Status)
+def test_the_first_event_of_an_execution_is_applied_whatever_its_status(status: Status) -> None:
+    assert verdict(event(status), None) == ("applied", "first_seen")
+
+
+@pytest.mark.parametrize("before", Status)
+@pytest.mark.parametrize("after", Status)
+def test_a_newer_event_is_applied_exactly_if_the_table_allows_it(
+    before: Status, after: Status
+) -> None:
+    got = verdict(event(after), execution(before))
+    repeats = before is after and before.category in (Category.PROCESSING, Category.TERMINAL)
+    if repeats:
+        assert got == ("duplicate", "same_status")
+    elif before.category is Category.TERMINAL:
+        assert got == ("rejected", "terminal")
+    elif after in TRANSITIONS[before]:
+        assert got == ("applied", "transition")
+    else:
+        assert got == ("rejected", "illegal")
+
+
+def test_a_status_that_no_lifecycle_knows_is_quarantined() -> None:
+    assert verdict(event(None, unknown_status="queued"), None) == ("quarantined", "unknown_status")
+
+
+def test_more_than_five_minutes_in_the_future_is_quarantined_even_if_known() -> None:
+    late = event(Status.RUNNING, NOW + FUTURE + 1)
+    assert verdict(late, None, Known.EVENT_ID) == ("quarantined", "future")
+    assert verdict(event(Status.RUNNING, NOW + FUTURE), None) == ("applied", "first_seen")
+
+
+@pytest.mark.parametrize("known", Known)
+def test_what_is_stored_is_a_duplicate_before_anything_else_is_asked(known: Known) -> None:
+    old = event(Status.RUNNING, NOW - MAX_EVENT_AGE - 1)
+    assert verdict(old, execution(Status.FAILED), known) == ("duplicate", known.value)
+
+
+def test_an_event_without_a_status_is_ignored_by_its_name() -> None:
+    known = event(None, event="EXECUTION_ACTION_STARTED")
+    assert verdict(known, None) == ("ignored", "not_a_status")
+    assert verdict(event(None, event="EXECUTION_DREAMT"), None) == ("ignored", "unknown_event")
+
+
+def test_an_event_older_than_fourteen_days_is_stale_even_as_the_first() -> None:
+    assert verdict(event(Status.RUNNING, NOW - MAX_EVENT_AGE - 1), None) == ("stale", "too_old")
+    assert verdict(event(Status.RUNNING, NOW - MAX_EVENT_AGE), None) == ("applied", "first_seen")
+
+
+def test_an_event_older_than_the_mark_is_stale_also_after_the_end() -> None:
+    for stored in (Status.RUNNING, Status.FAILED):
+        got = verdict(event(Status.PAUSED, AT - 1), execution(stored))
+        assert got == ("stale", "older")
+
+
+def test_only_a_repeated_processing_status_moves_the_mark() -> None:
+    moved = {
+        status: moves_mark(judge(event(status), execution(status), None, NOW), status)
+        for status in Status
+    }
+    assert {status for status, moves in moved.items() if moves} == {
+        Status.STARTING,
+        Status.RUNNING,
+    }
+
+
+def test_an_assumed_pause_may_go_wherever_either_pause_may_go() -> None:
+    assert not is_legal(execution(Status.PAUSED), Status.FAILED)
+    assert is_legal(execution(Status.PAUSED, assumed=True), Status.FAILED)
+    assert not is_legal(execution(Status.RUNNING, assumed=True), Status.STARTING)
+    assert not is_legal(execution(Status.PAUSED, assumed=True), Status.COMPLETED)
+
+
+def test_an_event_received_more_than_five_minutes_after_it_happened_is_flagged_late() -> None:
+    assert "late" in judge(event(Status.RUNNING, NOW - LATE - 1), None, None, NOW).flags
+    assert "late" not in judge(event(Status.RUNNING, NOW - LATE), None, None, NOW).flags
+    assumed = event(Status.PAUSED, flags=frozenset({"assumed"}))
+    assert judge(assumed, None, None, NOW).flags == {"assumed"}
+
+
+def test_names_that_announce_no_status_are_told_from_unknown_ones() -> None:
+    assert is_not_a_status("EXECUTION_ACTION_FAILED")
+    assert is_not_a_status("WORKFLOW_STEP_COMPLETED")
+    assert is_not_a_status("BATCH_COMPLETED")
+    assert not is_not_a_status("EXECUTION_QUEUED")
+    assert not is_not_a_status("PROFILE_CHANGED")
+
+
+def test_the_drawing_has_every_move_of_the_table_and_no_other() -> None:
+    drawn = {
+        tuple(line.strip().split(" --> "))
+        for line in mermaid().splitlines()[1:]
+        if "[*]" not in line
+    }
+    assert drawn == {(s.value, t.value) for s, targets in TRANSITIONS.items() for t in targets}
+
+
+def test_every_verdict_is_a_word_of_the_design() -> None:
+    assert [v.value for v in Verdict] == [
+        "applied", "held", "duplicate", "stale", "rejected", "ignored", "quarantined",
+    ]  # fmt: skip

@@ -1,0 +1,407 @@
+"""The store's contract as tests. Each engine has to pass all of them; SQLite is the first."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from receiver.deliveries import Attempt, Claim, Kind, Outcome, Owed, State
+from receiver.errors import Overloaded, StorageRefused, StorageUnavailable
+from receiver.events import SECOND, Event, Execution, Judgement, Status, Verdict
+from receiver.store import Entry, Loaded, Recorded, Store, Transaction
+from receiver.store.sqlite import SqliteStore, open_existing
+from receiver.store.sqlite_connection import connect
+
+NOW = 1_800_000_000 * SECOND
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    opened = SqliteStore(tmp_path / "receiver.db", serve=True)
+    yield opened
+    opened.close()
+
+
+def event(number: int, status: Status = Status.RUNNING, execution: str = "x-1") -> Event:
+    return Event("s", f"e-{number}", "EVENT", status, execution, NOW + number * SECOND)
+
+
+def owed(destination: str, key: str, guard: int | None = None, order: str = "s/x-1") -> Owed:
+    return Owed(destination, "route", Kind.NOTICE, key, order, guard)
+
+
+def applied(number: int, status: Status, before: Execution | None, *messages: Owed) -> Entry:
+    of = event(number, status)
+    assert of.occurred_at is not None
+    version = before.version + 1 if before else 1
+    after = Execution("s", "x-1", status, of.occurred_at, of.occurred_at, version, NOW)
+    judgement = Judgement(Verdict.APPLIED, "transition" if before else "first_seen")
+    return Entry("s", of, judgement, NOW, b"body", before=before, after=after, owed=messages)
+
+
+def unapplied(number: int, verdict: Verdict, reason: str) -> Entry:
+    return Entry("s", event(number), Judgement(verdict, reason), NOW, b"{}")
+
+
+def save(store: Store, *entries: Entry) -> None:
+    def act(transaction: Transaction, items: Sequence[Sequence[Entry]]) -> list[None]:
+        for item in items:
+            transaction.save(item)
+        return [None] * len(items)
+
+    store.write_now(act, entries)
+
+
+def do(store: Store, name: str, *values: object, **named: object) -> object:
+    """One call on a transaction of its own."""
+
+    def act(transaction: Transaction, items: Sequence[object]) -> list[object]:
+        return [getattr(transaction, name)(*values, **named) for _ in items]
+
+    return store.write_now(act, None)
+
+
+def claim(store: Store, destination: str = "ops", now: int = NOW) -> Claim | None:
+    found = do(store, "claim", destination, now, now + 60 * SECOND)
+    assert found is None or isinstance(found, Claim)
+    return found
+
+
+SENT = Recorded(State.SENT, "", NOW, "title", "body")
+DELIVERED = Attempt(Outcome.DELIVERED, "", 5)
+
+
+def test_what_was_saved_is_loaded_and_shown(store: Store) -> None:
+    save(store, applied(1, Status.RUNNING, None, owed("ops", "k-1")))
+    loaded = store.known(event(1))
+    assert loaded.event_ids == {("s", "e-1")}
+    assert loaded.changes == {("s", "x-1", Status.RUNNING, NOW + SECOND)}
+    assert loaded.executions["s", "x-1"].status is Status.RUNNING
+    found = store.execution("s", "x-1")
+    assert found is not None
+    assert found["execution"]["status"] == "running"
+    assert [(e["verdict"], e["reason"]) for e in found["events"]] == [("applied", "first_seen")]
+    assert [d["state"] for d in found["deliveries"]] == ["waiting"]
+
+
+def test_an_execution_moves_within_a_batch_and_across_batches(store: Store) -> None:
+    first = applied(1, Status.RUNNING, None)
+    second = applied(2, Status.PAUSED, first.after)
+    save(store, first, second)
+    save(store, applied(3, Status.RUNNING, second.after))
+    stored = store.known(event(9)).executions["s", "x-1"]
+    assert (stored.status, stored.version) == (Status.RUNNING, 3)
+    assert store.ledger()["imbalance"] == 0
+
+
+def test_a_version_that_was_overtaken_cannot_be_written(store: Store) -> None:
+    first = applied(1, Status.RUNNING, None)
+    save(store, first)
+    save(store, applied(2, Status.PAUSED, first.after))
+    with pytest.raises(StorageUnavailable):
+        save(store, applied(3, Status.COMPLETED, first.after))
+    assert store.known(event(9)).executions["s", "x-1"].status is Status.PAUSED
+    assert store.known(event(3)).event_ids == set()
+
+
+def test_a_terminal_execution_never_changes_whoever_writes(store: Store) -> None:
+    end = applied(1, Status.FAILED, None)
+    save(store, end)
+    with pytest.raises(StorageUnavailable):
+        save(store, applied(2, Status.RUNNING, end.after))
+
+
+def test_a_repeated_event_id_is_counted_in_one_row(store: Store) -> None:
+    save(store, applied(1, Status.RUNNING, None))
+    for _ in range(3):
+        save(store, unapplied(1, Verdict.DUPLICATE, "event_id"))
+    found = store.execution("s", "x-1")
+    assert found is not None
+    assert [(e["reason"], e["times"]) for e in found["events"]] == [
+        ("first_seen", 1),
+        ("event_id", 3),
+    ]
+    ledger = store.ledger()
+    assert ledger["verdicts"] == {"applied": 1, "duplicate": 3}
+    assert (ledger["accepted"], ledger["imbalance"]) == (4, 0)
+
+
+def test_a_quarantined_event_stands_apart_and_does_not_keep_its_id(store: Store) -> None:
+    save(store, applied(1, Status.RUNNING, None))
+    save(store, unapplied(2, Verdict.QUARANTINED, "future"))
+    assert store.known(event(2)) == Loaded(set(), set(), store.known(event(1)).executions)
+    found = store.execution("s", "x-1")
+    assert found is not None
+    assert len(found["events"]) == 1
+    assert store.ledger()["verdicts"]["quarantined"] == 1
+
+
+def test_quarantine_is_bounded_and_still_accounted_for(store: Store) -> None:
+    for start in range(0, 1_250, 250):
+        save(
+            store,
+            *[unapplied(n, Verdict.QUARANTINED, "future") for n in range(start, start + 250)],
+        )
+    ledger = store.ledger()
+    assert ledger["verdicts"]["quarantined"] == 1_250
+    assert (ledger["accepted"], ledger["imbalance"]) == (1_250, 0)
+
+
+def test_quarantine_owes_one_message_for_a_key(store: Store) -> None:
+    message = owed("ops", "quarantine/s/future/1/ops")
+    entry = replace(unapplied(1, Verdict.QUARANTINED, "future"), owed=(message,))
+    save(store, entry, entry)
+    save(store, entry)
+    ledger = store.ledger()
+    assert (ledger["owed"], ledger["imbalance"]) == (1, 0)
+
+
+def test_a_delivery_is_claimed_by_one_and_recorded_with_its_token_only(store: Store) -> None:
+    save(store, applied(1, Status.RUNNING, None, owed("ops", "k-1")))
+    mine = claim(store)
+    assert mine is not None
+    assert (mine.facts.status, mine.attempts, mine.repeat) == (Status.RUNNING, 0, False)
+    assert claim(store) is None
+    assert do(store, "record", replace(mine, token="other"), DELIVERED, SENT, NOW) is False
+    assert do(store, "record", mine, DELIVERED, SENT, NOW) is True
+    assert do(store, "record", mine, DELIVERED, SENT, NOW) is False
+    shown = store.deliveries({}, 10, None)[0][0]
+    assert (shown["state"], shown["title"], len(shown["attempts"])) == ("sent", "title", 1)
+
+
+def test_a_lease_that_is_over_comes_back_as_a_repeat(store: Store) -> None:
+    save(store, applied(1, Status.RUNNING, None, owed("ops", "k-1")))
+    lost = claim(store)
+    again = claim(store, now=NOW + 61 * SECOND)
+    assert lost is not None
+    assert again is not None
+    assert (again.delivery, again.repeat, again.attempts) == (lost.delivery, True, 1)
+    assert do(store, "record", lost, DELIVERED, SENT, NOW) is False
+    assert store.deliveries({}, 10, None)[0][0]["attempts"][0]["outcome"] == "uncertain"
+
+
+def test_all_leases_can_be_taken_back_at_once(store: Store) -> None:
+    save(store, applied(1, Status.RUNNING, None, owed("ops", "k-1")))
+    assert claim(store) is not None
+    assert do(store, "release", NOW, all_leases=False) == 0
+    assert do(store, "release", NOW, all_leases=True) == 1
+
+
+def test_one_execution_keeps_its_order_while_others_pass(store: Store) -> None:
+    first = applied(1, Status.RUNNING, None, owed("ops", "k-1"))
+    save(store, first, applied(2, Status.FAILED, first.after, owed("ops", "k-2")))
+    save(
+        store, replace(unapplied(3, Verdict.REJECTED, "illegal"), owed=(owed("ops", "k-3", None, "s/x-2"),))
+    )  # fmt: skip
+    one = claim(store)
+    assert one is not None
+    other = claim(store)
+    assert other is not None
+    assert (one.facts.event_id, other.facts.event_id) == ("e-1", "e-3")
+    later = Recorded(State.WAITING, "refused", NOW + 5 * SECOND, "t", "b")
+    do(store, "record", one, Attempt(Outcome.FAILED, "refused"), later, NOW)
+    assert claim(store) is None  # e-2 waits behind e-1
+    assert store.next_due("ops") == NOW
+
+
+def test_a_message_about_a_wait_that_is_over_is_superseded(store: Store) -> None:
+    first = applied(1, Status.AWAITING_CONFIRMATION, None, owed("ops", "k-1", guard=1))
+    save(store, first)
+    save(store, applied(2, Status.RUNNING, first.after))
+    assert claim(store) is None
+    shown = store.deliveries({"state": "superseded"}, 10, None)[0][0]
+    assert shown["reason"] == "no longer awaiting_confirmation: now running"
+
+
+def test_only_a_dead_delivery_is_redelivered_and_starts_afresh(store: Store) -> None:
+    save(store, applied(1, Status.FAILED, None, owed("ops", "k-1")))
+    mine = claim(store)
+    assert mine is not None
+    assert do(store, "redeliver", mine.delivery, NOW) is False
+    dead = Recorded(State.DEAD, "gone", NOW, "t", "b")
+    do(store, "record", mine, Attempt(Outcome.FAILED, "gone"), dead, NOW)
+    assert do(store, "redeliver", 99, NOW) is None
+    assert do(store, "redeliver", mine.delivery, NOW + SECOND) is True
+    again = claim(store, now=NOW + SECOND)
+    assert again is not None
+    assert (again.attempts, again.owed_at) == (0, NOW + SECOND)
+
+
+def test_deliveries_to_a_destination_that_is_gone_are_dead_with_that_reason(store: Store) -> None:
+    save(store, applied(1, Status.FAILED, None, owed("old", "k-1"), owed("ops", "k-2")))
+    assert do(store, "bury", ["ops"]) == 1
+    assert "routes.yaml" in store.deliveries({"state": "dead"}, 10, None)[0][0]["reason"]
+
+
+def test_pages_are_newest_first_and_complete(store: Store) -> None:
+    for number in range(7):
+        of = replace(event(number), execution_id=f"x-{number}")
+        after = Execution("s", f"x-{number}", Status.RUNNING, NOW, NOW, 1, NOW)
+        save(store, Entry("s", of, Judgement(Verdict.APPLIED, "first_seen"), NOW, b"", after=after))
+    seen, after_page = [], None
+    while True:
+        items, after_page = store.executions({"status": "running"}, 3, after_page)
+        seen += [item["execution_id"] for item in items]
+        if after_page is None:
+            break
+    assert seen == [f"x-{number}" for number in reversed(range(7))]
+    assert store.executions({"q": "x-3"}, 3, None)[0][0]["execution_id"] == "x-3"
+
+
+def test_many_writers_share_commits_and_each_gets_its_own_answer(store: Store) -> None:
+    batches: list[int] = []
+
+    def act(transaction: Transaction, items: Sequence[int]) -> list[int]:
+        batches.append(len(items))
+        transaction.touch()
+        return [item * 2 for item in items]
+
+    async def all_at_once() -> list[int]:
+        return list(await asyncio.gather(*[store.write(act, n) for n in range(500)]))
+
+    assert asyncio.run(all_at_once()) == [n * 2 for n in range(500)]
+    assert len(batches) < 250
+
+
+def test_only_the_poisonous_write_of_a_batch_fails(store: Store) -> None:
+    def act(transaction: Transaction, items: Sequence[int]) -> list[int]:
+        transaction.save([applied(n, Status.RUNNING, None) for n in items if n == 7])
+        if 3 in items:
+            raise ValueError("poison")
+        return list(items)
+
+    async def all_at_once() -> list[object]:
+        writes = [store.write(act, n) for n in range(10)]
+        return list(await asyncio.gather(*writes, return_exceptions=True))
+
+    results = asyncio.run(all_at_once())
+    assert isinstance(results.pop(3), StorageUnavailable)
+    assert results == [0, 1, 2, 4, 5, 6, 7, 8, 9]
+    assert store.ledger()["accepted"] == 1
+
+
+def test_a_backlog_that_is_full_refuses_at_once(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "r.db", backlog=1)
+    entered, leave = threading.Event(), threading.Event()
+
+    def block(transaction: Transaction, items: Sequence[int]) -> list[int]:
+        entered.set()
+        leave.wait(10)
+        return list(items)
+
+    async def three() -> list[int]:
+        first = asyncio.create_task(store.write(block, 1))
+        await asyncio.to_thread(entered.wait, 10)
+        second = asyncio.create_task(store.write(block, 2))
+        await asyncio.sleep(0)  # lets the second go and stand in the queue
+        with pytest.raises(Overloaded):
+            await store.write(block, 3)
+        leave.set()
+        return [await first, await second]
+
+    assert asyncio.run(three()) == [1, 2]
+    store.close()
+
+
+def test_a_closed_store_says_so(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "r.db")
+    store.close()
+    with pytest.raises(StorageUnavailable):
+        store.probe()
+
+
+def test_what_was_answered_is_there_after_reopening(tmp_path: Path) -> None:
+    path = tmp_path / "r.db"
+    store = SqliteStore(path, serve=True)
+    save(store, applied(1, Status.RUNNING, None))
+    store.close()
+    again = SqliteStore(path, serve=True)
+    assert again.known(event(1)).event_ids == {("s", "e-1")}
+    again.close()
+
+
+def test_a_commit_that_storage_refuses_is_not_answered_as_done(tmp_path: Path) -> None:
+    path = tmp_path / "r.db"
+    store = SqliteStore(path, serve=True)
+    other = connect(path)
+    other.execute("PRAGMA busy_timeout = 0")
+    other.execute("BEGIN IMMEDIATE")  # somebody else holds the file, longer than we wait
+    with pytest.raises(StorageUnavailable, match="send it again"):
+        store.probe()
+    other.execute("ROLLBACK")
+    store.probe()
+    other.close()
+    store.close()
+
+
+def test_one_process_serves_a_file(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "r.db", serve=True)
+    with pytest.raises(StorageRefused, match="being served"):
+        SqliteStore(tmp_path / "r.db", serve=True)
+    store.close()
+    SqliteStore(tmp_path / "r.db", serve=True).close()
+
+
+def test_every_commit_is_synced_and_the_log_is_write_ahead(tmp_path: Path) -> None:
+    SqliteStore(tmp_path / "r.db").close()
+    connection = connect(tmp_path / "r.db")
+    assert connection.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
+    assert connection.execute("PRAGMA synchronous").fetchone()[0] == 2
+    connection.close()
+
+
+def test_a_database_that_is_not_ours_is_refused_and_left_as_it_was(tmp_path: Path) -> None:
+    empty, foreign, newer, broken = (tmp_path / f"{n}.db" for n in "efnb")
+    empty.touch()
+    sqlite3.connect(foreign).execute("CREATE TABLE t (x)").connection.close()
+    SqliteStore(newer).close()
+    with sqlite3.connect(newer) as connection:
+        connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    broken.write_bytes(b"no database at all, but long enough to look" * 100)
+    for path, says in [
+        (empty, "is empty"), (foreign, "another program"), (newer, "newer"), (broken, "backup"),
+    ]:  # fmt: skip
+        before = path.read_bytes()
+        with pytest.raises(StorageRefused, match=says):
+            SqliteStore(path, serve=True)
+        assert path.read_bytes() == before
+
+
+def test_a_command_that_looks_creates_no_database(tmp_path: Path) -> None:
+    with pytest.raises(StorageRefused, match="receiver serve"):
+        open_existing(tmp_path / "none.db")
+    assert not (tmp_path / "none.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("query", "index"),
+    [
+        ("SELECT 1 FROM event WHERE source = 's' AND event_id = 'e' AND verdict <> 'quarantined'",
+         "USING INDEX event_id"),
+        ("SELECT 1 FROM event WHERE source = 's' AND execution_id = 'x' AND occurred_at = 1"
+         " AND status = 'running' AND verdict <> 'quarantined'", "USING INDEX event_execution"),
+        ("SELECT min(due_at) FROM delivery WHERE destination = 'd' AND state = 'waiting'",
+         "USING COVERING INDEX delivery_due"),
+        ("SELECT id FROM delivery WHERE state = 'sending' AND (0 OR lease_until <= 1)",
+         "INDEX delivery_lease"),
+        ("SELECT id FROM delivery AS d WHERE destination = 'x' AND state = 'waiting'"
+         " AND due_at <= 1 AND NOT EXISTS (SELECT 1 FROM delivery AS e WHERE e.destination ="
+         " d.destination AND e.order_key = d.order_key AND e.id < d.id AND e.state IN"
+         " ('waiting', 'sending')) ORDER BY due_at, id LIMIT 1", "INDEX delivery_order"),
+    ],
+)  # fmt: skip
+def test_hot_queries_use_their_index(tmp_path: Path, query: str, index: str) -> None:
+    SqliteStore(tmp_path / "r.db").close()
+    connection = connect(tmp_path / "r.db")
+    plan = " / ".join(row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {query}"))
+    connection.close()
+    assert index in plan
+    assert "SCAN" not in plan or "SCAN delivery USING INDEX delivery_lease" in plan
+    assert "TEMP B-TREE" not in plan
