@@ -24,7 +24,7 @@ from receiver import (
     notify,
     sender,
     server,
-    signing,
+    signatures,
 )
 from receiver import explain as explaining
 from receiver.errors import ConfigurationError, ReceiverError
@@ -227,7 +227,7 @@ def lifecycle_(mermaid: bool) -> None:
 )
 def keygen(scheme: str, out: Path) -> None:
     """Make a key for `receiver send` and for tests. Never overwrites a file."""
-    private, public = signing.generate(scheme)
+    private, public = signatures.generate(scheme)
     files = {f"{out}.secret": private}
     if private != public:
         files = {f"{out}.private.pem": private, f"{out}.public.pem": public}

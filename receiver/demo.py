@@ -16,7 +16,7 @@ from typing import Any
 
 import click
 
-from receiver import app, config, sender, server, signing
+from receiver import app, config, sender, server, signatures, signing
 from receiver.events import SECOND
 from receiver.settings import load_settings
 from receiver.store import Store
@@ -84,7 +84,7 @@ def run(*, stay: bool, port: int) -> None:
 
     With `stay` it goes on serving until Ctrl-C, so that one can look around in the API.
     """
-    private, public = signing.generate("rsa-sha256")
+    private, public = signatures.generate("rsa-sha256")
     with tempfile.TemporaryDirectory(prefix="receiver-demo-") as folder:
         routes = Path(folder, "routes.yaml")
         routes.write_text(ROUTES, encoding="utf-8")
@@ -107,7 +107,7 @@ def run(*, stay: bool, port: int) -> None:
 
 
 def _walk(url: str, verification: signing.Verification, private: str, store: Store) -> None:
-    strangers = signing.generate("rsa-sha256")[0]
+    strangers = signatures.generate("rsa-sha256")[0]
     start = sender.now_whole() - 60 * SECOND
     steps = script(os.urandom(3).hex())
     click.echo(f"Serving on {url}, with a throw-away key and database.\n\nWebhooks sent:\n")

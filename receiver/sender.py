@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import uuid4
 
-from receiver import signing
+from receiver import signatures, signing
 from receiver.errors import ReceiverError
 from receiver.events import SECOND, format_time
 
@@ -70,7 +70,7 @@ def post(
     url: str, body: bytes, verification: signing.Verification, private: str, *, now: float = 0.0
 ) -> tuple[int, dict[str, Any]]:
     """Sign a body as the source's sender would, post it; the status and what was answered."""
-    headers = signing.sign(
+    headers = signatures.sign(
         verification, private, body, message_id=str(uuid4()), now=now or time.time()
     )
     return post_raw(url, body, dict(headers))

@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parent.parent / "receiver"
 # floor only from modules named before it.
 FLOORS = [
     ["errors", "events", "deliveries"],
-    ["lifecycle", "signing", "formats", "routing", "message", "backoff"],
+    ["lifecycle", "signing", "formats", "routing", "message", "backoff", "signatures"],
     ["settings", "yaml_lines", "config", "notify", "logs",
      "store", "store.committer", "store.sqlite_connection", "store.sqlite_queries",
      "store.sqlite_transaction", "store.sqlite"],
@@ -29,7 +29,7 @@ OWNERS = {
     "starlette": {"app", "server", "web.problem", "web.webhook", "web.api"},
     "uvicorn": {"server"},
     "jinja2": {"message"},
-    "cryptography": {"signing"},
+    "cryptography": {"signing", "signatures"},
     "click": {"cli", "demo"},
 }  # fmt: skip
 # Rules are pure: no clock, disk, network or log.

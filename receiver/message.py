@@ -1,0 +1,289 @@
+"""From the facts of a delivery to its title and body.
+
+Everything that comes from an event is hostile text: it is cleaned before a template sees it and
+again afterwards. A message says what happened, for which agent and execution, when, since when,
+why, where to look, and whether earlier updates are missing; the end of it is never what is cut.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import unicodedata
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+from urllib.parse import urlsplit
+
+from jinja2 import StrictUndefined, Template, TemplateError, meta
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from receiver.deliveries import Facts, Message
+from receiver.events import SECOND, Status, Verdict, format_time
+from receiver.lifecycle import LATE
+
+MAX_TITLE, MAX_BODY, MAX_PART = 120, 2_000, 600
+MAX_TEMPLATE = 10_000
+REPEAT = "Possible repeat: an earlier attempt may have arrived."
+
+_HAPPENED = {
+    Status.STARTING: ("is starting", "It is starting."),
+    Status.RUNNING: ("is running", "It is running."),
+    Status.PAUSED: ("was paused", "It was paused: a user can resume it."),
+    Status.PAUSED_BY_AGENT: ("waits for an answer", "It paused itself: the agent is waiting."),
+    Status.AWAITING_CONFIRMATION: ("waits for confirmation", "It waits until somebody confirms."),
+    Status.COMPLETED: ("completed", "It has ended."),
+    Status.FAILED: ("failed", "It has ended."),
+    Status.CANCELLED: ("was cancelled", "It has ended."),
+}
+_QUARANTINED = {
+    "future": "It says it happened in the future. Check the sender's clock and ours.",
+    "unknown_status": "It names a status that this receiver does not know. Look for an update.",
+    "no_envelope": "It is no event. Switch off “unwrap result” at the provider.",
+    "malformed": "It cannot be read. Compare the source's format in routes.yaml with the sender's.",
+}
+# Mentions that a destination would act on. Two letters' width instead of invisible characters:
+# the text stays readable and nothing is hidden in it.
+_MENTION = re.compile(r"@(?=(?:everyone|here|channel|all)\b)|(?<![\w.+-])@(?=\w)", re.IGNORECASE)
+_ANGLE = re.compile(r"<(?=[!@#]|https?:|mailto:|tel:)", re.IGNORECASE)
+_DROPPED = {"Cc", "Cf", "Cs", "Co", "Cn"}
+_BREAKS = {"\n", "\r", "\x0b", "\x0c", "\x85", "\u2028", "\u2029"}
+
+
+def clean(text: object, limit: int = MAX_PART, *, lines: bool = False) -> str:
+    """The text without control and direction characters, mentions and links in disguise.
+
+    At most `limit` characters; with `lines` line breaks stay, else they become spaces.
+    """
+    # Cut before the work, too: a huge text must not cost more than a small one.
+    raw = str(text)[: limit * 4].replace("\r\n", "\n")
+    kept = "".join(_plain(character, lines) for character in raw)
+    kept = _ANGLE.sub("＜", _MENTION.sub("＠", kept)).strip()
+    return kept if len(kept) <= limit else kept[: limit - 1].rstrip() + "…"
+
+
+def _plain(character: str, lines: bool) -> str:
+    if character in _BREAKS:
+        return "\n" if lines else " "
+    if character == "\t":
+        return " "
+    return "" if unicodedata.category(character) in _DROPPED else character
+
+
+def safe_link(url: str | None) -> str:
+    """The URL if it is http(s) and shows where it leads; else nothing."""
+    if not url or len(url) > MAX_PART or not url.isprintable() or re.search(r"[\s<>|\"'`]", url):
+        return ""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return ""
+    fits = parts.scheme in ("http", "https") and bool(parts.hostname) and "@" not in url
+    return url if fits else ""
+
+
+def variables(facts: Facts, route: str, now: int) -> dict[str, Any]:
+    """What a template can use, all of it cleaned. `now` is nanoseconds."""
+    detail = _cleaned(facts.detail)
+    return {
+        "source": facts.source,
+        "route": route,
+        "event_id": clean(facts.event_id or ""),
+        "event": clean(facts.event or ""),
+        "status": str(facts.status or ""),
+        "category": str(facts.status.category) if facts.status else "",
+        "previous_status": str(facts.previous_status or ""),
+        "occurred_at": _time(facts.occurred_at),
+        "received_at": _time(facts.received_at),
+        "since": _time(facts.occurred_at),
+        "execution_id": clean(facts.execution_id or ""),
+        "execution_status": str(facts.execution_status or ""),
+        "agent_id": clean(facts.agent_id or ""),
+        "agent_name": clean(facts.agent_name or facts.agent_id or "An agent", 80),
+        "execution_url": safe_link(facts.execution_url),
+        "metadata": _cleaned(facts.metadata),
+        "reason": _said(detail.get("reason")),
+        "outcome": _said(detail.get("outcome")),
+        "question": _question(facts.detail.get("question")),
+        "detail": detail,
+        "verdict": str(facts.verdict),
+        "verdict_reason": clean(facts.verdict_reason),
+        "flags": sorted(facts.flags),
+        "waited": _waited(facts),
+        "late": _late(facts),
+    }
+
+
+VARIABLES = frozenset(variables(Facts("", Verdict.APPLIED, "", 0), "", 0))
+
+
+def render(
+    facts: Facts, route: str, title: str | None, body: str | None, *, repeat: bool, now: int
+) -> Message:
+    """The message of a delivery. A template that fails gives way to the default: no alert is lost.
+
+    `repeat`: an earlier attempt may have arrived, and the message says so.
+    """
+    known = variables(facts, route, now)
+    head, text, failed = _title(facts, known), _body(facts, known), False
+    try:
+        head = _template(title).render(known) if title else head
+        text = _template(body).render(known) if body else text
+    except Exception:
+        # Whatever a template does with an event nobody foresaw: the alert goes out without it.
+        head, text, failed = _title(facts, known), _body(facts, known), True
+    notes = [REPEAT] if repeat else []
+    if failed:
+        notes.append(f"(The template of route {route!r} failed on this event.)")
+    notes_text = "\n".join(notes)
+    room = MAX_BODY - len(notes_text) - 1
+    cut = clean(text, room, lines=True) if notes else clean(text, MAX_BODY, lines=True)
+    return Message(clean(head, MAX_TITLE), f"{notes_text}\n{cut}" if notes else cut)
+
+
+def check_template(text: str) -> str | None:
+    """What is wrong with a template, or None."""
+    if len(text) > MAX_TEMPLATE:
+        return f"the template has more than {MAX_TEMPLATE} characters"
+    try:
+        unknown = meta.find_undeclared_variables(_ENVIRONMENT.parse(text)) - VARIABLES
+        _template(text)
+    except TemplateError as error:
+        return f"the template cannot be read: {error}"
+    for name in sorted(unknown):
+        near = difflib.get_close_matches(name, VARIABLES, 1)
+        return f"the template uses {name!r}, which is unknown" + (
+            f": did you mean {near[0]!r}?"
+            if near
+            else f"; known are {', '.join(sorted(VARIABLES))}"
+        )
+    return None
+
+
+_ENVIRONMENT = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False)
+
+
+@lru_cache(maxsize=512)
+def _template(text: str) -> Template:
+    return _ENVIRONMENT.from_string(text)
+
+
+def _title(facts: Facts, known: Mapping[str, Any]) -> str:
+    agent = known["agent_name"]
+    if facts.verdict is Verdict.QUARANTINED:
+        return f"{facts.source}: a webhook was set aside ({facts.verdict_reason})"
+    if facts.verdict is not Verdict.APPLIED:
+        said = known["status"] or known["event"]
+        return f"{agent}: an update was {facts.verdict} ({said}, {facts.verdict_reason})"
+    assert facts.status is not None
+    if facts.status is Status.COMPLETED and known["outcome"] not in ("", "success"):
+        return f"{agent} completed without success: {known['outcome']}"
+    return f"{agent} {_HAPPENED[facts.status][0]}"
+
+
+def _body(facts: Facts, known: Mapping[str, Any]) -> str:
+    lines = [_what(facts, known)]
+    for label, name in (("Outcome", "outcome"), ("Reason", "reason"), ("Question", "question")):
+        if known[name]:
+            lines.append(f"{label}: {known[name]}")
+    for label, value in (("Reasoning", "reasoning"), ("Error", "os_error")):
+        if said := _said(known["detail"].get(value)):
+            lines.append(f"{label}: {clean(said, MAX_PART)}")
+    if known["execution_id"]:
+        lines.append(f"Agent: {known['agent_name']}")
+        lines.append(f"Execution: {known['execution_id']}")
+    if known["occurred_at"]:
+        lines.append(f"Since: {known['occurred_at']}")
+    if known["waited"]:
+        lines.append(f"Before: {known['previous_status']} for {known['waited']}")
+    if known["late"]:
+        lines.append(f"This update came late: it happened {known['late']} before it arrived.")
+    if "gap" in facts.flags:
+        lines.append("Earlier updates are missing.")
+    if known["execution_url"]:
+        lines.append(known["execution_url"])
+    return "\n".join(lines)
+
+
+def _what(facts: Facts, known: Mapping[str, Any]) -> str:
+    if facts.verdict is Verdict.QUARANTINED:
+        advice = _QUARANTINED.get(facts.verdict_reason, "Look into the quarantine.")
+        return (
+            f"An authentic webhook of {facts.source} was set aside and changed nothing. {advice}"
+            " Further ones of this kind are not announced today."
+        )
+    if facts.verdict is not Verdict.APPLIED or facts.status is None:
+        stands = known["execution_status"] or "not known"
+        return (
+            f"The sender says {known['status'] or known['event']}, which does not fit: the"
+            f" execution is {stands}, and stays so ({facts.verdict}: {facts.verdict_reason})."
+        )
+    return _HAPPENED[facts.status][1]
+
+
+def _question(question: object) -> str:
+    """The agent's questions with their options (asteroid.md: EXECUTION_PAUSED)."""
+    if isinstance(question, str):
+        return clean(question)
+    asked = question.get("questions") if isinstance(question, dict) else None
+    texts = []
+    for one in (asked if isinstance(asked, list) else [])[:5]:
+        if not isinstance(one, dict):
+            continue
+        options = one.get("options")
+        labels = [
+            clean(option.get("label", ""), 80)
+            for option in (options if isinstance(options, list) else [])[:10]
+            if isinstance(option, dict)
+        ]
+        choice = f" ({' / '.join(labels)})" if labels else ""
+        texts.append(clean(one.get("question", ""), 300) + choice)
+    return " · ".join(texts)[:MAX_PART]
+
+
+def _cleaned(value: Any, depth: int = 0) -> Any:
+    if isinstance(value, Mapping):
+        if depth > 5:
+            return {}
+        return {clean(k, 80): _cleaned(v, depth + 1) for k, v in list(value.items())[:50]}
+    if isinstance(value, list):
+        return [_cleaned(item, depth + 1) for item in value[:50]] if depth <= 5 else []
+    return value if isinstance(value, (bool, int, float)) or value is None else clean(value)
+
+
+def _said(value: object) -> str:
+    """The provider's words; an object says its `message`."""
+    if isinstance(value, Mapping):
+        value = value.get("message", "")
+    return value if isinstance(value, str) else ""
+
+
+def _time(instant: int | None) -> str:
+    if instant is None:
+        return ""
+    return format_time(instant // SECOND * SECOND).replace("T", " ").replace("Z", " UTC")
+
+
+def _waited(facts: Facts) -> str:
+    if facts.previous_since is None or facts.occurred_at is None:
+        return ""
+    return _span(facts.occurred_at - facts.previous_since)
+
+
+def _late(facts: Facts) -> str:
+    if facts.occurred_at is None or facts.received_at - facts.occurred_at <= LATE:
+        return ""
+    return _span(facts.received_at - facts.occurred_at)
+
+
+def _span(nanoseconds: int) -> str:
+    """A length of time as people say it: 40 s, 12 min, 3 h 5 min, 2 d 4 h."""
+    seconds = max(nanoseconds, 0) // SECOND
+    if seconds < 60:
+        return f"{seconds} s"
+    minutes, hours, days = seconds // 60, seconds // 3600, seconds // 86_400
+    if hours == 0:
+        return f"{minutes} min"
+    if days == 0:
+        return f"{hours} h" + (f" {minutes % 60} min" if minutes % 60 else "")
+    return f"{days} d" + (f" {hours % 24} h" if hours % 24 else "")

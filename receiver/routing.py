@@ -1,0 +1,143 @@
+"""Which routes of routes.yaml apply to an event, and why the others do not.
+
+A value is a glob (case counts), a list is any-of, `!` negates: of a list, no `!` may fit and, if
+there are others, one of them must. Something an event does not say fits negations only. Several
+conditions are all-of. Without a `verdict` condition a route is about applied events.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+from receiver.events import Status, Verdict
+
+CONDITIONS = (
+    "source", "status", "category", "agent", "event", "outcome", "reason", "verdict", "metadata",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What conditions look at. `reason` and `outcome` are the provider's words."""
+
+    source: str
+    verdict: Verdict
+    status: Status | None = None
+    agent_id: str | None = None
+    agent_name: str | None = None
+    event: str | None = None
+    outcome: str | None = None
+    reason: str | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    def values(self, condition: str) -> list[str]:
+        """What the event says to a condition; several for an agent (id, name) or a list."""
+        if condition.startswith("metadata."):
+            return _texts(self.metadata.get(condition.removeprefix("metadata.")))
+        said: tuple[str | None, ...] = {
+            "source": (self.source,),
+            "verdict": (self.verdict.value,),
+            "status": (self.status.value if self.status else None,),
+            "category": (self.status.category.value if self.status else None,),
+            "agent": (self.agent_id, self.agent_name),
+            "event": (self.event,),
+            "outcome": (self.outcome,),
+            "reason": (self.reason,),
+        }[condition]
+        return [value for value in said if value is not None]
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One line of `match`: its name (or `metadata.KEY`) and the patterns it wants."""
+
+    name: str
+    patterns: tuple[str, ...]
+
+    def why_not(self, subject: Subject) -> str:
+        """Empty if it holds, else a clause for people."""
+        values = subject.values(self.name)
+        unwanted = [p[1:] for p in self.patterns if p.startswith("!")]
+        wanted = [p for p in self.patterns if not p.startswith("!")]
+        if not _fit(unwanted, values) and (not wanted or _fit(wanted, values)):
+            return ""
+        said = " / ".join(values) or "not said"
+        return f"{self.name} is {said}, not {', '.join(self.patterns)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A rule of routes.yaml. `line` is where it stands there; `stop` ends the search after it."""
+
+    name: str
+    conditions: tuple[Condition, ...]
+    notify: tuple[str, ...]
+    title: str | None = None
+    body: str | None = None
+    stop: bool = False
+    line: int = 0
+
+    def why_not(self, subject: Subject) -> str:
+        """Empty if the route applies, else the first condition that does not hold."""
+        if subject.verdict is not Verdict.APPLIED and not self.is_about_verdicts:
+            return f"verdict is {subject.verdict}, not applied"
+        for condition in self.conditions:
+            if why_not := condition.why_not(subject):
+                return why_not
+        return ""
+
+    @property
+    def is_about_verdicts(self) -> bool:
+        """Whether it says itself which verdicts it is about."""
+        return any(condition.name == "verdict" for condition in self.conditions)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Whether a route applies (`why_not` is empty) and whom it tells that nobody told before."""
+
+    route: Route
+    why_not: str
+    destinations: tuple[str, ...] = ()
+
+
+def decide(routes: Sequence[Route], subject: Subject) -> list[Decision]:
+    """One decision per route, in order. A destination is told by the first route that names it."""
+    decisions: list[Decision] = []
+    told: set[str] = set()
+    stopped_by = ""
+    for route in routes:
+        if stopped_by:
+            decisions.append(Decision(route, f"route {stopped_by!r} above it stops"))
+            continue
+        if why_not := route.why_not(subject):
+            decisions.append(Decision(route, why_not))
+            continue
+        decisions.append(Decision(route, "", tuple(n for n in route.notify if n not in told)))
+        told.update(route.notify)
+        stopped_by = route.name if route.stop else ""
+    return decisions
+
+
+def _fit(patterns: Sequence[str], values: Sequence[str]) -> bool:
+    return any(_compiled(pattern).match(value) for pattern in patterns for value in values)
+
+
+@lru_cache(maxsize=4096)
+def _compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(fnmatch.translate(pattern))
+
+
+def _texts(value: Any) -> list[str]:
+    """A metadata value as texts to match: strings as they are, any element of a list, else JSON."""
+    if value is None:
+        return []
+    if isinstance(value, list):
+        return [text for element in value for text in _texts(element)]
+    return [value if isinstance(value, str) else json.dumps(value)]
