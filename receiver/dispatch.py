@@ -90,7 +90,7 @@ class Lane:
         if claim is None:
             return False
         message = _render(claim, self._routes.get(claim.route), now)
-        attempt = notify.send(self.destination, message, key=f"{claim.delivery}")
+        attempt = notify.send(self.destination, message)
         now = time.time_ns()
         after = follow(claim, attempt, self.destination, message, now, random.random())
         mine = self._store.write_now(_record, (claim, attempt, after, now))

@@ -22,7 +22,7 @@ from receiver.deliveries import Facts, Message
 from receiver.events import SECOND, Status, Verdict, format_time
 from receiver.lifecycle import LATE
 
-MAX_TITLE, MAX_BODY, MAX_PART = 120, 2_000, 600
+MAX_TITLE, MAX_BODY, MAX_PART, MAX_LINK = 120, 2_000, 600, 300
 MAX_TEMPLATE = 10_000
 REPEAT = "Possible repeat: an earlier attempt may have arrived."
 
@@ -72,7 +72,7 @@ def _plain(character: str, lines: bool) -> str:
 
 def safe_link(url: str | None) -> str:
     """The URL if it is http(s) and shows where it leads; else nothing."""
-    if not url or len(url) > MAX_PART or not url.isprintable() or re.search(r"[\s<>|\"'`]", url):
+    if not url or len(url) > MAX_LINK or not url.isprintable() or re.search(r"[\s<>|\"'`]", url):
         return ""
     try:
         parts = urlsplit(url)
@@ -183,12 +183,9 @@ def _title(facts: Facts, known: Mapping[str, Any]) -> str:
 
 def _body(facts: Facts, known: Mapping[str, Any]) -> str:
     lines = [_what(facts, known)]
-    for label, name in (("Outcome", "outcome"), ("Reason", "reason"), ("Question", "question")):
-        if known[name]:
-            lines.append(f"{label}: {known[name]}")
-    for label, value in (("Reasoning", "reasoning"), ("Error", "os_error")):
-        if said := _said(known["detail"].get(value)):
-            lines.append(f"{label}: {clean(said, MAX_PART)}")
+    for label, said, room in _why(known):
+        if said:
+            lines.append(f"{label}: {clean(said, room)}")
     if known["execution_id"]:
         lines.append(f"Agent: {known['agent_name']}")
         lines.append(f"Execution: {known['execution_id']}")
@@ -203,6 +200,18 @@ def _body(facts: Facts, known: Mapping[str, Any]) -> str:
     if known["execution_url"]:
         lines.append(known["execution_url"])
     return "\n".join(lines)
+
+
+def _why(known: Mapping[str, Any]) -> list[tuple[str, str, int]]:
+    """The provider's words, each with its room: together they leave the end of a message alone."""
+    detail = known["detail"]
+    return [
+        ("Outcome", known["outcome"], 80),
+        ("Reason", known["reason"], 350),
+        ("Question", known["question"], 350),
+        ("Reasoning", _said(detail.get("reasoning")), 150),
+        ("Error", _said(detail.get("os_error")), 200),
+    ]
 
 
 def _what(facts: Facts, known: Mapping[str, Any]) -> str:

@@ -36,7 +36,7 @@ OWNERS = {
 IMPURE = {"time", "datetime", "os", "pathlib", "socket", "logging", "random", "threading",
           "asyncio", "sqlite3", "urllib", "http", "subprocess"}  # fmt: skip
 ALLOWED_IN_RULES = {("signing", "os")}
-INSIDE_FUNCTIONS = {("notify", "apprise")}
+INSIDE_FUNCTIONS = {("notify", "apprise"), ("notify", "requests")}
 
 
 def modules() -> dict[str, ast.Module]:
