@@ -110,7 +110,7 @@ def _walk(url: str, verification: signing.Verification, private: str, store: Sto
     strangers = signatures.generate("rsa-sha256")[0]
     start = sender.now_whole() - 60 * SECOND
     steps = script(os.urandom(3).hex())
-    click.echo(f"Serving on {url}, with a throw-away key and database.\n\nWebhooks sent:\n")
+    click.echo(f"Serving on {url}, with a throw-away key and database.\n\nWebhooks sent, and messages as they go out:\n")
     for step in steps:
         body = sender.asteroid_event(
             step.event,
@@ -123,7 +123,6 @@ def _walk(url: str, verification: signing.Verification, private: str, store: Sto
         status, answer = sender.post(f"{url}/webhooks/asteroid", body, verification, key)
         became = f"{answer['verdict']} ({answer['reason']})" if "verdict" in answer else "refused"
         click.echo(f"  {step.what:<24} {step.event:<32} HTTP {status}  {became}")
-    click.echo("\nMessages sent:\n")
     _until(lambda: not _open(store), seconds=20)
     _report(store, dict.fromkeys(step.execution for step in steps))
 

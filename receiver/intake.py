@@ -86,7 +86,8 @@ def enter(arrival: Arrival, event: Event, loaded: Loaded) -> Entry:
     )
     if judgement.verdict is Verdict.APPLIED:
         return replace(entry, after=advance(before, event, arrival.received_at))
-    if before is not None and event.status and moves_mark(judgement, event.status):
+    if before is not None and moves_mark(judgement, before.status):
+        assert event.occurred_at is not None
         return replace(entry, moved=replace(before, mark=event.occurred_at))
     return entry
 

@@ -114,9 +114,6 @@ def variables(facts: Facts, route: str, now: int) -> dict[str, Any]:
     }
 
 
-VARIABLES = frozenset(variables(Facts("", Verdict.APPLIED, "", 0), "", 0))
-
-
 def render(
     facts: Facts, route: str, title: str | None, body: str | None, *, repeat: bool, now: int
 ) -> Message:
@@ -190,7 +187,8 @@ def _body(facts: Facts, known: Mapping[str, Any]) -> str:
         lines.append(f"Agent: {known['agent_name']}")
         lines.append(f"Execution: {known['execution_id']}")
     if known["occurred_at"]:
-        lines.append(f"Since: {known['occurred_at']}")
+        label = "Since" if facts.verdict is Verdict.APPLIED else "Said to have happened"
+        lines.append(f"{label}: {known['occurred_at']}")
     if known["waited"]:
         lines.append(f"Before: {known['previous_status']} for {known['waited']}")
     if known["late"]:
@@ -296,3 +294,7 @@ def _span(nanoseconds: int) -> str:
     if days == 0:
         return f"{hours} h" + (f" {minutes % 60} min" if minutes % 60 else "")
     return f"{days} d" + (f" {hours % 24} h" if hours % 24 else "")
+
+
+# What templates may use: the names that `variables` gives, so they cannot differ.
+VARIABLES = frozenset(variables(Facts("", Verdict.APPLIED, "", 0), "", 0))

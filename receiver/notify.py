@@ -71,12 +71,9 @@ def send(destination: Destination, message: Message) -> Attempt:
     started = time.monotonic()
     if _kind(destination) == CONSOLE:
         _print(destination, message)
-        attempt: Attempt | None = Attempt(Outcome.DELIVERED, "")
+        attempt = Attempt(Outcome.DELIVERED, "")
     else:
-        attempt = _within(destination.timeout, lambda: _try(destination, message))
-        if attempt is None:
-            _forget(destination)  # the call that hangs keeps the old object
-            attempt = Attempt(Outcome.UNCERTAIN, f"no answer within {destination.timeout:g} s")
+        attempt = _within(destination, lambda: _try(destination, message))
     return replace(attempt, duration_ms=int((time.monotonic() - started) * 1000))
 
 
@@ -95,16 +92,19 @@ def _print(destination: Destination, message: Message) -> None:
         sys.stdout.flush()
 
 
-def _within(seconds: float, call: Callable[[], Attempt]) -> Attempt | None:
-    """The result, or None after so many seconds. Apprise has no deadline of its own.
+def _within(destination: Destination, call: Callable[[], Attempt]) -> Attempt:
+    """The result, or uncertain after the destination's time-out. Apprise has no deadline.
 
     The thread that hangs is left behind: nothing in Python could end it.
     """
     result: list[Attempt] = []
     thread = threading.Thread(target=lambda: result.append(call()), name="send", daemon=True)
     thread.start()
-    thread.join(seconds)
-    return result[0] if result else None
+    thread.join(destination.timeout)
+    if result:
+        return result[0]
+    _forget(destination)  # the call that hangs keeps the old object
+    return Attempt(Outcome.UNCERTAIN, f"no answer within {destination.timeout:g} s")
 
 
 @dataclass(slots=True)

@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parent.parent / "receiver"
 FLOORS = [
     ["errors", "events", "deliveries"],
     ["lifecycle", "signing", "formats", "routing", "message", "backoff", "signatures"],
-    ["settings", "yaml_lines", "config", "notify", "logs",
+    ["settings", "yaml_lines", "file_shape", "config", "notify", "logs",
      "store", "store.committer", "store.sqlite_connection", "store.sqlite_queries",
      "store.sqlite_transaction", "store.sqlite"],
     ["intake", "explain", "dispatch", "sender"],
@@ -24,7 +24,7 @@ OWNERS = {
     "sqlite3": {"store.sqlite", "store.sqlite_connection", "store.sqlite_queries",
                 "store.sqlite_transaction"},
     "psycopg": {"store.postgres"},
-    "yaml": {"config", "yaml_lines"},
+    "yaml": {"yaml_lines"},
     "pydantic_settings": {"settings"},
     "starlette": {"app", "server", "web.problem", "web.webhook", "web.api"},
     "uvicorn": {"server"},

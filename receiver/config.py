@@ -1,0 +1,242 @@
+"""routes.yaml: read once, strictly, with the line of each error."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from receiver import message, signing, yaml_lines
+from receiver.deliveries import Destination
+from receiver.errors import ConfigurationError
+from receiver.events import Category, Status, Verdict
+from receiver.file_shape import (
+    DestinationModel,
+    FileModel,
+    Match,
+    RouteModel,
+    SourceModel,
+    Verify,
+    explained,
+    near,
+)
+from receiver.routing import CONDITIONS, Condition, Route
+
+NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
+_VARIABLE = re.compile(r"\$(\$)?\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A configured sender: how its webhooks are verified and read."""
+
+    name: str
+    format: str
+    verification: signing.Verification
+    agents: frozenset[str] = frozenset()
+    rejected_status: int = 200
+    line: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """All of routes.yaml. `warnings` are whole lines for people."""
+
+    path: str
+    sources: Mapping[str, Source]
+    destinations: Mapping[str, Destination]
+    routes: tuple[Route, ...]
+    warnings: tuple[str, ...] = ()
+
+
+def load(path: str, environ: Mapping[str, str]) -> Rules:
+    """The rules of a file; ConfigurationError with every problem found, `file:line: message`."""
+    try:
+        raw = Path(path).read_bytes()
+    except OSError as error:
+        raise ConfigurationError(
+            [f"{path}:1: it cannot be read ({error.strerror}). Set RECEIVER_ROUTES to the file."]
+        ) from error
+    try:
+        document = yaml_lines.read(raw)
+    except yaml_lines.YamlError as error:
+        raise ConfigurationError([f"{path}:{error.line}: {error.message}"]) from None
+    return _Reading(path, document, environ).rules()
+
+
+class _Reading:
+    """One reading of a file: collects problems so that all are told at once."""
+
+    def __init__(
+        self, path: str, document: yaml_lines.Document, environ: Mapping[str, str]
+    ) -> None:
+        self._path, self._document, self._environ = path, document, environ
+        self._problems: list[tuple[int, str]] = []
+        self._warnings: list[str] = []
+
+    def rules(self) -> Rules:
+        content = self._filled(self._document.content, ())
+        if not isinstance(content, dict):
+            self._problem((), "must hold sources, destinations and routes: see the README")
+            self._stop()
+        try:
+            model = FileModel.model_validate(content)
+        except ValidationError as error:
+            for found in error.errors():
+                place = tuple(step for step in found["loc"] if step != "[key]")
+                self._problem(place, explained(dict(found), place))
+        self._stop()
+        sources = {name: self._source(name, m) for name, m in model.sources.items()}
+        destinations = {name: self._destination(name, m) for name, m in model.destinations.items()}
+        routes = tuple(self._route(n, m, model) for n, m in enumerate(model.routes))
+        self._same_names(model)
+        self._stop()
+        self._warn(routes, destinations)
+        return Rules(self._path, sources, destinations, routes, tuple(self._warnings))
+
+    def _problem(self, place: yaml_lines.Path, text: str) -> None:
+        self._problems.append((self._document.line(place), text))
+
+    def _stop(self) -> None:
+        if self._problems:
+            lines = sorted(set(self._problems))
+            raise ConfigurationError([f"{self._path}:{line}: {text}" for line, text in lines])
+
+    def _warning(self, line: int, text: str) -> None:
+        self._warnings.append(f"{self._path}:{line}: warning: {text}")
+
+    def _filled(self, value: Any, place: yaml_lines.Path) -> Any:
+        """The content with its variables filled in. Keys are never filled."""
+        if isinstance(value, dict):
+            return {name: self._filled(inner, (*place, name)) for name, inner in value.items()}
+        if isinstance(value, list):
+            return [self._filled(inner, (*place, n)) for n, inner in enumerate(value)]
+        if not isinstance(value, str):
+            return value
+        return _VARIABLE.sub(lambda found: self._variable(found, place), value)
+
+    def _variable(self, found: re.Match[str], place: yaml_lines.Path) -> str:
+        escaped, name, default = found.groups()
+        if escaped:
+            return found[0][1:]
+        if self._environ.get(name):
+            return self._environ[name]
+        if file := self._environ.get(f"{name}_FILE"):
+            try:
+                return Path(file).read_text("utf-8").rstrip("\n")
+            except (OSError, ValueError):
+                self._problem(place, f"the file that {name}_FILE names cannot be read")
+                return ""
+        if default is None and name not in self._environ:
+            self._problem(place, f"{name} is not set: set it, or write ${{{name}:-default}}")
+        return default or ""
+
+    def _name(self, name: str, place: yaml_lines.Path) -> None:
+        if not NAME.fullmatch(name):
+            self._problem(place, f"{name!r}: a name has 1 to 40 of a-z, 0-9, - and _")
+
+    def _source(self, name: str, model: SourceModel) -> Source:
+        place: yaml_lines.Path = ("sources", name)
+        self._name(name, place)
+        verify, line = model.verify, self._document.line(place)
+        secret = verify.secret_header
+        fields = verify.model_dump(exclude={"keys", "secret_header"})
+        verification = signing.Verification(
+            **fields,
+            keys=tuple(self._keys(verify, (*place, "verify", "keys"))),
+            secret_header=(secret.name, secret.value) if secret and secret.value else None,
+        )
+        for problem in signing.check(verification):
+            self._problem((*place, "verify"), problem)
+        agents = frozenset(filter(None, model.agents))
+        if not verification.keys:
+            self._warning(line, f"source {name} has no key: it answers 401 to everything")
+        elif verify.scheme == "rsa-sha256" and not verification.secret_header and not agents:
+            self._warning(
+                line,
+                f"source {name}: one key for all customers proves that the provider sent it, not"
+                " that it was for you: set a secret_header or agents",
+            )
+        status = model.rejected_status
+        return Source(name, model.format, verification, agents, status, line)
+
+    def _keys(self, verify: Verify, place: yaml_lines.Path) -> Iterator[signing.Key]:
+        for number, text in enumerate(verify.keys):
+            if not text.strip():
+                continue
+            try:
+                yield signing.parse_key(verify.scheme, text)
+                weak = signing.weak(verify.scheme, text)
+            except ValueError as error:
+                self._problem((*place, number), f"the key {error}")
+                continue
+            if weak:
+                self._warning(self._document.line((*place, number)), weak)
+
+    def _destination(self, name: str, model: DestinationModel) -> Destination:
+        place: yaml_lines.Path = ("destinations", name)
+        self._name(name, place)
+        return Destination(name=name, line=self._document.line(place), **model.model_dump())
+
+    def _route(self, number: int, model: RouteModel, file: FileModel) -> Route:
+        place: yaml_lines.Path = ("routes", number)
+        for name in model.notify:
+            if name not in file.destinations:
+                hint = near(name, list(file.destinations))
+                self._problem((*place, "notify"), f"there is no destination {name!r}{hint}")
+        for part in ("title", "body"):
+            template = getattr(model, part)
+            if template and (problem := message.check_template(template)):
+                self._problem((*place, part), problem)
+        conditions = tuple(self._conditions(model.match, (*place, "match"), file))
+        return Route(
+            name=model.name,
+            conditions=conditions,
+            notify=tuple(dict.fromkeys(model.notify)),
+            title=model.title,
+            body=model.body,
+            stop=model.stop,
+            line=self._document.line(place),
+        )
+
+    def _conditions(
+        self, match: Match, place: yaml_lines.Path, file: FileModel
+    ) -> Iterator[Condition]:
+        words = {
+            "source": list(file.sources),
+            "status": [status.value for status in Status],
+            "category": [category.value for category in Category],
+            "verdict": [verdict.value for verdict in Verdict],
+        }
+        for name in CONDITIONS[:-1]:
+            patterns = getattr(match, name)
+            if patterns is None:
+                continue
+            for pattern in patterns:
+                word = pattern.removeprefix("!")
+                if name in words and not re.search(r"[*?\[]", word) and word not in words[name]:
+                    hint = near(word, words[name])
+                    self._problem((*place, name), f"{name}: there is no {word!r}{hint}")
+            yield Condition(name, tuple(patterns))
+        for key, values in match.metadata.items():
+            texts = [v if isinstance(v, str) else str(v).lower() for v in values]
+            yield Condition(f"metadata.{key}", tuple(texts))
+
+    def _same_names(self, model: FileModel) -> None:
+        seen: set[str] = set()
+        for number, route in enumerate(model.routes):
+            if route.name in seen:
+                self._problem(("routes", number), f"there is a route {route.name!r} above already")
+            seen.add(route.name)
+
+    def _warn(self, routes: tuple[Route, ...], destinations: Mapping[str, Destination]) -> None:
+        told = {name for route in routes for name in route.notify}
+        for name, destination in destinations.items():
+            if name not in told:
+                self._warning(destination.line, f"no route names the destination {name}")
+        if not any(route.is_about_verdicts for route in routes):
+            self._warning(1, "nobody is told of rejected events: add a route with `verdict`")

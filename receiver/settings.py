@@ -1,0 +1,124 @@
+"""Settings: RECEIVER_* environment variables, read once, strictly."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from receiver.errors import ConfigurationError
+
+PREFIX = "RECEIVER_"
+FROM_FILES = ("api_token", "database_url")
+
+
+class Settings(BaseSettings):
+    """What the environment says. Each field's description stands in the README's table."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid")
+
+    database_url: str = Field(
+        "sqlite:///receiver.db", description="The database file; absolute with four slashes."
+    )
+    routes: str = Field("routes.yaml", description="Sources, destinations and routes.")
+    host: str = Field("127.0.0.1", min_length=1, description="The address to listen on.")
+    port: int = Field(8000, ge=1, le=65535, description="The port to listen on.")
+    api_token: SecretStr | None = Field(
+        None, description="What the API wants as a bearer token. Without it: loopback only."
+    )
+    public_url: str | None = Field(
+        None, pattern="^https?://", description="Where others reach it; its host may ask the API."
+    )
+    log_format: Literal["text", "json"] = Field("text", description="text or json.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="debug, info, warning or error."
+    )
+    max_body: int = Field(
+        262_144, ge=1_024, le=16_777_216, description="The largest webhook body, in bytes."
+    )
+    body_timeout: float = Field(
+        10.0, gt=0, le=60, description="Seconds in which a body has to come."
+    )
+    backlog: int = Field(
+        2_000, ge=1, le=100_000, description="Webhooks waiting for their commit; then 503."
+    )
+    lease: float = Field(
+        60.0,
+        ge=5,
+        le=3_600,
+        description="Seconds a delivery is claimed for (at least its timeout).",
+    )
+    drain: float = Field(
+        15.0, ge=0, le=20, description="Seconds for what is being sent at the end."
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only what load_settings read: it knows of misspelled names and of _FILE."""
+        return (init_settings,)
+
+    @field_validator("database_url")
+    @classmethod
+    def _is_sqlite(cls, url: str) -> str:
+        if not url.startswith("sqlite:///") or len(url) == len("sqlite:///"):
+            raise ValueError("must be sqlite:///FILE, or sqlite:////ABSOLUTE/FILE")
+        return url
+
+    @property
+    def database_path(self) -> Path:
+        """The database file."""
+        return Path(self.database_url.removeprefix("sqlite:///"))
+
+
+def load_settings(environ: Mapping[str, str]) -> Settings:
+    """The settings of an environment; ConfigurationError with every problem, never a value."""
+    problems: list[str] = []
+    values: dict[str, str] = {}
+    for variable in sorted(environ):
+        if variable.startswith(PREFIX):
+            _take(variable, environ[variable], values, problems)
+    try:
+        settings = Settings(**values)  # type: ignore[arg-type]  # texts: pydantic reads them
+    except ValidationError as error:
+        problems += [
+            f"{PREFIX}{str(e['loc'][0]).upper()}: {_plain(e['msg'])}" for e in error.errors()
+        ]
+    if problems:
+        raise ConfigurationError(problems)
+    return settings
+
+
+def _take(variable: str, value: str, values: dict[str, str], problems: list[str]) -> None:
+    name = variable.removeprefix(PREFIX).lower()
+    if value == "":
+        return
+    if name.endswith("_file") and name.removesuffix("_file") in FROM_FILES:
+        name = name.removesuffix("_file")
+        try:
+            value = Path(value).read_text("utf-8").strip()
+        except (OSError, ValueError):
+            problems.append(f"{variable}: the file cannot be read. Check its path and permissions.")
+            return
+    if name not in Settings.model_fields:
+        known = [PREFIX + each.upper() for each in Settings.model_fields]
+        near = difflib.get_close_matches(variable, known, 1, 0.0)
+        problems.append(f"{variable}: there is no such setting. Did you mean {near[0]}?")
+    elif name in values:
+        problems.append(f"{variable}: it is set twice, also as a file. Leave one out.")
+    else:
+        values[name] = value
+
+
+def _plain(message: str) -> str:
+    return message.removeprefix("Value error, ").replace("Input should", "it should") + "."

@@ -1,0 +1,113 @@
+"""YAML read strictly, with the line of everything: the only file that knows the YAML library.
+
+Plain scalars are text unless they are null, true, false or a number, so `on` and `22:30` stay what
+was written. Twice the same key, anchors, tags and several documents are errors.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+MAX_SIZE, MAX_DEPTH = 2**20, 20
+Path = tuple[str | int, ...]
+# The loader written in C is not in every build of the library; this one is, and files are small.
+_LOADER = yaml.SafeLoader
+
+
+class YamlError(Exception):
+    """What is wrong, and in which line."""
+
+    def __init__(self, line: int, message: str) -> None:
+        super().__init__(message)
+        self.line, self.message = line, message
+
+
+@dataclass
+class Document:
+    """The content, and the line of each value by its path."""
+
+    content: Any = None
+    lines: dict[Path, int] = field(default_factory=dict)
+
+    def line(self, path: Path) -> int:
+        """The line of a value, or of the nearest thing around it."""
+        while path not in self.lines and path:
+            path = path[:-1]
+        return self.lines.get(path, 1)
+
+
+def read(raw: bytes) -> Document:
+    """The one document of a file; YamlError if it is not one as this receiver wants it."""
+    if len(raw) > MAX_SIZE:
+        raise YamlError(1, "the file has more than 1 MiB")
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise YamlError(
+            raw[: error.start].count(b"\n") + 1, "not UTF-8: save it as UTF-8"
+        ) from None
+    try:
+        _no_aliases(text)
+        node = yaml.compose(text, Loader=_LOADER)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        raise YamlError(mark.line + 1 if mark else 1, f"not YAML: {error.problem}") from None
+    except yaml.YAMLError as error:
+        raise YamlError(1, f"not YAML: {error}".splitlines()[0]) from None
+    except (RecursionError, ValueError):
+        raise YamlError(1, "not YAML: too deep, or with characters it cannot hold") from None
+    document = Document()
+    document.content = _build(node, (), document.lines) if node is not None else None
+    return document
+
+
+def _no_aliases(text: str) -> None:
+    """Refuse anchors and aliases before anything is built of them, and more than a few levels."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_LOADER):
+        line = event.start_mark.line + 1 if event.start_mark else 1
+        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
+            raise YamlError(line, "anchors and aliases (& and *) are not read: write it out")
+        if isinstance(event, (yaml.MappingStartEvent, yaml.SequenceStartEvent)):
+            depth += 1
+        elif isinstance(event, (yaml.MappingEndEvent, yaml.SequenceEndEvent)):
+            depth -= 1
+        if depth > MAX_DEPTH:
+            raise YamlError(line, f"more than {MAX_DEPTH} levels")
+
+
+def _build(node: yaml.Node, path: Path, lines: dict[Path, int]) -> Any:
+    line = node.start_mark.line + 1 if node.start_mark else 1
+    lines.setdefault(path, line)
+    if not node.tag.startswith("tag:yaml.org,2002:"):
+        text = f'"{node.tag}{node.value}"' if isinstance(node, yaml.ScalarNode) else node.tag
+        raise YamlError(line, f"a tag: put it in quotes, like {text}")
+    if isinstance(node, yaml.SequenceNode):
+        return [_build(item, (*path, n), lines) for n, item in enumerate(node.value)]
+    if isinstance(node, yaml.MappingNode):
+        content: dict[str, Any] = {}
+        for key, value in node.value:
+            name, at = key.value, key.start_mark.line + 1
+            if not isinstance(key, yaml.ScalarNode):
+                raise YamlError(at, "a key must be a word")
+            if name in content:
+                raise YamlError(at, f"{name!r} stands here a second time: remove one")
+            lines[(*path, name)] = at
+            content[name] = _build(value, (*path, name), lines)
+        return content
+    is_plain = isinstance(node, yaml.ScalarNode) and node.style is None
+    return _scalar(node.value) if is_plain else node.value
+
+
+def _scalar(text: str) -> Any:
+    if text in ("", "~", "null"):
+        return None
+    if text in ("true", "false"):
+        return text == "true"
+    if re.fullmatch(r"-?(0|[1-9][0-9]{0,17})", text):
+        return int(text)
+    return float(text) if re.fullmatch(r"-?[0-9]{1,18}\.[0-9]{1,18}", text) else text
