@@ -24,6 +24,7 @@ class Server(uvicorn.Server):
 
     def __init__(self, app: Starlette, settings: Settings) -> None:
         self._endpoint = app.state.endpoint
+        self.settled = threading.Event()  # it serves, or has given up
         super().__init__(
             uvicorn.Config(
                 app,
@@ -38,6 +39,12 @@ class Server(uvicorn.Server):
                 timeout_graceful_shutdown=3,
             )
         )
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        try:
+            await super().startup(sockets)
+        finally:
+            self.settled.set()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -93,7 +100,7 @@ def serving(app: Starlette, settings: Settings, listening: socket.socket) -> Ite
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, name="server")
     thread.start()
     try:
-        # The socket listens already: connections wait there until the server takes them.
+        server.settled.wait()
         yield f"http://{settings.host}:{listening.getsockname()[1]}"
     finally:
         server.should_exit = True

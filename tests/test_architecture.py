@@ -1,4 +1,4 @@
-"""DESIGN's house: floors, owners, sizes. The test reads the code; it knows no exceptions by name."""
+"""The house: floors, owners of libraries, sizes. Read from the code itself."""
 
 from __future__ import annotations
 

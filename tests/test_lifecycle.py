@@ -42,7 +42,8 @@ def test_the_table_is_the_published_one() -> None:
     assert {s.value: {t.value for t in targets} for s, targets in TRANSITIONS.items()} == {
         "starting": {"running", "failed", "cancelled", "completed"},
         "running": {
-            "paused", "paused_by_agent", "cancelled", "awaiting_confirmation", "completed", "failed",
+            "paused", "paused_by_agent", "cancelled", "awaiting_confirmation", "completed",
+            "failed",
         },
         "paused": {"cancelled", "running"},
         "paused_by_agent": {"cancelled", "running", "failed"},

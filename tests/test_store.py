@@ -196,9 +196,8 @@ def test_all_leases_can_be_taken_back_at_once(store: Store) -> None:
 def test_one_execution_keeps_its_order_while_others_pass(store: Store) -> None:
     first = applied(1, Status.RUNNING, None, owed("ops", "k-1"))
     save(store, first, applied(2, Status.FAILED, first.after, owed("ops", "k-2")))
-    save(
-        store, replace(unapplied(3, Verdict.REJECTED, "illegal"), owed=(owed("ops", "k-3", None, "s/x-2"),))
-    )  # fmt: skip
+    other_message = owed("ops", "k-3", order="s/x-2")
+    save(store, replace(unapplied(3, Verdict.REJECTED, "illegal"), owed=(other_message,)))
     one = claim(store)
     assert one is not None
     other = claim(store)

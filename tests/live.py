@@ -1,0 +1,98 @@
+"""A real server on loopback for tests: its own database, rules and key; stopped when it ends."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from receiver import app, config, sender, server, signatures, signing
+from receiver.settings import load_settings
+from receiver.store.sqlite import SqliteStore
+
+PRIVATE, PUBLIC = signatures.generate("rsa-sha256")
+ROUTES = """\
+sources:
+  asteroid:
+    verify: {scheme: rsa-sha256, keys: ["${PUBLIC}"]}
+destinations:
+  ops: console://
+routes:
+  - {name: failures, match: {status: failed}, notify: [ops]}
+  - {name: not accepted, match: {verdict: [rejected, quarantined]}, notify: [ops]}
+"""
+
+
+@dataclass(frozen=True)
+class Live:
+    """A running receiver: where it is, how to speak to it, what it stores."""
+
+    url: str
+    verification: signing.Verification
+    store: SqliteStore
+
+    def post(
+        self, body: bytes, *, source: str = "asteroid", private: str = PRIVATE
+    ) -> tuple[int, dict[str, Any]]:
+        """Sign and post a webhook."""
+        url = f"{self.url}/webhooks/{source}"
+        return sender.post(url, body, self.verification, private)
+
+    def ask(
+        self, path: str, *, method: str = "GET", headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+    ) -> tuple[int, dict[str, Any], Mapping[str, str]]:  # fmt: skip
+        """Status, JSON and headers of any request."""
+        request = urllib.request.Request(
+            self.url + path,
+            body,
+            {**({"Content-Type": "application/json"} if body else {}), **(headers or {})},
+            method=method,
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                return answer.status, json.loads(answer.read() or b"{}"), answer.headers
+        except urllib.error.HTTPError as error:
+            content = error.read()
+            is_json = "json" in error.headers.get("Content-Type", "")
+            return error.code, json.loads(content) if is_json else {}, error.headers
+
+
+@contextmanager
+def live(
+    folder: Path, routes: str = ROUTES, environ: Mapping[str, str] | None = None, **settings: str
+) -> Iterator[Live]:
+    """Serve `routes` from a database in `folder`; settings by name (api_token="…")."""
+    path = folder / "routes.yaml"
+    path.write_text(routes, "utf-8")
+    rules = config.load(str(path), {"PUBLIC": PUBLIC, **(environ or {})})
+    named = {f"RECEIVER_{name.upper()}": value for name, value in settings.items()}
+    chosen = load_settings(named).model_copy(update={"port": 0})
+    store = SqliteStore(folder / "receiver.db", backlog=chosen.backlog, serve=True)
+    application = app.build(chosen, rules, store)
+    with server.serving(application, chosen, server.bind(chosen)) as url:
+        yield Live(url, next(iter(rules.sources.values())).verification, store)
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody uses now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def until(is_so: Callable[[], object], *, seconds: float = 20) -> None:
+    """Wait until it is so, looking often; AssertionError after so many seconds."""
+    pause = threading.Event()
+    for _ in range(int(seconds * 50)):
+        if is_so():
+            return
+        pause.wait(0.02)
+    raise AssertionError(f"not so after {seconds} s")
