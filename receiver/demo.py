@@ -111,7 +111,8 @@ def _walk(url: str, verification: signing.Verification, private: str, store: Sto
     start = sender.now_whole() - 60 * SECOND
     steps = script(os.urandom(3).hex())
     click.echo(
-        f"Serving on {url}, with a throw-away key and database.\n\nWebhooks sent, and messages as they go out:\n"
+        f"Serving on {url}, with a throw-away key and database.\n\n"
+        "Webhooks sent, and messages as they go out:\n"
     )
     for step in steps:
         body = sender.asteroid_event(

@@ -13,7 +13,7 @@ from types import FrameType
 import uvicorn
 from starlette.applications import Starlette
 
-from receiver.errors import ConfigurationError
+from receiver.errors import ConfigurationError, ReceiverError
 from receiver.settings import Settings
 
 log = logging.getLogger("receiver")
@@ -89,7 +89,10 @@ def serve(app: Starlette, settings: Settings, listening: socket.socket) -> None:
     """Serve until a signal comes; returns when everything has ended."""
     port = listening.getsockname()[1]
     log.info("serve.started address=http://%s:%d", settings.host, port)
-    Server(app, settings).run(sockets=[listening])
+    server = Server(app, settings)
+    server.run(sockets=[listening])
+    if not server.started:
+        raise ReceiverError("It could not start: the reason is in the log above.")
     log.info("serve.stopped")
 
 

@@ -150,9 +150,8 @@ def test_an_optional_field_of_the_wrong_type_is_left_out() -> None:
         envelope(metadata=[1], agent_id=5, agent_name={}, payload="x", execution_url=0)
     )
     assert event is not None
-    assert (event.metadata, event.agent_id, event.agent_name, event.execution_url, event.detail) == (
-        None, None, None, None, {},
-    )  # fmt: skip
+    read_as = (event.metadata, event.agent_id, event.agent_name, event.execution_url)
+    assert (*read_as, event.detail) == (None, None, None, None, {})
 
 
 def test_a_large_result_is_left_out_and_long_text_is_cut() -> None:

@@ -1,0 +1,57 @@
+"""What the README says is what the program does."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import click
+import pytest
+
+from receiver.cli import cli
+from receiver.file_shape import DestinationModel, Match, RouteModel, SourceModel, Verify
+from tests.readme_parts import README, written
+
+TEXT = README.read_text("utf-8")
+TESTS = "python3 -m venv .venv && .venv/bin/pip install -e '.[test]' && .venv/bin/pytest"
+DEMO = "python3 -m venv .venv && .venv/bin/pip install -e . && .venv/bin/receiver demo"
+
+
+def test_its_drawing_settings_and_variables_are_the_program_s() -> None:
+    assert written(TEXT) == TEXT
+
+
+def test_its_two_commands_stand_word_for_word_and_ci_runs_the_second() -> None:
+    assert f"\n{DEMO}\n" in TEXT
+    assert f"\n{TESTS}\n" in TEXT
+    assert f"\n{TESTS}\n" in (README.parent / ".ci" / "run").read_text("utf-8")
+
+
+def test_every_command_and_option_is_named_and_no_other() -> None:
+    section = TEXT.split("## Commands")[1].split("\n## ")[0]
+    rows = dict(re.findall(r"^\| `receiver ([a-z]+)[^`]*` \|(.*)\|$", section, re.M))
+    assert set(rows) == set(cli.commands)
+    for name, command in cli.commands.items():
+        line = next(r for r in section.splitlines() if r.startswith(f"| `receiver {name}"))
+        options = {o.opts[-1] for o in command.params if isinstance(o, click.Option)}
+        assert set(re.findall(r"--[a-z-]+", line)) == options
+
+
+@pytest.mark.parametrize(
+    ("model", "prefix"),
+    [(SourceModel, ""), (Verify, "verify."), (DestinationModel, ""), (RouteModel, ""), (Match, None)],
+)
+def test_every_key_of_routes_yaml_is_named(model: type, prefix: str | None) -> None:
+    section = TEXT.split("## routes.yaml")[1].split("\n## ")[0]
+    for key in model.model_fields:  # type: ignore[attr-defined]
+        if prefix is None:
+            assert re.search(rf"\b{key}\b", section)
+        elif key != "verify":
+            assert f"`{prefix}{key}`" in section
+
+
+def test_every_file_it_names_is_there() -> None:
+    top = Path(README).parent
+    for name in ("deploy/Dockerfile", "deploy/receiver.service", "LICENSE", "routes.yaml",
+                 "tests/bench_intake.py"):  # fmt: skip
+        assert (top / name).is_file()
