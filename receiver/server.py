@@ -30,6 +30,9 @@ class Server(uvicorn.Server):
                 app,
                 host=settings.host,
                 port=settings.port,
+                http=settings.http,
+                # uvloop comes with the faster parser; the two are one choice.
+                loop="uvloop" if settings.http == "httptools" else "asyncio",
                 log_config=None,
                 access_log=False,  # one line per webhook is ours; a second costs a quarter
                 server_header=False,

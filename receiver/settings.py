@@ -37,6 +37,9 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="debug, info, warning or error."
     )
+    http: Literal["h11", "httptools"] = Field(
+        "h11", description="The HTTP parser: h11 (strict), or httptools (faster, extra `fast`)."
+    )
     max_body: int = Field(
         262_144, ge=1_024, le=16_777_216, description="The largest webhook body, in bytes."
     )

@@ -39,7 +39,13 @@ def test_every_command_and_option_is_named_and_no_other() -> None:
 
 @pytest.mark.parametrize(
     ("model", "prefix"),
-    [(SourceModel, ""), (Verify, "verify."), (DestinationModel, ""), (RouteModel, ""), (Match, None)],
+    [
+        (SourceModel, ""),
+        (Verify, "verify."),
+        (DestinationModel, ""),
+        (RouteModel, ""),
+        (Match, None),
+    ],
 )
 def test_every_key_of_routes_yaml_is_named(model: type, prefix: str | None) -> None:
     section = TEXT.split("## routes.yaml")[1].split("\n## ")[0]
