@@ -6,6 +6,7 @@ import base64
 import hashlib
 import hmac
 import secrets
+from functools import lru_cache
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -110,6 +111,7 @@ _SIGNERS = {
 }
 
 
+@lru_cache(maxsize=16)  # loading one checks its primes: 20 ms
 def _pem(private: str) -> object:
     try:
         return load_pem_private_key(private.strip().encode(), None)
