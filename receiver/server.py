@@ -6,6 +6,7 @@ import contextlib
 import logging
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Iterator
 from types import FrameType
@@ -94,6 +95,8 @@ def serve(app: Starlette, settings: Settings, listening: socket.socket) -> None:
     """Serve until a signal comes; returns when everything has ended."""
     port = listening.getsockname()[1]
     log.info("serve.started address=http://%s:%d", settings.host, port)
+    # The committer asks for the interpreter's lock once a batch, and 5 ms would be a long wait.
+    sys.setswitchinterval(0.0003)
     server = Server(app, settings)
     server.run(sockets=[listening])
     if not server.started:
