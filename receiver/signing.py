@@ -2,6 +2,8 @@
 
 Total: any headers and any body are accepted or `UntrustedWebhook`, never another exception. A
 header that a scheme relies on and that comes twice is a wrong one: two parsers may disagree on it.
+A signature has one spelling: canonical base64, lower-case hex (what GitHub, Slack and Stripe send,
+and what their documented checks compare as text).
 
     rsa-sha256          RSASSA-PKCS1-v1_5 (RFC 8017) over the raw body, base64
     standard-webhooks   the Standard Webhooks specification: v1 HMAC-SHA256, v1a Ed25519
@@ -12,27 +14,25 @@ header that a scheme relies on and that comes twice is a wrong one: two parsers 
 from __future__ import annotations
 
 import base64
-import binascii
-import hashlib
 import hmac
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
-from cryptography.hazmat.primitives.serialization import (
-    load_der_public_key,
-    load_pem_public_key,
-)
 
 from receiver.errors import UntrustedWebhook
 
 SCHEMES = ("rsa-sha256", "standard-webhooks", "hmac-sha256", "token")
 MIN_RSA_BITS = 2048
 MIN_SECRET = 16
+# Each Ed25519 entry costs a pass over the body, and a header has room for hundreds.
+MAX_SIGNATURES = 32
 Key = RSAPublicKey | Ed25519PublicKey | bytes
 Headers = Iterable[tuple[bytes, bytes]]
 
@@ -92,8 +92,12 @@ def check(verification: Verification) -> list[str]:
         problems.append("encoding must be hex or base64")
     if verification.layout not in ("", "stripe"):
         problems.append("layout must be stripe or left out")
-    rest = verification.signed.replace("{body}", "", 1).replace("{timestamp}", "", 1)
-    if "{body}" not in verification.signed or "{" in rest or "}" in rest:
+    if not verification.tolerance >= 0:
+        problems.append("tolerance must not be negative")
+    if not all(map(_is_text, verification.secret_header or ())):
+        problems.append("secret_header needs a name and a value, both UTF-8 text")
+    placeholders = sorted(re.findall(r"\{[^{}]*\}|[{}]", verification.signed))
+    if placeholders not in (["{body}"], ["{body}", "{timestamp}"]):
         problems.append("signed must hold {body} once, and may hold {timestamp} once")
     timed = "{timestamp}" in verification.signed
     if timed and not verification.timestamp_header and not verification.layout:
@@ -105,13 +109,19 @@ def check(verification: Verification) -> list[str]:
 
 def parse_key(scheme: str, text: str) -> Key:
     """The key that a text of routes.yaml spells; ValueError says what to do, never the key."""
+    # Python's own error would show a piece of the key; an empty secret is everybody's.
+    if not _is_text(text):
+        raise ValueError("is empty or not UTF-8 text: copy it again")
     if scheme == "rsa-sha256":
         return _rsa_key(text)
     if scheme != "standard-webhooks":
         return text.encode()
     kind, _, value = text.strip().rpartition("_")
+    if kind == "whsk":
+        raise ValueError("is a private key: give the whpk_ one, and replace that private key")
     try:
-        raw = base64.b64decode(value, validate=True)
+        # The specification's libraries take secrets without their padding too.
+        raw = base64.b64decode(value + "=" * (-len(value) % 4), validate=True)
         if kind == "whpk":
             return Ed25519PublicKey.from_public_bytes(raw)
     except ValueError:
@@ -122,30 +132,34 @@ def parse_key(scheme: str, text: str) -> Key:
 
 
 def weak(scheme: str, text: str) -> str | None:
-    """A warning about a secret that can be guessed, or None."""
-    if scheme == "rsa-sha256" or text.startswith("whpk_"):
-        return None
-    key = parse_key(scheme, text)
-    if isinstance(key, bytes) and len(key) < MIN_SECRET:
-        return f"the secret has fewer than {MIN_SECRET} bytes: take a longer one"
+    """A warning about a secret that can be guessed, or None (also for what parse_key refuses)."""
+    with suppress(ValueError):
+        key = parse_key(scheme, text)
+        if isinstance(key, bytes) and len(key) < MIN_SECRET:
+            return f"the secret has fewer than {MIN_SECRET} bytes: take a longer one"
     return None
+
+
+def _is_text(text: str) -> bool:
+    return bool(text) and text.encode(errors="ignore").decode() == text
 
 
 def _rsa_key(text: str) -> RSAPublicKey:
     """PEM, base64 of DER or base64 of PEM; SPKI or PKCS#1 each (asteroid.md, Signature)."""
     # Environment variables often carry line ends as the two characters \n.
-    material = text.replace("\\n", "\n").strip().encode()
-    if b"PRIVATE KEY" in material:
-        raise ValueError("is a private key: give the public one, and replace that private key")
-    if not material.startswith(b"-----BEGIN"):
+    material = text.replace("\\r", "").replace("\\n", "\n").strip().encode()
+    if b"-----BEGIN" not in material:
         try:
             material = base64.b64decode(b"".join(material.split()), validate=True)
         except ValueError:
             raise ValueError("is neither PEM nor base64: copy the public key again") from None
-    is_pem = material.lstrip().startswith(b"-----BEGIN")
+    if _is_private(material):
+        raise ValueError("is a private key: give the public one, and replace that private key")
+    is_pem = b"-----BEGIN" in material
+    # Both take SPKI as well as PKCS#1.
+    load = serialization.load_pem_public_key if is_pem else serialization.load_der_public_key
     try:
-        # Both loaders take SPKI as well as PKCS#1.
-        key = load_pem_public_key(material) if is_pem else load_der_public_key(material)
+        key = load(material)
     except (ValueError, TypeError, UnsupportedAlgorithm):
         raise ValueError("is no public key: copy it again, whole") from None
     if not isinstance(key, RSAPublicKey):
@@ -155,20 +169,31 @@ def _rsa_key(text: str) -> RSAPublicKey:
     return key
 
 
+def _is_private(material: bytes) -> bool:
+    try:
+        serialization.load_der_private_key(material, None)
+    except TypeError:
+        return True  # it asks for its password
+    except (ValueError, UnsupportedAlgorithm):
+        return b"PRIVATE KEY-----" in material
+    return True
+
+
 def _rsa(how: Verification, headers: Headers, body: bytes, now: float) -> None:
     signature = _base64(_header(headers, how.signature_header))
-    for key in how.keys:
-        if isinstance(key, RSAPublicKey) and _rsa_fits(key, signature, body):
-            return
-    raise UntrustedWebhook("wrong")
+    if not any(_key_fits(key, signature, body) for key in how.keys):
+        raise UntrustedWebhook("wrong")
 
 
-def _rsa_fits(key: RSAPublicKey, signature: bytes, body: bytes) -> bool:
+def _key_fits(key: Key, signature: bytes, signed: bytes) -> bool:
     try:
-        key.verify(signature, body, PKCS1v15(), hashes.SHA256())
+        if isinstance(key, RSAPublicKey):
+            key.verify(signature, signed, PKCS1v15(), hashes.SHA256())
+        elif isinstance(key, Ed25519PublicKey):
+            key.verify(signature, signed)
     except InvalidSignature:
         return False
-    return True
+    return not isinstance(key, bytes)
 
 
 def _standard_webhooks(how: Verification, headers: Headers, body: bytes, now: float) -> str:
@@ -176,58 +201,47 @@ def _standard_webhooks(how: Verification, headers: Headers, body: bytes, now: fl
     timestamp = _header(headers, f"{how.header_prefix}timestamp")
     signatures = _header(headers, how.signature_header)
     _in_time(timestamp, now, how.tolerance)
+    entries = signatures.split(b" ")
+    if len(entries) > MAX_SIGNATURES:
+        raise UntrustedWebhook("malformed")
     signed = b".".join((message_id, timestamp, body))
-    for entry in signatures.split(b" "):
-        version, _, encoded = entry.partition(b",")
-        if version in (b"v1", b"v1a") and any(
-            _standard_fits(key, version, encoded, signed) for key in how.keys
-        ):
-            return message_id.decode("latin-1")
-    raise UntrustedWebhook("wrong")
+    secrets = [key for key in how.keys if isinstance(key, bytes)]
+    # One pass over the body for each key, however many entries the header has.
+    expected = [b"v1," + base64.b64encode(hmac.digest(key, signed, "sha256")) for key in secrets]
+    fits = [hmac.compare_digest(entry, text) for entry in entries for text in expected]
+    if not any(fits) and not any(_ed25519_fits(how.keys, entry, signed) for entry in entries):
+        raise UntrustedWebhook("wrong")
+    return message_id.decode("latin-1")
 
 
-def _standard_fits(key: Key, version: bytes, encoded: bytes, signed: bytes) -> bool:
+def _ed25519_fits(keys: Iterable[Key], entry: bytes, signed: bytes) -> bool:
+    version, _, encoded = entry.partition(b",")
     try:
         signature = _base64(encoded)
     except UntrustedWebhook:
         return False  # a malformed entry must not hide a valid one
-    if version == b"v1":
-        return isinstance(key, bytes) and hmac.compare_digest(_mac(key, signed), signature)
-    if not isinstance(key, Ed25519PublicKey):
-        return False
-    try:
-        key.verify(signature, signed)
-    except InvalidSignature:
-        return False
-    return True
+    return version == b"v1a" and any(_key_fits(key, signature, signed) for key in keys)
 
 
 def _hmac(how: Verification, headers: Headers, body: bytes, now: float) -> None:
-    value = _header(headers, how.header)
+    value, timestamp = _header(headers, how.header), b""
+    template, prefix, signatures = how.signed, how.prefix.encode(), [value]
     if how.layout == "stripe":
         timestamp, signatures = _stripe(value)
-        signed = timestamp + b"." + body
-    else:
-        timestamp = _header(headers, how.timestamp_header) if how.timestamp_header else b""
-        signatures = [_without(how.prefix.encode(), value)]
-        signed = _signed(how.signed, timestamp, body)
+        template, prefix = "{timestamp}.{body}", b""
+    elif how.timestamp_header:
+        timestamp = _header(headers, how.timestamp_header)
     if how.layout or how.timestamp_header:
         _in_time(timestamp, now, how.tolerance)
-    expected = [_mac(key, signed) for key in how.keys if isinstance(key, bytes)]
-    for signature in _decoded(signatures, "hex" if how.layout else how.encoding):
-        fits = [hmac.compare_digest(signature, mac) for mac in expected]
-        if any(fits):
-            return
-    raise UntrustedWebhook("wrong")
-
-
-def _decoded(signatures: Iterable[bytes], encoding: str) -> Iterator[bytes]:
-    """Those that can be decoded; upper-case hex is the same signature, as in every library."""
-    for signature in signatures:
-        try:
-            yield binascii.unhexlify(signature) if encoding == "hex" else _base64(signature)
-        except (binascii.Error, UntrustedWebhook):
-            continue
+    # Digits by now, or empty; and the body is set in last, because it may hold {timestamp} itself.
+    before, _, after = template.encode().replace(b"{timestamp}", timestamp).partition(b"{body}")
+    is_hex = how.layout == "stripe" or how.encoding == "hex"
+    signed = before + body + after
+    macs = [hmac.digest(key, signed, "sha256") for key in how.keys if isinstance(key, bytes)]
+    texts = [prefix + (mac.hex().encode() if is_hex else base64.b64encode(mac)) for mac in macs]
+    fits = [hmac.compare_digest(given, text) for given in signatures for text in texts]
+    if not any(fits):
+        raise UntrustedWebhook("wrong")
 
 
 def _stripe(value: bytes) -> tuple[bytes, list[bytes]]:
@@ -237,14 +251,6 @@ def _stripe(value: bytes) -> tuple[bytes, list[bytes]]:
     if len(times) != 1:
         raise UntrustedWebhook("malformed")
     return times[0], [content for name, _, content in entries if name == b"v1"]
-
-
-def _signed(template: str, timestamp: bytes, body: bytes) -> bytes:
-    # Split, not replaced: the body may hold {timestamp} itself.
-    before, _, after = template.encode().partition(b"{body}")
-    return b"".join(
-        (before.replace(b"{timestamp}", timestamp), body, after.replace(b"{timestamp}", timestamp))
-    )
 
 
 def _token(how: Verification, headers: Headers, body: bytes, now: float) -> None:
@@ -263,28 +269,26 @@ _VERIFIERS = {
 }
 
 
-def _header(headers: Headers, name: str, cause: str = "") -> bytes:
-    """The one value of a header; missing, empty or repeated is untrusted."""
+def _header(headers: Headers, name: str, absent: str = "missing") -> bytes:
+    """The one value of a header; `absent` is the cause when it is missing or empty."""
     wanted = name.lower().encode("latin-1", "replace")
     values = [value for key, value in headers if key.lower() == wanted]
-    if len(values) != 1:
-        raise UntrustedWebhook(cause or ("repeated" if values else "missing"))
-    if not values[0]:
-        raise UntrustedWebhook(cause or "missing")
+    if len(values) > 1:
+        raise UntrustedWebhook("repeated")
+    if not values or not values[0]:
+        raise UntrustedWebhook(absent)
     return values[0]
-
-
-def _without(prefix: bytes, value: bytes) -> bytes:
-    if not value.startswith(prefix):
-        raise UntrustedWebhook("malformed")
-    return value[len(prefix) :]
 
 
 def _base64(text: bytes) -> bytes:
     try:
-        return base64.b64decode(text, validate=True)
+        value = base64.b64decode(text, validate=True)
     except ValueError:
         raise UntrustedWebhook("malformed") from None
+    # validate=True lets other last digits through that mean the same bytes.
+    if base64.b64encode(value) != text:
+        raise UntrustedWebhook("malformed")
+    return value
 
 
 def _in_time(timestamp: bytes, now: float, tolerance: float) -> None:
@@ -293,7 +297,3 @@ def _in_time(timestamp: bytes, now: float, tolerance: float) -> None:
         raise UntrustedWebhook("malformed")
     if abs(now - int(timestamp)) > tolerance:
         raise UntrustedWebhook("expired")
-
-
-def _mac(key: bytes, content: bytes) -> bytes:
-    return hmac.digest(key, content, hashlib.sha256)

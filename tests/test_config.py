@@ -1,0 +1,157 @@
+"""routes.yaml: what is right is read, what is wrong is told with its line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from receiver.config import Rules, load
+from receiver.errors import ConfigurationError
+
+TOP = Path(__file__).parent.parent
+GOOD = """\
+sources:
+  asteroid:
+    verify: {scheme: token, header: X-T, keys: [a-token-of-sixteen-bytes]}
+destinations:
+  ops: console://
+routes:
+  - name: failures
+    match: {status: failed}
+    notify: [ops]
+  - name: holes
+    match: {verdict: rejected}
+    notify: ops
+"""
+
+
+def read(folder: Path, text: str | bytes, **environ: str) -> Rules:
+    path = folder / "routes.yaml"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return load(str(path), environ)
+
+
+def problems(folder: Path, text: str | bytes, **environ: str) -> list[str]:
+    with pytest.raises(ConfigurationError) as caught:
+        read(folder, text, **environ)
+    return [line.removeprefix(f"{folder / 'routes.yaml'}:") for line in caught.value.problems]
+
+
+def test_a_good_file_is_read(tmp_path: Path) -> None:
+    rules = read(tmp_path, GOOD)
+    assert list(rules.sources) == ["asteroid"]
+    assert rules.destinations["ops"].line == 5
+    assert [(route.name, route.line) for route in rules.routes] == [("failures", 7), ("holes", 10)]
+    assert rules.warnings == ()
+
+
+def test_the_shipped_file_works_with_an_empty_environment_and_one_warning() -> None:
+    rules = load(str(TOP / "routes.yaml"), {})
+    assert len(rules.warnings) == 1
+    assert "no key" in rules.warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "says"),
+    [
+        ("notify: [ops]", "notify: [opz]", 9, "no destination 'opz': did you mean 'ops'?"),
+        ("  ops: console://", "  ops: console://\n  ops: console://", 6, "a second time"),
+        ("match: {status: failed}", "match:\n      status: !failed", 9, 'like "!failed"'),
+        ("status: failed", "status: faild", 8, "no 'faild': did you mean 'failed'?"),
+        ("status: failed", "verdict: maybe", 8, "verdict: there is no 'maybe'"),
+        ("status: failed", "source: asteroids", 8, "did you mean 'asteroid'?"),
+        ("match: {status", "mach: {status", 8, "unknown key 'mach': did you mean 'match'?"),
+        ("status: failed", "colour: red", 8, "unknown key 'colour': known are"),
+        ("name: failures", "nam: failures", 7, "unknown key 'nam': did you mean 'name'?"),
+        ("name: holes", "name: failures", 10, "a route 'failures' above already"),
+        ("name: failures", 'name: failures\n    title: "{{ agent_nam }}"', 8,
+         "did you mean 'agent_name'?"),
+        ("name: failures", 'name: failures\n    body: "{{ "', 8, "template cannot be read"),
+        ("ops: console://", "ops: {url: console://, rate: fast}", 5, "a rate like 1/s"),
+        ("ops: console://", "ops: {url: console://, retry_for: 90}", 5, "a duration like 90s"),
+        ("ops: console://", "ops: {url: console://, timeout: 0s}", 5, "a duration like 90s"),
+        ("ops: console://", "ops: ${NOT_SET}", 5, "NOT_SET is not set"),
+        ("ops: console://", "Ops: console://", 5, "'Ops': a name has 1 to 40"),
+        ("ops: console://", "ops: &a console://", 5, "anchors and aliases"),
+        ("scheme: token", "scheme: tokens", 3, "scheme: must be 'rsa-sha256'"),
+        ("scheme: token", "scheme: rsa-sha256", 3, "the key is neither PEM nor base64"),
+        ("header: X-T, ", "", 3, "token needs `header`"),
+        ("verify:", "formt: plain\n    verify:", 3, "unknown key 'formt': did you mean 'format'?"),
+        ("verify:", "observes: all\n    verify:", 3, "unknown key 'observes'"),
+        ("sources:", "surces:", 1, "unknown key 'surces': did you mean 'sources'?"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_told_with_its_line_and_what_to_do(
+    tmp_path: Path, old: str, new: str, line: int, says: str
+) -> None:
+    assert old in GOOD
+    found = problems(tmp_path, GOOD.replace(old, new, 1))
+    assert any(each.startswith(f"{line}: ") and says in each for each in found), found
+
+
+def test_all_mistakes_of_a_kind_are_told_at_once(tmp_path: Path) -> None:
+    assert (
+        len(problems(tmp_path, GOOD.replace("ops]", "a]").replace("notify: ops", "notify: b"))) == 2
+    )
+
+
+@pytest.mark.parametrize(
+    "text", ["", "- 1", "a: [", "a: {b: 1", "x: 1\n---\ny: 2", b"\xff\xfe\x00"]
+)
+def test_what_is_no_file_of_ours_is_told(tmp_path: Path, text: str | bytes) -> None:
+    assert problems(tmp_path, text)
+
+
+def test_a_missing_file_says_which_setting_names_it(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="RECEIVER_ROUTES"):
+        load(str(tmp_path / "none.yaml"), {})
+
+
+def test_a_secret_is_never_shown(tmp_path: Path) -> None:
+    bad = GOOD.replace("scheme: token", "scheme: rsa-sha256").replace("a-token-of", "canary-of")
+    bad = bad.replace("console://", "{url: [canary-url]}")
+    assert "canary" not in "".join(problems(tmp_path, bad))
+
+
+def test_variables_are_filled_in(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("from-a-file-of-ours\n")
+    text = GOOD.replace("console://", "json://${HOST:-localhost}/$${X}").replace(
+        "a-token-of-sixteen-bytes", "'${TOKEN}'"
+    )
+    rules = read(tmp_path, text, TOKEN_FILE=str(tmp_path / "token"))
+    assert rules.destinations["ops"].url == "json://localhost/${X}"
+    assert rules.sources["asteroid"].verification.keys == (b"from-a-file-of-ours",)
+    assert read(tmp_path, text, TOKEN="t" * 16, HOST="h").destinations["ops"].url == "json://h/${X}"
+    assert "TOKEN_FILE" in problems(tmp_path, text, TOKEN_FILE="/nowhere")[0]
+
+
+def test_words_that_other_loaders_turn_into_something_else_stay_words(tmp_path: Path) -> None:
+    rules = read(tmp_path, GOOD.replace("{status: failed}", "{reason: [on, no, 22:30, 0x1F]}"))
+    assert rules.routes[0].conditions[0].patterns == ("on", "no", "22:30", "0x1F")
+
+
+def test_warnings_name_what_will_surprise(tmp_path: Path) -> None:
+    text = (
+        GOOD.replace("[a-token-of-sixteen-bytes]", "[short]")
+        .replace("  ops: console://", "  ops: console://\n  idle: console://")
+        .replace("verdict: rejected", "verdict: applied")
+        .replace("match: {verdict: applied}", "match: {}")
+    )
+    warnings = " ".join(read(tmp_path, text).warnings)
+    for says in ("fewer than 16 bytes", "no route names the destination idle", "rejected events"):
+        assert says in warnings
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200)
+@given(
+    st.binary(max_size=99) | st.text(max_size=99).map(lambda text: text.encode("utf-8", "replace"))
+)
+def test_any_file_is_rules_or_a_configuration_error(tmp_path: Path, raw: bytes) -> None:
+    for content in (raw, GOOD.encode() + raw, GOOD.encode().replace(b"failed", raw)):
+        try:
+            read(tmp_path, content)
+        except ConfigurationError:
+            continue
