@@ -78,7 +78,11 @@ def send(destination: Destination, message: Message) -> Attempt:
 
 
 def _kind(destination: Destination) -> str:
-    return destination.url.strip().partition(":")[0].lower()
+    url = destination.url.strip()
+    # Apprise takes Slack's own address, too.
+    if url.startswith("https://hooks.slack.com/"):
+        return "slack"
+    return url.partition(":")[0].lower()
 
 
 _printing = threading.Lock()
@@ -127,14 +131,14 @@ def _library() -> Any:
     global _apprise
     with _importing:
         if _apprise is None:
-            import apprise
-            import requests
-
             logger = logging.getLogger("apprise")
             # At DEBUG it logs addresses and tokens: nothing of it reaches the process's log.
             logger.propagate = False
             logger.setLevel(logging.DEBUG)
             logger.addHandler(_Ears())
+            import apprise
+            import requests
+
             _listen(requests.adapters.HTTPAdapter)
             _apprise = apprise
         return _apprise
