@@ -1,0 +1,191 @@
+"""Messages: what people read, and what hostile text cannot do to them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from receiver.deliveries import Facts
+from receiver.events import SECOND, Status, Verdict, parse_time
+from receiver.message import check_template, clean, render, safe_link
+
+AT = parse_time("2026-01-15T10:30:00Z")
+FACTS = Facts(
+    source="asteroid", verdict=Verdict.APPLIED, verdict_reason="transition",
+    received_at=AT + 2 * SECOND, event_id="e-1", event="EXECUTION_FAILED", status=Status.FAILED,
+    occurred_at=AT, execution_id="a2c7f3b3", execution_status=Status.FAILED,
+    previous_status=Status.RUNNING, previous_since=AT - 750 * SECOND, agent_id="agent-1",
+    agent_name="Invoice agent", execution_url="https://platform.asteroid.ai/executions/a2c7f3b3",
+    detail={"reason": "log-in refused", "os_error": {"message": "EPIPE"}},
+)  # fmt: skip
+
+
+def told(facts: Facts, title: str | None = None, body: str | None = None, **also: Any) -> str:
+    message = render(facts, "r", title, body, repeat=also.get("repeat", False), now=AT)
+    return f"{message.title}\n{message.body}"
+
+
+def test_a_failure_says_what_who_why_when_and_where() -> None:
+    assert told(FACTS) == (
+        "Invoice agent failed\n"
+        "It has ended.\n"
+        "Reason: log-in refused\n"
+        "Error: EPIPE\n"
+        "Agent: Invoice agent\n"
+        "Execution: a2c7f3b3\n"
+        "Since: 2026-01-15 10:30:00 UTC\n"
+        "Before: running for 12 min\n"
+        "https://platform.asteroid.ai/executions/a2c7f3b3"
+    )
+
+
+@pytest.mark.parametrize(
+    ("status", "detail", "title"),
+    [
+        (Status.STARTING, {}, "Invoice agent is starting"),
+        (Status.RUNNING, {}, "Invoice agent is running"),
+        (Status.PAUSED, {}, "Invoice agent was paused"),
+        (Status.PAUSED_BY_AGENT, {}, "Invoice agent waits for an answer"),
+        (Status.AWAITING_CONFIRMATION, {}, "Invoice agent waits for confirmation"),
+        (Status.COMPLETED, {"outcome": "success"}, "Invoice agent completed"),
+        (Status.COMPLETED, {}, "Invoice agent completed"),
+        (Status.COMPLETED, {"outcome": "failure"},
+         "Invoice agent completed without success: failure"),
+        (Status.CANCELLED, {"reason": "timeout"}, "Invoice agent was cancelled"),
+    ],
+)  # fmt: skip
+def test_every_status_has_its_title(status: Status, detail: dict[str, str], title: str) -> None:
+    assert told(replace(FACTS, status=status, detail=detail)).splitlines()[0] == title
+
+
+def test_a_question_is_told_with_its_options() -> None:
+    question = {
+        "questions": [
+            {"question": "Pay it?", "header": "h", "options": [{"label": "Yes"}, {"label": "No"}]}
+        ]
+    }
+    facts = replace(FACTS, status=Status.PAUSED_BY_AGENT, detail={"question": question})
+    assert "Question: Pay it? (Yes / No)" in told(facts)
+
+
+def test_an_event_that_does_not_fit_says_so_and_what_stands() -> None:
+    facts = replace(
+        FACTS, verdict=Verdict.REJECTED, verdict_reason="terminal", status=Status.RUNNING
+    )
+    text = told(facts)
+    assert text.startswith("Invoice agent: an update was rejected (running, terminal)")
+    assert "the execution is failed, and stays so" in text
+
+
+@pytest.mark.parametrize("reason", ["future", "unknown_status", "no_envelope", "malformed"])
+def test_a_quarantined_webhook_says_what_to_do(reason: str) -> None:
+    text = told(Facts("asteroid", Verdict.QUARANTINED, reason, AT))
+    assert text.startswith(f"asteroid: a webhook was set aside ({reason})")
+    assert "not announced today" in text
+
+
+def test_late_gaps_and_repeats_are_said() -> None:
+    late = replace(FACTS, received_at=AT + 840 * SECOND, flags=frozenset({"gap"}))
+    assert "it happened 14 min before it arrived" in told(late)
+    assert "Earlier updates are missing." in told(late)
+    assert told(FACTS, repeat=True).splitlines()[1].startswith("Possible repeat")
+
+
+def test_templates_see_cleaned_words_and_a_failing_one_loses_no_alert() -> None:
+    assert told(FACTS, "{{ agent_name }}: {{ reason }}", "x").splitlines()[0] == (
+        "Invoice agent: log-in refused"
+    )
+    failed = told(FACTS, "{{ metadata.team.name }}")
+    assert failed.startswith("Invoice agent failed")
+    assert "template of route 'r' failed" in failed
+
+
+def test_templates_are_checked_and_cannot_leave_the_sandbox() -> None:
+    assert check_template("{{ agent_name }} {{ detail.reason }}") is None
+    assert "did you mean 'agent_name'" in (check_template("{{ agent_nam }}") or "")
+    assert "cannot be read" in (check_template("{% if %}") or "")
+    assert "more than" in (check_template("x" * 20_000) or "")
+    assert "failed on this event" in told(FACTS, "{{ reason.__class__.__mro__ }}")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<!channel>", "<!here|x>", "<!subteam^S1|x>", "<@U123>", "<#C1>", "<https://evil|x>",
+        "@everyone", "@here", "@channel", "@EVERYONE", "x@everyone", "@every\u200bone",
+        "@\u202eeveryone", "<\u200b!channel>", "@@everyone", "<<!channel>", "@e\u00adveryone",
+        "@ever\x00yone", "<\x07@U1>",
+    ],
+)  # fmt: skip
+def test_mentions_and_disguised_links_do_not_arrive(text: str) -> None:
+    for cleaned in (clean(text), told(replace(FACTS, agent_name=text, detail={"reason": text}))):
+        assert not re.search(r"<[!@#]|<https?:|@(everyone|here|channel)", cleaned, re.IGNORECASE)
+        assert not re.search("[\u200b\u202e\u00ad\x00\x07]", cleaned)
+
+
+def test_cleaned_text_stays_readable() -> None:
+    assert clean("Päivi @everyone: a < b, mail a.b@example.org, 5 > 3, naïve ☕ 日本") == (
+        "Päivi ＠everyone: a < b, mail a.b@example.org, 5 > 3, naïve ☕ 日本"
+    )
+    assert clean("one\ntwo\u2028three\tfour") == "one two three four"
+    assert clean("x" * 700) == "x" * 599 + "…"
+
+
+@pytest.mark.parametrize(
+    ("url", "safe"),
+    [
+        ("https://platform.asteroid.ai/executions/1?x=1", True), ("http://a", True),
+        ("javascript:alert(1)", False), ("ftp://a/b", False), ("https://good@evil/", False),
+        ("https://a b", False), ("https://a|b", False), ("https://a>b", False), ("//a/b", False),
+        ("https://", False), ("https://[", False), ("https://a/\u202e", False), ("", False),
+        ("https://a/" + "x" * 400, False),
+    ],
+)  # fmt: skip
+def test_only_an_honest_http_address_becomes_a_link(url: str, safe: bool) -> None:
+    assert safe_link(url) == (url if safe else "")
+
+
+def test_a_huge_reason_leaves_the_end_of_the_message_alone() -> None:
+    huge = {name: name[0] * 5_000 for name in ("reason", "reasoning", "outcome", "question")}
+    facts = replace(FACTS, detail={**huge, "os_error": {"message": "e" * 5_000}})
+    long_id = replace(facts, execution_id="i" * 200, agent_name="n" * 500)
+    for repeat in (False, True):
+        message = render(long_id, "r", None, None, repeat=repeat, now=AT)
+        assert len(message.body) <= 2_000
+        assert message.body.endswith("https://platform.asteroid.ai/executions/a2c7f3b3")
+        assert "i" * 200 in message.body
+
+
+HOSTILE = st.text() | st.sampled_from(["@everyone", "<!channel>", "\u202e", "\ud800", "{{ x }}"])
+ANYTHING = st.recursive(
+    HOSTILE | st.none() | st.integers() | st.floats(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(HOSTILE, inner, max_size=3),
+)
+
+
+@given(HOSTILE, HOSTILE, st.dictionaries(
+    st.sampled_from(["reason", "outcome", "question", "reasoning", "os_error"]), ANYTHING
+), st.sampled_from(Status), st.sampled_from([Verdict.APPLIED, Verdict.REJECTED]))  # fmt: skip
+def test_any_facts_make_a_message_within_its_limits(
+    name: str, url: str, detail: dict[str, Any], status: Status, verdict: Verdict
+) -> None:
+    facts = replace(
+        FACTS, agent_name=name, execution_url=url, detail=detail, status=status, verdict=verdict,
+        metadata=detail,
+    )  # fmt: skip
+    message = render(facts, "r", None, "{{ reason }} {{ metadata }}", repeat=False, now=AT)
+    assert len(message.title) <= 120
+    assert len(message.body) <= 2_000
+    assert not re.search(r"<!|@everyone|[\u202e\ud800]", message.title + message.body)
+
+
+@given(HOSTILE, st.integers(1, 50))
+def test_cleaning_twice_changes_nothing(text: str, limit: int) -> None:
+    once = clean(text, limit)
+    assert clean(once, limit) == once
+    assert len(once) <= limit
