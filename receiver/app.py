@@ -17,6 +17,8 @@ from starlette.routing import Route
 from receiver.config import Rules
 from receiver.dispatch import Dispatch
 from receiver.errors import StorageUnavailable
+from receiver.gaps import GapClock
+from receiver.intake import Intake
 from receiver.settings import Settings
 from receiver.store import Store
 from receiver.web import api
@@ -32,8 +34,10 @@ READY_FOR = 1.0
 class Readiness:
     """Whether this process can do its work: store a webhook and send what is owed."""
 
-    def __init__(self, store: Store, dispatch: Dispatch | None, endpoint: WebhookEndpoint) -> None:
-        self._store, self._dispatch, self._endpoint = store, dispatch, endpoint
+    def __init__(
+        self, store: Store, dispatch: Dispatch | None, gaps: GapClock, endpoint: WebhookEndpoint
+    ) -> None:
+        self._store, self._dispatch, self._gaps, self._endpoint = store, dispatch, gaps, endpoint
         self._probed_at, self._storage_error = float("-inf"), ""
 
     def answer(self, request: Request) -> Response:
@@ -41,6 +45,8 @@ class Readiness:
             return try_later("Shutting down.")
         if self._dispatch is not None and not self._dispatch.is_alive():
             return try_later("Dispatch has stopped. Restart the process.")
+        if not self._gaps.is_alive():
+            return try_later("Held events are not given up any more. Restart the process.")
         if time.monotonic() - self._probed_at > READY_FOR:
             self._storage_error = self._probe()
             self._probed_at = time.monotonic()
@@ -65,19 +71,23 @@ def build(settings: Settings, rules: Rules, store: Store, *, dispatch: bool = Tr
         if lanes is not None:
             lanes.wake(destinations)
 
+    intake = Intake(rules.routes, rules.orderings)
+    gaps = GapClock(store, intake, rules.orderings, wake)
     endpoint = WebhookEndpoint(
-        store, rules, wake, max_body=settings.max_body, body_timeout=settings.body_timeout
+        store, rules, intake, wake, max_body=settings.max_body, body_timeout=settings.body_timeout
     )
-    ready = Readiness(store, lanes, endpoint)
+    ready = Readiness(store, lanes, gaps, endpoint)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         if lanes is not None:
             await anyio.to_thread.run_sync(lanes.start)
+        gaps.start()
         try:
             yield
         finally:
             endpoint.draining = True
+            await anyio.to_thread.run_sync(gaps.stop)
             if lanes is not None:
                 await anyio.to_thread.run_sync(lanes.stop, settings.drain)
             await anyio.to_thread.run_sync(store.close)
@@ -88,7 +98,7 @@ def build(settings: Settings, rules: Rules, store: Store, *, dispatch: bool = Tr
             Route("/webhooks/{source}", endpoint),
             Route("/healthz", _healthz, methods=["GET"]),
             Route("/readyz", ready.answer, methods=["GET"]),
-            *api.routes(store, settings),
+            *api.routes(store, settings, rules.orderings),
         ],
         lifespan=lifespan,
         exception_handlers={HTTPException: _http_problem, Exception: _failure},

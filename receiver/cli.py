@@ -7,9 +7,9 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
@@ -18,7 +18,6 @@ from receiver import (
     app,
     config,
     demo,
-    dispatch,
     lifecycle,
     logs,
     notify,
@@ -27,11 +26,11 @@ from receiver import (
     signatures,
 )
 from receiver import explain as explaining
-from receiver.errors import ConfigurationError, ReceiverError
-from receiver.settings import Settings, load_settings
+from receiver.cli_store import COMMANDS, as_json, configured
+from receiver.errors import ReceiverError
+from receiver.hints import hints
 from receiver.store.sqlite import SqliteStore, open_existing
 
-Command = TypeVar("Command", bound=Callable[..., Any])
 log = logging.getLogger("receiver")
 
 
@@ -53,18 +52,11 @@ def cli() -> None:
     """
 
 
-def as_json(command: Command) -> Command:
-    """The option of every command that lists something."""
-    return click.option("--json", "in_json", is_flag=True, help="Print JSON, one document.")(
-        command
-    )
-
-
 @cli.command()
 @click.option("--no-dispatch", is_flag=True, help="Take webhooks, send nothing.")
 def serve(no_dispatch: bool) -> None:
     """Take webhooks and send messages, until SIGTERM or Ctrl-C."""
-    settings, rules = _configured()
+    settings, rules = configured()
     logs.configure(settings.log_format, settings.log_level)
     for warning in rules.warnings:
         log.warning("config %s", warning)
@@ -86,12 +78,15 @@ def demo_(leave: bool, port: int) -> None:
 @cli.command()
 def check() -> None:
     """Check settings, routes, keys and destinations, without the network."""
-    _, rules = _configured()
+    settings, rules = configured()
     for warning in rules.warnings:
         click.echo(warning)
     for destination in rules.destinations.values():
         for warning in notify.warnings(destination):
             click.echo(f"{rules.path}:{destination.line}: warning: {warning}")
+    if settings.database_path.exists():
+        with closing(open_existing(settings.database_path)) as store:
+            _say_hints(rules, store)
     click.echo(
         f"{rules.path}: {len(rules.sources)} sources, {len(rules.destinations)} destinations,"
         f" {len(rules.routes)} routes: fine."
@@ -108,7 +103,7 @@ def explain(event: Any, source: str, in_json: bool) -> None:
     The verdict against what is stored, which routes match and why the others do not, and the text
     that would go out. Nothing is stored or sent.
     """
-    settings, rules = _configured()
+    settings, rules = configured()
     store = SqliteStore(settings.database_path) if settings.database_path.exists() else None
     try:
         told = explaining.explain(
@@ -134,7 +129,7 @@ def send(
     source: str, event: str, execution: str, key: Any, url: str, reason: str | None, event_id: str
 ) -> None:
     """Sign and post a test event, as the source's sender would."""
-    _, rules = _configured(destinations=False)
+    _, rules = configured(destinations=False)
     of = _source(rules, source)
     if of.format == "plain":
         body = sender.plain_event(event, execution, event_id=event_id, reason=reason)
@@ -152,63 +147,16 @@ def send(
         sys.exit(1)
 
 
-@cli.command()
-@click.option("--status", help="starting, running, paused …")
-@click.option("--category", help="processing, paused, awaiting or terminal.")
-@click.option("--source", help="The source's name.")
-@click.option("--agent", help="The agent's id or name.")
-@click.option("--limit", type=click.IntRange(1, 200), default=50, show_default=True)
-@as_json
-def executions(limit: int, in_json: bool, **conditions: str | None) -> None:
-    """List executions, newest first."""
-    given = {name: value for name, value in conditions.items() if value is not None}
-    store = _stored()
-    try:
-        items, _ = store.executions(given, limit, None)
-    finally:
-        store.close()
-    _list(items, ("since", "status", "source", "execution_id", "agent_name"), in_json)
-
-
-@cli.command()
-@click.option("--state", help="waiting, sending, sent, superseded or dead.")
-@click.option("--destination", help="The destination's name.")
-@click.option("--limit", type=click.IntRange(1, 200), default=50, show_default=True)
-@as_json
-def deliveries(limit: int, in_json: bool, **conditions: str | None) -> None:
-    """List deliveries with their attempts, newest first."""
-    given = {name: value for name, value in conditions.items() if value is not None}
-    store = _stored()
-    try:
-        items, _ = store.deliveries(given, limit, None)
-    finally:
-        store.close()
-    columns = ("id", "created_at", "state", "destination", "execution_id", "tries", "reason")
-    shown = items if in_json else [{**item, "tries": len(item["attempts"])} for item in items]
-    _list(shown, columns, in_json)
-
-
-@cli.command()
-@click.argument("delivery", type=click.IntRange(1, 2**63 - 1))
-def redeliver(delivery: int) -> None:
-    """Give the dead DELIVERY (a number from `receiver deliveries`) a new chance."""
-    store = _stored()
-    try:
-        done = store.write_now(dispatch.redeliver, (delivery, time.time_ns()))
-    finally:
-        store.close()
-    if done is None:
-        raise ReceiverError(f"There is no delivery {delivery}: see `receiver deliveries`.")
-    if not done:
-        raise ReceiverError(f"Delivery {delivery} is not dead, so there is nothing to redeliver.")
-    click.echo(f"Delivery {delivery} waits again: `receiver serve` sends it.")
-
-
 @cli.command(name="lifecycle")
+@click.option("--source", help="The table in force for this source, by its `observes`.")
 @click.option("--mermaid", is_flag=True, help="As a Mermaid drawing, as in the README.")
-def lifecycle_(mermaid: bool) -> None:
+def lifecycle_(source: str | None, mermaid: bool) -> None:
     """Print the legal moves of an execution."""
-    click.echo(lifecycle.mermaid() if mermaid else lifecycle.table())
+    observes = None
+    if source is not None:
+        _, rules = configured(destinations=False)
+        observes = _source(rules, source).ordering.observes
+    click.echo(lifecycle.mermaid(observes) if mermaid else lifecycle.table(observes))
 
 
 @cli.command()
@@ -244,41 +192,17 @@ def keygen(scheme: str, out: Path) -> None:
         click.echo(f"wrote {name}")
 
 
-def _configured(*, destinations: bool = True) -> tuple[Settings, config.Rules]:
-    """Settings and rules, both checked; ConfigurationError with every problem found."""
-    settings = load_settings(os.environ)
-    rules = config.load(settings.routes, os.environ)
-    problems = [
-        f"{rules.path}:{destination.line}: destination {name}: {problem}"
-        for name, destination in (rules.destinations.items() if destinations else ())
-        for problem in notify.problems(destination)
-    ]
-    if problems:
-        raise ConfigurationError(problems)
-    return settings, rules
-
-
 def _source(rules: config.Rules, name: str) -> config.Source:
     if name not in rules.sources:
         raise ReceiverError(f"--source: {rules.path} has {', '.join(rules.sources)}, not {name}.")
     return rules.sources[name]
 
 
-def _stored() -> SqliteStore:
-    return open_existing(load_settings(os.environ).database_path)
+def _say_hints(rules: config.Rules, store: SqliteStore) -> None:
+    for hint in hints(rules.orderings, store.tallies()):
+        line = rules.sources[hint.source].line
+        click.echo(f"{rules.path}:{line}: warning: source {hint.source}: {hint.text}")
 
 
-def _list(items: Sequence[Mapping[str, Any]], columns: Sequence[str], in_json: bool) -> None:
-    if in_json:
-        click.echo(json.dumps(items, indent=2))
-        return
-    rows = [[_cell(item[column]) for column in columns] for item in items]
-    widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
-    for row in [list(columns), *rows]:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)))
-
-
-def _cell(value: object) -> str:
-    """One line for a terminal: what the sender wrote must not move the cursor."""
-    text = "" if value is None else str(value)
-    return "".join(c if c.isprintable() else "�" for c in text)[:80]
+for _command in COMMANDS:
+    cli.add_command(_command)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from receiver import message, signing, yaml_lines
 from receiver.deliveries import Destination
 from receiver.errors import ConfigurationError
-from receiver.events import Category, Status, Verdict
+from receiver.events import SECOND, Category, Status, Verdict
 from receiver.file_shape import (
     DestinationModel,
     FileModel,
@@ -24,6 +24,7 @@ from receiver.file_shape import (
     explained,
     near,
 )
+from receiver.lifecycle import Ordering
 from receiver.routing import CONDITIONS, Condition, Route
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
@@ -38,6 +39,7 @@ class Source:
     format: str
     verification: signing.Verification
     agents: frozenset[str] = frozenset()
+    ordering: Ordering = field(default_factory=Ordering)
     rejected_status: int = 200
     line: int = 0
 
@@ -51,6 +53,11 @@ class Rules:
     destinations: Mapping[str, Destination]
     routes: tuple[Route, ...]
     warnings: tuple[str, ...] = ()
+
+    @property
+    def orderings(self) -> dict[str, Ordering]:
+        """How each source's events are put in order."""
+        return {name: source.ordering for name, source in self.sources.items()}
 
 
 def load(path: str, environ: Mapping[str, str]) -> Rules:
@@ -161,8 +168,27 @@ class _Reading:
                 f"source {name}: one key for all customers proves that the provider sent it, not"
                 " that it was for you: set a secret_header or agents",
             )
-        status = model.rejected_status
-        return Source(name, model.format, verification, agents, status, line)
+        ordering = Ordering(
+            self._observed(model, (*place, "observes")),
+            model.gaps,
+            int(model.gap_timeout * SECOND),
+        )
+        return Source(
+            name, model.format, verification, agents, ordering, model.rejected_status, line
+        )
+
+    def _observed(self, model: SourceModel, place: yaml_lines.Path) -> frozenset[Status] | None:
+        """The statuses that a source is subscribed to; None for all of them."""
+        if model.observes == ["all"]:
+            return None
+        known = {status.value: status for status in Status}
+        for word in model.observes:
+            if word not in known:
+                hint = near(word, ["all", *known])
+                self._problem(place, f"observes: there is no status {word!r}{hint}")
+        if not model.observes:
+            self._problem(place, "observes: name the statuses whose events are sent, or all")
+        return frozenset(known[word] for word in model.observes if word in known)
 
     def _keys(self, verify: Verify, place: yaml_lines.Path) -> Iterator[signing.Key]:
         for number, text in enumerate(verify.keys):

@@ -79,8 +79,10 @@ class Attempt:
 class Facts:
     """What a message is made of. Every text in it is the sender's and hostile.
 
-    Times are nanoseconds; `previous_since` is when the status before this one began. A quarantined
-    webhook that could not be read has no event, no execution and no status.
+    Times are nanoseconds; `previous_since` is when the status before this one began. `missing` are
+    the statuses one of which should have come before it, `gap` says that something was applied to
+    the execution over a gap. A quarantined webhook that could not be read has no event, no
+    execution and no status.
     """
 
     source: str
@@ -101,6 +103,8 @@ class Facts:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     detail: Mapping[str, Any] = field(default_factory=dict)
     flags: frozenset[str] = frozenset()
+    missing: tuple[Status, ...] = ()
+    gap: bool = False
 
 
 @dataclass(frozen=True, slots=True)

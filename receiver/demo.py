@@ -75,7 +75,9 @@ def script(run: str) -> list[Step]:
         Step("a resume after the end", "EXECUTION_RESUMED", invoice, 50, {}),
         Step("signed by somebody else", "EXECUTION_FAILED", report, 30, {}, forged=True),
         Step("another one starts", "EXECUTION_STARTED", report, 30, {}),
-        Step("it completes", "EXECUTION_COMPLETED", report, 45, {"outcome": "success"}),
+        Step("a user pauses it", "EXECUTION_PAUSED", report, 35, {"paused_by": "user"}),
+        Step("its end, come too early", "EXECUTION_COMPLETED", report, 45, {"outcome": "failure"}),
+        Step("the resume in between", "EXECUTION_RESUMED", report, 40, {}),
     ]
 
 
@@ -149,7 +151,7 @@ def _report(store: Store, executions: dict[str, None]) -> None:
             continue
         click.echo(f"  {execution_id}: {found['execution']['status']}")
         for event in found["events"]:
-            verdict = f"{event['verdict']} ({event['reason']})"
+            verdict = ", then ".join(f"{s['verdict']} ({s['reason']})" for s in event["steps"])
             click.echo(f"    {event['occurred_at']}  {event['event']:<32} {verdict}")
         for delivery in found["deliveries"]:
             why = f" ({delivery['reason']})" if delivery["reason"] else ""

@@ -117,11 +117,29 @@ class Execution:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """A verdict with its reason; `flags` are those of the event, judged."""
+    """A verdict with its reason; `flags` are those of the event, judged.
+
+    `missing` are the statuses one of which a held event waits for.
+    """
 
     verdict: Verdict
     reason: str
     flags: frozenset[str] = frozenset()
+    missing: tuple[Status, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A stored event that waits for its predecessors (held), or waited in vain (rejected: gap).
+
+    The event's flags are those it was judged with. `until` is when it is given up.
+    """
+
+    event: Event
+    received_at: int
+    verdict: Verdict
+    missing: tuple[Status, ...]
+    until: int | None
 
 
 # RFC 3339, section 5.6. The offset is required: without one it is no instant.

@@ -2,18 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from receiver import formats
 from receiver.config import Rules, Source
 from receiver.deliveries import Facts
 from receiver.errors import UnreadableWebhook
-from receiver.events import Event, Judgement, Verdict
-from receiver.intake import Arrival, enter, subject
+from receiver.events import Event, format_time
+from receiver.intake import Arrival, Intake, subject
 from receiver.message import render
 from receiver.routing import Decision, decide
 from receiver.store import Entry, Loaded, Store
+
+# What `explain` says about the rule that decided.
+RULES: Mapping[tuple[str, str], str] = {
+    ("quarantined", "malformed"): "it cannot be read",
+    ("quarantined", "no_envelope"): "it is no event: it says neither of which execution nor when",
+    ("quarantined", "unknown_status"): "it announces a status that no lifecycle knows",
+    ("quarantined", "future"): "it says it happened more than 5 min in the future",
+    ("duplicate", "event_id"): "an event with this id is stored: the first wins",
+    ("duplicate", "same_change"): "the same change at the same time is stored under another id",
+    ("ignored", "not_a_status"): "it is known to announce no status",
+    ("ignored", "unknown_event"): "it announces no status that is known",
+    ("stale", "too_old"): "it happened more than 14 days ago",
+    ("applied", "first_seen"): "it is the first about its execution",
+    ("stale", "older"): "it happened before the time up to which the execution is known",
+    ("stale", "tie"): "it happened at the same time as the last one and fits only before it",
+    ("duplicate", "same_status"): "the execution stands there already",
+    ("rejected", "terminal"): "the execution has ended, and that never changes",
+    ("applied", "transition"): "the lifecycle allows this move",
+    ("applied", "healed"): "it was held, and now the lifecycle allows this move",
+    ("applied", "gap"): "what should have come before it did not come in time (gaps: apply)",
+    ("held", "gap"): "a status in between has not been seen yet: it waits for that",
+    ("rejected", "gap"): "a status in between did not come in time, or too many events wait",
+    ("rejected", "illegal"): "the lifecycle allows no way to this status",
+}
 
 
 def explain(
@@ -23,10 +47,8 @@ def explain(
 
     `store` is what it is judged against; None: nothing is stored yet. `now` is nanoseconds.
     """
-    entry = _entry(source, body, now, store)
-    execution = entry.after or entry.before
-    routes = decide(rules.routes, subject(entry, execution))
-    event = entry.event
+    entry, *settled = _entries(rules, source, body, now, store)
+    event, judgement = entry.event, entry.judgement
     return {
         "source": source.name,
         "event_id": event.event_id if event else None,
@@ -34,10 +56,24 @@ def explain(
         "execution_id": event.execution_id if event else None,
         "status": event.status if event else None,
         "execution_status": entry.before.status if entry.before else None,
-        "verdict": entry.judgement.verdict,
-        "reason": entry.judgement.reason,
-        "flags": sorted(entry.judgement.flags),
-        "routes": [_route(decision, entry, now) for decision in routes],
+        "verdict": judgement.verdict,
+        "reason": judgement.reason,
+        "rule": RULES[judgement.verdict, judgement.reason],
+        "flags": sorted(judgement.flags),
+        "missing": list(judgement.missing),
+        "held_until": format_time(entry.until) if entry.until else None,
+        "routes": _routes(rules, entry, now),
+        "settles": [
+            {
+                "event_id": again.event.event_id if again.event else None,
+                "status": again.event.status if again.event else None,
+                "verdict": again.judgement.verdict,
+                "reason": again.judgement.reason,
+                "rule": RULES[again.judgement.verdict, again.judgement.reason],
+                "routes": _routes(rules, again, now),
+            }
+            for again in settled
+        ],
     }
 
 
@@ -47,9 +83,27 @@ def as_text(told: Mapping[str, Any]) -> str:
     lines = [
         f"event      {told['event']} ({told['event_id']})",
         f"execution  {told['execution_id']}: {stands}",
-        f"verdict    {told['verdict']} ({told['reason']})",
+        f"verdict    {told['verdict']} ({told['reason']}): {told['rule']}",
     ]
-    for route in told["routes"]:
+    if told["held_until"]:
+        lines.append(
+            f"           {' or '.join(told['missing'])} is missing; given up at"
+            f" {told['held_until']}"
+        )
+    lines += _routes_text(told["routes"])
+    for again in told["settles"]:
+        lines += [
+            "",
+            f"settles    {again['event_id']} ({again['status']}), which was held:"
+            f" {again['verdict']} ({again['reason']}): {again['rule']}",
+            *_routes_text(again["routes"]),
+        ]
+    return "\n".join(lines)
+
+
+def _routes_text(routes: Sequence[Mapping[str, Any]]) -> list[str]:
+    lines = []
+    for route in routes:
         lines.append("")
         if route["why_not"]:
             lines.append(f"route {route['name']!r} does not match: {route['why_not']}")
@@ -57,22 +111,25 @@ def as_text(told: Mapping[str, Any]) -> str:
         to = ", ".join(route["destinations"]) or "nobody new: earlier routes told them already"
         lines += [f"route {route['name']!r} tells {to}:", f"  {route['title']}"]
         lines += [f"  {line}" for line in route["body"].splitlines()]
-    return "\n".join(lines)
+    return lines
 
 
-def _entry(source: Source, body: bytes, now: int, store: Store | None) -> Entry:
+def _entries(
+    rules: Rules, source: Source, body: bytes, now: int, store: Store | None
+) -> list[Entry]:
+    """The entry of the webhook and those of the held events that it would settle."""
     try:
         event = formats.read(source.format, source.name, body, "(id from the header)")
+        arrival = Arrival(source.name, event, body, now, "" if event else "no_envelope")
     except UnreadableWebhook:
-        return _unreadable(source, body, now, "malformed")
-    if event is None:
-        return _unreadable(source, body, now, "no_envelope")
-    loaded = store.known(event) if store is not None else Loaded(set(), set(), {})
-    return enter(Arrival(source.name, event, body, now), event, loaded)
+        event, arrival = None, Arrival(source.name, None, body, now, "malformed")
+    loaded = store.known(event) if store is not None and event else Loaded.empty()
+    return Intake(rules.routes, rules.orderings).judge_all([arrival], loaded)[0]
 
 
-def _unreadable(source: Source, body: bytes, now: int, reason: str) -> Entry:
-    return Entry(source.name, None, Judgement(Verdict.QUARANTINED, reason), now, body)
+def _routes(rules: Rules, entry: Entry, now: int) -> list[dict[str, Any]]:
+    told = subject(entry, entry.after or entry.before)
+    return [_route(decision, entry, now) for decision in decide(rules.routes, told)]
 
 
 def _route(decision: Decision, entry: Entry, now: int) -> dict[str, Any]:
@@ -92,7 +149,7 @@ def _route(decision: Decision, entry: Entry, now: int) -> dict[str, Any]:
 def facts(entry: Entry) -> Facts:
     """What a message about an entry that is not stored would be made of."""
     event: Event | None = entry.event
-    judged = (entry.source, entry.judgement.verdict, entry.judgement.reason, entry.received_at)
+    judged = (entry.source, entry.judgement.verdict, entry.judgement.reason, entry.judged_at)
     if event is None:
         return Facts(*judged)
     execution = entry.after or entry.before
@@ -113,4 +170,6 @@ def facts(entry: Entry) -> Facts:
         metadata=event.metadata or (execution.metadata if execution else None) or {},
         detail=event.detail,
         flags=entry.judgement.flags,
+        missing=entry.judgement.missing,
+        gap=execution.gap if execution else False,
     )

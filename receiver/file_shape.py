@@ -75,6 +75,9 @@ class SourceModel(_Strict):
     format: Literal["asteroid", "plain"] = "asteroid"
     verify: Verify
     agents: Texts = []
+    observes: Texts = ["all"]
+    gaps: Literal["reject", "apply"] = "reject"
+    gap_timeout: Duration = 30.0
     rejected_status: Literal[200, 409] = 200
 
 

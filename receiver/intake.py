@@ -1,17 +1,18 @@
 """One webhook in: judged against the stored execution, recorded, and what it owes, owed.
 
 All of it in the transaction that stores it. `receive` takes what has gathered, in its order of
-arrival, and answers each as if it had come alone.
+arrival, and answers each as if it had come alone. What it moves may settle events that are held.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from receiver.deliveries import Kind, Owed
-from receiver.events import SECOND, Category, Event, Execution, Judgement, Status, Verdict
-from receiver.lifecycle import Known, judge, moves_mark
+from receiver.events import SECOND, Category, Event, Execution, Held, Judgement, Status, Verdict
+from receiver.healing import bounded, give_up, heal, hold, remember
+from receiver.lifecycle import Known, Ordering, advance, judge, moves_mark
 from receiver.routing import Route, Subject, decide
 from receiver.store import Entry, Loaded, Transaction
 
@@ -35,57 +36,95 @@ class Arrival:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What became of a webhook, and which destinations have something to send now."""
+    """What became of a webhook, and which destinations have something to send now.
+
+    `execution_status` is after all of it; `settled` are held events that it gave another verdict.
+    """
 
     judgement: Judgement
     event: Event | None
     execution_status: Status | None
     destinations: tuple[str, ...]
+    settled: tuple[Entry, ...] = ()
 
 
 class Intake:
-    """The act that judges webhooks by the routes in force."""
+    """The act that judges webhooks by the routes in force and the orderings of their sources."""
 
-    def __init__(self, routes: Sequence[Route]) -> None:
+    def __init__(self, routes: Sequence[Route], orderings: Mapping[str, Ordering] = {}) -> None:
         self._routes = tuple(routes)
+        self._orderings = dict(orderings)
 
     def receive(self, transaction: Transaction, arrivals: Sequence[Arrival]) -> Sequence[Receipt]:
         """Judge and store webhooks in their order; one receipt each."""
         loaded = transaction.load([a.event for a in arrivals if a.event is not None])
-        entries = [self._enter(arrival, loaded) for arrival in arrivals]
-        transaction.save(entries)
-        return [_receipt(entry) for entry in entries]
+        judged = self.judge_all(arrivals, loaded)
+        transaction.save([entry for entries in judged for entry in entries])
+        return [_receipt(entries) for entries in judged]
 
-    def _enter(self, arrival: Arrival, loaded: Loaded) -> Entry:
-        event = arrival.event
+    def expire(self, transaction: Transaction, times: Sequence[int]) -> Sequence[list[Entry]]:
+        """Give up held events whose time is over at each of these times; what that settled."""
+        return [self._given_up(transaction, transaction.given_up(now), now) for now in times]
+
+    def judge_all(self, arrivals: Iterable[Arrival], loaded: Loaded) -> list[list[Entry]]:
+        """For each arrival its own entry, then those of the held events that it settles.
+
+        Needs no store; `loaded` is changed so that later arrivals see what earlier ones did.
+        """
+        return [list(self._enter(arrival, loaded)) for arrival in arrivals]
+
+    def _enter(self, arrival: Arrival, loaded: Loaded) -> Iterator[Entry]:
+        event, now = arrival.event, arrival.received_at
         if event is None:
             judgement = Judgement(Verdict.QUARANTINED, arrival.unreadable)
-            entry = Entry(
-                arrival.source, None, judgement, arrival.received_at, arrival.body, arrival.accepted
-            )
-            return replace(entry, owed=self._owed(entry, None))
-        entry = enter(arrival, event, loaded)
-        _remember(entry, event, loaded)
-        return replace(entry, owed=self._owed(entry, entry.after or entry.before))
+            entry = Entry(arrival.source, None, judgement, now, arrival.body, arrival.accepted)
+            yield self._owing(entry)
+            return
+        ordering = self._ordering(event)
+        entry = enter(arrival, event, loaded, ordering)
+        _remember(entry, event, loaded, ordering)
+        yield self._owing(entry)
+        key = (event.source, event.execution_id or "")
+        if (entry.after or entry.moved) is not None and loaded.held.get(key):
+            yield from map(self._owing, heal(loaded, key, now, ordering))
 
-    def _owed(self, entry: Entry, execution: Execution | None) -> tuple[Owed, ...]:
-        told = subject(entry, execution)
-        return tuple(
+    def _given_up(self, transaction: Transaction, due: Sequence[Held], now: int) -> list[Entry]:
+        loaded = transaction.load([held.event for held in due])
+        entries: list[Entry] = []
+        for held in due:
+            settled = give_up(held, loaded, now, self._ordering(held.event))
+            entries += map(self._owing, settled)
+        transaction.save(entries)
+        return entries
+
+    def _ordering(self, event: Event) -> Ordering:
+        return self._orderings.get(event.source, _DEFAULT)
+
+    def _owing(self, entry: Entry) -> Entry:
+        """The entry with the deliveries that its verdict owes."""
+        told = subject(entry, entry.after or entry.before)
+        owed = tuple(
             _owe(entry, decision.route.name, destination)
             for decision in decide(self._routes, told)
             for destination in decision.destinations
         )
+        return replace(entry, owed=owed) if owed else entry
 
 
-def enter(arrival: Arrival, event: Event, loaded: Loaded) -> Entry:
+_DEFAULT = Ordering()
+
+
+def enter(arrival: Arrival, event: Event, loaded: Loaded, ordering: Ordering) -> Entry:
     """The judged event and what it does to its execution; changes nothing."""
-    before = loaded.executions.get((event.source, event.execution_id or ""))
-    judgement = judge(event, before, known(event, loaded), arrival.received_at)
-    entry = Entry(
-        arrival.source, event, judgement, arrival.received_at, arrival.body, before=before
-    )
+    key, now = (event.source, event.execution_id or ""), arrival.received_at
+    before = loaded.executions.get(key)
+    judgement = judge(event, before, known(event, loaded), now, ordering.observes)
+    judgement = bounded(judgement, loaded, key)
+    entry = Entry(arrival.source, event, judgement, now, arrival.body, before=before)
     if judgement.verdict is Verdict.APPLIED:
-        return replace(entry, after=advance(before, event, arrival.received_at))
+        return replace(entry, after=advance(before, event, now))
+    if judgement.verdict is Verdict.HELD:
+        return replace(entry, until=now + ordering.gap_timeout)
     if before is not None and moves_mark(judgement, before.status):
         assert event.occurred_at is not None
         return replace(entry, moved=replace(before, mark=event.occurred_at))
@@ -100,28 +139,6 @@ def known(event: Event, loaded: Loaded) -> Known | None:
         return None
     change = (event.source, event.execution_id, event.status, event.occurred_at)
     return Known.SAME_CHANGE if change in loaded.changes else None
-
-
-def advance(before: Execution | None, event: Event, received_at: int) -> Execution:
-    """The execution after an applied event. What the event does not say stays as it was."""
-    assert event.execution_id is not None
-    assert event.status is not None
-    assert event.occurred_at is not None
-    return Execution(
-        source=event.source,
-        execution_id=event.execution_id,
-        status=event.status,
-        since=event.occurred_at,
-        mark=event.occurred_at,
-        version=before.version + 1 if before else 1,
-        first_seen=before.first_seen if before else received_at,
-        agent_id=event.agent_id or (before.agent_id if before else None),
-        agent_name=event.agent_name or (before.agent_name if before else None),
-        execution_url=event.execution_url or (before.execution_url if before else None),
-        metadata=event.metadata or (before.metadata if before else None),
-        gap=before.gap if before else False,
-        assumed="assumed" in event.flags,
-    )
 
 
 def subject(entry: Entry, execution: Execution | None) -> Subject:
@@ -147,7 +164,7 @@ def _text(value: object) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _remember(entry: Entry, event: Event, loaded: Loaded) -> None:
+def _remember(entry: Entry, event: Event, loaded: Loaded, ordering: Ordering) -> None:
     """Let the rest of the batch see this event, as the next batch will see it in the store."""
     if entry.judgement.verdict is Verdict.QUARANTINED:
         return
@@ -155,9 +172,12 @@ def _remember(entry: Entry, event: Event, loaded: Loaded) -> None:
     if event.execution_id is None or event.status is None or event.occurred_at is None:
         return
     loaded.changes.add((event.source, event.execution_id, event.status, event.occurred_at))
-    after = entry.after or entry.moved
-    if after is not None:
-        loaded.executions[event.source, event.execution_id] = after
+    key = (event.source, event.execution_id)
+    if (after := entry.after or entry.moved) is not None:
+        loaded.executions[key] = after
+    elif entry.judgement.reason == "gap":
+        held = hold(event, entry.judgement, entry.judged_at, ordering)
+        remember(held, loaded, key)
 
 
 def _owe(entry: Entry, route: str, destination: str) -> Owed:
@@ -165,13 +185,14 @@ def _owe(entry: Entry, route: str, destination: str) -> Owed:
     if verdict is Verdict.QUARANTINED or event is None:
         # The first of a kind, once a day.
         kind_of = f"{entry.source}/{entry.judgement.reason}"
-        key = f"quarantine/{kind_of}/{entry.received_at // DAY}/{destination}"
+        key = f"quarantine/{kind_of}/{entry.judged_at // DAY}/{destination}"
         return Owed(destination, route, Kind.NOTICE, key, f"quarantine/{kind_of}", None)
     return Owed(
         destination=destination,
         route=route,
         kind=Kind.NOTICE,
-        dedup_key=f"notice/{event.source}/{destination}/{event.event_id}",
+        # One for each verdict: what was rejected for a gap may still be healed.
+        dedup_key=f"notice/{event.source}/{destination}/{event.event_id}/{verdict}",
         order_key=f"{event.source}/{event.execution_id or event.event_id}",
         guard_version=_guard(entry),
     )
@@ -185,12 +206,13 @@ def _guard(entry: Entry) -> int | None:
     return after.version
 
 
-def _receipt(entry: Entry) -> Receipt:
-    event = entry.event
-    execution = entry.after or entry.before
+def _receipt(entries: Sequence[Entry]) -> Receipt:
+    entry, *settled = entries
+    execution = next((e.after for e in reversed(settled) if e.after), entry.after or entry.before)
     return Receipt(
         judgement=entry.judgement,
-        event=event,
+        event=entry.event,
         execution_status=execution.status if execution else None,
-        destinations=tuple(owed.destination for owed in entry.owed),
+        destinations=tuple(owed.destination for each in entries for owed in each.owed),
+        settled=tuple(settled),
     )

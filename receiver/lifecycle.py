@@ -13,15 +13,27 @@ An event is judged by the first of these rules that fits it:
     is older than `max_event_age`                           stale (too_old)
     is the first about its execution                        applied (first_seen)
     is older than the mark                                  stale (older)
+    has the mark's time, and the pair only fits the other
+      way round, or the execution has ended                 stale (tie)
     repeats a processing or terminal status                 duplicate (same_status)
     comes after a terminal status                           rejected (terminal)
     is a legal transition                                   applied (transition)
+    could be one after statuses that we have not seen       held (gap)
     anything else                                           rejected (illegal)
+
+A held event is judged again, by the rules from `older` on, whenever its execution or its mark
+moves: see healing.py.
+
+A source may be subscribed to some statuses only (`observes`). The table is then contracted over
+the others: from one observed status an execution may go to another if a path leads there through
+unobserved ones.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 
 from receiver.events import SECOND, Category, Event, Execution, Judgement, Status, Verdict
 
@@ -50,6 +62,8 @@ TRANSITIONS: dict[Status, frozenset[Status]] = {
 FUTURE = 5 * 60 * SECOND
 LATE = 5 * 60 * SECOND
 MAX_EVENT_AGE = 14 * 24 * 3600 * SECOND
+# More held events of one execution would only be a sender that is out of its mind.
+MAX_HELD = 100
 
 # Names of the provider's events that announce no status. Any other unknown name is kept too.
 NOT_A_STATUS = frozenset(
@@ -65,21 +79,82 @@ class Known(StrEnum):
     SAME_CHANGE = "same_change"
 
 
-def is_legal(execution: Execution, status: Status) -> bool:
-    """Whether the execution may move to the status.
+@dataclass(frozen=True, slots=True)
+class Ordering:
+    """How a source's events are put in order.
+
+    `observes` are the statuses whose events it is subscribed to (None: all of them), `gaps` what
+    becomes of a held event whose predecessor does not come within `gap_timeout` (nanoseconds).
+    """
+
+    observes: frozenset[Status] | None = None
+    gaps: str = "reject"
+    gap_timeout: int = 30 * SECOND
+
+
+class Moves:
+    """The table in force for a source that observes these statuses.
 
     A pause of unknown kind (`assumed`) may go wherever either pause may go.
     """
-    if status in TRANSITIONS[execution.status]:
-        return True
-    return (
-        execution.assumed
-        and execution.status.category is Category.PAUSED
-        and status in TRANSITIONS[Status.PAUSED_BY_AGENT]
-    )
+
+    def __init__(self, observes: frozenset[Status] | None) -> None:
+        unobserved = frozenset(Status) - (frozenset(Status) if observes is None else observes)
+        self._legal: dict[tuple[Status, bool], frozenset[Status]] = {}
+        self._reachable: dict[tuple[Status, bool], frozenset[Status]] = {}
+        for status in Status:
+            for assumed in (False, True):
+                first = TRANSITIONS[status]
+                if assumed and status.category is Category.PAUSED:
+                    first = first | TRANSITIONS[Status.PAUSED] | TRANSITIONS[Status.PAUSED_BY_AGENT]
+                # A status that is not observed and is announced all the same: the published table.
+                contracted = _through(first, unobserved) - unobserved
+                self._legal[status, assumed] = first | contracted
+                self._reachable[status, assumed] = _through(first, frozenset(Status))
+
+    def is_legal(self, before: Status, after: Status, *, assumed: bool = False) -> bool:
+        """Whether an execution may go from one status to the other in one step."""
+        return after in self._legal[before, assumed]
+
+    def is_reachable(self, before: Status, after: Status, *, assumed: bool = False) -> bool:
+        """Whether it may get there at all, by whatever way."""
+        return after in self._reachable[before, assumed]
+
+    def missing(self, before: Status, after: Status) -> tuple[Status, ...]:
+        """The statuses one of which must have come in between, where one is enough."""
+        return tuple(
+            status
+            for status in Status
+            if self.is_legal(before, status) and self.is_legal(status, after)
+        )
+
+    def targets(self, before: Status) -> list[Status]:
+        """Where an execution may go from a status, in the order of the words."""
+        return [status for status in Status if self.is_legal(before, status)]
 
 
-def judge(event: Event, execution: Execution | None, known: Known | None, now: int) -> Judgement:
+def _through(first: frozenset[Status], passable: frozenset[Status]) -> frozenset[Status]:
+    """What can be reached from the first steps on, going on from passable statuses only."""
+    found, edge = frozenset(first), first
+    while edge:
+        edge = frozenset(t for s in edge & passable for t in TRANSITIONS[s]) - found
+        found |= edge
+    return found
+
+
+@lru_cache(maxsize=256)
+def moves(observes: frozenset[Status] | None = None) -> Moves:
+    """The table in force, made once for each set of observed statuses."""
+    return Moves(observes)
+
+
+def judge(
+    event: Event,
+    execution: Execution | None,
+    known: Known | None,
+    now: int,
+    observes: frozenset[Status] | None = None,
+) -> Judgement:
     """The verdict about an event against the stored execution (None: nothing applied to it yet).
 
     `now` is the time of receipt in nanoseconds.
@@ -87,11 +162,21 @@ def judge(event: Event, execution: Execution | None, known: Known | None, now: i
     unfit = _before_the_execution(event, known, now)
     if unfit is not None:
         return Judgement(*unfit, event.flags)
-    assert event.status is not None
     assert event.occurred_at is not None
-    verdict, reason = _against(execution, event.status, event.occurred_at)
-    late = now - event.occurred_at > LATE
-    return Judgement(verdict, reason, event.flags | ({"late"} if late else frozenset()))
+    flags = event.flags | {"late"} if now - event.occurred_at > LATE else event.flags
+    if execution is None:
+        return Judgement(Verdict.APPLIED, "first_seen", flags)
+    return _against(execution, event, flags, moves(observes))
+
+
+def judge_again(
+    event: Event, execution: Execution, observes: frozenset[Status] | None = None
+) -> Judgement:
+    """The verdict about a held event now that its execution has moved."""
+    judgement = _against(execution, event, event.flags, moves(observes))
+    if judgement.verdict is not Verdict.APPLIED:
+        return judgement
+    return Judgement(Verdict.APPLIED, "healed", judgement.flags | {"healed"})
 
 
 def _before_the_execution(
@@ -111,20 +196,29 @@ def _before_the_execution(
     return None
 
 
-def _against(execution: Execution | None, status: Status, occurred_at: int) -> tuple[Verdict, str]:
-    """The rules about a status and a time against the stored execution."""
-    if execution is None:
-        return Verdict.APPLIED, "first_seen"
-    if occurred_at < execution.mark:
-        return Verdict.STALE, "older"
-    standing = execution.status
+def _against(execution: Execution, event: Event, flags: frozenset[str], table: Moves) -> Judgement:
+    """The rules about an event that announces a status, against the stored execution."""
+    status, standing, assumed = event.status, execution.status, execution.assumed
+    assert status is not None
+    assert event.occurred_at is not None
+    if event.occurred_at < execution.mark:
+        return Judgement(Verdict.STALE, "older", flags)
+    fits, uncertain = table.is_legal(standing, status, assumed=assumed), False
+    if event.occurred_at == execution.mark:
+        swapped = table.is_legal(status, standing, assumed="assumed" in event.flags)
+        if standing.category is Category.TERMINAL or (swapped and not fits):
+            return Judgement(Verdict.STALE, "tie", flags)
+        uncertain = swapped
     if status is standing and standing.category in (Category.PROCESSING, Category.TERMINAL):
-        return Verdict.DUPLICATE, "same_status"
+        return Judgement(Verdict.DUPLICATE, "same_status", flags)
     if standing.category is Category.TERMINAL:
-        return Verdict.REJECTED, "terminal"
-    if is_legal(execution, status):
-        return Verdict.APPLIED, "transition"
-    return Verdict.REJECTED, "illegal"
+        return Judgement(Verdict.REJECTED, "terminal", flags)
+    if fits:
+        either = flags | {"order_uncertain"} if uncertain else flags
+        return Judgement(Verdict.APPLIED, "transition", either)
+    if table.is_reachable(standing, status, assumed=assumed):
+        return Judgement(Verdict.HELD, "gap", flags, table.missing(standing, status))
+    return Judgement(Verdict.REJECTED, "illegal", flags)
 
 
 def moves_mark(judgement: Judgement, status: Status) -> bool:
@@ -140,21 +234,46 @@ def is_not_a_status(event: str) -> bool:
     return event in NOT_A_STATUS or any(word in event.split("_") for word in _NOT_A_STATUS_WORDS)
 
 
-def mermaid() -> str:
-    """The table as a Mermaid state diagram (the README's drawing)."""
+def advance(before: Execution | None, event: Event, received_at: int) -> Execution:
+    """The execution after an applied event. What the event does not say stays as it was."""
+    assert event.execution_id is not None
+    assert event.status is not None
+    assert event.occurred_at is not None
+    return Execution(
+        source=event.source,
+        execution_id=event.execution_id,
+        status=event.status,
+        since=event.occurred_at,
+        mark=event.occurred_at,
+        version=before.version + 1 if before else 1,
+        first_seen=before.first_seen if before else received_at,
+        agent_id=event.agent_id or (before.agent_id if before else None),
+        agent_name=event.agent_name or (before.agent_name if before else None),
+        execution_url=event.execution_url or (before.execution_url if before else None),
+        metadata=event.metadata or (before.metadata if before else None),
+        gap=before.gap if before else False,
+        assumed="assumed" in event.flags,
+    )
+
+
+def mermaid(observes: frozenset[Status] | None = None) -> str:
+    """The table in force as a Mermaid state diagram (the README's drawing)."""
     lines = ["stateDiagram-v2", "    [*] --> starting"]
-    for source, targets in TRANSITIONS.items():
-        lines += [f"    {source} --> {target}" for target in Status if target in targets]
+    for source in Status:
+        targets = moves(observes).targets(source)
+        lines += [f"    {source} --> {target}" for target in targets]
         if not targets:
             lines.append(f"    {source} --> [*]")
     return "\n".join(lines)
 
 
-def table() -> str:
-    """The table as text, a status a line."""
-    width = max(len(status) for status in Status)
+def table(observes: frozenset[Status] | None = None) -> str:
+    """The table in force as text, a status a line; statuses that are not observed say so."""
+    known = frozenset(Status) if observes is None else observes
+    names = {status: status + ("" if status in known else " (not observed)") for status in Status}
+    width = max(map(len, names.values()))
     return "\n".join(
-        f"{source:<{width}}  →  "
-        + (", ".join(target for target in Status if target in targets) or "nothing: terminal")
-        for source, targets in TRANSITIONS.items()
+        f"{names[source]:<{width}}  →  "
+        + (", ".join(moves(observes).targets(source)) or "nothing: terminal")
+        for source in Status
     )

@@ -8,21 +8,19 @@ why, where to look, and whether earlier updates are missing; the end of it is ne
 from __future__ import annotations
 
 import difflib
-import re
-import unicodedata
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
-from urllib.parse import urlsplit
 
 from jinja2 import StrictUndefined, Template, TemplateError, meta
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from receiver.cleaning import MAX_PART, clean, safe_link
 from receiver.deliveries import Facts, Message
 from receiver.events import SECOND, Status, Verdict, format_time
 from receiver.lifecycle import LATE
 
-MAX_TITLE, MAX_BODY, MAX_PART, MAX_LINK = 120, 2_000, 600, 300
+MAX_TITLE, MAX_BODY = 120, 2_000
 MAX_TEMPLATE = 10_000
 REPEAT = "Possible repeat: an earlier attempt may have arrived."
 
@@ -42,44 +40,6 @@ _QUARANTINED = {
     "no_envelope": "It is no event. Switch off “unwrap result” at the provider.",
     "malformed": "It cannot be read. Compare the source's format in routes.yaml with the sender's.",
 }
-# Mentions that a destination would act on. Two letters' width instead of invisible characters:
-# the text stays readable and nothing is hidden in it.
-_MENTION = re.compile(r"@(?=(?:everyone|here|channel|all)\b)|(?<![\w.+-])@(?=\w)", re.IGNORECASE)
-_ANGLE = re.compile(r"<(?=[!@#]|https?:|mailto:|tel:)", re.IGNORECASE)
-_DROPPED = {"Cc", "Cf", "Cs", "Co", "Cn"}
-_BREAKS = {"\n", "\r", "\x0b", "\x0c", "\x85", "\u2028", "\u2029"}
-
-
-def clean(text: object, limit: int = MAX_PART, *, lines: bool = False) -> str:
-    """The text without control and direction characters, mentions and links in disguise.
-
-    At most `limit` characters; with `lines` line breaks stay, else they become spaces.
-    """
-    # Cut before the work, too: a huge text must not cost more than a small one.
-    raw = str(text)[: limit * 4].replace("\r\n", "\n")
-    kept = "".join(_plain(character, lines) for character in raw)
-    kept = _ANGLE.sub("＜", _MENTION.sub("＠", kept)).strip()
-    return kept if len(kept) <= limit else kept[: limit - 1].rstrip() + "…"
-
-
-def _plain(character: str, lines: bool) -> str:
-    if character in _BREAKS:
-        return "\n" if lines else " "
-    if character == "\t":
-        return " "
-    return "" if unicodedata.category(character) in _DROPPED else character
-
-
-def safe_link(url: str | None) -> str:
-    """The URL if it is http(s) and shows where it leads; else nothing."""
-    if not url or len(url) > MAX_LINK or not url.isprintable() or re.search(r"[\s<>|\"'`]", url):
-        return ""
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return ""
-    fits = parts.scheme in ("http", "https") and bool(parts.hostname) and "@" not in url
-    return url if fits else ""
 
 
 def variables(facts: Facts, route: str, now: int) -> dict[str, Any]:
@@ -110,7 +70,7 @@ def variables(facts: Facts, route: str, now: int) -> dict[str, Any]:
         "verdict_reason": clean(facts.verdict_reason),
         "flags": sorted(facts.flags),
         "waited": _waited(facts),
-        "late": _late(facts),
+        "late": _late(facts, now),
     }
 
 
@@ -192,8 +152,8 @@ def _body(facts: Facts, known: Mapping[str, Any]) -> str:
     if known["waited"]:
         lines.append(f"Before: {known['previous_status']} for {known['waited']}")
     if known["late"]:
-        lines.append(f"This update came late: it happened {known['late']} before it arrived.")
-    if "gap" in facts.flags:
+        lines.append(f"This comes late: it happened {known['late']} ago.")
+    if facts.gap:
         lines.append("Earlier updates are missing.")
     if known["execution_url"]:
         lines.append(known["execution_url"])
@@ -213,6 +173,7 @@ def _why(known: Mapping[str, Any]) -> list[tuple[str, str, int]]:
 
 
 def _what(facts: Facts, known: Mapping[str, Any]) -> str:
+    """The first sentence: what happened, or what was said and did not."""
     if facts.verdict is Verdict.QUARANTINED:
         advice = _QUARANTINED.get(facts.verdict_reason, "Look into the quarantine.")
         return (
@@ -220,12 +181,26 @@ def _what(facts: Facts, known: Mapping[str, Any]) -> str:
             " Further ones of this kind are not announced today."
         )
     if facts.verdict is not Verdict.APPLIED or facts.status is None:
-        stands = known["execution_status"] or "not known"
-        return (
-            f"The sender says {known['status'] or known['event']}, which does not fit: the"
-            f" execution is {stands}, and stays so ({facts.verdict}: {facts.verdict_reason})."
-        )
+        return _not_applied(facts, known)
     return _HAPPENED[facts.status][1]
+
+
+def _not_applied(facts: Facts, known: Mapping[str, Any]) -> str:
+    said = known["status"] or known["event"]
+    stands = known["execution_status"] or "not known"
+    missing = " or ".join(facts.missing)
+    if facts.verdict is Verdict.HELD:
+        return f"The sender says {said}. It waits for an earlier update ({missing})."
+    if facts.verdict_reason == "gap":
+        return (
+            f"The sender says {said}, but earlier updates are missing ({missing}): the execution is"
+            f" {stands}, and stays so. Should the missing update still come, you will be told."
+            " If this happens often, see `receiver check`."
+        )
+    return (
+        f"The sender says {said}, which does not fit: the execution is {stands}, and stays so"
+        f" ({facts.verdict}: {facts.verdict_reason})."
+    )
 
 
 def _question(question: object) -> str:
@@ -277,10 +252,11 @@ def _waited(facts: Facts) -> str:
     return _span(facts.occurred_at - facts.previous_since)
 
 
-def _late(facts: Facts) -> str:
-    if facts.occurred_at is None or facts.received_at - facts.occurred_at <= LATE:
+def _late(facts: Facts, now: int) -> str:
+    """How long ago it happened, if that is long: whatever the delay was due to."""
+    if facts.occurred_at is None or now - facts.occurred_at <= LATE:
         return ""
-    return _span(facts.received_at - facts.occurred_at)
+    return _span(now - facts.occurred_at)
 
 
 def _span(nanoseconds: int) -> str:

@@ -11,12 +11,12 @@ PACKAGE = Path(__file__).parent.parent / "receiver"
 # floor only from modules named before it.
 FLOORS = [
     ["errors", "events", "deliveries"],
-    ["lifecycle", "signing", "formats", "routing", "message", "backoff", "signatures"],
+    ["lifecycle", "signing", "formats", "routing", "cleaning", "message", "backoff", "signatures"],
     ["settings", "yaml_lines", "file_shape", "config", "notify", "logs",
      "store", "store.committer", "store.sqlite_connection", "store.sqlite_queries",
      "store.sqlite_transaction", "store.sqlite"],
-    ["intake", "explain", "dispatch", "sender"],
-    ["web", "web.problem", "web.webhook", "web.api", "app", "server", "demo", "cli", "__main__"],
+    ["hints", "healing", "intake", "gaps", "explain", "dispatch", "sender"],
+    ["web", "web.problem", "web.webhook", "web.api", "app", "server", "demo", "cli_store", "cli", "__main__"],
 ]  # fmt: skip
 OWNERS = {
     "apprise": {"notify"},
@@ -30,7 +30,7 @@ OWNERS = {
     "uvicorn": {"server"},
     "jinja2": {"message"},
     "cryptography": {"signing", "signatures"},
-    "click": {"cli", "demo"},
+    "click": {"cli", "cli_store", "demo"},
 }  # fmt: skip
 # Rules are pure: no clock, disk, network or log.
 IMPURE = {"time", "datetime", "os", "pathlib", "socket", "logging", "random", "threading",

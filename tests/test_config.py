@@ -80,7 +80,10 @@ def test_the_shipped_file_works_with_an_empty_environment_and_one_warning() -> N
         ("scheme: token", "scheme: rsa-sha256", 3, "the key is neither PEM nor base64"),
         ("header: X-T, ", "", 3, "token needs `header`"),
         ("verify:", "formt: plain\n    verify:", 3, "unknown key 'formt': did you mean 'format'?"),
-        ("verify:", "observes: all\n    verify:", 3, "unknown key 'observes'"),
+        ("verify:", "observes: [runing]\n    verify:", 3, "did you mean 'running'?"),
+        ("verify:", "observes: []\n    verify:", 3, "name the statuses whose events are sent"),
+        ("verify:", "gaps: ignore\n    verify:", 3, "gaps: must be 'reject' or 'apply'"),
+        ("verify:", "gap_timeout: 30\n    verify:", 3, "a duration like 90s"),
         ("sources:", "surces:", 1, "unknown key 'surces': did you mean 'sources'?"),
     ],
 )  # fmt: skip

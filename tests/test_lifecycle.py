@@ -13,10 +13,12 @@ from receiver.lifecycle import (
     MAX_EVENT_AGE,
     TRANSITIONS,
     Known,
-    is_legal,
+    Moves,
     is_not_a_status,
     judge,
+    judge_again,
     mermaid,
+    moves,
     moves_mark,
 )
 
@@ -72,6 +74,8 @@ def test_a_newer_event_is_applied_exactly_if_the_table_allows_it(
         assert got == ("rejected", "terminal")
     elif after in TRANSITIONS[before]:
         assert got == ("applied", "transition")
+    elif after is not Status.STARTING:
+        assert got == ("held", "gap")
     else:
         assert got == ("rejected", "illegal")
 
@@ -121,10 +125,11 @@ def test_only_a_repeated_processing_status_moves_the_mark() -> None:
 
 
 def test_an_assumed_pause_may_go_wherever_either_pause_may_go() -> None:
-    assert not is_legal(execution(Status.PAUSED), Status.FAILED)
-    assert is_legal(execution(Status.PAUSED, assumed=True), Status.FAILED)
-    assert not is_legal(execution(Status.RUNNING, assumed=True), Status.STARTING)
-    assert not is_legal(execution(Status.PAUSED, assumed=True), Status.COMPLETED)
+    assert verdict(event(Status.FAILED), execution(Status.PAUSED)) == ("held", "gap")
+    assumed = execution(Status.PAUSED, assumed=True)
+    assert verdict(event(Status.FAILED), assumed) == ("applied", "transition")
+    assert verdict(event(Status.COMPLETED), assumed) == ("held", "gap")
+    assert not moves().is_legal(Status.RUNNING, Status.STARTING, assumed=True)
 
 
 def test_an_event_received_more_than_five_minutes_after_it_happened_is_flagged_late() -> None:
@@ -140,6 +145,111 @@ def test_names_that_announce_no_status_are_told_from_unknown_ones() -> None:
     assert is_not_a_status("BATCH_COMPLETED")
     assert not is_not_a_status("EXECUTION_QUEUED")
     assert not is_not_a_status("PROFILE_CHANGED")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "got"),
+    [
+        # Only the other order is legal.
+        (Status.RUNNING, Status.STARTING, ("stale", "tie")),
+        (Status.COMPLETED, Status.RUNNING, ("stale", "tie")),
+        (Status.FAILED, Status.CANCELLED, ("stale", "tie")),
+        # Both are: the order of arrival stays.
+        (Status.RUNNING, Status.PAUSED, ("applied", "transition")),
+        # Only this one is.
+        (Status.RUNNING, Status.FAILED, ("applied", "transition")),
+        # Neither is.
+        (Status.PAUSED, Status.AWAITING_CONFIRMATION, ("held", "gap")),
+    ],
+)
+def test_at_the_same_time_the_order_that_fits_is_taken(
+    before: Status, after: Status, got: tuple[str, str]
+) -> None:
+    assert verdict(event(after, AT), execution(before)) == got
+
+
+def test_a_tie_that_fits_both_ways_says_that_its_order_is_uncertain() -> None:
+    def flags(after: Status, at: int, **fields: object) -> frozenset[str]:
+        return judge(event(after, at, **fields), execution(Status.RUNNING), None, NOW).flags
+
+    assert flags(Status.PAUSED, AT) == {"order_uncertain"}
+    assert flags(Status.PAUSED, AT + 1) == frozenset()
+    assert flags(Status.FAILED, AT) == frozenset()
+
+
+def test_in_a_tie_an_assumed_pause_fits_before_whatever_either_pause_may_go_to() -> None:
+    table = moves(frozenset({Status.PAUSED, Status.FAILED, Status.RUNNING}))
+    assert not table.is_legal(Status.FAILED, Status.PAUSED)
+    awaiting = execution(Status.AWAITING_CONFIRMATION)
+    pause = event(Status.PAUSED, AT)
+    assert verdict(pause, awaiting) == ("held", "gap")
+    assumed = replace(pause, flags=frozenset({"assumed"}))
+    assert verdict(assumed, awaiting) == ("held", "gap")
+
+
+def test_a_held_event_says_which_status_is_missing() -> None:
+    judgement = judge(event(Status.COMPLETED), execution(Status.PAUSED), None, NOW)
+    assert judgement.missing == (Status.RUNNING,)
+    again = judge(event(Status.PAUSED), execution(Status.PAUSED), None, NOW)
+    assert again.missing == (Status.RUNNING,)
+
+
+def test_judged_again_an_event_is_healed_or_overtaken_or_waits_on() -> None:
+    held = event(Status.COMPLETED, NOW)
+    healed = judge_again(held, execution(Status.RUNNING))
+    assert (healed.verdict, healed.reason, healed.flags) == ("applied", "healed", {"healed"})
+    for stored, verdict_, reason in [
+        (execution(Status.PAUSED), "held", "gap"),
+        (execution(Status.RUNNING, NOW + 1), "stale", "older"),
+        (execution(Status.FAILED, NOW), "stale", "tie"),
+        (execution(Status.FAILED), "rejected", "terminal"),
+        (execution(Status.COMPLETED), "duplicate", "same_status"),
+    ]:
+        again = judge_again(held, stored)
+        assert (again.verdict, again.reason) == (verdict_, reason)
+
+
+def test_an_event_may_be_fourteen_days_old_when_it_is_judged_again() -> None:
+    old = event(Status.FAILED, NOW - MAX_EVENT_AGE - 1)
+    assert judge_again(old, execution(Status.RUNNING, 0)).reason == "healed"
+
+
+ALL_BUT_RUNNING = frozenset(Status) - {Status.RUNNING}
+
+
+def test_without_observed_running_the_table_is_contracted_over_it() -> None:
+    table = moves(ALL_BUT_RUNNING)
+    assert table.is_legal(Status.PAUSED, Status.COMPLETED)
+    assert table.is_legal(Status.AWAITING_CONFIRMATION, Status.AWAITING_CONFIRMATION)
+    assert table.is_legal(Status.STARTING, Status.PAUSED)
+    assert not table.is_legal(Status.PAUSED, Status.STARTING)
+    assert not table.is_legal(Status.COMPLETED, Status.FAILED)
+    got = judge(event(Status.COMPLETED), execution(Status.PAUSED), None, NOW, ALL_BUT_RUNNING)
+    assert got.reason == "transition"
+
+
+def test_with_only_the_ends_observed_every_end_is_legal_and_nothing_after_it() -> None:
+    ends = {s for s in Status if s.category is Category.TERMINAL}
+    table = Moves(frozenset(ends))
+    for status in set(Status) - ends:
+        assert {t for t in Status if table.is_legal(status, t)} >= ends
+    for status in ends:
+        assert table.targets(status) == []
+
+
+def test_a_status_that_is_not_observed_and_comes_all_the_same_is_judged_by_the_published_table() -> (
+    None
+):
+    table = moves(frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED}))
+    for before in Status:
+        for after in (Status.PAUSED, Status.AWAITING_CONFIRMATION, Status.RUNNING):
+            assert table.is_legal(before, after) == (after in TRANSITIONS[before])
+
+
+def test_observing_everything_is_the_published_table() -> None:
+    for observes in (None, frozenset(Status)):
+        for status in Status:
+            assert set(moves(observes).targets(status)) == TRANSITIONS[status]
 
 
 def test_the_drawing_has_every_move_of_the_table_and_no_other() -> None:

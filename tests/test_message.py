@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from receiver.cleaning import clean, safe_link
 from receiver.deliveries import Facts
 from receiver.events import SECOND, Status, Verdict, parse_time
-from receiver.message import check_template, clean, render, safe_link
+from receiver.message import check_template, render
 
 AT = parse_time("2026-01-15T10:30:00Z")
 FACTS = Facts(
@@ -90,10 +91,23 @@ def test_a_quarantined_webhook_says_what_to_do(reason: str) -> None:
 
 
 def test_late_gaps_and_repeats_are_said() -> None:
-    late = replace(FACTS, received_at=AT + 840 * SECOND, flags=frozenset({"gap"}))
-    assert "it happened 14 min before it arrived" in told(late)
-    assert "Earlier updates are missing." in told(late)
+    late = replace(FACTS, occurred_at=AT - 840 * SECOND)
+    assert "This comes late: it happened 14 min ago." in told(late)
+    assert "comes late" not in told(replace(FACTS, occurred_at=AT - 300 * SECOND))
+    assert "Earlier updates are missing." in told(replace(FACTS, gap=True))
+    assert "missing" not in told(FACTS)
     assert told(FACTS, repeat=True).splitlines()[1].startswith("Possible repeat")
+
+
+def test_a_hole_in_the_story_names_the_status_that_is_missing() -> None:
+    gap = replace(
+        FACTS, verdict=Verdict.REJECTED, verdict_reason="gap", status=Status.COMPLETED,
+        execution_status=Status.PAUSED, missing=(Status.RUNNING,),
+    )  # fmt: skip
+    assert "The sender says completed" in told(gap)
+    assert "missing (running): the execution is paused, and stays so" in told(gap)
+    held = replace(gap, verdict=Verdict.HELD)
+    assert "It waits for an earlier update (running)." in told(held)
 
 
 def test_templates_see_cleaned_words_and_a_failing_one_loses_no_alert() -> None:

@@ -6,6 +6,7 @@
 * What is answered is on disk. What is not answered may be on disk: it has to be sent again, and
   is then a duplicate.
 * Inside a transaction an act sees all that earlier acts did, and nobody sees a part of it.
+* An event has one verdict; when a held one is judged again, its steps stay in the history.
 * An execution's version grows by one with each applied event; a terminal execution never changes.
 * A delivery is owed once for a dedup key. It is claimed by one claimant at a time, for the time of
   a lease; only the token of the claim can record what became of it.
@@ -18,11 +19,11 @@ waiting already, StorageRefused at opening.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 from receiver.deliveries import Attempt, Claim, Owed, State
-from receiver.events import Event, Execution, Judgement, Status
+from receiver.events import Event, Execution, Held, Judgement, Status
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -33,31 +34,57 @@ Change = tuple[str, str, Status, int]
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What is stored about events: their ids, changes (execution, status, time), executions."""
+    """What is stored about events: their ids, changes (execution, status, time), executions.
 
-    event_ids: set[EventKey]
-    changes: set[Change]
-    executions: dict[ExecutionKey, Execution]
+    `held` has the events of an execution that may still be applied, by time and receipt.
+    """
+
+    event_ids: set[EventKey] = field(default_factory=set)
+    changes: set[Change] = field(default_factory=set)
+    executions: dict[ExecutionKey, Execution] = field(default_factory=dict)
+    held: dict[ExecutionKey, list[Held]] = field(default_factory=dict)
+
+    @classmethod
+    def empty(cls) -> Loaded:
+        """What a store without any event has."""
+        return cls()
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One judged webhook to be stored. `event` is None if it could not be read.
 
-    `after` is the execution after an applied event, `before` what stood before it. `moved` is the
-    execution with a new mark only. `accepted`: it is answered with a 2xx.
+    `judged_at` is the time of receipt (nanoseconds). `after` is the execution after an applied
+    event, `before` what stood before it. `moved` is the execution with a new mark only.
+    `accepted`: it is answered with a 2xx. `until`: how long it is held.
+
+    With `again` the event is stored already and this is its new verdict, given at `judged_at`.
     """
 
     source: str
     event: Event | None
     judgement: Judgement
-    received_at: int
+    judged_at: int
     body: bytes
     accepted: bool = True
     before: Execution | None = None
     after: Execution | None = None
     moved: Execution | None = None
     owed: tuple[Owed, ...] = ()
+    until: int | None = None
+    again: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """How many of the newest events of a source had the same verdict, reason and status."""
+
+    source: str
+    verdict: str
+    reason: str
+    status: str | None
+    missing: tuple[str, ...]
+    n: int
 
 
 class Transaction(Protocol):
@@ -68,6 +95,9 @@ class Transaction(Protocol):
 
     def save(self, entries: Sequence[Entry]) -> None:
         """Store judged webhooks, in this order, with all that they change and owe."""
+
+    def given_up(self, now: int) -> Sequence[Held]:
+        """Held events whose time is over, those first that were due first; a bounded number."""
 
     def claim(self, destination: str, now: int, until: int) -> Claim | None:
         """Take the next delivery that is due, until `until`; supersede those no longer true.
@@ -132,6 +162,12 @@ class Store(Protocol):
 
     def ledger(self) -> dict[str, Any]:
         """What was promised held against what is there; `imbalance` must be 0."""
+
+    def next_given_up(self) -> int | None:
+        """When the time of the next held event is over."""
+
+    def tallies(self) -> Sequence[Tally]:
+        """The newest events, counted by what became of them."""
 
     def next_due(self, destination: str) -> int | None:
         """When the next waiting delivery of a destination is due."""

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from receiver.errors import StorageRefused, StorageUnavailable
 from receiver.events import Event
-from receiver.store import Act, Item, Loaded, Result, Transaction, sqlite_queries
+from receiver.store import Act, Item, Loaded, Result, Tally, Transaction, sqlite_queries
 from receiver.store.committer import Committer
 from receiver.store.sqlite_connection import connect, lock, prepare
 from receiver.store.sqlite_transaction import WriteConnection
@@ -25,10 +25,12 @@ class SqliteStore:
     store may still write now and then (`receiver redeliver` beside a running server).
     """
 
-    def __init__(self, path: Path, *, backlog: int = 2_000, serve: bool = False) -> None:
+    def __init__(
+        self, path: Path, *, backlog: int = 2_000, serve: bool = False, thorough: bool = False
+    ) -> None:
         self._lock = lock(path) if serve else None
         try:
-            prepare(path, thorough=serve)
+            prepare(path, thorough=serve or thorough)
             self._committer = Committer(lambda: WriteConnection(path, checkpoints=serve), backlog)
             self._reading = threading.Lock()
             self._reader = connect(path, read_only=True)
@@ -64,6 +66,12 @@ class SqliteStore:
     def ledger(self) -> dict[str, Any]:
         return self._read(sqlite_queries.ledger)
 
+    def next_given_up(self) -> int | None:
+        return self._read(sqlite_queries.next_given_up)
+
+    def tallies(self) -> list[Tally]:
+        return self._read(sqlite_queries.tallies)
+
     def next_due(self, destination: str) -> int | None:
         return self._read(lambda db: sqlite_queries.next_due(db, destination))
 
@@ -90,11 +98,14 @@ def _touch(transaction: Transaction, items: Sequence[None]) -> Sequence[None]:
     return [None] * len(items)
 
 
-def open_existing(path: Path) -> SqliteStore:
-    """The store of a server that runs or ran here; a command that only looks creates none."""
+def open_existing(path: Path, *, thorough: bool = False) -> SqliteStore:
+    """The store of a server that runs or ran here; a command that only looks creates none.
+
+    `thorough` reads all of the file to find damage.
+    """
     if not path.exists():
         raise StorageRefused(
             f"There is no database at {path}. Start `receiver serve` first, or set"
             " RECEIVER_DATABASE_URL to where it is."
         )
-    return SqliteStore(path)
+    return SqliteStore(path, thorough=thorough)

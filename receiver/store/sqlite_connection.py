@@ -17,7 +17,7 @@ import sqlite_utils
 from receiver.errors import StorageRefused
 
 APPLICATION_ID = 0x72637672  # "rcvr"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
@@ -95,9 +95,11 @@ def _migrate(connection: sqlite3.Connection) -> None:
 
     @migrations()
     def schema_1(db: sqlite_utils.Database) -> None:
-        script = resources.files("receiver.store").joinpath("schema/sqlite.sql").read_text("utf-8")
-        for statement in statements(script):
-            db.conn.execute(statement)
+        _run(db.conn, "sqlite.sql")
+
+    @migrations()
+    def schema_2(db: sqlite_utils.Database) -> None:
+        _run(db.conn, "sqlite_2_held.sql")
 
     connection.execute("BEGIN IMMEDIATE")
     try:
@@ -109,6 +111,12 @@ def _migrate(connection: sqlite3.Connection) -> None:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
+
+
+def _run(connection: sqlite3.Connection, script: str) -> None:
+    text = resources.files("receiver.store").joinpath("schema", script).read_text("utf-8")
+    for statement in statements(text):
+        connection.execute(statement)
 
 
 def statements(script: str) -> list[str]:

@@ -9,8 +9,8 @@ from dataclasses import replace
 from typing import Any
 
 from receiver.deliveries import Facts
-from receiver.events import Event, Execution, Status, Verdict, format_time
-from receiver.store import Loaded
+from receiver.events import Event, Execution, Held, Status, Verdict, format_time
+from receiver.store import ExecutionKey, Loaded, Tally
 
 _FACTS = (
     "SELECT e.source, e.verdict, e.reason, e.received_at, e.event_id, e.event, e.status,"
@@ -18,12 +18,26 @@ _FACTS = (
     " h.previous_since, coalesce(e.agent_id, x.agent_id) AS agent_id,"
     " coalesce(e.agent_name, x.agent_name) AS agent_name,"
     " coalesce(e.execution_url, x.execution_url) AS execution_url,"
-    " coalesce(e.metadata, x.metadata) AS metadata, e.detail, e.flags, x.version AS version_now"
+    " coalesce(e.metadata, x.metadata) AS metadata, e.detail, e.flags, e.missing,"
+    " coalesce(x.gap, 0) AS gap, x.version AS version_now"
     " FROM event AS e"
     " LEFT JOIN execution AS x ON x.source = e.source AND x.execution_id = e.execution_id"
     " LEFT JOIN history AS h ON h.execution = x.id AND h.version = e.version"
     " WHERE e.seq = ?"
 )
+# How many held events of an execution are looked at when it moves; at most 100 of them are held.
+MAX_HEALABLE = 300
+_HELD = (
+    "SELECT source, execution_id, event_id, event, status, occurred_at, agent_id, agent_name,"
+    " execution_url, metadata, detail, flags, received_at, verdict, missing, held_until FROM event"
+)
+_HEALABLE = (
+    f"{_HELD} WHERE source = ? AND execution_id = ? AND occurred_at >= ? AND reason = 'gap'"
+    " AND verdict <> 'applied' ORDER BY occurred_at, seq LIMIT ?"
+)
+_GIVEN_UP = f"{_HELD} WHERE verdict = 'held' AND held_until <= ? ORDER BY held_until, seq LIMIT 256"
+# How many of the newest events say how a source is doing.
+TALLIED = 10_000
 
 
 def load(db: sqlite3.Connection, events: Sequence[Event]) -> Loaded:
@@ -46,7 +60,55 @@ def load(db: sqlite3.Connection, events: Sequence[Event]) -> Loaded:
         key = (event.source, event.execution_id)
         if key not in loaded.executions and (found := _stored(db, key)) is not None:
             loaded.executions[key] = found
+            loaded.held[key] = _healable(db, key, found.mark)
     return loaded
+
+
+def _healable(db: sqlite3.Connection, key: ExecutionKey, mark: int) -> list[Held]:
+    """The events of an execution that were held, or rejected for a gap, and are not overtaken."""
+    return [_held(row) for row in db.execute(_HEALABLE, (*key, mark, MAX_HEALABLE))]
+
+
+def given_up(db: sqlite3.Connection, now: int) -> list[Held]:
+    """See store.Transaction.given_up."""
+    return [_held(row) for row in db.execute(_GIVEN_UP, (now,))]
+
+
+def next_given_up(db: sqlite3.Connection) -> int | None:
+    """See store.Store.next_given_up."""
+    return _first(db.execute("SELECT min(held_until) FROM event WHERE verdict = 'held'"))
+
+
+def tallies(db: sqlite3.Connection) -> list[Tally]:
+    """See store.Store.tallies."""
+    rows = db.execute(
+        "SELECT source, verdict, reason, status, missing, count(*) FROM event"
+        " WHERE seq > (SELECT coalesce(max(seq), 0) FROM event) - ? GROUP BY 1, 2, 3, 4, 5",
+        (TALLIED,),
+    )
+    return [
+        Tally(source, verdict, reason, status, tuple((missing or "").split()), n)
+        for source, verdict, reason, status, missing, n in rows
+    ]
+
+
+def _held(row: Sequence[Any]) -> Held:
+    source, execution_id, event_id, name, status, occurred_at, *told = row
+    agent_id, agent_name, url, metadata, detail, flags, received_at, verdict, missing, until = told
+    event = Event(
+        source, event_id, name, Status(status), execution_id, occurred_at, agent_id, agent_name,
+        url, _mapping(metadata) or None, _mapping(detail), flags=frozenset(flags.split()),
+    )  # fmt: skip
+    return Held(event, received_at, Verdict(verdict), _statuses(missing), until)
+
+
+def _statuses(text: str | None) -> tuple[Status, ...]:
+    return tuple(map(Status, (text or "").split()))
+
+
+def _first(cursor: sqlite3.Cursor) -> int | None:
+    value = cursor.fetchone()[0]
+    return None if value is None else int(value)
 
 
 def _stored(db: sqlite3.Connection, key: tuple[str, str]) -> Execution | None:
@@ -90,6 +152,8 @@ def facts(db: sqlite3.Connection, event: int) -> tuple[Facts, int | None]:
         metadata=_mapping(row["metadata"]),
         detail=_mapping(row["detail"]),
         flags=frozenset(row["flags"].split()),
+        missing=_statuses(row["missing"]),
+        gap=bool(row["gap"]),
     )
     return made_of, row["version_now"]
 
@@ -124,7 +188,7 @@ def execution(db: sqlite3.Connection, source: str, execution_id: str) -> dict[st
     )  # fmt: skip
     return {
         "execution": _execution(found[0]),
-        "events": [_event(row) for row in events],
+        "events": [_event(db, row) for row in events],
         "deliveries": [_delivery(db, row) for row in owed],
     }
 
@@ -204,11 +268,12 @@ def ledger(db: sqlite3.Connection) -> dict[str, Any]:
 
 def next_due(db: sqlite3.Connection, destination: str) -> int | None:
     """When the next waiting delivery of a destination is due; None if none waits."""
-    row = db.execute(
-        "SELECT min(due_at) FROM delivery WHERE destination = ? AND state = 'waiting'",
-        (destination,),
-    ).fetchone()
-    return None if row[0] is None else int(row[0])
+    return _first(
+        db.execute(
+            "SELECT min(due_at) FROM delivery WHERE destination = ? AND state = 'waiting'",
+            (destination,),
+        )
+    )
 
 
 _EXECUTIONS = "SELECT * FROM execution"
@@ -251,7 +316,11 @@ def _execution(row: sqlite3.Row) -> dict[str, Any]:
     }
 
 
-def _event(row: sqlite3.Row) -> dict[str, Any]:
+def _event(db: sqlite3.Connection, row: sqlite3.Row) -> dict[str, Any]:
+    # Only what was judged more than once has rows there.
+    steps = db.execute(
+        "SELECT at, verdict, reason FROM judgement WHERE event = ? ORDER BY number", (row["seq"],)
+    ).fetchall() or [(row["received_at"], row["verdict"], row["reason"])]
     return {
         "event_id": row["event_id"],
         "event": row["event"],
@@ -263,12 +332,17 @@ def _event(row: sqlite3.Row) -> dict[str, Any]:
         "flags": row["flags"].split(),
         "detail": _mapping(row["detail"]),
         "times": row["times"],
+        "missing": (row["missing"] or "").split(),
+        "held_until": _time(row["held_until"]),
+        "steps": [
+            {"at": _time(at), "verdict": verdict, "reason": reason} for at, verdict, reason in steps
+        ],
     }
 
 
 def _delivery(db: sqlite3.Connection, row: sqlite3.Row) -> dict[str, Any]:
-    names = ("id", "source", "execution_id", "event_id", "route", "destination", "kind", "state",
-             "reason", "title", "body")  # fmt: skip
+    names = ("id", "source", "execution_id", "event_id", "verdict", "route", "destination", "kind",
+             "state", "reason", "title", "body")  # fmt: skip
     attempts = db.execute(
         "SELECT at, outcome, detail, duration_ms FROM attempt WHERE delivery = ? ORDER BY number",
         (row["id"],),

@@ -9,12 +9,12 @@ import json
 import os
 import secrets
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from receiver.deliveries import Attempt, Claim, Owed
-from receiver.events import Event, Execution, Verdict
+from receiver.deliveries import Attempt, Claim, Facts, Owed
+from receiver.events import Event, Execution, Held, Verdict
 from receiver.store import Entry, Loaded, Recorded
 from receiver.store import sqlite_queries as queries
 from receiver.store.sqlite_connection import connect
@@ -25,11 +25,26 @@ CHECKPOINT_AT = 8 * 2**20
 
 _EVENT = (
     "INSERT INTO event (seq, source, event_id, repeated, execution_id, event, status, occurred_at,"
-    " received_at, verdict, reason, flags, agent_id, agent_name, execution_url, metadata, detail,"
-    " version, owed, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    " received_at, verdict, reason, flags, missing, held_until, agent_id, agent_name,"
+    " execution_url, metadata, detail, version, owed, body)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
     " ON CONFLICT (source, event_id, repeated) WHERE verdict <> 'quarantined'"
     " DO UPDATE SET times = times + 1, received_at = excluded.received_at"
     " WHERE event.repeated = 1"
+)
+_JUDGED_AGAIN = (
+    "UPDATE event SET verdict = ?, reason = ?, flags = ?, missing = ?, held_until = NULL,"
+    " version = ?, owed = owed + ? WHERE seq = ?"
+)
+# The first step is written down when there is a second one.
+_FIRST_STEP = (
+    "INSERT INTO judgement (event, number, at, verdict, reason)"
+    " SELECT seq, 1, received_at, verdict, reason FROM event WHERE seq = ?"
+    " ON CONFLICT (event, number) DO NOTHING"
+)
+_STEP = (
+    "INSERT INTO judgement (event, number, at, verdict, reason)"
+    " SELECT event, max(number) + 1, ?, ?, ? FROM judgement WHERE event = ?"
 )
 _EXECUTION = (
     "INSERT INTO execution (id, source, execution_id, status, category, since, mark, version,"
@@ -46,13 +61,13 @@ _HISTORY = (
     " applied_at) VALUES (?, ?, ?, ?, ?, ?, ?)"
 )
 _DELIVERY = (
-    "INSERT INTO delivery (dedup_key, event, source, execution_id, event_id, route, destination,"
-    " kind, order_key, guard_version, created_at, owed_at, due_at)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    "INSERT INTO delivery (dedup_key, event, source, execution_id, event_id, verdict, route,"
+    " destination, kind, order_key, guard_version, created_at, owed_at, due_at)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 # The order of one execution within a destination is kept: nothing is taken before what is older.
 _NEXT = (
-    "SELECT id, route, tries, repeat, owed_at, guard_version, event FROM delivery AS d"
+    "SELECT id, route, tries, repeat, owed_at, guard_version, verdict, event FROM delivery AS d"
     " WHERE destination = ? AND state = 'waiting' AND due_at <= ?"
     " AND NOT EXISTS (SELECT 1 FROM delivery AS e WHERE e.destination = d.destination"
     "  AND e.order_key = d.order_key AND e.id < d.id AND e.state IN ('waiting', 'sending'))"
@@ -121,19 +136,59 @@ class SqliteTransaction:
     def load(self, events: Sequence[Event]) -> Loaded:
         return queries.load(self._db, events)
 
+    def given_up(self, now: int) -> Sequence[Held]:
+        return queries.given_up(self._db, now)
+
     def save(self, entries: Sequence[Entry]) -> None:
+        messages = self._not_yet_owed(entries)
+        numbers = self._write_down(entries, messages)
+        self._judge_again(entries, numbers)
+        self._advance(entries, numbers)
+        self._promise("accepted", sum(entry.accepted for entry in entries if not entry.again))
+        owed = [
+            row
+            for entry, seq, owing in zip(entries, numbers, messages, strict=True)
+            for row in _delivery_rows(seq, entry, owing)
+        ]
+        if owed:
+            self._promise("owed", self._db.executemany(_DELIVERY, owed).rowcount)
+        if any(entry.judgement.verdict is Verdict.QUARANTINED for entry in entries):
+            self._evict()
+
+    def _write_down(
+        self, entries: Sequence[Entry], messages: Sequence[Sequence[Owed]]
+    ) -> Sequence[int]:
+        """Insert the new events; the number of each entry's event, stored before or now."""
         last = self._highest("SELECT max(seq) FROM event")
+        rows, numbers = [], []
+        for entry, owing in zip(entries, messages, strict=True):
+            if not entry.again:
+                last += 1
+                rows.append(_event_row(last, entry, len(owing)))
+            numbers.append(0 if entry.again else last)
+        self._db.executemany(_EVENT, rows)
+        # Only now: what is judged again may have come in this very batch.
+        return [seq or self._seq(entry) for seq, entry in zip(numbers, entries, strict=True)]
+
+    def _judge_again(self, entries: Sequence[Entry], numbers: Sequence[int]) -> None:
+        for entry, seq in zip(entries, numbers, strict=True):
+            if not entry.again:
+                continue
+            version = entry.after.version if entry.after else None
+            judged = entry.judgement.verdict, entry.judgement.reason
+            told = _words(entry.judgement.flags), _words(entry.judgement.missing)
+            self._db.execute(_FIRST_STEP, (seq,))
+            self._db.execute(_STEP, (entry.judged_at, *judged, seq))
+            self._db.execute(_JUDGED_AGAIN, (*judged, *told, version, len(entry.owed), seq))
+
+    def _advance(self, entries: Sequence[Entry], numbers: Sequence[int]) -> None:
+        """Write down where executions stand now, and the steps that took them there."""
         number = self._highest("SELECT max(id) FROM execution")
-        rows: list[tuple[Any, ...]] = []
         created: dict[tuple[str, str], int] = {}
         new: list[tuple[Any, ...]] = []
         moves: list[tuple[Any, ...]] = []
         history: list[tuple[Any, ...]] = []
-        owed: list[tuple[Any, ...]] = []
-        for seq, entry in enumerate(entries, last + 1):
-            messages = self._not_yet_owed(entry, owed)
-            rows.append(_event_row(seq, entry, len(messages)))
-            owed += _delivery_rows(seq, entry, messages)
+        for entry, seq in zip(entries, numbers, strict=True):
             after = entry.after or entry.moved
             if after is None:
                 continue
@@ -145,26 +200,21 @@ class SqliteTransaction:
             else:
                 moves.append(_move_row(created.get(key) or self._number(key), entry.before, after))
             if entry.after is not None:
-                history.append(_history_row(created.get(key) or self._number(key), seq, entry))
-        self._db.executemany(_EVENT, rows)
+                execution = created.get(key) or self._number(key)
+                history.append(_history_row(execution, seq, entry))
         self._db.executemany(_EXECUTION, new)
         self._move(moves)
         self._db.executemany(_HISTORY, history)
-        self._promise("accepted", sum(entry.accepted for entry in entries))
-        if owed:
-            self._promise("owed", self._db.executemany(_DELIVERY, owed).rowcount)
-        if any(entry.judgement.verdict is Verdict.QUARANTINED for entry in entries):
-            self._evict()
 
     def claim(self, destination: str, now: int, until: int) -> Claim | None:
         self.release(now, all_leases=False)
         while (found := self._db.execute(_NEXT, (destination, now)).fetchone()) is not None:
-            delivery, route, tries, repeat, owed_at, guard, event = found
+            delivery, route, tries, repeat, owed_at, guard, verdict, event = found
             facts, version = queries.facts(self._db, event)
-            if guard is not None and version != guard:
+            if untrue := _untrue(facts, verdict, guard is not None and version != guard):
                 self._db.execute(
                     "UPDATE delivery SET state = 'superseded', reason = ? WHERE id = ?",
-                    (f"no longer {facts.status}: now {facts.execution_status}", delivery),
+                    (untrue, delivery),
                 )
                 continue
             token = secrets.token_hex(8)
@@ -222,21 +272,35 @@ class SqliteTransaction:
             (json.dumps(list(destinations)),),
         ).rowcount
 
-    def _not_yet_owed(self, entry: Entry, owed: Sequence[tuple[Any, ...]]) -> Sequence[Owed]:
-        """What this entry adds to what is owed. Only quarantine asks for one message many times."""
-        if entry.judgement.verdict is not Verdict.QUARANTINED:
-            return entry.owed
-        keys = {row[0] for row in owed}
-        stored = "SELECT 1 FROM delivery WHERE dedup_key = ?"
+    def _not_yet_owed(self, entries: Sequence[Entry]) -> list[Sequence[Owed]]:
+        """What each entry adds to what is owed. Only quarantine asks for one message many times."""
+        seen: set[str] = set()
         return [
-            message
-            for message in entry.owed
-            if message.dedup_key not in keys
-            and not self._db.execute(stored, (message.dedup_key,)).fetchone()
+            entry.owed
+            if entry.judgement.verdict is not Verdict.QUARANTINED
+            else [message for message in entry.owed if self._is_new(message.dedup_key, seen)]
+            for entry in entries
         ]
+
+    def _is_new(self, dedup_key: str, seen: set[str]) -> bool:
+        stored = "SELECT 1 FROM delivery WHERE dedup_key = ?"
+        if dedup_key in seen or self._db.execute(stored, (dedup_key,)).fetchone():
+            return False
+        seen.add(dedup_key)
+        return True
 
     def _highest(self, query: str) -> int:
         return int(self._db.execute(query).fetchone()[0] or 0)
+
+    def _seq(self, entry: Entry) -> int:
+        """The number of a stored event that is judged again."""
+        assert entry.event is not None
+        row = self._db.execute(
+            "SELECT seq FROM event WHERE source = ? AND event_id = ? AND repeated = 0"
+            " AND verdict <> 'quarantined'",
+            (entry.source, entry.event.event_id),
+        ).fetchone()
+        return int(row[0])
 
     def _number(self, key: tuple[str, str]) -> int:
         row = self._db.execute(
@@ -270,17 +334,18 @@ class SqliteTransaction:
 
 def _event_row(seq: int, entry: Entry, owed: int) -> tuple[Any, ...]:
     event, judgement = entry.event, entry.judgement
-    told = (judgement.verdict, judgement.reason, " ".join(sorted(judgement.flags)))
+    told = (judgement.verdict, judgement.reason, _words(judgement.flags))
     if event is None:
-        nothing = (None,) * 6
-        return (seq, entry.source, None, 0, None, None, None, None, entry.received_at,
+        nothing = (None,) * 8
+        return (seq, entry.source, None, 0, None, None, None, None, entry.judged_at,
                 *told, *nothing, owed, entry.body)  # fmt: skip
     repeated = judgement.reason == "event_id"
     return (
         seq, event.source, event.event_id, int(repeated), event.execution_id, event.event,
-        event.status or event.unknown_status, event.occurred_at, entry.received_at, *told,
-        event.agent_id, event.agent_name, event.execution_url, _json(event.metadata),
-        _json(event.detail), entry.after.version if entry.after else None, owed,
+        event.status or event.unknown_status, event.occurred_at, entry.judged_at, *told,
+        _words(judgement.missing) or None, entry.until, event.agent_id, event.agent_name,
+        event.execution_url, _json(event.metadata), _json(event.detail),
+        entry.after.version if entry.after else None, owed,
         # The first body wins. Keeping those of repeats would let one captured webhook, sent again
         # and again, fill the disk.
         None if repeated else entry.body,
@@ -308,17 +373,28 @@ def _history_row(number: int, seq: int, entry: Entry) -> tuple[Any, ...]:
     assert entry.after is not None
     before = entry.before
     previous = (before.status, before.since) if before else (None, None)
-    return (number, entry.after.version, seq, entry.after.status, *previous, entry.received_at)
+    return (number, entry.after.version, seq, entry.after.status, *previous, entry.judged_at)
 
 
 def _delivery_rows(seq: int, entry: Entry, messages: Sequence[Owed]) -> list[tuple[Any, ...]]:
-    event, now = entry.event, entry.received_at
+    event, now = entry.event, entry.judged_at
     ids = (event.execution_id, event.event_id) if event else (None, None)
     return [
-        (owed.dedup_key, seq, entry.source, *ids, owed.route, owed.destination, owed.kind,
-         owed.order_key, owed.guard_version, now, now, now)
+        (owed.dedup_key, seq, entry.source, *ids, entry.judgement.verdict, owed.route,
+         owed.destination, owed.kind, owed.order_key, owed.guard_version, now, now, now)
         for owed in messages
     ]  # fmt: skip
+
+
+def _untrue(facts: Facts, verdict: str, has_moved: bool) -> str:
+    """Why a message must not be sent any more; empty if it is still true."""
+    if facts.verdict != verdict:
+        return f"no longer {verdict}: now {facts.verdict} ({facts.verdict_reason})"
+    return f"no longer {facts.status}: now {facts.execution_status}" if has_moved else ""
+
+
+def _words(words: Iterable[str]) -> str:
+    return " ".join(sorted(words))
 
 
 def _json(value: Mapping[str, Any] | None) -> str | None:

@@ -7,6 +7,7 @@ import ipaddress
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,6 +16,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from receiver.dispatch import redeliver
+from receiver.hints import hints
+from receiver.lifecycle import Ordering
 from receiver.settings import Settings
 from receiver.store import Store
 from receiver.web.problem import problem
@@ -62,7 +65,7 @@ def is_loopback(host: str) -> bool:
         return host.lower() == "localhost"
 
 
-def routes(store: Store, settings: Settings) -> list[Route]:
+def routes(store: Store, settings: Settings, orderings: Mapping[str, Ordering]) -> list[Route]:
     """The API's routes. Their endpoints are plain functions: Starlette runs them in a thread."""
     guard = Guard(settings)
 
@@ -92,6 +95,11 @@ def routes(store: Store, settings: Settings) -> list[Route]:
             return problem(409, "Only a dead delivery can be redelivered.")
         return _json({"id": number, "state": "waiting"}, 202)
 
+    def advice(request: Request) -> Response:
+        if (refusal := guard.refuse(request)) is not None:
+            return refusal
+        return _json({"items": [asdict(hint) for hint in hints(orderings, store.tallies())]})
+
     def ledger(request: Request) -> Response:
         return guard.refuse(request) or _json(store.ledger())
 
@@ -101,6 +109,7 @@ def routes(store: Store, settings: Settings) -> list[Route]:
         Route("/api/deliveries", deliveries, methods=["GET"]),
         Route("/api/deliveries/{id:int}/redeliver", again, methods=["POST"]),
         Route("/api/ledger", ledger, methods=["GET"]),
+        Route("/api/hints", advice, methods=["GET"]),
     ]
 
 

@@ -26,6 +26,7 @@ from receiver.errors import (
     UntrustedWebhook,
 )
 from receiver.events import SECOND, Event, Verdict
+from receiver.gaps import log_settled
 from receiver.intake import Arrival, Intake, Receipt
 from receiver.store import Store
 from receiver.web.problem import problem, try_later
@@ -48,6 +49,7 @@ class WebhookEndpoint:
         self,
         store: Store,
         rules: Rules,
+        intake: Intake,
         wake: Callable[[Iterable[str]], None],
         *,
         max_body: int,
@@ -55,9 +57,8 @@ class WebhookEndpoint:
     ) -> None:
         self._store = store
         self._sources = rules.sources
-        self._intake = Intake(rules.routes)
         # Bound once: the committer takes neighbours with the same act as one set.
-        self._receive = self._intake.receive
+        self._receive = intake.receive
         self._wake = wake
         self._max_body = max_body
         self._body_timeout = body_timeout
@@ -227,3 +228,5 @@ def _log(source: Source, receipt: Receipt) -> None:
         receipt.judgement.reason,
         len(receipt.destinations),
     )
+    for entry in receipt.settled:
+        log_settled(entry)

@@ -1,0 +1,133 @@
+"""The commands about what is stored: executions, deliveries, the ledger."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import asdict
+from typing import Any, TypeVar
+
+import click
+
+from receiver import config, dispatch, notify
+from receiver.errors import ConfigurationError, ReceiverError
+from receiver.hints import hints
+from receiver.settings import Settings, load_settings
+from receiver.store.sqlite import SqliteStore, open_existing
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def as_json(command: Command) -> Command:
+    """The option of every command that lists something."""
+    return click.option("--json", "in_json", is_flag=True, help="Print JSON, one document.")(
+        command
+    )
+
+
+@click.command()
+@click.option("--status", help="starting, running, paused …")
+@click.option("--category", help="processing, paused, awaiting or terminal.")
+@click.option("--source", help="The source's name.")
+@click.option("--agent", help="The agent's id or name.")
+@click.option("--limit", type=click.IntRange(1, 200), default=50, show_default=True)
+@as_json
+def executions(limit: int, in_json: bool, **conditions: str | None) -> None:
+    """List executions, newest first."""
+    given = {name: value for name, value in conditions.items() if value is not None}
+    with closing(_stored()) as store:
+        items, _ = store.executions(given, limit, None)
+    _list(items, ("since", "status", "source", "execution_id", "agent_name"), in_json)
+
+
+@click.command()
+@click.option("--state", help="waiting, sending, sent, superseded or dead.")
+@click.option("--destination", help="The destination's name.")
+@click.option("--limit", type=click.IntRange(1, 200), default=50, show_default=True)
+@as_json
+def deliveries(limit: int, in_json: bool, **conditions: str | None) -> None:
+    """List deliveries with their attempts, newest first."""
+    given = {name: value for name, value in conditions.items() if value is not None}
+    with closing(_stored()) as store:
+        items, _ = store.deliveries(given, limit, None)
+    columns = ("id", "created_at", "state", "destination", "execution_id", "tries", "reason")
+    shown = items if in_json else [{**item, "tries": len(item["attempts"])} for item in items]
+    _list(shown, columns, in_json)
+
+
+@click.command()
+@click.argument("delivery", type=click.IntRange(1, 2**63 - 1))
+def redeliver(delivery: int) -> None:
+    """Give the dead DELIVERY (a number from `receiver deliveries`) a new chance."""
+    with closing(_stored()) as store:
+        done = store.write_now(dispatch.redeliver, (delivery, time.time_ns()))
+    if done is None:
+        raise ReceiverError(f"There is no delivery {delivery}: see `receiver deliveries`.")
+    if not done:
+        raise ReceiverError(f"Delivery {delivery} is not dead, so there is nothing to redeliver.")
+    click.echo(f"Delivery {delivery} waits again: `receiver serve` sends it.")
+
+
+@click.command()
+@as_json
+def doctor(in_json: bool) -> None:
+    """Verify the ledger and the store, and say which source looks badly subscribed."""
+    settings, rules = configured(destinations=False)
+    with closing(open_existing(settings.database_path, thorough=True)) as store:
+        ledger = store.ledger()
+        found = hints(rules.orderings, store.tallies())
+    if in_json:
+        told = {"ledger": ledger, "hints": [asdict(hint) for hint in found]}
+        click.echo(json.dumps(told, indent=2))
+    else:
+        click.echo(f"{settings.database_path}: the file is whole.")
+        click.echo(
+            f"Ledger: {ledger['accepted']} accepted, {ledger['owed']} messages owed, imbalance"
+            f" {ledger['imbalance']}."
+        )
+        for hint in found:
+            click.echo(f"source {hint.source}: {hint.text}.")
+    if ledger["imbalance"]:
+        raise ReceiverError(
+            "What was promised and what is there differ. Keep a copy of the file and report it."
+        )
+
+
+def configured(*, destinations: bool = True) -> tuple[Settings, config.Rules]:
+    """Settings and rules, both checked; ConfigurationError with every problem found."""
+    settings = load_settings(os.environ)
+    rules = config.load(settings.routes, os.environ)
+    problems = [
+        f"{rules.path}:{destination.line}: destination {name}: {problem}"
+        for name, destination in (rules.destinations.items() if destinations else ())
+        for problem in notify.problems(destination)
+    ]
+    if problems:
+        raise ConfigurationError(problems)
+    return settings, rules
+
+
+def _stored() -> SqliteStore:
+    return open_existing(load_settings(os.environ).database_path)
+
+
+def _list(items: Sequence[Mapping[str, Any]], columns: Sequence[str], in_json: bool) -> None:
+    if in_json:
+        click.echo(json.dumps(items, indent=2))
+        return
+    rows = [[_cell(item[column]) for column in columns] for item in items]
+    widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
+    for row in [list(columns), *rows]:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)))
+
+
+def _cell(value: object) -> str:
+    """One line for a terminal: what the sender wrote must not move the cursor."""
+    text = "" if value is None else str(value)
+    return "".join(c if c.isprintable() else "�" for c in text)[:80]
+
+
+COMMANDS = (executions, deliveries, redeliver, doctor)

@@ -1,0 +1,97 @@
+"""The clock of held events: gives them up when their `gap_timeout` is over.
+
+When that is stands in the store, so a restart forgets none of them.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+
+from receiver.errors import StorageError
+from receiver.events import SECOND
+from receiver.hints import hints
+from receiver.intake import Intake
+from receiver.lifecycle import Ordering
+from receiver.store import Entry, Store
+
+log = logging.getLogger("receiver.gaps")
+
+# The longest it sleeps without looking (seconds); what is held meanwhile waits longer than that.
+POLL = 1.0
+# The same hint is not worth more than a line an hour.
+HINT_EVERY = 3600.0
+
+
+class GapClock:
+    """A thread that expires held events; `wake` is told which destinations have something to send.
+
+    While it is at it, it says once an hour which source looks badly subscribed.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        intake: Intake,
+        orderings: Mapping[str, Ordering],
+        wake: Callable[[Iterable[str]], None],
+    ) -> None:
+        self._store, self._intake, self._wake = store, intake, wake
+        self._orderings = orderings
+        self._hinted_at = float("-inf")
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="gaps", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        self._thread.join()
+
+    def is_alive(self) -> bool:
+        return self._thread.is_alive()
+
+    def _run(self) -> None:
+        rest = 0.0
+        while not self._stopping.wait(rest):
+            try:
+                rest = self._step()
+            except StorageError as error:
+                log.warning("gaps.storage error=%s", error)
+                rest = POLL
+            except Exception:
+                # Without this thread a hole in a story would stay silent.
+                log.exception("gaps.failed")
+                rest = POLL
+
+    def _step(self) -> float:
+        """Give up what is due; how long to rest (seconds)."""
+        due, now = self._store.next_given_up(), time.time_ns()
+        if due is None or due > now:
+            return POLL if due is None else min((due - now) / SECOND, POLL)
+        settled = self._store.write_now(self._intake.expire, now)
+        self._wake({owed.destination for entry in settled for owed in entry.owed})
+        for entry in settled:
+            log_settled(entry)
+        if time.monotonic() - self._hinted_at > HINT_EVERY:
+            for hint in hints(self._orderings, self._store.tallies()):
+                self._hinted_at = time.monotonic()
+                log.warning("source.hint source=%s %s", hint.source, hint.text)
+        return 0.0
+
+
+def log_settled(entry: Entry) -> None:
+    """The line about a held event that has another verdict now."""
+    event = entry.event
+    log.info(
+        "event.judged_again source=%s event_id=%r execution_id=%r verdict=%s reason=%s owed=%d",
+        entry.source,
+        event.event_id if event else None,
+        event.execution_id if event else None,
+        entry.judgement.verdict,
+        entry.judgement.reason,
+        len(entry.owed),
+    )

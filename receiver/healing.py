@@ -1,0 +1,110 @@
+"""What becomes of held events: judged again when their execution moves, given up when it does not.
+
+Whenever an execution or its mark moves, its held events are judged again in the order of their
+times (equal times: of receipt), and so are those that were rejected for a gap, which the missing
+event can still heal. An event whose `gap_timeout` is over is rejected, or applied over the gap
+where its source says `gaps: apply`. Pure: it works on what was loaded, and changes that in place.
+"""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections.abc import Iterator
+from dataclasses import replace
+
+from receiver.events import Event, Execution, Held, Judgement, Verdict
+from receiver.lifecycle import MAX_HELD, Ordering, advance, judge_again, moves_mark
+from receiver.store import Entry, ExecutionKey, Loaded
+
+
+def hold(event: Event, judgement: Judgement, now: int, ordering: Ordering) -> Held:
+    """The event as it waits from now (nanoseconds) on, or was rejected at once."""
+    until = now + ordering.gap_timeout if judgement.verdict is Verdict.HELD else None
+    waiting = replace(event, flags=judgement.flags)
+    return Held(waiting, now, judgement.verdict, judgement.missing, until)
+
+
+def bounded(judgement: Judgement, loaded: Loaded, key: ExecutionKey) -> Judgement:
+    """Rejected at once instead of held where too many events of the execution are held already."""
+    if judgement.verdict is Verdict.HELD and (
+        sum(held.verdict is Verdict.HELD for held in loaded.held.get(key, ())) >= MAX_HELD
+    ):
+        return replace(judgement, verdict=Verdict.REJECTED)
+    return judgement
+
+
+def remember(held: Held, loaded: Loaded, key: ExecutionKey) -> None:
+    """Let the rest of the batch see it, in the order of times and of receipt."""
+    insort(loaded.held.setdefault(key, []), held, key=_occurred_at)
+
+
+def heal(loaded: Loaded, key: ExecutionKey, now: int, ordering: Ordering) -> Iterator[Entry]:
+    """Judge an execution's held events again, earliest first, until nothing changes."""
+    waiting, number = loaded.held.get(key, []), 0
+    while number < len(waiting):
+        held, before = waiting[number], loaded.executions[key]
+        judgement = judge_again(held.event, before, ordering.observes)
+        if not _decides(judgement, held):
+            number += 1
+            continue
+        del waiting[number]
+        entry = judged_again(held, judgement, before, now)
+        if (moved := entry.after or entry.moved) is not None:
+            loaded.executions[key] = moved
+            number = 0  # whatever is earlier and was not applied has been overtaken
+        yield entry
+
+
+def give_up(held: Held, loaded: Loaded, now: int, ordering: Ordering) -> Iterator[Entry]:
+    """What follows when the `gap_timeout` of a held event is over; nothing if it was settled."""
+    key = (held.event.source, held.event.execution_id or "")
+    # The rules may have changed since it was held.
+    yield from heal(loaded, key, now, ordering)
+    while (place := _place(held, loaded, key)) is not None:
+        waiting, before = loaded.held[key], loaded.executions[key]
+        if ordering.gaps != "apply":
+            waiting[place] = replace(held, verdict=Verdict.REJECTED, until=None)
+            still = judge_again(held.event, before, ordering.observes)
+            yield judged_again(held, replace(still, verdict=Verdict.REJECTED), before, now)
+            return
+        first = next(n for n, other in enumerate(waiting) if other.verdict is Verdict.HELD)
+        earliest = waiting.pop(first)
+        still = judge_again(earliest.event, before, ordering.observes)
+        judgement = replace(still, verdict=Verdict.APPLIED, flags=still.flags | {"gap"})
+        entry = judged_again(earliest, judgement, before, now)
+        assert entry.after is not None
+        loaded.executions[key] = entry.after
+        yield entry
+        yield from heal(loaded, key, now, ordering)
+
+
+def judged_again(held: Held, judgement: Judgement, before: Execution, now: int) -> Entry:
+    """The entry of a stored event with its new verdict."""
+    event = replace(held.event, flags=judgement.flags)
+    entry = Entry(event.source, event, judgement, now, b"", before=before, again=True)
+    if judgement.verdict is Verdict.APPLIED:
+        after = advance(before, held.event, now)
+        return replace(entry, after=replace(after, gap=before.gap or judgement.reason == "gap"))
+    if moves_mark(judgement, before.status):
+        assert event.occurred_at is not None
+        return replace(entry, moved=replace(before, mark=event.occurred_at))
+    return entry
+
+
+def _decides(judgement: Judgement, held: Held) -> bool:
+    """Whether a new judgement changes anything. What was rejected can only be healed."""
+    if held.verdict is Verdict.HELD:
+        return judgement.verdict is not Verdict.HELD
+    return judgement.verdict is Verdict.APPLIED
+
+
+def _place(held: Held, loaded: Loaded, key: ExecutionKey) -> int | None:
+    """Where it still waits among its execution's held events."""
+    for number, other in enumerate(loaded.held.get(key, ())):
+        if other.event.event_id == held.event.event_id and other.verdict is Verdict.HELD:
+            return number
+    return None
+
+
+def _occurred_at(held: Held) -> int:
+    return held.event.occurred_at or 0

@@ -1,0 +1,67 @@
+"""What the newest events say about how a source is subscribed. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from receiver.events import Verdict
+from receiver.lifecycle import Ordering
+from receiver.store import Tally
+
+# Fewer rejections over a gap are an accident, not a subscription.
+ENOUGH = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Hint:
+    """A source that looks badly configured, the status it is about, and what to do."""
+
+    source: str
+    status: str
+    events: int
+    text: str
+
+
+def hints(orderings: Mapping[str, Ordering], tallies: Sequence[Tally]) -> list[Hint]:
+    """The hints for each source that is configured, from its newest events."""
+    return [
+        hint
+        for source, ordering in orderings.items()
+        for hint in _of(source, ordering, [t for t in tallies if t.source == source])
+    ]
+
+
+def _of(source: str, ordering: Ordering, tallies: Sequence[Tally]) -> Iterable[Hint]:
+    rejected = sum(t.n for t in tallies if t.verdict == Verdict.REJECTED)
+    gaps: Counter[str] = Counter()
+    for tally in tallies:
+        # Applied over a gap is as much a hole in the story.
+        if tally.reason == "gap" and tally.verdict != Verdict.HELD:
+            rejected += tally.n if tally.verdict == Verdict.APPLIED else 0
+            gaps.update(dict.fromkeys(tally.missing, tally.n))
+    for status, n in gaps.most_common(1):
+        if n >= ENOUGH and n * 2 > rejected:
+            yield Hint(
+                source,
+                status,
+                n,
+                f"{n} of its {rejected} newest rejections lack an event for {status}: subscribe to"
+                " that event at the sender, or leave the status out of `observes` in routes.yaml",
+            )
+    if ordering.observes is None:
+        return
+    seen: Counter[str] = Counter()
+    for tally in tallies:
+        if tally.status is not None and tally.verdict != Verdict.QUARANTINED:
+            seen[tally.status] += tally.n
+    for status, n in seen.items():
+        if status not in ordering.observes:
+            yield Hint(
+                source,
+                status,
+                n,
+                f"{n} of its newest events announce {status}, which `observes` leaves out: add it"
+                " there in routes.yaml",
+            )
