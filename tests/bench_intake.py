@@ -20,6 +20,7 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
@@ -28,6 +29,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from receiver import sender, signatures, signing
+from receiver.events import SECOND
 from tests.live import free_port
 
 ROUTES = """\
@@ -58,11 +60,30 @@ def serve_bare(port: int, parser: str) -> None:
     )
 
 
-def requests(count: int, event: str, prefix: str) -> list[bytes]:
+# An execution's life as it is told; its events come in order, those of others in between.
+STORY = ("STARTED", "AWAITING_CONFIRMATION", "RESUMED", "PAUSED", "RESUMED", "COMPLETED")
+ABREAST = 250
+
+
+def stories(count: int, prefix: str) -> list[bytes]:
+    """Requests that tell whole stories, so that nearly every event meets a stored execution."""
+    start = sender.now_whole() - 60 * SECOND
+    made: list[bytes] = []
+    for block in range(-(-count // (ABREAST * len(STORY)))):
+        for second, event in enumerate(STORY):
+            at = start + second * SECOND
+            name = f"EXECUTION_{event}"
+            made += requests(ABREAST, name, f"{prefix}-{block}", occurred_at=at)
+    return made[:count][::-1]  # a connection takes the last one
+
+
+def requests(count: int, event: str, prefix: str, *, occurred_at: int | None = None) -> list[bytes]:
     """Whole HTTP requests, signed beforehand: the sender's cost is not measured."""
     made = []
     for number in range(count):
-        body = sender.asteroid_event(event, f"{prefix}-{number}", payload={"reason": "bench"})
+        body = sender.asteroid_event(
+            event, f"{prefix}-{number}", payload={"reason": "bench"}, occurred_at=occurred_at
+        )
         ((name, value),) = signatures.sign(HOW, PRIVATE, body, message_id="", now=0)
         head = (
             f"POST /webhooks/asteroid HTTP/1.1\r\nHost: localhost\r\n{name}: {value}\r\n"
@@ -104,7 +125,7 @@ class Connection(asyncio.Protocol):
                 length = int(line.split(b":")[1])
         if len(rest) < length:
             return
-        if not head.startswith(b"HTTP/1.1 202"):
+        if not head.startswith((b"HTTP/1.1 202", b"HTTP/1.1 200")):
             self.done.set_exception(RuntimeError(f"answered {head[:80]!r} {rest[:300]!r}"))
             self.transport.close()
             return
@@ -185,51 +206,78 @@ def percentile(values: list[float], part: float) -> float:
     return sorted(values)[min(int(len(values) * part), len(values) - 1)] * 1000
 
 
-def measure(
-    parser: str, count: int, rounds: int, connections: int, folder: str
-) -> dict[str, float]:
-    """Rounds of both in turn; medians."""
+def serve_ours(checkout: str, parser: str, hook: int, folder: str) -> tuple[Any, int]:
+    """A receiver of this or another checkout on a database of its own; the process and its port."""
+    os.makedirs(folder)
+    Path(folder, "routes.yaml").write_text(ROUTES, "utf-8")
+    port = free_port()
+    environ = {
+        "RECEIVER_PORT": str(port), "BENCH_PUBLIC_KEY": PUBLIC, "RECEIVER_LOG_FORMAT": "text",
+        "BENCH_HOOK_PORT": str(hook), "PYTHONPATH": checkout, "RECEIVER_HTTP": parser,
+    }  # fmt: skip
+    return start([sys.executable, "-m", "receiver", "serve"], port, environ, folder), port
+
+
+def serve_theirs(parser: str, folder: str) -> tuple[Any, int]:
+    port, top = free_port(), str(Path(__file__).parent.parent)
+    code = f"from tests.bench_intake import serve_bare; serve_bare({port}, {parser!r})"
+    return start([sys.executable, "-c", code], port, {"PYTHONPATH": top}, folder), port
+
+
+def measure(given: argparse.Namespace, folder: str) -> dict[str, float]:
+    """Rounds of all servers in turn; medians."""
     hook = ThreadingHTTPServer(("127.0.0.1", 0), Hook)
     threading.Thread(target=hook.serve_forever, daemon=True).start()
-    Path(folder, "routes.yaml").write_text(ROUTES, "utf-8")
-    ours, theirs = free_port(), free_port()
-    environ = {
-        "RECEIVER_PORT": str(ours), "BENCH_PUBLIC_KEY": PUBLIC, "RECEIVER_LOG_FORMAT": "text",
-        "BENCH_HOOK_PORT": str(hook.server_port), "PYTHONPATH": str(Path(__file__).parent.parent),
-        "RECEIVER_HTTP": parser,
-    }  # fmt: skip
-    processes = []
+    checkouts = {"ours": str(Path(__file__).parent.parent)}
+    if given.against:
+        checkouts["against"] = str(Path(given.against).absolute())
+    servers: dict[str, tuple[Any, int]] = {}
+    rates: dict[str, list[float]] = {}
+    took: dict[str, list[float]] = {}
     try:
-        serving = [sys.executable, "-m", "receiver", "serve"]
-        processes.append(start(serving, ours, environ, folder))
-        code = f"from tests.bench_intake import serve_bare; serve_bare({theirs}, {parser!r})"
-        processes.append(start([sys.executable, "-c", code], theirs, environ, folder))
-        rates: dict[str, list[float]] = {"ours": [], "bare": []}
-        took: dict[str, list[float]] = {"ours": [], "bare": []}
-        for number in range(rounds):
-            for name, port in (("ours", ours), ("bare", theirs)):
-                prepared = requests(count, "EXECUTION_STARTED", f"r{number}-{name}")
-                rate, seconds = asyncio.run(drive(port, prepared, connections))
-                rates[name].append(rate)
-                took[name] += seconds
-        waits = arrivals(ours, 30)
+        for name, checkout in checkouts.items():
+            own = os.path.join(folder, name)
+            servers[name] = serve_ours(checkout, given.http, hook.server_port, own)
+        servers["bare"] = serve_theirs(given.http, folder)
+        for number in range(given.rounds):
+            for name, (_, port) in servers.items():
+                prefix = f"r{number}-{name}"
+                prepared = (
+                    stories(given.count, prefix)
+                    if given.stories
+                    else requests(given.count, "EXECUTION_STARTED", prefix)
+                )
+                rate, seconds = asyncio.run(drive(port, prepared, given.connections))
+                rates.setdefault(name, []).append(rate)
+                took.setdefault(name, []).extend(seconds)
+        waits = arrivals(servers["ours"][1], 30)
     finally:
-        for process in processes:
+        for process, _ in servers.values():
             process.terminate()
             process.wait(30)
         hook.shutdown()
-    ratios = [mine / other for mine, other in zip(rates["ours"], rates["bare"], strict=True)]
-    return {
-        "ratio": statistics.median(ratios),
-        "events_per_s": statistics.median(rates["ours"]),
-        "bare_per_s": statistics.median(rates["bare"]),
-        "p50_ms": percentile(took["ours"], 0.5),
-        "p99_ms": percentile(took["ours"], 0.99),
-        "bare_p50_ms": percentile(took["bare"], 0.5),
-        "bare_p99_ms": percentile(took["bare"], 0.99),
-        "post_to_arrival_p50_ms": percentile(waits, 0.5),
-        "post_to_arrival_p99_ms": percentile(waits, 0.99),
-    }
+    return figures(rates, took, waits)
+
+
+def figures(
+    rates: dict[str, list[float]], took: dict[str, list[float]], waits: list[float]
+) -> dict[str, float]:
+    """Ratios round by round, so that they hold where the machine's speed drifts; medians."""
+
+    def ratio(other: str) -> float:
+        pairs = zip(rates["ours"], rates[other], strict=True)
+        return statistics.median(mine / theirs for mine, theirs in pairs)
+
+    found = {"ratio": ratio("bare")}
+    if "against" in rates:
+        found["ratio_against"] = ratio("against")
+    for name, of in rates.items():
+        found[f"{name}_per_s"] = statistics.median(of)
+        found[f"{name}_p50_ms"] = percentile(took[name], 0.5)
+        found[f"{name}_p99_ms"] = percentile(took[name], 0.99)
+    found["post_to_arrival_p50_ms"] = percentile(waits, 0.5)
+    found["post_to_arrival_p99_ms"] = percentile(waits, 0.99)
+    return found
 
 
 def main() -> None:
@@ -238,10 +286,14 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=3_000, help="webhooks in a round")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--connections", type=int, default=64)
+    parser.add_argument(
+        "--stories", action="store_true", help="six events of each execution instead of one"
+    )
+    parser.add_argument("--against", help="the folder of another checkout, measured in turn")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="receiver-bench-") as folder:
-        found = measure(given.http, given.count, given.rounds, given.connections, folder)
+        found = measure(given, folder)
     if given.json:
         print(json.dumps(found))
         return

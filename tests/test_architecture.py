@@ -16,7 +16,8 @@ FLOORS = [
      "store", "store.committer", "store.sqlite_connection", "store.sqlite_queries",
      "store.sqlite_transaction", "store.sqlite"],
     ["hints", "healing", "intake", "gaps", "explain", "dispatch", "sender"],
-    ["web", "web.problem", "web.webhook", "web.api", "app", "server", "demo", "cli_store", "cli", "__main__"],
+    ["web", "web.problem", "web.webhook", "web.api", "app", "server", "demo", "cli_store", "cli",
+     "__main__"],
 ]  # fmt: skip
 OWNERS = {
     "apprise": {"notify"},

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +15,10 @@ import pytest
 
 from receiver import sender, signatures
 from receiver.cli import cli
+from receiver.events import SECOND, Event, Status
+from receiver.explain import RULES
+from receiver.intake import Arrival, Intake
+from receiver.store.sqlite import SqliteStore
 from tests.live import PUBLIC, ROUTES, free_port, live, until
 
 TOP = Path(__file__).parent.parent
@@ -40,6 +46,7 @@ def test_demo_shows_every_verdict_and_a_ledger_in_balance(tmp_path: Path) -> Non
     shown = done.stdout.decode()
     assert done.returncode == 0, done.stderr.decode()
     for words in ("applied (first_seen)", "applied (transition)", "duplicate (event_id)",
+                  "held (gap), then applied (healed)",
                   "stale (older)", "rejected (terminal)", "HTTP 401  refused", "imbalance 0",
                   "to ops: Invoice agent failed"):  # fmt: skip
         assert words in shown
@@ -163,3 +170,78 @@ def test_a_key_of_another_kind_is_told_in_words(folder: Path) -> None:
     done = run(folder, "send", "--source", "asteroid", "--event", "EXECUTION_FAILED",
                "--execution", "x", "--key", "key", PUBLIC=PUBLIC)  # fmt: skip
     assert (done.returncode, b"no private key in PEM" in done.stderr) == (1, True)
+
+
+def stored(folder: Path, *stories: tuple[str, int, str]) -> None:
+    """Events (status, second, execution) in the folder's database, given up after a minute."""
+    start = sender.now_whole() - 100 * SECOND
+    store = SqliteStore(folder / "receiver.db", serve=True)
+    for number, (status, second, execution) in enumerate(stories):
+        event = Event(
+            "asteroid", f"e-{number}", "E", Status(status), execution, start + second * SECOND
+        )
+        store.write_now(Intake([]).receive, Arrival("asteroid", event, b"{}", start + 50 * SECOND))
+    store.close()
+
+
+def test_lifecycle_prints_the_table_in_force_for_a_source(folder: Path) -> None:
+    published = run(folder, "lifecycle").stdout.decode()
+    assert "paused                 →  running, cancelled" in published
+    observes = "    observes: [paused, completed, failed, cancelled]\n    verify:"
+    (folder / "routes.yaml").write_text(ROUTES.replace("    verify:", observes), "utf-8")
+    done = run(folder, "lifecycle", "--source", "asteroid", PUBLIC=PUBLIC)
+    assert done.returncode == 0, done.stderr.decode()
+    lines = dict(
+        map(str.strip, line.split("→")) for line in done.stdout.decode().strip().splitlines()
+    )
+    assert lines["paused"] == "running, paused, completed, failed, cancelled"
+    assert lines["completed"] == "nothing: terminal"
+    assert "running (not observed)" in lines
+    assert run(folder, "lifecycle", "--source", "x", PUBLIC=PUBLIC).returncode == 1
+
+
+def test_explain_names_the_rule_and_what_it_would_settle(folder: Path) -> None:
+    stored(folder, ("paused", 1, "x"), ("failed", 3, "x"))
+    at = sender.now_whole() - 98 * SECOND
+    body = sender.asteroid_event("EXECUTION_RESUMED", "x", occurred_at=at)
+    done = run(folder, "explain", "-", "--source", "asteroid", stdin=body, PUBLIC=PUBLIC)
+    shown = done.stdout.decode()
+    assert "applied (transition): the lifecycle allows this move" in shown
+    assert "settles    e-1 (failed), which was held: applied (healed)" in shown
+    assert "route 'failures' tells ops:" in shown
+    late = sender.asteroid_event("EXECUTION_COMPLETED", "x", occurred_at=at + 50 * SECOND)
+    done = run(folder, "explain", "-", "--source", "asteroid", stdin=late, PUBLIC=PUBLIC)
+    assert "held (gap): a status in between has not been seen yet" in done.stdout.decode()
+    assert "running is missing; given up at" in done.stdout.decode()
+
+
+def test_every_verdict_and_reason_has_its_rule() -> None:
+    text = (TOP / "README.md").read_text("utf-8").split("| verdict | reason |")[1].split("\n\n")[0]
+    rows = re.findall(r"^\| (\w+) \| ([\w, ]+) \|", text, re.M)
+    named = {(verdict, reason.strip()) for verdict, of in rows for reason in of.split(",")}
+    assert named - {("verdict", "reason")} == set(RULES)
+
+
+def test_doctor_and_check_say_who_is_badly_subscribed(folder: Path) -> None:
+    stored(folder, *[(s, n, f"x-{e}") for e in range(5) for n, s in ((1, "paused"), (3, "failed"))])
+    store = SqliteStore(folder / "receiver.db", serve=True)
+    store.write_now(Intake([]).expire, sender.now_whole())
+    store.close()
+    for command in ("doctor", "check"):
+        done = run(folder, command, PUBLIC=PUBLIC)
+        assert done.returncode == 0, done.stderr.decode()
+        assert "lack an event for running: subscribe to that event" in done.stdout.decode()
+    told = json.loads(run(folder, "doctor", "--json", PUBLIC=PUBLIC).stdout)
+    assert told["ledger"]["imbalance"] == 0
+    assert told["hints"][0]["status"] == "running"
+
+
+def test_doctor_tells_when_the_ledger_is_out_of_balance(folder: Path) -> None:
+    stored(folder, ("running", 1, "x"))
+    with sqlite3.connect(folder / "receiver.db") as connection:
+        connection.execute("UPDATE promised SET n = n + 1 WHERE name = 'accepted'")
+    connection.close()
+    done = run(folder, "doctor", PUBLIC=PUBLIC)
+    assert done.returncode == 1
+    assert b"imbalance 1" in done.stdout
+    assert b"Keep a copy of the file" in done.stderr

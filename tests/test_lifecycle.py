@@ -237,9 +237,7 @@ def test_with_only_the_ends_observed_every_end_is_legal_and_nothing_after_it() -
         assert table.targets(status) == []
 
 
-def test_a_status_that_is_not_observed_and_comes_all_the_same_is_judged_by_the_published_table() -> (
-    None
-):
+def test_what_is_not_observed_and_comes_all_the_same_is_judged_by_the_published_table() -> None:
     table = moves(frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED}))
     for before in Status:
         for after in (Status.PAUSED, Status.AWAITING_CONFIRMATION, Status.RUNNING):

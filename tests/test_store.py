@@ -10,11 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import sqlite_utils
 
 from receiver.deliveries import Attempt, Claim, Kind, Outcome, Owed, State
 from receiver.errors import Overloaded, StorageRefused, StorageUnavailable
 from receiver.events import SECOND, Event, Execution, Judgement, Status, Verdict
-from receiver.store import Entry, Loaded, Recorded, Store, Transaction
+from receiver.store import Entry, Loaded, Recorded, Store, Transaction, sqlite_connection
 from receiver.store.sqlite import SqliteStore, open_existing
 from receiver.store.sqlite_connection import connect
 
@@ -374,6 +375,44 @@ def test_a_database_that_is_not_ours_is_refused_and_left_as_it_was(tmp_path: Pat
         assert path.read_bytes() == before
 
 
+def test_a_database_of_the_first_schema_is_brought_up_to_date(tmp_path: Path) -> None:
+    path = tmp_path / "old.db"
+    connection = connect(path)
+    connection.execute("PRAGMA journal_mode = WAL")
+    migrations = sqlite_utils.Migrations("receiver")
+
+    @migrations()
+    def schema_1(db: sqlite_utils.Database) -> None:
+        text = Path(sqlite_connection.__file__).parent.joinpath("schema", "sqlite.sql").read_text()
+        for statement in sqlite_connection.statements(text):
+            db.conn.execute(statement)
+
+    migrations.apply(sqlite_utils.Database(connection, execute_plugins=False))
+    connection.execute(f"PRAGMA application_id = {sqlite_connection.APPLICATION_ID}")
+    connection.execute("PRAGMA user_version = 1")
+    connection.execute(
+        "INSERT INTO event (seq, source, event_id, execution_id, event, status, occurred_at,"
+        " received_at, verdict, reason, owed) VALUES (1, 's', 'e-1', 'x-1', 'E', 'running', ?, ?,"
+        " 'rejected', 'illegal', 1)",
+        (NOW, NOW),
+    )
+    connection.execute(
+        "INSERT INTO delivery (dedup_key, event, source, route, destination, kind, order_key,"
+        " created_at, owed_at, due_at) VALUES ('k', 1, 's', 'r', 'ops', 'notice', 'o', ?, ?, ?)",
+        (NOW, NOW, NOW),
+    )
+    connection.execute("UPDATE promised SET n = 1")
+    connection.close()
+    store = SqliteStore(path, serve=True)
+    assert store.deliveries({}, 10, None)[0][0]["verdict"] == "rejected"
+    assert claim(store) is not None
+    save(store, applied(2, Status.RUNNING, None))
+    found = store.execution("s", "x-1")
+    assert found is not None
+    assert [e["steps"][0]["reason"] for e in found["events"]] == ["illegal", "first_seen"]
+    store.close()
+
+
 def test_a_command_that_looks_creates_no_database(tmp_path: Path) -> None:
     with pytest.raises(StorageRefused, match="receiver serve"):
         open_existing(tmp_path / "none.db")
@@ -387,6 +426,12 @@ def test_a_command_that_looks_creates_no_database(tmp_path: Path) -> None:
          "USING INDEX event_id"),
         ("SELECT 1 FROM event WHERE source = 's' AND execution_id = 'x' AND occurred_at = 1"
          " AND status = 'running' AND verdict <> 'quarantined'", "USING INDEX event_execution"),
+        ("SELECT 1 FROM event WHERE source = 's' AND execution_id = 'x' AND occurred_at >= 1"
+         " AND reason = 'gap' AND verdict <> 'applied' ORDER BY occurred_at, seq LIMIT 300",
+         "USING INDEX event_gap"),
+        ("SELECT min(held_until) FROM event WHERE verdict = 'held'", "INDEX event_held"),
+        ("SELECT 1 FROM event WHERE verdict = 'held' AND held_until <= 1 ORDER BY held_until, seq",
+         "INDEX event_held"),
         ("SELECT min(due_at) FROM delivery WHERE destination = 'd' AND state = 'waiting'",
          "USING INDEX delivery_due"),
         ("SELECT id FROM delivery WHERE state = 'sending' AND (0 OR lease_until <= 1)",
