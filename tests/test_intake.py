@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from receiver.deliveries import Pace
 from receiver.events import SECOND, Event, Status
 from receiver.intake import Arrival, Intake
 from receiver.routing import Condition, Route
@@ -102,7 +103,7 @@ def test_a_message_that_asks_for_an_answer_is_bound_to_its_moment(store: SqliteS
     receive(store, arrival("1", Status.AWAITING_CONFIRMATION, 1), arrival("2", Status.RUNNING, 2))
 
     def claim(transaction: object, items: object) -> list[object]:
-        return [transaction.claim("ops", NOW + 3600 * SECOND, NOW)]  # type: ignore[attr-defined]
+        return [transaction.claim("ops", Pace(1.0), NOW + 3600 * SECOND, NOW)]  # type: ignore[attr-defined]
 
     claimed = store.write_now(claim, None)
     assert claimed.facts.status is Status.RUNNING

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from receiver.deliveries import Facts
-from receiver.events import Event, Execution, Held, Status, Verdict, format_time
+from receiver.deliveries import Facts, Pace
+from receiver.events import SECOND, Event, Execution, Held, Status, Verdict, format_time
 from receiver.store import ExecutionKey, Loaded, Tally
 
 _FACTS = (
@@ -36,6 +36,11 @@ _HEALABLE = (
     " AND verdict <> 'applied' ORDER BY occurred_at, seq LIMIT ?"
 )
 _GIVEN_UP = f"{_HELD} WHERE verdict = 'held' AND held_until <= ? ORDER BY held_until, seq LIMIT 256"
+# The order of one execution within a destination is kept: nothing passes what is older.
+UNBLOCKED = (
+    "NOT EXISTS (SELECT 1 FROM delivery AS e WHERE e.destination = d.destination"
+    " AND e.order_key = d.order_key AND e.id < d.id AND e.state IN ('waiting', 'sending'))"
+)
 # How many of the newest events say how a source is doing.
 TALLIED = 10_000
 
@@ -266,14 +271,30 @@ def ledger(db: sqlite3.Connection) -> dict[str, Any]:
     }
 
 
-def next_due(db: sqlite3.Connection, destination: str) -> int | None:
-    """When the next waiting delivery of a destination is due; None if none waits."""
-    return _first(
-        db.execute(
-            "SELECT min(due_at) FROM delivery WHERE destination = ? AND state = 'waiting'",
-            (destination,),
-        )
-    )
+def next_due(db: sqlite3.Connection, destination: str, pace: Pace, now: int) -> int | None:
+    """See store.Store.next_due."""
+    found = db.execute(
+        "SELECT due_at FROM delivery AS d WHERE destination = ? AND state = 'waiting'"
+        f" AND {UNBLOCKED} ORDER BY due_at, id LIMIT 1",
+        (destination,),
+    ).fetchone()
+    if found is None:
+        return None
+    row = db.execute(
+        "SELECT tokens, counted_at, coalesce(paused_until, 0) FROM destination WHERE name = ?",
+        (destination,),
+    ).fetchone()
+    if row is None:
+        return int(found[0])
+    lacking = max(1 - tokens(pace, row, now), 0.0)
+    return int(max(found[0], row[2], now + int(lacking / pace.rate * SECOND)))
+
+
+def tokens(pace: Pace, row: Sequence[Any], now: int) -> float:
+    """How many messages a destination could get now, by its row (tokens, counted_at, …)."""
+    # A clock that was set back gives nothing and takes nothing.
+    gained = max(now - row[1], 0) / SECOND * pace.rate
+    return float(min(row[0] + gained, pace.burst))
 
 
 _EXECUTIONS = "SELECT * FROM execution"
@@ -342,7 +363,7 @@ def _event(db: sqlite3.Connection, row: sqlite3.Row) -> dict[str, Any]:
 
 def _delivery(db: sqlite3.Connection, row: sqlite3.Row) -> dict[str, Any]:
     names = ("id", "source", "execution_id", "event_id", "verdict", "route", "destination", "kind",
-             "state", "reason", "title", "body")  # fmt: skip
+             "state", "reason", "title", "body", "origin")  # fmt: skip
     attempts = db.execute(
         "SELECT at, outcome, detail, duration_ms FROM attempt WHERE delivery = ? ORDER BY number",
         (row["id"],),
