@@ -10,7 +10,6 @@ import sys
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
 from pathlib import Path
 
 from pytest_httpserver import HTTPServer
@@ -162,11 +161,10 @@ def serve(folder: Path, **environ: str) -> tuple[subprocess.Popen[bytes], int]:
     return process, port
 
 
-def ask(
-    port: int, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
-) -> int:
+def ask(port: int, path: str, body: bytes | None = None, **headers: str) -> int:
     """The status of a request; 0 if nobody answers."""
-    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", body, dict(headers or {}))
+    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", body, headers)
+    request.add_header("Content-Type", "application/json")
     try:
         with urllib.request.urlopen(request, timeout=5) as answer:
             return int(answer.status)
@@ -180,7 +178,7 @@ def post(port: int, execution: str) -> int:
     body = sender.asteroid_event("EXECUTION_FAILED", execution)
     how = signing.Verification("rsa-sha256")
     headers = dict(signatures.sign(how, PRIVATE, body, message_id="", now=0))
-    return ask(port, "/webhooks/asteroid", body, {**headers, "Content-Type": "application/json"})
+    return ask(port, "/webhooks/asteroid", body, **headers)
 
 
 def test_sigterm_finishes_what_is_being_sent_and_answers_503_meanwhile(tmp_path: Path) -> None:
