@@ -76,7 +76,8 @@ def build(
     `read` gives the rules of routes.yaml anew when a reload is asked for.
     """
     in_force = InForce(rules, read or (lambda: rules))
-    lanes = Dispatch(store, in_force, settings.lease) if dispatch else None
+    public_url = settings.public_url or ""
+    lanes = Dispatch(store, in_force, settings.lease, public_url) if dispatch else None
 
     def wake(destinations: Iterable[str]) -> None:
         if lanes is not None:

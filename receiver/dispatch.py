@@ -19,8 +19,9 @@ log = logging.getLogger("receiver.dispatch")
 class Dispatch:
     """All lanes. Deliveries to destinations that are gone die with that reason."""
 
-    def __init__(self, store: Store, in_force: InForce, lease: float) -> None:
+    def __init__(self, store: Store, in_force: InForce, lease: float, public_url: str = "") -> None:
         self._store, self._in_force, self._lease = store, in_force, lease
+        self._public_url = public_url
         self._lanes: dict[str, Lane] = {}
         self._left: list[Lane] = []
         self._changing = threading.Lock()
@@ -47,7 +48,9 @@ class Dispatch:
             lanes = {lane.destination.name: lane for lane in kept}
             for name, destination in rules.destinations.items():
                 if name not in lanes:
-                    lanes[name] = Lane(self._store, destination, self._in_force, self._lease)
+                    lanes[name] = Lane(
+                        self._store, destination, self._in_force, self._lease, self._public_url
+                    )
             self._lanes = lanes
             for lane in lanes.values():
                 lane.others = tuple(lanes.values())

@@ -9,8 +9,9 @@ from receiver import formats
 from receiver.deliveries import Facts
 from receiver.errors import UnreadableWebhook
 from receiver.events import Event, format_time
-from receiver.intake import Arrival, Intake, subject
+from receiver.intake import Arrival, Intake
 from receiver.message import render
+from receiver.owing import subject
 from receiver.routing import Decision, decide
 from receiver.rules import Rules, Source
 from receiver.store import Entry, Loaded, Store

@@ -1,4 +1,5 @@
-"""The clock of held events: gives them up when their `gap_timeout` is over.
+"""The clock of what ends by itself: held events are given up when their `gap_timeout` is over, and
+what a silence kept back is listed when it ends.
 
 When that is stands in the store, so a restart forgets none of them.
 """
@@ -8,13 +9,13 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from receiver.errors import StorageError
 from receiver.events import SECOND
 from receiver.hints import hints
 from receiver.in_force import InForce
-from receiver.store import Entry, Store
+from receiver.store import Entry, Store, Transaction
 
 log = logging.getLogger("receiver.gaps")
 
@@ -25,7 +26,7 @@ HINT_EVERY = 3600.0
 
 
 class GapClock:
-    """A thread that expires held events; `wake` is told which destinations have something to send.
+    """A thread that ends held events and silences; `wake` is told who has something to send.
 
     While it is at it, it says once an hour which source looks badly subscribed.
     """
@@ -65,10 +66,19 @@ class GapClock:
                 rest = POLL
 
     def _step(self) -> float:
-        """Give up what is due; how long to rest (seconds)."""
-        due, now = self._store.next_given_up(), time.time_ns()
-        if due is None or due > now:
-            return POLL if due is None else min((due - now) / SECOND, POLL)
+        """End what is due; how long to rest (seconds)."""
+        now = time.time_ns()
+        given_up, silence_end = self._store.next_given_up(), self._store.next_silence_end()
+        if silence_end is not None and silence_end <= now:
+            told = self._store.write_now(list_silences, now)
+            log.info("silences.listed destinations=%s", ",".join(told) or "none")
+            self._wake(told)
+        if given_up is not None and given_up <= now:
+            self._give_up(now)
+        following = [due for due in (given_up, silence_end) if due is not None]
+        return min(max((min(following) - now) / SECOND, 0.0), POLL) if following else POLL
+
+    def _give_up(self, now: int) -> None:
         settled = self._store.write_now(self._in_force.intake.expire, now)
         self._wake({owed.destination for entry in settled for owed in entry.owed})
         for entry in settled:
@@ -77,7 +87,11 @@ class GapClock:
             for hint in hints(self._in_force.rules.orderings, self._store.tallies()):
                 self._hinted_at = time.monotonic()
                 log.warning("source.hint source=%s %s", hint.source, hint.text)
-        return 0.0
+
+
+def list_silences(transaction: Transaction, times: Sequence[int]) -> Sequence[Sequence[str]]:
+    """The act of listing what silences kept back that have ended; see Transaction.list_silences."""
+    return [transaction.list_silences(now) for now in times]
 
 
 def log_settled(entry: Entry) -> None:

@@ -17,12 +17,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from receiver import conversation
 from receiver.deliveries import Attempt, Destination, Message, Outcome
 
 CONSOLE = "console"
 MAX_DETAIL = 300
 # Destinations of these kinds are told from others by their rate: people read them.
-SLOW_KINDS = {"slack", "mailto", "mailtos"}
+MAIL_KINDS = {"mailto", "mailtos"}
+SLOW_KINDS = {"slack", *MAIL_KINDS}
 # Here the host is an address to look at when something fails; elsewhere it may be a token.
 OPEN_HOSTS = {"json", "jsons", "xml", "xmls", "form", "forms", "mailto", "mailtos"}
 PERMANENT_STATUSES = {400, 401, 403, 404, 405, 410}
@@ -219,6 +221,8 @@ def _try(destination: Destination, message: Message) -> Attempt:
             made = _object(destination)
             if made is None:
                 return Attempt(Outcome.FAILED, "its URL is not understood", permanent=True)
+            if _kind(destination) in MAIL_KINDS:
+                conversation.join(made[0], message.thread)
             done = bool(
                 made.notify(
                     body=message.body, title=message.title, body_format=_apprise.NotifyFormat.TEXT

@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from email import message_from_bytes
 from pathlib import Path
 
 import pytest
@@ -190,3 +191,26 @@ def test_people_are_told_slower_than_machines() -> None:
     assert rate(Destination("ops", "https://hooks.slack.com/services/T1/B1/x")) == 1
     assert rate(Destination("ops", "json://x")) == 10
     assert rate(Destination("ops", "json://x", rate=3)) == 3
+
+
+def test_mails_of_one_episode_stand_in_one_conversation() -> None:
+    taken: list[bytes] = []
+
+    class Inbox:
+        async def handle_DATA(self, server: object, session: object, envelope: object) -> str:
+            taken.append(envelope.content)  # type: ignore[attr-defined]
+            return "250 taken"
+
+    controller = Controller(Inbox(), hostname="127.0.0.1", port=free_port())
+    controller.start()
+    try:
+        url = f"mailto://127.0.0.1:{controller.port}?from=a@example.org&to=b@example.org"
+        mail = Destination("mail", url)
+        for thread in ("<episode-1@receiver>", "<episode-1@receiver>", None):
+            assert send(mail, Message("t", "b", thread)).outcome is Outcome.DELIVERED
+    finally:
+        controller.stop()
+    found = [message_from_bytes(content) for content in taken]
+    assert [m["In-Reply-To"] for m in found] == ["<episode-1@receiver>"] * 2 + [None]
+    assert [m["References"] for m in found] == ["<episode-1@receiver>"] * 2 + [None]
+    assert len({m["Message-ID"] for m in found}) == 3

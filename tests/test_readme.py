@@ -7,9 +7,22 @@ from pathlib import Path
 
 import click
 import pytest
+from pydantic import BaseModel
 
 from receiver.cli import cli
-from receiver.file_shape import DestinationModel, Match, RouteModel, SourceModel, Verify
+from receiver.file_shape import (
+    DestinationModel,
+    EscalationModel,
+    GroupModel,
+    Match,
+    QuietModel,
+    RemindModel,
+    RouteModel,
+    SourceModel,
+    StuckModel,
+    Verify,
+    keys,
+)
 from tests.readme_parts import README, written
 
 TEXT = README.read_text("utf-8")
@@ -44,16 +57,30 @@ def test_every_command_and_option_is_named_and_no_other() -> None:
         (Verify, "verify."),
         (DestinationModel, ""),
         (RouteModel, ""),
+        (RemindModel, "remind."),
+        (EscalationModel, "escalate[]."),
+        (GroupModel, "group."),
+        (QuietModel, "quiet."),
+        (StuckModel, "stuck."),
         (Match, None),
     ],
 )
-def test_every_key_of_routes_yaml_is_named(model: type, prefix: str | None) -> None:
+def test_every_key_of_routes_yaml_is_named(model: type[BaseModel], prefix: str | None) -> None:
     section = TEXT.split("## routes.yaml")[1].split("\n## ")[0]
-    for key in model.model_fields:  # type: ignore[attr-defined]
+    for key in keys(model):
         if prefix is None:
             assert re.search(rf"\b{key}\b", section)
-        elif key != "verify":
+        elif _is_nested(model, key):
+            assert re.search(rf"`{key}(\[\])?[.`]", section)
+        else:
             assert f"`{prefix}{key}`" in section
+
+
+def _is_nested(model: type[BaseModel], key: str) -> bool:
+    """Whether the keys below it have rows of their own."""
+    return (model is SourceModel and key == "verify") or (
+        model is RouteModel and key in ("remind", "escalate", "group", "quiet", "stuck")
+    )
 
 
 def test_every_file_it_names_is_there() -> None:
