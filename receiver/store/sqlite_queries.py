@@ -58,7 +58,7 @@ def load(db: sqlite3.Connection, events: Sequence[Event]) -> Loaded:
             continue
         if db.execute(
             "SELECT 1 FROM event WHERE source = ? AND execution_id = ? AND occurred_at = ?"
-            " AND status = ? AND verdict <> 'quarantined'",
+            " AND status = ? AND verdict <> 'quarantined' AND repeated = 0",
             (event.source, event.execution_id, event.occurred_at, event.status),
         ).fetchone():
             loaded.changes.add((event.source, event.execution_id, event.status, event.occurred_at))
