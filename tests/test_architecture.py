@@ -11,8 +11,10 @@ PACKAGE = Path(__file__).parent.parent / "receiver"
 # floor only from modules named before it.
 FLOORS = [
     ["errors", "events", "deliveries"],
-    ["lifecycle", "signing", "formats", "routing", "message", "backoff", "signatures"],
-    ["settings", "yaml_lines", "file_shape", "config", "notify", "logs",
+    ["lifecycle", "signing", "formats", "routing", "message", "backoff", "signatures",
+     "answers", "redaction"],
+    ["settings", "yaml_lines", "file_shape", "config", "ear", "hearing",
+     "deadline", "notify", "logs",
      "store", "store.committer", "store.sqlite_connection", "store.sqlite_queries",
      "store.sqlite_transaction", "store.sqlite"],
     ["intake", "explain", "dispatch", "sender"],
