@@ -39,6 +39,7 @@ def install(requests: Any) -> None:
     wrap(requests.adapters.HTTPAdapter, "send", _heard_request)
     module = requests.sessions
     module.get_environ_proxies = _once(module.get_environ_proxies)
+    module.get_netrc_auth = _not_here(module.get_netrc_auth)
     for name in ("connect", "starttls", "login"):
         wrap(smtplib.SMTP, name, _heard_step)
     wrap(smtplib.SMTP, "send", _heard_command)
@@ -61,6 +62,11 @@ def _once(find: Callable[..., Any]) -> Callable[..., Any]:
         return known(f"{scheme}://{rest.partition('/')[0]}/", no_proxy)
 
     return found
+
+
+def _not_here(find: Callable[..., Any]) -> Callable[..., Any]:
+    """No login from a file of this machine: what a destination gets stands in its URL."""
+    return lambda *arguments, **named: find(*arguments, **named) if current() is None else None
 
 
 def _heard_write(ear: Ear, original: Any, connection: Any, data: Any) -> None:
@@ -177,7 +183,7 @@ def _heard_command(ear: Ear, original: Any, server: Any, data: Any) -> None:
 def _heard_reply(ear: Ear, original: Any, server: Any) -> tuple[int, bytes]:
     heard = ear.heard
     if server.sock is not None:
-        server.sock.settimeout(ear.timeout)
+        server.sock.settimeout(ear.timeout + 1)  # the deadline decides
         if not isinstance(server.file, _Bounded):
             server.file = _Bounded(server.file or server.sock.makefile("rb"))
         server.file.left = MOST_BYTES

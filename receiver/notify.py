@@ -220,8 +220,10 @@ def _settle(plugin: Any, destination: Destination, options: Any) -> None:
     plugin.request_rate_per_sec = 0
     plugin.retry = 0
     plugin.redirects = False
-    plugin.socket_connect_timeout = min(destination.timeout, 10.0)
-    plugin.socket_read_timeout = destination.timeout
+    # Longer than the attempt may take, so that the deadline decides; but an address that takes no
+    # connection is left for the next one of the same name.
+    plugin.socket_connect_timeout = min(destination.timeout + 1, 10.0)
+    plugin.socket_read_timeout = destination.timeout + 1
     plugin.throttle = throttle
     if "overflow" not in options:
         # What a service takes no more of is cut; else it would refuse the whole message.

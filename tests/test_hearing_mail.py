@@ -11,7 +11,7 @@ import pytest
 from aiosmtpd.smtp import AuthResult, LoginPassword
 
 from receiver.deliveries import Attempt, Destination, Message, Outcome
-from receiver.notify import send
+from receiver.notify import problems, send
 from tests.loopback import Mail, Visit, certificate, mail_server, raw
 
 MESSAGE = Message("title", "body")
@@ -23,6 +23,12 @@ def mail(
 ) -> Attempt:
     url = f"{scheme}://{login}127.0.0.1:{port}?from=a@example.org&to=b@example.org{more}"
     return send(Destination("mail", url, timeout=timeout), MESSAGE)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def imported() -> None:
+    """What the first attempt of a process imports is not to count against its deadline here."""
+    problems(Destination("mail", "mailto://127.0.0.1?from=a@example.org"))
 
 
 @pytest.mark.parametrize(
@@ -109,11 +115,11 @@ def test_a_mail_server_that_hangs_is_left_at_the_deadline(
     answers: dict[bytes, bytes | None], outcome: Outcome
 ) -> None:
     with raw(talk(answers)) as (port, _):
-        attempt = mail(port, timeout=0.3)
+        attempt = mail(port, timeout=0.5)
     assert attempt.outcome is outcome
     assert attempt.duration_ms < 3_000
     if outcome is not DELIVERED:
-        assert attempt.detail.endswith("within 0.3 s")
+        assert attempt.detail.endswith("within 0.5 s")
 
 
 def test_a_reply_that_does_not_end_is_not_read_to_its_end() -> None:

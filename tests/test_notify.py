@@ -193,6 +193,16 @@ def test_no_secret_is_in_a_detail_or_in_the_log_at_any_level(httpserver: HTTPSer
         assert base64.b64encode(word).rstrip(b"=")[:-1] not in done.stdout + done.stderr
 
 
+def test_no_login_comes_from_a_file_of_this_machine(
+    httpserver: HTTPServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login canary password canary\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    httpserver.expect_request("/").respond_with_data("")
+    assert send(json_to(httpserver.port), MESSAGE).outcome is Outcome.DELIVERED
+    assert "Authorization" not in httpserver.log[0][0].headers
+
+
 def test_several_threads_may_send_at_once(httpserver: HTTPServer) -> None:
     httpserver.expect_request("/").respond_with_data("")
     outcomes: list[Outcome] = []
