@@ -12,8 +12,9 @@ PACKAGE = Path(__file__).parent.parent / "receiver"
 FLOORS = [
     ["errors", "events", "deliveries"],
     ["lifecycle", "signing", "formats", "routing", "dead_letters", "cleaning", "message",
-     "backoff", "signatures"],
-    ["settings", "yaml_lines", "file_shape", "rules", "config", "notify", "logs",
+     "backoff", "signatures", "answers", "redaction"],
+    ["settings", "yaml_lines", "file_shape", "rules", "config", "ear", "hearing",
+     "deadline", "notify", "logs",
      "store", "store.committer", "store.sqlite_connection", "store.sqlite_queries",
      "store.sqlite_deliveries",
      "store.sqlite_transaction", "store.sqlite"],
