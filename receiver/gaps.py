@@ -77,7 +77,8 @@ class GapClock:
             for hint in hints(self._in_force.rules.orderings, self._store.tallies()):
                 self._hinted_at = time.monotonic()
                 log.warning("source.hint source=%s %s", hint.source, hint.text)
-        return 0.0
+        # What is due and cannot be settled would be a mistake of ours: never a loop without rest.
+        return 0.0 if settled else POLL
 
 
 def log_settled(entry: Entry) -> None:
