@@ -30,7 +30,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from receiver.deliveries import Attempt, Claim, Outcome, State
+from receiver.deliveries import Attempt, Claim, Outcome, Pace, State
 from receiver.events import Event, Status, format_time
 from receiver.intake import Arrival, Intake
 from receiver.lifecycle import Ordering
@@ -190,10 +190,12 @@ class Bench:
 
         def claim(transaction: Any, _: object) -> list[list[Claim]]:
             claims: list[Claim] = []
-            while len(claims) < most and (c := transaction.claim(destination, now, now + HOUR)):
+            while len(claims) < most and (
+                c := transaction.claim(destination, PACE, now, now + HOUR)
+            ):
                 claims.append(c)
                 if not slow:
-                    transaction.record(c, DELIVERED, Recorded(State.SENT, "", now, "t", "b"), now)
+                    transaction.record(c, DELIVERED, Recorded(State.SENT, "", now, "t", "b"))
             return [claims]
 
         claims = self.store.write_now(claim, None)
@@ -232,7 +234,7 @@ class Bench:
         def record(transaction: Any, _: object) -> list[None]:
             for claim in self._sending:
                 after = Recorded(State.SENT, "", now, "t", "b")
-                assert transaction.record(claim, DELIVERED, after, now)
+                assert transaction.record(claim, DELIVERED, after)
             return [None]
 
         if self._sending:
@@ -300,6 +302,7 @@ class Bench:
             self.wrong.setdefault(history(key[1]), text)
 
 
+PACE = Pace(1e6)
 DELIVERED = Attempt(Outcome.DELIVERED, "")
 
 
