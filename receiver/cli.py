@@ -16,6 +16,8 @@ import click
 from receiver import (
     __version__,
     app,
+    cli_people,
+    cli_store,
     demo,
     lifecycle,
     logs,
@@ -25,7 +27,7 @@ from receiver import (
     signatures,
 )
 from receiver import explain as explaining
-from receiver.cli_store import COMMANDS, as_json, configured
+from receiver.cli_store import as_json, configured
 from receiver.errors import ReceiverError
 from receiver.hints import hints
 from receiver.rules import Rules, Source
@@ -206,5 +208,5 @@ def _say_hints(rules: Rules, store: SqliteStore) -> None:
         click.echo(f"{rules.path}:{line}: warning: source {hint.source}: {hint.text}")
 
 
-for _command in COMMANDS:
+for _command in (*cli_store.COMMANDS, *cli_people.COMMANDS):
     cli.add_command(_command)

@@ -43,9 +43,10 @@ def _title(digest: Digest) -> str:
     waiting = sum(_waits(each) for each in digest.listed)
     if digest.silence:
         more = f" ({digest.page})" if digest.page > 1 else ""
-        return f"{_n(digest.total)} messages were silenced{more}"
+        one = digest.total == 1
+        return f"{_n(digest.total)} message{' was' if one else 's were'} silenced{more}"
     if waiting == digest.total:
-        return f"{waiting} wait for confirmation"
+        return f"{waiting} wait{'s' if waiting == 1 else ''} for confirmation"
     if len(digest.counts) == 1:
         status, agent, n = digest.counts[0]
         return f"{clean(agent or 'An agent', 60)}: {_n(n)} {_words(status)}"

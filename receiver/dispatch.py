@@ -1,4 +1,4 @@
-"""What is owed, out: one lane per destination, and what operators do to deliveries."""
+"""What is owed, out: one lane per destination."""
 
 from __future__ import annotations
 
@@ -89,16 +89,6 @@ class Dispatch:
             for claim in dead:
                 log_dead(claim)
         self.wake(rules.destinations)
-
-
-def redeliver(transaction: Transaction, items: Sequence[tuple[int, int]]) -> Sequence[bool | None]:
-    """The act of giving dead deliveries a new chance; see Transaction.redeliver."""
-    return [transaction.redeliver(*item) for item in items]
-
-
-def redeliver_all(transaction: Transaction, items: Sequence[tuple[str, int]]) -> Sequence[int]:
-    """The act of giving a destination's dead deliveries a new chance."""
-    return [transaction.redeliver_all(*item) for item in items]
 
 
 def _release(transaction: Transaction, times: Sequence[int]) -> Sequence[int]:

@@ -222,6 +222,8 @@ def explained(found: Mapping[str, Any], place: Path) -> str:
         return f"unknown key {name!r}{near(str(name), _known(place))}"
     if found["type"] == "missing":
         return f"{name!r} is missing"
+    if found["type"] in ("string_too_short", "too_short"):
+        return f"{name}: must not be empty"
     said = found["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
     return f"{name}: {said}"
 

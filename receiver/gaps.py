@@ -21,14 +21,14 @@ log = logging.getLogger("receiver.gaps")
 
 # The longest it sleeps without looking (seconds); what is held meanwhile waits longer than that.
 POLL = 1.0
-# The same hint is not worth more than a line an hour.
-HINT_EVERY = 3600.0
+# How often the log gets the hints (seconds), and when after the start for the first time.
+HINT_EVERY, FIRST_HINT = 3600.0, 60.0
 
 
 class GapClock:
     """A thread that ends held events and silences; `wake` is told who has something to send.
 
-    While it is at it, it says once an hour which source looks badly subscribed.
+    While it is at it, it says in the log which source looks badly subscribed, once an hour.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class GapClock:
         wake: Callable[[Iterable[str]], None],
     ) -> None:
         self._store, self._in_force, self._wake = store, in_force, wake
-        self._hinted_at = float("-inf")
+        self._hint_at = time.monotonic() + FIRST_HINT
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="gaps", daemon=True)
 
@@ -67,26 +67,34 @@ class GapClock:
 
     def _step(self) -> float:
         """End what is due; how long to rest (seconds)."""
+        if time.monotonic() >= self._hint_at:
+            self._hint_at = time.monotonic() + HINT_EVERY
+            self.hint()
         now = time.time_ns()
         given_up, silence_end = self._store.next_given_up(), self._store.next_silence_end()
+        following = [due for due in (given_up, silence_end) if due is not None and due > now]
+        rest = min((min(following) - now) / SECOND, POLL) if following else POLL
         if silence_end is not None and silence_end <= now:
             told = self._store.write_now(list_silences, now)
             log.info("silences.listed destinations=%s", ",".join(told) or "none")
             self._wake(told)
-        if given_up is not None and given_up <= now:
-            self._give_up(now)
-        following = [due for due in (given_up, silence_end) if due is not None]
-        return min(max((min(following) - now) / SECOND, 0.0), POLL) if following else POLL
+        # What is due and cannot be settled would be a mistake of ours: never a loop without rest.
+        if given_up is not None and given_up <= now and self._give_up(now):
+            rest = 0.0
+        return rest
 
-    def _give_up(self, now: int) -> None:
+    def _give_up(self, now: int) -> bool:
+        """Give up the held events that are due; whether that settled any."""
         settled = self._store.write_now(self._in_force.intake.expire, now)
         self._wake({owed.destination for entry in settled for owed in entry.owed})
         for entry in settled:
             log_settled(entry)
-        if time.monotonic() - self._hinted_at > HINT_EVERY:
-            for hint in hints(self._in_force.rules.orderings, self._store.tallies()):
-                self._hinted_at = time.monotonic()
-                log.warning("source.hint source=%s %s", hint.source, hint.text)
+        return bool(settled)
+
+    def hint(self) -> None:
+        """Say in the log which source looks badly subscribed."""
+        for hint in hints(self._in_force.rules.orderings, self._store.tallies()):
+            log.warning("source.hint source=%s %s", hint.source, hint.text)
 
 
 def list_silences(transaction: Transaction, times: Sequence[int]) -> Sequence[Sequence[str]]:

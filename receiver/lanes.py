@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from receiver import dead_letters, digests, episodes, notify
-from receiver.backoff import delay
+from receiver.backoff import LONGEST, delay
 from receiver.deliveries import Attempt, Claim, Destination, Kind, Message, Outcome, Pace, State
 from receiver.errors import StorageError
 from receiver.events import SECOND
@@ -232,7 +232,8 @@ def follow(
         return Recorded(State.SENT, "", now, *sent)
     if attempt.permanent:
         return Recorded(State.DEAD, f"no retry can mend it: {attempt.detail}", now, *sent)
-    wait = max(delay(claim.attempts + 1, chance), attempt.retry_after or 0)
+    # A destination that asks for longer than we ever wait is asked again after that.
+    wait = max(delay(claim.attempts + 1, chance), min(attempt.retry_after or 0, LONGEST))
     due_at = now + int(wait * SECOND)
     if due_at > claim.owed_at + int(destination.retry_for * SECOND):
         reason = f"given up after retry_for: {attempt.detail}"

@@ -20,7 +20,8 @@ from receiver.deliveries import Facts, Message, Origin
 from receiver.events import SECOND, Status, Verdict, format_time, span
 from receiver.lifecycle import LATE
 
-MAX_TITLE, MAX_BODY = 120, 2_000
+# Together below Discord's 2,000 characters: what Apprise would cut there is the end, the link.
+MAX_TITLE, MAX_BODY = 120, 1_850
 MAX_TEMPLATE = 10_000
 REPEAT = "Possible repeat: an earlier attempt may have arrived."
 

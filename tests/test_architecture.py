@@ -12,17 +12,17 @@ PACKAGE = Path(__file__).parent.parent / "receiver"
 FLOORS = [
     ["errors", "events", "quiet", "deliveries"],
     ["lifecycle", "signing", "formats", "routing", "silences", "dead_letters", "cleaning",
-     "message", "episodes", "digests", "backoff", "signatures"],
-    ["settings", "yaml_lines", "file_shape", "matching", "route_options", "rules", "config",
-     "conversation", "notify", "logs",
+     "message", "episodes", "digests", "foretold", "backoff", "signatures", "answers", "redaction"],
+    ["settings", "yaml_lines", "file_shape", "matching", "silence_shape", "route_options", "rules",
+     "config", "ear", "hearing", "deadline", "notify", "logs",
      "store", "store.committer", "store.sqlite_connection", "store.sqlite_queries",
      "store.sqlite_deliveries", "store.sqlite_episodes", "store.sqlite_silences",
      "store.sqlite_digests", "store.sqlite_claims",
      "store.sqlite_transaction", "store.sqlite"],
     ["hints", "healing", "owing", "intake", "in_force", "gaps", "explain", "lanes",
-     "dispatch", "sender"],
-    ["web", "web.problem", "web.webhook", "web.api", "app", "server", "demo", "cli_store", "cli",
-     "__main__"],
+     "dispatch", "operators", "sender"],
+    ["web", "web.problem", "web.webhook", "web.api", "app", "server", "demo", "cli_store",
+     "cli_people", "cli", "__main__"],
 ]  # fmt: skip
 OWNERS = {
     "apprise": {"notify"},
@@ -37,7 +37,7 @@ OWNERS = {
     "uvicorn": {"server"},
     "jinja2": {"message"},
     "cryptography": {"signing", "signatures"},
-    "click": {"cli", "cli_store", "demo"},
+    "click": {"cli", "cli_store", "cli_people", "demo"},
 }  # fmt: skip
 # Rules are pure: no clock, disk, network or log.
 IMPURE = {"time", "datetime", "os", "pathlib", "socket", "logging", "random", "threading",

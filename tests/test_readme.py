@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -42,12 +43,25 @@ def test_its_two_commands_stand_word_for_word_and_ci_runs_the_second() -> None:
 
 def test_every_command_and_option_is_named_and_no_other() -> None:
     section = TEXT.split("## Commands")[1].split("\n## ")[0]
-    rows = dict(re.findall(r"^\| `receiver ([a-z]+)[^`]*` \|(.*)\|$", section, re.M))
-    assert set(rows) == set(cli.commands)
-    for name, command in cli.commands.items():
-        line = next(r for r in section.splitlines() if r.startswith(f"| `receiver {name}"))
+    rows = re.findall(r"^\| `receiver ([a-z ]+?)(?: [A-Z][^`]*)?` \|(.*)\|$", section, re.M)
+    commands = dict(_commands(cli, ()))
+    lines = {
+        name: next(r for r in section.splitlines() if r.startswith(f"| `receiver {name}"))
+        for name, _ in rows
+    }
+    assert set(lines) == set(commands)
+    for name, command in commands.items():
         options = {o.opts[-1] for o in command.params if isinstance(o, click.Option)}
-        assert set(re.findall(r"--[a-z-]+", line)) == options
+        assert set(re.findall(r"--[a-z-]+", lines[name])) == options
+
+
+def _commands(group: click.Group, above: tuple[str, ...]) -> Iterator[tuple[str, click.Command]]:
+    """Every command by its whole name."""
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from _commands(command, (*above, name))
+        else:
+            yield " ".join((*above, name)), command
 
 
 @pytest.mark.parametrize(

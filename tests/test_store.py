@@ -555,9 +555,11 @@ def test_a_command_that_looks_creates_no_database(tmp_path: Path) -> None:
          "USING INDEX event_id"),
         ("SELECT 1 FROM event WHERE source = 's' AND execution_id = 'x' AND occurred_at = 1"
          " AND status = 'running' AND verdict <> 'quarantined'", "USING INDEX event_execution"),
-        ("SELECT 1 FROM event WHERE source = 's' AND execution_id = 'x' AND occurred_at >= 1"
-         " AND reason = 'gap' AND verdict <> 'applied' ORDER BY occurred_at, seq LIMIT 300",
-         "USING INDEX event_gap"),
+        ("SELECT 1 FROM event WHERE source = 's' AND execution_id = 'x' AND reason = 'gap' AND"
+         " verdict <> 'applied' AND verdict = 'rejected' AND occurred_at >= 1"
+         " ORDER BY occurred_at, seq LIMIT 200", "USING INDEX event_gap"),
+        ("SELECT 1 FROM event WHERE source = 's' AND execution_id = 'x' AND reason = 'gap' AND"
+         " verdict <> 'applied' AND verdict = 'held'", "USING INDEX event_gap"),
         ("SELECT min(held_until) FROM event WHERE verdict = 'held'", "INDEX event_held"),
         ("SELECT 1 FROM event WHERE verdict = 'held' AND held_until <= 1 ORDER BY held_until, seq",
          "INDEX event_held"),

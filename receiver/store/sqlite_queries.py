@@ -25,15 +25,20 @@ _FACTS = (
     " LEFT JOIN history AS h ON h.execution = x.id AND h.version = e.version"
     " WHERE e.seq = ?"
 )
-# How many held events of an execution are looked at when it moves; at most 100 of them are held.
-MAX_HEALABLE = 300
+# How many of the events that were rejected for a gap are looked at when their execution moves: the
+# earliest that are not overtaken. Of those that are held, none may be left out.
+MAX_HEALABLE = 200
 _HELD = (
     "SELECT source, execution_id, event_id, event, status, occurred_at, agent_id, agent_name,"
-    " execution_url, metadata, detail, flags, received_at, verdict, missing, held_until FROM event"
+    " execution_url, metadata, detail, flags, received_at, verdict, missing, held_until, seq"
+    " FROM event"
 )
+_OCCURRED_AT, _SEQ = 5, 16
+_OF_EXECUTION = f"{_HELD} WHERE source = ? AND execution_id = ? AND reason = 'gap'"
+_STILL_HELD = f"{_OF_EXECUTION} AND verdict <> 'applied' AND verdict = 'held'"
 _HEALABLE = (
-    f"{_HELD} WHERE source = ? AND execution_id = ? AND occurred_at >= ? AND reason = 'gap'"
-    " AND verdict <> 'applied' ORDER BY occurred_at, seq LIMIT ?"
+    f"{_OF_EXECUTION} AND verdict <> 'applied' AND verdict = 'rejected' AND occurred_at >= ?"
+    " ORDER BY occurred_at, seq LIMIT ?"
 )
 _GIVEN_UP = f"{_HELD} WHERE verdict = 'held' AND held_until <= ? ORDER BY held_until, seq LIMIT 256"
 # The order of one execution within a destination is kept: nothing passes what is older.
@@ -55,24 +60,29 @@ def load(db: sqlite3.Connection, events: Sequence[Event]) -> Loaded:
             (event.source, event.event_id),
         ).fetchone():
             loaded.event_ids.add((event.source, event.event_id))
-        if event.execution_id is None or event.status is None or event.occurred_at is None:
+        if event.execution_id is None:
             continue
-        if db.execute(
-            "SELECT 1 FROM event WHERE source = ? AND execution_id = ? AND occurred_at = ?"
-            " AND status = ? AND verdict <> 'quarantined'",
-            (event.source, event.execution_id, event.occurred_at, event.status),
-        ).fetchone():
-            loaded.changes.add((event.source, event.execution_id, event.status, event.occurred_at))
         key = (event.source, event.execution_id)
         if key not in loaded.executions and (found := _stored(db, key)) is not None:
             loaded.executions[key] = found
             loaded.held[key] = _healable(db, key, found.mark)
+        if event.status is None or event.occurred_at is None:
+            continue
+        if db.execute(
+            "SELECT 1 FROM event WHERE source = ? AND execution_id = ? AND occurred_at = ?"
+            " AND status = ? AND verdict <> 'quarantined' AND repeated = 0",
+            (event.source, event.execution_id, event.occurred_at, event.status),
+        ).fetchone():
+            loaded.changes.add((event.source, event.execution_id, event.status, event.occurred_at))
     return loaded
 
 
 def _healable(db: sqlite3.Connection, key: ExecutionKey, mark: int) -> list[Held]:
     """The events of an execution that were held, or rejected for a gap, and are not overtaken."""
-    return [_held(row) for row in db.execute(_HEALABLE, (*key, mark, MAX_HEALABLE))]
+    rows = db.execute(_STILL_HELD, key).fetchall()
+    rows += db.execute(_HEALABLE, (*key, mark, MAX_HEALABLE)).fetchall()
+    rows.sort(key=lambda row: (row[_OCCURRED_AT], row[_SEQ]))
+    return [_held(row) for row in rows]
 
 
 def given_up(db: sqlite3.Connection, now: int) -> list[Held]:
@@ -100,7 +110,9 @@ def tallies(db: sqlite3.Connection) -> list[Tally]:
 
 def _held(row: Sequence[Any]) -> Held:
     source, execution_id, event_id, name, status, occurred_at, *told = row
-    agent_id, agent_name, url, metadata, detail, flags, received_at, verdict, missing, until = told
+    agent_id, agent_name, url, metadata, detail, flags, received_at, verdict, missing, until, _ = (
+        told
+    )
     event = Event(
         source, event_id, name, Status(status), execution_id, occurred_at, agent_id, agent_name,
         url, _mapping(metadata) or None, _mapping(detail), flags=frozenset(flags.split()),
