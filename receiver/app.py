@@ -15,12 +15,14 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from receiver.config import Rules
+from receiver.counters import Counters
 from receiver.dispatch import Dispatch
 from receiver.errors import StorageUnavailable
 from receiver.settings import Settings
 from receiver.store import Store
-from receiver.web import api
+from receiver.web import api, metrics
 from receiver.web.problem import problem, try_later
+from receiver.web.refusals import Refusals
 from receiver.web.webhook import WebhookEndpoint
 
 log = logging.getLogger("receiver")
@@ -65,8 +67,17 @@ def build(settings: Settings, rules: Rules, store: Store, *, dispatch: bool = Tr
         if lanes is not None:
             lanes.wake(destinations)
 
+    counters = Counters(rules.sources)
+    refusals = Refusals(counters)
     endpoint = WebhookEndpoint(
-        store, rules, wake, max_body=settings.max_body, body_timeout=settings.body_timeout
+        store,
+        rules,
+        wake,
+        max_body=settings.max_body,
+        body_timeout=settings.body_timeout,
+        rate=settings.rate,
+        counters=counters,
+        refusals=refusals,
     )
     ready = Readiness(store, lanes, endpoint)
 
@@ -88,6 +99,7 @@ def build(settings: Settings, rules: Rules, store: Store, *, dispatch: bool = Tr
             Route("/webhooks/{source}", endpoint),
             Route("/healthz", _healthz, methods=["GET"]),
             Route("/readyz", ready.answer, methods=["GET"]),
+            metrics.route(counters, api.Guard(settings)),
             *api.routes(store, settings),
         ],
         lifespan=lifespan,
@@ -96,6 +108,7 @@ def build(settings: Settings, rules: Rules, store: Store, *, dispatch: bool = Tr
     # A 307 would go wherever the request's Host says.
     app.router.redirect_slashes = False
     app.state.endpoint = endpoint
+    app.state.refusals = refusals
     return app
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from receiver import message, signing, yaml_lines
+from receiver import keys, message, signing, yaml_lines
 from receiver.deliveries import Destination
 from receiver.errors import ConfigurationError
 from receiver.events import Category, Status, Verdict
@@ -26,19 +26,24 @@ from receiver.file_shape import (
 )
 from receiver.routing import CONDITIONS, Condition, Route
 
+LABEL = re.compile(r"[A-Za-z0-9._-]{1,40}")
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
 _VARIABLE = re.compile(r"\$(\$)?\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A configured sender: how its webhooks are verified and read."""
+    """A configured sender: how its webhooks are verified and read.
+
+    `rate` is how many proven ones are taken a second; None leaves it to RECEIVER_RATE.
+    """
 
     name: str
     format: str
     verification: signing.Verification
     agents: frozenset[str] = frozenset()
     rejected_status: int = 200
+    rate: float | None = None
     line: int = 0
 
 
@@ -145,9 +150,11 @@ class _Reading:
         verify, line = model.verify, self._document.line(place)
         secret = verify.secret_header
         fields = verify.model_dump(exclude={"keys", "secret_header"})
+        labelled = list(self._keys(verify, (*place, "verify", "keys")))
         verification = signing.Verification(
             **fields,
-            keys=tuple(self._keys(verify, (*place, "verify", "keys"))),
+            keys=tuple(key for key, _ in labelled),
+            labels=tuple(label for _, label in labelled),
             secret_header=(secret.name, secret.value) if secret and secret.value else None,
         )
         for problem in signing.check(verification):
@@ -162,15 +169,20 @@ class _Reading:
                 " that it was for you: set a secret_header or agents",
             )
         status = model.rejected_status
-        return Source(name, model.format, verification, agents, status, line)
+        return Source(name, model.format, verification, agents, status, model.rate, line)
 
-    def _keys(self, verify: Verify, place: yaml_lines.Path) -> Iterator[signing.Key]:
-        for number, text in enumerate(verify.keys):
-            if not text.strip():
+    def _keys(self, verify: Verify, place: yaml_lines.Path) -> Iterator[tuple[keys.Key, str]]:
+        labels = set[str]()
+        for number, given in enumerate(verify.keys):
+            if not given.key.strip():
                 continue
+            label = given.label or str(number + 1)
+            if not LABEL.fullmatch(label) or label in labels:
+                self._problem((*place, number), "a label has 1 to 40 of A-Z a-z 0-9 . _ -, once")
+            labels.add(label)
             try:
-                yield signing.parse_key(verify.scheme, text)
-                weak = signing.weak(verify.scheme, text)
+                yield keys.parse_key(verify.scheme, given.key), label
+                weak = keys.weak(verify.scheme, given.key)
             except ValueError as error:
                 self._problem((*place, number), f"the key {error}")
                 continue

@@ -53,11 +53,24 @@ class SecretHeader(_Strict):
     value: str
 
 
+class KeyModel(_Strict):
+    """One of `keys`: a text, or `{key, label}`."""
+
+    key: Text
+    label: str | None = None
+
+
+def _key_only(value: object) -> object:
+    return value if isinstance(value, dict) else {"key": value}
+
+
 class Verify(_Strict):
     """`verify`: see signing.Verification."""
 
     scheme: Literal["rsa-sha256", "standard-webhooks", "hmac-sha256", "token"]
-    keys: Texts = []
+    keys: Annotated[
+        list[Annotated[KeyModel, BeforeValidator(_key_only)]], BeforeValidator(_listed)
+    ] = []
     secret_header: SecretHeader | None = None
     header: str = ""
     header_prefix: str = "webhook-"
@@ -76,6 +89,7 @@ class SourceModel(_Strict):
     verify: Verify
     agents: Texts = []
     rejected_status: Literal[200, 409] = 200
+    rate: Annotated[float, BeforeValidator(_rate)] | None = None
 
 
 class DestinationModel(_Strict):
@@ -138,6 +152,7 @@ def _known(place: Path) -> list[str]:
         (3, "sources", SourceModel),
         (4, "sources", Verify),
         (5, "sources", SecretHeader),
+        (6, "sources", KeyModel),
         (3, "destinations", DestinationModel),
         (3, "routes", RouteModel),
         (4, "routes", Match),

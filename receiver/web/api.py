@@ -83,9 +83,8 @@ def routes(store: Store, settings: Settings) -> list[Route]:
     def again(request: Request) -> Response:
         if (refusal := guard.refuse(request)) is not None:
             return refusal
-        number = request.path_params["id"]
-        # A number that no database counts to is one that no delivery has.
-        done = store.write_now(redeliver, (number, time.time_ns())) if number < 2**63 else None
+        number = _number(request.path_params["id"])
+        done = None if number is None else store.write_now(redeliver, (number, time.time_ns()))
         if done is None:
             return problem(404, "There is no such delivery.")
         if not done:
@@ -99,7 +98,7 @@ def routes(store: Store, settings: Settings) -> list[Route]:
         Route("/api/executions", executions, methods=["GET"]),
         Route("/api/executions/{source}/{execution_id:path}", execution, methods=["GET"]),
         Route("/api/deliveries", deliveries, methods=["GET"]),
-        Route("/api/deliveries/{id:int}/redeliver", again, methods=["POST"]),
+        Route("/api/deliveries/{id}/redeliver", again, methods=["POST"]),
         Route("/api/ledger", ledger, methods=["GET"]),
     ]
 
@@ -113,16 +112,23 @@ def _page(
     unknown = set(parameters) - {*allowed, "limit", "after"}
     if unknown:
         return problem(400, f"Known parameters are {', '.join(allowed)}, limit and after.")
-    try:
-        limit = int(parameters.get("limit", DEFAULT_LIMIT))
-        after = int(parameters["after"]) if "after" in parameters else None
-    except ValueError:
+    limit = _number(parameters.get("limit", str(DEFAULT_LIMIT)))
+    after = _number(parameters["after"]) if "after" in parameters else None
+    if limit is None or (after is None and "after" in parameters):
         return problem(400, "limit and after are whole numbers.")
-    if not 1 <= limit <= MAX_LIMIT or (after is not None and not 0 <= after < 2**63):
+    if not 1 <= limit <= MAX_LIMIT:
         return problem(400, f"limit is 1 to {MAX_LIMIT}; after is the next of the page before.")
     conditions = {name: parameters[name] for name in allowed if name in parameters}
     items, following = query(conditions, limit, after)
     return _json({"items": items, "next": None if following is None else str(following)})
+
+
+def _number(text: str) -> int | None:
+    """A whole number that a database can count to, or None. (int() takes much else.)"""
+    if not (text.isascii() and text.isdigit() and len(text) < 20):
+        return None
+    number = int(text)
+    return number if number < 2**63 else None
 
 
 def _json(content: Any, status: int = 200) -> Response:

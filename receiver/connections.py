@@ -1,0 +1,253 @@
+"""The bounds of a connection, which hold before there is a request: time, size, number.
+
+uvicorn waits for a head as long as it likes, and for a client that does not read its answers too.
+Here each has a deadline; a connection too many is answered 503 at once, or takes the place of the
+one that has kept its head back longest. `connections_fast` is the same for the other parser.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any
+
+import h11
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from receiver.web.problem import MEDIA_TYPE, problem
+
+MAX_HEAD = 16_384  # bytes of request line and headers together
+MAX_FIELDS = 100
+# A connection this old without a whole head may be ended in favour of a new one (seconds).
+GRACE = 1.0
+# How long input is read and dropped after a refusal: closing at once would lose the answer.
+LINGER, MAX_LINGERING = 1.0, 100
+READ_AT_ONCE = 65_536
+
+_SAID = {
+    400: "This is not HTTP as this server reads it.",
+    408: "The head of the request came too slowly. Send it again.",
+    431: f"The headers may have {MAX_HEAD} bytes and {MAX_FIELDS} fields.",
+    503: "Too many connections. Send it again.",
+}
+_CAUSES = {400: "malformed", 408: "slow", 431: "headers", 503: "connections"}
+
+
+class BadHead(Exception):
+    """A head that the parser takes and we do not."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(_SAID[status])
+        self.status = status
+
+
+@dataclass(slots=True)
+class Bounds:
+    """What all connections of a server share. `timeout` is seconds, `limit` a number of them.
+
+    `refused` is told the cause of each refusal: malformed, slow, headers, connections.
+    """
+
+    timeout: float
+    limit: int
+    refused: Callable[[str], None]
+    # Who is waited for, and since when (the loop's time): the oldest first.
+    waiting: dict[Bounded, float] = field(default_factory=dict)
+    lingering: int = 0
+
+    def makes_room(self, now: float) -> bool:
+        """End the connection that has kept its head back longest, if any has for long."""
+        oldest, since = next(iter(self.waiting.items()), (None, now))
+        if oldest is None or now - since < GRACE:
+            return False
+        oldest.end("slow")
+        return True
+
+
+def check_head(version: str, target: bytes, headers: Iterable[tuple[bytes, bytes]]) -> None:
+    """BadHead for a head that is too large, or that says twice how long its body is.
+
+    Also for one that is addressed to a proxy: what it names would have to count above its Host.
+    """
+    size, fields, lengths = len(target), 0, 0
+    for name, value in headers:
+        size += len(name) + len(value) + 4
+        fields += 1
+        if name == b"transfer-encoding":
+            lengths += 1
+            if value.lower() != b"chunked":
+                raise BadHead(400)
+        elif name == b"content-length":
+            lengths += 1
+    if size > MAX_HEAD or fields > MAX_FIELDS:
+        raise BadHead(431)
+    if lengths > 1 or version not in ("1.0", "1.1"):
+        raise BadHead(400)
+    if not target.startswith((b"/", b"*")) or b"#" in target:
+        raise BadHead(400)
+
+
+_Uvicorn: Any = object  # what it is mixed into: one of uvicorn's protocols
+
+
+class Bounded(_Uvicorn):  # type: ignore[misc]
+    """Mixed into uvicorn's protocol: its deadline, its refusals."""
+
+    def __init__(self, *, bounds: Bounds, **given: Any) -> None:
+        super().__init__(**given)
+        self.bounds = bounds
+        self._deadline: asyncio.TimerHandle | None = None
+        self._heard = False
+        self._is_refused = False
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        if hasattr(transport, "max_size"):  # asyncio's own loop would read 256 KiB at once
+            transport.max_size = READ_AT_ONCE
+        is_full = len(self.connections) > self.bounds.limit
+        if is_full and not self.bounds.makes_room(self.loop.time()):
+            self.connections.discard(self)
+            self.refuse(503)
+        else:
+            self._wait()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._stop_waiting()
+        super().connection_lost(error)
+
+    def data_received(self, data: bytes) -> None:
+        if self._is_refused:
+            return
+        self._heard = True
+        super().data_received(data)
+        # While a request is answered the application has the deadlines; before and after it we do.
+        if self.cycle is None or self.cycle.response_complete:
+            if self._deadline is None and not self._is_refused:
+                self._wait()
+        elif self._deadline is not None:
+            self._stop_waiting()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        if self._deadline is None:
+            self._wait()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._stop_waiting()
+
+    def refuse(self, status: int) -> None:
+        """Answer with a problem instead of the application, and end the connection."""
+        self._is_refused = True
+        self._stop_waiting()
+        self._unset_keepalive_if_required()
+        self.bounds.refused(_CAUSES[status])
+        if self.transport.is_closing():
+            return
+        self.transport.write(_answer(status))
+        if self.bounds.lingering >= MAX_LINGERING or not self.transport.can_write_eof():
+            self.transport.close()
+            return
+        self.bounds.lingering += 1
+        self.transport.write_eof()
+        self.flow.resume_reading()
+        self.loop.call_later(LINGER, self._linger_no_more)
+
+    def malformed(self, status: int) -> None:
+        """What follows from bytes that are no HTTP, depending on what is being answered."""
+        cycle = self.in_progress()
+        if cycle is None:
+            # In the rest of a body whose request was answered, no other answer is due.
+            return self.end("malformed") if self.is_in_rest() else self.refuse(status)
+        if cycle.response_started or not cycle.more_body:
+            # The fault is behind the request that is being answered: its answer is the last.
+            self.bounds.refused(_CAUSES[status])
+            self._is_refused = True
+            cycle.keep_alive = False
+            return None
+        cycle.disconnected = True
+        cycle.message_event.set()
+        return self.refuse(status)
+
+    def end(self, cause: str) -> None:
+        """End the connection without an answer."""
+        self._is_refused = True
+        self.bounds.refused(cause)
+        self._stop_waiting()
+        self.transport.abort()
+
+    def in_progress(self) -> Any:
+        """The request that is being answered, or None."""
+        cycle = self.cycle
+        return None if cycle is None or cycle.response_complete else cycle
+
+    def is_in_rest(self) -> bool:
+        """Whether the body of a request that was answered already is still coming."""
+        raise NotImplementedError
+
+    def _wait(self) -> None:
+        self._deadline = self.loop.call_later(self.bounds.timeout, self._too_slow)
+        self.bounds.waiting[self] = self.loop.time()
+
+    def _stop_waiting(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+            self.bounds.waiting.pop(self, None)
+
+    def _too_slow(self) -> None:
+        # Who sent nothing, does not read, or was answered already, is not told anything.
+        if self.flow.write_paused or not self._heard or self.in_progress() or self.is_in_rest():
+            self.end("slow")
+        else:
+            self.refuse(408)
+
+    def _linger_no_more(self) -> None:
+        self.bounds.lingering -= 1
+        self.transport.abort()
+
+
+def _answer(status: int) -> bytes:
+    body = bytes(problem(status, _SAID[status]).body)
+    again = "retry-after: 5\r\n" if status == 503 else ""
+    head = (
+        f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\ncontent-type: {MEDIA_TYPE}\r\n"
+        f"content-length: {len(body)}\r\ncache-control: no-store\r\n{again}"
+        "connection: close\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+class _Conversation(h11.Connection):
+    """h11's, with our check of each head; `status` is the answer to what it refused last."""
+
+    status = 400
+
+    def next_event(self) -> Any:
+        try:
+            event = super().next_event()
+            if type(event) is h11.Request:
+                check_head(event.http_version.decode(), event.target, event.headers)
+        except h11.RemoteProtocolError as error:
+            self.status = 431 if error.error_status_hint == 431 else 400
+            raise
+        except BadHead as error:
+            self.status = error.status
+            raise h11.RemoteProtocolError(str(error)) from None
+        return event
+
+
+class H11Connection(Bounded, H11Protocol):
+    """A connection read by h11."""
+
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**given)
+        self.conn = _Conversation(h11.SERVER, MAX_HEAD)
+
+    def send_400_response(self, msg: str) -> None:
+        self.malformed(self.conn.status)  # type: ignore[attr-defined]
+
+    def is_in_rest(self) -> bool:
+        return self.conn.our_state in (h11.DONE, h11.MUST_CLOSE)
