@@ -8,6 +8,7 @@ one that has kept its head back longest. `connections_fast` is the same for the 
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -220,34 +221,33 @@ def _answer(status: int) -> bytes:
     return head.encode() + body
 
 
-class _Conversation(h11.Connection):
-    """h11's, with our check of each head; `status` is the answer to what it refused last."""
-
-    status = 400
-
-    def next_event(self) -> Any:
-        try:
-            event = super().next_event()
-            if type(event) is h11.Request:
-                check_head(event.http_version.decode(), event.target, event.headers)
-        except h11.RemoteProtocolError as error:
-            self.status = 431 if error.error_status_hint == 431 else 400
-            raise
-        except BadHead as error:
-            self.status = error.status
-            raise h11.RemoteProtocolError(str(error)) from None
-        return event
-
-
 class H11Connection(Bounded, H11Protocol):
     """A connection read by h11."""
 
     def __init__(self, **given: Any) -> None:
         super().__init__(**given)
-        self.conn = _Conversation(h11.SERVER, MAX_HEAD)
+        self._status = 400
+
+    def _should_upgrade(self) -> bool:
+        """Where uvicorn decides what becomes of a head: True takes it away from the application.
+
+        There is nothing to upgrade to: a client that offers h2c is answered as if it had not.
+        """
+        scope = self.scope
+        target = scope["raw_path"] + b"?" + scope["query_string"]
+        try:
+            check_head(scope["http_version"], target, self.headers)
+        except BadHead as error:
+            self._status = error.status
+            return True
+        return False
+
+    def handle_websocket_upgrade(self, event: h11.Request) -> None:
+        self.malformed(self._status)
 
     def send_400_response(self, msg: str) -> None:
-        self.malformed(self.conn.status)  # type: ignore[attr-defined]
+        fault = sys.exception()  # uvicorn calls this while it handles what h11 raised
+        self.malformed(431 if getattr(fault, "error_status_hint", 0) == 431 else 400)
 
     def is_in_rest(self) -> bool:
         return self.conn.our_state in (h11.DONE, h11.MUST_CLOSE)

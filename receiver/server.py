@@ -16,7 +16,7 @@ from typing import Any
 import uvicorn
 from starlette.applications import Starlette
 
-from receiver.connections import Bounds, H11Connection
+from receiver.connections import MAX_HEAD, Bounds, H11Connection
 from receiver.errors import ConfigurationError, ReceiverError
 from receiver.settings import Settings
 
@@ -38,6 +38,7 @@ class Server(uvicorn.Server):
                 host=settings.host,
                 port=settings.port,
                 http=functools.partial(_protocol(settings.http), bounds=bounds),  # type: ignore[arg-type]
+                h11_max_incomplete_event_size=MAX_HEAD,
                 # uvloop comes with the faster parser; the two are one choice.
                 loop="uvloop" if settings.http == "httptools" else "asyncio",
                 log_config=None,
