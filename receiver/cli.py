@@ -8,6 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,6 +20,7 @@ from receiver import (
     config,
     demo,
     dispatch,
+    exposure,
     lifecycle,
     logs,
     notify,
@@ -253,9 +255,11 @@ def _configured(*, destinations: bool = True) -> tuple[Settings, config.Rules]:
         for name, destination in (rules.destinations.items() if destinations else ())
         for problem in notify.problems(destination)
     ]
+    if destinations:
+        problems += exposure.problems(settings, rules)
     if problems:
         raise ConfigurationError(problems)
-    return settings, rules
+    return settings, replace(rules, warnings=(*rules.warnings, *exposure.warnings(settings, rules)))
 
 
 def _source(rules: config.Rules, name: str) -> config.Source:

@@ -236,35 +236,32 @@ _VERIFIERS = {
 
 
 # What is worked with where there is nothing: it fits no signature that anybody can make.
-_DECOYS: dict[str, Key] = {"rsa-sha256": RSAPublicNumbers(65537, (1 << 2047) + 9).public_key()}
+_DECOY_RSA = RSAPublicNumbers(65537, (1 << 2047) + 9).public_key()
 
 
 def _decoy_signature(key: Key) -> bytes:
-    size = key.key_size // 8 if isinstance(key, RSAPublicKey) else 64
+    size = (key.key_size + 7) // 8 if isinstance(key, RSAPublicKey) else 64
     return b"\0" + b"\1" * (size - 1)
 
 
 def _spend(how: Verification, body: bytes, now: float) -> None:
     """Do the work that a wrong signature takes."""
-    keys = how.keys or (_DECOYS.get(how.scheme, b"\0" * 32),)
-    time = str(int(now))
-    decoy = base64.b64encode(_decoy_signature(keys[0])).decode()
-    texts = {
-        "rsa-sha256": [(how.signature_header, decoy)],
-        "standard-webhooks": [
-            (f"{how.header_prefix}id", "id"),
-            (f"{how.header_prefix}timestamp", time),
-            (how.signature_header, f"v1a,{decoy}"),
-        ],
-        "hmac-sha256": [
-            (how.header, f"t={time},v1=0" if how.layout else "0"),
-            (how.timestamp_header, time),
-        ],
-        "token": [(how.header, "0")],
-    }
-    headers = [(name.encode("latin-1", "replace"), t.encode()) for name, t in texts[how.scheme]]
+    if not how.keys:
+        how = replace(how, keys=(_DECOY_RSA if how.scheme == "rsa-sha256" else b"\0" * 32,))
+    time = b"%d" % now
+    if how.scheme == "rsa-sha256":
+        values = {how.signature_header: base64.b64encode(_decoy_signature(how.keys[0]))}
+    elif how.scheme == "standard-webhooks":
+        decoy = b"v1a," + base64.b64encode(_decoy_signature(b""))
+        prefix = how.header_prefix
+        values = {f"{prefix}id": b"id", f"{prefix}timestamp": time, f"{prefix}signature": decoy}
+    elif how.layout:
+        values = {how.header: b"t=%b,v1=0" % time}
+    else:
+        values = {how.header: b"0", how.timestamp_header: time}
+    headers = [(name.lower().encode("latin-1", "replace"), v) for name, v in values.items()]
     with suppress(UntrustedWebhook):
-        _VERIFIERS[how.scheme](replace(how, keys=keys), headers, body, now)
+        _VERIFIERS[how.scheme](how, headers, body, now)
 
 
 def _header(headers: Headers, name: str, absent: str = "missing") -> bytes:

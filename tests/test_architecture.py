@@ -13,7 +13,7 @@ FLOORS = [
     ["errors", "events", "deliveries"],
     ["lifecycle", "bucket", "keys", "signing", "formats", "routing", "message", "backoff",
      "signatures"],
-    ["counters", "settings", "yaml_lines", "file_shape", "config", "notify", "logs",
+    ["counters", "settings", "yaml_lines", "file_shape", "config", "exposure", "notify", "logs",
      "store", "store.committer", "store.sqlite_connection", "store.sqlite_queries",
      "store.sqlite_transaction", "store.sqlite"],
     ["intake", "explain", "dispatch", "sender"],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hmac
-import ipaddress
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -15,6 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from receiver.dispatch import redeliver
+from receiver.exposure import is_loopback
 from receiver.settings import Settings
 from receiver.store import Store
 from receiver.web.problem import problem
@@ -52,14 +52,6 @@ class Guard:
         return problem(
             401, "Send Authorization: Bearer and the API token.", {"WWW-Authenticate": "Bearer"}
         )
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a bind address is reached from this machine only."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
 
 
 def routes(store: Store, settings: Settings) -> list[Route]:
