@@ -74,7 +74,6 @@ def build(settings: Settings, rules: Rules, store: Store, *, dispatch: bool = Tr
         rules,
         wake,
         max_body=settings.max_body,
-        body_timeout=settings.body_timeout,
         rate=settings.rate,
         counters=counters,
         refusals=refusals,

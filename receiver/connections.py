@@ -1,8 +1,9 @@
 """The bounds of a connection, which hold before there is a request: time, size, number.
 
-uvicorn waits for a head as long as it likes, and for a client that does not read its answers too.
-Here each has a deadline; a connection too many is answered 503 at once, or takes the place of the
-one that has kept its head back longest. `connections_fast` is the same for the other parser.
+uvicorn waits for a head or a body as long as the client likes, and for a client that does not read
+its answers too. Here each has a deadline; a connection too many is answered 503 at once, or takes
+the place of the one that has been waited for longest. `connections_fast` is the same for the other
+parser.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
@@ -29,7 +31,7 @@ READ_AT_ONCE = 65_536
 
 _SAID = {
     400: "This is not HTTP as this server reads it.",
-    408: "The head of the request came too slowly. Send it again.",
+    408: "The request came too slowly. Send it again.",
     431: f"The headers may have {MAX_HEAD} bytes and {MAX_FIELDS} fields.",
     503: "Too many connections. Send it again.",
 }
@@ -46,12 +48,15 @@ class BadHead(Exception):
 
 @dataclass(slots=True)
 class Bounds:
-    """What all connections of a server share. `timeout` is seconds, `limit` a number of them.
+    """What all connections of a server share.
+
+    `head` and `body` are seconds in which either has to come, `limit` is how many connections.
 
     `refused` is told the cause of each refusal: malformed, slow, headers, connections.
     """
 
-    timeout: float
+    head: float
+    body: float
     limit: int
     refused: Callable[[str], None]
     # Who is waited for, and since when (the loop's time): the oldest first.
@@ -100,6 +105,7 @@ class Bounded(_Uvicorn):  # type: ignore[misc]
         super().__init__(**given)
         self.bounds = bounds
         self._deadline: asyncio.TimerHandle | None = None
+        self._awaited: Any = None  # the request whose body is waited for
         self._heard = False
         self._is_refused = False
 
@@ -112,7 +118,7 @@ class Bounded(_Uvicorn):  # type: ignore[misc]
             self.connections.discard(self)
             self.refuse(503)
         else:
-            self._wait()
+            self._wait(self.bounds.head)
 
     def connection_lost(self, error: Exception | None) -> None:
         self._stop_waiting()
@@ -123,17 +129,25 @@ class Bounded(_Uvicorn):  # type: ignore[misc]
             return
         self._heard = True
         super().data_received(data)
-        # While a request is answered the application has the deadlines; before and after it we do.
-        if self.cycle is None or self.cycle.response_complete:
-            if self._deadline is None and not self._is_refused:
-                self._wait()
-        elif self._deadline is not None:
+        if self._is_refused:
+            return
+        cycle = self.cycle
+        if cycle is None or cycle.response_complete:
+            if self._deadline is None:
+                self._wait(self.bounds.head)
+        elif cycle is not self._awaited:
+            # Its head is here; nothing is waited for if its body is, as it is nearly always.
+            self._stop_waiting()
+            if cycle.more_body:
+                self._awaited = cycle
+                self._wait(self.bounds.body)
+        elif not cycle.more_body and self._deadline is not None:
             self._stop_waiting()
 
     def pause_writing(self) -> None:
         super().pause_writing()
         if self._deadline is None:
-            self._wait()
+            self._wait(self.bounds.body)
 
     def resume_writing(self) -> None:
         super().resume_writing()
@@ -152,7 +166,8 @@ class Bounded(_Uvicorn):  # type: ignore[misc]
             self.transport.close()
             return
         self.bounds.lingering += 1
-        self.transport.write_eof()
+        with suppress(OSError):  # who was refused may be gone already
+            self.transport.write_eof()
         self.flow.resume_reading()
         self.loop.call_later(LINGER, self._linger_no_more)
 
@@ -168,8 +183,7 @@ class Bounded(_Uvicorn):  # type: ignore[misc]
             self._is_refused = True
             cycle.keep_alive = False
             return None
-        cycle.disconnected = True
-        cycle.message_event.set()
+        self._disconnect(cycle)
         return self.refuse(status)
 
     def end(self, cause: str) -> None:
@@ -188,8 +202,8 @@ class Bounded(_Uvicorn):  # type: ignore[misc]
         """Whether the body of a request that was answered already is still coming."""
         raise NotImplementedError
 
-    def _wait(self) -> None:
-        self._deadline = self.loop.call_later(self.bounds.timeout, self._too_slow)
+    def _wait(self, seconds: float) -> None:
+        self._deadline = self.loop.call_later(seconds, self._too_slow)
         self.bounds.waiting[self] = self.loop.time()
 
     def _stop_waiting(self) -> None:
@@ -199,11 +213,19 @@ class Bounded(_Uvicorn):  # type: ignore[misc]
             self.bounds.waiting.pop(self, None)
 
     def _too_slow(self) -> None:
-        # Who sent nothing, does not read, or was answered already, is not told anything.
-        if self.flow.write_paused or not self._heard or self.in_progress() or self.is_in_rest():
-            self.end("slow")
-        else:
+        cycle = self.in_progress()
+        if cycle is not None and cycle.more_body and not cycle.response_started:
+            self._disconnect(cycle)
             self.refuse(408)
+        elif cycle is None and self._heard and not self.is_in_rest():
+            self.refuse(408)
+        else:  # who sent nothing, does not read, or was answered already, is not told anything
+            self.end("slow")
+
+    def _disconnect(self, cycle: Any) -> None:
+        """Tell the application, which waits for the body, that there will be no more of it."""
+        cycle.disconnected = True
+        cycle.message_event.set()
 
     def _linger_no_more(self) -> None:
         self.bounds.lingering -= 1

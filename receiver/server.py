@@ -30,7 +30,10 @@ class Server(uvicorn.Server):
         self._endpoint = app.state.endpoint
         self.settled = threading.Event()  # it serves, or has given up
         bounds = Bounds(
-            settings.headers_timeout, settings.max_connections, app.state.refusals.connection
+            head=settings.headers_timeout,
+            body=settings.body_timeout,
+            limit=settings.max_connections,
+            refused=app.state.refusals.connection,
         )
         super().__init__(
             uvicorn.Config(

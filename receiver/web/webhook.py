@@ -49,7 +49,7 @@ MAX_HELD = 64 * 2**20
 class WebhookEndpoint:
     """Takes webhooks of all sources; `wake` is told which destinations have something to send.
 
-    `max_body` is bytes, `body_timeout` seconds, `rate` how many proven webhooks a second a source
+    `max_body` is bytes, `rate` how many proven webhooks a second a source
     may send that says nothing else.
     """
 
@@ -60,7 +60,6 @@ class WebhookEndpoint:
         wake: Callable[[Iterable[str]], None],
         *,
         max_body: int,
-        body_timeout: float,
         rate: float,
         counters: Counters,
         refusals: Refusals,
@@ -72,7 +71,6 @@ class WebhookEndpoint:
         self._receive = self._intake.receive
         self._wake = wake
         self._max_body = max_body
-        self._body_timeout = body_timeout
         self._rate = rate
         self._buckets: dict[str, Bucket] = {}
         self._counters = counters
@@ -87,6 +85,8 @@ class WebhookEndpoint:
         except asyncio.CancelledError:
             # The server has waited long enough at its end; whoever is still there sends it again.
             response = try_later("Shutting down. Send it again.")
+        if response is None:
+            return  # nobody is there to be answered
         status = response[0] if isinstance(response, tuple) else response.status_code
         self._counters.answered(source.name if source else "", status)
         if isinstance(response, tuple):
@@ -96,7 +96,7 @@ class WebhookEndpoint:
 
     async def _answer(
         self, source: Source | None, scope: Scope, receive: Receive
-    ) -> Response | tuple[int, bytes]:
+    ) -> Response | tuple[int, bytes] | None:
         if source is None:
             return problem(404, "There is no such source. Check the webhook's address.")
         if scope["method"] != "POST":
@@ -108,7 +108,7 @@ class WebhookEndpoint:
         if unfit is not None:
             return unfit
         body = await self._body(receive)
-        if isinstance(body, Response):
+        if not isinstance(body, bytes):
             return body
         if self._is_full(len(body)):
             return try_later("Too much is waiting. Send it again.", 1)
@@ -126,19 +126,18 @@ class WebhookEndpoint:
         finally:
             self._held -= len(body)
 
-    async def _body(self, receive: Receive) -> bytes | Response:
-        """The whole body, or the problem with it."""
+    async def _body(self, receive: Receive) -> bytes | Response | None:
+        """The whole body, or the problem with it; None if the connection ends before it is here.
+
+        It has no deadline of its own: the connection has one (`connections`).
+        """
         message = await receive()  # as a rule it is all there already
         if not message.get("more_body") and message["type"] == "http.request":
             body: bytes = message.get("body", b"")
             return body if len(body) <= self._max_body else _too_large(self._max_body)
-        try:
-            async with asyncio.timeout(self._body_timeout):
-                return await self._long_body(message, receive)
-        except TimeoutError:
-            return problem(408, "The body came too slowly. Send it again.", {"Connection": "close"})
+        return await self._long_body(message, receive)
 
-    async def _long_body(self, message: Message, receive: Receive) -> bytes | Response:
+    async def _long_body(self, message: Message, receive: Receive) -> bytes | Response | None:
         parts, size = [], 0
         try:
             while message["type"] == "http.request":
@@ -154,7 +153,7 @@ class WebhookEndpoint:
                 message = await receive()
         finally:
             self._held -= size
-        return problem(400, "The body ended early. Send it again.")
+        return None
 
     def _is_full(self, more: int) -> bool:
         return self._held + more > MAX_HELD
