@@ -20,7 +20,7 @@ from receiver.dispatch import Dispatch
 from receiver.errors import StorageUnavailable
 from receiver.settings import Settings
 from receiver.store import Store
-from receiver.web import api, metrics
+from receiver.web import api, metrics, openapi
 from receiver.web.problem import problem, try_later
 from receiver.web.refusals import Refusals
 from receiver.web.webhook import WebhookEndpoint
@@ -99,6 +99,7 @@ def build(settings: Settings, rules: Rules, store: Store, *, dispatch: bool = Tr
             Route("/healthz", _healthz, methods=["GET"]),
             Route("/readyz", ready.answer, methods=["GET"]),
             metrics.route(counters, api.Guard(settings)),
+            openapi.route(api.Guard(settings)),
             *api.routes(store, settings),
         ],
         lifespan=lifespan,

@@ -17,7 +17,8 @@ FLOORS = [
      "store", "store.committer", "store.sqlite_connection", "store.sqlite_queries",
      "store.sqlite_transaction", "store.sqlite"],
     ["intake", "explain", "dispatch", "sender"],
-    ["web", "web.problem", "web.refusals", "web.webhook", "web.api", "web.metrics", "app",
+    ["web", "web.problem", "web.refusals", "web.webhook", "web.api", "web.metrics", "web.openapi",
+     "app",
      "connections", "connections_fast", "server", "demo", "cli", "__main__"],
 ]  # fmt: skip
 OWNERS = {
@@ -28,7 +29,8 @@ OWNERS = {
     "psycopg": {"store.postgres"},
     "yaml": {"yaml_lines"},
     "pydantic_settings": {"settings"},
-    "starlette": {"app", "server", "web.problem", "web.webhook", "web.api", "web.metrics"},
+    "starlette": {"app", "server", "web.problem", "web.webhook", "web.api", "web.metrics",
+                  "web.openapi"},
     "uvicorn": {"server", "connections", "connections_fast"},
     "h11": {"connections"},
     "httptools": {"connections_fast"},

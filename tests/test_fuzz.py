@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import fuzz_api
 from tests import fuzz_webhooks as fuzz
 from tests.live import live
 from tests.raw import request
@@ -65,3 +66,12 @@ def test_a_turn_of_the_fuzzer_can_be_repeated_by_its_number() -> None:
 )  # fmt: skip
 def test_what_counts_as_taken(status: int, body: bytes, taken: bool) -> None:
     assert fuzz.is_taken(status, body) == taken
+
+
+@pytest.mark.parametrize("parser", ["h11", "httptools"])
+def test_the_api_answers_as_its_description_says(tmp_path: Path, parser: str) -> None:
+    pytest.importorskip("schemathesis")
+    pytest.importorskip(parser)
+    done = fuzz_api.run(tmp_path, parser, examples=10, seed=7)
+    assert done.returncode == 0, done.stdout
+    assert " 0 generated" not in done.stdout
