@@ -82,6 +82,8 @@ class _Reading:
         self._path, self._document, self._environ = path, document, environ
         self._problems: list[tuple[int, str]] = []
         self._warnings: list[str] = []
+        # What came from the environment, and from which variable: no error may show it.
+        self._given: dict[str, str] = {}
 
     def rules(self) -> Rules:
         content = self._filled(self._document.content, ())
@@ -104,7 +106,15 @@ class _Reading:
         return Rules(self._path, sources, destinations, routes, tuple(self._warnings))
 
     def _problem(self, place: yaml_lines.Path, text: str) -> None:
+        for piece in sorted(self._given, key=len, reverse=True):
+            text = text.replace(piece, f"${{{self._given[piece]}}}")
         self._problems.append((self._document.line(place), text))
+
+    def _hide(self, value: str, name: str) -> None:
+        """Remember a value, and the words in it: an error may quote a part."""
+        for piece in (value, *re.findall(r"\w{6,}", value)):
+            if len(piece) >= 4:
+                self._given[piece] = name
 
     def _stop(self) -> None:
         if self._problems:
@@ -128,14 +138,18 @@ class _Reading:
         escaped, name, default = found.groups()
         if escaped:
             return found[0][1:]
-        if self._environ.get(name):
-            return self._environ[name]
-        if file := self._environ.get(f"{name}_FILE"):
+        value = self._environ.get(name, "")
+        if not value and (file := self._environ.get(f"{name}_FILE")):
             try:
-                return Path(file).read_text("utf-8").rstrip("\n")
+                value = Path(file).read_text("utf-8").rstrip("\n")
             except (OSError, ValueError):
                 self._problem(place, f"the file that {name}_FILE names cannot be read")
                 return ""
+            self._hide(value, name)
+            return value  # an empty file is an empty value, not a missing one
+        if value:
+            self._hide(value, name)
+            return value
         if default is None and name not in self._environ:
             self._problem(place, f"{name} is not set: set it, or write ${{{name}:-default}}")
         return default or ""
