@@ -12,7 +12,7 @@ from typing import Any
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from receiver.connections import MAX_HEAD, BadHead, Bounded, check_head
+from receiver.connections import MAX_FIELDS, MAX_HEAD, BadHead, Bounded, check_head
 
 MAX_PIPELINED = 64
 
@@ -81,8 +81,12 @@ class _Strict(HttpToolsProtocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         # What comes behind the head is a trailer: nobody signed it, nobody reads it.
-        if not self.is_in_message:
-            super().on_header(name, value)
+        if self.is_in_message:
+            return
+        if len(self.headers) >= MAX_FIELDS:  # before they fill the memory
+            self._status = 431
+            raise BadHead(431)
+        super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         if self._is_muted:
