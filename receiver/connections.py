@@ -23,6 +23,7 @@ from receiver.web.problem import MEDIA_TYPE, problem
 
 MAX_HEAD = 16_384  # bytes of request line and headers together
 MAX_FIELDS = 100
+MAX_PIPELINED = 64  # requests read ahead of the one that is answered (httptools)
 # A connection this old without a whole head may be ended in favour of a new one (seconds).
 GRACE = 1.0
 # How long input is read and dropped after a refusal: closing at once would lose the answer.

@@ -12,9 +12,7 @@ from typing import Any
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from receiver.connections import MAX_FIELDS, MAX_HEAD, BadHead, Bounded, check_head
-
-MAX_PIPELINED = 64
+from receiver.connections import MAX_FIELDS, MAX_HEAD, MAX_PIPELINED, BadHead, Bounded, check_head
 
 
 class _Strict(HttpToolsProtocol):
