@@ -7,6 +7,7 @@ reads any number of pipelined requests ahead.
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Any
 
 import httptools
@@ -23,7 +24,9 @@ class _Strict(HttpToolsProtocol):
     def __init__(self, **given: Any) -> None:
         super().__init__(**given)
         self.is_in_message = False  # between the end of a head and the end of its body
-        self._running: Any = None
+        self._unanswered: deque[Any] = (
+            deque()
+        )  # requests in their order; the first is being answered
         self._unheard = 0  # bytes fed since something came out of the parser
         self._status = 400
         self._is_muted = False
@@ -103,6 +106,14 @@ class _Strict(HttpToolsProtocol):
             raise BadHead(400)
         super().on_headers_complete()
         self.is_in_message = True
+        self.first_unanswered()
+        self._unanswered.append(self.cycle)
+
+    def first_unanswered(self) -> Any:
+        """The request that is being answered, or None."""
+        while self._unanswered and self._unanswered[0].response_complete:
+            self._unanswered.popleft()
+        return self._unanswered[0] if self._unanswered else None
 
     def on_body(self, body: bytes) -> None:
         self._unheard = 0
@@ -113,17 +124,12 @@ class _Strict(HttpToolsProtocol):
         self.is_in_message = False
         super().on_message_complete()
 
-    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
-        self._running = cycle
-        super()._start_asgi_task(cycle, app)
-
 
 class FastConnection(Bounded, _Strict):
     """A connection read by httptools."""
 
     def in_progress(self) -> Any:
-        cycle = self._running
-        return None if cycle is None or cycle.response_complete else cycle
+        return self.first_unanswered()
 
     def is_in_rest(self) -> bool:
         return self.is_in_message and self.in_progress() is None

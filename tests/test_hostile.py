@@ -15,8 +15,10 @@ from typing import Any
 
 import pytest
 
-from receiver import keys, sender, signatures, signing
+from receiver import config, keys, sender, signatures, signing
+from receiver.errors import ConfigurationError
 from receiver.events import SECOND, format_time
+from receiver.settings import load_settings
 from receiver.store.sqlite_connection import connect
 from tests.live import PRIVATE, PUBLIC, Live, live
 from tests.raw import Answer, ask, chunked, request, wire
@@ -550,6 +552,45 @@ def test_a_search_for_anything_finds_nothing_and_breaks_nothing(target: Target, 
     answer = ask(target.port, request(method="GET", path=f"/api/executions?{query}"))
     assert answer.status == 200
     assert ask(target.port, request(method="GET", path="/api/executions?x=1")).status == 400
+
+
+BOMBS = {
+    "laughs": "a: &a [x,x,x]\n" + "".join(f"{c}: &{c} [*a,*a,*a]\n" for c in "bcdefgh"),
+    "merges": "a: &a {x: 1}\nb: {<<: *a}\n",
+    "depth": "a: " + "[" * 100_000,
+    "depth of lines": "".join("  " * n + "a:\n" for n in range(400)),
+    "size": "a: " + "x" * 2_000_000,
+    "code": "a: !!python/object/apply:os.system [id]\n",
+    "key": "? " + "x" * 5_000 + "\n: 1\n",
+    "number": "a: " + "9" * 500_000,
+    "time": "a: 2026-99-99T99:99:99Z\n",
+    "documents": "a: 1\n---\n" * 5_000,
+    "variables": "a: " + "${" * 100_000,
+    "nothing": "\0",
+}
+
+
+@pytest.mark.parametrize("bomb", BOMBS.values(), ids=BOMBS)
+def test_a_routes_file_that_is_a_bomb_is_an_error_at_once(tmp_path: Path, bomb: str) -> None:
+    (tmp_path / "routes.yaml").write_text(bomb)
+    began = time.process_time()
+    with pytest.raises(ConfigurationError) as caught:
+        config.load(str(tmp_path / "routes.yaml"), {})
+    assert time.process_time() - began < 3
+    assert sum(map(len, caught.value.problems)) < 20_000
+
+
+def test_an_environment_of_anything_is_settings_or_an_error_without_its_values() -> None:
+    for name, value in (
+        ("RECEIVER_", "canary"), ("RECEIVER_PORT_FILE", "canary"), ("RECEIVER_\n", "canary"),
+        ("RECEIVER_MODEL_CONFIG", "canary"), ("RECEIVER_DATABASE_PATH", "canary"),
+        ("RECEIVER_PORT", "canary"), ("RECEIVER_PORT", "9" * 5_000), ("RECEIVER_RATE", "nan"),
+        ("RECEIVER_BODY_TIMEOUT", "inf"), ("RECEIVER_MAX_BODY", "-1"), ("RECEIVER_HTTP", "\0"),
+        ("RECEIVER_API_TOKEN_FILE", "/dev/null/canary"), ("RECEIVER_DATABASE_URL", "canary"),
+    ):  # fmt: skip
+        with pytest.raises(ConfigurationError) as caught:
+            load_settings({name: value})
+        assert "canary" not in str(caught.value)
 
 
 def test_after_all_of_it_the_server_still_does_its_work_and_its_books_balance(

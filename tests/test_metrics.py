@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+
 from receiver import sender, signatures
 from receiver.counters import Counters
 from receiver.web.metrics import text
@@ -94,6 +96,24 @@ def test_a_source_over_its_rate_is_429_and_forgeries_do_not_use_it_up(tmp_path: 
         assert (status, content["title"]) == (429, "Too Many Requests")
         assert 1 <= int(answered["Retry-After"]) <= 30
         assert receiver.store.ledger()["accepted"] == 1
+
+
+def test_a_flood_of_forgeries_is_a_line_a_cause_in_the_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with live(tmp_path) as receiver:
+        port = int(receiver.url.rpartition(":")[2])
+        for number in range(40):
+            body = sender.asteroid_event("EXECUTION_STARTED", str(number))
+            assert receiver.post(body, private=OLD[0])[0] == 401
+            assert ask(port, request(body)).status == 401
+            assert ask(port, b"nonsense\r\n\r\n").status == 400
+    told = [r.getMessage() for r in caplog.records if r.name == "receiver.refused"]
+    assert sorted(told) == [
+        "connection.refused cause=malformed count=1",
+        "webhook.untrusted source=asteroid cause=missing count=1",
+        "webhook.untrusted source=asteroid cause=wrong count=1",
+    ]
 
 
 def test_metrics_are_for_whoever_may_use_the_api(tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ class WebhookEndpoint:
         self._wake = wake
         self._max_body = max_body
         self._rate = rate
-        self._buckets: dict[str, Bucket] = {}
+        self._buckets: dict[tuple[str, float], Bucket] = {}
         self._counters = counters
         self._refusals = refusals
         self._held = 0
@@ -164,9 +164,10 @@ class WebhookEndpoint:
         Only what is proven counts: forgeries must not use up what the sender may send.
         """
         now = time.monotonic()
-        bucket = self._buckets.get(source.name)
+        of = (source.name, source.rate or self._rate)
+        bucket = self._buckets.get(of)
         if bucket is None:
-            bucket = self._buckets[source.name] = Bucket(source.rate or self._rate, now)
+            bucket = self._buckets[of] = Bucket(of[1], now)
         wait = bucket.take(now)
         if not wait:
             return None
