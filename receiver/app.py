@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from receiver.counters import Counters
 from receiver.dispatch import Dispatch
 from receiver.errors import StorageUnavailable
 from receiver.gaps import GapClock
@@ -21,8 +22,9 @@ from receiver.in_force import InForce
 from receiver.rules import Rules
 from receiver.settings import Settings
 from receiver.store import Store
-from receiver.web import api
+from receiver.web import api, metrics, openapi
 from receiver.web.problem import problem, try_later
+from receiver.web.refusals import Refusals
 from receiver.web.webhook import WebhookEndpoint
 
 log = logging.getLogger("receiver")
@@ -75,17 +77,17 @@ def build(
 
     `read` gives the rules of routes.yaml anew when a reload is asked for.
     """
-    in_force = InForce(rules, read or (lambda: rules))
+    counters = Counters(rules.sources)
+    in_force = InForce(rules, read or (lambda: rules), counters.reloaded)
     lanes = Dispatch(store, in_force, settings.lease) if dispatch else None
 
-    def wake(destinations: Iterable[str]) -> None:
-        if lanes is not None:
-            lanes.wake(destinations)
-
+    wake = lanes.wake if lanes is not None else _nobody
     gaps = GapClock(store, in_force, wake)
+    refusals = Refusals(counters)
     endpoint = WebhookEndpoint(
-        store, in_force, wake, max_body=settings.max_body, body_timeout=settings.body_timeout
-    )
+        store, in_force, wake,
+        max_body=settings.max_body, rate=settings.rate, counters=counters, refusals=refusals,
+    )  # fmt: skip
     ready = Readiness(store, lanes, gaps, endpoint)
 
     def drain() -> None:
@@ -112,15 +114,25 @@ def build(
             Route("/webhooks/{source}", endpoint),
             Route("/healthz", _healthz, methods=["GET"]),
             Route("/readyz", ready.answer, methods=["GET"]),
-            *api.routes(api.Api(store, in_force, wake), api.Guard(settings)),
+            *_guarded(counters, api.Api(store, in_force, wake), api.Guard(settings)),
         ],
         lifespan=lifespan,
         exception_handlers={HTTPException: _http_problem, Exception: _failure},
     )
     # A 307 would go wherever the request's Host says.
     app.router.redirect_slashes = False
-    app.state.endpoint, app.state.drain, app.state.in_force = endpoint, drain, in_force
+    app.state.endpoint, app.state.drain = endpoint, drain
+    app.state.in_force, app.state.refusals = in_force, refusals
     return app
+
+
+def _guarded(counters: Counters, of: api.Api, guard: api.Guard) -> list[Route]:
+    """What only people and tools of ours may ask."""
+    return [metrics.route(counters, guard), openapi.route(guard), *api.routes(of, guard)]
+
+
+def _nobody(destinations: Iterable[str]) -> None:
+    """Who dispatches is elsewhere, and looks by itself."""
 
 
 def _healthz(request: Request) -> Response:

@@ -7,12 +7,12 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, TypeVar
 
 import click
 
-from receiver import config, dispatch, notify
+from receiver import config, dispatch, exposure, notify
 from receiver.errors import ConfigurationError, ReceiverError
 from receiver.events import parse_time, span
 from receiver.hints import hints
@@ -126,9 +126,11 @@ def configured(*, destinations: bool = True) -> tuple[Settings, Rules]:
         for name, destination in (rules.destinations.items() if destinations else ())
         for problem in notify.problems(destination)
     ]
+    if destinations:
+        problems += exposure.problems(settings, rules)
     if problems:
         raise ConfigurationError(problems)
-    return settings, rules
+    return settings, replace(rules, warnings=(*rules.warnings, *exposure.warnings(settings, rules)))
 
 
 def _stored() -> SqliteStore:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import signal
 import socket
@@ -10,10 +11,12 @@ import sys
 import threading
 from collections.abc import Iterator
 from types import FrameType
+from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
 
+from receiver.connections import MAX_HEAD, Bounds, H11Connection
 from receiver.errors import ConfigurationError, ReceiverError
 from receiver.settings import Settings
 
@@ -26,12 +29,19 @@ class Server(uvicorn.Server):
     def __init__(self, app: Starlette, settings: Settings) -> None:
         self._app = app.state
         self.settled = threading.Event()  # it serves, or has given up
+        bounds = Bounds(
+            head=settings.headers_timeout,
+            body=settings.body_timeout,
+            limit=settings.max_connections,
+            refused=app.state.refusals.connection,
+        )
         super().__init__(
             uvicorn.Config(
                 app,
                 host=settings.host,
                 port=settings.port,
-                http=settings.http,
+                http=functools.partial(_protocol(settings.http), bounds=bounds),  # type: ignore[arg-type]
+                h11_max_incomplete_event_size=MAX_HEAD,
                 # uvloop comes with the faster parser; the two are one choice.
                 loop="uvloop" if settings.http == "httptools" else "asyncio",
                 log_config=None,
@@ -87,6 +97,18 @@ class Server(uvicorn.Server):
         # The error is in the log already, and the old rules stay.
         with contextlib.suppress(ConfigurationError):
             self._app.in_force.reload()
+
+
+def _protocol(http: str) -> Any:
+    if http == "h11":
+        return H11Connection
+    try:
+        from receiver.connections_fast import FastConnection
+    except ImportError as error:
+        raise ConfigurationError(
+            ["RECEIVER_HTTP: httptools is not installed. Install the extra `fast`, or use h11."]
+        ) from error
+    return FastConnection
 
 
 def bind(settings: Settings) -> socket.socket:
