@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import anyio.to_thread
 from starlette.applications import Starlette
@@ -13,6 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from receiver.counters import Counters
 from receiver.dispatch import Dispatch
@@ -31,6 +33,7 @@ log = logging.getLogger("receiver")
 
 # How long one answer of /readyz holds (seconds): who asks often must not make us write often.
 READY_FOR = 1.0
+WEBHOOKS = "/webhooks/"
 
 
 class Readiness:
@@ -63,6 +66,28 @@ class Readiness:
             log.error("ready.storage error=%s", error)
             return str(error)
         return ""
+
+
+class Application(Starlette):
+    """Starlette, but webhooks go straight to their endpoint.
+
+    Its middleware and its router cost a tenth of a webhook's time, and the endpoint answers for
+    itself in every case; everything else takes the usual way.
+    """
+
+    def __init__(self, endpoint: WebhookEndpoint, **named: Any) -> None:
+        super().__init__(routes=[Route(f"{WEBHOOKS}{{source}}", endpoint), *named.pop("routes")],
+                         **named)  # fmt: skip
+        self._endpoint = endpoint
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"].startswith(WEBHOOKS):
+            source = scope["path"][len(WEBHOOKS) :]
+            if source and "/" not in source:
+                scope["path_params"] = {"source": source}
+                await self._endpoint(scope, receive, send)
+                return
+        await super().__call__(scope, receive, send)
 
 
 def build(
@@ -108,10 +133,9 @@ def build(
             await anyio.to_thread.run_sync(gaps.stop)
             await anyio.to_thread.run_sync(store.close)
 
-    app = Starlette(
+    app = Application(
+        endpoint,
         routes=[
-            # First: it is what nearly every request is for.
-            Route("/webhooks/{source}", endpoint),
             Route("/healthz", _healthz, methods=["GET"]),
             Route("/readyz", ready.answer, methods=["GET"]),
             *_guarded(counters, api.Api(store, in_force, wake), api.Guard(settings)),

@@ -84,6 +84,10 @@ class WebhookEndpoint:
         except asyncio.CancelledError:
             # The server has waited long enough at its end; whoever is still there sends it again.
             response = try_later("Shutting down. Send it again.")
+        except Exception:
+            # The broad except at this door: nobody above it would answer.
+            log.exception("webhook.failed source=%s", source.name if source else None)
+            response = try_later("An error of ours. It is in the log.")
         if response is None:
             return  # nobody is there to be answered
         status = response[0] if isinstance(response, tuple) else response.status_code
