@@ -33,6 +33,8 @@ log = logging.getLogger("receiver")
 
 # How long one answer of /readyz holds (seconds): who asks often must not make us write often.
 READY_FOR = 1.0
+# A webhook that could not be stored says more than a probe, which a full disk may still let pass.
+NOT_READY_FOR = 10.0
 WEBHOOKS = "/webhooks/"
 
 
@@ -52,6 +54,8 @@ class Readiness:
             return try_later("Dispatch has stopped. Restart the process.")
         if not self._gaps.is_alive():
             return try_later("Held events are not given up any more. Restart the process.")
+        if time.monotonic() - self._endpoint.not_stored_at < NOT_READY_FOR:
+            return try_later("Webhooks could not be stored just now. See the log.")
         if time.monotonic() - self._probed_at > READY_FOR:
             self._storage_error = self._probe()
             self._probed_at = time.monotonic()

@@ -10,6 +10,7 @@ import socket
 import sys
 import threading
 from collections.abc import Iterator
+from importlib.util import find_spec
 from types import FrameType
 from typing import Any
 
@@ -99,15 +100,20 @@ class Server(uvicorn.Server):
             self._app.in_force.reload()
 
 
+def check_parser(settings: Settings) -> None:
+    """ConfigurationError with what to do if the HTTP parser that was chosen is not there."""
+    missing = [name for name in ("httptools", "uvloop") if find_spec(name) is None]
+    if settings.http == "httptools" and missing:
+        raise ConfigurationError(
+            [f"RECEIVER_HTTP: {missing[0]} is not installed. Install the extra `fast`, or use h11."]
+        )
+
+
 def _protocol(http: str) -> Any:
     if http == "h11":
         return H11Connection
-    try:
-        from receiver.connections_fast import FastConnection
-    except ImportError as error:
-        raise ConfigurationError(
-            ["RECEIVER_HTTP: httptools is not installed. Install the extra `fast`, or use h11."]
-        ) from error
+    from receiver.connections_fast import FastConnection
+
     return FastConnection
 
 

@@ -85,6 +85,8 @@ class Settings(BaseSettings):
     def _is_sqlite(cls, url: str) -> str:
         if not url.startswith("sqlite:///") or len(url) == len("sqlite:///"):
             raise ValueError("must be sqlite:///FILE, or sqlite:////ABSOLUTE/FILE")
+        if ":memory:" in url:
+            raise ValueError("must be a file: what is in memory only does not survive a restart")
         return url
 
     @property

@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parent.parent / "receiver"
 FLOORS = [
     ["errors", "events", "deliveries"],
     ["lifecycle", "bucket", "keys", "signing", "formats", "routing", "dead_letters", "cleaning",
-     "message", "backoff", "signatures", "answers", "redaction"],
+     "templates", "message", "backoff", "signatures", "answers", "redaction"],
     ["counters", "settings", "yaml_lines", "file_shape", "rules", "config", "exposure",
      "ear", "hearing", "deadline", "notify", "logs",
      "store", "store.committer", "store.sqlite_connection", "store.sqlite_queries",
@@ -36,7 +36,7 @@ OWNERS = {
     "uvicorn": {"server", "connections", "connections_fast"},
     "h11": {"connections"},
     "httptools": {"connections_fast"},
-    "jinja2": {"message"},
+    "jinja2": {"templates"},
     "cryptography": {"keys", "signing", "signatures"},
     "click": {"cli", "cli_store", "demo"},
 }  # fmt: skip

@@ -14,8 +14,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from receiver.deliveries import State
 from receiver.dispatch import redeliver, redeliver_all
 from receiver.errors import ConfigurationError
+from receiver.events import Category, Status
 from receiver.exposure import is_loopback
 from receiver.hints import hints
 from receiver.in_force import InForce
@@ -24,6 +26,11 @@ from receiver.store import Store
 from receiver.web.problem import problem
 
 DEFAULT_LIMIT, MAX_LIMIT = 50, 200
+WORDS = {
+    "state": [state.value for state in State],
+    "status": [status.value for status in Status],
+    "category": [category.value for category in Category],
+}
 
 
 class Guard:
@@ -149,6 +156,9 @@ def _page(
     if not 1 <= limit <= MAX_LIMIT:
         return problem(400, f"limit is 1 to {MAX_LIMIT}; after is the next of the page before.")
     conditions = {name: parameters[name] for name in allowed if name in parameters}
+    for name, words in WORDS.items():
+        if name in conditions and conditions[name] not in words:
+            return problem(400, f"{name} is one of {', '.join(words)}.")
     items, following = query(conditions, limit, after)
     return _json({"items": items, "next": None if following is None else str(following)})
 

@@ -76,6 +76,7 @@ class WebhookEndpoint:
         self._refusals = refusals
         self._held = 0
         self.draining = False
+        self.not_stored_at = float("-inf")  # monotonic seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         source = self._in_force.rules.sources.get(scope["path_params"]["source"])
@@ -124,6 +125,7 @@ class WebhookEndpoint:
         except Overloaded:
             return try_later("Too much is waiting. Send it again.", 1)
         except StorageUnavailable as error:
+            self.not_stored_at = time.monotonic()
             log.error("webhook.not_stored source=%s error=%s", source.name, error)
             return try_later("It could not be stored. Send it again.")
         finally:
