@@ -21,7 +21,8 @@ def is_loopback(host: str) -> bool:
 def problems(settings: Settings, rules: Rules) -> Iterator[str]:
     """What must not be served: a token that everybody on the way can read is no proof."""
     for source in rules.sources.values():
-        if source.verification.scheme == "token" and _is_in_the_clear(settings):
+        is_token = source.verification.scheme == "token" and source.verification.keys
+        if is_token and _is_in_the_clear(settings):
             yield (
                 f"{rules.path}:{source.line}: source {source.name}: its token would come over plain"
                 f" HTTP. Set {PREFIX}HOST to 127.0.0.1 behind a TLS proxy, or {PREFIX}PUBLIC_URL"

@@ -35,8 +35,9 @@ def configure(log_format: str, level: str) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(Json() if log_format == "json" else Text())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    # What libraries say below a warning is theirs; some of it holds addresses and tokens.
-    for name in ("uvicorn", "asyncio", "urllib3", "requests", "apprise"):
+    # What libraries say below a warning is theirs; some of it holds addresses and tokens. Apprise
+    # is not among them: `notify` keeps its log to itself, and reads in it why a send failed.
+    for name in ("uvicorn", "asyncio", "urllib3", "requests"):
         logging.getLogger(name).setLevel(logging.WARNING)
     # It warns of each request that is no HTTP; we tell of those once a minute.
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)

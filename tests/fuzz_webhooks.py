@@ -20,6 +20,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -272,8 +273,9 @@ class Client:
     def close(self) -> None:
         if self._writer is not None:
             connection: socket.socket = self._writer.get_extra_info("socket")
-            # Without the wait that would use up all ports.
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            with suppress(OSError):  # the server may have ended it meanwhile
+                # Without the wait that would use up all ports.
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self._writer.close()
         self._reader = self._writer = None
 
@@ -304,6 +306,8 @@ async def _work(
             raw, whole = chance.choice(valid).raw(), True
         status, body = await client.ask(raw, whole=whole)
         report.sent += 1
+        if report.sent % 100_000 == 0:
+            print(report.sent, report.server_errors(), len(report.forged_taken), file=sys.stderr)
         report.statuses[status] += 1
         if is_taken(status, body):
             if is_valid(raw, valid):

@@ -47,6 +47,12 @@ def test_a_token_over_plain_http_is_refused_unless_only_this_machine_sees_it(
     assert ["secret_header" in warning for warning in warnings] == [True] * is_refused
 
 
+def test_a_source_without_a_key_has_no_token_that_could_be_seen(tmp_path: Path) -> None:
+    (tmp_path / "routes.yaml").write_text(ROUTES.replace(f"[{TOKEN}]", '[""]'))
+    rules = config.load(str(tmp_path / "routes.yaml"), {})
+    assert list(exposure.problems(load_settings({"RECEIVER_HOST": "0.0.0.0"}), rules)) == []
+
+
 def test_check_and_serve_refuse_it_and_say_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "routes.yaml").write_text(ROUTES)
     for command in ("check", "serve"):
