@@ -154,11 +154,15 @@ class Owed:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """A delivery that died: where, why, how many are dead there now, and what it was."""
+    """A delivery that died: where, why, how many are dead there now, and whether it still is.
+
+    `kind` and `step` say what it was, before it fell back if it did.
+    """
 
     destination: str
     reason: str
     dead: int
+    is_dead: bool = True
     kind: Kind = Kind.NOTICE
     step: int = 0
 

@@ -29,7 +29,8 @@ def told(claim: Claim, digest: Digest, public_url: str, now: int) -> Message:
     others = [each for each in digest.listed if not _waits(each)]
     # What somebody has to answer comes first: the end is what would be cut.
     lines = _lines("Waiting for confirmation:", waiting, MAX_BODY - _AROUND, now)
-    lines += _counted(digest)
+    if digest.page == 1:
+        lines += _counted(digest)
     room = MAX_BODY - _AROUND - sum(len(line) + 1 for line in lines)
     if room > _SHORTEST_LINE * len(others):
         few = f"The first {len(others)}:" if len(others) < digest.total else "They are:"
@@ -41,17 +42,17 @@ def told(claim: Claim, digest: Digest, public_url: str, now: int) -> Message:
 
 def _title(digest: Digest) -> str:
     waiting = sum(_waits(each) for each in digest.listed)
+    they_wait = f"{waiting} wait{'s' if waiting == 1 else ''} for confirmation"
     if digest.silence:
         more = f" ({digest.page})" if digest.page > 1 else ""
         one = digest.total == 1
         return f"{_n(digest.total)} message{' was' if one else 's were'} silenced{more}"
     if waiting == digest.total:
-        return f"{waiting} wait{'s' if waiting == 1 else ''} for confirmation"
+        return they_wait
     if len(digest.counts) == 1:
         status, agent, n = digest.counts[0]
         return f"{clean(agent or 'An agent', 60)}: {_n(n)} {_words(status)}"
-    also = f", {waiting} wait for confirmation" if waiting else ""
-    return f"{_n(digest.total)} updates{also}"
+    return f"{_n(digest.total)} updates" + (f", {they_wait}" if waiting else "")
 
 
 def _counted(digest: Digest) -> list[str]:

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from receiver.events import Status
 from receiver.quiet import MIDNIGHT
 from receiver.yaml_lines import Path
 
@@ -60,6 +61,20 @@ def _listed(value: object) -> object:
     return value if isinstance(value, list) else [value]
 
 
+def _observed(value: object) -> object:
+    """The statuses that a source is subscribed to; None for all of them."""
+    if value in ("all", ["all"]):
+        return None
+    words = [str(word) for word in value] if isinstance(value, list) else [str(value)]
+    known = [status.value for status in Status]
+    for word in words:
+        if word not in known:
+            raise ValueError(f"there is no status {word!r}{near(word, ['all', *known])}")
+    if not words:
+        raise ValueError("name the statuses whose events are sent, or all")
+    return frozenset(map(Status, words))
+
+
 def _every(value: object) -> object:
     return "*" if value is True else value
 
@@ -87,11 +102,24 @@ class SecretHeader(_Strict):
     value: str
 
 
+class KeyModel(_Strict):
+    """One of `keys`: a text, or `{key, label}`."""
+
+    key: Text
+    label: str | None = None
+
+
+def _key_only(value: object) -> object:
+    return value if isinstance(value, dict) else {"key": value}
+
+
 class Verify(_Strict):
     """`verify`: see signing.Verification."""
 
     scheme: Literal["rsa-sha256", "standard-webhooks", "hmac-sha256", "token"]
-    keys: Texts = []
+    keys: Annotated[
+        list[Annotated[KeyModel, BeforeValidator(_key_only)]], BeforeValidator(_listed)
+    ] = []
     secret_header: SecretHeader | None = None
     header: str = ""
     header_prefix: str = "webhook-"
@@ -109,10 +137,11 @@ class SourceModel(_Strict):
     format: Literal["asteroid", "plain"] = "asteroid"
     verify: Verify
     agents: Texts = []
-    observes: Texts = ["all"]
+    observes: Annotated[frozenset[Status] | None, BeforeValidator(_observed)] = None
     gaps: Literal["reject", "apply"] = "reject"
     gap_timeout: Duration = 30.0
     rejected_status: Literal[200, 409] = 200
+    rate: Annotated[float, BeforeValidator(_rate)] | None = None
 
 
 class QuietModel(_Strict):
@@ -228,7 +257,7 @@ def explained(found: Mapping[str, Any], place: Path) -> str:
     return f"{name}: {said}"
 
 
-def keys(model: type[BaseModel]) -> list[str]:
+def keys_of(model: type[BaseModel]) -> list[str]:
     """The keys of a model as they are written."""
     return [of.alias or name for name, of in model.model_fields.items()]
 
@@ -239,6 +268,7 @@ _PLACES: Mapping[tuple[str, ...], type[BaseModel]] = {
     ("sources", "*"): SourceModel,
     ("sources", "*", "verify"): Verify,
     ("sources", "*", "verify", "secret_header"): SecretHeader,
+    ("sources", "*", "verify", "keys", "*"): KeyModel,
     ("destinations", "*"): DestinationModel,
     ("destinations", "*", "quiet"): QuietModel,
     ("routes", "*"): RouteModel,
@@ -258,7 +288,7 @@ def _known(place: Path) -> list[str]:
         if len(pattern) == len(around) and all(
             step in ("*", there) for step, there in zip(pattern, around, strict=True)
         ):
-            return keys(model)
+            return keys_of(model)
     return []
 
 

@@ -221,9 +221,12 @@ def ways(
     other = Ways(quiet_until=until((destination,) if destination else (), instant))
     found = {}
     for route in routes:
-        windows = [w for w in (route.quiet, destination) if w is not None and not route.urgent]
+        quiet_until = None if route.urgent else other.quiet_until
+        if route.quiet is not None:
+            windows = (route.quiet,) if destination is None else (route.quiet, destination)
+            quiet_until = until(windows, instant)
         found[route.name] = Ways(
-            quiet_until=until(windows, instant),
+            quiet_until=quiet_until,
             wait=route.group.wait if route.group else 0,
             every=route.group.every if route.group else 0,
             stuck_after=route.stuck.after if route.stuck else None,

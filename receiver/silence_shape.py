@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from receiver.cleaning import clean
 from receiver.errors import ConfigurationError
 from receiver.events import SECOND, parse_time
-from receiver.file_shape import LONGEST, Match, duration, explained, keys, near
+from receiver.file_shape import LONGEST, Match, duration, explained, keys_of, near
 from receiver.matching import conditions
 from receiver.routing import CONDITIONS
 from receiver.silences import Silence
@@ -111,6 +111,6 @@ def _time(name: str, text: str | None, problems: list[str]) -> int | None:
 def _explained(found: Mapping[str, Any]) -> str:
     place: Path = tuple(step for step in found["loc"] if step != "[key]")
     if found["type"] == "extra_forbidden":
-        known = keys(SilenceModel) if len(place) == 1 else list(CONDITIONS)
+        known = keys_of(SilenceModel) if len(place) == 1 else list(CONDITIONS)
         return f"unknown key {place[-1]!r}{near(str(place[-1]), known)}"
     return explained(found, place)

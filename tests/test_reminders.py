@@ -286,7 +286,7 @@ def test_a_running_execution_can_be_reminded_of_and_its_notice_stays_true(walk: 
     walk.comes(Status.PAUSED)
     # The notice that it runs is news, whatever came after it; a reminder would be none.
     assert walk.titles() == [
-        "approvers: Invoice agent is running",
+        "approvers: Invoice agent started running",
         "approvers: Invoice agent: no longer running after 1 s: now paused",
     ]
     assert walk.until_quiet(2 * HOUR) == []

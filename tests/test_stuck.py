@@ -36,7 +36,7 @@ def test_a_silent_execution_is_told_about_once(walk: Walk) -> None:
     walk.gets()
     walk.restart()
     ((at, told),) = walk.until_quiet(10 * HOUR)
-    assert (at, told.title) == (120, "Stuck? Invoice agent is running")
+    assert (at, told.title) == (120, "Stuck? Invoice agent started running")
     assert told.message.body.startswith(
         "Nothing was heard of it for more than 2 h; it has been running for 2 h by now."
     )
@@ -95,5 +95,5 @@ def test_many_that_are_stuck_can_be_one_digest(walk: Walk) -> None:
     walk.comes(None, "x-2")
     found = walk.until_quiet(4 * HOUR)
     assert [(at, told.title) for at, told in found] == [
-        (54, "Invoice agent: 5 running"), (120, "Stuck? Invoice agent is running"),
+        (54, "Invoice agent: 5 running"), (120, "Stuck? Invoice agent started running"),
     ]  # fmt: skip

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from receiver.backoff import PAUSE_AFTER, pause
+from receiver.backoff import LONGEST, PAUSE_AFTER, pause
 from receiver.deliveries import (
     Acknowledgement,
     Attempt,
@@ -59,9 +59,10 @@ _TOLD = (
 _FALLBACK = (
     "INSERT INTO delivery (dedup_key, event, source, execution_id, event_id, verdict, route,"
     " destination, kind, order_key, guard_version, origin, step, group_key, created_at, owed_at,"
-    " due_at) SELECT 'fallback/' || id || '/' || ?1, event, source, execution_id, event_id,"
-    " verdict, route, ?1, 'fallback', order_key, guard_version, id, step, group_key, ?2, ?2, ?2"
-    " FROM delivery WHERE digest = ?3 AND state = 'dead' ON CONFLICT (dedup_key) DO NOTHING"
+    " due_at) SELECT 'fallback/' || id || '/' || owed_at || '/' || ?1, event, source,"
+    " execution_id, event_id, verdict, route, ?1, 'fallback', order_key, guard_version, id, step,"
+    " group_key, ?2, ?2, ?2 FROM delivery WHERE digest = ?3 AND state = 'dead'"
+    " ON CONFLICT (dedup_key) DO NOTHING"
 )
 _FAILED = (
     "INSERT INTO destination (name, tokens, counted_at, failures, failing)"
@@ -73,6 +74,7 @@ _WORKS = (
     "UPDATE destination SET failures = 0, failing = NULL, several = 0, paused_until = NULL"
     " WHERE name = ? AND failures > 0"
 )
+_LIFTED = _WORKS.replace(" AND failures > 0", "")
 _PAUSED = "UPDATE destination SET paused_until = ? WHERE name = ?"
 
 
@@ -124,6 +126,11 @@ def record(db: sqlite3.Connection, claim: Claim, attempt: Attempt, after: Record
     _attempted(db, claim.delivery, claim.claimed_at, attempt)
     if attempt.outcome is Outcome.DELIVERED:
         db.execute(_WORKS, (claim.destination,))
+    elif attempt.retry_after:
+        # It speaks for the destination, not for this one message.
+        wait = min(attempt.retry_after, LONGEST)
+        ended = claim.claimed_at + attempt.duration_ms * MS
+        db.execute(_PAUSED, (ended + int(wait * SECOND), claim.destination))
     elif not attempt.permanent:
         _failed(db, claim, claim.claimed_at + attempt.duration_ms * MS, after.chance)
     if after.state is State.SENT and claim.group_key is not None:
@@ -175,10 +182,15 @@ def redeliver(db: sqlite3.Connection, delivery: int, now: int) -> bool | None:
     return bool(_again(db, "id = ?", delivery, now))
 
 
+def lift(db: sqlite3.Connection, destination: str) -> None:
+    """See store.Transaction.lift."""
+    db.execute(_LIFTED, (destination,))
+
+
 def redeliver_all(db: sqlite3.Connection, destination: str, now: int) -> int:
     """See store.Transaction.redeliver_all."""
     again = _again(db, "destination = ?", destination, now)
-    db.execute(_WORKS, (destination,))  # somebody says that it is mended
+    db.execute(_LIFTED, (destination,))  # somebody says that it is mended
     return again
 
 
@@ -250,14 +262,18 @@ def read(db: sqlite3.Connection, found: Sequence[Any]) -> Claim:
 def _origin(db: sqlite3.Connection, origin: int | None) -> Origin | None:
     if origin is None:
         return None
-    died = "SELECT destination, reason, kind, step, origin FROM delivery WHERE id = ?"
-    destination, reason, kind, step, before = db.execute(died, (origin,)).fetchone()
+    died = "SELECT destination, reason, state, kind, step, origin FROM delivery WHERE id = ?"
+    destination, reason, state, kind, step, before = db.execute(died, (origin,)).fetchone()
     while kind == Kind.FALLBACK and before is not None:
-        _, _, kind, step, before = db.execute(died, (before,)).fetchone()
-    dead = db.execute(
-        "SELECT count(*) FROM delivery WHERE state = 'dead' AND destination = ?", (destination,)
-    ).fetchone()[0]
-    return Origin(destination, reason, dead, Kind(kind), step)
+        _, _, _, kind, step, before = db.execute(died, (before,)).fetchone()
+    dead, last = db.execute(
+        "SELECT count(*), max(id) FROM delivery WHERE state = 'dead' AND destination = ?",
+        (destination,),
+    ).fetchone()
+    is_dead = state == State.DEAD
+    if not is_dead and dead:
+        (reason,) = db.execute("SELECT reason FROM delivery WHERE id = ?", (last,)).fetchone()
+    return Origin(destination, reason, dead, is_dead, Kind(kind), step)
 
 
 def _acknowledged(

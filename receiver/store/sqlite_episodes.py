@@ -15,27 +15,38 @@ from receiver.deliveries import Acknowledgement, Ways
 from receiver.store import Entry
 from receiver.store.sqlite_deliveries import inserted
 
+_FELL_FROM = "(SELECT o.kind FROM delivery AS o WHERE o.id = d.origin)"
 # Reminders and escalations, also where they have fallen back.
 NAGGING = (
-    "(d.kind IN ('reminder', 'escalation') OR (d.kind = 'fallback' AND (SELECT o.kind FROM delivery"
-    " AS o WHERE o.id = d.origin) IN ('reminder', 'escalation')))"
+    "(d.kind IN ('reminder', 'escalation') OR (d.kind = 'fallback'"
+    f" AND {_FELL_FROM} IN ('reminder', 'escalation')))"
 )
 _OVER = (
-    "UPDATE delivery SET state = 'superseded', reason = 'no longer '"
-    " || (SELECT status FROM event WHERE seq = delivery.event) || ': now ' || ?"
-    " WHERE source = ? AND execution_id = ? AND state = 'waiting' AND guard_version < ?"
+    "UPDATE delivery SET state = 'superseded', reason = (SELECT 'no longer ' || status || ': now '"
+    " || ?1 || iif(status = ?1, ' again', '') FROM event WHERE seq = delivery.event)"
+    " WHERE source = ?2 AND execution_id = ?3 AND state = 'waiting' AND guard_version < ?4"
+)
+# What it tells of is over: what died has another chance, or nothing there is dead any more.
+_ANOTHER_CHANCE = (
+    "(iif(d.kind = 'fallback', o.state <> 'dead', NOT EXISTS (SELECT 1 FROM delivery AS dead"
+    " WHERE dead.state = 'dead' AND dead.destination = o.destination)))"
 )
 # Why a delivery must not be sent any more. `d` is it, `e` its event, `x` the execution.
 _UNTRUE = (
-    "SELECT d.id, CASE WHEN e.verdict <> d.verdict"
+    f"SELECT d.id, CASE WHEN o.id IS NOT NULL AND {_ANOTHER_CHANCE}"
+    " THEN o.destination || ' got another chance'"
+    " WHEN e.verdict <> d.verdict"
     " THEN 'no longer ' || d.verdict || ': now ' || e.verdict || ' (' || e.reason || ')'"
     " WHEN x.version <> d.guard_version THEN 'no longer ' || e.status || ': now ' || x.status"
+    " || iif(e.status = x.status, ' again', '')"
     " ELSE 'acknowledged by ' || a.by END AS reason"
     " FROM delivery AS d JOIN event AS e ON e.seq = d.event"
     " LEFT JOIN execution AS x ON x.source = e.source AND x.execution_id = e.execution_id"
     " LEFT JOIN acknowledgement AS a ON a.execution = x.id AND a.version = d.guard_version"
-    " WHERE d.kind <> 'digest' AND (e.verdict <> d.verdict"
-    f" OR x.version <> d.guard_version OR (a.by IS NOT NULL AND {NAGGING}))"
+    " LEFT JOIN delivery AS o ON o.id = d.origin"
+    f" WHERE d.kind <> 'digest' AND ((o.id IS NOT NULL AND {_ANOTHER_CHANCE})"
+    " OR e.verdict <> d.verdict OR x.version <> d.guard_version"
+    f" OR (a.by IS NOT NULL AND {NAGGING}))"
 )
 # From a delivery to its episode: the execution, and the event that began it.
 _EPISODE = (
@@ -52,17 +63,19 @@ _REMIND = (
     f" d.event_id, d.verdict, d.route, d.destination, 'reminder', {_KEY} || '/' || (d.step + 1),"
     f" e.version, d.step + 1, d.group_key, :now, :due, :due {_EPISODE}"
     " WHERE d.route = :route AND d.step < :at_most AND e.version = x.version"
-    " AND x.category <> 'terminal' AND (d.kind IN ('notice', 'reminder') OR (d.kind = 'fallback'"
-    " AND (SELECT o.kind FROM delivery AS o WHERE o.id = d.origin) NOT IN"
-    " ('escalation', 'acknowledged', 'resolved')))"
+    " AND x.category <> 'terminal'"
+    " AND ((d.kind IN ('notice', 'reminder') AND d.origin IS NULL) OR (d.kind = 'fallback'"
+    f" AND {_FELL_FROM} NOT IN ('escalation', 'acknowledged', 'resolved', 'digest')))"
     " AND NOT EXISTS (SELECT 1 FROM acknowledgement AS a WHERE a.execution = x.id"
     " AND a.version = x.version) AND {where} ON CONFLICT DO NOTHING"
 )
-# Who was told of an episode: whoever was sent something about it.
+# Who was told of an episode: whoever was sent something about it. A notice with an origin is about
+# a destination's failure, whatever its route is called.
 _WERE_TOLD = (
-    "d.state = 'sent' AND (d.kind IN ('notice', 'reminder', 'escalation') OR (d.kind = 'fallback'"
-    " AND (SELECT o.kind FROM delivery AS o WHERE o.id = d.origin) NOT IN ('resolved',"
-    " 'acknowledged'))) AND d.route IN (SELECT value FROM json_each(:routes))"
+    "d.state = 'sent'"
+    " AND ((d.kind IN ('notice', 'reminder', 'escalation') AND d.origin IS NULL)"
+    f" OR (d.kind = 'fallback' AND {_FELL_FROM} NOT IN ('acknowledged', 'resolved', 'digest')))"
+    " AND d.route IN (SELECT value FROM json_each(:routes))"
 )
 _RESOLVE = (
     f"{_COLUMNS} SELECT 'resolved/' || d.source || '/' || d.destination || '/' || e.event_id,"
