@@ -1,0 +1,24 @@
+"""The short forms of `tests.prove_deliveries`: the same proofs with small counts."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.prove_deliveries import prove
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "faultless --count 400",
+        "kills --kills 6",
+        # So few samples on a busy machine say little about a tenth: only a real wait is seen.
+        "hanging --pairs 1 --seconds 1.5 --rate 20 --timeout 30 --goal 20",
+        "late --count 60 --seconds 1.5 --refuse 0",
+        "shutdown --runs 1 --drain 1",
+    ],
+    ids=lambda command: command.split()[0],
+)
+def test_the_promise_holds_in_short(command: str) -> None:
+    report = prove(*command.split(), "--seed", "4")
+    assert report.broken == [], str(report)
