@@ -91,7 +91,8 @@ class Served:
         for destination in self.destinations:
             destination.close()
         if kind is not None:
-            sys.stderr.write("\n".join(self.log().splitlines()[-20:]) + "\n")
+            said = [line for line in self.log().splitlines() if " config " not in line]
+            sys.stderr.write("".join(f"{line}\n" for line in said[-20:]))
 
     def launch(self) -> None:
         """Start the process, without waiting for anything."""
