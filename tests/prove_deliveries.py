@@ -9,6 +9,8 @@ acknowledged. Figures are printed; the exit code is 1 if the promise is broken.
 * **faultless**: without faults every owed message arrives exactly once and in order.
 * **kills**: killed at random and at chosen moments, nothing owed is missing; the repeats are
   at most the deliveries in `sending` at a kill, each of them marked.
+* **stops**: a worker that is killed or stopped at any step from before the claim to after the
+  record loses nothing, and when it goes on after its lease, records over no successor.
 * **hanging**: a destination that hangs (or misbehaves otherwise) delays neither the others nor the
   answers to webhooks. Windows with and without it alternate.
 * **late**: of confirmations owed to a destination that is down, none is sent after its execution
@@ -35,6 +37,7 @@ from tests.proof_hanging import hanging
 from tests.proof_kills import MOMENTS, kills
 from tests.proof_late import late
 from tests.proof_shutdown import shutdown
+from tests.proof_stops import stops
 from tests.proving import MARK, Load, Report, arrived, in_order, rules, told
 from tests.served import HERE, Served, until
 
@@ -86,6 +89,7 @@ Proof = Callable[[argparse.Namespace, Report, Path], Awaitable[None]]
 PROOFS: dict[str, tuple[Proof, dict[str, object]]] = {
     "faultless": (faultless, {"count": 100_000}),
     "kills": (kills, {"kills": 200, "patience": 30.0, "moments": MOMENTS}),
+    "stops": (stops, {"only": ""}),
     "hanging": (
         hanging,
         {"pairs": 10, "seconds": 10.0, "rate": 20, "timeout": 5, "settle": 15.0, "goal": 1.10,

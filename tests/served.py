@@ -60,11 +60,11 @@ class Served:
 
     def __init__(
         self, folder: Path, destinations: Sequence[Destination], rules: str, tree: Path,
-        **settings: str,
+        arguments: Sequence[str] = (), **settings: str,
     ) -> None:  # fmt: skip
         self.path, self.port, self.destinations = folder / "receiver.db", free_port(), destinations
         self._folder, self._rules, self._settings = folder, rules, settings
-        self._tree = tree
+        self._tree, self.arguments = tree, arguments
         self._free: asyncio.LifoQueue[Streams | None] = asyncio.LifoQueue()
         self.process: subprocess.Popen[bytes] | None = None
         self.cut = 0  # webhooks that were sent again
@@ -103,7 +103,7 @@ class Served:
         }  # fmt: skip
         with open(self._folder / "serve.log", "ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "receiver", "serve"],
+                [sys.executable, "-m", "receiver", "serve", *self.arguments],
                 env=environ, cwd=self._folder, stdout=log, stderr=log,
             )  # fmt: skip
 
