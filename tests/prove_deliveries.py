@@ -50,7 +50,7 @@ async def faultless(given: argparse.Namespace, report: Report, folder: Path) -> 
         await load.run(workers=8)
         await until(lambda: load.on_their_way() <= 0, "all has arrived", 120)
         took = time.monotonic() - started
-        ledger = await served.drained(60)
+        ledger = await served.drained(given.patience)
         served.kill(signal.SIGTERM)
         report.must(await served.ended(25) == 0, "it ends with exit code 0")
     found, owed = arrived(served), {(d.name, e) for d in to for e in load.acked}
@@ -87,7 +87,7 @@ async def plant(given: argparse.Namespace, report: Report, folder: Path) -> None
 LIMIT = 1800  # seconds for any proof
 Proof = Callable[[argparse.Namespace, Report, Path], Awaitable[None]]
 PROOFS: dict[str, tuple[Proof, dict[str, object]]] = {
-    "faultless": (faultless, {"count": 100_000}),
+    "faultless": (faultless, {"count": 100_000, "patience": 60.0}),
     "kills": (kills, {"kills": 200, "patience": 30.0, "moments": MOMENTS}),
     "stops": (stops, {"only": ""}),
     "hanging": (

@@ -12,6 +12,7 @@ from tests.prove_deliveries import prove
     [
         "faultless --count 400",
         "kills --kills 6",
+        "stops",
         # So few samples on a busy machine say little about a tenth: only a real wait is seen.
         "hanging --pairs 1 --seconds 1.5 --rate 20 --timeout 30 --goal 20",
         "late --count 60 --seconds 1.5 --refuse 0",
