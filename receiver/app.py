@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 
 import anyio.to_thread
@@ -14,11 +14,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from receiver.config import Rules
 from receiver.dispatch import Dispatch
 from receiver.errors import StorageUnavailable
 from receiver.gaps import GapClock
-from receiver.intake import Intake
+from receiver.in_force import InForce
+from receiver.rules import Rules
 from receiver.settings import Settings
 from receiver.store import Store
 from receiver.web import api
@@ -63,20 +63,36 @@ class Readiness:
         return ""
 
 
-def build(settings: Settings, rules: Rules, store: Store, *, dispatch: bool = True) -> Starlette:
-    """The application. It owns the store from here on: it closes it when it ends."""
-    lanes = Dispatch(store, rules, settings.lease) if dispatch else None
+def build(
+    settings: Settings,
+    rules: Rules,
+    store: Store,
+    *,
+    dispatch: bool = True,
+    read: Callable[[], Rules] | None = None,
+) -> Starlette:
+    """The application. It owns the store from here on: it closes it when it ends.
+
+    `read` gives the rules of routes.yaml anew when a reload is asked for.
+    """
+    in_force = InForce(rules, read or (lambda: rules))
+    lanes = Dispatch(store, in_force, settings.lease) if dispatch else None
 
     def wake(destinations: Iterable[str]) -> None:
         if lanes is not None:
             lanes.wake(destinations)
 
-    intake = Intake(rules.routes, rules.orderings)
-    gaps = GapClock(store, intake, rules.orderings, wake)
+    gaps = GapClock(store, in_force, wake)
     endpoint = WebhookEndpoint(
-        store, rules, intake, wake, max_body=settings.max_body, body_timeout=settings.body_timeout
+        store, in_force, wake, max_body=settings.max_body, body_timeout=settings.body_timeout
     )
     ready = Readiness(store, lanes, gaps, endpoint)
+
+    def drain() -> None:
+        """Take no more, and finish what is being sent: answers to others go on meanwhile."""
+        endpoint.draining = True
+        if lanes is not None and not lanes.stop(settings.drain):
+            log.warning("drain.incomplete: what is still being sent will be sent again")
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -86,10 +102,8 @@ def build(settings: Settings, rules: Rules, store: Store, *, dispatch: bool = Tr
         try:
             yield
         finally:
-            endpoint.draining = True
+            await anyio.to_thread.run_sync(drain)
             await anyio.to_thread.run_sync(gaps.stop)
-            if lanes is not None:
-                await anyio.to_thread.run_sync(lanes.stop, settings.drain)
             await anyio.to_thread.run_sync(store.close)
 
     app = Starlette(
@@ -98,14 +112,14 @@ def build(settings: Settings, rules: Rules, store: Store, *, dispatch: bool = Tr
             Route("/webhooks/{source}", endpoint),
             Route("/healthz", _healthz, methods=["GET"]),
             Route("/readyz", ready.answer, methods=["GET"]),
-            *api.routes(store, settings, rules.orderings),
+            *api.routes(api.Api(store, in_force, wake), api.Guard(settings)),
         ],
         lifespan=lifespan,
         exception_handlers={HTTPException: _http_problem, Exception: _failure},
     )
     # A 307 would go wherever the request's Host says.
     app.router.redirect_slashes = False
-    app.state.endpoint = endpoint
+    app.state.endpoint, app.state.drain, app.state.in_force = endpoint, drain, in_force
     return app
 
 

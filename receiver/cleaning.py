@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 
 MAX_PART, MAX_LINK = 600, 300
 
-# Mentions that a destination would act on. Two letters' width instead of invisible characters:
-# the text stays readable and nothing is hidden in it.
-_MENTION = re.compile(r"@(?=(?:everyone|here|channel|all)\b)|(?<![\w.+-])@(?=\w)", re.IGNORECASE)
+# What a destination would act on gets a wider letter: readable, and nothing is hidden in it.
+_MENTION = re.compile(r"@(?=(?:everyone|here|channel|all)\b)|(?<![\w.+-])@(?=[\w&])", re.IGNORECASE)
+_MASKED = re.compile(r"\](?=\()")  # Discord and Mattermost read [click](https://…) in plain text
 _ANGLE = re.compile(r"<(?=[!@#]|https?:|mailto:|tel:)", re.IGNORECASE)
 _DROPPED = {"Cc", "Cf", "Cs", "Co", "Cn"}
 _BREAKS = {"\n", "\r", "\x0b", "\x0c", "\x85", "\u2028", "\u2029"}
@@ -28,7 +28,7 @@ def clean(text: object, limit: int = MAX_PART, *, lines: bool = False) -> str:
     # Cut before the work, too: a huge text must not cost more than a small one.
     raw = str(text)[: limit * 4].replace("\r\n", "\n")
     kept = "".join(_plain(character, lines) for character in raw)
-    kept = _ANGLE.sub("＜", _MENTION.sub("＠", kept)).strip()
+    kept = _MASKED.sub("］", _ANGLE.sub("＜", _MENTION.sub("＠", kept))).strip()
     return kept if len(kept) <= limit else kept[: limit - 1].rstrip() + "…"
 
 

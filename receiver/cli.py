@@ -16,7 +16,6 @@ import click
 from receiver import (
     __version__,
     app,
-    config,
     demo,
     lifecycle,
     logs,
@@ -29,6 +28,7 @@ from receiver import explain as explaining
 from receiver.cli_store import COMMANDS, as_json, configured
 from receiver.errors import ReceiverError
 from receiver.hints import hints
+from receiver.rules import Rules, Source
 from receiver.store.sqlite import SqliteStore, open_existing
 
 log = logging.getLogger("receiver")
@@ -62,7 +62,9 @@ def serve(no_dispatch: bool) -> None:
         log.warning("config %s", warning)
     listening = server.bind(settings)
     store = SqliteStore(settings.database_path, backlog=settings.backlog, serve=True)
-    application = app.build(settings, rules, store, dispatch=not no_dispatch)
+    application = app.build(
+        settings, rules, store, dispatch=not no_dispatch, read=lambda: configured()[1]
+    )
     server.serve(application, settings, listening)
 
 
@@ -192,13 +194,13 @@ def keygen(scheme: str, out: Path) -> None:
         click.echo(f"wrote {name}")
 
 
-def _source(rules: config.Rules, name: str) -> config.Source:
+def _source(rules: Rules, name: str) -> Source:
     if name not in rules.sources:
         raise ReceiverError(f"--source: {rules.path} has {', '.join(rules.sources)}, not {name}.")
     return rules.sources[name]
 
 
-def _say_hints(rules: config.Rules, store: SqliteStore) -> None:
+def _say_hints(rules: Rules, store: SqliteStore) -> None:
     for hint in hints(rules.orderings, store.tallies()):
         line = rules.sources[hint.source].line
         click.echo(f"{rules.path}:{line}: warning: source {hint.source}: {hint.text}")

@@ -14,7 +14,9 @@ import click
 
 from receiver import config, dispatch, notify
 from receiver.errors import ConfigurationError, ReceiverError
+from receiver.events import parse_time, span
 from receiver.hints import hints
+from receiver.rules import Rules
 from receiver.settings import Settings, load_settings
 from receiver.store.sqlite import SqliteStore, open_existing
 
@@ -53,16 +55,25 @@ def deliveries(limit: int, in_json: bool, **conditions: str | None) -> None:
     given = {name: value for name, value in conditions.items() if value is not None}
     with closing(_stored()) as store:
         items, _ = store.deliveries(given, limit, None)
-    columns = ("id", "created_at", "state", "destination", "execution_id", "tries", "reason")
-    shown = items if in_json else [{**item, "tries": len(item["attempts"])} for item in items]
+    columns = ("id", "age", "state", "destination", "execution_id", "tries", "next", "reason")
+    now = time.time_ns()
+    shown = items if in_json else [{**item, **_progress(item, now)} for item in items]
     _list(shown, columns, in_json)
 
 
 @click.command()
-@click.argument("delivery", type=click.IntRange(1, 2**63 - 1))
-def redeliver(delivery: int) -> None:
+@click.argument("delivery", type=click.IntRange(1, 2**63 - 1), required=False)
+@click.option("--destination", help="All dead ones of this destination.")
+def redeliver(delivery: int | None, destination: str | None) -> None:
     """Give the dead DELIVERY (a number from `receiver deliveries`) a new chance."""
+    if (delivery is None) == (destination is None):
+        raise click.UsageError("Give the number of a delivery, or --destination.")
     with closing(_stored()) as store:
+        if destination is not None:
+            n = store.write_now(dispatch.redeliver_all, (destination, time.time_ns()))
+            click.echo(f"{n} deliveries to {destination} wait again: `receiver serve` sends them.")
+            return
+        assert delivery is not None
         done = store.write_now(dispatch.redeliver, (delivery, time.time_ns()))
     if done is None:
         raise ReceiverError(f"There is no delivery {delivery}: see `receiver deliveries`.")
@@ -96,7 +107,17 @@ def doctor(in_json: bool) -> None:
         )
 
 
-def configured(*, destinations: bool = True) -> tuple[Settings, config.Rules]:
+def _progress(delivery: Mapping[str, Any], now: int) -> dict[str, str]:
+    """What a person wants to see at once: its age, how often it was tried, when it is again."""
+    waits = delivery["state"] == "waiting"
+    return {
+        "age": span(now - parse_time(delivery["created_at"])),
+        "tries": str(len(delivery["attempts"])),
+        "next": span(parse_time(delivery["due_at"]) - now) if waits else "",
+    }
+
+
+def configured(*, destinations: bool = True) -> tuple[Settings, Rules]:
     """Settings and rules, both checked; ConfigurationError with every problem found."""
     settings = load_settings(os.environ)
     rules = config.load(settings.routes, os.environ)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,38 +25,10 @@ from receiver.file_shape import (
 )
 from receiver.lifecycle import Ordering
 from receiver.routing import CONDITIONS, Condition, Route
+from receiver.rules import Rules, Source
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
 _VARIABLE = re.compile(r"\$(\$)?\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """A configured sender: how its webhooks are verified and read."""
-
-    name: str
-    format: str
-    verification: signing.Verification
-    agents: frozenset[str] = frozenset()
-    ordering: Ordering = field(default_factory=Ordering)
-    rejected_status: int = 200
-    line: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """All of routes.yaml. `warnings` are whole lines for people."""
-
-    path: str
-    sources: Mapping[str, Source]
-    destinations: Mapping[str, Destination]
-    routes: tuple[Route, ...]
-    warnings: tuple[str, ...] = ()
-
-    @property
-    def orderings(self) -> dict[str, Ordering]:
-        """How each source's events are put in order."""
-        return {name: source.ordering for name, source in self.sources.items()}
 
 
 def load(path: str, environ: Mapping[str, str]) -> Rules:
@@ -99,6 +70,7 @@ class _Reading:
         self._stop()
         sources = {name: self._source(name, m) for name, m in model.sources.items()}
         destinations = {name: self._destination(name, m) for name, m in model.destinations.items()}
+        self._fallbacks(destinations)
         routes = tuple(self._route(n, m, model) for n, m in enumerate(model.routes))
         self._same_names(model)
         self._stop()
@@ -206,7 +178,25 @@ class _Reading:
     def _destination(self, name: str, model: DestinationModel) -> Destination:
         place: yaml_lines.Path = ("destinations", name)
         self._name(name, place)
-        return Destination(name=name, line=self._document.line(place), **model.model_dump())
+        fields = model.model_dump(exclude={"fallback"})
+        fallback = tuple(dict.fromkeys(model.fallback))
+        return Destination(name=name, line=self._document.line(place), fallback=fallback, **fields)
+
+    def _fallbacks(self, destinations: Mapping[str, Destination]) -> None:
+        """A fall-back must be there, and none may lead back to where it began."""
+        for name, destination in destinations.items():
+            place: yaml_lines.Path = ("destinations", name, "fallback")
+            for other in destination.fallback:
+                if other not in destinations:
+                    hint = near(other, list(destinations))
+                    self._problem(place, f"there is no destination {other!r}{hint}")
+            seen, edge = set[str](), set(destination.fallback)
+            while edge:
+                seen |= edge
+                edge = {f for n in edge & destinations.keys() for f in destinations[n].fallback}
+                edge -= seen
+            if name in seen:
+                self._problem(place, f"the fall-back of {name} leads back to it: remove one")
 
     def _route(self, number: int, model: RouteModel, file: FileModel) -> Route:
         place: yaml_lines.Path = ("routes", number)
@@ -218,6 +208,8 @@ class _Reading:
             template = getattr(model, part)
             if template and (problem := message.check_template(template)):
                 self._problem((*place, part), problem)
+        if model.match.dead_letter is not None:
+            self._about_dead_letters(model, place)
         conditions = tuple(self._conditions(model.match, (*place, "match"), file))
         return Route(
             name=model.name,
@@ -229,6 +221,13 @@ class _Reading:
             line=self._document.line(place),
         )
 
+    def _about_dead_letters(self, model: RouteModel, place: yaml_lines.Path) -> None:
+        for part in ("title", "body"):
+            if getattr(model, part):
+                self._problem((*place, part), f"{part}: a route with dead_letter writes its own")
+        if model.match.verdict is not None:
+            self._problem((*place, "match"), "dead_letter goes without verdict: remove one")
+
     def _conditions(
         self, match: Match, place: yaml_lines.Path, file: FileModel
     ) -> Iterator[Condition]:
@@ -237,6 +236,7 @@ class _Reading:
             "status": [status.value for status in Status],
             "category": [category.value for category in Category],
             "verdict": [verdict.value for verdict in Verdict],
+            "dead_letter": list(file.destinations),
         }
         for name in CONDITIONS[:-1]:
             patterns = getattr(match, name)
@@ -261,8 +261,16 @@ class _Reading:
 
     def _warn(self, routes: tuple[Route, ...], destinations: Mapping[str, Destination]) -> None:
         told = {name for route in routes for name in route.notify}
+        told |= {name for destination in destinations.values() for name in destination.fallback}
         for name, destination in destinations.items():
             if name not in told:
                 self._warning(destination.line, f"no route names the destination {name}")
+        if len(destinations) == 1:
+            (only,) = destinations.values()
+            self._warning(
+                only.line,
+                f"nobody can be told when {only.name} fails: add another destination, and a route"
+                " with `dead_letter: true` that names it",
+            )
         if not any(route.is_about_verdicts for route in routes):
             self._warning(1, "nobody is told of rejected events: add a route with `verdict`")

@@ -21,9 +21,10 @@ class State(StrEnum):
 
 
 class Kind(StrEnum):
-    """Why a delivery is owed. Only notices are owed today."""
+    """Why a delivery is owed: a route asked for it, or another delivery died."""
 
     NOTICE = "notice"
+    FALLBACK = "fallback"
 
 
 class Outcome(StrEnum):
@@ -39,7 +40,9 @@ class Destination:
     """A named place to notify: one Apprise URL (a secret: never print it).
 
     `rate` is messages per second; None leaves it to the kind of URL (Slack and e-mail 1/s, others
-    10/s). `retry_for` and `timeout` are seconds. `line` is where it stands in routes.yaml.
+    10/s). `parallel` attempts may be made at once. `retry_for` and `timeout` are seconds.
+    `fallback` are the destinations that get what dies here. `line` is where it stands in
+    routes.yaml.
     """
 
     name: str
@@ -47,6 +50,8 @@ class Destination:
     rate: float | None = None
     retry_for: float = 24 * 3600.0
     timeout: float = 30.0
+    parallel: int = 1
+    fallback: tuple[str, ...] = ()
     line: int = 0
 
     def __repr__(self) -> str:
@@ -113,7 +118,7 @@ class Owed:
 
     `dedup_key` makes it owed once. `guard_version` is the version at which the execution must
     still stand when it is sent (None: true for ever). `order_key` keeps the order of one execution
-    within a destination.
+    within a destination. `origin` is the delivery whose end it tells of.
     """
 
     destination: str
@@ -122,6 +127,16 @@ class Owed:
     dedup_key: str
     order_key: str
     guard_version: int | None
+    origin: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """A delivery that died: where, why, and how many are dead there now."""
+
+    destination: str
+    reason: str
+    dead: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +144,8 @@ class Claim:
     """A delivery taken for a limited time; `token` is the proof of it when recording.
 
     `attempts` counts the attempts made before this one, `repeat` says that one of them may have
-    arrived, `owed_at` (ns) is the start of `retry_for`. The facts are what its message is made of.
+    arrived, `owed_at` (ns) is the start of `retry_for`, `claimed_at` (ns) that of this attempt. The
+    facts, and for a message about another one's end its `origin`, are what its message is made of.
     """
 
     delivery: int
@@ -140,3 +156,23 @@ class Claim:
     repeat: bool
     owed_at: int
     facts: Facts
+    kind: Kind = Kind.NOTICE
+    order_key: str = ""
+    guard_version: int | None = None
+    claimed_at: int = 0
+    origin: Origin | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How a destination may be told: messages per second, in bursts of a second's worth.
+
+    `overdue` (ns): what was owed earlier than this is dead if the destination fails as a whole.
+    """
+
+    rate: float
+    overdue: int = -(2**63)
+
+    @property
+    def burst(self) -> float:
+        return max(self.rate, 1.0)

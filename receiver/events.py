@@ -187,3 +187,16 @@ def format_time(instant: int) -> str:
     whole = datetime(1970, 1, 1) + _ONE_SECOND * seconds
     fraction = f".{nanoseconds:09d}".rstrip("0") if nanoseconds else ""
     return f"{whole.isoformat(timespec='seconds')}{fraction}Z"
+
+
+def span(nanoseconds: int) -> str:
+    """A length of time as people say it: 40 s, 12 min, 3 h 5 min, 2 d 4 h."""
+    seconds = max(nanoseconds, 0) // SECOND
+    if seconds < 60:
+        return f"{seconds} s"
+    minutes, hours, days = seconds // 60, seconds // 3600, seconds // 86_400
+    if hours == 0:
+        return f"{minutes} min"
+    if days == 0:
+        return f"{hours} h" + (f" {minutes % 60} min" if minutes % 60 else "")
+    return f"{days} d" + (f" {hours % 24} h" if hours % 24 else "")

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from receiver import formats
-from receiver.config import Rules, Source
 from receiver.deliveries import Facts
 from receiver.errors import UnreadableWebhook
 from receiver.events import Event, format_time
 from receiver.intake import Arrival, Intake, subject
 from receiver.message import render
 from receiver.routing import Decision, decide
+from receiver.rules import Rules, Source
 from receiver.store import Entry, Loaded, Store
 
 # What `explain` says about the rule that decided.

@@ -33,6 +33,10 @@ def _listed(value: object) -> object:
     return value if isinstance(value, list) else [value]
 
 
+def _every(value: object) -> object:
+    return "*" if value is True else value
+
+
 def _url_only(value: object) -> object:
     return {"url": value} if isinstance(value, str) else value
 
@@ -88,6 +92,8 @@ class DestinationModel(_Strict):
     rate: Annotated[float, BeforeValidator(_rate)] | None = None
     retry_for: Duration = 86_400.0
     timeout: Duration = 30.0
+    parallel: int = Field(1, ge=1, le=32)
+    fallback: Texts = []
 
 
 class Match(_Strict):
@@ -101,6 +107,7 @@ class Match(_Strict):
     outcome: Texts | None = None
     reason: Texts | None = None
     verdict: Texts | None = None
+    dead_letter: Annotated[Texts, BeforeValidator(_every)] | None = None
     metadata: dict[str, Annotated[list[Text | bool], BeforeValidator(_listed)]] = {}
 
 

@@ -8,13 +8,12 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 
 from receiver.errors import StorageError
 from receiver.events import SECOND
 from receiver.hints import hints
-from receiver.intake import Intake
-from receiver.lifecycle import Ordering
+from receiver.in_force import InForce
 from receiver.store import Entry, Store
 
 log = logging.getLogger("receiver.gaps")
@@ -34,12 +33,10 @@ class GapClock:
     def __init__(
         self,
         store: Store,
-        intake: Intake,
-        orderings: Mapping[str, Ordering],
+        in_force: InForce,
         wake: Callable[[Iterable[str]], None],
     ) -> None:
-        self._store, self._intake, self._wake = store, intake, wake
-        self._orderings = orderings
+        self._store, self._in_force, self._wake = store, in_force, wake
         self._hinted_at = float("-inf")
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="gaps", daemon=True)
@@ -72,15 +69,16 @@ class GapClock:
         due, now = self._store.next_given_up(), time.time_ns()
         if due is None or due > now:
             return POLL if due is None else min((due - now) / SECOND, POLL)
-        settled = self._store.write_now(self._intake.expire, now)
+        settled = self._store.write_now(self._in_force.intake.expire, now)
         self._wake({owed.destination for entry in settled for owed in entry.owed})
         for entry in settled:
             log_settled(entry)
         if time.monotonic() - self._hinted_at > HINT_EVERY:
-            for hint in hints(self._orderings, self._store.tallies()):
+            for hint in hints(self._in_force.rules.orderings, self._store.tallies()):
                 self._hinted_at = time.monotonic()
                 log.warning("source.hint source=%s %s", hint.source, hint.text)
-        return 0.0
+        # What is due and cannot be settled would be a mistake of ours: never a loop without rest.
+        return 0.0 if settled else POLL
 
 
 def log_settled(entry: Entry) -> None:

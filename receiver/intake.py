@@ -171,6 +171,8 @@ def _remember(entry: Entry, event: Event, loaded: Loaded, ordering: Ordering) ->
     loaded.event_ids.add((event.source, event.event_id))
     if event.execution_id is None or event.status is None or event.occurred_at is None:
         return
+    if entry.judgement.reason == Known.EVENT_ID:
+        return  # of a repeated id the first body wins: what a later one says is nobody's change
     loaded.changes.add((event.source, event.execution_id, event.status, event.occurred_at))
     key = (event.source, event.execution_id)
     if (after := entry.after or entry.moved) is not None:

@@ -16,11 +16,12 @@ from jinja2 import StrictUndefined, Template, TemplateError, meta
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from receiver.cleaning import MAX_PART, clean, safe_link
-from receiver.deliveries import Facts, Message
-from receiver.events import SECOND, Status, Verdict, format_time
+from receiver.deliveries import Facts, Message, Origin
+from receiver.events import SECOND, Status, Verdict, format_time, span
 from receiver.lifecycle import LATE
 
-MAX_TITLE, MAX_BODY = 120, 2_000
+# Together below Discord's 2,000 characters: what Apprise would cut there is the end, the link.
+MAX_TITLE, MAX_BODY = 120, 1_850
 MAX_TEMPLATE = 10_000
 REPEAT = "Possible repeat: an earlier attempt may have arrived."
 
@@ -74,12 +75,34 @@ def variables(facts: Facts, route: str, now: int) -> dict[str, Any]:
     }
 
 
+def alarm(origin: Origin, about: str, *, repeat: bool) -> Message:
+    """What people are told when a destination cannot be: `about` is the message that died."""
+    more = f"{origin.dead} of its messages are" if origin.dead > 1 else "One of its messages is"
+    lines = [
+        *([REPEAT] if repeat else []),
+        f"{more} dead: nobody there was told.",
+        f"Reason: {clean(origin.reason, 400)}",
+        f"The message: {clean(about, 200)}",
+        "Mend the destination, then `receiver redeliver --destination"
+        f" {origin.destination}`. Further ones are not announced within the hour.",
+    ]
+    return Message(f"Messages to {origin.destination} do not arrive", "\n".join(lines))
+
+
 def render(
-    facts: Facts, route: str, title: str | None, body: str | None, *, repeat: bool, now: int
+    facts: Facts,
+    route: str,
+    title: str | None,
+    body: str | None,
+    *,
+    repeat: bool,
+    now: int,
+    instead_of: Origin | None = None,
 ) -> Message:
     """The message of a delivery. A template that fails gives way to the default: no alert is lost.
 
-    `repeat`: an earlier attempt may have arrived, and the message says so.
+    `repeat`: an earlier attempt may have arrived, and the message says so. `instead_of`: the
+    delivery that died, if this one goes to a fall-back.
     """
     known = variables(facts, route, now)
     head, text, failed = _title(facts, known), _body(facts, known), False
@@ -90,6 +113,9 @@ def render(
         # Whatever a template does with an event nobody foresaw: the alert goes out without it.
         head, text, failed = _title(facts, known), _body(facts, known), True
     notes = [REPEAT] if repeat else []
+    if instead_of is not None:
+        why = clean(instead_of.reason, 300)
+        notes.append(f"Sent here because {instead_of.destination} did not get it: {why}")
     if failed:
         notes.append(f"(The template of route {route!r} failed on this event.)")
     notes_text = "\n".join(notes)
@@ -249,27 +275,14 @@ def _time(instant: int | None) -> str:
 def _waited(facts: Facts) -> str:
     if facts.previous_since is None or facts.occurred_at is None:
         return ""
-    return _span(facts.occurred_at - facts.previous_since)
+    return span(facts.occurred_at - facts.previous_since)
 
 
 def _late(facts: Facts, now: int) -> str:
     """How long ago it happened, if that is long: whatever the delay was due to."""
     if facts.occurred_at is None or now - facts.occurred_at <= LATE:
         return ""
-    return _span(now - facts.occurred_at)
-
-
-def _span(nanoseconds: int) -> str:
-    """A length of time as people say it: 40 s, 12 min, 3 h 5 min, 2 d 4 h."""
-    seconds = max(nanoseconds, 0) // SECOND
-    if seconds < 60:
-        return f"{seconds} s"
-    minutes, hours, days = seconds // 60, seconds // 3600, seconds // 86_400
-    if hours == 0:
-        return f"{minutes} min"
-    if days == 0:
-        return f"{hours} h" + (f" {minutes % 60} min" if minutes % 60 else "")
-    return f"{days} d" + (f" {hours % 24} h" if hours % 24 else "")
+    return span(now - facts.occurred_at)
 
 
 # What templates may use: the names that `variables` gives, so they cannot differ.

@@ -1,31 +1,36 @@
 """One message to one destination, through Apprise: the only file that knows it.
 
-`console://` is a destination of ours: it prints. Everything else is whatever Apprise speaks.
+`console://` is a destination of ours: it prints. Everything else is whatever Apprise speaks, as
+long as it goes over the network to one target and reads no file of this machine.
 What went wrong is told in one readable line; the URL and every secret in it never are.
 """
 
 from __future__ import annotations
 
-import logging
-import re
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import urlsplit
 
+from receiver import deadline, hearing
+from receiver.answers import judge
+from receiver.deadline import End
 from receiver.deliveries import Attempt, Destination, Message, Outcome
+from receiver.ear import Ear, throttle
+from receiver.redaction import redact
 
 CONSOLE = "console"
-MAX_DETAIL = 300
 # Destinations of these kinds are told from others by their rate: people read them.
 SLOW_KINDS = {"slack", "mailto", "mailtos"}
-# Here the host is an address to look at when something fails; elsewhere it may be a token.
-OPEN_HOSTS = {"json", "jsons", "xml", "xmls", "form", "forms", "mailto", "mailtos"}
-PERMANENT_STATUSES = {400, 401, 403, 404, 405, 410}
+# These act on this machine: its screen, its log, its files, its programs.
+LOCAL_KINDS = {
+    "syslog", "dbus", "kde", "qt", "glib", "gio", "gnome", "macosx", "windows", "blink1", "file",
+    "deltachat", "deltachats", "vapid",
+}  # fmt: skip
+# Options that make Apprise read a file.
+FILE_OPTIONS = {"attach", "include", "keyfile", "pgpkey", "pgpprv", "pgppub", "subfile"}
 
 
 def problems(destination: Destination) -> list[str]:
@@ -34,29 +39,17 @@ def problems(destination: Destination) -> list[str]:
         return ["its URL is empty: give an Apprise URL, or console://"]
     if _kind(destination) == CONSOLE:
         return []
-    if _plugin(destination) is None:
-        return [
-            "its URL is not one that Apprise understands: compare it with the service's page in"
-            " Apprise's documentation"
-        ]
-    return []
+    made = _make(destination)
+    return [made] if isinstance(made, str) else []
 
 
 def warnings(destination: Destination) -> list[str]:
     """What works but may surprise."""
-    if _kind(destination) == CONSOLE or (plugin := _plugin(destination)) is None:
-        return []
-    found = []
-    if len(plugin) > 1:
-        found.append(
-            f"destination {destination.name} names {len(plugin)} targets; a retry goes to all of"
-            " them: split it"
-        )
     if _kind(destination) == "mailto" and urlsplit(destination.url).password:
-        found.append(
+        return [
             f"destination {destination.name} may send its password in the clear: use mailtos://"
-        )
-    return found
+        ]
+    return []
 
 
 def rate(destination: Destination) -> float:
@@ -67,13 +60,13 @@ def rate(destination: Destination) -> float:
 
 
 def send(destination: Destination, message: Message) -> Attempt:
-    """Try once, for at most `destination.timeout` seconds. Never raises."""
+    """Try once, for at most `destination.timeout` seconds and one more. Never raises."""
     started = time.monotonic()
     if _kind(destination) == CONSOLE:
         _print(destination, message)
         attempt = Attempt(Outcome.DELIVERED, "")
     else:
-        attempt = _within(destination, lambda: _try(destination, message))
+        attempt = _attempt(destination, message)
     return replace(attempt, duration_ms=int((time.monotonic() - started) * 1000))
 
 
@@ -96,190 +89,142 @@ def _print(destination: Destination, message: Message) -> None:
         sys.stdout.flush()
 
 
-def _within(destination: Destination, call: Callable[[], Attempt]) -> Attempt:
-    """The result, or uncertain after the destination's time-out. Apprise has no deadline.
-
-    The thread that hangs is left behind: nothing in Python could end it.
-    """
-    result: list[Attempt] = []
-    thread = threading.Thread(target=lambda: result.append(call()), name="send", daemon=True)
-    thread.start()
-    thread.join(destination.timeout)
-    if result:
-        return result[0]
-    _forget(destination)  # the call that hangs keeps the old object
-    return Attempt(Outcome.UNCERTAIN, f"no answer within {destination.timeout:g} s")
-
-
 @dataclass(slots=True)
-class _Heard:
-    """What happened below Apprise during one call, in the thread that made it."""
+class _Tried:
+    """What one call of Apprise came to. `problem`: why there was nothing to call."""
 
-    status: int | None = None
-    retry_after: float | None = None
-    error: Exception | None = None
+    done: bool = False
+    problem: str = ""
+    targets: int = 1
 
 
-_hearing = threading.local()
+def _attempt(destination: Destination, message: Message) -> Attempt:
+    ear = Ear(destination.timeout)
+    end, tried = deadline.within(
+        destination, destination.timeout, lambda: _try(destination, message, ear), ear.cut
+    )
+    if end is End.NOT_MADE:
+        detail = f"{deadline.MOST_HANGING} earlier attempts still hang: none is made until one ends"
+        return Attempt(Outcome.FAILED, detail)
+    if tried is not None and tried.problem:
+        return Attempt(Outcome.FAILED, tried.problem, permanent=True)
+    late = end is not End.DONE
+    tried = tried or _Tried()
+    attempt = judge(
+        ear.heard, done=tried.done, late=late, targets=tried.targets, timeout=destination.timeout
+    )
+    if not attempt.detail:
+        return attempt
+    return replace(attempt, detail=redact(destination.url, attempt.detail))
+
+
+_mine = threading.local()
+
+
+def _try(destination: Destination, message: Message, ear: Ear) -> _Tried:
+    """In the thread that makes this destination's attempts, which keeps its Apprise object."""
+    with ear as heard:
+        try:
+            made = getattr(_mine, "made", None) or _make(destination)
+            if isinstance(made, str):
+                return _Tried(problem=made)
+            _mine.made = made
+            heard.elsewhere = not _by_http_or_smtp(made[0])
+            text = _apprise.NotifyFormat.TEXT
+            done = made.notify(body=message.body, title=message.title, body_format=text)
+            return _Tried(bool(done), "", len(made[0]))
+        except BaseException as error:
+            # Whatever a plugin does wrong must not end the thread; the line says what it was.
+            heard.said.append(f"{type(error).__name__}: {error}")
+            return _Tried()
+
+
+def _by_http_or_smtp(plugin: Any) -> bool:
+    modules = [sys.modules[kind.__module__] for kind in type(plugin).__mro__]
+    return any(hasattr(module, "requests") or hasattr(module, "smtplib") for module in modules)
+
+
 _importing = threading.Lock()
 _apprise: Any = None
-_objects: dict[Destination, Any] = {}
+_enabled: set[str] = set()
 
 
 def _library() -> Any:
-    """Apprise, imported when it is first needed (160 ms), once, with its log kept to us."""
+    """Apprise, imported when it is first needed (160 ms), once."""
     global _apprise
     with _importing:
         if _apprise is None:
-            logger = logging.getLogger("apprise")
-            # At DEBUG it logs addresses and tokens: nothing of it reaches the process's log.
-            logger.propagate = False
-            logger.setLevel(logging.DEBUG)
-            logger.addHandler(_Ears())
             import apprise
             import requests
 
-            _listen(requests.adapters.HTTPAdapter)
+            hearing.install(requests)
             _apprise = apprise
         return _apprise
 
 
-def _listen(adapter: Any) -> None:
-    """Note the answer of every request: Apprise tells neither Retry-After nor what failed."""
-    original = adapter.send
-
-    def heard_send(self: Any, *arguments: Any, **named: Any) -> Any:
-        heard: _Heard | None = getattr(_hearing, "heard", None)
-        try:
-            response = original(self, *arguments, **named)
-        except Exception as error:
-            if heard is not None:
-                heard.error = error
-            raise
-        if heard is not None:
-            heard.status = response.status_code
-            seconds = response.headers.get("Retry-After", "")
-            heard.retry_after = float(seconds) if re.fullmatch("[0-9]{1,6}", seconds) else None
-        return response
-
-    adapter.send = heard_send
-
-
-class _Ears(logging.Handler):
-    """Keeps Apprise's log records of the thread that sends."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        records: list[logging.LogRecord] | None = getattr(_hearing, "records", None)
-        if records is not None and len(records) < 100:
-            records.append(record)
+def _make(destination: Destination) -> Any:
+    """The destination's Apprise object, or what is wrong with its URL."""
+    apprise, url = _library(), destination.url.strip()
+    if (urls := len(apprise.utils.parse.parse_urls(url))) > 1:
+        return f"it holds {urls} URLs: make a destination of each"
+    parsed = apprise.plugins.url_to_dict(url)
+    kind = str(parsed.get("schema", "")) if parsed else _kind(destination)
+    if kind in LOCAL_KINDS:
+        return f"{kind}:// acts on this machine, not on another: give a service of the network"
+    if not parsed:
+        return _NOT_UNDERSTOOD
+    options = parsed.get("qsd") or {}
+    if reads := sorted(FILE_OPTIONS & set(options)):
+        return f"its option {reads[0]}= reads a local file: leave it out"
+    if apprise.utils.parse.parse_bool(options.get("optional"), False):
+        return "its option optional= would show a failure as delivered: leave it out"
+    if str(options.get("format", "")).lower() == "markdown":
+        return "its option format=markdown would let the text of an event act: leave it out"
+    _enable(kind)
+    # No pool, no throttle, no retries, no redirects of its own: those are ours to decide.
+    asset = apprise.AppriseAsset(service_timeout=0, http_redirects=False)
+    made = apprise.Apprise(asset=asset)
+    if not made.add(url) or len(made) != 1:
+        return _NOT_UNDERSTOOD
+    _settle(made[0], destination, options)
+    return _shortcoming(made[0]) or made
 
 
-@contextmanager
-def _hear() -> Iterator[tuple[_Heard, list[logging.LogRecord]]]:
-    _hearing.heard, _hearing.records = _Heard(), []
-    try:
-        yield _hearing.heard, _hearing.records
-    finally:
-        _hearing.heard = _hearing.records = None
+_NOT_UNDERSTOOD = (
+    "its URL is not one that Apprise understands: compare it with the service's page in Apprise's"
+    " documentation"
+)
 
 
-def _object(destination: Destination) -> Any:
-    """The destination's own Apprise object, or None if the URL is not understood."""
-    apprise = _library()
+def _enable(kind: str) -> None:
+    """Of all that Apprise speaks, only what the destinations use is switched on."""
     with _importing:
-        if destination not in _objects:
-            # No pool, no throttle, no retries, no redirects of its own: those are ours to decide.
-            asset = apprise.AppriseAsset(service_timeout=0, http_redirects=False)
-            made = apprise.Apprise(asset=asset)
-            if not made.add(destination.url.strip()) or len(made) < 1:
-                return None
-            plugin = made[0]
-            plugin.request_rate_per_sec = 0
-            plugin.redirects = False
-            plugin.socket_connect_timeout = min(destination.timeout, 10.0)
-            plugin.socket_read_timeout = destination.timeout
-            _objects[destination] = made
-        return _objects[destination]
+        if kind not in _enabled:
+            _enabled.add(kind)
+            _apprise.NotificationManager().enable_only(*_enabled)
 
 
-def _plugin(destination: Destination) -> Any:
-    with _hear():
-        made = _object(destination)
-    return made[0] if made is not None else None
-
-
-def _forget(destination: Destination) -> None:
-    with _importing:
-        _objects.pop(destination, None)
-
-
-def _try(destination: Destination, message: Message) -> Attempt:
-    with _hear() as (heard, records):
-        try:
-            made = _object(destination)
-            if made is None:
-                return Attempt(Outcome.FAILED, "its URL is not understood", permanent=True)
-            done = bool(
-                made.notify(
-                    body=message.body, title=message.title, body_format=_apprise.NotifyFormat.TEXT
-                )
-            )
-        except Exception as error:
-            # Whatever a plugin does wrong must not end the lane; the line says which it was.
-            return Attempt(Outcome.FAILED, _redact(destination, f"{type(error).__name__}: {error}"))
-    if done:
-        return Attempt(Outcome.DELIVERED, "")
-    return _failure(destination, heard, records)
-
-
-def _failure(destination: Destination, heard: _Heard, records: list[logging.LogRecord]) -> Attempt:
-    said = [record.getMessage() for record in records if record.levelno >= logging.WARNING]
-    below = [m for record in records if (m := record.getMessage()).startswith("Socket Exception")]
-    line = " ".join(said[:1] + below[:1]) or "Apprise says that it failed, and not why"
-    detail = _redact(destination, line)
-    if heard.status is not None and heard.error is None:
-        permanent = heard.status in PERMANENT_STATUSES
-        detail = detail if str(heard.status) in detail else f"HTTP {heard.status}. {detail}"
-        return Attempt(Outcome.FAILED, detail, permanent=permanent, retry_after=heard.retry_after)
-    smtp = re.search(r"[(,: ]([45])[0-9]{2}\b", " ".join(below))
-    if smtp is not None:
-        return Attempt(Outcome.FAILED, detail, permanent=smtp[1] == "5")
-    return Attempt(Outcome.UNCERTAIN if _maybe_sent(heard, below) else Outcome.FAILED, detail)
-
-
-def _maybe_sent(heard: _Heard, below: list[str]) -> bool:
-    """Whether the request may have arrived although no answer came."""
-    if heard.error is not None:
-        name = type(heard.error).__name__
+def _shortcoming(plugin: Any) -> str:
+    if any(isinstance(value, _apprise.AppriseAttachment) and len(value)
+           for value in vars(plugin).values()):  # fmt: skip
+        return "one of its options (such as template=) reads a file: leave it out"
+    if len(plugin) > 1:
         return (
-            name == "ReadTimeout"
-            or "RemoteDisconnected" in repr(heard.error)
-            or ("Connection aborted" in str(heard.error))
+            f"it names {len(plugin)} targets, and a repeat for one would go to all of them: make a"
+            " destination of each"
         )
-    return any("timed out" in text or "unexpectedly closed" in text for text in below)
+    return ""
 
 
-def _redact(destination: Destination, line: str) -> str:
-    """The line without any part of the destination's URL that could be a secret."""
-    for secret in sorted(_secrets(destination), key=len, reverse=True):
-        line = line.replace(secret, "***")
-    line = " ".join("".join(c if c.isprintable() else " " for c in line).split())
-    return line if len(line) <= MAX_DETAIL else line[: MAX_DETAIL - 1] + "…"
-
-
-def _secrets(destination: Destination) -> set[str]:
-    url = destination.url.strip()
-    parts = urlsplit(url)
-    authority, _, host = parts.netloc.rpartition("@")
-    pieces = [
-        url,
-        parts.path,
-        parts.query,
-        authority,
-        *authority.split(":"),
-        *parts.path.split("/"),
-    ]
-    pieces += [value for _, value in parse_qsl(parts.query)]
-    if _kind(destination) not in OPEN_HOSTS:
-        pieces += [host, host.partition(":")[0]]
-    return {each for piece in pieces for each in (piece, unquote(piece)) if len(each) >= 4}
+def _settle(plugin: Any, destination: Destination, options: Any) -> None:
+    plugin.request_rate_per_sec = 0
+    plugin.retry = 0
+    plugin.redirects = False
+    # Longer than the attempt may take, so that the deadline decides; but an address that takes no
+    # connection is left for the next one of the same name.
+    plugin.socket_connect_timeout = min(destination.timeout + 1, 10.0)
+    plugin.socket_read_timeout = destination.timeout + 1
+    plugin.throttle = throttle
+    if "overflow" not in options:
+        # What a service takes no more of is cut; else it would refuse the whole message.
+        plugin.overflow_mode = _apprise.OverflowMode.TRUNCATE

@@ -2,7 +2,8 @@
 
 A value is a glob (case counts), a list is any-of, `!` negates: of a list, no `!` may fit and, if
 there are others, one of them must. Something an event does not say fits negations only. Several
-conditions are all-of. Without a `verdict` condition a route is about applied events.
+conditions are all-of. Without a `verdict` condition a route is about applied events, and one with
+`dead_letter` is about deliveries that died, at the destinations it names.
 """
 
 from __future__ import annotations
@@ -18,13 +19,17 @@ from typing import Any
 from receiver.events import Status, Verdict
 
 CONDITIONS = (
-    "source", "status", "category", "agent", "event", "outcome", "reason", "verdict", "metadata",
+    "source", "status", "category", "agent", "event", "outcome", "reason", "verdict",
+    "dead_letter", "metadata",
 )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What conditions look at. `reason` and `outcome` are the provider's words."""
+    """What conditions look at. `reason` and `outcome` are the provider's words.
+
+    `dead_letter` is the destination at which a delivery about the event died.
+    """
 
     source: str
     verdict: Verdict
@@ -35,6 +40,7 @@ class Subject:
     outcome: str | None = None
     reason: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    dead_letter: str | None = None
 
     def values(self, condition: str) -> list[str]:
         """What the event says to a condition; several for an agent (id, name) or a list."""
@@ -49,6 +55,7 @@ class Subject:
             "event": (self.event,),
             "outcome": (self.outcome,),
             "reason": (self.reason,),
+            "dead_letter": (self.dead_letter,),
         }[condition]
         return [value for value in said if value is not None]
 
@@ -85,7 +92,15 @@ class Route:
 
     def why_not(self, subject: Subject) -> str:
         """Empty if the route applies, else the first condition that does not hold."""
-        if subject.verdict is not Verdict.APPLIED and not self.is_about_verdicts:
+        if self.is_about_dead_letters != (subject.dead_letter is not None):
+            return (
+                "it is about dead letters" if self.is_about_dead_letters else "it is about events"
+            )
+        if (
+            subject.verdict is not Verdict.APPLIED
+            and not self.is_about_verdicts
+            and not self.is_about_dead_letters
+        ):
             return f"verdict is {subject.verdict}, not applied"
         for condition in self.conditions:
             if why_not := condition.why_not(subject):
@@ -96,6 +111,11 @@ class Route:
     def is_about_verdicts(self) -> bool:
         """Whether it says itself which verdicts it is about."""
         return any(condition.name == "verdict" for condition in self.conditions)
+
+    @property
+    def is_about_dead_letters(self) -> bool:
+        """Whether it tells of deliveries that died."""
+        return any(condition.name == "dead_letter" for condition in self.conditions)
 
 
 @dataclass(frozen=True, slots=True)

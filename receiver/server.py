@@ -24,7 +24,7 @@ class Server(uvicorn.Server):
     """uvicorn that ends with exit code 0 on SIGTERM and SIGINT, and says `draining` at once."""
 
     def __init__(self, app: Starlette, settings: Settings) -> None:
-        self._endpoint = app.state.endpoint
+        self._app = app.state
         self.settled = threading.Event()  # it serves, or has given up
         super().__init__(
             uvicorn.Config(
@@ -58,6 +58,7 @@ class Server(uvicorn.Server):
             return
         signals = (signal.SIGINT, signal.SIGTERM)
         before = {each: signal.signal(each, self.handle_exit) for each in signals}
+        before[signal.SIGHUP] = signal.signal(signal.SIGHUP, self._handle_reload)
         try:
             yield
         finally:
@@ -65,9 +66,27 @@ class Server(uvicorn.Server):
                 signal.signal(each, handler)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        self._endpoint.draining = True
+        """Drain first: while what is being sent is finished, others are told to come again."""
+        if self._app.endpoint.draining:
+            super().handle_exit(sig, frame)  # who asks twice does not want to wait
+            return
+        self._app.endpoint.draining = True
         log.info("serve.stopping signal=%s", signal.Signals(sig).name)
-        super().handle_exit(sig, frame)
+        threading.Thread(target=self._drain, name="drain", daemon=True).start()
+
+    def _drain(self) -> None:
+        try:
+            self._app.drain()
+        finally:
+            self.should_exit = True
+
+    def _handle_reload(self, sig: int, frame: FrameType | None) -> None:
+        threading.Thread(target=self._reload, name="reload", daemon=True).start()
+
+    def _reload(self) -> None:
+        # The error is in the log already, and the old rules stay.
+        with contextlib.suppress(ConfigurationError):
+            self._app.in_force.reload()
 
 
 def bind(settings: Settings) -> socket.socket:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from receiver import app, config, sender, server, signatures, signing
+from receiver.rules import Rules
 from receiver.settings import load_settings
 from receiver.store.sqlite import SqliteStore
 
@@ -72,11 +73,15 @@ def live(
     """Serve `routes` from a database in `folder`; settings by name (api_token="…")."""
     path = folder / "routes.yaml"
     path.write_text(routes, "utf-8")
-    rules = config.load(str(path), {"PUBLIC": PUBLIC, **(environ or {})})
+
+    def read() -> Rules:
+        return config.load(str(path), {"PUBLIC": PUBLIC, **(environ or {})})
+
+    rules = read()
     named = {f"RECEIVER_{name.upper()}": value for name, value in settings.items()}
     chosen = load_settings(named).model_copy(update={"port": 0})
     store = SqliteStore(folder / "receiver.db", backlog=chosen.backlog, serve=True)
-    application = app.build(chosen, rules, store)
+    application = app.build(chosen, rules, store, read=read)
     with server.serving(application, chosen, server.bind(chosen)) as url:
         yield Live(url, next(iter(rules.sources.values())).verification, store)
 

@@ -11,11 +11,15 @@ PACKAGE = Path(__file__).parent.parent / "receiver"
 # floor only from modules named before it.
 FLOORS = [
     ["errors", "events", "deliveries"],
-    ["lifecycle", "signing", "formats", "routing", "cleaning", "message", "backoff", "signatures"],
-    ["settings", "yaml_lines", "file_shape", "config", "notify", "logs",
+    ["lifecycle", "signing", "formats", "routing", "dead_letters", "cleaning", "message",
+     "backoff", "signatures", "answers", "redaction"],
+    ["settings", "yaml_lines", "file_shape", "rules", "config", "ear", "hearing",
+     "deadline", "notify", "logs",
      "store", "store.committer", "store.sqlite_connection", "store.sqlite_queries",
+     "store.sqlite_deliveries",
      "store.sqlite_transaction", "store.sqlite"],
-    ["hints", "healing", "intake", "gaps", "explain", "dispatch", "sender"],
+    ["hints", "healing", "intake", "in_force", "gaps", "explain", "lanes",
+     "dispatch", "sender"],
     ["web", "web.problem", "web.webhook", "web.api", "app", "server", "demo", "cli_store", "cli",
      "__main__"],
 ]  # fmt: skip
@@ -23,7 +27,7 @@ OWNERS = {
     "apprise": {"notify"},
     "sqlite_utils": {"store.sqlite_connection"},
     "sqlite3": {"store.sqlite", "store.sqlite_connection", "store.sqlite_queries",
-                "store.sqlite_transaction"},
+                "store.sqlite_deliveries", "store.sqlite_transaction"},
     "psycopg": {"store.postgres"},
     "yaml": {"yaml_lines"},
     "pydantic_settings": {"settings"},

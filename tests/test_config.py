@@ -8,8 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from receiver.config import Rules, load
+from receiver.config import load
 from receiver.errors import ConfigurationError
+from receiver.rules import Rules
 
 TOP = Path(__file__).parent.parent
 GOOD = """\
@@ -45,7 +46,8 @@ def test_a_good_file_is_read(tmp_path: Path) -> None:
     assert list(rules.sources) == ["asteroid"]
     assert rules.destinations["ops"].line == 5
     assert [(route.name, route.line) for route in rules.routes] == [("failures", 7), ("holes", 10)]
-    assert rules.warnings == ()
+    (warning,) = rules.warnings
+    assert "nobody can be told when ops fails" in warning
 
 
 def test_the_shipped_file_works_with_an_empty_environment_and_one_warning() -> None:
@@ -73,6 +75,12 @@ def test_the_shipped_file_works_with_an_empty_environment_and_one_warning() -> N
         ("ops: console://", "ops: {url: console://, rate: fast}", 5, "a rate like 1/s"),
         ("ops: console://", "ops: {url: console://, retry_for: 90}", 5, "a duration like 90s"),
         ("ops: console://", "ops: {url: console://, timeout: 0s}", 5, "a duration like 90s"),
+        ("ops: console://", "ops: {url: console://, parallel: 0}", 5, "greater than or equal to 1"),
+        ("ops: console://", "ops: {url: console://, fallback: opz}", 5, "no destination 'opz'"),
+        ("ops: console://", "ops: {url: console://, fallback: ops}", 5, "leads back to it"),
+        ("{verdict: rejected}", "{verdict: rejected, dead_letter: true}", 11, "without verdict"),
+        ("{verdict: rejected}", "{dead_letter: opz}", 11, "there is no 'opz'"),
+        ("{verdict: rejected}", "{dead_letter: true}\n    title: x", 12, "writes its own"),
         ("ops: console://", "ops: ${NOT_SET}", 5, "NOT_SET is not set"),
         ("ops: console://", "Ops: console://", 5, "'Ops': a name has 1 to 40"),
         ("ops: console://", "ops: &a console://", 5, "anchors and aliases"),

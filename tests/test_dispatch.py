@@ -12,8 +12,8 @@ from pytest_httpserver import HTTPServer
 
 from receiver import sender
 from receiver.deliveries import Attempt, Claim, Destination, Facts, Message, Outcome, State
-from receiver.dispatch import follow
 from receiver.events import SECOND, Verdict
+from receiver.lanes import follow
 from receiver.store import Transaction
 from receiver.store.sqlite import SqliteStore
 from tests.live import ROUTES, live, until
@@ -132,8 +132,12 @@ def test_a_delivery_whose_destination_is_gone_is_dead_with_that_reason(
         receiver.post(sender.asteroid_event("EXECUTION_FAILED", "x"))
         until(lambda: receiver.ask("/api/deliveries")[1]["items"][0]["attempts"])
     with live(tmp_path) as receiver:
-        item = receiver.ask("/api/deliveries")[1]["items"][0]
-    assert (item["state"], "routes.yaml" in item["reason"]) == ("dead", True)
+        (item,) = receiver.ask("/api/deliveries?state=dead")[1]["items"]
+        assert (item["destination"], "routes.yaml" in item["reason"]) == ("old", True)
+        until(lambda: receiver.ask("/api/deliveries?state=sent")[1]["items"])
+        (told,) = receiver.ask("/api/deliveries?state=sent")[1]["items"]
+    assert (told["destination"], told["origin"]) == ("ops", item["id"])
+    assert told["title"] == "Messages to old do not arrive"
 
 
 def test_messages_of_one_execution_keep_their_order(tmp_path: Path, httpserver: HTTPServer) -> None:

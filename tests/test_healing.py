@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from receiver.deliveries import Attempt, Outcome, State
+from receiver.deliveries import Attempt, Outcome, Pace, State
 from receiver.events import SECOND, Event, Status
 from receiver.intake import Arrival, Intake, Receipt
 from receiver.lifecycle import MAX_HELD, Ordering
@@ -23,6 +23,7 @@ ROUTES = [
     Route("applied", (Condition("status", ("*",)),), ("ops",)),
     Route("not accepted", (Condition("verdict", ("rejected",)),), ("ops",)),
 ]
+PACE = Pace(1_000.0)
 REJECT = Intake(ROUTES)
 APPLY = Intake(ROUTES, {"s": Ordering(gaps="apply")})
 
@@ -68,12 +69,14 @@ def sent(store: SqliteStore, at: int = 1_000) -> list[tuple[str | None, str]]:
     told = []
     now = NOW + at * SECOND
     while True:
-        claim = store.write_now(lambda t, items: [t.claim(*items[0])], ("ops", now, now + SECOND))
+        claim = store.write_now(
+            lambda t, items: [t.claim(*items[0])], ("ops", PACE, now, now + SECOND)
+        )
         if claim is None:
             return told
         told.append((claim.facts.event_id, str(claim.facts.verdict)))
         after = Recorded(State.SENT, "", now, "title", "body")
-        item = (claim, Attempt(Outcome.DELIVERED, ""), after, now)
+        item = (claim, Attempt(Outcome.DELIVERED, ""), after)
         store.write_now(lambda t, items: [t.record(*items[0])], item)
 
 

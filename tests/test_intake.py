@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from receiver.deliveries import Pace
 from receiver.events import SECOND, Event, Status
 from receiver.intake import Arrival, Intake
 from receiver.routing import Condition, Route
@@ -98,11 +99,22 @@ def test_what_an_event_does_not_say_stays_as_it_was(store: SqliteStore) -> None:
     assert (told["agent_id"], told["agent_name"], told["metadata"]) == ("a", "A", {"team": "t"})
 
 
+def test_what_a_repeated_id_says_otherwise_is_nobody_s_change(store: SqliteStore) -> None:
+    altered = arrival("1", Status.FAILED, 5)
+    genuine = arrival("2", Status.FAILED, 5)
+    assert receive(store, arrival("1", Status.RUNNING, 1), altered, genuine) == [
+        ("applied", "first_seen"), ("duplicate", "event_id"), ("applied", "transition"),
+    ]  # fmt: skip
+    other = arrival("3", Status.RUNNING, 1, "y")
+    receive(store, other, replace(altered, event=replace(altered.event, event_id="3")))  # type: ignore[type-var]
+    assert receive(store, arrival("4", Status.FAILED, 5, "y")) == [("applied", "transition")]
+
+
 def test_a_message_that_asks_for_an_answer_is_bound_to_its_moment(store: SqliteStore) -> None:
     receive(store, arrival("1", Status.AWAITING_CONFIRMATION, 1), arrival("2", Status.RUNNING, 2))
 
     def claim(transaction: object, items: object) -> list[object]:
-        return [transaction.claim("ops", NOW + 3600 * SECOND, NOW)]  # type: ignore[attr-defined]
+        return [transaction.claim("ops", Pace(1.0), NOW + 3600 * SECOND, NOW)]  # type: ignore[attr-defined]
 
     claimed = store.write_now(claim, None)
     assert claimed.facts.status is Status.RUNNING

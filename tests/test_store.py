@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 import sqlite_utils
 
-from receiver.deliveries import Attempt, Claim, Kind, Outcome, Owed, State
+from receiver.deliveries import Attempt, Claim, Kind, Outcome, Owed, Pace, State
 from receiver.errors import Overloaded, StorageRefused, StorageUnavailable
-from receiver.events import SECOND, Event, Execution, Judgement, Status, Verdict
+from receiver.events import SECOND, Event, Execution, Judgement, Status, Verdict, parse_time
 from receiver.store import Entry, Loaded, Recorded, Store, Transaction, sqlite_connection
 from receiver.store.sqlite import SqliteStore, open_existing
 from receiver.store.sqlite_connection import connect
@@ -69,11 +69,12 @@ def do(store: Store, name: str, *values: object, **named: object) -> object:
 
 
 def claim(store: Store, destination: str = "ops", now: int = NOW) -> Claim | None:
-    found = do(store, "claim", destination, now, now + 60 * SECOND)
+    found = do(store, "claim", destination, PACE, now, now + 60 * SECOND)
     assert found is None or isinstance(found, Claim)
     return found
 
 
+PACE = Pace(1_000.0)
 SENT = Recorded(State.SENT, "", NOW, "title", "body")
 DELIVERED = Attempt(Outcome.DELIVERED, "", 5)
 
@@ -170,9 +171,9 @@ def test_a_delivery_is_claimed_by_one_and_recorded_with_its_token_only(store: St
     assert mine is not None
     assert (mine.facts.status, mine.attempts, mine.repeat) == (Status.RUNNING, 0, False)
     assert claim(store) is None
-    assert do(store, "record", replace(mine, token="other"), DELIVERED, SENT, NOW) is False
-    assert do(store, "record", mine, DELIVERED, SENT, NOW) is True
-    assert do(store, "record", mine, DELIVERED, SENT, NOW) is False
+    assert do(store, "record", replace(mine, token="other"), DELIVERED, SENT) is False
+    assert do(store, "record", mine, DELIVERED, SENT) is True
+    assert do(store, "record", mine, DELIVERED, SENT) is False
     shown = store.deliveries({}, 10, None)[0][0]
     assert (shown["state"], shown["title"], len(shown["attempts"])) == ("sent", "title", 1)
 
@@ -184,7 +185,7 @@ def test_a_lease_that_is_over_comes_back_as_a_repeat(store: Store) -> None:
     assert lost is not None
     assert again is not None
     assert (again.delivery, again.repeat, again.attempts) == (lost.delivery, True, 1)
-    assert do(store, "record", lost, DELIVERED, SENT, NOW) is False
+    assert do(store, "record", lost, DELIVERED, SENT) is False
     assert store.deliveries({}, 10, None)[0][0]["attempts"][0]["outcome"] == "uncertain"
 
 
@@ -206,9 +207,9 @@ def test_one_execution_keeps_its_order_while_others_pass(store: Store) -> None:
     assert other is not None
     assert (one.facts.event_id, other.facts.event_id) == ("e-1", "e-3")
     later = Recorded(State.WAITING, "refused", NOW + 5 * SECOND, "t", "b")
-    do(store, "record", one, Attempt(Outcome.FAILED, "refused"), later, NOW)
+    do(store, "record", one, Attempt(Outcome.FAILED, "refused"), later)
     assert claim(store) is None  # e-2 waits behind e-1
-    assert store.next_due("ops") == NOW
+    assert store.next_due("ops", PACE, NOW) == NOW + 5 * SECOND
 
 
 def test_a_message_about_a_wait_that_is_over_is_superseded(store: Store) -> None:
@@ -226,7 +227,7 @@ def test_only_a_dead_delivery_is_redelivered_and_starts_afresh(store: Store) -> 
     assert mine is not None
     assert do(store, "redeliver", mine.delivery, NOW) is False
     dead = Recorded(State.DEAD, "gone", NOW, "t", "b")
-    do(store, "record", mine, Attempt(Outcome.FAILED, "gone"), dead, NOW)
+    do(store, "record", mine, Attempt(Outcome.FAILED, "gone"), dead)
     assert do(store, "redeliver", 99, NOW) is None
     assert do(store, "redeliver", mine.delivery, NOW + SECOND) is True
     again = claim(store, now=NOW + SECOND)
@@ -236,8 +237,136 @@ def test_only_a_dead_delivery_is_redelivered_and_starts_afresh(store: Store) -> 
 
 def test_deliveries_to_a_destination_that_is_gone_are_dead_with_that_reason(store: Store) -> None:
     save(store, applied(1, Status.FAILED, None, owed("old", "k-1"), owed("ops", "k-2")))
-    assert do(store, "bury", ["ops"]) == 1
+    (dead,) = do(store, "bury", ["ops"])  # type: ignore[misc]
+    assert (dead.destination, dead.facts.event_id) == ("old", "e-1")
     assert "routes.yaml" in store.deliveries({"state": "dead"}, 10, None)[0][0]["reason"]
+
+
+def five(store: Store, *orders: str) -> None:
+    """Deliveries to ops in these orders, all of them due."""
+    for number, order in enumerate(orders):
+        entry = unapplied(number, Verdict.REJECTED, "terminal")
+        save(store, replace(entry, owed=(owed("ops", f"k-{number}", order=order),)))
+
+
+def fails(
+    store: Store, now: int, outcome: Outcome = Outcome.FAILED, *, chance: float = 1.0
+) -> None:
+    mine = claim(store, now=now)
+    assert mine is not None
+    again = Recorded(State.WAITING, "refused", now + 5 * SECOND, "t", "b", chance=chance)
+    assert do(store, "record", mine, Attempt(Outcome.FAILED, "refused"), again) is True
+
+
+def test_a_destination_gets_no_more_than_its_pace_allows(store: Store) -> None:
+    five(store, *"abcde")
+    pace = Pace(2.0)
+
+    def taken(now: int) -> bool:
+        return do(store, "claim", "ops", pace, now, now + 60 * SECOND) is not None
+
+    assert [taken(NOW), taken(NOW), taken(NOW)] == [True, True, False]
+    half = NOW + SECOND // 2
+    assert store.next_due("ops", pace, NOW) == half
+    assert [taken(half - 1), taken(half), taken(half)] == [False, True, False]
+    # A clock that is set back gives nothing.
+    assert taken(NOW - 3600 * SECOND) is False
+    assert [taken(NOW + 60 * SECOND), taken(NOW + 60 * SECOND)] == [True, True]
+
+
+def test_the_pace_is_kept_over_a_restart(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "r.db", serve=True)
+    five(store, *"abc")
+    assert do(store, "claim", "ops", Pace(1.0), NOW, NOW + SECOND) is not None
+    store.close()
+    store = SqliteStore(tmp_path / "r.db", serve=True)
+    assert do(store, "claim", "ops", Pace(1.0), NOW, NOW + SECOND) is None
+    store.close()
+
+
+def test_five_failures_over_several_executions_pause_the_destination(store: Store) -> None:
+    five(store, *"abcdef")
+    for _ in range(5):
+        fails(store, NOW)
+    assert claim(store, now=NOW) is None
+    assert store.next_due("ops", PACE, NOW) == NOW + 5 * SECOND
+    assert do(store, "claim", "other", PACE, NOW, NOW + SECOND) is None  # it owes nothing
+    probe = claim(store, now=NOW + 5 * SECOND)
+    assert probe is not None
+    do(store, "record", probe, DELIVERED, SENT)
+    assert claim(store, now=NOW + 5 * SECOND) is not None
+
+
+def test_five_failures_of_one_execution_hold_up_no_other(store: Store) -> None:
+    five(store, "a")
+    for number in range(5):
+        fails(store, NOW + number * 5 * SECOND)
+    save(store, replace(unapplied(9, Verdict.REJECTED, "x"), owed=(owed("ops", "k-9", order="b"),)))
+    other = claim(store, now=NOW + 21 * SECOND)
+    assert other is not None
+    assert other.order_key == "b"
+
+
+def test_what_waits_longer_than_retry_for_for_a_failing_destination_dies(store: Store) -> None:
+    five(store, *"abcdefg")
+    for _ in range(5):
+        fails(store, NOW)
+    assert do(store, "overdue", "ops", Pace(1.0, overdue=NOW), NOW) == []
+    dead = do(store, "overdue", "ops", Pace(1.0, overdue=NOW + 1), NOW)
+    assert isinstance(dead, list)
+    assert len(dead) == 7
+    assert {d["state"] for d in store.deliveries({}, 10, None)[0]} == {"dead"}
+    assert "failed 5 times in a row" in store.deliveries({}, 10, None)[0][0]["reason"]
+
+
+def test_what_waited_while_nobody_served_is_not_overdue(store: Store) -> None:
+    five(store, *"ab")
+    assert do(store, "overdue", "ops", Pace(1.0, overdue=NOW + 1), NOW) == []
+
+
+def test_all_dead_deliveries_of_a_destination_get_a_new_chance_at_once(store: Store) -> None:
+    five(store, *"abcdef")
+    for _ in range(5):
+        fails(store, NOW)
+    do(store, "overdue", "ops", Pace(1.0, overdue=NOW + 1), NOW)
+    assert do(store, "redeliver_all", "ops", NOW) == 6
+    assert claim(store, now=NOW) is not None  # nor does it wait as a whole any more
+
+
+def test_an_end_owes_what_it_owes_once_and_in_the_ledger(store: Store) -> None:
+    five(store, "a")
+    mine = claim(store)
+    assert mine is not None
+    told = Owed("ops2", "r", Kind.FALLBACK, "fallback/1/ops2", "a", None, origin=mine.delivery)
+    dead = Recorded(State.DEAD, "HTTP 404", NOW, "t", "b", owed=(told, told))
+    attempt = Attempt(Outcome.FAILED, "HTTP 404", permanent=True)
+    assert do(store, "record", mine, attempt, dead) is True
+    ledger = store.ledger()
+    assert (ledger["owed"], ledger["imbalance"]) == (2, 0)
+    got = claim(store, "ops2")
+    assert got is not None
+    assert got.origin is not None
+    assert (got.kind, got.origin.destination) == (Kind.FALLBACK, "ops")
+    assert (got.origin.reason, got.origin.dead) == ("HTTP 404", 1)
+
+
+def test_a_lost_claim_owes_nothing(store: Store) -> None:
+    five(store, "a")
+    mine = claim(store)
+    assert mine is not None
+    told = Owed("ops2", "r", Kind.FALLBACK, "k", "a", None, origin=mine.delivery)
+    dead = Recorded(State.DEAD, "gone", NOW, "t", "b", owed=(told,))
+    assert do(store, "record", replace(mine, token="x"), Attempt(Outcome.FAILED, ""), dead) is False
+    assert store.ledger()["owed"] == 1
+
+
+def test_an_attempt_is_dated_by_its_start(store: Store) -> None:
+    five(store, "a")
+    mine = claim(store, now=NOW + SECOND)
+    assert mine is not None
+    do(store, "record", mine, Attempt(Outcome.DELIVERED, "", 40_000), SENT)
+    (attempt,) = store.deliveries({}, 1, None)[0][0]["attempts"]
+    assert parse_time(attempt["at"]) == NOW + SECOND
 
 
 def test_pages_are_newest_first_and_complete(store: Store) -> None:
@@ -426,14 +555,20 @@ def test_a_command_that_looks_creates_no_database(tmp_path: Path) -> None:
          "USING INDEX event_id"),
         ("SELECT 1 FROM event WHERE source = 's' AND execution_id = 'x' AND occurred_at = 1"
          " AND status = 'running' AND verdict <> 'quarantined'", "USING INDEX event_execution"),
-        ("SELECT 1 FROM event WHERE source = 's' AND execution_id = 'x' AND occurred_at >= 1"
-         " AND reason = 'gap' AND verdict <> 'applied' ORDER BY occurred_at, seq LIMIT 300",
-         "USING INDEX event_gap"),
+        ("SELECT 1 FROM event WHERE source = 's' AND execution_id = 'x' AND reason = 'gap' AND"
+         " verdict <> 'applied' AND verdict = 'rejected' AND occurred_at >= 1"
+         " ORDER BY occurred_at, seq LIMIT 200", "USING INDEX event_gap"),
+        ("SELECT 1 FROM event WHERE source = 's' AND execution_id = 'x' AND reason = 'gap' AND"
+         " verdict <> 'applied' AND verdict = 'held'", "USING INDEX event_gap"),
         ("SELECT min(held_until) FROM event WHERE verdict = 'held'", "INDEX event_held"),
         ("SELECT 1 FROM event WHERE verdict = 'held' AND held_until <= 1 ORDER BY held_until, seq",
          "INDEX event_held"),
-        ("SELECT min(due_at) FROM delivery WHERE destination = 'd' AND state = 'waiting'",
-         "USING INDEX delivery_due"),
+        ("SELECT due_at FROM delivery AS d WHERE destination = 'd' AND state = 'waiting' AND NOT"
+         " EXISTS (SELECT 1 FROM delivery AS e WHERE e.destination = d.destination AND"
+         " e.order_key = d.order_key AND e.id < d.id AND e.state IN ('waiting', 'sending'))"
+         " ORDER BY due_at, id LIMIT 1", "INDEX delivery_due"),
+        ("SELECT count(*) FROM delivery WHERE state = 'dead' AND destination = 'd'",
+         "INDEX delivery_dead"),
         ("SELECT id FROM delivery WHERE state = 'sending' AND (0 OR lease_until <= 1)",
          "INDEX delivery_lease"),
         ("SELECT id FROM delivery AS d WHERE destination = 'x' AND state = 'waiting'"

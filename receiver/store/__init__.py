@@ -22,7 +22,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
-from receiver.deliveries import Attempt, Claim, Owed, State
+from receiver.deliveries import Attempt, Claim, Owed, Pace, State
 from receiver.events import Event, Execution, Held, Judgement, Status
 
 Item = TypeVar("Item")
@@ -99,13 +99,14 @@ class Transaction(Protocol):
     def given_up(self, now: int) -> Sequence[Held]:
         """Held events whose time is over, those first that were due first; a bounded number."""
 
-    def claim(self, destination: str, now: int, until: int) -> Claim | None:
+    def claim(self, destination: str, pace: Pace, now: int, until: int) -> Claim | None:
         """Take the next delivery that is due, until `until`; supersede those no longer true.
 
-        Deliveries whose lease is over go back to waiting first, as repeats.
+        None also if the destination has got all that its pace allows, or waits as a whole because
+        it failed too often. Deliveries whose lease is over go back to waiting first, as repeats.
         """
 
-    def record(self, claim: Claim, attempt: Attempt, after: Recorded, now: int) -> bool:
+    def record(self, claim: Claim, attempt: Attempt, after: Recorded) -> bool:
         """Write down an attempt and what follows from it. False: the claim was lost meanwhile."""
 
     def release(self, now: int, *, all_leases: bool) -> int:
@@ -114,22 +115,37 @@ class Transaction(Protocol):
     def redeliver(self, delivery: int, now: int) -> bool | None:
         """Give a dead delivery a new chance. False: it is not dead. None: there is none."""
 
+    def redeliver_all(self, destination: str, now: int) -> int:
+        """Give all dead deliveries of a destination a new chance, at once; how many."""
+
+    def overdue(self, destination: str, pace: Pace, now: int) -> Sequence[Claim]:
+        """End what waits too long for a destination that fails as a whole; a bounded number."""
+
+    def bury(self, destinations: Sequence[str]) -> Sequence[Claim]:
+        """End what waits for destinations other than these; a bounded number."""
+
+    def owe(self, delivery: int, messages: Sequence[Owed], now: int) -> None:
+        """Owe messages about the event of a delivery, those that are not owed yet."""
+
     def touch(self) -> None:
         """Write something that changes nothing, so that the commit reaches the disk."""
-
-    def bury(self, destinations: Sequence[str]) -> int:
-        """Make waiting deliveries to destinations other than these dead; how many."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """What follows from an attempt: the state, why, when next (waiting), and what was sent."""
+    """What follows from an attempt: the state, why, when next (waiting), and what was sent.
+
+    `owed` is what its end owes to others. `chance` in [0, 1) spreads the waiting of a destination
+    that fails as a whole.
+    """
 
     state: State
     reason: str
     due_at: int
     title: str
     body: str
+    owed: tuple[Owed, ...] = ()
+    chance: float = 0.5
 
 
 Act = Callable[[Transaction, Sequence[Item]], Sequence[Result]]
@@ -169,8 +185,11 @@ class Store(Protocol):
     def tallies(self) -> Sequence[Tally]:
         """The newest events, counted by what became of them."""
 
-    def next_due(self, destination: str) -> int | None:
-        """When the next waiting delivery of a destination is due."""
+    def next_due(self, destination: str, pace: Pace, now: int) -> int | None:
+        """When the next waiting delivery of a destination may be claimed, by all that it waits for.
+
+        None: nothing waits.
+        """
 
     def known(self, event: Event) -> Loaded:
         """As Transaction.load for one event, without a transaction (for `explain`)."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from receiver.deliveries import Pace
 from receiver.errors import StorageRefused, StorageUnavailable
 from receiver.events import Event
 from receiver.store import Act, Item, Loaded, Result, Tally, Transaction, sqlite_queries
@@ -72,8 +73,8 @@ class SqliteStore:
     def tallies(self) -> list[Tally]:
         return self._read(sqlite_queries.tallies)
 
-    def next_due(self, destination: str) -> int | None:
-        return self._read(lambda db: sqlite_queries.next_due(db, destination))
+    def next_due(self, destination: str, pace: Pace, now: int) -> int | None:
+        return self._read(lambda db: sqlite_queries.next_due(db, destination, pace, now))
 
     def known(self, event: Event) -> Loaded:
         return self._read(lambda db: sqlite_queries.load(db, [event]))

@@ -17,7 +17,7 @@ import sqlite_utils
 from receiver.errors import StorageRefused
 
 APPLICATION_ID = 0x72637672  # "rcvr"
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 
 def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
@@ -100,6 +100,10 @@ def _migrate(connection: sqlite3.Connection) -> None:
     @migrations()
     def schema_2(db: sqlite_utils.Database) -> None:
         _run(db.conn, "sqlite_2_held.sql")
+
+    @migrations()
+    def schema_3(db: sqlite_utils.Database) -> None:
+        _run(db.conn, "sqlite_3_destination.sql")
 
     connection.execute("BEGIN IMMEDIATE")
     try:

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from receiver.deliveries import Facts
-from receiver.events import Event, Execution, Held, Status, Verdict, format_time
+from receiver.deliveries import Facts, Pace
+from receiver.events import SECOND, Event, Execution, Held, Status, Verdict, format_time
 from receiver.store import ExecutionKey, Loaded, Tally
 
 _FACTS = (
@@ -25,17 +25,27 @@ _FACTS = (
     " LEFT JOIN history AS h ON h.execution = x.id AND h.version = e.version"
     " WHERE e.seq = ?"
 )
-# How many held events of an execution are looked at when it moves; at most 100 of them are held.
-MAX_HEALABLE = 300
+# How many of the events that were rejected for a gap are looked at when their execution moves: the
+# earliest that are not overtaken. Of those that are held, none may be left out.
+MAX_HEALABLE = 200
 _HELD = (
     "SELECT source, execution_id, event_id, event, status, occurred_at, agent_id, agent_name,"
-    " execution_url, metadata, detail, flags, received_at, verdict, missing, held_until FROM event"
+    " execution_url, metadata, detail, flags, received_at, verdict, missing, held_until, seq"
+    " FROM event"
 )
+_OCCURRED_AT, _SEQ = 5, 16
+_OF_EXECUTION = f"{_HELD} WHERE source = ? AND execution_id = ? AND reason = 'gap'"
+_STILL_HELD = f"{_OF_EXECUTION} AND verdict <> 'applied' AND verdict = 'held'"
 _HEALABLE = (
-    f"{_HELD} WHERE source = ? AND execution_id = ? AND occurred_at >= ? AND reason = 'gap'"
-    " AND verdict <> 'applied' ORDER BY occurred_at, seq LIMIT ?"
+    f"{_OF_EXECUTION} AND verdict <> 'applied' AND verdict = 'rejected' AND occurred_at >= ?"
+    " ORDER BY occurred_at, seq LIMIT ?"
 )
 _GIVEN_UP = f"{_HELD} WHERE verdict = 'held' AND held_until <= ? ORDER BY held_until, seq LIMIT 256"
+# The order of one execution within a destination is kept: nothing passes what is older.
+UNBLOCKED = (
+    "NOT EXISTS (SELECT 1 FROM delivery AS e WHERE e.destination = d.destination"
+    " AND e.order_key = d.order_key AND e.id < d.id AND e.state IN ('waiting', 'sending'))"
+)
 # How many of the newest events say how a source is doing.
 TALLIED = 10_000
 
@@ -49,24 +59,29 @@ def load(db: sqlite3.Connection, events: Sequence[Event]) -> Loaded:
             (event.source, event.event_id),
         ).fetchone():
             loaded.event_ids.add((event.source, event.event_id))
-        if event.execution_id is None or event.status is None or event.occurred_at is None:
+        if event.execution_id is None:
             continue
-        if db.execute(
-            "SELECT 1 FROM event WHERE source = ? AND execution_id = ? AND occurred_at = ?"
-            " AND status = ? AND verdict <> 'quarantined'",
-            (event.source, event.execution_id, event.occurred_at, event.status),
-        ).fetchone():
-            loaded.changes.add((event.source, event.execution_id, event.status, event.occurred_at))
         key = (event.source, event.execution_id)
         if key not in loaded.executions and (found := _stored(db, key)) is not None:
             loaded.executions[key] = found
             loaded.held[key] = _healable(db, key, found.mark)
+        if event.status is None or event.occurred_at is None:
+            continue
+        if db.execute(
+            "SELECT 1 FROM event WHERE source = ? AND execution_id = ? AND occurred_at = ?"
+            " AND status = ? AND verdict <> 'quarantined' AND repeated = 0",
+            (event.source, event.execution_id, event.occurred_at, event.status),
+        ).fetchone():
+            loaded.changes.add((event.source, event.execution_id, event.status, event.occurred_at))
     return loaded
 
 
 def _healable(db: sqlite3.Connection, key: ExecutionKey, mark: int) -> list[Held]:
     """The events of an execution that were held, or rejected for a gap, and are not overtaken."""
-    return [_held(row) for row in db.execute(_HEALABLE, (*key, mark, MAX_HEALABLE))]
+    rows = db.execute(_STILL_HELD, key).fetchall()
+    rows += db.execute(_HEALABLE, (*key, mark, MAX_HEALABLE)).fetchall()
+    rows.sort(key=lambda row: (row[_OCCURRED_AT], row[_SEQ]))
+    return [_held(row) for row in rows]
 
 
 def given_up(db: sqlite3.Connection, now: int) -> list[Held]:
@@ -94,7 +109,9 @@ def tallies(db: sqlite3.Connection) -> list[Tally]:
 
 def _held(row: Sequence[Any]) -> Held:
     source, execution_id, event_id, name, status, occurred_at, *told = row
-    agent_id, agent_name, url, metadata, detail, flags, received_at, verdict, missing, until = told
+    agent_id, agent_name, url, metadata, detail, flags, received_at, verdict, missing, until, _ = (
+        told
+    )
     event = Event(
         source, event_id, name, Status(status), execution_id, occurred_at, agent_id, agent_name,
         url, _mapping(metadata) or None, _mapping(detail), flags=frozenset(flags.split()),
@@ -266,14 +283,30 @@ def ledger(db: sqlite3.Connection) -> dict[str, Any]:
     }
 
 
-def next_due(db: sqlite3.Connection, destination: str) -> int | None:
-    """When the next waiting delivery of a destination is due; None if none waits."""
-    return _first(
-        db.execute(
-            "SELECT min(due_at) FROM delivery WHERE destination = ? AND state = 'waiting'",
-            (destination,),
-        )
-    )
+def next_due(db: sqlite3.Connection, destination: str, pace: Pace, now: int) -> int | None:
+    """See store.Store.next_due."""
+    found = db.execute(
+        "SELECT due_at FROM delivery AS d WHERE destination = ? AND state = 'waiting'"
+        f" AND {UNBLOCKED} ORDER BY due_at, id LIMIT 1",
+        (destination,),
+    ).fetchone()
+    if found is None:
+        return None
+    row = db.execute(
+        "SELECT tokens, counted_at, coalesce(paused_until, 0) FROM destination WHERE name = ?",
+        (destination,),
+    ).fetchone()
+    if row is None:
+        return int(found[0])
+    lacking = max(1 - tokens(pace, row, now), 0.0)
+    return int(max(found[0], row[2], now + int(lacking / pace.rate * SECOND)))
+
+
+def tokens(pace: Pace, row: Sequence[Any], now: int) -> float:
+    """How many messages a destination could get now, by its row (tokens, counted_at, …)."""
+    # A clock that was set back gives nothing and takes nothing.
+    gained = max(now - row[1], 0) / SECOND * pace.rate
+    return float(min(row[0] + gained, pace.burst))
 
 
 _EXECUTIONS = "SELECT * FROM execution"
@@ -342,7 +375,7 @@ def _event(db: sqlite3.Connection, row: sqlite3.Row) -> dict[str, Any]:
 
 def _delivery(db: sqlite3.Connection, row: sqlite3.Row) -> dict[str, Any]:
     names = ("id", "source", "execution_id", "event_id", "verdict", "route", "destination", "kind",
-             "state", "reason", "title", "body")  # fmt: skip
+             "state", "reason", "title", "body", "origin")  # fmt: skip
     attempts = db.execute(
         "SELECT at, outcome, detail, duration_ms FROM attempt WHERE delivery = ? ORDER BY number",
         (row["id"],),

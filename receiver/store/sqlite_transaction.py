@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from receiver.deliveries import Attempt, Claim, Facts, Owed
+from receiver.deliveries import Attempt, Claim, Owed, Pace
 from receiver.events import Event, Execution, Held, Verdict
 from receiver.store import Entry, Loaded, Recorded
+from receiver.store import sqlite_deliveries as deliveries
 from receiver.store import sqlite_queries as queries
 from receiver.store.sqlite_connection import connect
 
@@ -59,24 +59,6 @@ _EXECUTION_MOVES = (
 _HISTORY = (
     "INSERT INTO history (execution, version, event, status, previous_status, previous_since,"
     " applied_at) VALUES (?, ?, ?, ?, ?, ?, ?)"
-)
-_DELIVERY = (
-    "INSERT INTO delivery (dedup_key, event, source, execution_id, event_id, verdict, route,"
-    " destination, kind, order_key, guard_version, created_at, owed_at, due_at)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-)
-# The order of one execution within a destination is kept: nothing is taken before what is older.
-_NEXT = (
-    "SELECT id, route, tries, repeat, owed_at, guard_version, verdict, event FROM delivery AS d"
-    " WHERE destination = ? AND state = 'waiting' AND due_at <= ?"
-    " AND NOT EXISTS (SELECT 1 FROM delivery AS e WHERE e.destination = d.destination"
-    "  AND e.order_key = d.order_key AND e.id < d.id AND e.state IN ('waiting', 'sending'))"
-    " ORDER BY due_at, id LIMIT 1"
-)
-_RECORD = (
-    "UPDATE delivery SET state = ?, reason = ?, due_at = ?, title = ?, body = ?,"
-    " attempts = attempts + 1, tries = tries + 1, repeat = repeat OR ?, token = NULL,"
-    " lease_until = NULL WHERE id = ? AND token = ? AND state = 'sending'"
 )
 
 
@@ -151,7 +133,7 @@ class SqliteTransaction:
             for row in _delivery_rows(seq, entry, owing)
         ]
         if owed:
-            self._promise("owed", self._db.executemany(_DELIVERY, owed).rowcount)
+            self._promise("owed", self._db.executemany(deliveries.DELIVERY, owed).rowcount)
         if any(entry.judgement.verdict is Verdict.QUARANTINED for entry in entries):
             self._evict()
 
@@ -206,71 +188,36 @@ class SqliteTransaction:
         self._move(moves)
         self._db.executemany(_HISTORY, history)
 
-    def claim(self, destination: str, now: int, until: int) -> Claim | None:
-        self.release(now, all_leases=False)
-        while (found := self._db.execute(_NEXT, (destination, now)).fetchone()) is not None:
-            delivery, route, tries, repeat, owed_at, guard, verdict, event = found
-            facts, version = queries.facts(self._db, event)
-            if untrue := _untrue(facts, verdict, guard is not None and version != guard):
-                self._db.execute(
-                    "UPDATE delivery SET state = 'superseded', reason = ? WHERE id = ?",
-                    (untrue, delivery),
-                )
-                continue
-            token = secrets.token_hex(8)
-            self._db.execute(
-                "UPDATE delivery SET state = 'sending', token = ?, lease_until = ? WHERE id = ?",
-                (token, until, delivery),
-            )
-            return Claim(delivery, token, destination, route, tries, bool(repeat), owed_at, facts)
-        return None
+    def claim(self, destination: str, pace: Pace, now: int, until: int) -> Claim | None:
+        return deliveries.claim(self._db, destination, pace, now, until)
 
-    def record(self, claim: Claim, attempt: Attempt, after: Recorded, now: int) -> bool:
-        told = (after.state, after.reason, after.due_at, after.title, after.body)
-        uncertain = int(attempt.outcome == "uncertain")
-        mine = self._db.execute(_RECORD, (*told, uncertain, claim.delivery, claim.token)).rowcount
+    def record(self, claim: Claim, attempt: Attempt, after: Recorded) -> bool:
+        mine = deliveries.record(self._db, claim, attempt, after)
         if mine:
-            self._attempted(
-                claim.delivery, now, attempt.outcome, attempt.detail, attempt.duration_ms
-            )
-        return bool(mine)
+            self.owe(claim.delivery, after.owed, claim.claimed_at)
+        return mine
 
     def release(self, now: int, *, all_leases: bool) -> int:
-        lost = self._db.execute(
-            "SELECT id FROM delivery WHERE state = 'sending' AND (? OR lease_until <= ?)",
-            (int(all_leases), now),
-        ).fetchall()
-        for (delivery,) in lost:
-            self._db.execute(
-                "UPDATE delivery SET state = 'waiting', due_at = ?, repeat = 1, token = NULL,"
-                " lease_until = NULL, attempts = attempts + 1, tries = tries + 1 WHERE id = ?",
-                (now, delivery),
-            )
-            self._attempted(delivery, now, "uncertain", "the process stopped while sending", 0)
-        return len(lost)
+        return deliveries.release(self._db, now, all_leases=all_leases)
 
     def redeliver(self, delivery: int, now: int) -> bool | None:
-        row = self._db.execute("SELECT state FROM delivery WHERE id = ?", (delivery,)).fetchone()
-        if row is None:
-            return None
-        # A guarded message whose moment has passed will be superseded at its claim, not sent.
-        again = self._db.execute(
-            "UPDATE delivery SET state = 'waiting', reason = '', due_at = ?, owed_at = ?, tries = 0"
-            " WHERE id = ? AND state = 'dead'",
-            (now, now, delivery),
-        )
-        return bool(again.rowcount)
+        return deliveries.redeliver(self._db, delivery, now)
+
+    def redeliver_all(self, destination: str, now: int) -> int:
+        return deliveries.redeliver_all(self._db, destination, now)
+
+    def overdue(self, destination: str, pace: Pace, now: int) -> Sequence[Claim]:
+        return deliveries.overdue(self._db, destination, pace, now)
+
+    def bury(self, destinations: Sequence[str]) -> Sequence[Claim]:
+        return deliveries.bury(self._db, destinations)
+
+    def owe(self, delivery: int, messages: Sequence[Owed], now: int) -> None:
+        owed = deliveries.owe(self._db, delivery, messages, now)
+        self._promise("owed", owed)
 
     def touch(self) -> None:
         self._db.execute("UPDATE promised SET n = n WHERE name = 'accepted'")
-
-    def bury(self, destinations: Sequence[str]) -> int:
-        return self._db.execute(
-            "UPDATE delivery SET state = 'dead', reason = 'its destination is not in routes.yaml:"
-            " add it again and redeliver' WHERE state = 'waiting' AND destination"
-            " NOT IN (SELECT value FROM json_each(?))",
-            (json.dumps(list(destinations)),),
-        ).rowcount
 
     def _not_yet_owed(self, entries: Sequence[Entry]) -> list[Sequence[Owed]]:
         """What each entry adds to what is owed. Only quarantine asks for one message many times."""
@@ -311,12 +258,6 @@ class SqliteTransaction:
     def _move(self, moves: Sequence[tuple[Any, ...]]) -> None:
         if moves and self._db.executemany(_EXECUTION_MOVES, moves).rowcount != len(moves):
             raise AssertionError("an execution changed between loading and saving it")
-
-    def _attempted(self, delivery: int, at: int, outcome: str, detail: str, took: int) -> None:
-        self._db.execute(
-            "INSERT INTO attempt SELECT id, attempts, ?, ?, ?, ? FROM delivery WHERE id = ?",
-            (at, outcome, detail, took, delivery),
-        )
 
     def _promise(self, name: str, n: int) -> None:
         if n:
@@ -377,20 +318,9 @@ def _history_row(number: int, seq: int, entry: Entry) -> tuple[Any, ...]:
 
 
 def _delivery_rows(seq: int, entry: Entry, messages: Sequence[Owed]) -> list[tuple[Any, ...]]:
-    event, now = entry.event, entry.judged_at
+    event, now, verdict = entry.event, entry.judged_at, entry.judgement.verdict
     ids = (event.execution_id, event.event_id) if event else (None, None)
-    return [
-        (owed.dedup_key, seq, entry.source, *ids, entry.judgement.verdict, owed.route,
-         owed.destination, owed.kind, owed.order_key, owed.guard_version, now, now, now)
-        for owed in messages
-    ]  # fmt: skip
-
-
-def _untrue(facts: Facts, verdict: str, has_moved: bool) -> str:
-    """Why a message must not be sent any more; empty if it is still true."""
-    if facts.verdict != verdict:
-        return f"no longer {verdict}: now {facts.verdict} ({facts.verdict_reason})"
-    return f"no longer {facts.status}: now {facts.execution_status}" if has_moved else ""
+    return [deliveries.row(owed, (seq, entry.source, *ids, verdict), now) for owed in messages]
 
 
 def _words(words: Iterable[str]) -> str:

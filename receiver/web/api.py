@@ -15,9 +15,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from receiver.dispatch import redeliver
+from receiver.dispatch import redeliver, redeliver_all
+from receiver.errors import ConfigurationError
 from receiver.hints import hints
-from receiver.lifecycle import Ordering
+from receiver.in_force import InForce
 from receiver.settings import Settings
 from receiver.store import Store
 from receiver.web.problem import problem
@@ -65,51 +66,79 @@ def is_loopback(host: str) -> bool:
         return host.lower() == "localhost"
 
 
-def routes(store: Store, settings: Settings, orderings: Mapping[str, Ordering]) -> list[Route]:
-    """The API's routes. Their endpoints are plain functions: Starlette runs them in a thread."""
-    guard = Guard(settings)
+class Api:
+    """The endpoints. They are plain functions: Starlette runs them in a thread."""
 
-    def executions(request: Request) -> Response:
+    def __init__(
+        self, store: Store, in_force: InForce, wake: Callable[[Iterable[str]], None]
+    ) -> None:
+        self._store, self._in_force, self._wake = store, in_force, wake
+
+    def executions(self, request: Request) -> Response:
         allowed = ("status", "category", "source", "agent", "q")
-        return guard.refuse(request) or _page(request, allowed, store.executions)
+        return _page(request, allowed, self._store.executions)
 
-    def execution(request: Request) -> Response:
-        if (refusal := guard.refuse(request)) is not None:
-            return refusal
-        found = store.execution(request.path_params["source"], request.path_params["execution_id"])
+    def execution(self, request: Request) -> Response:
+        path = request.path_params
+        found = self._store.execution(path["source"], path["execution_id"])
         return _json(found) if found else problem(404, "No event was applied to such an execution.")
 
-    def deliveries(request: Request) -> Response:
-        allowed = ("state", "destination")
-        return guard.refuse(request) or _page(request, allowed, store.deliveries)
+    def deliveries(self, request: Request) -> Response:
+        return _page(request, ("state", "destination"), self._store.deliveries)
 
-    def again(request: Request) -> Response:
-        if (refusal := guard.refuse(request)) is not None:
-            return refusal
+    def redeliver(self, request: Request) -> Response:
         number = request.path_params["id"]
         # A number that no database counts to is one that no delivery has.
-        done = store.write_now(redeliver, (number, time.time_ns())) if number < 2**63 else None
+        item = (number, time.time_ns())
+        done = self._store.write_now(redeliver, item) if number < 2**63 else None
         if done is None:
             return problem(404, "There is no such delivery.")
         if not done:
             return problem(409, "Only a dead delivery can be redelivered.")
+        self._wake(self._in_force.rules.destinations)
         return _json({"id": number, "state": "waiting"}, 202)
 
-    def advice(request: Request) -> Response:
-        if (refusal := guard.refuse(request)) is not None:
-            return refusal
-        return _json({"items": [asdict(hint) for hint in hints(orderings, store.tallies())]})
+    def redeliver_all(self, request: Request) -> Response:
+        name = request.query_params.get("destination", "")
+        if name not in self._in_force.rules.destinations:
+            return problem(400, "Say which with ?destination=, by its name in routes.yaml.")
+        done = self._store.write_now(redeliver_all, (name, time.time_ns()))
+        self._wake([name])
+        return _json({"destination": name, "redelivered": done}, 202)
 
-    def ledger(request: Request) -> Response:
-        return guard.refuse(request) or _json(store.ledger())
+    def reload(self, request: Request) -> Response:
+        try:
+            rules = self._in_force.reload()
+        except ConfigurationError as error:
+            return _json({"reloaded": False, "problems": error.problems}, 422)
+        return _json({"reloaded": True, "warnings": list(rules.warnings)})
+
+    def hints(self, request: Request) -> Response:
+        found = hints(self._in_force.rules.orderings, self._store.tallies())
+        return _json({"items": [asdict(hint) for hint in found]})
+
+    def ledger(self, request: Request) -> Response:
+        return _json(self._store.ledger())
+
+
+def routes(api: Api, guard: Guard) -> list[Route]:
+    """Where the endpoints are, each behind the guard."""
+
+    def guarded(path: str, endpoint: Callable[[Request], Response], method: str) -> Route:
+        def answer(request: Request) -> Response:
+            return guard.refuse(request) or endpoint(request)
+
+        return Route(path, answer, methods=[method])
 
     return [
-        Route("/api/executions", executions, methods=["GET"]),
-        Route("/api/executions/{source}/{execution_id:path}", execution, methods=["GET"]),
-        Route("/api/deliveries", deliveries, methods=["GET"]),
-        Route("/api/deliveries/{id:int}/redeliver", again, methods=["POST"]),
-        Route("/api/ledger", ledger, methods=["GET"]),
-        Route("/api/hints", advice, methods=["GET"]),
+        guarded("/api/executions", api.executions, "GET"),
+        guarded("/api/executions/{source}/{execution_id:path}", api.execution, "GET"),
+        guarded("/api/deliveries", api.deliveries, "GET"),
+        guarded("/api/deliveries/redeliver", api.redeliver_all, "POST"),
+        guarded("/api/deliveries/{id:int}/redeliver", api.redeliver, "POST"),
+        guarded("/api/reload", api.reload, "POST"),
+        guarded("/api/ledger", api.ledger, "GET"),
+        guarded("/api/hints", api.hints, "GET"),
     ]
 
 

@@ -17,7 +17,6 @@ from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from receiver import formats, signing
-from receiver.config import Rules, Source
 from receiver.errors import (
     MalformedBody,
     Overloaded,
@@ -27,7 +26,9 @@ from receiver.errors import (
 )
 from receiver.events import SECOND, Event, Verdict
 from receiver.gaps import log_settled
-from receiver.intake import Arrival, Intake, Receipt
+from receiver.in_force import InForce
+from receiver.intake import Arrival, Receipt
+from receiver.rules import Source
 from receiver.store import Store
 from receiver.web.problem import problem, try_later
 
@@ -48,17 +49,14 @@ class WebhookEndpoint:
     def __init__(
         self,
         store: Store,
-        rules: Rules,
-        intake: Intake,
+        in_force: InForce,
         wake: Callable[[Iterable[str]], None],
         *,
         max_body: int,
         body_timeout: float,
     ) -> None:
         self._store = store
-        self._sources = rules.sources
-        # Bound once: the committer takes neighbours with the same act as one set.
-        self._receive = intake.receive
+        self._in_force = in_force
         self._wake = wake
         self._max_body = max_body
         self._body_timeout = body_timeout
@@ -74,7 +72,7 @@ class WebhookEndpoint:
             await response(scope, receive, send)
 
     async def _answer(self, scope: Scope, receive: Receive) -> Response | tuple[int, bytes]:
-        source = self._sources.get(scope["path_params"]["source"])
+        source = self._in_force.rules.sources.get(scope["path_params"]["source"])
         if source is None:
             return problem(404, "There is no such source. Check the webhook's address.")
         if scope["method"] != "POST":
@@ -136,7 +134,7 @@ class WebhookEndpoint:
             raise UntrustedWebhook("agent")
         unreadable_as = "" if event is not None else "no_envelope"
         receipt = await self._store.write(
-            self._receive, Arrival(source.name, event, body, now, unreadable_as)
+            self._in_force.intake.receive, Arrival(source.name, event, body, now, unreadable_as)
         )
         self._wake(receipt.destinations)
         _log(source, receipt)
@@ -146,7 +144,7 @@ class WebhookEndpoint:
         self, source: Source, body: bytes, now: int, unreadable: UnreadableWebhook
     ) -> Response:
         arrival = Arrival(source.name, None, body, now, "malformed", accepted=False)
-        receipt = await self._store.write(self._receive, arrival)
+        receipt = await self._store.write(self._in_force.intake.receive, arrival)
         self._wake(receipt.destinations)
         log.warning("webhook.malformed source=%s detail=%s", source.name, unreadable)
         return problem(400 if isinstance(unreadable, MalformedBody) else 422, str(unreadable))

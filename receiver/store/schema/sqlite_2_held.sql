@@ -4,7 +4,7 @@ ALTER TABLE event ADD COLUMN missing TEXT;      -- one of these statuses must ha
 ALTER TABLE event ADD COLUMN held_until INTEGER
     CHECK ((held_until IS NOT NULL) = (verdict = 'held'));
 CREATE INDEX event_held ON event (held_until) WHERE verdict = 'held';
-CREATE INDEX event_gap ON event (source, execution_id, occurred_at)
+CREATE INDEX event_gap ON event (source, execution_id, verdict, occurred_at)
     WHERE reason = 'gap' AND verdict <> 'applied';
 
 -- Only events that were judged more than once have rows here; the last is what `event` says.

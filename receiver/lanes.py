@@ -1,0 +1,266 @@
+"""A lane sends what one destination is owed: claim, render, send, record.
+
+It has threads of its own, so a destination that is slow or dead delays no other. The store is the
+only hand-over: a lane that dies loses nothing, and what it was sending goes out again as a repeat.
+Recording an attempt and claiming the next delivery are one transaction, a turn.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from receiver import dead_letters, notify
+from receiver.backoff import LONGEST, delay
+from receiver.deliveries import Attempt, Claim, Destination, Kind, Message, Outcome, Pace, State
+from receiver.errors import StorageError
+from receiver.events import SECOND
+from receiver.in_force import InForce
+from receiver.message import alarm, render
+from receiver.rules import Rules
+from receiver.store import Recorded, Store, Transaction
+
+log = logging.getLogger("receiver.dispatch")
+
+# The longest a lane sleeps without looking: what other processes did reaches it by then.
+POLL = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """An attempt that was made, and what follows from it."""
+
+    claim: Claim
+    attempt: Attempt
+    after: Recorded
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What a lane asks for: to record what is finished and, if it goes on, to claim the next.
+
+    Times are nanoseconds; `until` is the end of the lease.
+    """
+
+    destination: str
+    pace: Pace
+    now: int
+    until: int
+    rules: Rules
+    finished: Finished | None = None
+    goes_on: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Turned:
+    """What came of it: whether the claim was still ours, the next one, who is owed something.
+
+    `ended` are deliveries that died without an attempt.
+    """
+
+    mine: bool
+    claim: Claim | None
+    woken: tuple[str, ...]
+    ended: tuple[Claim, ...] = ()
+
+
+def turn(transaction: Transaction, turns: Sequence[Turn]) -> Sequence[Turned]:
+    """The act of dispatch: record, then claim."""
+    return [_turn(transaction, each) for each in turns]
+
+
+def _turn(transaction: Transaction, this: Turn) -> Turned:
+    mine, woken, claim = True, list[str](), None
+    ended: Sequence[Claim] = ()
+    if (done := this.finished) is not None:
+        mine = transaction.record(done.claim, done.attempt, done.after)
+        woken += [owed.destination for owed in done.after.owed if mine]
+    if this.goes_on:
+        claim = transaction.claim(this.destination, this.pace, this.now, this.until)
+        if claim is None:
+            ended = transaction.overdue(this.destination, this.pace, this.now)
+            woken += tell_of(transaction, ended, this.rules, this.now)
+    return Turned(mine, claim, tuple(woken), tuple(ended))
+
+
+def tell_of(transaction: Transaction, dead: Iterable[Claim], rules: Rules, now: int) -> list[str]:
+    """Owe what the end of deliveries owes to others; the destinations that are owed it."""
+    told = []
+    for claim in dead:
+        owed = dead_letters.owed(claim, rules.routes, rules.destinations, now)
+        transaction.owe(claim.delivery, owed, now)
+        told += [message.destination for message in owed]
+    return told
+
+
+class Lane:
+    """Sends what one destination is owed, in order, at its rate. `lease` is in seconds."""
+
+    def __init__(
+        self, store: Store, destination: Destination, in_force: InForce, lease: float
+    ) -> None:
+        self.destination = destination
+        self.others: Iterable[Lane] = ()
+        self._store, self._in_force, self._lease = store, in_force, lease
+        self._waking = threading.Condition()
+        self._wakes = 0
+        self._stopping = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._run, name=f"lane-{destination.name}-{n}", daemon=True)
+            for n in range(destination.parallel)
+        ]
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def wake(self) -> None:
+        with self._waking:
+            self._wakes += 1
+            self._waking.notify_all()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        self.wake()
+
+    def join(self, until: float) -> bool:
+        """Wait until `until` (monotonic seconds); whether all threads have ended."""
+        for thread in self._threads:
+            thread.join(max(until - time.monotonic(), 0))
+        return not any(thread.is_alive() for thread in self._threads)
+
+    def is_alive(self) -> bool:
+        return all(thread.is_alive() for thread in self._threads)
+
+    def _run(self) -> None:
+        finished: Finished | None = None
+        while finished is not None or not self._stopping.is_set():
+            seen = self._wakes
+            try:
+                turned = self._turn(finished)
+                finished = None
+                if turned.claim is not None:
+                    finished = self._attempt(turned.claim)
+                    continue
+                rest = 0.0 if turned.ended else self._idle()
+            except StorageError as error:
+                # What is finished is recorded as soon as the storage can, or it would go out again.
+                log.warning("lane.storage destination=%s error=%s", self.destination.name, error)
+                rest = POLL
+            except Exception:
+                # The one broad except: a lane that ended would be silent about all that follows.
+                log.exception("lane.failed destination=%s", self.destination.name)
+                finished, rest = None, POLL
+            self._rest(seen, rest)
+
+    def _rest(self, seen: int, seconds: float) -> None:
+        """Wait, but not if somebody woke it since `seen`."""
+        with self._waking:
+            self._waking.wait_for(lambda: self._wakes != seen, seconds)
+
+    def _turn(self, finished: Finished | None) -> Turned:
+        now, of = time.time_ns(), self.destination
+        # A lease must outlive the attempt, or a second claimant would send it meanwhile.
+        until = now + int(max(self._lease, of.timeout + 10) * SECOND)
+        goes_on = not self._stopping.is_set()
+        rules = self._in_force.rules
+        asked = Turn(of.name, self._pace(now), now, until, rules, finished, goes_on)
+        turned = self._store.write_now(turn, asked)
+        if finished is not None:
+            _log(finished, turned.mine)
+        for dead in turned.ended:
+            log_dead(dead)
+        for lane in self.others:
+            if lane.destination.name in turned.woken:
+                lane.wake()
+        return turned
+
+    def _pace(self, now: int) -> Pace:
+        of = self.destination
+        return Pace(notify.rate(of), now - int(of.retry_for * SECOND))
+
+    def _idle(self) -> float:
+        now = time.time_ns()
+        due = self._store.next_due(self.destination.name, self._pace(now), now)
+        return POLL if due is None else min(max((due - now) / SECOND, 0.0), POLL)
+
+    def _attempt(self, claim: Claim) -> Finished:
+        message = rendered(claim, self._in_force.rules, time.time_ns())
+        attempt = notify.send(self.destination, message)
+        now, rules = time.time_ns(), self._in_force.rules
+        after = follow(claim, attempt, self.destination, message, now, random.random())
+        if after.state is State.DEAD:
+            owed = dead_letters.owed(claim, rules.routes, rules.destinations, now)
+            after = replace(after, owed=owed)
+        return Finished(claim, attempt, after)
+
+
+def follow(
+    claim: Claim,
+    attempt: Attempt,
+    destination: Destination,
+    message: Message,
+    now: int,
+    chance: float,
+) -> Recorded:
+    """What follows from an attempt: sent, another try at a time, or dead with the reason."""
+    sent = (message.title, message.body)
+    if attempt.outcome is Outcome.DELIVERED:
+        return Recorded(State.SENT, "", now, *sent)
+    if attempt.permanent:
+        return Recorded(State.DEAD, f"no retry can mend it: {attempt.detail}", now, *sent)
+    # A destination that asks for longer than we ever wait is asked again after that.
+    wait = max(delay(claim.attempts + 1, chance), min(attempt.retry_after or 0, LONGEST))
+    due_at = now + int(wait * SECOND)
+    if due_at > claim.owed_at + int(destination.retry_for * SECOND):
+        return Recorded(State.DEAD, f"given up after retry_for: {attempt.detail}", now, *sent)
+    return Recorded(State.WAITING, attempt.detail, due_at, *sent, chance=chance)
+
+
+def rendered(claim: Claim, rules: Rules, now: int) -> Message:
+    """The message of a claimed delivery, by its route as it is now."""
+    route = next((route for route in rules.routes if route.name == claim.route), None)
+    title, body = (route.title, route.body) if route else (None, None)
+    fallen = claim.origin if claim.kind is Kind.FALLBACK else None
+    message = render(
+        claim.facts, claim.route, title, body, repeat=claim.repeat, now=now, instead_of=fallen
+    )
+    if claim.origin is None or fallen is not None:
+        return message
+    return alarm(claim.origin, message.title, repeat=claim.repeat)
+
+
+def log_dead(dead: Claim) -> None:
+    """The line about a delivery that died without an attempt."""
+    log.error(
+        "delivery.dead delivery=%d destination=%s route=%r execution_id=%r reason=%r",
+        dead.delivery,
+        dead.destination,
+        dead.route,
+        dead.facts.execution_id,
+        dead.origin.reason if dead.origin else "",
+    )
+
+
+def _log(finished: Finished, mine: bool) -> None:
+    claim, attempt = finished.claim, finished.attempt
+    log.log(
+        logging.ERROR if finished.after.state is State.DEAD else logging.INFO,
+        "delivery.attempted delivery=%d destination=%s route=%r kind=%s source=%s execution_id=%r"
+        " outcome=%s state=%s duration_ms=%d recorded=%s detail=%r",
+        claim.delivery,
+        claim.destination,
+        claim.route,
+        claim.kind,
+        claim.facts.source,
+        claim.facts.execution_id,
+        attempt.outcome,
+        finished.after.state,
+        attempt.duration_ms,
+        mine,
+        attempt.detail,
+    )

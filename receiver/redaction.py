@@ -1,0 +1,76 @@
+"""One readable line without the secrets of a URL."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Iterable, Iterator
+from urllib.parse import quote, quote_plus, unquote, unquote_plus
+
+MAX_DETAIL = 300
+# Here the host is an address to look at when something fails; elsewhere it may be a token.
+OPEN_HOSTS = {
+    "json", "jsons", "xml", "xmls", "form", "forms", "mailto", "mailtos", "mmost", "mmosts",
+    "gotify", "gotifys",
+}  # fmt: skip
+# Values of options that are words and no secrets: without them a line loses its sense.
+_OPEN_VALUES = {
+    "yes", "no", "true", "false", "on", "off", "starttls", "ssl", "insecure", "text", "html",
+    "markdown", "upstream", "truncate", "split", "get", "post", "put", "patch",
+}  # fmt: skip
+_SHORT = 6
+
+
+def redact(url: str, line: str) -> str:
+    """The line, at most 300 printable characters, without what in the URL could be a secret."""
+    plain = " ".join("".join(c if c.isprintable() else " " for c in line).split())
+    for secret in sorted(_spellings(url), key=len, reverse=True):
+        pattern = re.escape(secret)
+        if len(secret) < _SHORT:
+            # A short one is taken as a word only, or it would tear holes into other words.
+            pattern = rf"(?<![A-Za-z0-9]){pattern}(?![A-Za-z0-9])"
+        plain = re.sub(pattern, "***", plain, flags=re.IGNORECASE)
+    plain = plain or "no reason was given"
+    return plain if len(plain) <= MAX_DETAIL else plain[: MAX_DETAIL - 1] + "…"
+
+
+def _spellings(url: str) -> set[str]:
+    """Every secret as it may be written: percent-encoded or not, base64 of a login."""
+    url = url.strip()
+    scheme, _, rest = url.partition("://")
+    before, _, query = rest.partition("?")
+    authority, _, path = before.partition("/")
+    login, _, host = authority.rpartition("@")
+    user, _, password = login.partition(":")
+    found = {url, rest, *_of(4, path, login, user, *re.split(r"[/@:#]", path))}
+    found |= {*_of(4, *_values(query)), *_of(1, password)}
+    if scheme.lower() not in OPEN_HOSTS:
+        found |= {*_of(4, host, host.partition(":")[0])}
+    found |= set(_logins(unquote(user), unquote(password)))
+    return {secret for secret in found if secret and secret.lower() not in _OPEN_VALUES}
+
+
+def _of(least: int, *pieces: str) -> Iterator[str]:
+    for piece in pieces:
+        plain = unquote(piece)
+        for spelling in (piece, plain, unquote_plus(piece), quote(plain, ""), quote_plus(plain)):
+            if len(spelling) >= least:
+                yield " ".join(spelling.split())
+
+
+def _values(query: str) -> Iterable[str]:
+    """The values, and the list items in them."""
+    for pair in re.split(r"[&;]", query):
+        name, _, value = pair.partition("=")
+        value = value or name  # a token may stand alone
+        yield value
+        yield from re.split(r"[,\s]|%2C|%20", value, flags=re.IGNORECASE)
+
+
+def _logins(user: str, password: str) -> Iterator[str]:
+    """What HTTP and SMTP make of a login."""
+    if not password:
+        return
+    for text in (f"{user}:{password}", f"\0{user}\0{password}", password, user):
+        encoded = base64.b64encode(text.encode()).decode()
+        yield from (encoded, encoded.rstrip("="), encoded.replace("+", "-").replace("/", "_"))

@@ -1,0 +1,98 @@
+"""What an attempt came to, from what was heard: without any destination."""
+
+from __future__ import annotations
+
+import pytest
+
+from receiver.answers import Heard, Refusal, judge
+from receiver.deliveries import Attempt, Outcome
+
+FAILED, UNCERTAIN = Outcome.FAILED, Outcome.UNCERTAIN
+NO_USER, LATER = Refusal(550, "RCPT", "no such user"), Refusal(451, "RCPT", "later")
+
+
+def judged(heard: Heard, *, done: bool = False, late: bool = False, targets: int = 1) -> Attempt:
+    return judge(heard, done=done, late=late, targets=targets, timeout=30)
+
+
+@pytest.mark.parametrize(
+    ("heard", "late", "outcome", "detail"),
+    [
+        (Heard(), False, FAILED, "Apprise says that it failed, and not why"),
+        (Heard(said=["No recipients.", "b", "c"]), False, FAILED, "No recipients. b"),
+        (Heard(error="Connection refused"), False, FAILED, "no connection: Connection refused"),
+        (Heard(), True, FAILED, "no connection within 30 s"),
+        (Heard(elsewhere=True), True, UNCERTAIN, "no answer within 30 s"),
+        (Heard(elsewhere=True, said=["No recipients."]), False, FAILED, "No recipients."),
+        (Heard(connected=True), True, FAILED,
+         "connected, and not ready for the message within 30 s"),
+        (Heard(connected=True, error="x"), False, FAILED,
+         "the connection failed before the message: x"),
+        (Heard(connected=True, written=True), True, UNCERTAIN,
+         "it was sent, and no answer came within 30 s"),
+        (Heard(connected=True, written=True, error="reset"), False, UNCERTAIN,
+         "it was sent, and no answer came (the connection ended: reset)"),
+        (Heard(connected=True, elsewhere=True), False, UNCERTAIN, "no answer within 30 s"),
+        (Heard(connected=True, elsewhere=True, said=["Failed."]), False, UNCERTAIN, "Failed."),
+        (Heard(status=502, phrase="Bad Gateway"), False, FAILED, "HTTP 502 Bad Gateway"),
+        (Heard(status=799, answer="no"), False, FAILED, "HTTP 799: no"),
+        (Heard(status=200, phrase="OK", said=["Not ok."]), False, FAILED, "HTTP 200 OK: Not ok."),
+        (Heard(status=200, phrase="OK", cut_short=True), False, UNCERTAIN,
+         "HTTP 200 OK, and the rest of the answer did not come"),
+        (Heard(status=307, phrase="Temporary Redirect"), False, FAILED,
+         "HTTP 307 Temporary Redirect: redirects are not followed, give the address it leads to"),
+        (Heard(refusal=Refusal(421, "the greeting", "busy")), False, FAILED,
+         "SMTP 421 to the greeting: busy"),
+        (Heard(recipients=[NO_USER, LATER]), False, FAILED,
+         "SMTP 550 to RCPT: no such user; SMTP 451 to RCPT: later"),
+    ],
+)  # fmt: skip
+def test_a_failure_says_what_it_was(
+    heard: Heard, late: bool, outcome: Outcome, detail: str
+) -> None:
+    attempt = judged(heard, late=late)
+    assert (attempt.outcome, attempt.detail) == (outcome, detail)
+    assert not attempt.permanent
+
+
+@pytest.mark.parametrize(
+    "heard",
+    [
+        Heard(status=404), Heard(status=200, answer="invalid_auth"), Heard(recipients=[NO_USER]),
+        Heard(refusal=Refusal(535, "AUTH", "wrong")),
+    ],
+)  # fmt: skip
+def test_what_no_repeat_can_mend_is_permanent(heard: Heard) -> None:
+    assert judged(heard).permanent
+
+
+def test_a_permanent_word_in_an_answer_of_5xx_is_not_believed() -> None:
+    assert not judged(Heard(status=500, answer="invalid_auth")).permanent
+
+
+def test_what_a_mail_server_has_taken_is_delivered_though_it_hangs_then() -> None:
+    heard = Heard(connected=True, taken=1)
+    assert judged(heard, late=True).outcome is Outcome.DELIVERED
+    assert judged(heard, late=True, targets=2).outcome is UNCERTAIN
+
+
+@pytest.mark.parametrize(
+    ("refused", "outcome", "permanent"), [(LATER, UNCERTAIN, False), (NO_USER, FAILED, True)]
+)
+def test_a_part_that_has_it_gets_a_repeat_only_if_that_can_reach_the_rest(
+    refused: Refusal, outcome: Outcome, permanent: bool
+) -> None:
+    attempt = judged(Heard(taken=1, recipients=[refused]))
+    assert (attempt.outcome, attempt.permanent) == (outcome, permanent)
+    assert "a part of its recipients has it" in attempt.detail
+
+
+def test_a_login_that_went_well_is_not_a_part_that_has_it() -> None:
+    for heard in (Heard(accepted=1, status=500), Heard(accepted=1, error="Connection refused")):
+        assert judged(heard).outcome is FAILED
+        assert judged(heard, targets=2).outcome is UNCERTAIN
+
+
+def test_a_plugin_that_would_sleep_says_when_to_come_back() -> None:
+    attempt = judged(Heard(status=429, asked_wait=12.5))
+    assert (attempt.outcome, attempt.retry_after) == (FAILED, 12.5)

@@ -1,0 +1,58 @@
+"""Who is told when a delivery dies."""
+
+from __future__ import annotations
+
+from receiver.dead_letters import HOUR, UNWRITTEN, owed
+from receiver.deliveries import Claim, Destination, Facts, Kind
+from receiver.events import SECOND, Status, Verdict
+from receiver.routing import Condition, Route
+
+NOW = 1_800_000_000 * SECOND
+FACTS = Facts("s", Verdict.APPLIED, "transition", NOW, "e-1", "E", Status.FAILED, NOW, "x-1")
+DEAD = Claim(7, "", "ops", "failures", 3, False, NOW, FACTS, order_key="s/x-1", guard_version=2)
+OPS, MAIL, SMS = (Destination(name, "console://") for name in ("ops", "mail", "sms"))
+ALL = {d.name: d for d in (OPS, MAIL, SMS)}
+
+
+def told(*routes: Route, destinations: dict[str, Destination] = ALL) -> list[tuple[str, str]]:
+    return [(o.destination, o.route) for o in owed(DEAD, routes, destinations, NOW)]
+
+
+def about(name: str, *notify: str, more: tuple[Condition, ...] = ()) -> Route:
+    return Route(name, (Condition("dead_letter", ("*",)), *more), notify)
+
+
+def test_without_a_route_all_other_destinations_are_told() -> None:
+    assert told() == [("mail", UNWRITTEN), ("sms", UNWRITTEN)]
+    assert told(Route("r", (), ("sms",))) == [("mail", UNWRITTEN), ("sms", UNWRITTEN)]
+
+
+def test_a_route_about_dead_letters_tells_whom_it_names_but_never_the_one_that_failed() -> None:
+    assert told(about("dead", "ops", "mail")) == [("mail", "dead")]
+
+
+def test_its_other_conditions_hold_for_the_event() -> None:
+    status = Condition("status", ("completed",))
+    assert told(about("dead", "mail", more=(status,))) == []
+    named = Route("named", (Condition("dead_letter", ("mail",)),), ("sms",))
+    assert told(named) == []
+
+
+def test_a_fallback_gets_the_message_itself_under_the_same_guard_and_order() -> None:
+    ops = Destination("ops", "console://", fallback=("mail",))
+    (message,) = owed(DEAD, [], {**ALL, "ops": ops}, NOW)
+    assert (message.destination, message.kind, message.route) == ("mail", Kind.FALLBACK, "failures")
+    assert (message.guard_version, message.order_key, message.origin) == (2, "s/x-1", 7)
+
+
+def test_a_destination_is_told_of_once_an_hour() -> None:
+    def keys(now: int) -> set[str]:
+        return {o.dedup_key for o in owed(DEAD, [about("dead", "mail")], ALL, now)}
+
+    start = NOW // HOUR * HOUR
+    assert keys(start) == keys(start + HOUR - 1)
+    assert keys(start) != keys(start + HOUR)
+
+
+def test_a_destination_that_is_gone_from_the_file_is_told_of_too() -> None:
+    assert told(destinations={"mail": MAIL}) == [("mail", UNWRITTEN)]
