@@ -65,7 +65,9 @@ BUGS = (
         "a webhook is answered before the commit",
         "receiver/store/committer.py",
         "            connection.commit()\n",
-        "            _answer(batch)\n            connection.commit()\n",
+        "            _answer(batch)\n"
+        "            threading.Event().wait(0.02)\n"
+        "            connection.commit()\n",
         f"{KILLS} --moments acknowledged",
         "nothing owed is missing",
     ),
