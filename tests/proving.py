@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -81,12 +82,17 @@ class Load:
             self._left -= 2
             execution = f"{self._name}-{self._number}"
             for step, name in enumerate(("STARTED", "COMPLETED")):
-                while self.on_their_way() >= self._most and not self.stopping:
-                    await asyncio.sleep(0.002)
+                await self._room()
                 event_id = f"{execution}.{step}"
                 await self._served.post(event(name, execution, event_id))
                 self.acked.append(event_id)
                 self.on_ack()
+
+    async def _room(self) -> None:
+        """Wait until less is on its way, not for ever: what is lost never arrives."""
+        end = time.monotonic() + 2
+        while self.on_their_way() >= self._most and not self.stopping and time.monotonic() < end:
+            await asyncio.sleep(0.002)
 
     def on_their_way(self) -> int:
         """Messages owed that have not arrived, roughly: repeats count as arrivals."""

@@ -8,7 +8,9 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import random
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -22,7 +24,6 @@ from typing import Any, NamedTuple
 from receiver import sender, signatures
 from receiver.signing import Verification
 from tests.destinations import Destination
-from tests.live import free_port
 
 HERE = Path(__file__).parent.parent
 # The cheapest to sign: the sender shares the machine with what it proves.
@@ -55,6 +56,15 @@ async def until(is_so: Callable[[], Any], what: str, seconds: float = 60) -> Any
     return found
 
 
+def own_port() -> int:
+    """A port that nobody uses, and that no connection will be given while the receiver is down."""
+    while True:
+        port = random.randrange(20_000, 32_000)  # below what systems give to connections
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+
+
 class Served:
     """One receiver, its file and its destinations; a context that ends all of it."""
 
@@ -62,7 +72,7 @@ class Served:
         self, folder: Path, destinations: Sequence[Destination], rules: str, tree: Path,
         arguments: Sequence[str] = (), **settings: str,
     ) -> None:  # fmt: skip
-        self.path, self.port, self.destinations = folder / "receiver.db", free_port(), destinations
+        self.path, self.port, self.destinations = folder / "receiver.db", own_port(), destinations
         self._folder, self._rules, self._settings = folder, rules, settings
         self._tree, self.arguments = tree, arguments
         self._free: asyncio.LifoQueue[Streams | None] = asyncio.LifoQueue()
