@@ -546,12 +546,20 @@ def test_what_is_not_there_is_404(target: Target, path: str) -> None:
 @pytest.mark.parametrize(
     "query",
     ["q=%00", "q=%ff", "q='", "q=%25_%25", "q=" + "a" * 8000, "agent=%ED%A0%80",
-     "status=" + "%F0%9F%92%A9" * 600],
+     "source=" + "%F0%9F%92%A9" * 600],
 )  # fmt: skip
 def test_a_search_for_anything_finds_nothing_and_breaks_nothing(target: Target, query: str) -> None:
     answer = ask(target.port, request(method="GET", path=f"/api/executions?{query}"))
     assert answer.status == 200
     assert ask(target.port, request(method="GET", path="/api/executions?x=1")).status == 400
+
+
+@pytest.mark.parametrize("query", ["status=x", "category=%00", "state=" + "%F0%9F%92%A9" * 600])
+def test_a_search_for_no_word_of_ours_says_which_there_are(target: Target, query: str) -> None:
+    page = "deliveries" if query.startswith("state") else "executions"
+    answer = ask(target.port, request(method="GET", path=f"/api/{page}?{query}"))
+    assert answer.status == 400
+    assert b" is one of " in answer.body
 
 
 BOMBS = {
