@@ -21,9 +21,10 @@ from receiver.store import sqlite_silences as silences
 from receiver.store.sqlite_deliveries import ABOUT, read, release
 from receiver.store.sqlite_episodes import remind, supersede_untrue
 
+_CLAIMABLE = "state = 'waiting' AND due_at <= ?"
 # The order of one execution within a destination is kept: nothing is taken before what is older.
 _NEXT = (
-    f"{ABOUT} WHERE destination = ? AND state = 'waiting' AND due_at <= ?"
+    f"{ABOUT} WHERE destination = ? AND {_CLAIMABLE}"
     f" AND {queries.UNBLOCKED} ORDER BY due_at, id LIMIT 1"
 )
 _TAKEN = (
@@ -46,7 +47,9 @@ _STUCK = (
     " AND d.kind IN ('notice', 'reminder', 'fallback') AND d.guard_version IS NOT NULL"
     " AND {where}) AS h WHERE delivery.id = h.id AND h.heard + :after > :now"
 )
-_GROUP = "d.destination = :destination AND d.group_key = :key AND d.state = 'waiting'"
+# Said twice, so that SQLite sees that it may use the index of what is not settled.
+_UNSETTLED = "d.state IN ('waiting', 'sending') AND d.state"
+_GROUP = f"d.destination = :destination AND d.group_key = :key AND {_UNSETTLED} = 'waiting'"
 _TOGETHER = f"{_GROUP} AND d.due_at <= :until"
 _ONE = "d.id = :id AND d.state = 'waiting'"
 
@@ -104,8 +107,8 @@ def _told_until(
 ) -> int | None:
     """Until when the group waits because it was told a short while ago, or is being told."""
     is_sent = (
-        "SELECT 1 FROM delivery WHERE destination = :destination AND group_key = :key"
-        " AND state = 'sending' LIMIT 1"
+        "SELECT 1 FROM delivery AS d WHERE d.destination = :destination AND d.group_key = :key"
+        f" AND {_UNSETTLED} = 'sending' LIMIT 1"
     )
     if db.execute(is_sent, group).fetchone():
         return asked.now + SECOND
@@ -142,7 +145,7 @@ def _one(db: sqlite3.Connection, asked: _Asked, delivery: int) -> Claim | None:
     token = secrets.token_hex(8)
     taken = db.execute(
         "UPDATE delivery SET state = 'sending', token = ?, lease_until = ?, digest = NULL"
-        " WHERE id = ? AND state = 'waiting' AND due_at <= ?",
+        f" WHERE id = ? AND {_CLAIMABLE}",
         (token, asked.until, delivery, asked.now),
     ).rowcount
     if not taken:

@@ -54,7 +54,8 @@ _TOLD = (
     "INSERT INTO digest_group (destination, key, told_at) SELECT ?1, ?2, ?3 WHERE NOT EXISTS"
     # What was left over for the next digest is not made to wait for it.
     " (SELECT 1 FROM delivery WHERE destination = ?1 AND group_key = ?2 AND state = 'waiting'"
-    " AND due_at <= ?4) ON CONFLICT (destination, key) DO UPDATE SET told_at = excluded.told_at"
+    " AND state IN ('waiting', 'sending') AND due_at <= ?4)"
+    " ON CONFLICT (destination, key) DO UPDATE SET told_at = excluded.told_at"
 )
 _FALLBACK = (
     "INSERT INTO delivery (dedup_key, event, source, execution_id, event_id, verdict, route,"

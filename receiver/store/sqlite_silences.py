@@ -34,6 +34,7 @@ _SILENCED = (
     " LEFT JOIN execution AS x ON x.source = e.source AND x.execution_id = e.execution_id"
     " LEFT JOIN delivery AS o ON o.id = d.origin WHERE d.kind <> 'digest'"
 )
+ACTIVE = f"SELECT {_COLUMNS} FROM silence WHERE listed_at IS NULL AND until_at > ? AND from_at <= ?"
 _MISSED = (
     "SELECT d.destination, min(d.id), sum(e.status = 'awaiting_confirmation' AND d.guard_version"
     " IS NOT NULL) FROM delivery AS d JOIN event AS e ON e.seq = d.event WHERE d.silence = ?"
@@ -69,12 +70,8 @@ def expire(db: sqlite3.Connection, silence: int, now: int) -> bool | None:
 
 def active(db: sqlite3.Connection, now: int) -> list[Silence]:
     """The silences that keep messages back now."""
-    rows = db.execute(
-        f"SELECT {_COLUMNS} FROM silence WHERE listed_at IS NULL AND until_at > ? AND from_at <= ?"
-        " ORDER BY id",
-        (now, now),
-    )
-    return [_read(row) for row in rows]
+    rows = db.execute(ACTIVE, (now, now)).fetchall()
+    return [_read(row) for row in sorted(rows)]
 
 
 def supersede_silenced(

@@ -47,7 +47,7 @@ CREATE UNIQUE INDEX delivery_reminder ON delivery (event, route, destination)
 -- What is no longer true once an execution moves.
 CREATE INDEX delivery_episode ON delivery (source, execution_id, guard_version)
     WHERE state = 'waiting' AND guard_version IS NOT NULL;
-CREATE INDEX delivery_group ON delivery (destination, group_key, due_at)
+CREATE INDEX delivery_group ON delivery (destination, group_key, state, due_at)
     WHERE group_key IS NOT NULL AND state IN ('waiting', 'sending');
 CREATE INDEX delivery_token ON delivery (token) WHERE token IS NOT NULL;
 CREATE INDEX delivery_silenced ON delivery (silence, destination, due_at)
