@@ -81,6 +81,8 @@ def _line(listed: Listed, room: int, now: int) -> str:
         parts.append(f"for {span(now - facts.occurred_at)}")
         if listed.kind is Kind.REMINDER:
             parts.append(f"reminder {listed.step}")
+        elif listed.kind is Kind.ESCALATION:
+            parts.append("escalated")
     elif listed.kind is Kind.RESOLVED:
         parts.append(ended_how(facts))
     line = clean(" · ".join(parts), room)
@@ -103,6 +105,7 @@ def _waits(listed: Listed) -> bool:
         facts.status is Status.AWAITING_CONFIRMATION
         and facts.execution_status is Status.AWAITING_CONFIRMATION
         and facts.verdict is Verdict.APPLIED
+        and listed.kind is not Kind.ACKNOWLEDGED
     )
 
 

@@ -39,8 +39,8 @@ def told(claim: Claim, route: Route | None, now: int) -> Message:
     heading, first = "", ""
     if kind in (Kind.REMINDER, Kind.ESCALATION):
         heading, first = _still(facts, route, kind, step, now)
-    elif route is not None and route.stuck is not None:
-        heading, first = "Stuck? ", _stuck(facts, route.stuck.after, now)
+    if route is not None and route.stuck is not None:
+        heading, first = f"{heading}Stuck? ", _stuck(facts, route.stuck.after, now)
     return render(
         facts,
         claim.route,

@@ -7,8 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pytest_httpserver import HTTPServer
 
+from receiver import sender
 from receiver.events import Status
+from tests.live import ROUTES as LIVE
+from tests.live import live, until
 from tests.people import FAILED, GONE, HOUR, MINUTE, SECOND, Told, Walk
 from tests.storm import ROUTES as STORM
 from tests.storm import storm
@@ -241,3 +245,33 @@ def test_a_storm_is_few_messages_that_account_for_all_of_it(
     assert figures.counted == 10_000
     # However many it stands for, a digest is the same few rows to dispatch.
     assert figures.grown < 2**20
+
+
+def test_who_took_many_at_once_is_told_as_one(walk: Walk) -> None:
+    walk.reload(ROUTES.replace("resolved: true", "acknowledged: true"))
+    for number in range(3):
+        walk.comes(AWAITS, f"x-{number}")
+    walk.passes(30 * SECOND)
+    walk.gets()
+    for number in range(3):
+        walk.acknowledge("Ann", f"x-{number}")
+    (told,) = walk.gets()
+    assert told.title == "Invoice agent: 3 acknowledged"
+    assert "x-1" in told.message.body
+
+
+def test_a_running_server_gathers_too(tmp_path: Path, httpserver: HTTPServer) -> None:
+    httpserver.expect_request("/ops").respond_with_data("")
+    routes = LIVE.replace("console://", '"json://127.0.0.1:${PORT}/ops"').replace(
+        "{status: failed}, notify: [ops]",
+        "{status: failed}, notify: [ops], group: {by: agent, wait: 2s}",
+    )
+    with live(tmp_path, routes, {"PORT": str(httpserver.port)}) as receiver:
+        for number in range(5):
+            receiver.post(sender.asteroid_event("EXECUTION_FAILED", f"x-{number}"))
+        until(lambda: len(receiver.ask("/api/deliveries?state=sent")[1]["items"]) == 5)
+        items = receiver.ask("/api/deliveries?state=sent")[1]["items"]
+        assert receiver.ask("/api/ledger")[1]["imbalance"] == 0
+    assert {item["title"] for item in items} == {"Invoice agent: 5 failed"}
+    assert all(len(item["attempts"]) == 1 for item in items)
+    assert len(httpserver.log) == 1

@@ -61,7 +61,7 @@ def test_the_ops_team_gets_one_message_for_an_incident_and_hears_of_what_hangs(
         assert titles(found) == [
             (1, "ops: Invoice agent completed without success: failure"),
             (119, "ops: Stuck? Invoice agent started running"),
-            (359, "ops: Reminder 1: Invoice agent started running"),
+            (359, "ops: Reminder 1: Stuck? Invoice agent started running"),
         ]
         walk.comes(Status.FAILED, "hangs", detail={"reason": "worker_lost"})
         walk.passes(MINUTE)

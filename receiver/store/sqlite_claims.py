@@ -18,7 +18,7 @@ from receiver.silences import Silence
 from receiver.store import sqlite_digests as digests
 from receiver.store import sqlite_queries as queries
 from receiver.store import sqlite_silences as silences
-from receiver.store.sqlite_deliveries import ABOUT, read, release
+from receiver.store.sqlite_deliveries import ABOUT, promise, read, release
 from receiver.store.sqlite_episodes import remind, supersede_untrue
 
 _CLAIMABLE = "state = 'waiting' AND due_at <= ?"
@@ -137,7 +137,7 @@ def _remind_silenced(db: sqlite3.Connection, asked: _Asked) -> None:
     for silence in asked.silences:
         of = {"silence": silence.id, "destination": asked.destination, "at": asked.now}
         owed = remind(db, f"{where} AND d.state = 'superseded'", of, asked.pace.ways, asked.now)
-        db.execute("UPDATE promised SET n = n + ? WHERE name = 'owed'", (owed,))
+        promise(db, "owed", owed)
 
 
 def _one(db: sqlite3.Connection, asked: _Asked, delivery: int) -> Claim | None:

@@ -101,6 +101,12 @@ def inserted(db: sqlite3.Connection, insert: str, values: Sequence[Any] | Mappin
     return int(added)
 
 
+def promise(db: sqlite3.Connection, name: str, n: int) -> None:
+    """Count what was promised, for the ledger."""
+    if n:
+        db.execute("UPDATE promised SET n = n + ? WHERE name = ?", (n, name))
+
+
 def owe(db: sqlite3.Connection, delivery: int, messages: Sequence[Owed], now: int) -> int:
     """Owe messages about the event of a delivery, those that are not owed yet; how many."""
     if not messages:

@@ -14,7 +14,10 @@ from receiver.store.sqlite_silences import PAGE
 SORTS, SHOWN = 8, 5
 
 # A confirmation that still waits: never only counted.
-WAITS = "(e.status = 'awaiting_confirmation' AND d.guard_version IS NOT NULL)"
+WAITS = (
+    "(e.status = 'awaiting_confirmation' AND d.guard_version IS NOT NULL"
+    " AND d.kind <> 'acknowledged')"
+)
 _JOINED = (
     "FROM delivery AS d JOIN event AS e ON e.seq = d.event"
     " LEFT JOIN execution AS x ON x.source = e.source AND x.execution_id = e.execution_id"

@@ -301,8 +301,7 @@ class SqliteTransaction:
             raise AssertionError("an execution changed between loading and saving it")
 
     def _promise(self, name: str, n: int) -> None:
-        if n:
-            self._db.execute("UPDATE promised SET n = n + ? WHERE name = ?", (n, name))
+        deliveries.promise(self._db, name, n)
 
     def _evict(self) -> None:
         """Quarantine is bounded: the oldest goes, unless a delivery is about it."""
