@@ -240,7 +240,9 @@ def measure(given: argparse.Namespace, folder: str) -> dict[str, float]:
             servers[name] = serve_ours(checkout, given.http, hook.server_port, own)
         servers["bare"] = serve_theirs(given.http, folder)
         for number in range(given.rounds):
-            for name, (_, port) in servers.items():
+            # There and back again: none is always the one that comes first.
+            turns = list(servers.items())[:: -1 if number % 2 else 1]
+            for name, (_, port) in turns:
                 prefix = f"r{number}-{name}"
                 prepared = (
                     stories(given.count, prefix)

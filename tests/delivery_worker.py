@@ -29,12 +29,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from receiver import config, notify
+from receiver.events import SECOND
 from receiver.in_force import InForce
 from receiver.lanes import Lane
 from receiver.rules import Rules
-
-from receiver import config, notify
-from receiver.events import SECOND
 from receiver.store.sqlite import SqliteStore
 
 LONG = 60.0  # seconds: a lease that does not run out here

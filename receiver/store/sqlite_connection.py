@@ -62,6 +62,11 @@ def prepare(path: Path, *, thorough: bool) -> None:
         _inspect(connection, path, thorough)
         connection.execute("PRAGMA journal_mode = WAL")
         _migrate(connection)
+    except sqlite3.OperationalError as error:  # the place, not the file, is at fault
+        raise StorageRefused(
+            f"{path} cannot be used ({error}). Check the folder, its permissions and free space,"
+            " and whether another program holds the file."
+        ) from error
     except sqlite3.Error as error:
         raise StorageRefused(
             f"{path} cannot be used ({error}). Keep it, and restore a backup beside it."
@@ -136,7 +141,13 @@ def statements(script: str) -> list[str]:
 
 def lock(path: Path) -> IO[bytes]:
     """The right to serve this file, until the result is closed. A second process is refused."""
-    file = open(f"{path}.lock", "ab")  # noqa: SIM115 (stays open for as long as we serve)
+    try:
+        file = open(f"{path}.lock", "ab")  # noqa: SIM115 (stays open for as long as we serve)
+    except OSError as error:
+        raise StorageRefused(
+            f"{path}.lock cannot be written ({error.strerror}). Check that the folder is there, its"
+            " permissions and free space."
+        ) from error
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
