@@ -39,7 +39,7 @@ async def late(given: argparse.Namespace, report: Report, folder: Path) -> None:
             await asyncio.sleep(chance.uniform(0, given.seconds * 1.5))
         else:
             await asyncio.wait_for(works.wait(), given.seconds * 5 + 60)
-            await asyncio.sleep(chance.uniform(0, given.count / 300))
+            await asyncio.sleep(chance.uniform(0, max(given.count / 300, 1)))
         name = chance.choice(("RESUMED", "COMPLETED", "FAILED", "CANCELLED"))
         answer = await served.post(event(name, execution, f"{execution}.moved"))
         moved[execution] = answer.acked_at
