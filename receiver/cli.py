@@ -60,6 +60,7 @@ def cli() -> None:
 def serve(no_dispatch: bool) -> None:
     """Take webhooks and send messages, until SIGTERM or Ctrl-C."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until it can be heard, it must not end us
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # nothing was taken yet
     os.umask(0o077)  # the database holds the bodies of webhooks
     settings, rules = configured()
     logs.configure(settings.log_format, settings.log_level)
