@@ -45,6 +45,7 @@ routes:
 """
 EXECUTIONS = ("a", "b", "c")
 NAGS = (Kind.REMINDER, Kind.ESCALATION)
+TELLING = ("notice", "reminder", "escalation", "fallback")
 steps = st.one_of(
     st.tuples(st.just("moves"), st.sampled_from(EXECUTIONS), st.integers(0, 5)),
     st.tuples(st.just("passes"), st.sampled_from([1, 5, 16, 61]), st.just(0)),
@@ -129,12 +130,9 @@ def ends(walk: Walk) -> None:
         told, over = set(), Counter[tuple[str, str]]()
         for d in found["deliveries"]:
             at = began[d["event_id"]]
-            if d["state"] == "sent" and d["kind"] in (
-                "notice",
-                "reminder",
-                "escalation",
-                "fallback",
-            ):
+            # A notice with an origin tells of a destination's failure, not of the episode.
+            is_about_it = d["kind"] in TELLING and (d["origin"] is None or d["kind"] == "fallback")
+            if d["state"] == "sent" and is_about_it:
                 told.add((at, d["destination"]))
             if d["kind"] == "resolved":
                 over[times[times.index(at) - 1], d["destination"]] += 1

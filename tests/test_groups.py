@@ -11,6 +11,7 @@ from pytest_httpserver import HTTPServer
 
 from receiver import sender
 from receiver.events import Status
+from receiver.store import Transaction
 from tests.live import ROUTES as LIVE
 from tests.live import live, until
 from tests.people import FAILED, GONE, HOUR, MINUTE, SECOND, Told, Walk
@@ -275,3 +276,16 @@ def test_a_running_server_gathers_too(tmp_path: Path, httpserver: HTTPServer) ->
     assert {item["title"] for item in items} == {"Invoice agent: 5 failed"}
     assert all(len(item["attempts"]) == 1 for item in items)
     assert len(httpserver.log) == 1
+
+
+def test_what_was_told_long_ago_is_not_remembered(walk: Walk) -> None:
+    for number in range(3):
+        fail(walk, number, agent_id=f"agent-{number}")
+        walk.passes(10 * MINUTE)
+        assert len(walk.gets()) == 1
+
+    def remembered(transaction: Transaction) -> int:
+        found = transaction._db.execute("SELECT count(*) FROM digest_group")  # type: ignore[attr-defined]
+        return int(found.fetchone()[0])
+
+    assert walk.do(remembered) == 1

@@ -25,6 +25,7 @@ from receiver.deliveries import (
     Owed,
     Pace,
     State,
+    Ways,
 )
 from receiver.events import LATEST, SECOND
 from receiver.store import Recorded
@@ -141,11 +142,17 @@ def record(db: sqlite3.Connection, claim: Claim, attempt: Attempt, after: Record
     elif not attempt.permanent:
         _failed(db, claim, claim.claimed_at + attempt.duration_ms * MS, after.chance)
     if after.state is State.SENT and claim.group_key is not None:
-        at = claim.claimed_at
-        way = after.ways.get(claim.route)
-        gathered = at + (way.wait if way else 0)
-        db.execute(_TOLD, (claim.destination, claim.group_key, at, gathered))
+        _told(db, claim, after.ways)
     return True
+
+
+def _told(db: sqlite3.Connection, claim: Claim, ways: Mapping[str, Ways]) -> None:
+    """Remember when a group was told, for as long as that makes any of them wait."""
+    at, way = claim.claimed_at, ways.get(claim.route)
+    gathered = at + (way.wait if way else 0)
+    db.execute(_TOLD, (claim.destination, claim.group_key, at, gathered))
+    longest = max((each.every for each in ways.values()), default=0)
+    db.execute("DELETE FROM digest_group WHERE told_at < ?", (at - longest,))
 
 
 def fall_back(db: sqlite3.Connection, claim: Claim, destination: str) -> int:

@@ -31,6 +31,7 @@ CREATE TABLE digest_group (
     told_at     INTEGER NOT NULL,
     PRIMARY KEY (destination, key)
 ) WITHOUT ROWID;
+CREATE INDEX digest_group_told ON digest_group (told_at);
 
 ALTER TABLE delivery ADD COLUMN step INTEGER NOT NULL DEFAULT 0 CHECK (step >= 0);
 ALTER TABLE delivery ADD COLUMN group_key TEXT;
