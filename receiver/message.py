@@ -161,8 +161,6 @@ def _body(facts: Facts, known: Mapping[str, Any]) -> str:
         lines.append(f"{label}: {known['occurred_at']}")
     if facts.verdict is Verdict.APPLIED and facts.execution_status not in (None, facts.status):
         lines.append(f"Now: {facts.execution_status}")
-    if facts.verdict is Verdict.APPLIED and facts.execution_status not in (None, facts.status):
-        lines.append(f"Now: {facts.execution_status}")
     if known["waited"]:
         lines.append(f"Before: {known['previous_status']} for {known['waited']}")
     if known["late"]:
