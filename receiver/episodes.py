@@ -47,7 +47,8 @@ def told(claim: Claim, route: Route | None, now: int) -> Message:
         route.title if route else None,
         route.body if route else None,
         repeat=claim.repeat,
-        now=now,
+        # What is told later on purpose does not come late.
+        now=facts.occurred_at if first and facts.occurred_at is not None else now,
         instead_of=fallen,
         heading=heading,
         said_first=first,

@@ -51,6 +51,7 @@ def test_reminders_run_for_as_long_as_it_waits_and_say_how_long_and_which(walk: 
     body = found[1][1].message.body
     assert "It is still waiting for confirmation, for 30 min by now (reminder 2)." in body
     assert "Reason: About to pay 4,200 EUR" in body
+    assert "comes late" not in body
 
 
 def test_reminders_survive_a_restart_and_do_not_come_in_a_burst_after_a_long_stop(
