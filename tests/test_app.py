@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -243,3 +244,58 @@ def test_times_are_compared_as_instants(receiver: Live) -> None:
     assert post(receiver, json.dumps(body).encode())[1]["verdict"] == "applied"
     earlier = sender.asteroid_event("EXECUTION_PAUSED", "x", occurred_at=start)
     assert post(receiver, earlier)[1]["reason"] == "older"
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "https://evil.example"},
+        {"Origin": "null"},
+        {"Origin": "http://["},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+    ],
+)
+@pytest.mark.parametrize(
+    ("path", "method"),
+    [("/api/reload", "POST"), ("/api/deliveries/redeliver?destination=ops", "POST"),
+     ("/api/deliveries/1/redeliver", "POST"), ("/api/silences/1", "DELETE"),
+     ("/api/silences", "POST")],
+)  # fmt: skip
+def test_a_page_elsewhere_changes_nothing(
+    receiver: Live, path: str, method: str, headers: dict[str, str]
+) -> None:
+    status, answer, _ = receiver.ask(path, method=method, headers=headers)
+    assert (status, answer["detail"]) == (403, "A page elsewhere may not change anything here.")
+
+
+def test_a_page_of_ours_and_programs_may_change_things(receiver: Live) -> None:
+    for headers in ({}, {"Origin": receiver.url, "Sec-Fetch-Site": "same-origin"}):
+        assert receiver.ask("/api/reload", method="POST", headers=headers)[0] == 200
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b'{"for": "1s", "for": "9h"}', b'\xef\xbb\xbf{"for": "1s"}', b"{", b"[" * 5_000, b"NaN"],
+)
+def test_the_api_reads_json_as_strictly_as_the_door_of_webhooks(
+    receiver: Live, body: bytes
+) -> None:
+    assert receiver.ask("/api/silences", method="POST", body=body)[0] == 400
+
+
+def test_who_leaves_in_the_middle_of_a_document_leaves_no_traceback(
+    receiver: Live, caplog: pytest.LogCaptureFixture
+) -> None:
+    port = int(receiver.url.rpartition(":")[2])
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        connection.sendall(
+            b"POST /api/silences HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 50\r\n"
+            b"Content-Type: application/json\r\n\r\n{"
+        )
+        connection.shutdown(socket.SHUT_WR)
+        while connection.recv(1_024):  # until the server has closed it, too
+            continue
+    assert receiver.ask("/healthz")[0] == 200  # and has gone on to something else
+    assert "Traceback" not in caplog.text
+    assert not [record for record in caplog.records if record.exc_info]

@@ -11,14 +11,15 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from receiver.deliveries import State
-from receiver.errors import ConfigurationError
+from receiver.errors import ConfigurationError, MalformedBody
 from receiver.events import Category, Status
 from receiver.exposure import is_loopback
+from receiver.formats import parse_json
 from receiver.hints import hints
 from receiver.in_force import InForce
 from receiver.operators import (
@@ -63,6 +64,8 @@ class Guard:
         """The refusal, or None for who may come in."""
         if _host_name(request.headers.get("host", "")) not in self._hosts:
             return problem(421, "This Host is not ours. Set RECEIVER_PUBLIC_URL to the address.")
+        if request.method not in ("GET", "HEAD") and self._is_elsewhere(request):
+            return problem(403, "A page elsewhere may not change anything here.")
         if self._token is None:
             if self._is_loopback:
                 return None
@@ -74,6 +77,22 @@ class Guard:
         return problem(
             401, "Send Authorization: Bearer and the API token.", {"WWW-Authenticate": "Bearer"}
         )
+
+    def _is_elsewhere(self, request: Request) -> bool:
+        """Whether a browser says that another site's page sends this.
+
+        Such a page can post without asking first; only on a loopback bind without a token would
+        that be enough to get in. Programs send neither header.
+        """
+        if request.headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
+            return True
+        origin = request.headers.get("origin")
+        if origin is None:
+            return False
+        try:
+            return urlsplit(origin).hostname not in self._hosts
+        except ValueError:
+            return True
 
 
 class Api:
@@ -183,7 +202,10 @@ def routes(api: Api, guard: Guard) -> list[Route]:
         async def answer(request: Request) -> Response:
             if (refusal := guard.refuse(request)) is not None:
                 return refusal
-            content = await _read(request)
+            try:
+                content = await _read(request)
+            except ClientDisconnect:
+                return problem(400, "The body ended early.")  # nobody is there to read it
             if isinstance(content, Response):
                 return content
             return await run_in_threadpool(endpoint, request, content)
@@ -210,7 +232,6 @@ def routes(api: Api, guard: Guard) -> list[Route]:
 async def _read(request: Request) -> Any:
     """The JSON document of a request, or what is wrong with it."""
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    # A page elsewhere can post a form without asking first; it cannot post JSON.
     if media_type != "application/json":
         return problem(415, "Send application/json.")
     body = b""
@@ -219,9 +240,9 @@ async def _read(request: Request) -> Any:
         if len(body) > MAX_BODY:
             return problem(413, f"At most {MAX_BODY} bytes.")
     try:
-        return json.loads(body)
-    except (ValueError, RecursionError):
-        return problem(400, "This is no JSON.")
+        return parse_json(body)
+    except MalformedBody as error:
+        return problem(400, str(error))
 
 
 def _page(
