@@ -7,6 +7,7 @@ synced only at checkpoints).
 from __future__ import annotations
 
 import fcntl
+import os
 import sqlite3
 from importlib import resources
 from pathlib import Path
@@ -44,12 +45,19 @@ def prepare(path: Path, *, thorough: bool) -> None:
 
     `thorough` reads all of it to find damage: for a start, not for a command that looks.
     """
-    if path.exists() and path.stat().st_size == 0:
-        raise StorageRefused(
-            f"{path} is empty. If it never held anything, delete it; else restore a backup."
-        )
     try:
+        if not path.exists():
+            _create(path)
+        if path.stat().st_size == 0:
+            raise StorageRefused(
+                f"{path} is empty. If it never held anything, delete it; else restore a backup."
+            )
         connection = connect(path)
+    except OSError as error:
+        raise StorageRefused(
+            f"{path} cannot be made ({error.strerror}). Check the folder, its permissions and free"
+            " space."
+        ) from error
     except sqlite3.OperationalError as error:
         raise StorageRefused(
             f"{path} cannot be opened ({error}). Check the folder, its permissions and free space."
@@ -68,6 +76,34 @@ def prepare(path: Path, *, thorough: bool) -> None:
         ) from error
     finally:
         connection.close()
+
+
+def _create(path: Path) -> None:
+    """Make the file under another name, then give it its own.
+
+    A start that dies halfway must not leave an empty file, which would look like a lost one.
+    """
+    log = path.with_name(f"{path.name}-wal")
+    if log.exists() and log.stat().st_size:
+        raise StorageRefused(
+            f"{path} is gone, but its log {log} is there, with events in it. Put the file back, or"
+            " move the log away as well to begin anew."
+        )
+    made = path.with_name(f"{path.name}.new")
+    for end in ("", "-journal", "-wal", "-shm"):
+        made.with_name(made.name + end).unlink(missing_ok=True)
+    connection = connect(made)
+    try:
+        _migrate(connection)
+        connection.execute("PRAGMA journal_mode = WAL")
+    finally:
+        connection.close()
+    made.rename(path)
+    folder = os.open(path.absolute().parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)  # or the name could be lost with the power, and the events with it
+    finally:
+        os.close(folder)
 
 
 def _inspect(connection: sqlite3.Connection, path: Path, thorough: bool) -> None:
@@ -136,7 +172,13 @@ def statements(script: str) -> list[str]:
 
 def lock(path: Path) -> IO[bytes]:
     """The right to serve this file, until the result is closed. A second process is refused."""
-    file = open(f"{path}.lock", "ab")  # noqa: SIM115 (stays open for as long as we serve)
+    try:
+        file = open(f"{path}.lock", "ab")  # noqa: SIM115 (stays open for as long as we serve)
+    except OSError as error:
+        raise StorageRefused(
+            f"{path}.lock cannot be written ({error.strerror}). Check that the folder is there, its"
+            " permissions and free space."
+        ) from error
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
