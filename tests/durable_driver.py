@@ -1,0 +1,372 @@
+"""What the proofs of durability share: a receiver that can be killed, a sender that remembers.
+
+The receiver is `receiver serve`, cold (a new interpreter) or warm (see `tests.durable_forks`), with
+or without strace. The sender keeps what was acknowledged in a file of its own, synced.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from receiver import sender
+from receiver.events import SECOND
+from tests.live import free_port
+
+HERE = Path(__file__).parent.parent
+TOKEN = "loopback-only-0123456789"
+ROUTES = """\
+sources:
+  s: {verify: {scheme: token, header: X-Token, keys: ["%s"]}, gap_timeout: 1h}
+destinations:
+  ops: {url: "console://", rate: 10000/s}
+routes:
+  - name: all
+    match: {status: [running, completed, failed]}
+    notify: [ops]
+    title: "[{{ event_id }}]"
+"""
+# What a connection says that was refused, cut or closed.
+CUT = (OSError, asyncio.IncompleteReadError, TimeoutError)
+
+
+@dataclass
+class Report:
+    """The figures of a proof, and which promises are broken."""
+
+    name: str
+    figures: dict[str, object] = field(default_factory=dict)
+    broken: list[str] = field(default_factory=list)
+
+    def must(self, holds: object, promise: str) -> None:
+        """Note a promise that does not hold."""
+        if not holds and len(self.broken) < 20:
+            self.broken.append(promise)
+
+    def add(self, name: str, n: int = 1) -> None:
+        """Count something."""
+        counted = self.figures.get(name, 0)
+        assert isinstance(counted, int)
+        self.figures[name] = counted + n
+
+    def __str__(self) -> str:
+        rows = [f"  {name:<62} {_shown(value):>10}" for name, value in self.figures.items()]
+        said = [f"  BROKEN: {promise}" for promise in self.broken] or ["  every promise holds"]
+        return "\n".join([f"{self.name}:", *rows, *said])
+
+
+def _shown(value: object) -> str:
+    return f"{value:,.2f}" if isinstance(value, float) else str(value)
+
+
+async def until(is_so: Callable[[], Any], what: str, seconds: float = 30) -> Any:
+    """Wait until it is so, looking often, and return it; AssertionError after so many seconds."""
+    end = time.monotonic() + seconds
+    while not (found := is_so()):
+        if time.monotonic() > end:
+            raise AssertionError(f"not so after {seconds:g} s: {what}")
+        await asyncio.sleep(0.005)
+    return found
+
+
+class Warm:
+    """The process that forks warm receivers."""
+
+    def __init__(self, tree: Path) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.durable_forks"], env=environment(tree), cwd=tree,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+
+    def fork(self, asked: Mapping[str, Any]) -> int:
+        """The id of a new process that begins with SIGUSR1."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(asked) + "\n")
+        self._process.stdin.flush()
+        return int(self._process.stdout.readline())
+
+    def close(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait(30)
+
+
+def environment(tree: Path) -> dict[str, str]:
+    """Of a process whose program is the tree's."""
+    return {**os.environ, "PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+class Receiver:
+    """One `receiver serve` after another on the file of a folder."""
+
+    def __init__(
+        self, folder: Path, tree: Path = HERE, *, warm: Warm | None = None, routes: str = "",
+        strace: Sequence[str] = (), preload: Mapping[str, str] | None = None, **settings: str,
+    ) -> None:  # fmt: skip
+        self.folder, self.path, self.port = folder, folder / "receiver.db", free_port()
+        self.warm, self.tree, self.strace, self.checkpoint_at = warm, tree, strace, 0
+        self._log = folder / "serve.log"
+        self._settings = {"log_level": "warning", "port": str(self.port), **settings}
+        self._preload = dict(preload or {})
+        self._tracer: subprocess.Popen[str] | None = None
+        self.process: subprocess.Popen[bytes] | None = None
+        self.pid = 0
+        (folder / "routes.yaml").write_text(routes or ROUTES % TOKEN, "utf-8")
+
+    def launch(self) -> None:
+        """Start it, without waiting for anything."""
+        named = {f"RECEIVER_{name.upper()}": value for name, value in self._settings.items()}
+        named["RECEIVER_DATABASE_URL"] = f"sqlite:///{self.path}"
+        if self.warm is None:
+            command = [*self.strace, sys.executable, "-m", "receiver", "serve"]
+            environ = {**environment(self.tree), **named, **self._preload}
+            with open(self._log, "ab") as log:
+                self.process = subprocess.Popen(
+                    command, env=environ, cwd=self.folder, stdout=log, stderr=log
+                )
+            self.pid = self.process.pid
+            self._watched = os.pidfd_open(self.pid)
+            return
+        asked = {"folder": str(self.folder), "environ": named, "log": str(self._log),
+                 "checkpoint_at": self.checkpoint_at}  # fmt: skip
+        self.pid = self.warm.fork(asked)
+        self._watched = os.pidfd_open(self.pid)
+        if self.strace:
+            attach = [*self.strace, "-p", str(self.pid)]
+            self._tracer = subprocess.Popen(attach, stderr=subprocess.PIPE, text=True)
+            assert self._tracer.stderr is not None
+            said = self._tracer.stderr.readline()
+            assert "attached" in said, said
+        os.kill(self.pid, signal.SIGUSR1)
+
+    def alive(self) -> bool:
+        """Whether it runs."""
+        return not select.select([self._watched], [], [], 0)[0]
+
+    async def serves(self, seconds: float = 30) -> bool:
+        """Wait until it answers; False if it ended before."""
+        end = time.monotonic() + seconds
+        while self.alive():
+            with suppress(*CUT):
+                if (await self.get("/healthz"))[0] == 200:
+                    return True
+            if time.monotonic() > end:
+                raise AssertionError(f"it does not answer after {seconds:g} s: {self.log()}")
+            await asyncio.sleep(0.003)
+        return False
+
+    async def start(self) -> None:
+        """Start it; returns once it answers."""
+        self.launch()
+        if not await self.serves():
+            raise AssertionError(f"it does not start: {self.log()[-2000:]}")
+
+    async def get(self, path: str, method: str = "GET") -> tuple[int, dict[str, str], bytes]:
+        """Status, headers and content of a request on a connection of its own."""
+        async with asyncio.timeout(30):
+            reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+            try:
+                head = f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 0\r\n\r\n"
+                writer.write(head.encode())
+                return await answered(reader)
+            finally:
+                writer.close()
+
+    def signal(self, sig: signal.Signals = signal.SIGKILL) -> None:
+        """Send it a signal, if it runs."""
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self._watched, sig)
+
+    async def ended(self, seconds: float = 30) -> int | None:
+        """Wait for its end; its exit code, which nobody knows of a warm one."""
+        await until(lambda: not self.alive(), "it ends", seconds)
+        os.close(self._watched)
+        self.pid = 0
+        if self._tracer is not None:
+            assert self._tracer.stderr is not None
+            self._tracer.stderr.close()
+            self._tracer.wait(30)
+            self._tracer = None
+        code = self.process.wait(30) if self.process is not None else None
+        self.process = None
+        return code
+
+    async def kill(self) -> None:
+        """End it with SIGKILL, if it runs."""
+        if self.pid:
+            self.signal()
+            await self.ended()
+
+    def log(self) -> str:
+        """What it said."""
+        return self._log.read_text("utf-8", "replace") if self._log.exists() else ""
+
+
+async def answered(reader: asyncio.StreamReader) -> tuple[int, dict[str, str], bytes]:
+    """One answer; one of CUT if there is none."""
+    head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+    first, *lines = head.split("\r\n")
+    headers = {n.lower(): v.strip() for n, _, v in (line.partition(":") for line in lines if line)}
+    content = await reader.readexactly(int(headers.get("content-length", 0)))
+    return int(first.split()[1]), headers, content
+
+
+class Told(NamedTuple):
+    """An event as it is sent, and the verdict that it gets the first time."""
+
+    event_id: str
+    body: bytes
+    verdict: str
+
+
+def story(name: str, start: int, end: str) -> Iterator[Told]:
+    """An execution's life: legal moves, one event too early, one twice, one after the end.
+
+    It ends COMPLETED, for which it has to be resumed, or CANCELLED, for which it need not.
+    """
+
+    def tell(step: int, event: str, verdict: str) -> Told:
+        event_id = f"{name}.{step}"
+        body = sender.asteroid_event(
+            f"EXECUTION_{event}", name, event_id=event_id, occurred_at=start + step * SECOND,
+            payload={"reason": "proof", "outcome": "success"},
+        )  # fmt: skip
+        return Told(event_id, body, verdict)
+
+    early = end == "COMPLETED"
+    yield tell(0, "STARTED", "applied")
+    yield tell(1, "PAUSED", "applied")
+    yield tell(3, end, "held" if early else "applied")
+    yield tell(2, "RESUMED", "applied" if early else "stale")
+    yield tell(1, "PAUSED", "duplicate")
+    yield tell(4, "RESUMED", "rejected")
+
+
+class Acknowledgements:
+    """What was acknowledged, in memory and in a synced file."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        self._syncing = False
+        self.verdicts: dict[str, str] = {}
+
+    def note(self, event_id: str, verdict: str) -> None:
+        self.verdicts.setdefault(event_id, verdict)
+        os.write(self._file, f"{event_id} {verdict}\n".encode())
+        if not self._syncing:  # those that were answered together share a sync
+            self._syncing = True
+            asyncio.get_running_loop().call_soon(self._sync)
+
+    def _sync(self) -> None:
+        self._syncing = False
+        os.fdatasync(self._file)
+
+    def close(self) -> None:
+        os.close(self._file)
+
+
+class Sender:
+    """Tells stories over several connections; what was not acknowledged is told again first."""
+
+    def __init__(self, receiver: Receiver, acks: Acknowledgements, report: Report) -> None:
+        self._receiver, self.acks, self._report = receiver, acks, report
+        self._stories = 0
+        self._again: list[Iterator[Told]] = []
+        self._cut: set[str] = set()
+        self.refused = 0  # answered 503
+        self.retry_after = True
+
+    async def load(self, connections: int, events: int, *, patient: bool = False) -> None:
+        """Tell about so many events, or until the receiver is gone.
+
+        `patient` goes on after a 503: by telling the event again until it is taken.
+        """
+        budget = [events]
+        # What was left over goes first, each story on one connection: its order matters.
+        waiting, self._again = self._again, []
+        async with asyncio.TaskGroup() as group:
+            for _ in range(connections):
+                group.create_task(self._connection(waiting, budget, patient))
+        self._again += waiting
+
+    async def _connection(
+        self, waiting: list[Iterator[Told]], budget: list[int], patient: bool
+    ) -> None:
+        try:
+            reader, writer = await asyncio.open_connection("127.0.0.1", self._receiver.port)
+        except OSError:
+            return
+        try:
+            while budget[0] > 0 or waiting:
+                events = waiting.pop() if waiting else self._story()
+                for told in events:
+                    budget[0] -= 1
+                    try:
+                        verdict = await self._tell(reader, writer, told, patient)
+                    except CUT:
+                        self._cut.add(told.event_id)
+                        self._again.append(_before(told, events))
+                        return
+                    if verdict is None:
+                        self._again.append(_before(told, events))
+                        break
+        finally:
+            writer.close()
+
+    async def _tell(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, told: Told, patient: bool
+    ) -> str | None:
+        """The verdict, None if it was refused."""
+        while True:
+            writer.write(request(told.body))
+            async with asyncio.timeout(60):
+                status, headers, content = await answered(reader)
+            if status in (200, 202):
+                break
+            self.refused += 1
+            self.retry_after = self.retry_after and "retry-after" in headers
+            self._report.must(status == 503, f"{told.event_id} is answered {status}: {content!r}")
+            if not patient:
+                return None
+        answer = json.loads(content)
+        verdict: str = answer["verdict"]
+        repeat = verdict == "duplicate" and answer["reason"] == "event_id"
+        if told.event_id in self.acks.verdicts:
+            self._report.must(repeat, f"{told.event_id} is told again and is {verdict}")
+        else:
+            # What was cut off may have been stored without an answer.
+            fits = verdict == told.verdict or (repeat and told.event_id in self._cut)
+            self._report.must(fits, f"{told.event_id} is {verdict}, not {told.verdict}")
+        self.acks.note(told.event_id, verdict)
+        return verdict
+
+    def _story(self) -> Iterator[Told]:
+        self._stories += 1
+        start = sender.now_whole() - 3600 * SECOND
+        return story(f"x{self._stories}", start, ("COMPLETED", "CANCELLED")[self._stories % 2])
+
+
+def _before(told: Told, rest: Iterator[Told]) -> Iterator[Told]:
+    yield told
+    yield from rest
+
+
+def request(body: bytes) -> bytes:
+    """A webhook as it goes over the wire."""
+    return (
+        f"POST /webhooks/s HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Token: {TOKEN}\r\nContent-Type:"
+        f" application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+        + body
+    )

@@ -1,0 +1,84 @@
+"""What must be true of a receiver's file, whatever happened to the process that wrote it."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sqlite3
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+
+from receiver.errors import StorageRefused
+from receiver.store.sqlite import SqliteStore
+from tests.durable_driver import Report
+
+TERMINAL = "('completed', 'failed', 'cancelled')"
+
+
+def look(path: Path, acknowledged: Mapping[str, str], report: Report, where: str, log: str) -> None:
+    """Open a copy of the file as a start would, and hold it against what was acknowledged.
+
+    The file itself is left as the process left it, for the next start.
+    """
+    copy = path.parent / "look" / path.name
+    shutil.rmtree(copy.parent, ignore_errors=True)
+    copy.parent.mkdir()
+    for end in ("", "-wal"):
+        if (one := path.with_name(path.name + end)).exists():
+            shutil.copyfile(one, copy.with_name(one.name))
+    if not copy.exists():
+        report.must(not acknowledged, f"{where}: the file is gone")
+        return
+    try:
+        store = SqliteStore(copy, serve=True)
+    except StorageRefused as refused:
+        report.must(False, f"{where}: the file is refused: {refused}")
+        return
+    try:
+        ledger = store.ledger()
+        report.must(ledger["imbalance"] == 0, f"{where}: the ledger is out of balance: {ledger}")
+    finally:
+        store.close()
+    with closing(sqlite3.connect(copy)) as database:
+        _inspect(database, acknowledged, report, where, log)
+
+
+def _inspect(
+    database: sqlite3.Connection, acknowledged: Mapping[str, str], report: Report, where: str,
+    log: str,
+) -> None:  # fmt: skip
+    def none(query: str, promise: str) -> None:
+        found = database.execute(query).fetchmany(3)
+        report.must(not found, f"{where}: {promise}: {found}")
+
+    (checked,) = database.execute("PRAGMA integrity_check(1)").fetchone()
+    report.must(checked == "ok", f"{where}: integrity_check says {checked}")
+    none("PRAGMA foreign_key_check", "a row refers to nothing")
+    none(
+        "SELECT event_id FROM event WHERE verdict <> 'quarantined' AND repeated = 0"
+        " GROUP BY source, event_id HAVING count(*) > 1",
+        "an event id is stored twice",
+    )
+    none(
+        f"SELECT execution, version FROM history WHERE previous_status IN {TERMINAL}",
+        "an execution moved after its end",
+    )
+    none(
+        "SELECT seq FROM event AS e WHERE owed <> (SELECT count(*) FROM delivery AS d"
+        " WHERE d.event = e.seq)",
+        "an event owes other messages than there are",
+    )
+    stored = dict(database.execute("SELECT event_id, verdict FROM event WHERE repeated = 0"))
+    lost = [event for event in acknowledged if event not in stored]
+    report.must(not lost, f"{where}: {len(lost)} acknowledged events are lost: {lost[:3]}")
+    undone = [
+        event
+        for event, verdict in acknowledged.items()
+        if verdict == "applied" and stored.get(event, verdict) != verdict
+    ]
+    report.must(not undone, f"{where}: applied events are no longer that: {undone[:3]}")
+    sent = {row[0] for row in database.execute("SELECT event_id FROM delivery"
+                                               " WHERE state = 'sent'")}  # fmt: skip
+    silent = sent - set(re.findall(r"\[(x[0-9.]+)\]", log))
+    report.must(not silent, f"{where}: {len(silent)} messages are 'sent' and never were")
