@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import TracebackType
 from typing import Any, NamedTuple
 
 from receiver import sender
@@ -125,6 +126,15 @@ class Receiver:
         self.pid = 0
         (folder / "routes.yaml").write_text(routes or ROUTES % TOKEN, "utf-8")
 
+    async def __aenter__(self) -> Receiver:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:  # fmt: skip
+        await self.kill()
+
     def launch(self) -> None:
         """Start it, without waiting for anything."""
         named = {f"RECEIVER_{name.upper()}": value for name, value in self._settings.items()}
@@ -186,19 +196,22 @@ class Receiver:
 
     def signal(self, sig: signal.Signals = signal.SIGKILL) -> None:
         """Send it a signal, if it runs."""
-        with suppress(ProcessLookupError):
-            signal.pidfd_send_signal(self._watched, sig)
+        with suppress(ProcessLookupError, FileNotFoundError, IndexError):
+            if self.process is not None and self.strace:
+                os.kill(_child(self.pid), sig)
+            else:
+                signal.pidfd_send_signal(self._watched, sig)
 
     async def ended(self, seconds: float = 30) -> int | None:
         """Wait for its end; its exit code, which nobody knows of a warm one."""
         await until(lambda: not self.alive(), "it ends", seconds)
         os.close(self._watched)
-        self.pid = 0
         if self._tracer is not None:
             assert self._tracer.stderr is not None
             self._tracer.stderr.close()
             self._tracer.wait(30)
             self._tracer = None
+        self.pid = 0
         code = self.process.wait(30) if self.process is not None else None
         self.process = None
         return code
@@ -212,6 +225,11 @@ class Receiver:
     def log(self) -> str:
         """What it said."""
         return self._log.read_text("utf-8", "replace") if self._log.exists() else ""
+
+
+def _child(process: int) -> int:
+    """What a tracer started; its record is whole when it ends, which it does with its child."""
+    return int(Path(f"/proc/{process}/task/{process}/children").read_text("ascii").split()[0])
 
 
 async def answered(reader: asyncio.StreamReader) -> tuple[int, dict[str, str], bytes]:

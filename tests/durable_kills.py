@@ -84,11 +84,12 @@ async def kills(given: argparse.Namespace, report: Report, folder: Path) -> None
                     break
                 with tempfile.TemporaryDirectory(dir=folder) as place:
                     one = OneFile(Path(place), given, report, warm)
-                    for point in itertools.islice(points, POINTS_PER_FILE):
-                        await one.kill(point)
-                        if report.broken or _n(report, name) >= most:
-                            break
-                    await one.end()
+                    async with one.receiver:
+                        for point in itertools.islice(points, POINTS_PER_FILE):
+                            await one.kill(point)
+                            if report.broken or _n(report, name) >= most:
+                                break
+                        await one.end()
     finally:
         warm.close()
     took = time.monotonic() - started
@@ -107,9 +108,9 @@ class OneFile:
 
     def __init__(self, folder: Path, given: argparse.Namespace, report: Report, warm: Warm) -> None:
         self._folder, self._given, self._report, self._warm = folder, given, report, warm
-        self._receiver = Receiver(folder, given.tree, warm=warm, http=given.http)
+        self.receiver = Receiver(folder, given.tree, warm=warm, http=given.http)
         self._acks = Acknowledgements(folder / "acknowledged")
-        self._sender = Sender(self._receiver, self._acks, report)
+        self._sender = Sender(self.receiver, self._acks, report)
         self._killed = 0
         report.add("files")
 
@@ -117,7 +118,7 @@ class OneFile:
         """Start, load, kill, look."""
         if point.fresh:
             self._forget()
-        receiver, trace = self._receiver, self._folder / "strace.out"
+        receiver, trace = self.receiver, self._folder / "strace.out"
         self._killed += 1
         cold = self._given.cold and self._killed % self._given.cold == 0
         receiver.warm = None if cold else self._warm
@@ -140,12 +141,12 @@ class OneFile:
 
     async def _at_a_call(self, point: Point, trace: Path) -> bool:
         """Load until it is gone; whether it was killed there, and not only in the end by us."""
-        before = not await self._receiver.serves()
+        before = not await self.receiver.serves()
         if not before:
             await self._sender.load(point.connections, point.when * 3 + 30)
-        reached = not self._receiver.alive()
+        reached = not self.receiver.alive()
         self._report.add("kill points before it served", reached and before)
-        await self._receiver.kill()
+        await self.receiver.kill()
         said = trace.read_text("utf-8")
         by_itself = "+++ exited with" in said and "+++ killed by SIGKILL" not in said
         self._report.must(not by_itself, f"{point}: it ends by itself: {self._said()}")
@@ -153,11 +154,11 @@ class OneFile:
 
     async def _at_a_moment(self, point: Point) -> bool:
         loop = asyncio.get_running_loop()
-        loop.call_later(point.seconds, self._receiver.signal)
-        if await self._receiver.serves():
-            while self._receiver.alive():
+        loop.call_later(point.seconds, self.receiver.signal)
+        if await self.receiver.serves():
+            while self.receiver.alive():
                 await self._sender.load(point.connections, 10_000)
-        await self._receiver.ended()
+        await self.receiver.ended()
         return True
 
     def _forget(self) -> None:
@@ -166,19 +167,19 @@ class OneFile:
             each.unlink()
         self._report.add("events acknowledged", len(self._acks.verdicts))
         self._acks.verdicts.clear()
-        self._sender = Sender(self._receiver, self._acks, self._report)
+        self._sender = Sender(self.receiver, self._acks, self._report)
 
     def _look(self, where: str) -> None:
-        log = self._receiver.log()
+        log = self.receiver.log()
         self._report.must("Traceback" not in log, f"{where}: a traceback: {self._said()}")
-        look(self._receiver.path, self._acks.verdicts, self._report, where, log)
+        look(self.receiver.path, self._acks.verdicts, self._report, where, log)
 
     def _said(self) -> str:
-        return self._receiver.log()[-1500:]
+        return self.receiver.log()[-1500:]
 
     async def end(self) -> None:
         """Start it cold, as people do; it is ready, and ends as it is asked to."""
-        receiver = self._receiver
+        receiver = self.receiver
         if not self._report.broken:
             receiver.warm, receiver.strace = None, ()
             await receiver.start()
@@ -188,7 +189,6 @@ class OneFile:
             receiver.signal(signal.SIGTERM)
             self._report.must(await receiver.ended() == 0, "it ends with exit code 0")
             self._look("in the end")
-        await receiver.kill()
         self._report.add("events acknowledged", len(self._acks.verdicts))
         self._acks.close()
 

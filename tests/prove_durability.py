@@ -11,6 +11,9 @@ what was acknowledged. Figures are printed; the exit code is 1 if a promise is b
   ledger is balanced, integrity_check is clean, and the next start comes up and goes on; what is
   told again is a duplicate. Every `--cold`-th start is a new interpreter, the others are forked
   from one that has imported everything (`tests.durable_forks`) and are otherwise the same command.
+* **order**: a record of all system calls says of each acknowledged webhook that its frames were
+  written into the log, that a sync of the log began after that and ended well, and that the answer
+  began after that.
 """
 
 from __future__ import annotations
@@ -25,11 +28,13 @@ from pathlib import Path
 
 from tests.durable_driver import HERE, Report
 from tests.durable_kills import kills
+from tests.durable_order import order
 
 LIMIT = 4 * 3600  # seconds for any proof
 Proof = Callable[[argparse.Namespace, Report, Path], Awaitable[None]]
 PROOFS: dict[str, tuple[Proof, dict[str, object]]] = {
     "kills": (kills, {"points": 10_000, "kills": 1_000, "cold": 10, "seconds": 7200.0}),
+    "order": (order, {"events": 3_000}),
 }
 
 
