@@ -160,6 +160,12 @@ class Store(Protocol):
     def write_now(self, act: Act[Item, Result], item: Item) -> Result:
         """The same from a thread without an event loop."""
 
+    def on_failure(self, listener: Callable[[str], None]) -> None:
+        """Call this, from any thread, once the storage can no longer be believed: then stop.
+
+        Every write is StorageUnavailable from then on; the next start looks at the file.
+        """
+
     def probe(self) -> None:
         """Commit something. StorageUnavailable if that cannot be done."""
 

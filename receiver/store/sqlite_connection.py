@@ -40,10 +40,12 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
     return connection
 
 
-def prepare(path: Path, *, thorough: bool) -> None:
+def prepare(path: Path, *, thorough: bool, checkpoint: bool = False) -> None:
     """Create the database, bring its schema up to date, or refuse it. Nothing is ever replaced.
 
     `thorough` reads all of it to find damage: for a start, not for a command that looks.
+    `checkpoint` copies the log back, for who serves the file: what a failed sync has left in it may
+    be read and yet not be on disk.
     """
     try:
         if not path.exists():
@@ -67,9 +69,12 @@ def prepare(path: Path, *, thorough: bool) -> None:
             f"{path} is no database ({error}). Keep it, and restore a backup beside it."
         ) from error
     try:
-        _inspect(connection, path, thorough)
-        connection.execute("PRAGMA journal_mode = WAL")
-        _migrate(connection)
+        version = _inspect(connection, path, thorough)
+        _write_ahead(connection)
+        if version < SCHEMA_VERSION:
+            _migrate(connection)
+        if checkpoint:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     except sqlite3.Error as error:
         raise StorageRefused(
             f"{path} cannot be used ({error}). Keep it, and restore a backup beside it."
@@ -95,7 +100,7 @@ def _create(path: Path) -> None:
     connection = connect(made)
     try:
         _migrate(connection)
-        connection.execute("PRAGMA journal_mode = WAL")
+        _write_ahead(connection)
     finally:
         connection.close()
     made.rename(path)
@@ -106,8 +111,15 @@ def _create(path: Path) -> None:
         os.close(folder)
 
 
-def _inspect(connection: sqlite3.Connection, path: Path, thorough: bool) -> None:
-    """Refuse what is foreign, newer or damaged."""
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Switch to the write-ahead log. Where that fails SQLite keeps silent and its old mode."""
+    ((mode,),) = connection.execute("PRAGMA journal_mode = WAL").fetchall()
+    if mode != "wal":
+        raise sqlite3.OperationalError("its file system takes no write-ahead log")
+
+
+def _inspect(connection: sqlite3.Connection, path: Path, thorough: bool) -> int:
+    """Refuse what is foreign, newer or damaged; the schema's version."""
     application = connection.execute("PRAGMA application_id").fetchone()[0]
     tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
     if tables and application != APPLICATION_ID:
@@ -123,6 +135,7 @@ def _inspect(connection: sqlite3.Connection, path: Path, thorough: bool) -> None
     damage = connection.execute("PRAGMA quick_check(1)").fetchone()[0] if thorough else "ok"
     if damage != "ok":
         raise StorageRefused(f"{path} is damaged ({damage}). Keep it, and restore a backup.")
+    return int(version)
 
 
 def _migrate(connection: sqlite3.Connection) -> None:
