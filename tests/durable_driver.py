@@ -49,6 +49,7 @@ class Report:
     name: str
     figures: dict[str, object] = field(default_factory=dict)
     broken: list[str] = field(default_factory=list)
+    skipped: str = ""  # why a part could not be proven here
 
     def must(self, holds: object, promise: str) -> None:
         """Note a promise that does not hold."""
@@ -114,9 +115,10 @@ class Receiver:
 
     def __init__(
         self, folder: Path, tree: Path = HERE, *, warm: Warm | None = None, routes: str = "",
-        strace: Sequence[str] = (), preload: Mapping[str, str] | None = None, **settings: str,
+        strace: Sequence[str] = (), preload: Mapping[str, str] | None = None,
+        path: Path | None = None, **settings: str,
     ) -> None:  # fmt: skip
-        self.folder, self.path, self.port = folder, folder / "receiver.db", free_port()
+        self.folder, self.path, self.port = folder, path or folder / "receiver.db", free_port()
         self.warm, self.tree, self.strace, self.checkpoint_at = warm, tree, strace, 0
         self._log = folder / "serve.log"
         self._settings = {"log_level": "warning", "port": str(self.port), **settings}
@@ -249,17 +251,18 @@ class Told(NamedTuple):
     verdict: str
 
 
-def story(name: str, start: int, end: str) -> Iterator[Told]:
+def story(name: str, start: int, end: str, padding: int) -> Iterator[Told]:
     """An execution's life: legal moves, one event too early, one twice, one after the end.
 
     It ends COMPLETED, for which it has to be resumed, or CANCELLED, for which it need not.
     """
+    payload = {"reason": "proof", "outcome": "success", "result": "x" * padding}
 
     def tell(step: int, event: str, verdict: str) -> Told:
         event_id = f"{name}.{step}"
         body = sender.asteroid_event(
             f"EXECUTION_{event}", name, event_id=event_id, occurred_at=start + step * SECOND,
-            payload={"reason": "proof", "outcome": "success"},
+            payload=payload,
         )  # fmt: skip
         return Told(event_id, body, verdict)
 
@@ -301,6 +304,7 @@ class Sender:
     def __init__(self, receiver: Receiver, acks: Acknowledgements, report: Report) -> None:
         self._receiver, self.acks, self._report = receiver, acks, report
         self._stories = 0
+        self.padding = 0  # bytes
         self._again: list[Iterator[Told]] = []
         self._cut: set[str] = set()
         self.refused = 0  # answered 503
@@ -354,6 +358,7 @@ class Sender:
             if status in (200, 202):
                 break
             self.refused += 1
+            self._cut.add(told.event_id)
             self.retry_after = self.retry_after and "retry-after" in headers
             self._report.must(status == 503, f"{told.event_id} is answered {status}: {content!r}")
             if not patient:
@@ -364,7 +369,7 @@ class Sender:
         if told.event_id in self.acks.verdicts:
             self._report.must(repeat, f"{told.event_id} is told again and is {verdict}")
         else:
-            # What was cut off may have been stored without an answer.
+            # What was cut off or refused may have been stored without an answer.
             fits = verdict == told.verdict or (repeat and told.event_id in self._cut)
             self._report.must(fits, f"{told.event_id} is {verdict}, not {told.verdict}")
         self.acks.note(told.event_id, verdict)
@@ -373,7 +378,8 @@ class Sender:
     def _story(self) -> Iterator[Told]:
         self._stories += 1
         start = sender.now_whole() - 3600 * SECOND
-        return story(f"x{self._stories}", start, ("COMPLETED", "CANCELLED")[self._stories % 2])
+        end = ("COMPLETED", "CANCELLED")[self._stories % 2]
+        return story(f"x{self._stories}", start, end, self.padding)
 
 
 def _before(told: Told, rest: Iterator[Told]) -> Iterator[Told]:

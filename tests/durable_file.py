@@ -7,21 +7,24 @@ import shutil
 import sqlite3
 from collections.abc import Mapping
 from contextlib import closing
-from pathlib import Path
 
 from receiver.errors import StorageRefused
 from receiver.store.sqlite import SqliteStore
-from tests.durable_driver import Report
+from tests.durable_driver import Receiver, Report
 
 TERMINAL = "('completed', 'failed', 'cancelled')"
 
 
-def look(path: Path, acknowledged: Mapping[str, str], report: Report, where: str, log: str) -> None:
+def look(
+    receiver: Receiver, acknowledged: Mapping[str, str], report: Report, where: str
+) -> None:  # fmt: skip
     """Open a copy of the file as a start would, and hold it against what was acknowledged.
 
     The file itself is left as the process left it, for the next start.
     """
-    copy = path.parent / "look" / path.name
+    path, log = receiver.path, receiver.log()
+    report.must("Traceback" not in log, f"{where}: a traceback: {log[-1500:]}")
+    copy = receiver.folder / "look" / path.name
     shutil.rmtree(copy.parent, ignore_errors=True)
     copy.parent.mkdir()
     for end in ("", "-wal"):

@@ -170,9 +170,7 @@ class OneFile:
         self._sender = Sender(self.receiver, self._acks, self._report)
 
     def _look(self, where: str) -> None:
-        log = self.receiver.log()
-        self._report.must("Traceback" not in log, f"{where}: a traceback: {self._said()}")
-        look(self.receiver.path, self._acks.verdicts, self._report, where, log)
+        look(self.receiver, self._acks.verdicts, self._report, where)
 
     def _said(self) -> str:
         return self.receiver.log()[-1500:]

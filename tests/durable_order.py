@@ -151,7 +151,7 @@ async def order(given: argparse.Namespace, report: Report, folder: Path) -> None
             await sender.load(connections, given.events // 3)
         receiver.signal(signal.SIGTERM)
         report.must(await receiver.ended() == 0, "it ends with exit code 0")
-    look(receiver.path, acks.verdicts, report, "in the end", receiver.log())
+    look(receiver, acks.verdicts, report, "in the end")
     seen, kinds = Order(f"{receiver.path}-wal"), defaultdict[str, int](int)
     with open(record, encoding="utf-8") as lines:
         for call in calls(lines):

@@ -27,14 +27,35 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from tests.durable_driver import HERE, Report
+from tests.durable_files import files
 from tests.durable_kills import kills
 from tests.durable_order import order
+from tests.durable_storage import SCENARIOS, Skipped
+
+
+async def storage(given: argparse.Namespace, report: Report, folder: Path) -> None:
+    """Each way in which storage fails, or one of them."""
+    for name, scenario in {**SCENARIOS, "files": files}.items():
+        if given.only not in ("", name):
+            continue
+        place, one = folder / name, Report(name)
+        place.mkdir()
+        try:
+            await scenario(given, one, place)
+        except Skipped as skipped:
+            one.figures["skipped"] = report.skipped = str(skipped)
+        except AssertionError as failed:
+            one.broken.append(str(failed))
+        report.figures |= {f"{name}: {what}": value for what, value in one.figures.items()}
+        report.broken += [f"{name}: {promise}" for promise in one.broken]
+
 
 LIMIT = 4 * 3600  # seconds for any proof
 Proof = Callable[[argparse.Namespace, Report, Path], Awaitable[None]]
 PROOFS: dict[str, tuple[Proof, dict[str, object]]] = {
     "kills": (kills, {"points": 10_000, "kills": 1_000, "cold": 10, "seconds": 7200.0}),
     "order": (order, {"events": 3_000}),
+    "storage": (storage, {"only": ""}),
 }
 
 
