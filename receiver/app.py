@@ -91,15 +91,8 @@ def build(
     def drain() -> None:
         """Take no more, and finish what is being sent: answers to others go on meanwhile."""
         endpoint.draining = True
-        # What is sent could not be recorded any more.
-        patience = 0.0 if app.state.failure else settings.drain
-        if lanes is not None and not lanes.stop(patience):
+        if lanes is not None and not lanes.stop(0 if app.state.failure else settings.drain):
             log.warning("drain.incomplete: what is still being sent will be sent again")
-
-    def failed(reason: str) -> None:
-        """Take no more; the server looks at `failure` and ends."""
-        log.critical("storage.failed: %s; ending, and the next start checks the file", reason)
-        endpoint.draining, app.state.failure = True, reason
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -127,9 +120,19 @@ def build(
     # A 307 would go wherever the request's Host says.
     app.router.redirect_slashes = False
     app.state.endpoint, app.state.drain, app.state.in_force = endpoint, drain, in_force
-    app.state.failure = ""
-    store.on_failure(failed)
+    _heed(store, app)
     return app
+
+
+def _heed(store: Store, app: Starlette) -> None:
+    """When the storage can no longer be believed, take no more; the server sees it and ends."""
+
+    def stop(reason: str) -> None:
+        log.critical("storage.failed: %s; ending, and the next start checks the file", reason)
+        app.state.endpoint.draining, app.state.failure = True, reason
+
+    app.state.failure = ""
+    store.on_failure(stop)
 
 
 def _healthz(request: Request) -> Response:
