@@ -6,15 +6,16 @@ When that is stands in the store, so a restart forgets none of them.
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from receiver.errors import StorageError
 from receiver.events import SECOND
 from receiver.hints import hints
 from receiver.in_force import InForce
-from receiver.store import Entry, Store
+from receiver.store import Entry, Store, Transaction
 
 log = logging.getLogger("receiver.gaps")
 
@@ -27,7 +28,8 @@ HINT_EVERY = 3600.0
 class GapClock:
     """A thread that expires held events; `wake` is told which destinations have something to send.
 
-    While it is at it, it says once an hour which source looks badly subscribed.
+    While it is at it, it says once an hour which source looks badly subscribed, and sees to it
+    that nothing waits for a time that a clock ahead of ours has written down.
     """
 
     def __init__(
@@ -38,6 +40,7 @@ class GapClock:
     ) -> None:
         self._store, self._in_force, self._wake = store, in_force, wake
         self._hinted_at = float("-inf")
+        self._seen_at = sys.maxsize  # nanoseconds; at the start the clock may have been set back
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="gaps", daemon=True)
 
@@ -66,7 +69,11 @@ class GapClock:
 
     def _step(self) -> float:
         """Give up what is due; how long to rest (seconds)."""
-        due, now = self._store.next_given_up(), time.time_ns()
+        now = time.time_ns()
+        if now < self._seen_at and (n := self._store.write_now(_set_back, now)):
+            log.warning("clock.set_back: %d waiting times are counted from now", n)
+        self._seen_at = now
+        due = self._store.next_given_up()
         if due is None or due > now:
             return POLL if due is None else min((due - now) / SECOND, POLL)
         settled = self._store.write_now(self._in_force.intake.expire, now)
@@ -79,6 +86,10 @@ class GapClock:
                 log.warning("source.hint source=%s %s", hint.source, hint.text)
         # What is due and cannot be settled would be a mistake of ours: never a loop without rest.
         return 0.0 if settled else POLL
+
+
+def _set_back(transaction: Transaction, times: Sequence[int]) -> Sequence[int]:
+    return [transaction.set_back(now) for now in times]
 
 
 def log_settled(entry: Entry) -> None:

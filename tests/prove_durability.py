@@ -26,6 +26,7 @@ import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+from tests.durable_clock import clock
 from tests.durable_driver import HERE, Report
 from tests.durable_files import files
 from tests.durable_kills import kills
@@ -35,7 +36,7 @@ from tests.durable_storage import SCENARIOS, Skipped
 
 async def storage(given: argparse.Namespace, report: Report, folder: Path) -> None:
     """Each way in which storage fails, or one of them."""
-    for name, scenario in {**SCENARIOS, "files": files}.items():
+    for name, scenario in {**SCENARIOS, "files": files, "clock": clock}.items():
         if given.only not in ("", name):
             continue
         place, one = folder / name, Report(name)

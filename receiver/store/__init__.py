@@ -112,6 +112,12 @@ class Transaction(Protocol):
     def release(self, now: int, *, all_leases: bool) -> int:
         """Put deliveries whose lease is over (or all in sending) back to waiting, as repeats."""
 
+    def set_back(self, now: int) -> int:
+        """The clock is behind times that are stored: wait as long as was meant, from now on.
+
+        Held events, deliveries and destinations; how many. To do it again changes nothing.
+        """
+
     def redeliver(self, delivery: int, now: int) -> bool | None:
         """Give a dead delivery a new chance. False: it is not dead. None: there is none."""
 

@@ -219,6 +219,9 @@ class SqliteTransaction:
     def release(self, now: int, *, all_leases: bool) -> int:
         return deliveries.release(self._db, now, all_leases=all_leases)
 
+    def set_back(self, now: int) -> int:
+        return deliveries.set_back(self._db, now)
+
     def redeliver(self, delivery: int, now: int) -> bool | None:
         return deliveries.redeliver(self._db, delivery, now)
 
