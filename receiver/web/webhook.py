@@ -106,6 +106,11 @@ class WebhookEndpoint:
         try:
             async with asyncio.timeout(self._body_timeout):
                 return await self._long_body(message, receive)
+        except asyncio.CancelledError:
+            if not self.draining:
+                raise
+            # The end does not wait for it; a traceback for each would bury the log.
+            return try_later("Shutting down. Send it again.")
         except TimeoutError:
             return problem(408, "The body came too slowly. Send it again.", {"Connection": "close"})
 
