@@ -31,6 +31,7 @@ from tests.durable_driver import HERE, Report
 from tests.durable_files import files
 from tests.durable_kills import kills
 from tests.durable_order import order
+from tests.durable_stops import stops
 from tests.durable_storage import SCENARIOS, Skipped
 
 
@@ -57,6 +58,7 @@ PROOFS: dict[str, tuple[Proof, dict[str, object]]] = {
     "kills": (kills, {"points": 10_000, "kills": 1_000, "cold": 10, "seconds": 7200.0}),
     "order": (order, {"events": 3_000}),
     "storage": (storage, {"only": ""}),
+    "stops": (stops, {"runs": 200, "halves": 100}),
 }
 
 
