@@ -61,9 +61,15 @@ def moments(chance: random.Random) -> Iterator[Point]:
 
 def chosen(given: argparse.Namespace) -> Iterator[Point]:
     """The sweep, or a sample of its first two rounds if fewer points are asked for."""
-    rounds = list(itertools.islice(sweep(), 700))
+
+    def wanted(point: Point) -> bool:
+        return point.call in (given.calls or point.call).split(",") and (
+            point.fresh or not given.fresh
+        )
+
+    rounds = [point for point in itertools.islice(sweep(), 700) if wanted(point)]
     if given.points >= len(rounds):
-        return sweep()
+        return filter(wanted, sweep())
     random.Random(given.seed).shuffle(rounds)
     return iter(rounds)
 
