@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.durable_planted import BUGS, planted
 from tests.prove_durability import prove
 
 REQUIRED = bool(os.environ.get("CI"))
@@ -22,7 +23,7 @@ REQUIRED = bool(os.environ.get("CI"))
 @pytest.mark.parametrize(
     "command",
     [
-        "kills --points 25 --kills 5 --cold 15",
+        "kills --points 40 --kills 8 --cold 24",
         "order --events 90",
         "storage --only full",
         "storage --only beside",
@@ -42,6 +43,19 @@ def test_the_promise_holds_in_short(command: str) -> None:
     if report.skipped:
         assert not REQUIRED or ("mount" in report.skipped and not may_mount()), report.skipped
         pytest.skip(report.skipped)
+
+
+def test_every_planted_bug_has_its_place() -> None:
+    for bug in BUGS:
+        with planted(bug) as tree:
+            assert (tree / "receiver").is_dir()
+
+
+def test_the_order_of_system_calls_is_red_without_full_synchronisation() -> None:
+    if shutil.which("strace") is None and not REQUIRED:
+        pytest.skip("strace is not installed (Debian: strace)")
+    report = prove("planted", "--only", "NORMAL")
+    assert report.broken == [], str(report)
 
 
 def may_mount() -> bool:
