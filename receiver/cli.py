@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import signal
 import sys
 import time
 from contextlib import closing
@@ -56,10 +57,13 @@ def cli() -> None:
 @click.option("--no-dispatch", is_flag=True, help="Take webhooks, send nothing.")
 def serve(no_dispatch: bool) -> None:
     """Take webhooks and send messages, until SIGTERM or Ctrl-C."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until it can be heard, it must not end us
+    os.umask(0o077)  # the database holds the bodies of webhooks
     settings, rules = configured()
     logs.configure(settings.log_format, settings.log_level)
     for warning in rules.warnings:
         log.warning("config %s", warning)
+    server.check_parser(settings)
     listening = server.bind(settings)
     store = SqliteStore(settings.database_path, backlog=settings.backlog, serve=True)
     application = app.build(
@@ -81,6 +85,7 @@ def demo_(leave: bool, port: int) -> None:
 def check() -> None:
     """Check settings, routes, keys and destinations, without the network."""
     settings, rules = configured()
+    server.check_parser(settings)
     for warning in rules.warnings:
         click.echo(warning)
     for destination in rules.destinations.values():

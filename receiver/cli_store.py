@@ -7,14 +7,15 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, TypeVar
 
 import click
 
-from receiver import config, dispatch, notify
+from receiver import config, dispatch, exposure, notify
+from receiver.deliveries import State
 from receiver.errors import ConfigurationError, ReceiverError
-from receiver.events import parse_time, span
+from receiver.events import Category, Status, parse_time, span
 from receiver.hints import hints
 from receiver.rules import Rules
 from receiver.settings import Settings, load_settings
@@ -31,8 +32,8 @@ def as_json(command: Command) -> Command:
 
 
 @click.command()
-@click.option("--status", help="starting, running, paused …")
-@click.option("--category", help="processing, paused, awaiting or terminal.")
+@click.option("--status", type=click.Choice([status.value for status in Status]))
+@click.option("--category", type=click.Choice([c.value for c in Category]))
 @click.option("--source", help="The source's name.")
 @click.option("--agent", help="The agent's id or name.")
 @click.option("--limit", type=click.IntRange(1, 200), default=50, show_default=True)
@@ -46,7 +47,7 @@ def executions(limit: int, in_json: bool, **conditions: str | None) -> None:
 
 
 @click.command()
-@click.option("--state", help="waiting, sending, sent, superseded or dead.")
+@click.option("--state", type=click.Choice([state.value for state in State]))
 @click.option("--destination", help="The destination's name.")
 @click.option("--limit", type=click.IntRange(1, 200), default=50, show_default=True)
 @as_json
@@ -70,6 +71,8 @@ def redeliver(delivery: int | None, destination: str | None) -> None:
         raise click.UsageError("Give the number of a delivery, or --destination.")
     with closing(_stored()) as store:
         if destination is not None:
+            if not store.deliveries({"destination": destination}, 1, None)[0]:
+                raise ReceiverError(f"Nothing was ever owed to {destination!r}: see its spelling.")
             n = store.write_now(dispatch.redeliver_all, (destination, time.time_ns()))
             click.echo(f"{n} deliveries to {destination} wait again: `receiver serve` sends them.")
             return
@@ -126,9 +129,11 @@ def configured(*, destinations: bool = True) -> tuple[Settings, Rules]:
         for name, destination in (rules.destinations.items() if destinations else ())
         for problem in notify.problems(destination)
     ]
+    if destinations:
+        problems += exposure.problems(settings, rules)
     if problems:
         raise ConfigurationError(problems)
-    return settings, rules
+    return settings, replace(rules, warnings=(*rules.warnings, *exposure.warnings(settings, rules)))
 
 
 def _stored() -> SqliteStore:

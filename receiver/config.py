@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from receiver import message, signing, yaml_lines
+from receiver import keys, message, signing, yaml_lines
 from receiver.deliveries import Destination
 from receiver.errors import ConfigurationError
 from receiver.events import SECOND, Category, Status, Verdict
@@ -27,6 +27,7 @@ from receiver.lifecycle import Ordering
 from receiver.routing import CONDITIONS, Condition, Route
 from receiver.rules import Rules, Source
 
+LABEL = re.compile(r"[A-Za-z0-9._-]{1,40}")
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
 _VARIABLE = re.compile(r"\$(\$)?\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 
@@ -55,6 +56,8 @@ class _Reading:
         self._path, self._document, self._environ = path, document, environ
         self._problems: list[tuple[int, str]] = []
         self._warnings: list[str] = []
+        # What came from the environment, and from which variable: no error may show it.
+        self._given: dict[str, str] = {}
 
     def rules(self) -> Rules:
         content = self._filled(self._document.content, ())
@@ -78,7 +81,15 @@ class _Reading:
         return Rules(self._path, sources, destinations, routes, tuple(self._warnings))
 
     def _problem(self, place: yaml_lines.Path, text: str) -> None:
+        for piece in sorted(self._given, key=len, reverse=True):
+            text = text.replace(piece, f"${{{self._given[piece]}}}")
         self._problems.append((self._document.line(place), text))
+
+    def _hide(self, value: str, name: str) -> None:
+        """Remember a value, and the words in it: an error may quote a part."""
+        for piece in (value, *re.findall(r"\w{6,}", value)):
+            if len(piece) >= 4:
+                self._given[piece] = name
 
     def _stop(self) -> None:
         if self._problems:
@@ -102,14 +113,18 @@ class _Reading:
         escaped, name, default = found.groups()
         if escaped:
             return found[0][1:]
-        if self._environ.get(name):
-            return self._environ[name]
-        if file := self._environ.get(f"{name}_FILE"):
+        value = self._environ.get(name, "")
+        if not value and (file := self._environ.get(f"{name}_FILE")):
             try:
-                return Path(file).read_text("utf-8").rstrip("\n")
+                value = Path(file).read_text("utf-8").rstrip("\n")
             except (OSError, ValueError):
                 self._problem(place, f"the file that {name}_FILE names cannot be read")
                 return ""
+            self._hide(value, name)
+            return value  # an empty file is an empty value, not a missing one
+        if value:
+            self._hide(value, name)
+            return value
         if default is None and name not in self._environ:
             self._problem(place, f"{name} is not set: set it, or write ${{{name}:-default}}")
         return default or ""
@@ -124,9 +139,11 @@ class _Reading:
         verify, line = model.verify, self._document.line(place)
         secret = verify.secret_header
         fields = verify.model_dump(exclude={"keys", "secret_header"})
+        labelled = list(self._keys(verify, (*place, "verify", "keys")))
         verification = signing.Verification(
             **fields,
-            keys=tuple(self._keys(verify, (*place, "verify", "keys"))),
+            keys=tuple(key for key, _ in labelled),
+            labels=tuple(label for _, label in labelled),
             secret_header=(secret.name, secret.value) if secret and secret.value else None,
         )
         for problem in signing.check(verification):
@@ -140,35 +157,30 @@ class _Reading:
                 f"source {name}: one key for all customers proves that the provider sent it, not"
                 " that it was for you: set a secret_header or agents",
             )
-        ordering = Ordering(
-            self._observed(model, (*place, "observes")),
-            model.gaps,
-            int(model.gap_timeout * SECOND),
-        )
+        gap_timeout = int(model.gap_timeout * SECOND)
         return Source(
-            name, model.format, verification, agents, ordering, model.rejected_status, line
+            name=name,
+            format=model.format,
+            verification=verification,
+            agents=agents,
+            ordering=Ordering(model.observes, model.gaps, gap_timeout),
+            rejected_status=model.rejected_status,
+            rate=model.rate,
+            line=line,
         )
 
-    def _observed(self, model: SourceModel, place: yaml_lines.Path) -> frozenset[Status] | None:
-        """The statuses that a source is subscribed to; None for all of them."""
-        if model.observes == ["all"]:
-            return None
-        known = {status.value: status for status in Status}
-        for word in model.observes:
-            if word not in known:
-                hint = near(word, ["all", *known])
-                self._problem(place, f"observes: there is no status {word!r}{hint}")
-        if not model.observes:
-            self._problem(place, "observes: name the statuses whose events are sent, or all")
-        return frozenset(known[word] for word in model.observes if word in known)
-
-    def _keys(self, verify: Verify, place: yaml_lines.Path) -> Iterator[signing.Key]:
-        for number, text in enumerate(verify.keys):
-            if not text.strip():
+    def _keys(self, verify: Verify, place: yaml_lines.Path) -> Iterator[tuple[keys.Key, str]]:
+        labels = set[str]()
+        for number, given in enumerate(verify.keys):
+            if not given.key.strip():
                 continue
+            label = given.label or str(number + 1)
+            if not LABEL.fullmatch(label) or label in labels:
+                self._problem((*place, number), "a label has 1 to 40 of A-Z a-z 0-9 . _ -, once")
+            labels.add(label)
             try:
-                yield signing.parse_key(verify.scheme, text)
-                weak = signing.weak(verify.scheme, text)
+                yield keys.parse_key(verify.scheme, given.key), label
+                weak = keys.weak(verify.scheme, given.key)
             except ValueError as error:
                 self._problem((*place, number), f"the key {error}")
                 continue

@@ -1,7 +1,7 @@
 """Who is told when a delivery dies, so that none does so silently. Pure.
 
 The `fallback` of its destination gets the message itself. Routes with `dead_letter` say that a
-destination cannot be told, at most once an hour for each; where there is no such route and no
+destination cannot be told, at most once in an hour for each; where they tell nobody and there is no
 fall-back, all the other destinations hear of it.
 """
 
@@ -24,16 +24,12 @@ def owed(
     """What the end of a delivery owes to others than its own destination. `now` is nanoseconds."""
     gone = destinations.get(dead.destination)
     fallback = gone.fallback if gone else ()
-    told = _told(dead, routes)
-    if not any(route.is_about_dead_letters for route in routes) and not fallback:
-        told = dict.fromkeys(destinations, UNWRITTEN)
+    told = {name: route for name, route in _told(dead, routes).items() if name != dead.destination}
+    if not told and not fallback:
+        told = {name: UNWRITTEN for name in destinations if name != dead.destination}
     return (
         *(_fallback(dead, name) for name in fallback),
-        *(
-            _alarm(dead, name, route, now)
-            for name, route in told.items()
-            if name != dead.destination
-        ),
+        *(_alarm(dead, name, route, now) for name, route in told.items()),
     )
 
 
@@ -68,7 +64,8 @@ def _fallback(dead: Claim, name: str) -> Owed:
         destination=name,
         route=dead.route,
         kind=Kind.FALLBACK,
-        dedup_key=f"fallback/{dead.delivery}/{name}",
+        # One for each of its ends: a redelivery may die again.
+        dedup_key=f"fallback/{dead.delivery}/{dead.owed_at}/{name}",
         order_key=dead.order_key,
         guard_version=dead.guard_version,
         origin=dead.delivery,

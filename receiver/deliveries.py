@@ -132,11 +132,12 @@ class Owed:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """A delivery that died: where, why, and how many are dead there now."""
+    """A delivery that died: where, why, how many are dead there now, and whether it still is."""
 
     destination: str
     reason: str
     dead: int
+    is_dead: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,12 +8,16 @@ import time
 from collections.abc import Iterable, Sequence
 
 from receiver.deliveries import Claim
+from receiver.errors import StorageError
 from receiver.in_force import InForce
 from receiver.lanes import Lane, log_dead, tell_of
 from receiver.rules import Rules
 from receiver.store import Store, Transaction
 
 log = logging.getLogger("receiver.dispatch")
+
+# How often it is looked for what no lane will ever send (seconds).
+BURY_EVERY = 5.0
 
 
 class Dispatch:
@@ -24,7 +28,9 @@ class Dispatch:
         self._lanes: dict[str, Lane] = {}
         self._left: list[Lane] = []
         self._changing = threading.Lock()
+        self._changed = threading.Event()
         self._stopped = False
+        self._sexton = threading.Thread(target=self._keep_burying, name="sexton", daemon=True)
         in_force.on_change(self.change)
 
     def start(self) -> None:
@@ -32,6 +38,7 @@ class Dispatch:
         back = self._store.write_now(_release, time.time_ns())
         log.info("dispatch.started taken_back=%d", back)
         self.change(self._in_force.rules)
+        self._sexton.start()
 
     def change(self, rules: Rules) -> None:
         """Lanes for the destinations of these rules; one that changed gets a new lane."""
@@ -53,7 +60,7 @@ class Dispatch:
                 lane.others = tuple(lanes.values())
                 if lane not in kept:
                     lane.start()
-            self._bury(rules)
+        self._changed.set()
 
     def wake(self, destinations: Iterable[str]) -> None:
         """Say that these have something to send."""
@@ -62,7 +69,8 @@ class Dispatch:
                 lane.wake()
 
     def is_alive(self) -> bool:
-        return all(lane.is_alive() for lane in list(self._lanes.values()))
+        lanes = list(self._lanes.values())
+        return self._sexton.is_alive() and all(lane.is_alive() for lane in lanes)
 
     def stop(self, drain: float) -> bool:
         """Finish what is being sent, for at most `drain` seconds; whether all of it was.
@@ -73,6 +81,7 @@ class Dispatch:
             if self._stopped:
                 drain = 0.0
             self._stopped = True
+            self._changed.set()
             lanes = [*self._lanes.values(), *self._left]
         for lane in lanes:
             lane.stop()
@@ -80,12 +89,28 @@ class Dispatch:
         ended = [lane.join(end) for lane in lanes]
         return all(ended)
 
+    def _keep_burying(self) -> None:
+        """End what waits for a destination that is not in the file, however it came to wait.
+
+        After a reload at once, and now and then: an attempt that was under way at the reload may
+        put its delivery back, and so may somebody who redelivers.
+        """
+        while not self._stopped:
+            self._changed.wait(BURY_EVERY)
+            self._changed.clear()
+            try:
+                self._bury(self._in_force.rules)
+            except StorageError as error:
+                log.warning("dispatch.storage error=%s", error)
+            except Exception:
+                # Without this thread a delivery could wait for ever, and nobody would hear of it.
+                log.exception("dispatch.failed")
+
     def _bury(self, rules: Rules) -> None:
-        """What waits for a destination that is gone can only be told of to others."""
-        while dead := self._store.write_now(_bury, rules):
-            for claim in dead:
-                log_dead(claim)
-        self.wake(rules.destinations)
+        while self._store.waits_for_others(tuple(rules.destinations)):
+            for dead in self._store.write_now(_bury, rules):
+                log_dead(dead)
+            self.wake(rules.destinations)
 
 
 def redeliver(transaction: Transaction, items: Sequence[tuple[int, int]]) -> Sequence[bool | None]:

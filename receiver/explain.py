@@ -119,7 +119,10 @@ def _entries(
 ) -> list[Entry]:
     """The entry of the webhook and those of the held events that it would settle."""
     try:
-        event = formats.read(source.format, source.name, body, "(id from the header)")
+        # Only this scheme brings an id in its headers.
+        signed = source.verification.scheme == "standard-webhooks"
+        message_id = "(id from the header)" if signed else None
+        event = formats.read(source.format, source.name, body, message_id)
         arrival = Arrival(source.name, event, body, now, "" if event else "no_envelope")
     except UnreadableWebhook:
         event, arrival = None, Arrival(source.name, None, body, now, "malformed")

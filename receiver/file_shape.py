@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from receiver.events import Status
 from receiver.yaml_lines import Path
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
@@ -31,6 +32,20 @@ def _rate(value: object) -> float:
 
 def _listed(value: object) -> object:
     return value if isinstance(value, list) else [value]
+
+
+def _observed(value: object) -> object:
+    """The statuses that a source is subscribed to; None for all of them."""
+    if value in ("all", ["all"]):
+        return None
+    words = [str(word) for word in value] if isinstance(value, list) else [str(value)]
+    known = [status.value for status in Status]
+    for word in words:
+        if word not in known:
+            raise ValueError(f"there is no status {word!r}{near(word, ['all', *known])}")
+    if not words:
+        raise ValueError("name the statuses whose events are sent, or all")
+    return frozenset(map(Status, words))
 
 
 def _every(value: object) -> object:
@@ -57,11 +72,24 @@ class SecretHeader(_Strict):
     value: str
 
 
+class KeyModel(_Strict):
+    """One of `keys`: a text, or `{key, label}`."""
+
+    key: Text
+    label: str | None = None
+
+
+def _key_only(value: object) -> object:
+    return value if isinstance(value, dict) else {"key": value}
+
+
 class Verify(_Strict):
     """`verify`: see signing.Verification."""
 
     scheme: Literal["rsa-sha256", "standard-webhooks", "hmac-sha256", "token"]
-    keys: Texts = []
+    keys: Annotated[
+        list[Annotated[KeyModel, BeforeValidator(_key_only)]], BeforeValidator(_listed)
+    ] = []
     secret_header: SecretHeader | None = None
     header: str = ""
     header_prefix: str = "webhook-"
@@ -79,10 +107,11 @@ class SourceModel(_Strict):
     format: Literal["asteroid", "plain"] = "asteroid"
     verify: Verify
     agents: Texts = []
-    observes: Texts = ["all"]
+    observes: Annotated[frozenset[Status] | None, BeforeValidator(_observed)] = None
     gaps: Literal["reject", "apply"] = "reject"
     gap_timeout: Duration = 30.0
     rejected_status: Literal[200, 409] = 200
+    rate: Annotated[float, BeforeValidator(_rate)] | None = None
 
 
 class DestinationModel(_Strict):
@@ -148,6 +177,7 @@ def _known(place: Path) -> list[str]:
         (3, "sources", SourceModel),
         (4, "sources", Verify),
         (5, "sources", SecretHeader),
+        (6, "sources", KeyModel),
         (3, "destinations", DestinationModel),
         (3, "routes", RouteModel),
         (4, "routes", Match),

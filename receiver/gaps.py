@@ -21,15 +21,15 @@ log = logging.getLogger("receiver.gaps")
 
 # The longest it sleeps without looking (seconds); what is held meanwhile waits longer than that.
 POLL = 1.0
-# The same hint is not worth more than a line an hour.
-HINT_EVERY = 3600.0
+# How often the log gets the hints (seconds), and when after the start for the first time.
+HINT_EVERY, FIRST_HINT = 3600.0, 60.0
 
 
 class GapClock:
     """A thread that expires held events; `wake` is told which destinations have something to send.
 
-    While it is at it, it says once an hour which source looks badly subscribed, and sees to it
-    that nothing waits for a time that a clock ahead of ours has written down.
+    While it is at it, it says in the log which source looks badly subscribed, once an hour, and
+    sees to it that nothing waits for a time that a clock ahead of ours has written down.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class GapClock:
         wake: Callable[[Iterable[str]], None],
     ) -> None:
         self._store, self._in_force, self._wake = store, in_force, wake
-        self._hinted_at = float("-inf")
+        self._hint_at = time.monotonic() + FIRST_HINT
         self._seen_at = sys.maxsize  # nanoseconds; at the start the clock may have been set back
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="gaps", daemon=True)
@@ -69,6 +69,9 @@ class GapClock:
 
     def _step(self) -> float:
         """Give up what is due; how long to rest (seconds)."""
+        if time.monotonic() >= self._hint_at:
+            self._hint_at = time.monotonic() + HINT_EVERY
+            self.hint()
         now = time.time_ns()
         if now < self._seen_at and (n := self._store.write_now(_set_back, now)):
             log.warning("clock.set_back: %d waiting times are counted from now", n)
@@ -80,12 +83,13 @@ class GapClock:
         self._wake({owed.destination for entry in settled for owed in entry.owed})
         for entry in settled:
             log_settled(entry)
-        if time.monotonic() - self._hinted_at > HINT_EVERY:
-            for hint in hints(self._in_force.rules.orderings, self._store.tallies()):
-                self._hinted_at = time.monotonic()
-                log.warning("source.hint source=%s %s", hint.source, hint.text)
         # What is due and cannot be settled would be a mistake of ours: never a loop without rest.
         return 0.0 if settled else POLL
+
+    def hint(self) -> None:
+        """Say in the log which source looks badly subscribed."""
+        for hint in hints(self._in_force.rules.orderings, self._store.tallies()):
+            log.warning("source.hint source=%s %s", hint.source, hint.text)
 
 
 def _set_back(transaction: Transaction, times: Sequence[int]) -> Sequence[int]:

@@ -105,8 +105,8 @@ def _heard_request(ear: Ear, original: Any, adapter: Any, *arguments: Any, **nam
 def seconds_to_wait(value: str, now: float) -> float | None:
     """What `Retry-After` asks for, in seconds from `now` (seconds since 1970); None if unclear."""
     text = value.strip()
-    if re.fullmatch(r"[0-9]{1,12}", text, re.ASCII):
-        return min(float(text), _LONGEST_WAIT)
+    if re.fullmatch(r"[0-9]+", text, re.ASCII):
+        return min(float(text[:20]), _LONGEST_WAIT)
     try:
         then = parsedate_to_datetime(text)
         # HTTP dates are GMT, whatever they say.

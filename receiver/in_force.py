@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from receiver.errors import ConfigurationError
 from receiver.intake import Intake
@@ -14,25 +13,22 @@ from receiver.rules import Rules
 log = logging.getLogger("receiver")
 
 
-@dataclass(frozen=True, slots=True)
-class Reloads:
-    """How often routes.yaml was read again since the start, and how often that failed."""
-
-    done: int = 0
-    failed: int = 0
-
-
 class InForce:
     """The rules in force and the intake that judges by them.
 
-    `read` gives the rules of the file as it is now, or raises ConfigurationError.
+    `read` gives the rules of the file as it is now, or raises ConfigurationError. `counted` is told
+    how each reload went: done or failed.
     """
 
-    def __init__(self, rules: Rules, read: Callable[[], Rules]) -> None:
-        self._read = read
+    def __init__(
+        self,
+        rules: Rules,
+        read: Callable[[], Rules],
+        counted: Callable[[str], None] = lambda result: None,
+    ) -> None:
+        self._read, self._counted = read, counted
         self._reading = threading.Lock()
         self._listeners: list[Callable[[Rules], None]] = []
-        self.reloads = Reloads()
         self._now = (rules, _intake(rules))
 
     @property
@@ -53,12 +49,12 @@ class InForce:
             try:
                 rules = self._read()
             except ConfigurationError as error:
-                self.reloads = Reloads(self.reloads.done, self.reloads.failed + 1)
+                self._counted("failed")
                 for problem in error.problems:
                     log.error("rules.not_reloaded %s", problem)
                 raise
             self._now = (rules, _intake(rules))
-            self.reloads = Reloads(self.reloads.done + 1, self.reloads.failed)
+            self._counted("done")
             for warning in rules.warnings:
                 log.warning("config %s", warning)
             for listener in self._listeners:

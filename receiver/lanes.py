@@ -43,7 +43,8 @@ class Finished:
 class Turn:
     """What a lane asks for: to record what is finished and, if it goes on, to claim the next.
 
-    Times are nanoseconds; `until` is the end of the lease.
+    Times are nanoseconds; `until` is the end of the lease. The first turn of a lane lifts what made
+    its destination wait as a whole: its address may have been mended.
     """
 
     destination: str
@@ -53,6 +54,7 @@ class Turn:
     rules: Rules
     finished: Finished | None = None
     goes_on: bool = True
+    is_first: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,8 @@ def turn(transaction: Transaction, turns: Sequence[Turn]) -> Sequence[Turned]:
 def _turn(transaction: Transaction, this: Turn) -> Turned:
     mine, woken, claim = True, list[str](), None
     ended: Sequence[Claim] = ()
+    if this.is_first:
+        transaction.lift(this.destination)
     if (done := this.finished) is not None:
         mine = transaction.record(done.claim, done.attempt, done.after)
         woken += [owed.destination for owed in done.after.owed if mine]
@@ -108,6 +112,7 @@ class Lane:
         self._store, self._in_force, self._lease = store, in_force, lease
         self._waking = threading.Condition()
         self._wakes = 0
+        self._is_first = True
         self._stopping = threading.Event()
         self._threads = [
             threading.Thread(target=self._run, name=f"lane-{destination.name}-{n}", daemon=True)
@@ -168,8 +173,10 @@ class Lane:
         until = now + int(max(self._lease, of.timeout + 10) * SECOND)
         goes_on = not self._stopping.is_set()
         rules = self._in_force.rules
-        asked = Turn(of.name, self._pace(now), now, until, rules, finished, goes_on)
+        first = self._is_first
+        asked = Turn(of.name, self._pace(now), now, until, rules, finished, goes_on, first)
         turned = self._store.write_now(turn, asked)
+        self._is_first = False
         if finished is not None:
             _log(finished, turned.mine)
         for dead in turned.ended:
@@ -215,8 +222,10 @@ def follow(
         return Recorded(State.DEAD, f"no retry can mend it: {attempt.detail}", now, *sent)
     # A destination that asks for longer than we ever wait is asked again after that.
     wait = max(delay(claim.attempts + 1, chance), min(attempt.retry_after or 0, LONGEST))
-    due_at = now + int(wait * SECOND)
-    if due_at > claim.owed_at + int(destination.retry_for * SECOND):
+    due_at, last = now + int(wait * SECOND), claim.owed_at + int(destination.retry_for * SECOND)
+    if attempt.retry_after and now < last:
+        due_at = min(due_at, last)  # asked to wait longer than we try: tried at the very end
+    if due_at > last:
         return Recorded(State.DEAD, f"given up after retry_for: {attempt.detail}", now, *sent)
     return Recorded(State.WAITING, attempt.detail, due_at, *sent, chance=chance)
 

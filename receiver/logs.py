@@ -6,6 +6,8 @@ import json
 import logging
 import time
 
+MAX_LINE = 8_000  # characters of a message
+
 
 class Text(logging.Formatter):
     """`time level logger message`; whatever would start a new line is escaped."""
@@ -33,9 +35,12 @@ def configure(log_format: str, level: str) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(Json() if log_format == "json" else Text())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    # What libraries say below a warning is theirs; some of it holds addresses and tokens.
-    for name in ("uvicorn", "asyncio", "urllib3", "requests", "apprise"):
+    # What libraries say below a warning is theirs; some of it holds addresses and tokens. Apprise
+    # is not among them: `notify` keeps its log to itself, and reads in it why a send failed.
+    for name in ("uvicorn", "asyncio", "urllib3", "requests"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    # It warns of each request that is no HTTP; we tell of those once a minute.
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
 
 
 def _time(record: logging.LogRecord) -> str:
@@ -47,6 +52,11 @@ def _message(record: logging.LogRecord) -> str:
     message = record.getMessage()
     if record.exc_info:
         message += " " + logging.Formatter().formatException(record.exc_info)
-    if message.isascii() and message.isprintable():
-        return message
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in message)
+    if not (message.isascii() and message.isprintable()):
+        message = "".join(
+            c if c.isprintable() else c.encode("unicode_escape").decode() for c in message
+        )
+    if len(message) > MAX_LINE:
+        # What went wrong stands at the end of a traceback, what was being done at its start.
+        message = f"{message[: MAX_LINE // 2]} … {message[-MAX_LINE // 2 :]}"
+    return message

@@ -7,14 +7,10 @@ why, where to look, and whether earlier updates are missing; the end of it is ne
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any
 
-from jinja2 import StrictUndefined, Template, TemplateError, meta
-from jinja2.sandbox import ImmutableSandboxedEnvironment
-
+from receiver import templates
 from receiver.cleaning import MAX_PART, clean, safe_link
 from receiver.deliveries import Facts, Message, Origin
 from receiver.events import SECOND, Status, Verdict, format_time, span
@@ -22,12 +18,11 @@ from receiver.lifecycle import LATE
 
 # Together below Discord's 2,000 characters: what Apprise would cut there is the end, the link.
 MAX_TITLE, MAX_BODY = 120, 1_850
-MAX_TEMPLATE = 10_000
 REPEAT = "Possible repeat: an earlier attempt may have arrived."
 
 _HAPPENED = {
-    Status.STARTING: ("is starting", "It is starting."),
-    Status.RUNNING: ("is running", "It is running."),
+    Status.STARTING: ("is starting", "It was starting."),
+    Status.RUNNING: ("started running", "It started running."),
     Status.PAUSED: ("was paused", "It was paused: a user can resume it."),
     Status.PAUSED_BY_AGENT: ("waits for an answer", "It paused itself: the agent is waiting."),
     Status.AWAITING_CONFIRMATION: ("waits for confirmation", "It waits until somebody confirms."),
@@ -107,8 +102,8 @@ def render(
     known = variables(facts, route, now)
     head, text, failed = _title(facts, known), _body(facts, known), False
     try:
-        head = _template(title).render(known) if title else head
-        text = _template(body).render(known) if body else text
+        head = templates.render(title, known) if title else head
+        text = templates.render(body, known) if body else text
     except Exception:
         # Whatever a template does with an event nobody foresaw: the alert goes out without it.
         head, text, failed = _title(facts, known), _body(facts, known), True
@@ -126,29 +121,7 @@ def render(
 
 def check_template(text: str) -> str | None:
     """What is wrong with a template, or None."""
-    if len(text) > MAX_TEMPLATE:
-        return f"the template has more than {MAX_TEMPLATE} characters"
-    try:
-        unknown = meta.find_undeclared_variables(_ENVIRONMENT.parse(text)) - VARIABLES
-        _template(text)
-    except TemplateError as error:
-        return f"the template cannot be read: {error}"
-    for name in sorted(unknown):
-        near = difflib.get_close_matches(name, VARIABLES, 1)
-        return f"the template uses {name!r}, which is unknown" + (
-            f": did you mean {near[0]!r}?"
-            if near
-            else f"; known are {', '.join(sorted(VARIABLES))}"
-        )
-    return None
-
-
-_ENVIRONMENT = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False)
-
-
-@lru_cache(maxsize=512)
-def _template(text: str) -> Template:
-    return _ENVIRONMENT.from_string(text)
+    return templates.problem(text, VARIABLES)
 
 
 def _title(facts: Facts, known: Mapping[str, Any]) -> str:
@@ -175,6 +148,8 @@ def _body(facts: Facts, known: Mapping[str, Any]) -> str:
     if known["occurred_at"]:
         label = "Since" if facts.verdict is Verdict.APPLIED else "Said to have happened"
         lines.append(f"{label}: {known['occurred_at']}")
+    if facts.verdict is Verdict.APPLIED and facts.execution_status not in (None, facts.status):
+        lines.append(f"Now: {facts.execution_status}")
     if known["waited"]:
         lines.append(f"Before: {known['previous_status']} for {known['waited']}")
     if known["late"]:
@@ -218,10 +193,12 @@ def _not_applied(facts: Facts, known: Mapping[str, Any]) -> str:
     if facts.verdict is Verdict.HELD:
         return f"The sender says {said}. It waits for an earlier update ({missing})."
     if facts.verdict_reason == "gap":
+        may_heal = facts.execution_status and facts.execution_status.category.value != "terminal"
         return (
             f"The sender says {said}, but earlier updates are missing ({missing}): the execution is"
-            f" {stands}, and stays so. Should the missing update still come, you will be told."
-            " If this happens often, see `receiver check`."
+            f" {stands}, and stays so"
+            + (" unless the missing update still comes." if may_heal else ".")
+            + " If this happens often, see `receiver check`."
         )
     return (
         f"The sender says {said}, which does not fit: the execution is {stands}, and stays so"

@@ -13,7 +13,10 @@ from receiver.routing import Route
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A configured sender: how its webhooks are verified and read."""
+    """A configured sender: how its webhooks are verified and read.
+
+    `rate` is how many proven ones are taken a second; None leaves it to RECEIVER_RATE.
+    """
 
     name: str
     format: str
@@ -21,6 +24,7 @@ class Source:
     agents: frozenset[str] = frozenset()
     ordering: Ordering = field(default_factory=Ordering)
     rejected_status: int = 200
+    rate: float | None = None
     line: int = 0
 
 

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import signal
 import socket
 import sys
 import threading
 from collections.abc import Iterator
+from importlib.util import find_spec
 from types import FrameType
+from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
 
+from receiver.connections import MAX_HEAD, Bounds, H11Connection
 from receiver.errors import ConfigurationError, ReceiverError, StorageUnavailable
 from receiver.settings import Settings
 
@@ -26,12 +30,19 @@ class Server(uvicorn.Server):
     def __init__(self, app: Starlette, settings: Settings) -> None:
         self._app = app.state
         self.settled = threading.Event()  # it serves, or has given up
+        bounds = Bounds(
+            head=settings.headers_timeout,
+            body=settings.body_timeout,
+            limit=settings.max_connections,
+            refused=app.state.refusals.connection,
+        )
         super().__init__(
             uvicorn.Config(
                 app,
                 host=settings.host,
                 port=settings.port,
-                http=settings.http,
+                http=functools.partial(_protocol(settings.http), bounds=bounds),  # type: ignore[arg-type]
+                h11_max_incomplete_event_size=MAX_HEAD,
                 # uvloop comes with the faster parser; the two are one choice.
                 loop="uvloop" if settings.http == "httptools" else "asyncio",
                 log_config=None,
@@ -91,6 +102,23 @@ class Server(uvicorn.Server):
         # The error is in the log already, and the old rules stay.
         with contextlib.suppress(ConfigurationError):
             self._app.in_force.reload()
+
+
+def check_parser(settings: Settings) -> None:
+    """ConfigurationError with what to do if the HTTP parser that was chosen is not there."""
+    missing = [name for name in ("httptools", "uvloop") if find_spec(name) is None]
+    if settings.http == "httptools" and missing:
+        raise ConfigurationError(
+            [f"RECEIVER_HTTP: {missing[0]} is not installed. Install the extra `fast`, or use h11."]
+        )
+
+
+def _protocol(http: str) -> Any:
+    if http == "h11":
+        return H11Connection
+    from receiver.connections_fast import FastConnection
+
+    return FastConnection
 
 
 def bind(settings: Settings) -> socket.socket:

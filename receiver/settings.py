@@ -46,6 +46,15 @@ class Settings(BaseSettings):
     body_timeout: float = Field(
         10.0, gt=0, le=60, description="Seconds in which a body has to come."
     )
+    headers_timeout: float = Field(
+        10.0, gt=0, le=60, description="Seconds in which the head of a request has to come."
+    )
+    max_connections: int = Field(
+        500, ge=1, le=100_000, description="Connections at a time; then 503."
+    )
+    rate: float = Field(
+        10_000.0, gt=0, le=1_000_000, description="Proven webhooks of a source a second; then 429."
+    )
     backlog: int = Field(
         2_000, ge=1, le=100_000, description="Webhooks waiting for their commit; then 503."
     )
@@ -76,6 +85,8 @@ class Settings(BaseSettings):
     def _is_sqlite(cls, url: str) -> str:
         if not url.startswith("sqlite:///") or len(url) == len("sqlite:///"):
             raise ValueError("must be sqlite:///FILE, or sqlite:////ABSOLUTE/FILE")
+        if ":memory:" in url:
+            raise ValueError("must be a file: what is in memory only does not survive a restart")
         return url
 
     @property

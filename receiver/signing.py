@@ -18,22 +18,20 @@ import hmac
 import re
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey, RSAPublicNumbers
 
 from receiver.errors import UntrustedWebhook
+from receiver.keys import Key, is_text
 
 SCHEMES = ("rsa-sha256", "standard-webhooks", "hmac-sha256", "token")
-MIN_RSA_BITS = 2048
-MIN_SECRET = 16
 # Each Ed25519 entry costs a pass over the body, and a header has room for hundreds.
 MAX_SIGNATURES = 32
-Key = RSAPublicKey | Ed25519PublicKey | bytes
 Headers = Iterable[tuple[bytes, bytes]]
 
 
@@ -42,7 +40,8 @@ class Verification:
     """How a source's webhooks are proven. `tolerance` is seconds, both ways.
 
     `header` is where the signature stands (rsa-sha256: X-Asteroid-Signature unless said), `signed`
-    what hmac-sha256 signs, `secret_header` an optional second proof (name, value).
+    what hmac-sha256 signs, `secret_header` an optional second proof (name, value). `labels` are
+    the names of the keys, in their order.
     """
 
     scheme: str
@@ -56,6 +55,11 @@ class Verification:
     tolerance: float = 300.0
     layout: str = ""
     secret_header: tuple[str, str] | None = field(default=None, repr=False)
+    labels: tuple[str, ...] = ()
+
+    def label(self, key: int) -> str:
+        """The name of a key by its number from 0: its label in routes.yaml, or its place there."""
+        return self.labels[key] if key < len(self.labels) else str(key + 1)
 
     @property
     def signature_header(self) -> str:
@@ -65,18 +69,34 @@ class Verification:
         return self.header or ("X-Asteroid-Signature" if self.scheme == "rsa-sha256" else "")
 
 
-def verify(verification: Verification, headers: Headers, body: bytes, now: float) -> str | None:
-    """The sender's message id if the scheme has one, or UntrustedWebhook. `now`: Unix seconds."""
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """A proven webhook: the sender's message id if the scheme has one, and which key proved it."""
+
+    message_id: str | None
+    key: int
+
+
+def verify(verification: Verification, headers: Headers, body: bytes, now: float) -> Proof:
+    """The proof, or UntrustedWebhook. `now`: Unix seconds.
+
+    A refusal costs what a wrong signature costs, whatever its cause: the time must not tell it.
+    """
     given = list(headers)
-    if not verification.keys:
-        raise UntrustedWebhook("no_key")
-    message_id = _VERIFIERS[verification.scheme](verification, given, body, now)
+    try:
+        if not verification.keys:
+            raise UntrustedWebhook("no_key")
+        proof = _VERIFIERS[verification.scheme](verification, given, body, now)
+    except UntrustedWebhook as untrusted:
+        if untrusted.cause != "wrong":
+            _spend(verification, body, now)
+        raise
     if verification.secret_header is not None:
         name, secret = verification.secret_header
         value = _header(given, name, "secret_header")
         if not hmac.compare_digest(value, secret.encode()):
             raise UntrustedWebhook("secret_header")
-    return message_id
+    return proof
 
 
 def check(verification: Verification) -> list[str]:
@@ -94,7 +114,7 @@ def check(verification: Verification) -> list[str]:
         problems.append("layout must be stripe or left out")
     if not verification.tolerance >= 0:
         problems.append("tolerance must not be negative")
-    if not all(map(_is_text, verification.secret_header or ())):
+    if not all(map(is_text, verification.secret_header or ())):
         problems.append("secret_header needs a name and a value, both UTF-8 text")
     placeholders = sorted(re.findall(r"\{[^{}]*\}|[{}]", verification.signed))
     if placeholders not in (["{body}"], ["{body}", "{timestamp}"]):
@@ -107,87 +127,19 @@ def check(verification: Verification) -> list[str]:
     return problems
 
 
-def parse_key(scheme: str, text: str) -> Key:
-    """The key that a text of routes.yaml spells; ValueError says what to do, never the key."""
-    # Python's own error would show a piece of the key; an empty secret is everybody's.
-    if not _is_text(text):
-        raise ValueError("is empty or not UTF-8 text: copy it again")
-    if scheme == "rsa-sha256":
-        return _rsa_key(text)
-    if scheme != "standard-webhooks":
-        return text.encode()
-    kind, _, value = text.strip().rpartition("_")
-    if kind == "whsk":
-        raise ValueError("is a private key: give the whpk_ one, and replace that private key")
-    try:
-        # The specification's libraries take secrets without their padding too.
-        raw = base64.b64decode(value + "=" * (-len(value) % 4), validate=True)
-        if kind == "whpk":
-            return Ed25519PublicKey.from_public_bytes(raw)
-    except ValueError:
-        raise ValueError("must be whsec_ or whpk_ and base64: copy it again") from None
-    if kind not in ("", "whsec") or not raw:
-        raise ValueError("must be a whsec_ secret or a whpk_ public key: copy it again")
-    return raw
-
-
-def weak(scheme: str, text: str) -> str | None:
-    """A warning about a secret that can be guessed, or None (also for what parse_key refuses)."""
-    with suppress(ValueError):
-        key = parse_key(scheme, text)
-        if isinstance(key, bytes) and len(key) < MIN_SECRET:
-            return f"the secret has fewer than {MIN_SECRET} bytes: take a longer one"
-    return None
-
-
-def _is_text(text: str) -> bool:
-    return bool(text) and text.encode(errors="ignore").decode() == text
-
-
-def _rsa_key(text: str) -> RSAPublicKey:
-    """PEM, base64 of DER or base64 of PEM; SPKI or PKCS#1 each (asteroid.md, Signature)."""
-    # Environment variables often carry line ends as the two characters \n.
-    material = text.replace("\\r", "").replace("\\n", "\n").strip().encode()
-    if b"-----BEGIN" not in material:
-        try:
-            material = base64.b64decode(b"".join(material.split()), validate=True)
-        except ValueError:
-            raise ValueError("is neither PEM nor base64: copy the public key again") from None
-    if _is_private(material):
-        raise ValueError("is a private key: give the public one, and replace that private key")
-    is_pem = b"-----BEGIN" in material
-    # Both take SPKI as well as PKCS#1.
-    load = serialization.load_pem_public_key if is_pem else serialization.load_der_public_key
-    try:
-        key = load(material)
-    except (ValueError, TypeError, UnsupportedAlgorithm):
-        raise ValueError("is no public key: copy it again, whole") from None
-    if not isinstance(key, RSAPublicKey):
-        raise ValueError("is no RSA key: rsa-sha256 needs one")
-    if key.key_size < MIN_RSA_BITS:
-        raise ValueError(f"has {key.key_size} bits: at least {MIN_RSA_BITS} are needed")
-    return key
-
-
-def _is_private(material: bytes) -> bool:
-    try:
-        serialization.load_der_private_key(material, None)
-    except TypeError:
-        return True  # it asks for its password
-    except (ValueError, UnsupportedAlgorithm):
-        return b"PRIVATE KEY-----" in material
-    return True
-
-
-def _rsa(how: Verification, headers: Headers, body: bytes, now: float) -> None:
+def _rsa(how: Verification, headers: Headers, body: bytes, now: float) -> Proof:
     signature = _base64(_header(headers, how.signature_header))
-    if not any(_key_fits(key, signature, body) for key in how.keys):
-        raise UntrustedWebhook("wrong")
+    for number, key in enumerate(how.keys):
+        if _key_fits(key, signature, body):
+            return Proof(None, number)
+    raise UntrustedWebhook("wrong")
 
 
 def _key_fits(key: Key, signature: bytes, signed: bytes) -> bool:
     try:
         if isinstance(key, RSAPublicKey):
+            if len(signature) != (key.key_size + 7) // 8:
+                signature = _decoy_signature(key)  # never fits, and takes the time of one that may
             key.verify(signature, signed, PKCS1v15(), hashes.SHA256())
         elif isinstance(key, Ed25519PublicKey):
             key.verify(signature, signed)
@@ -196,7 +148,7 @@ def _key_fits(key: Key, signature: bytes, signed: bytes) -> bool:
     return not isinstance(key, bytes)
 
 
-def _standard_webhooks(how: Verification, headers: Headers, body: bytes, now: float) -> str:
+def _standard_webhooks(how: Verification, headers: Headers, body: bytes, now: float) -> Proof:
     message_id = _header(headers, f"{how.header_prefix}id")
     timestamp = _header(headers, f"{how.header_prefix}timestamp")
     signatures = _header(headers, how.signature_header)
@@ -205,25 +157,38 @@ def _standard_webhooks(how: Verification, headers: Headers, body: bytes, now: fl
     if len(entries) > MAX_SIGNATURES:
         raise UntrustedWebhook("malformed")
     signed = b".".join((message_id, timestamp, body))
-    secrets = [key for key in how.keys if isinstance(key, bytes)]
     # One pass over the body for each key, however many entries the header has.
-    expected = [b"v1," + base64.b64encode(hmac.digest(key, signed, "sha256")) for key in secrets]
-    fits = [hmac.compare_digest(entry, text) for entry in entries for text in expected]
-    if not any(fits) and not any(_ed25519_fits(how.keys, entry, signed) for entry in entries):
-        raise UntrustedWebhook("wrong")
-    return message_id.decode("latin-1")
+    macs = [isinstance(key, bytes) and hmac.digest(key, signed, "sha256") for key in how.keys]
+    expected = [b"v1," + base64.b64encode(mac) if mac else None for mac in macs]
+    key = _first_fit(entries, expected)
+    if key is None:
+        key = _first_ed25519(how.keys, entries, signed)
+    return Proof(message_id.decode("latin-1"), key)
 
 
-def _ed25519_fits(keys: Iterable[Key], entry: bytes, signed: bytes) -> bool:
-    version, _, encoded = entry.partition(b",")
-    try:
-        signature = _base64(encoded)
-    except UntrustedWebhook:
-        return False  # a malformed entry must not hide a valid one
-    return version == b"v1a" and any(_key_fits(key, signature, signed) for key in keys)
+def _first_fit(given: Iterable[bytes], expected: Iterable[bytes | None]) -> int | None:
+    """The number of the first expected text that was given. All are compared, whichever fits."""
+    fits = [
+        number
+        for number, text in enumerate(expected)
+        for each in given
+        if text is not None and hmac.compare_digest(each, text)
+    ]
+    return fits[0] if fits else None
 
 
-def _hmac(how: Verification, headers: Headers, body: bytes, now: float) -> None:
+def _first_ed25519(keys: Iterable[Key], entries: Iterable[bytes], signed: bytes) -> int:
+    for entry in entries:
+        version, _, encoded = entry.partition(b",")
+        with suppress(UntrustedWebhook):  # a malformed entry must not hide a valid one
+            signature = _base64(encoded)
+            for number, key in enumerate(keys):
+                if version == b"v1a" and _key_fits(key, signature, signed):
+                    return number
+    raise UntrustedWebhook("wrong")
+
+
+def _hmac(how: Verification, headers: Headers, body: bytes, now: float) -> Proof:
     value, timestamp = _header(headers, how.header), b""
     template, prefix, signatures = how.signed, how.prefix.encode(), [value]
     if how.layout == "stripe":
@@ -239,9 +204,10 @@ def _hmac(how: Verification, headers: Headers, body: bytes, now: float) -> None:
     signed = before + body + after
     macs = [hmac.digest(key, signed, "sha256") for key in how.keys if isinstance(key, bytes)]
     texts = [prefix + (mac.hex().encode() if is_hex else base64.b64encode(mac)) for mac in macs]
-    fits = [hmac.compare_digest(given, text) for given in signatures for text in texts]
-    if not any(fits):
+    key = _first_fit(signatures, texts)
+    if key is None:
         raise UntrustedWebhook("wrong")
+    return Proof(None, key)
 
 
 def _stripe(value: bytes) -> tuple[bytes, list[bytes]]:
@@ -253,12 +219,12 @@ def _stripe(value: bytes) -> tuple[bytes, list[bytes]]:
     return times[0], [content for name, _, content in entries if name == b"v1"]
 
 
-def _token(how: Verification, headers: Headers, body: bytes, now: float) -> None:
+def _token(how: Verification, headers: Headers, body: bytes, now: float) -> Proof:
     value = _header(headers, how.header)
-    # A list, not a generator: all keys are compared, whichever fits.
-    fits = [isinstance(key, bytes) and hmac.compare_digest(value, key) for key in how.keys]
-    if not any(fits):
+    key = _first_fit([value], [key if isinstance(key, bytes) else None for key in how.keys])
+    if key is None:
         raise UntrustedWebhook("wrong")
+    return Proof(None, key)
 
 
 _VERIFIERS = {
@@ -267,6 +233,35 @@ _VERIFIERS = {
     "hmac-sha256": _hmac,
     "token": _token,
 }
+
+
+# What is worked with where there is nothing: it fits no signature that anybody can make.
+_DECOY_RSA = RSAPublicNumbers(65537, (1 << 2047) + 9).public_key()
+
+
+def _decoy_signature(key: Key) -> bytes:
+    size = (key.key_size + 7) // 8 if isinstance(key, RSAPublicKey) else 64
+    return b"\0" + b"\1" * (size - 1)
+
+
+def _spend(how: Verification, body: bytes, now: float) -> None:
+    """Do the work that a wrong signature takes."""
+    if not how.keys:
+        how = replace(how, keys=(_DECOY_RSA if how.scheme == "rsa-sha256" else b"\0" * 32,))
+    time = b"%d" % now
+    if how.scheme == "rsa-sha256":
+        values = {how.signature_header: base64.b64encode(_decoy_signature(how.keys[0]))}
+    elif how.scheme == "standard-webhooks":
+        decoy = b"v1a," + base64.b64encode(_decoy_signature(b""))
+        prefix = how.header_prefix
+        values = {f"{prefix}id": b"id", f"{prefix}timestamp": time, f"{prefix}signature": decoy}
+    elif how.layout:
+        values = {how.header: b"t=%b,v1=0" % time}
+    else:
+        values = {how.header: b"0", how.timestamp_header: time}
+    headers = [(name.lower().encode("latin-1", "replace"), v) for name, v in values.items()]
+    with suppress(UntrustedWebhook):
+        _VERIFIERS[how.scheme](how, headers, body, now)
 
 
 def _header(headers: Headers, name: str, absent: str = "missing") -> bytes:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from receiver import app, config, sender, server, signatures, signing
+from receiver.in_force import InForce
 from receiver.rules import Rules
 from receiver.settings import load_settings
 from receiver.store.sqlite import SqliteStore
@@ -38,6 +39,7 @@ class Live:
     url: str
     verification: signing.Verification
     store: SqliteStore
+    in_force: InForce
 
     def post(
         self, body: bytes, *, source: str = "asteroid", private: str = PRIVATE
@@ -83,7 +85,9 @@ def live(
     store = SqliteStore(folder / "receiver.db", backlog=chosen.backlog, serve=True)
     application = app.build(chosen, rules, store, read=read)
     with server.serving(application, chosen, server.bind(chosen)) as url:
-        yield Live(url, next(iter(rules.sources.values())).verification, store)
+        yield Live(
+            url, next(iter(rules.sources.values())).verification, store, application.state.in_force
+        )
 
 
 def free_port() -> int:

@@ -32,10 +32,18 @@ def test_a_route_about_dead_letters_tells_whom_it_names_but_never_the_one_that_f
 
 
 def test_its_other_conditions_hold_for_the_event() -> None:
-    status = Condition("status", ("completed",))
-    assert told(about("dead", "mail", more=(status,))) == []
-    named = Route("named", (Condition("dead_letter", ("mail",)),), ("sms",))
-    assert told(named) == []
+    failed, completed = (Condition("status", (word,)) for word in ("failed", "completed"))
+    assert told(about("dead", "mail", more=(failed,))) == [("mail", "dead")]
+    other = about("other", "mail", more=(completed,))
+    assert told(other, about("dead", "sms")) == [("sms", "dead")]
+
+
+def test_where_the_routes_tell_nobody_all_others_are_told_all_the_same() -> None:
+    everybody = [("mail", UNWRITTEN), ("sms", UNWRITTEN)]
+    completed = Condition("status", ("completed",))
+    assert told(about("dead", "mail", more=(completed,))) == everybody
+    assert told(Route("named", (Condition("dead_letter", ("mail",)),), ("sms",))) == everybody
+    assert told(about("itself", "ops")) == everybody
 
 
 def test_a_fallback_gets_the_message_itself_under_the_same_guard_and_order() -> None:

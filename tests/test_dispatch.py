@@ -132,6 +132,7 @@ def test_a_delivery_whose_destination_is_gone_is_dead_with_that_reason(
         receiver.post(sender.asteroid_event("EXECUTION_FAILED", "x"))
         until(lambda: receiver.ask("/api/deliveries")[1]["items"][0]["attempts"])
     with live(tmp_path) as receiver:
+        until(lambda: receiver.ask("/api/deliveries?state=dead")[1]["items"])
         (item,) = receiver.ask("/api/deliveries?state=dead")[1]["items"]
         assert (item["destination"], "routes.yaml" in item["reason"]) == ("old", True)
         until(lambda: receiver.ask("/api/deliveries?state=sent")[1]["items"])
@@ -163,7 +164,7 @@ def test_messages_of_one_execution_keep_their_order(tmp_path: Path, httpserver: 
             for request, _ in httpserver.log
             if f"Execution: {execution}" in request.get_json()["message"]
         ]
-        assert told[0] == "Invoice agent is running"
+        assert told[0] == "Invoice agent started running"
         assert told[-1] == "Invoice agent failed"
 
 

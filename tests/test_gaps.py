@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
 from pytest_httpserver import HTTPServer
 
 from receiver import sender
 from receiver.events import SECOND, Event, Status
+from receiver.gaps import GapClock
 from receiver.hints import ENOUGH
 from receiver.intake import Arrival, Intake
 from receiver.store.sqlite import SqliteStore
@@ -94,3 +96,12 @@ def test_a_source_that_lacks_an_event_gets_a_hint(tmp_path: Path) -> None:
     with live(tmp_path) as receiver:
         (hint,) = receiver.ask("/api/hints")[1]["items"]
     assert (hint["source"], hint["status"], hint["events"]) == ("asteroid", "running", ENOUGH)
+
+
+def test_the_log_says_it_too(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    only = ROUTES.replace("    verify:", "    observes: [failed]\n    verify:")
+    with live(tmp_path, only) as receiver:
+        post(receiver, "EXECUTION_STARTED", 1)
+        clock = GapClock(receiver.store, receiver.in_force, lambda names: None)
+        clock.hint()
+    assert "source.hint source=asteroid 1 of its newest events announce running" in caplog.text

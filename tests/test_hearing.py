@@ -331,7 +331,7 @@ def test_a_plugin_that_would_sleep_says_when_to_come_back(monkeypatch: pytest.Mo
 @pytest.mark.parametrize(
     ("value", "seconds"),
     [
-        ("7", 7), (" 120 ", 120), ("0", 0), ("9" * 12, 999_999), ("9" * 13, None), ("-1", None),
+        ("7", 7), (" 120 ", 120), ("0", 0), ("9" * 12, 999_999), ("9" * 30, 999_999), ("-1", None),
         ("1.5", None), ("soon", None), ("", None), ("٣", None),
         (formatdate(NOW + 90, usegmt=True), 90), (formatdate(NOW - 90, usegmt=True), 0),
         ("Fri, 15 Jan 2027 08:02:00", 120), ("Fri, 15 Jan 9999 08:02:00 GMT", 999_999),

@@ -121,6 +121,7 @@ def test_a_destination_that_leaves_the_file_takes_its_deliveries_along(
             TWO.replace('  ops: "json://127.0.0.1:${PORT}/ops"\n', "").replace("[ops]", "[mail]")
         )
         assert receiver.ask("/api/reload", method="POST")[0] == 200
+        until(lambda: receiver.ask("/api/deliveries?state=dead")[1]["items"])
         (dead,) = receiver.ask("/api/deliveries?state=dead")[1]["items"]
         assert "its destination is not in routes.yaml" in dead["reason"]
         until(lambda: told(httpserver, "/mail"))
@@ -146,6 +147,28 @@ def test_all_dead_ones_of_a_destination_are_redelivered_by_name(
                 if item["destination"] == "ops"
             ]
         )
+
+
+def test_what_fails_during_a_reload_that_removes_its_destination_is_dead(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as slow, HTTPServer() as server:
+        server.expect_request("/mail").respond_with_data("")
+        routes = TWO.replace("127.0.0.1:${PORT}/ops", "127.0.0.1:${SLOW}/ops")
+        ports = {"PORT": str(server.port), "SLOW": str(slow.getsockname()[1])}
+        with live(tmp_path, routes, ports) as receiver:
+            fail(receiver)
+            connection, _ = slow.accept()
+            without = routes.replace('  ops: "json://127.0.0.1:${SLOW}/ops"\n', "")
+            (tmp_path / "routes.yaml").write_text(without.replace("[ops]", "[mail]"), "utf-8")
+            assert receiver.ask("/api/reload", method="POST")[0] == 200
+            connection.recv(65_536)
+            connection.sendall(b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n")
+            connection.close()
+            until(lambda: receiver.ask("/api/deliveries?state=dead")[1]["items"])
+            until(lambda: told(server, "/mail"))
+            # Nor does anything wait that somebody redelivers to where it cannot go.
+            path = "/api/deliveries/1/redeliver"
+            assert receiver.ask(path, method="POST")[0] == 202
+            until(lambda: receiver.ask("/api/deliveries?state=dead")[1]["items"])
 
 
 def serve(folder: Path, **environ: str) -> tuple[subprocess.Popen[bytes], int]:

@@ -49,7 +49,7 @@ def test_a_failure_says_what_who_why_when_and_where() -> None:
     ("status", "detail", "title"),
     [
         (Status.STARTING, {}, "Invoice agent is starting"),
-        (Status.RUNNING, {}, "Invoice agent is running"),
+        (Status.RUNNING, {}, "Invoice agent started running"),
         (Status.PAUSED, {}, "Invoice agent was paused"),
         (Status.PAUSED_BY_AGENT, {}, "Invoice agent waits for an answer"),
         (Status.AWAITING_CONFIRMATION, {}, "Invoice agent waits for confirmation"),

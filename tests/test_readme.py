@@ -8,8 +8,15 @@ from pathlib import Path
 import click
 import pytest
 
+from receiver import config, connections, keys, logs
 from receiver.cli import cli
+from receiver.counters import CAUSES, REFUSALS, Counters
+from receiver.events import SECOND
 from receiver.file_shape import DestinationModel, Match, RouteModel, SourceModel, Verify
+from receiver.lifecycle import MAX_EVENT_AGE
+from receiver.settings import Settings
+from receiver.store.sqlite_transaction import MAX_QUARANTINED
+from receiver.web import metrics, openapi, webhook
 from tests.readme_parts import README, written
 
 TEXT = README.read_text("utf-8")
@@ -59,5 +66,67 @@ def test_every_key_of_routes_yaml_is_named(model: type, prefix: str | None) -> N
 def test_every_file_it_names_is_there() -> None:
     top = Path(README).parent
     for name in ("deploy/Dockerfile", "deploy/receiver.service", "LICENSE", "routes.yaml",
-                 "tests/bench_intake.py"):  # fmt: skip
+                 "tests/bench_intake.py", "tests/fuzz_webhooks.py",
+                 "tests/fuzz_api.py"):  # fmt: skip
         assert (top / name).is_file()
+
+
+def section(name: str) -> str:
+    return TEXT.split(f"\n## {name}\n")[1].split("\n## ")[0]
+
+
+def test_every_address_and_every_answer_to_a_webhook_is_named() -> None:
+    described = openapi.document()["paths"]
+    table = re.findall(r"^\| (`(?:GET|POST) .*?) \| (.*) \|$", section("HTTP"), re.M)
+    named = {
+        (method.lower(), path)
+        for cell, _ in table
+        for method, path in re.findall(r"`(GET|POST) ([^`]+)`", cell)
+    }
+    assert named == {(method, path) for path, methods in described.items() for method in methods}
+    answers = next(text for cell, text in table if "/webhooks/" in cell)
+    statuses = set(re.findall(r"\b[2-5][0-9]{2}\b", answers))
+    assert statuses == set(described["/webhooks/{source}"]["post"]["responses"])
+
+
+def test_every_metric_is_named_with_its_labels() -> None:
+    counters = Counters(["s"])
+    counters.answered("s", 202)
+    counters.judged("s", "applied", "first_seen", "1", 0.0)
+    rows = dict(re.findall(r"^\| `(receiver_[a-z_]+)` \| (.*?) \|", section("HTTP"), re.M))
+    shown = re.findall(r"^([a-z_]+)\{(.*?)\} ", metrics.text(counters), re.M)
+    assert {name: ", ".join(f"`{n}`" for n in re.findall(r"(\w+)=", labels))
+            for name, labels in shown} == rows  # fmt: skip
+    for cause in (*CAUSES, *REFUSALS):
+        assert cause in section("HTTP")
+
+
+def test_the_bounds_it_promises_are_the_program_s() -> None:
+    text = " ".join(section("Security").split())
+    settings = Settings()
+    for promise in (
+        f"{connections.MAX_HEAD // 1024} KiB and {connections.MAX_FIELDS} fields (431)",
+        f"and {settings.headers_timeout:g} s, a body {settings.max_body // 1024} KiB (413) and"
+        f" {settings.body_timeout:g} s (408)",
+        f"{settings.max_connections} connections at a time",
+        f"{webhook.MAX_HELD // 2**20} MiB of bodies",
+        f"{settings.backlog:,} webhooks waiting",
+        f"{MAX_QUARANTINED:,} webhooks in quarantine",
+        f"{logs.MAX_LINE:,} characters in a line of the log",
+        f"RSA keys under {keys.MIN_RSA_BITS:,} bits",
+        f"more than {connections.MAX_PIPELINED} requests waiting",
+        f"too old ({MAX_EVENT_AGE // (24 * 3600 * SECOND)} days)",
+        f"refused after {Verify(scheme='token').tolerance / 60:g} minutes",
+    ):
+        assert promise in text, promise
+
+
+def test_it_says_how_to_change_a_key_and_the_example_is_read(tmp_path: Path) -> None:
+    example = re.search(r"```yaml\n( +keys:\n.*?)```", section("Security"), re.S)
+    assert example is not None
+    (tmp_path / "routes.yaml").write_text(
+        f"sources:\n  s:\n    verify:\n      scheme: token\n      header: X\n{example[1]}"
+    )
+    environ = {"OLD_KEY": "o" * 16, "NEW_KEY": "n" * 16}
+    rules = config.load(str(tmp_path / "routes.yaml"), environ)
+    assert rules.sources["s"].verification.labels == ("2025", "2026")

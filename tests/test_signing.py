@@ -23,8 +23,9 @@ from hypothesis import strategies as st
 from standardwebhooks import Webhook
 
 from receiver.errors import UntrustedWebhook
+from receiver.keys import parse_key, weak
 from receiver.signatures import generate, sign
-from receiver.signing import SCHEMES, Verification, check, parse_key, verify, weak
+from receiver.signing import SCHEMES, Verification, check, verify
 
 SHARED = Path(__file__).parents[2] / "shared" / "vectors.json.gz"
 PUBLISHED: list[dict[str, Any]] = (

@@ -18,8 +18,9 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from receiver.errors import UntrustedWebhook
+from receiver.keys import parse_key, weak
 from receiver.signatures import generate, sign
-from receiver.signing import Verification, check, parse_key, verify, weak
+from receiver.signing import Verification, check, verify
 
 NOW = 1_700_000_000.0
 BODY = b'{"a": "{timestamp} {body}"}'
@@ -121,7 +122,7 @@ def test_several_signatures_are_tried_and_unknown_ones_are_skipped() -> None:
     junk = b"v2," + value[3:] + b" nonsense , v1 v1, v1a,AA v1a,"
     assert cause(by, [*rest, (name, junk)]) == "wrong"
     assert cause(by, [*rest, (name, junk + b" " + value)]) is None
-    assert verify(by, [*rest, (name, junk + b" " + value)], BODY, NOW) == "m"
+    assert verify(by, [*rest, (name, junk + b" " + value)], BODY, NOW).message_id == "m"
 
 
 @pytest.mark.parametrize(
@@ -190,3 +191,42 @@ def test_an_unusable_key_is_not_called_weak() -> None:
     assert weak("standard-webhooks", "whsec_%") is None
     assert weak("token", "") is None
     assert weak("standard-webhooks", generate("standard-webhooks")[1]) is None
+
+
+@pytest.mark.parametrize(("by", "private"), PAIRS, ids=IDS)
+def test_a_refusal_takes_the_time_of_a_wrong_signature_whatever_its_cause(
+    by: Verification, private: str
+) -> None:
+    body, foreign = b"x" * 200_000, generate(by.scheme)[0]
+    both = replace(by, secret_header=("X-Secret", "s" * 20))
+
+    def headers(key: str = private, now: float = NOW) -> list[tuple[bytes, bytes]]:
+        pairs = sign(by, key, body, message_id="m", now=now)
+        return [(name.encode(), value.encode()) for name, value in pairs]
+
+    def median(how: Verification, given: list[tuple[bytes, bytes]]) -> float:
+        took = []
+        for _ in range(25):
+            began = process_time()
+            with pytest.raises(UntrustedWebhook):
+                verify(how, given, body, NOW)
+            took.append(process_time() - began)
+        return sorted(took)[12]
+
+    if "BEGIN" in private and by.scheme == "standard-webhooks":
+        foreign = Ed25519PrivateKey.generate().private_bytes(
+            Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
+        ).decode()  # fmt: skip
+    wrong = median(by, headers(foreign))
+    good = headers()
+    for how, given in (
+        (by, []),
+        (by, [(name, b"") for name, _ in good]),
+        (by, good + good),
+        (by, [(name, b"%\xff") for name, _ in good]),
+        (by, [(name, value[:-4]) for name, value in good]),
+        (replace(by, keys=()), good),
+        (both, good),
+    ):
+        # What this catches is a refusal without the work: a hundredth of it.
+        assert wrong / 3 < median(how, given) + 30e-6 < wrong * 3 + 90e-6

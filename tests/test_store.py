@@ -386,6 +386,54 @@ def test_a_clock_that_is_right_sets_nothing_back(store: Store) -> None:
     assert store.deliveries({}, 10, None) == before
 
 
+def fallen(store: Store, kind: Kind) -> int:
+    """A dead delivery to ops and what it owes to ops2; the dead one's number."""
+    five(store, "a")
+    mine = claim(store)
+    assert mine is not None
+    told = Owed("ops2", "r", kind, "k-2", "a", None, origin=mine.delivery)
+    dead = Recorded(State.DEAD, "HTTP 404", NOW, "t", "b", owed=(told,))
+    do(store, "record", mine, Attempt(Outcome.FAILED, "HTTP 404", permanent=True), dead)
+    return mine.delivery
+
+
+@pytest.mark.parametrize("kind", [Kind.FALLBACK, Kind.NOTICE])
+def test_what_tells_of_an_end_is_superseded_when_that_is_over(store: Store, kind: Kind) -> None:
+    number = fallen(store, kind)
+    assert do(store, "redeliver", number, NOW) is True
+    assert claim(store, "ops2") is None
+    (told,) = store.deliveries({"destination": "ops2"}, 1, None)[0]
+    assert (told["state"], told["reason"]) == ("superseded", "ops got another chance")
+
+
+def test_a_destination_that_asks_for_time_gets_it_for_all_its_messages(store: Store) -> None:
+    five(store, *"abc")
+    mine = claim(store)
+    assert mine is not None
+    busy = Attempt(Outcome.FAILED, "HTTP 429", retry_after=60.0)
+    do(store, "record", mine, busy, Recorded(State.WAITING, "HTTP 429", NOW + SECOND, "t", "b"))
+    assert claim(store, now=NOW + 59 * SECOND) is None
+    waiting = store.deliveries({"state": "waiting"}, 9, None)[0]
+    assert {parse_time(item["due_at"]) for item in waiting} == {NOW + 60 * SECOND}
+    assert claim(store, now=NOW + 60 * SECOND) is not None
+
+
+def test_a_destination_that_waits_as_a_whole_can_be_tried_at_once(store: Store) -> None:
+    five(store, *"abcdef")
+    for _ in range(5):
+        fails(store, NOW)
+    assert claim(store, now=NOW) is None
+    do(store, "lift", "ops")
+    assert claim(store, now=NOW) is not None
+
+
+def test_it_is_known_what_waits_for_a_destination_that_nobody_serves(store: Store) -> None:
+    assert store.waits_for_others([]) is False
+    save(store, applied(1, Status.FAILED, None, owed("old", "k-1"), owed("ops", "k-2")))
+    assert store.waits_for_others(["ops"]) is True
+    assert store.waits_for_others(["old", "ops", "new"]) is False
+
+
 def test_an_attempt_is_dated_by_its_start(store: Store) -> None:
     five(store, "a")
     mine = claim(store, now=NOW + SECOND)

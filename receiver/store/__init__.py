@@ -124,6 +124,9 @@ class Transaction(Protocol):
     def redeliver_all(self, destination: str, now: int) -> int:
         """Give all dead deliveries of a destination a new chance, at once; how many."""
 
+    def lift(self, destination: str) -> None:
+        """Let a destination that waits as a whole be tried again at once."""
+
     def overdue(self, destination: str, pace: Pace, now: int) -> Sequence[Claim]:
         """End what waits too long for a destination that fails as a whole; a bounded number."""
 
@@ -193,6 +196,9 @@ class Store(Protocol):
 
     def next_given_up(self) -> int | None:
         """When the time of the next held event is over."""
+
+    def waits_for_others(self, destinations: Sequence[str]) -> bool:
+        """Whether anything waits for a destination other than these."""
 
     def tallies(self) -> Sequence[Tally]:
         """The newest events, counted by what became of them."""

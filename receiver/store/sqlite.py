@@ -73,6 +73,9 @@ class SqliteStore:
     def next_given_up(self) -> int | None:
         return self._read(sqlite_queries.next_given_up)
 
+    def waits_for_others(self, destinations: Sequence[str]) -> bool:
+        return not self._read(sqlite_queries.waited_for) <= set(destinations)
+
     def tallies(self) -> list[Tally]:
         return self._read(sqlite_queries.tallies)
 

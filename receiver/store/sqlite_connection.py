@@ -75,6 +75,11 @@ def prepare(path: Path, *, thorough: bool, checkpoint: bool = False) -> None:
             _migrate(connection)
         if checkpoint:
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    except sqlite3.OperationalError as error:  # the place, not the file, is at fault
+        raise StorageRefused(
+            f"{path} cannot be used ({error}). Check the folder, its permissions and free space,"
+            " and whether another program holds the file."
+        ) from error
     except sqlite3.Error as error:
         raise StorageRefused(
             f"{path} cannot be used ({error}). Keep it, and restore a backup beside it."

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from receiver.backoff import PAUSE_AFTER, pause
-from receiver.deliveries import Attempt, Claim, Facts, Kind, Origin, Outcome, Owed, Pace, State
+from receiver.backoff import LONGEST, PAUSE_AFTER, pause
+from receiver.deliveries import Attempt, Claim, Kind, Origin, Outcome, Owed, Pace, State
 from receiver.events import SECOND
 from receiver.store import Recorded
 from receiver.store import sqlite_queries as queries
@@ -69,6 +69,7 @@ _PACE_SET_BACK = (
     "UPDATE destination SET paused_until = min(paused_until, ?1 + paused_until - counted_at),"
     " counted_at = ?1 WHERE counted_at > ?1"
 )
+_LIFTED = _WORKS.replace(" AND failures > 0", "")
 _PAUSED = "UPDATE destination SET paused_until = ? WHERE name = ?"
 
 
@@ -129,6 +130,11 @@ def record(db: sqlite3.Connection, claim: Claim, attempt: Attempt, after: Record
     _attempted(db, claim.delivery, claim.claimed_at, attempt)
     if attempt.outcome is Outcome.DELIVERED:
         db.execute(_WORKS, (claim.destination,))
+    elif attempt.retry_after:
+        # It speaks for the destination, not for this one message.
+        wait = min(attempt.retry_after, LONGEST)
+        ended = claim.claimed_at + attempt.duration_ms * MS
+        db.execute(_PAUSED, (ended + int(wait * SECOND), claim.destination))
     elif not attempt.permanent:
         _failed(db, claim, claim.claimed_at + attempt.duration_ms * MS, after.chance)
     return True
@@ -175,10 +181,15 @@ def redeliver(db: sqlite3.Connection, delivery: int, now: int) -> bool | None:
     return bool(_again(db, "id = ?", delivery, now))
 
 
+def lift(db: sqlite3.Connection, destination: str) -> None:
+    """See store.Transaction.lift."""
+    db.execute(_LIFTED, (destination,))
+
+
 def redeliver_all(db: sqlite3.Connection, destination: str, now: int) -> int:
     """See store.Transaction.redeliver_all."""
     again = _again(db, "destination = ?", destination, now)
-    db.execute(_WORKS, (destination,))  # somebody says that it is mended
+    db.execute(_LIFTED, (destination,))  # somebody says that it is mended
     return again
 
 
@@ -256,20 +267,27 @@ def _read(db: sqlite3.Connection, found: Sequence[Any]) -> tuple[Claim, str, int
 def _origin(db: sqlite3.Connection, origin: int | None) -> Origin | None:
     if origin is None:
         return None
-    destination, reason = db.execute(
-        "SELECT destination, reason FROM delivery WHERE id = ?", (origin,)
+    destination, reason, state = db.execute(
+        "SELECT destination, reason, state FROM delivery WHERE id = ?", (origin,)
     ).fetchone()
-    dead = db.execute(
-        "SELECT count(*) FROM delivery WHERE state = 'dead' AND destination = ?", (destination,)
-    ).fetchone()[0]
-    return Origin(destination, reason, dead)
+    dead, last = db.execute(
+        "SELECT count(*), max(id) FROM delivery WHERE state = 'dead' AND destination = ?",
+        (destination,),
+    ).fetchone()
+    is_dead = state == State.DEAD
+    if not is_dead and dead:
+        (reason,) = db.execute("SELECT reason FROM delivery WHERE id = ?", (last,)).fetchone()
+    return Origin(destination, reason, dead, is_dead)
 
 
 def _untrue(claim: Claim, verdict: str, version: int | None) -> str:
     """Why a message must not be sent any more; empty if it is still true."""
-    facts: Facts = claim.facts
+    facts, origin = claim.facts, claim.origin
+    if origin is not None and not (origin.is_dead if claim.kind is Kind.FALLBACK else origin.dead):
+        return f"{origin.destination} got another chance"
     if facts.verdict != verdict:
         return f"no longer {verdict}: now {facts.verdict} ({facts.verdict_reason})"
     if claim.guard_version is not None and version != claim.guard_version:
-        return f"no longer {facts.status}: now {facts.execution_status}"
+        again = " again" if facts.status == facts.execution_status else ""
+        return f"no longer {facts.status}: now {facts.execution_status}{again}"
     return ""

@@ -302,6 +302,17 @@ def next_due(db: sqlite3.Connection, destination: str, pace: Pace, now: int) -> 
     return int(max(found[0], row[2], now + int(lacking / pace.rate * SECOND)))
 
 
+def waited_for(db: sqlite3.Connection) -> set[str]:
+    """The destinations that something waits for, found by leaps over the index."""
+    least = "(SELECT min(destination) FROM delivery WHERE state = 'waiting'"
+    rows = db.execute(
+        f"WITH RECURSIVE found (name) AS (SELECT {least})"
+        f" UNION ALL SELECT {least} AND destination > found.name) FROM found"
+        " WHERE found.name IS NOT NULL) SELECT name FROM found WHERE name IS NOT NULL"
+    )
+    return {name for (name,) in rows}
+
+
 def tokens(pace: Pace, row: Sequence[Any], now: int) -> float:
     """How many messages a destination could get now, by its row (tokens, counted_at, …)."""
     # A clock that was set back gives nothing and takes nothing.
@@ -383,12 +394,22 @@ def _delivery(db: sqlite3.Connection, row: sqlite3.Row) -> dict[str, Any]:
     return {
         **{name: row[name] for name in names},
         "created_at": _time(row["created_at"]),
-        "due_at": _time(row["due_at"]),
+        "due_at": _time(_due(db, row)),
         "attempts": [
             {"at": _time(at), "outcome": outcome, "detail": detail, "duration_ms": took}
             for at, outcome, detail, took in attempts
         ],
     }
+
+
+def _due(db: sqlite3.Connection, delivery: sqlite3.Row) -> int:
+    """When it is tried next: not before its destination may be tried at all."""
+    if delivery["state"] != "waiting":
+        return int(delivery["due_at"])
+    paused = db.execute(
+        "SELECT max(paused_until) FROM destination WHERE name = ?", (delivery["destination"],)
+    ).fetchone()[0]
+    return max(int(delivery["due_at"]), paused or 0)
 
 
 def _time(instant: int | None) -> str | None:

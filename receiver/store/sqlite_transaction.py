@@ -228,6 +228,9 @@ class SqliteTransaction:
     def redeliver_all(self, destination: str, now: int) -> int:
         return deliveries.redeliver_all(self._db, destination, now)
 
+    def lift(self, destination: str) -> None:
+        deliveries.lift(self._db, destination)
+
     def overdue(self, destination: str, pace: Pace, now: int) -> Sequence[Claim]:
         return deliveries.overdue(self._db, destination, pace, now)
 

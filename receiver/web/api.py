@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hmac
-import ipaddress
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -15,8 +14,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from receiver.deliveries import State
 from receiver.dispatch import redeliver, redeliver_all
 from receiver.errors import ConfigurationError
+from receiver.events import Category, Status
+from receiver.exposure import is_loopback
 from receiver.hints import hints
 from receiver.in_force import InForce
 from receiver.settings import Settings
@@ -24,6 +26,11 @@ from receiver.store import Store
 from receiver.web.problem import problem
 
 DEFAULT_LIMIT, MAX_LIMIT = 50, 200
+WORDS = {
+    "state": [state.value for state in State],
+    "status": [status.value for status in Status],
+    "category": [category.value for category in Category],
+}
 
 
 class Guard:
@@ -58,14 +65,6 @@ class Guard:
         )
 
 
-def is_loopback(host: str) -> bool:
-    """Whether a bind address is reached from this machine only."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
-
-
 class Api:
     """The endpoints. They are plain functions: Starlette runs them in a thread."""
 
@@ -87,10 +86,9 @@ class Api:
         return _page(request, ("state", "destination"), self._store.deliveries)
 
     def redeliver(self, request: Request) -> Response:
-        number = request.path_params["id"]
-        # A number that no database counts to is one that no delivery has.
-        item = (number, time.time_ns())
-        done = self._store.write_now(redeliver, item) if number < 2**63 else None
+        number = _number(request.path_params["id"])
+        now = time.time_ns()
+        done = None if number is None else self._store.write_now(redeliver, (number, now))
         if done is None:
             return problem(404, "There is no such delivery.")
         if not done:
@@ -135,7 +133,7 @@ def routes(api: Api, guard: Guard) -> list[Route]:
         guarded("/api/executions/{source}/{execution_id:path}", api.execution, "GET"),
         guarded("/api/deliveries", api.deliveries, "GET"),
         guarded("/api/deliveries/redeliver", api.redeliver_all, "POST"),
-        guarded("/api/deliveries/{id:int}/redeliver", api.redeliver, "POST"),
+        guarded("/api/deliveries/{id}/redeliver", api.redeliver, "POST"),
         guarded("/api/reload", api.reload, "POST"),
         guarded("/api/ledger", api.ledger, "GET"),
         guarded("/api/hints", api.hints, "GET"),
@@ -151,16 +149,26 @@ def _page(
     unknown = set(parameters) - {*allowed, "limit", "after"}
     if unknown:
         return problem(400, f"Known parameters are {', '.join(allowed)}, limit and after.")
-    try:
-        limit = int(parameters.get("limit", DEFAULT_LIMIT))
-        after = int(parameters["after"]) if "after" in parameters else None
-    except ValueError:
+    limit = _number(parameters.get("limit", str(DEFAULT_LIMIT)))
+    after = _number(parameters["after"]) if "after" in parameters else None
+    if limit is None or (after is None and "after" in parameters):
         return problem(400, "limit and after are whole numbers.")
-    if not 1 <= limit <= MAX_LIMIT or (after is not None and not 0 <= after < 2**63):
+    if not 1 <= limit <= MAX_LIMIT:
         return problem(400, f"limit is 1 to {MAX_LIMIT}; after is the next of the page before.")
     conditions = {name: parameters[name] for name in allowed if name in parameters}
+    for name, words in WORDS.items():
+        if name in conditions and conditions[name] not in words:
+            return problem(400, f"{name} is one of {', '.join(words)}.")
     items, following = query(conditions, limit, after)
     return _json({"items": items, "next": None if following is None else str(following)})
+
+
+def _number(text: str) -> int | None:
+    """A whole number that a database can count to, or None. (int() takes much else.)"""
+    if not (text.isascii() and text.isdigit() and len(text) < 20):
+        return None
+    number = int(text)
+    return number if number < 2**63 else None
 
 
 def _json(content: Any, status: int = 200) -> Response:

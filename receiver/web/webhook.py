@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 
@@ -17,6 +18,8 @@ from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from receiver import formats, signing
+from receiver.bucket import Bucket
+from receiver.counters import Counters
 from receiver.errors import (
     MalformedBody,
     Overloaded,
@@ -31,6 +34,7 @@ from receiver.intake import Arrival, Receipt
 from receiver.rules import Source
 from receiver.store import Store
 from receiver.web.problem import problem, try_later
+from receiver.web.refusals import Refusals
 
 log = logging.getLogger("receiver.intake")
 
@@ -40,10 +44,15 @@ UNTRUSTED = (
 )
 
 
+# Bytes of bodies that are held at a time, coming or waiting for their commit; beyond it 503.
+MAX_HELD = 64 * 2**20
+
+
 class WebhookEndpoint:
     """Takes webhooks of all sources; `wake` is told which destinations have something to send.
 
-    `max_body` is bytes, `body_timeout` seconds.
+    `max_body` is bytes, `rate` how many proven webhooks a second a source
+    may send that says nothing else.
     """
 
     def __init__(
@@ -53,26 +62,45 @@ class WebhookEndpoint:
         wake: Callable[[Iterable[str]], None],
         *,
         max_body: int,
-        body_timeout: float,
+        rate: float,
+        counters: Counters,
+        refusals: Refusals,
     ) -> None:
         self._store = store
         self._in_force = in_force
         self._wake = wake
         self._max_body = max_body
-        self._body_timeout = body_timeout
+        self._rate = rate
+        self._buckets: dict[tuple[str, float], Bucket] = {}
+        self._counters = counters
+        self._refusals = refusals
+        self._held = 0
         self.draining = False
+        self.not_stored_at = float("-inf")  # monotonic seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        response = await self._answer(scope, receive)
-        if isinstance(response, bytes):
-            await _send_answer(send, 202, response)
-        elif isinstance(response, tuple):
+        source = self._in_force.rules.sources.get(scope["path_params"]["source"])
+        try:
+            response = await self._answer(source, scope, receive)
+        except asyncio.CancelledError:
+            # The server has waited long enough at its end; whoever is still there sends it again.
+            response = try_later("Shutting down. Send it again.")
+        except Exception:
+            # The broad except at this door: nobody above it would answer.
+            log.exception("webhook.failed source=%s", source.name if source else None)
+            response = try_later("An error of ours. It is in the log.")
+        if response is None:
+            return  # nobody is there to be answered
+        status = response[0] if isinstance(response, tuple) else response.status_code
+        self._counters.answered(source.name if source else "", status)
+        if isinstance(response, tuple):
             await _send_answer(send, *response)
         else:
             await response(scope, receive, send)
 
-    async def _answer(self, scope: Scope, receive: Receive) -> Response | tuple[int, bytes]:
-        source = self._in_force.rules.sources.get(scope["path_params"]["source"])
+    async def _answer(
+        self, source: Source | None, scope: Scope, receive: Receive
+    ) -> Response | tuple[int, bytes] | None:
         if source is None:
             return problem(404, "There is no such source. Check the webhook's address.")
         if scope["method"] != "POST":
@@ -84,55 +112,82 @@ class WebhookEndpoint:
         if unfit is not None:
             return unfit
         body = await self._body(receive)
-        if isinstance(body, Response):
+        if not isinstance(body, bytes):
             return body
+        if self._is_full(len(body)):
+            return try_later("Too much is waiting. Send it again.", 1)
+        self._held += len(body)
         try:
             return await self._take(source, headers, body)
         except UntrustedWebhook as untrusted:
-            log.warning("webhook.untrusted source=%s cause=%s", source.name, untrusted.cause)
+            self._refusals.webhook(source.name, untrusted.cause)
             return problem(401, UNTRUSTED)
         except Overloaded:
             return try_later("Too much is waiting. Send it again.", 1)
         except StorageUnavailable as error:
+            self.not_stored_at = time.monotonic()
             log.error("webhook.not_stored source=%s error=%s", source.name, error)
             return try_later("It could not be stored. Send it again.")
+        finally:
+            self._held -= len(body)
 
-    async def _body(self, receive: Receive) -> bytes | Response:
-        """The whole body, or the problem with it."""
+    async def _body(self, receive: Receive) -> bytes | Response | None:
+        """The whole body, or the problem with it; None if the connection ends before it is here.
+
+        It has no deadline of its own: the connection has one (`connections`).
+        """
         message = await receive()  # as a rule it is all there already
         if not message.get("more_body") and message["type"] == "http.request":
             body: bytes = message.get("body", b"")
             return body if len(body) <= self._max_body else _too_large(self._max_body)
-        try:
-            async with asyncio.timeout(self._body_timeout):
-                return await self._long_body(message, receive)
-        except asyncio.CancelledError:
-            if not self.draining:
-                raise
-            # The end does not wait for it; a traceback for each would bury the log.
-            return try_later("Shutting down. Send it again.")
-        except TimeoutError:
-            return problem(408, "The body came too slowly. Send it again.", {"Connection": "close"})
+        return await self._long_body(message, receive)
 
-    async def _long_body(self, message: Message, receive: Receive) -> bytes | Response:
+    async def _long_body(self, message: Message, receive: Receive) -> bytes | Response | None:
         parts, size = [], 0
-        while message["type"] == "http.request":
-            parts.append(message.get("body", b""))
-            size += len(parts[-1])
-            if size > self._max_body:
-                return _too_large(self._max_body)
-            if not message.get("more_body"):
-                return b"".join(parts)
-            message = await receive()
-        return problem(400, "The body ended early. Send it again.")
+        try:
+            while message["type"] == "http.request":
+                parts.append(message.get("body", b""))
+                size += len(parts[-1])
+                self._held += len(parts[-1])
+                if size > self._max_body:
+                    return _too_large(self._max_body)
+                if self._is_full(0):
+                    return try_later("Too much is waiting. Send it again.", 1)
+                if not message.get("more_body"):
+                    return b"".join(parts)
+                message = await receive()
+        finally:
+            self._held -= size
+        return None
+
+    def _is_full(self, more: int) -> bool:
+        return self._held + more > MAX_HELD
+
+    def _pace(self, source: Source) -> Response | None:
+        """429 for a source that sends more than its rate.
+
+        Only what is proven counts: forgeries must not use up what the sender may send.
+        """
+        now = time.monotonic()
+        of = (source.name, source.rate or self._rate)
+        bucket = self._buckets.get(of)
+        if bucket is None:
+            bucket = self._buckets[of] = Bucket(of[1], now)
+        wait = bucket.take(now)
+        if not wait:
+            return None
+        after = {"Retry-After": str(math.ceil(wait))}
+        return problem(429, "More than this source's rate. Send it again later.", after)
 
     async def _take(
         self, source: Source, headers: list[tuple[bytes, bytes]], body: bytes
     ) -> Response | tuple[int, bytes]:
         now = time.time_ns()
-        message_id = signing.verify(source.verification, headers, body, now / SECOND)
+        proof = signing.verify(source.verification, headers, body, now / SECOND)
+        if (too_many := self._pace(source)) is not None:
+            return too_many
         try:
-            event = formats.read(source.format, source.name, body, message_id)
+            event = formats.read(source.format, source.name, body, proof.message_id)
         except UnreadableWebhook as unreadable:
             return await self._quarantine(source, body, now, unreadable)
         if source.agents and (event is None or event.agent_id not in source.agents):
@@ -142,6 +197,9 @@ class WebhookEndpoint:
             self._in_force.intake.receive, Arrival(source.name, event, body, now, unreadable_as)
         )
         self._wake(receipt.destinations)
+        verdict, reason = receipt.judgement.verdict, receipt.judgement.reason
+        key = source.verification.label(proof.key)
+        self._counters.judged(source.name, verdict, reason, key, now / SECOND)
         _log(source, receipt)
         return _status(source, receipt), _content(receipt)
 
@@ -179,7 +237,8 @@ def _is_json(content_type: bytes) -> bool:
 
 
 def _too_large(max_body: int) -> Response:
-    return problem(413, f"The body may have {max_body} bytes.", {"Connection": "close"})
+    # Without `Connection: close`: closing while the rest comes would lose the answer on its way.
+    return problem(413, f"The body may have {max_body} bytes.")
 
 
 def _status(source: Source, receipt: Receipt) -> int:

@@ -1,0 +1,107 @@
+"""What happened since the process started, counted: for `GET /metrics` and for the log.
+
+Every name and label is one of a few words of ours: nothing that a sender writes is ever a label.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+
+# Why a webhook is not trusted; see UntrustedWebhook.
+CAUSES = (
+    "missing",
+    "repeated",
+    "malformed",
+    "wrong",
+    "expired",
+    "no_key",
+    "secret_header",
+    "agent",
+)
+# Why a connection was refused before it was a request.
+RELOADS = ("done", "failed")
+REFUSALS = ("malformed", "slow", "headers", "connections")
+
+
+class Counters:
+    """Counts of one process. Safe to use from any thread; times are Unix seconds."""
+
+    def __init__(self, sources: Iterable[str]) -> None:
+        self._lock = threading.Lock()
+        # What is known beforehand starts at 0, so that its first increase is seen as one.
+        self._counts: dict[tuple[str, ...], int] = {
+            ("untrusted", source, cause): 0 for source in sources for cause in CAUSES
+        } | {("refused", cause): 0 for cause in REFUSALS}
+        self._counts |= {("reloads", result): 0 for result in RELOADS}
+        self._times: dict[tuple[str, ...], float] = {}
+
+    def answered(self, source: str, status: int) -> None:
+        """A webhook was answered; `source` is "" where there is no such source."""
+        self._count("webhooks", source, str(status))
+
+    def untrusted(self, source: str, cause: str) -> None:
+        """A webhook was not proven to come from its source."""
+        self._count("untrusted", source, cause)
+
+    def judged(self, source: str, verdict: str, reason: str, key: str, now: float) -> None:
+        """A webhook was accepted with a verdict; `key` is the label of the key that proved it."""
+        with self._lock:
+            name = ("verdicts", source, verdict, reason)
+            self._counts[name] = self._counts.get(name, 0) + 1
+            self._times["accepted", source] = self._times["key_used", source, key] = now
+
+    def refused(self, cause: str) -> None:
+        """A connection or a head was refused before there was a request."""
+        self._count("refused", cause)
+
+    def reloaded(self, result: str) -> None:
+        """routes.yaml was read again."""
+        self._count("reloads", result)
+
+    def counts(self, kind: str) -> list[tuple[tuple[str, ...], int]]:
+        """Labels and count of all of a kind: webhooks, untrusted, verdicts, refused, reloads."""
+        with self._lock:
+            found = [(name[1:], n) for name, n in self._counts.items() if name[0] == kind]
+        return sorted(found)
+
+    def times(self, kind: str) -> list[tuple[tuple[str, ...], float]]:
+        """Labels and Unix seconds of all of a kind: accepted, key_used."""
+        with self._lock:
+            found = [(name[1:], at) for name, at in self._times.items() if name[0] == kind]
+        return sorted(found)
+
+    def _count(self, *name: str) -> None:
+        with self._lock:
+            self._counts[name] = self._counts.get(name, 0) + 1
+
+
+class OncePerMinute:
+    """Lets the first of a kind through at once, and then one sum a minute. `now` is seconds."""
+
+    def __init__(self, every: float = 60.0) -> None:
+        self._every = every
+        self._since: dict[tuple[str, ...], tuple[float, int]] = {}
+
+    def note(self, kind: tuple[str, ...], now: float) -> int:
+        """How many to tell of now, this one among them; 0 if it has to wait."""
+        began, waiting = self._since.get(kind, (float("-inf"), 0))
+        if now - began < self._every:
+            self._since[kind] = (began, waiting + 1)
+            return 0
+        self._since[kind] = (now, 0)
+        return waiting + 1
+
+    def is_waiting(self) -> bool:
+        """Whether anything was told so lately that more of it would have to wait."""
+        return bool(self._since)
+
+    def overdue(self, now: float) -> list[tuple[tuple[str, ...], int]]:
+        """What has waited long enough, with its count; what was told long ago is forgotten."""
+        old = [(kind, n) for kind, (at, n) in self._since.items() if now - at >= self._every]
+        for kind, waiting in old:
+            if waiting:
+                self._since[kind] = (now, 0)
+            else:
+                del self._since[kind]
+        return [(kind, waiting) for kind, waiting in old if waiting]

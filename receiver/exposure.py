@@ -1,0 +1,48 @@
+"""What settings and rules say together: which secrets the network would see."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator
+
+from receiver.keys import MIN_SECRET
+from receiver.rules import Rules
+from receiver.settings import PREFIX, Settings
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a bind address is reached from this machine only."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def problems(settings: Settings, rules: Rules) -> Iterator[str]:
+    """What must not be served: a token that everybody on the way can read is no proof."""
+    for source in rules.sources.values():
+        is_token = source.verification.scheme == "token" and source.verification.keys
+        if is_token and _is_in_the_clear(settings):
+            yield (
+                f"{rules.path}:{source.line}: source {source.name}: its token would come over plain"
+                f" HTTP. Set {PREFIX}HOST to 127.0.0.1 behind a TLS proxy, or {PREFIX}PUBLIC_URL"
+                " to the https address of the proxy in front."
+            )
+
+
+def warnings(settings: Settings, rules: Rules) -> Iterator[str]:
+    """What works but may surprise."""
+    for source in rules.sources.values():
+        if source.verification.secret_header and _is_in_the_clear(settings):
+            yield (
+                f"{rules.path}:{source.line}: warning: source {source.name}: its secret_header"
+                f" would come over plain HTTP: set {PREFIX}PUBLIC_URL to the https address in front"
+            )
+    token = settings.api_token
+    if token and len(token.get_secret_value().encode()) < MIN_SECRET:
+        yield f"warning: {PREFIX}API_TOKEN has fewer than {MIN_SECRET} bytes: take a longer one"
+
+
+def _is_in_the_clear(settings: Settings) -> bool:
+    is_https = (settings.public_url or "").lower().startswith("https://")
+    return not is_loopback(settings.host) and not is_https

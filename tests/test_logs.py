@@ -1,0 +1,77 @@
+"""The log: a line an act, whatever an event holds, and none without an end."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+
+import pytest
+
+from receiver import logs
+
+
+def record(message: str, *arguments: object) -> logging.LogRecord:
+    return logging.LogRecord("receiver.x", logging.INFO, "", 0, message, arguments, None)
+
+
+FORGERIES = [
+    "x\n2026-01-01T00:00:00.000Z info receiver.intake webhook.received source=asteroid",
+    "x\r\nerror",
+    "x\u2028y\u2029z",
+    "\x1b[2J\x1b[31mred",
+    "\x85\x0b\x0c\x1c\x1d\x1e",
+    "\ud800 lone",
+    "\u202e backwards",
+    "\0",
+]
+
+
+@pytest.mark.parametrize("forged", FORGERIES)
+def test_no_text_starts_a_new_line_or_moves_the_cursor(forged: str) -> None:
+    for written in (forged, f"id={forged!r}"):
+        line = logs.Text().format(record("%s", written))
+        assert len(line.splitlines()) == 1
+        assert line.isprintable()
+        line.encode("utf-8")
+        in_json = logs.Json().format(record("%s", written))
+        assert len(in_json.splitlines()) == 1
+        assert json.loads(in_json)["level"] == "info"
+
+
+def test_a_line_has_an_end_and_keeps_its_start_and_what_went_wrong() -> None:
+    line = logs.Text().format(record("began %s", "x" * 1_000_000 + " the cause"))
+    assert len(line) < logs.MAX_LINE + 100
+    assert "began" in line
+    assert line.endswith("the cause")
+
+
+def test_a_traceback_is_one_line() -> None:
+    try:
+        raise ValueError("first\nsecond")
+    except ValueError:
+        failed = record("act.failed")
+        failed.exc_info = sys.exc_info()
+    line = logs.Text().format(failed)
+    assert len(line.splitlines()) == 1
+    assert "ValueError: first" in line
+
+
+def test_libraries_say_nothing_below_a_warning() -> None:
+    root = logging.getLogger()
+    before, level = root.handlers[:], root.level
+    try:
+        logging.getLogger("apprise").setLevel(logging.DEBUG)  # as `notify` does
+        logs.configure("json", "debug")
+        # Why a send failed is only said there, and at debug.
+        assert logging.getLogger("apprise").isEnabledFor(logging.DEBUG)
+        for name in ("uvicorn", "asyncio", "urllib3", "requests"):
+            assert not logging.getLogger(name).isEnabledFor(logging.INFO)
+        # It warns of each request that is no HTTP: a flood of them must be no flood of lines.
+        assert not logging.getLogger("uvicorn.error").isEnabledFor(logging.WARNING)
+    finally:
+        for handler in root.handlers[:]:
+            root.removeHandler(handler)
+        for handler in before:
+            root.addHandler(handler)
+        root.setLevel(level)
