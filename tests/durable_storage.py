@@ -77,7 +77,7 @@ class Running:
         self.sender = Sender(receiver, self.acks, report)
 
     async def refused(self, connections: int = 16, events: int = 32) -> None:
-        """Load until answers are 503, all of them with Retry-After."""
+        """Load until answers are 503, all of them with Retry-After; nor is it ready."""
         before, receiver = self.sender.refused, self.receiver
         for _ in range(400):
             await self.sender.load(connections, events)
@@ -85,6 +85,8 @@ class Running:
                 break
         self.report.must(self.sender.refused > before, "it refuses webhooks")
         self.report.must(self.sender.retry_after, "every 503 says when to send it again")
+        status, headers, _ = await receiver.get("/readyz")
+        self.report.must((status, "retry-after" in headers) == (503, True), "it is not ready")
         self.report.must((await receiver.get("/healthz"))[0] == 200, "it lives")
 
     async def healed(self) -> None:
@@ -154,8 +156,6 @@ async def locked(given: argparse.Namespace, report: Report, folder: Path) -> Non
         await running.sender.load(4, 16)
         with writing_beside(receiver.path, held=3600, pause=0):
             await running.refused(8, 8)
-            status, headers, _ = await receiver.get("/readyz")
-            report.must((status, "retry-after" in headers) == (503, True), "it is not ready")
         await running.healed()
 
 
