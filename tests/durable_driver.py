@@ -14,18 +14,19 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
 
 from receiver import sender
 from receiver.events import SECOND
+from tests import proving
 from tests.live import free_port
+from tests.served import CUT, HERE, until
 
-HERE = Path(__file__).parent.parent
 TOKEN = "loopback-only-0123456789"
 ROUTES = """\
 sources:
@@ -38,48 +39,19 @@ routes:
     notify: [ops]
     title: "[{{ event_id }}]"
 """
-# What a connection says that was refused, cut or closed.
-CUT = (OSError, asyncio.IncompleteReadError, TimeoutError)
 
 
 @dataclass
-class Report:
-    """The figures of a proof, and which promises are broken."""
+class Report(proving.Report):
+    """The figures of a proof, which promises are broken, and what could not be proven here."""
 
-    name: str
-    figures: dict[str, object] = field(default_factory=dict)
-    broken: list[str] = field(default_factory=list)
-    skipped: str = ""  # why a part could not be proven here
-
-    def must(self, holds: object, promise: str) -> None:
-        """Note a promise that does not hold."""
-        if not holds:
-            self.broken.append(promise)
+    skipped: str = ""
 
     def add(self, name: str, n: int = 1) -> None:
         """Count something."""
         counted = self.figures.get(name, 0)
         assert isinstance(counted, int)
         self.figures[name] = counted + n
-
-    def __str__(self) -> str:
-        rows = [f"  {name:<62} {_shown(value):>10}" for name, value in self.figures.items()]
-        said = [f"  BROKEN: {each}" for each in self.broken[:20]] or ["  every promise holds"]
-        return "\n".join([f"{self.name}:", *rows, *said])
-
-
-def _shown(value: object) -> str:
-    return f"{value:,.2f}" if isinstance(value, float) else str(value)
-
-
-async def until(is_so: Callable[[], Any], what: str, seconds: float = 30) -> Any:
-    """Wait until it is so, looking often, and return it; AssertionError after so many seconds."""
-    end = time.monotonic() + seconds
-    while not (found := is_so()):
-        if time.monotonic() > end:
-            raise AssertionError(f"not so after {seconds:g} s: {what}")
-        await asyncio.sleep(0.005)
-    return found
 
 
 class Warm:

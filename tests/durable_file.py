@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 from collections.abc import Mapping
 from contextlib import closing
+from pathlib import Path
 
 from receiver.errors import StorageRefused
 from receiver.store.sqlite import SqliteStore
@@ -31,6 +32,14 @@ def look(
     for end in ("", "-wal"):
         if (one := path.with_name(path.name + end)).exists():
             shutil.copyfile(one, copy.with_name(one.name))
+    look_at(copy, acknowledged, report, where)
+    if printed and copy.exists() and not report.broken:
+        with closing(sqlite3.connect(copy)) as database:
+            _told(database, report, where, log)
+
+
+def look_at(copy: Path, acknowledged: Mapping[str, str], report: Report, where: str) -> None:
+    """Open a file that nobody needs any more, and hold it against what was acknowledged."""
     if not copy.exists():
         report.must(not acknowledged, f"{where}: the file is gone")
         return
@@ -46,8 +55,6 @@ def look(
         store.close()
     with closing(sqlite3.connect(copy)) as database:
         _inspect(database, acknowledged, report, where)
-        if printed:
-            _told(database, report, where, log)
 
 
 def _inspect(

@@ -25,13 +25,16 @@ from receiver.store import sqlite_transaction
 LATER = ("apprise", "anyio._backends._asyncio", "uvicorn.lifespan.on", "uvicorn.loops.asyncio",
          "uvicorn.loops.uvloop", "uvicorn.protocols.http.h11_impl",
          "uvicorn.protocols.http.httptools_impl", "multiprocessing")  # fmt: skip
+PR_SET_PDEATHSIG = 1
 PR_SET_PTRACER, PR_SET_PTRACER_ANY = 0x59616D61, -1
 
 
 def become(asked: dict[str, Any]) -> NoReturn:
     """Be `receiver serve` in a folder, once SIGUSR1 comes."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    ctypes.CDLL(None).prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY, 0, 0, 0)
+    libc = ctypes.CDLL(None)
+    libc.prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY, 0, 0, 0)
+    libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)  # nobody outlives the proof
     os.chdir(asked["folder"])
     os.environ.update(asked["environ"])
     log = os.open(asked["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)

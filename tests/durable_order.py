@@ -41,6 +41,11 @@ class Call(NamedTuple):
     result: int
     text: str
 
+    @property
+    def texts(self) -> list[bytes]:
+        """What it was given, such as names."""
+        return [_bytes(each) for each in _TEXT.findall(self.text)]
+
 
 def calls(lines: Iterable[str]) -> Iterator[Call]:
     """The finished calls of a record of `strace -f -yy -xx`, in the order of their ends."""
@@ -137,12 +142,16 @@ class Order:
                 self.wrong.append(f"{event} is answered before the log's name was synced")
 
 
+def strace_all(record: Path) -> list[str]:
+    """The command that records all that is written, and when it is synced and answered."""
+    return ["strace", "-f", "-yy", "-xx", "-s", "8192", "-e", f"trace={TRACED}",
+            "-e", "signal=none", "-o", str(record)]  # fmt: skip
+
+
 async def order(given: argparse.Namespace, report: Report, folder: Path) -> None:
     """Record a run under load, then read the record."""
     record = folder / "strace.out"
-    strace = ["strace", "-f", "-yy", "-xx", "-s", "8192", "-e", f"trace={TRACED}",
-              "-e", "signal=none", "-o", str(record)]  # fmt: skip
-    receiver = Receiver(folder, given.tree, strace=strace, http=given.http)
+    receiver = Receiver(folder, given.tree, strace=strace_all(record), http=given.http)
     acks = Acknowledgements(folder / "acknowledged")
     sender = Sender(receiver, acks, report)
     async with receiver:

@@ -14,6 +14,9 @@ what was acknowledged. Figures are printed; the exit code is 1 if a promise is b
 * **order**: a record of all system calls says of each acknowledged webhook that its frames were
   written into the log, that a sync of the log began after that and ended well, and that the answer
   began after that.
+* **losses**: the power goes. From such a record the files are built anew as they may stand on the
+  disk at any moment, without what was not synced, or with any part of it, torn; nothing
+  acknowledged is missing, and the file is one to start on.
 * **storage**: the disk fills up and is freed, another process locks the file or writes beside, a
   sync fails, a folder is read-only, a file is damaged, foreign, newer or older, the clock jumps:
   webhooks are refused with 503 and when to come again, or the start is with what to do; nothing
@@ -34,13 +37,15 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from tests.durable_clock import clock
-from tests.durable_driver import HERE, Report
+from tests.durable_driver import Report
 from tests.durable_files import files
 from tests.durable_kills import kills
+from tests.durable_losses import losses
 from tests.durable_order import order
 from tests.durable_planted import BUGS, planted
 from tests.durable_stops import stops
 from tests.durable_storage import SCENARIOS, Skipped
+from tests.served import HERE
 
 
 async def storage(given: argparse.Namespace, report: Report, folder: Path) -> None:
@@ -85,6 +90,7 @@ PROOFS: dict[str, tuple[Proof, dict[str, object]]] = {
         {"points": 10_000, "kills": 1_000, "cold": 10, "seconds": 7200.0, "calls": "", "fresh": 0},
     ),
     "order": (order, {"events": 3_000}),
+    "losses": (losses, {"events": 600, "losses": 2_000}),
     "storage": (storage, {"only": ""}),
     "stops": (stops, {"runs": 200, "halves": 100}),
     "planted": (plant, {"only": ""}),

@@ -25,6 +25,7 @@ REQUIRED = bool(os.environ.get("CI"))
     [
         "kills --points 40 --kills 8 --cold 24",
         "order --events 90",
+        "losses --events 90 --losses 60",
         "storage --only full",
         "storage --only beside",
         "storage --only eio",
