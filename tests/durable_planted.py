@@ -65,7 +65,7 @@ BUGS = (
         "nothing is synced (synchronous = OFF)",
         ((CONNECTION, "synchronous = FULL", "synchronous = OFF"),),
         "losses --events 90 --losses 60",
-        "acknowledged events are lost",
+        "power lost after",
     ),
     Bug(
         "the transaction begins deferred",
