@@ -13,8 +13,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.durable_driver import Acknowledgements, Receiver, Report, Sender, Warm
+from tests.durable_driver import Receiver, Report, Warm
 from tests.durable_file import look
+from tests.durable_sender import Acknowledgements, Sender
 
 # How far each call is counted; the longest lives of a round have about so many of them.
 CALLS = {"pwrite64": 240, "fdatasync": 48, "write": 60, "sendto": 120}

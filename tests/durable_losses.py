@@ -16,9 +16,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.durable_driver import Acknowledgements, Receiver, Report, Sender, Warm
+from tests.durable_driver import Receiver, Report, Warm
 from tests.durable_file import look, look_at
 from tests.durable_order import EVENT_ID, Call, calls, strace_all
+from tests.durable_sender import Acknowledgements, Sender
 
 SECTOR = 512
 _NUMBERS = re.compile(r", (\d+)(?:, (\d+))?\) += ")

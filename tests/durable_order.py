@@ -16,8 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.durable_driver import Acknowledgements, Receiver, Report, Sender
+from tests.durable_driver import Receiver, Report
 from tests.durable_file import look
+from tests.durable_sender import Acknowledgements, Sender
 
 TRACED = ("openat,rename,pwrite64,fdatasync,fsync,sendto,sendmsg,write,writev,"
           "ftruncate,unlink")  # fmt: skip

@@ -12,8 +12,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tests.durable_driver import TOKEN, Acknowledgements, Receiver, Report, Sender
+from tests.durable_driver import TOKEN, Receiver, Report
 from tests.durable_file import look
+from tests.durable_sender import Acknowledgements, Sender
 from tests.served import until
 
 WITHIN = 25.0  # seconds

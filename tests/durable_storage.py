@@ -13,8 +13,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from tests.durable_driver import Acknowledgements, Receiver, Report, Sender
+from tests.durable_driver import Receiver, Report
 from tests.durable_file import look
+from tests.durable_sender import Acknowledgements, Sender
 
 # Another process that writes, as `receiver redeliver` does, for as long as its input is open.
 _OTHER = """\
