@@ -108,7 +108,8 @@ def build(
     """
     counters = Counters(rules.sources)
     in_force = InForce(rules, read or (lambda: rules), counters.reloaded)
-    lanes = Dispatch(store, in_force, settings.lease) if dispatch else None
+    public_url = settings.public_url or ""
+    lanes = Dispatch(store, in_force, settings.lease, public_url) if dispatch else None
 
     wake = lanes.wake if lanes is not None else _nobody
     gaps = GapClock(store, in_force, wake)

@@ -5,6 +5,9 @@ from __future__ import annotations
 FIRST, LONGEST = 5.0, 3600.0
 # So many failures in a row, over several executions, are the destination's and not a message's.
 PAUSE_AFTER = 5
+# It is tried again by one message of many: seldom enough for it, and people hear soon after it is
+# back. (As long as a message's own waiting, up to an hour, approvers would sit there for nothing.)
+LONGEST_PAUSE = 60.0
 
 
 def delay(attempt: int, chance: float) -> float:
@@ -18,4 +21,6 @@ def delay(attempt: int, chance: float) -> float:
 
 def pause(failures: int, chance: float) -> float:
     """Seconds for which a destination waits as a whole after so many failures in a row."""
-    return delay(failures - PAUSE_AFTER + 1, chance) if failures >= PAUSE_AFTER else 0.0
+    if failures < PAUSE_AFTER:
+        return 0.0
+    return min(delay(failures - PAUSE_AFTER + 1, 1.0), LONGEST_PAUSE) * chance

@@ -17,6 +17,8 @@ import click
 from receiver import (
     __version__,
     app,
+    cli_people,
+    cli_store,
     demo,
     lifecycle,
     logs,
@@ -26,7 +28,7 @@ from receiver import (
     signatures,
 )
 from receiver import explain as explaining
-from receiver.cli_store import COMMANDS, as_json, configured
+from receiver.cli_store import as_json, configured
 from receiver.errors import ReceiverError
 from receiver.hints import hints
 from receiver.rules import Rules, Source
@@ -58,6 +60,7 @@ def cli() -> None:
 def serve(no_dispatch: bool) -> None:
     """Take webhooks and send messages, until SIGTERM or Ctrl-C."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until it can be heard, it must not end us
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # nothing was taken yet
     os.umask(0o077)  # the database holds the bodies of webhooks
     settings, rules = configured()
     logs.configure(settings.log_format, settings.log_level)
@@ -211,5 +214,5 @@ def _say_hints(rules: Rules, store: SqliteStore) -> None:
         click.echo(f"{rules.path}:{line}: warning: source {hint.source}: {hint.text}")
 
 
-for _command in COMMANDS:
+for _command in (*cli_store.COMMANDS, *cli_people.COMMANDS):
     cli.add_command(_command)

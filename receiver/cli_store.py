@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import click
 
-from receiver import config, dispatch, exposure, notify
+from receiver import config, exposure, notify, operators
 from receiver.deliveries import State
 from receiver.errors import ConfigurationError, ReceiverError
 from receiver.events import Category, Status, parse_time, span
@@ -41,9 +41,9 @@ def as_json(command: Command) -> Command:
 def executions(limit: int, in_json: bool, **conditions: str | None) -> None:
     """List executions, newest first."""
     given = {name: value for name, value in conditions.items() if value is not None}
-    with closing(_stored()) as store:
+    with closing(stored()) as store:
         items, _ = store.executions(given, limit, None)
-    _list(items, ("since", "status", "source", "execution_id", "agent_name"), in_json)
+    listed(items, ("since", "status", "source", "execution_id", "agent_name"), in_json)
 
 
 @click.command()
@@ -54,12 +54,12 @@ def executions(limit: int, in_json: bool, **conditions: str | None) -> None:
 def deliveries(limit: int, in_json: bool, **conditions: str | None) -> None:
     """List deliveries with their attempts, newest first."""
     given = {name: value for name, value in conditions.items() if value is not None}
-    with closing(_stored()) as store:
+    with closing(stored()) as store:
         items, _ = store.deliveries(given, limit, None)
     columns = ("id", "age", "state", "destination", "execution_id", "tries", "next", "reason")
     now = time.time_ns()
     shown = items if in_json else [{**item, **_progress(item, now)} for item in items]
-    _list(shown, columns, in_json)
+    listed(shown, columns, in_json)
 
 
 @click.command()
@@ -69,15 +69,15 @@ def redeliver(delivery: int | None, destination: str | None) -> None:
     """Give the dead DELIVERY (a number from `receiver deliveries`) a new chance."""
     if (delivery is None) == (destination is None):
         raise click.UsageError("Give the number of a delivery, or --destination.")
-    with closing(_stored()) as store:
+    with closing(stored()) as store:
         if destination is not None:
             if not store.deliveries({"destination": destination}, 1, None)[0]:
                 raise ReceiverError(f"Nothing was ever owed to {destination!r}: see its spelling.")
-            n = store.write_now(dispatch.redeliver_all, (destination, time.time_ns()))
+            n = store.write_now(operators.redeliver_all, (destination, time.time_ns()))
             click.echo(f"{n} deliveries to {destination} wait again: `receiver serve` sends them.")
             return
         assert delivery is not None
-        done = store.write_now(dispatch.redeliver, (delivery, time.time_ns()))
+        done = store.write_now(operators.redeliver, (delivery, time.time_ns()))
     if done is None:
         raise ReceiverError(f"There is no delivery {delivery}: see `receiver deliveries`.")
     if not done:
@@ -136,11 +136,13 @@ def configured(*, destinations: bool = True) -> tuple[Settings, Rules]:
     return settings, replace(rules, warnings=(*rules.warnings, *exposure.warnings(settings, rules)))
 
 
-def _stored() -> SqliteStore:
+def stored() -> SqliteStore:
+    """The store of a server that runs or ran here."""
     return open_existing(load_settings(os.environ).database_path)
 
 
-def _list(items: Sequence[Mapping[str, Any]], columns: Sequence[str], in_json: bool) -> None:
+def listed(items: Sequence[Mapping[str, Any]], columns: Sequence[str], in_json: bool) -> None:
+    """Print a table, or JSON."""
     if in_json:
         click.echo(json.dumps(items, indent=2))
         return

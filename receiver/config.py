@@ -12,11 +12,10 @@ from pydantic import ValidationError
 from receiver import keys, message, signing, yaml_lines
 from receiver.deliveries import Destination
 from receiver.errors import ConfigurationError
-from receiver.events import SECOND, Category, Status, Verdict
+from receiver.events import SECOND
 from receiver.file_shape import (
     DestinationModel,
     FileModel,
-    Match,
     RouteModel,
     SourceModel,
     Verify,
@@ -24,7 +23,9 @@ from receiver.file_shape import (
     near,
 )
 from receiver.lifecycle import Ordering
-from receiver.routing import CONDITIONS, Condition, Route
+from receiver.matching import conditions
+from receiver.route_options import quiet_hours, unknown_destinations, with_options
+from receiver.routing import Route
 from receiver.rules import Rules, Source
 
 LABEL = re.compile(r"[A-Za-z0-9._-]{1,40}")
@@ -190,9 +191,14 @@ class _Reading:
     def _destination(self, name: str, model: DestinationModel) -> Destination:
         place: yaml_lines.Path = ("destinations", name)
         self._name(name, place)
-        fields = model.model_dump(exclude={"fallback"})
-        fallback = tuple(dict.fromkeys(model.fallback))
-        return Destination(name=name, line=self._document.line(place), fallback=fallback, **fields)
+        fields = model.model_dump(exclude={"fallback", "quiet"})
+        return Destination(
+            name=name,
+            line=self._document.line(place),
+            fallback=tuple(dict.fromkeys(model.fallback)),
+            quiet=quiet_hours(model.quiet),
+            **fields,
+        )
 
     def _fallbacks(self, destinations: Mapping[str, Destination]) -> None:
         """A fall-back must be there, and none may lead back to where it began."""
@@ -212,26 +218,31 @@ class _Reading:
 
     def _route(self, number: int, model: RouteModel, file: FileModel) -> Route:
         place: yaml_lines.Path = ("routes", number)
-        for name in model.notify:
-            if name not in file.destinations:
-                hint = near(name, list(file.destinations))
-                self._problem((*place, "notify"), f"there is no destination {name!r}{hint}")
+        for inner, text in unknown_destinations(model, list(file.destinations)):
+            self._problem((*place, *inner), text)
         for part in ("title", "body"):
             template = getattr(model, part)
             if template and (problem := message.check_template(template)):
                 self._problem((*place, part), problem)
         if model.match.dead_letter is not None:
             self._about_dead_letters(model, place)
-        conditions = tuple(self._conditions(model.match, (*place, "match"), file))
-        return Route(
+        match = (*place, "match")
+        found = conditions(
+            model.match,
+            file.sources,
+            file.destinations,
+            lambda inner, text: self._problem((*match, *inner), text),
+        )
+        route = Route(
             name=model.name,
-            conditions=conditions,
+            conditions=tuple(found),
             notify=tuple(dict.fromkeys(model.notify)),
             title=model.title,
             body=model.body,
             stop=model.stop,
             line=self._document.line(place),
         )
+        return with_options(route, model, lambda inner, text: self._problem((*place, *inner), text))
 
     def _about_dead_letters(self, model: RouteModel, place: yaml_lines.Path) -> None:
         for part in ("title", "body"):
@@ -239,30 +250,6 @@ class _Reading:
                 self._problem((*place, part), f"{part}: a route with dead_letter writes its own")
         if model.match.verdict is not None:
             self._problem((*place, "match"), "dead_letter goes without verdict: remove one")
-
-    def _conditions(
-        self, match: Match, place: yaml_lines.Path, file: FileModel
-    ) -> Iterator[Condition]:
-        words = {
-            "source": list(file.sources),
-            "status": [status.value for status in Status],
-            "category": [category.value for category in Category],
-            "verdict": [verdict.value for verdict in Verdict],
-            "dead_letter": list(file.destinations),
-        }
-        for name in CONDITIONS[:-1]:
-            patterns = getattr(match, name)
-            if patterns is None:
-                continue
-            for pattern in patterns:
-                word = pattern.removeprefix("!")
-                if name in words and not re.search(r"[*?\[]", word) and word not in words[name]:
-                    hint = near(word, words[name])
-                    self._problem((*place, name), f"{name}: there is no {word!r}{hint}")
-            yield Condition(name, tuple(patterns))
-        for key, values in match.metadata.items():
-            texts = [v if isinstance(v, str) else str(v).lower() for v in values]
-            yield Condition(f"metadata.{key}", tuple(texts))
 
     def _same_names(self, model: FileModel) -> None:
         seen: set[str] = set()
@@ -273,6 +260,7 @@ class _Reading:
 
     def _warn(self, routes: tuple[Route, ...], destinations: Mapping[str, Destination]) -> None:
         told = {name for route in routes for name in route.notify}
+        told |= {n for route in routes for later in route.escalate for n in later.notify}
         told |= {name for destination in destinations.values() for name in destination.fallback}
         for name, destination in destinations.items():
             if name not in told:

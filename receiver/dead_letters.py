@@ -69,6 +69,8 @@ def _fallback(dead: Claim, name: str) -> Owed:
         order_key=dead.order_key,
         guard_version=dead.guard_version,
         origin=dead.delivery,
+        step=dead.step,
+        group_key=dead.group_key,
     )
 
 

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from receiver.events import Status, Verdict
+from receiver.quiet import Quiet
 
 
 class State(StrEnum):
@@ -21,9 +22,20 @@ class State(StrEnum):
 
 
 class Kind(StrEnum):
-    """Why a delivery is owed: a route asked for it, or another delivery died."""
+    """Why a delivery is owed.
+
+    A route asks for a notice about an event. While the execution stays where that event took it
+    (an episode), there may be reminders and escalations, somebody may take it (acknowledged), and
+    when it moves on it is resolved. A digest lists what a silence kept back; a fall-back gets what
+    died elsewhere.
+    """
 
     NOTICE = "notice"
+    REMINDER = "reminder"
+    ESCALATION = "escalation"
+    ACKNOWLEDGED = "acknowledged"
+    RESOLVED = "resolved"
+    DIGEST = "digest"
     FALLBACK = "fallback"
 
 
@@ -41,8 +53,8 @@ class Destination:
 
     `rate` is messages per second; None leaves it to the kind of URL (Slack and e-mail 1/s, others
     10/s). `parallel` attempts may be made at once. `retry_for` and `timeout` are seconds.
-    `fallback` are the destinations that get what dies here. `line` is where it stands in
-    routes.yaml.
+    `fallback` are the destinations that get what dies here, `quiet` its quiet hours. `line` is
+    where it stands in routes.yaml.
     """
 
     name: str
@@ -52,6 +64,7 @@ class Destination:
     timeout: float = 30.0
     parallel: int = 1
     fallback: tuple[str, ...] = ()
+    quiet: Quiet | None = None
     line: int = 0
 
     def __repr__(self) -> str:
@@ -60,10 +73,14 @@ class Destination:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What a destination gets: plain text, cleaned and cut."""
+    """What a destination gets: plain text, cleaned and cut.
+
+    Messages with the same `thread` are one conversation, where the destination has such a thing.
+    """
 
     title: str
     body: str
+    thread: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +135,9 @@ class Owed:
 
     `dedup_key` makes it owed once. `guard_version` is the version at which the execution must
     still stand when it is sent (None: true for ever). `order_key` keeps the order of one execution
-    within a destination. `origin` is the delivery whose end it tells of.
+    within a destination. `origin` is the delivery whose end it tells of. It is due `due_in`
+    nanoseconds after it is owed; `step` is which reminder or escalation it is. Deliveries with the
+    same `group_key` go out together, as one digest.
     """
 
     destination: str
@@ -128,16 +147,57 @@ class Owed:
     order_key: str
     guard_version: int | None
     origin: int | None = None
+    due_in: int = 0
+    step: int = 0
+    group_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """A delivery that died: where, why, how many are dead there now, and whether it still is."""
+    """A delivery that died: where, why, how many are dead there now, and whether it still is.
+
+    `kind` and `step` say what it was, before it fell back if it did.
+    """
 
     destination: str
     reason: str
     dead: int
     is_dead: bool = True
+    kind: Kind = Kind.NOTICE
+    step: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One of the messages that a digest stands for."""
+
+    kind: Kind
+    step: int
+    facts: Facts
+
+
+@dataclass(frozen=True, slots=True)
+class Digest:
+    """Many messages as one: how many in all, how many of each sort, the first few.
+
+    `counts` are (status, agent, how many), most first; there may be more sorts than these. Of
+    confirmations that still wait every one is in `listed`. `silence` says which silence kept them
+    back, if one did, and `page` which of its digests this is.
+    """
+
+    total: int
+    counts: tuple[tuple[str, str, int], ...]
+    listed: tuple[Listed, ...]
+    silence: str = ""
+    page: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledgement:
+    """Who took an episode, and when (nanoseconds)."""
+
+    by: str
+    at: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +207,8 @@ class Claim:
     `attempts` counts the attempts made before this one, `repeat` says that one of them may have
     arrived, `owed_at` (ns) is the start of `retry_for`, `claimed_at` (ns) that of this attempt. The
     facts, and for a message about another one's end its `origin`, are what its message is made of.
+    With a `digest` it stands for other deliveries as well, which share its token and its fate.
+    `version` is that of the episode it is about.
     """
 
     delivery: int
@@ -162,6 +224,32 @@ class Claim:
     guard_version: int | None = None
     claimed_at: int = 0
     origin: Origin | None = None
+    step: int = 0
+    group_key: str | None = None
+    digest: Digest | None = None
+    version: int | None = None
+    acknowledged: Acknowledgement | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """How the messages of one route go out, as its destination and the time of asking have it.
+
+    All nanoseconds. It is quiet until `quiet_until`. A digest takes what is due within `wait`, and
+    there is one each `every` at most. Where it is about executions that are stuck, nothing was
+    heard of them for `stuck_after`. After a message that was sent there is a reminder each
+    `remind_every`, at most `at_most` of them. Who was told is told who takes it (`acknowledged`)
+    and how it ends (`resolved`).
+    """
+
+    quiet_until: int | None = None
+    wait: int = 0
+    every: int = 0
+    stuck_after: int | None = None
+    remind_every: int | None = None
+    at_most: int | None = None
+    acknowledged: bool = False
+    resolved: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,11 +257,18 @@ class Pace:
     """How a destination may be told: messages per second, in bursts of a second's worth.
 
     `overdue` (ns): what was owed earlier than this is dead if the destination fails as a whole.
+    `ways` are those of the routes, by name; `other` holds for messages of routes that are gone.
     """
 
     rate: float
     overdue: int = -(2**63)
+    ways: Mapping[str, Ways] = field(default_factory=dict)
+    other: Ways = field(default_factory=Ways)
 
     @property
     def burst(self) -> float:
         return max(self.rate, 1.0)
+
+    def way(self, route: str) -> Ways:
+        """How the messages of a route go out."""
+        return self.ways.get(route, self.other)

@@ -1,4 +1,4 @@
-"""What is owed, out: one lane per destination, and what operators do to deliveries."""
+"""What is owed, out: one lane per destination."""
 
 from __future__ import annotations
 
@@ -23,8 +23,9 @@ BURY_EVERY = 5.0
 class Dispatch:
     """All lanes. Deliveries to destinations that are gone die with that reason."""
 
-    def __init__(self, store: Store, in_force: InForce, lease: float) -> None:
+    def __init__(self, store: Store, in_force: InForce, lease: float, public_url: str = "") -> None:
         self._store, self._in_force, self._lease = store, in_force, lease
+        self._public_url = public_url
         self._lanes: dict[str, Lane] = {}
         self._left: list[Lane] = []
         self._changing = threading.Lock()
@@ -54,7 +55,9 @@ class Dispatch:
             lanes = {lane.destination.name: lane for lane in kept}
             for name, destination in rules.destinations.items():
                 if name not in lanes:
-                    lanes[name] = Lane(self._store, destination, self._in_force, self._lease)
+                    lanes[name] = Lane(
+                        self._store, destination, self._in_force, self._lease, self._public_url
+                    )
             self._lanes = lanes
             for lane in lanes.values():
                 lane.others = tuple(lanes.values())
@@ -111,16 +114,6 @@ class Dispatch:
             for dead in self._store.write_now(_bury, rules):
                 log_dead(dead)
             self.wake(rules.destinations)
-
-
-def redeliver(transaction: Transaction, items: Sequence[tuple[int, int]]) -> Sequence[bool | None]:
-    """The act of giving dead deliveries a new chance; see Transaction.redeliver."""
-    return [transaction.redeliver(*item) for item in items]
-
-
-def redeliver_all(transaction: Transaction, items: Sequence[tuple[str, int]]) -> Sequence[int]:
-    """The act of giving a destination's dead deliveries a new chance."""
-    return [transaction.redeliver_all(*item) for item in items]
 
 
 def _release(transaction: Transaction, times: Sequence[int]) -> Sequence[int]:

@@ -9,9 +9,11 @@ from receiver import formats
 from receiver.deliveries import Facts
 from receiver.errors import UnreadableWebhook
 from receiver.events import Event, format_time
-from receiver.intake import Arrival, Intake, subject
+from receiver.foretold import foretold, foretold_if_stuck
+from receiver.intake import Arrival, Intake
 from receiver.message import render
-from receiver.routing import Decision, decide
+from receiver.owing import subject
+from receiver.routing import Decision, Route, Subject, decide
 from receiver.rules import Rules, Source
 from receiver.store import Entry, Loaded, Store
 
@@ -48,6 +50,7 @@ def explain(
     `store` is what it is judged against; None: nothing is stored yet. `now` is nanoseconds.
     """
     entry, *settled = _entries(rules, source, body, now, store)
+    silence = _silence(entry, now, store)
     event, judgement = entry.event, entry.judgement
     return {
         "source": source.name,
@@ -62,6 +65,7 @@ def explain(
         "flags": sorted(judgement.flags),
         "missing": list(judgement.missing),
         "held_until": format_time(entry.until) if entry.until else None,
+        "silenced": silence,
         "routes": _routes(rules, entry, now),
         "settles": [
             {
@@ -70,6 +74,7 @@ def explain(
                 "verdict": again.judgement.verdict,
                 "reason": again.judgement.reason,
                 "rule": RULES[again.judgement.verdict, again.judgement.reason],
+                "silenced": _silence(again, now, store),
                 "routes": _routes(rules, again, now),
             }
             for again in settled
@@ -90,15 +95,21 @@ def as_text(told: Mapping[str, Any]) -> str:
             f"           {' or '.join(told['missing'])} is missing; given up at"
             f" {told['held_until']}"
         )
+    lines += _silenced_text(told)
     lines += _routes_text(told["routes"])
     for again in told["settles"]:
         lines += [
             "",
             f"settles    {again['event_id']} ({again['status']}), which was held:"
             f" {again['verdict']} ({again['reason']}): {again['rule']}",
+            *_silenced_text(again),
             *_routes_text(again["routes"]),
         ]
     return "\n".join(lines)
+
+
+def _silenced_text(told: Mapping[str, Any]) -> list[str]:
+    return [f"silence    {told['silenced']}"] if told["silenced"] else []
 
 
 def _routes_text(routes: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -108,9 +119,13 @@ def _routes_text(routes: Sequence[Mapping[str, Any]]) -> list[str]:
         if route["why_not"]:
             lines.append(f"route {route['name']!r} does not match: {route['why_not']}")
             continue
-        to = ", ".join(route["destinations"]) or "nobody new: earlier routes told them already"
-        lines += [f"route {route['name']!r} tells {to}:", f"  {route['title']}"]
-        lines += [f"  {line}" for line in route["body"].splitlines()]
+        if route["if_stuck"]:
+            lines.append(f"route {route['name']!r} {route['if_stuck']}")
+        else:
+            to = ", ".join(route["destinations"]) or "nobody new: earlier routes told them already"
+            lines += [f"route {route['name']!r} tells {to}:", f"  {route['title']}"]
+            lines += [f"  {line}" for line in route["body"].splitlines()]
+        lines += [f"  → {sentence}" for sentence in route["then"]]
     return lines
 
 
@@ -130,23 +145,56 @@ def _entries(
     return Intake(rules.routes, rules.orderings).judge_all([arrival], loaded)[0]
 
 
+def _silence(entry: Entry, now: int, store: Store | None) -> str | None:
+    """What would keep its messages back now."""
+    if store is None:
+        return None
+    silence = store.silenced(subject(entry, entry.after or entry.before), now)
+    return None if silence is None else f"{silence} (silence {silence.id})"
+
+
 def _routes(rules: Rules, entry: Entry, now: int) -> list[dict[str, Any]]:
     told = subject(entry, entry.after or entry.before)
-    return [_route(decision, entry, now) for decision in decide(rules.routes, told)]
+    return [
+        _if_stuck(decision.route, rules, entry, told, now)
+        if decision.route.stuck
+        else _route(decision, rules, entry, now)
+        for decision in decide(rules.routes, told)
+    ]
 
 
-def _route(decision: Decision, entry: Entry, now: int) -> dict[str, Any]:
+def _route(decision: Decision, rules: Rules, entry: Entry, now: int) -> dict[str, Any]:
     route = decision.route
     told = {"name": route.name, "line": route.line, "why_not": decision.why_not}
     if decision.why_not:
         return told
     message = render(facts(entry), route.name, route.title, route.body, repeat=False, now=now)
+    status = entry.after.status if entry.after else None
     return {
         **told,
         "destinations": list(decision.destinations),
         "title": message.title,
         "body": message.body,
+        "if_stuck": "",
+        "then": foretold(route, status, decision.destinations, rules.destinations, now),
     }
+
+
+def _if_stuck(route: Route, rules: Rules, entry: Entry, told: Subject, now: int) -> dict[str, Any]:
+    """A route about stuck executions, as it would begin to wait with this event."""
+    assert route.stuck is not None
+    status = entry.after.status if entry.after else None
+    statuses = ", ".join(route.stuck.statuses)
+    why_not = route.unmet(told)
+    if status not in route.stuck.statuses:
+        why_not = f"it is about executions that are stuck in {statuses}"
+    shown: dict[str, Any] = {"name": route.name, "line": route.line, "why_not": why_not}
+    if why_not:
+        return shown
+    due = now + route.stuck.after
+    then = foretold(route, status, route.notify, rules.destinations, due)
+    sentence = foretold_if_stuck(route)
+    return {**shown, "destinations": [], "if_stuck": sentence, "then": then}
 
 
 def facts(entry: Entry) -> Facts:

@@ -6,13 +6,16 @@ import difflib
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from receiver.events import Status
+from receiver.quiet import MIDNIGHT
 from receiver.yaml_lines import Path
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+LONGEST = 3_650 * UNITS["d"]
 
 
 def duration(value: object) -> float:
@@ -20,7 +23,10 @@ def duration(value: object) -> float:
     found = re.fullmatch(r"([0-9]{1,6})([smhd])", str(value), re.ASCII)
     if found is None or int(found[1]) == 0:
         raise ValueError("must be a duration like 90s, 15m, 2h or 1d")
-    return float(int(found[1]) * UNITS[found[2]])
+    seconds = int(found[1]) * UNITS[found[2]]
+    if seconds > LONGEST:
+        raise ValueError("must be a duration of at most 3650d")
+    return float(seconds)
 
 
 def _rate(value: object) -> float:
@@ -28,6 +34,27 @@ def _rate(value: object) -> float:
     if found is None or int(found[1]) == 0:
         raise ValueError("must be a rate like 1/s, 30/m or 5/h")
     return int(found[1]) / UNITS[found[2]]
+
+
+def _clock(value: object) -> int:
+    """Minutes since midnight of `22:30`; 24:00 is the end of the day."""
+    found = re.fullmatch(r"([01][0-9]|2[0-3]):([0-5][0-9])|24:00", str(value), re.ASCII)
+    if found is None:
+        raise ValueError('must be a time of day like "22:30"')
+    return int(found[1]) * 60 + int(found[2]) if found[1] else MIDNIGHT
+
+
+def _days(value: object) -> object:
+    return list(DAYS) if value == "all" else _listed(value)
+
+
+def _zone(value: object) -> ZoneInfo:
+    try:
+        return ZoneInfo(str(value))
+    except (ValueError, OSError, ZoneInfoNotFoundError):
+        # A folder's name is an OSError, one that leads out of the folder a ValueError.
+        pass
+    raise ValueError(f"there is no time zone {str(value)[:60]!r}: write it like Europe/Berlin")
 
 
 def _listed(value: object) -> object:
@@ -63,6 +90,9 @@ class _Strict(BaseModel):
 Text = Annotated[str, BeforeValidator(lambda v: str(v) if type(v) in (int, float) else v)]
 Texts = Annotated[list[Text], BeforeValidator(_listed)]
 Duration = Annotated[float, BeforeValidator(duration)]
+Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+DAYS: tuple[Day, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+Names = Annotated[list[str], BeforeValidator(_listed), Field(min_length=1)]
 
 
 class SecretHeader(_Strict):
@@ -114,6 +144,23 @@ class SourceModel(_Strict):
     rate: Annotated[float, BeforeValidator(_rate)] | None = None
 
 
+class QuietModel(_Strict):
+    """`quiet`: see quiet.Quiet."""
+
+    days: Annotated[list[Day], BeforeValidator(_days)] = Field(list(DAYS), min_length=1)
+    begin: Annotated[int, BeforeValidator(_clock)] = Field(alias="from")
+    end: Annotated[int, BeforeValidator(_clock)] = Field(alias="to")
+    tz: Annotated[ZoneInfo, BeforeValidator(_zone)]
+
+    @model_validator(mode="after")
+    def _ends(self) -> QuietModel:
+        if self.begin == self.end:
+            raise ValueError("from and to are the same time: a whole day is 00:00 to 24:00")
+        if self.begin == 0 and self.end == MIDNIGHT and set(self.days) == set(DAYS):
+            raise ValueError("this is always: nobody would ever be told")
+        return self
+
+
 class DestinationModel(_Strict):
     """One of `destinations`."""
 
@@ -123,6 +170,7 @@ class DestinationModel(_Strict):
     timeout: Duration = 30.0
     parallel: int = Field(1, ge=1, le=32)
     fallback: Texts = []
+    quiet: QuietModel | None = None
 
 
 class Match(_Strict):
@@ -140,15 +188,52 @@ class Match(_Strict):
     metadata: dict[str, Annotated[list[Text | bool], BeforeValidator(_listed)]] = {}
 
 
+class RemindModel(_Strict):
+    """`remind`: see routing.Remind."""
+
+    every: Duration
+    at_most: int | None = Field(None, ge=1, le=10_000)
+
+
+class EscalationModel(_Strict):
+    """One of `escalate`: see routing.Escalation."""
+
+    after: Duration
+    notify: Names
+
+
+class GroupModel(_Strict):
+    """`group`: see routing.Group."""
+
+    by: Annotated[list[str], BeforeValidator(_listed), Field(min_length=1)]
+    wait: Duration = 30.0
+    every: Duration = 300.0
+
+
+class StuckModel(_Strict):
+    """`stuck`: see routing.Stuck."""
+
+    status: Texts
+    after: Duration
+
+
 class RouteModel(_Strict):
     """One of `routes`."""
 
     name: str = Field(min_length=1, max_length=80)
     match: Match = Match()
-    notify: Annotated[list[str], BeforeValidator(_listed), Field(min_length=1)]
+    notify: Names
     title: str | None = None
     body: str | None = None
     stop: bool = False
+    remind: RemindModel | None = None
+    escalate: Annotated[list[EscalationModel], BeforeValidator(_listed)] = []
+    resolved: bool = False
+    acknowledged: bool = False
+    group: GroupModel | None = None
+    quiet: QuietModel | None = None
+    urgent: bool = False
+    stuck: StuckModel | None = None
 
 
 class FileModel(_Strict):
@@ -166,25 +251,44 @@ def explained(found: Mapping[str, Any], place: Path) -> str:
         return f"unknown key {name!r}{near(str(name), _known(place))}"
     if found["type"] == "missing":
         return f"{name!r} is missing"
+    if found["type"] in ("string_too_short", "too_short"):
+        return f"{name}: must not be empty"
     said = found["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
     return f"{name}: {said}"
 
 
+def keys_of(model: type[BaseModel]) -> list[str]:
+    """The keys of a model as they are written."""
+    return [of.alias or name for name, of in model.model_fields.items()]
+
+
+# What may stand where: `*` is a name or a number in a list.
+_PLACES: Mapping[tuple[str, ...], type[BaseModel]] = {
+    (): FileModel,
+    ("sources", "*"): SourceModel,
+    ("sources", "*", "verify"): Verify,
+    ("sources", "*", "verify", "secret_header"): SecretHeader,
+    ("sources", "*", "verify", "keys", "*"): KeyModel,
+    ("destinations", "*"): DestinationModel,
+    ("destinations", "*", "quiet"): QuietModel,
+    ("routes", "*"): RouteModel,
+    ("routes", "*", "match"): Match,
+    ("routes", "*", "remind"): RemindModel,
+    ("routes", "*", "escalate", "*"): EscalationModel,
+    ("routes", "*", "group"): GroupModel,
+    ("routes", "*", "quiet"): QuietModel,
+    ("routes", "*", "stuck"): StuckModel,
+}
+
+
 def _known(place: Path) -> list[str]:
     """The keys that may stand where an unknown one stands."""
-    models: list[tuple[int, str, type[BaseModel]]] = [
-        (1, "", FileModel),
-        (3, "sources", SourceModel),
-        (4, "sources", Verify),
-        (5, "sources", SecretHeader),
-        (6, "sources", KeyModel),
-        (3, "destinations", DestinationModel),
-        (3, "routes", RouteModel),
-        (4, "routes", Match),
-    ]
-    for depth, section, model in models:
-        if len(place) == depth and section in ("", place[0]):
-            return list(model.model_fields)
+    around = place[:-1]
+    for pattern, model in _PLACES.items():
+        if len(pattern) == len(around) and all(
+            step in ("*", there) for step, there in zip(pattern, around, strict=True)
+        ):
+            return keys_of(model)
     return []
 
 

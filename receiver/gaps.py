@@ -1,4 +1,5 @@
-"""The clock of held events: gives them up when their `gap_timeout` is over.
+"""The clock of what ends by itself: held events are given up when their `gap_timeout` is over, and
+what a silence kept back is listed when it ends.
 
 When that is stands in the store, so a restart forgets none of them.
 """
@@ -26,7 +27,7 @@ HINT_EVERY, FIRST_HINT = 3600.0, 60.0
 
 
 class GapClock:
-    """A thread that expires held events; `wake` is told which destinations have something to send.
+    """A thread that ends held events and silences; `wake` is told who has something to send.
 
     While it is at it, it says in the log which source looks badly subscribed, once an hour, and
     sees to it that nothing waits for a time that a clock ahead of ours has written down.
@@ -68,7 +69,7 @@ class GapClock:
                 rest = POLL
 
     def _step(self) -> float:
-        """Give up what is due; how long to rest (seconds)."""
+        """End what is due; how long to rest (seconds)."""
         if time.monotonic() >= self._hint_at:
             self._hint_at = time.monotonic() + HINT_EVERY
             self.hint()
@@ -76,15 +77,25 @@ class GapClock:
         if now < self._seen_at and (n := self._store.write_now(_set_back, now)):
             log.warning("clock.set_back: %d waiting times are counted from now", n)
         self._seen_at = now
-        due = self._store.next_given_up()
-        if due is None or due > now:
-            return POLL if due is None else min((due - now) / SECOND, POLL)
+        given_up, silence_end = self._store.next_given_up(), self._store.next_silence_end()
+        following = [due for due in (given_up, silence_end) if due is not None and due > now]
+        rest = min((min(following) - now) / SECOND, POLL) if following else POLL
+        if silence_end is not None and silence_end <= now:
+            told = self._store.write_now(list_silences, now)
+            log.info("silences.listed destinations=%s", ",".join(told) or "none")
+            self._wake(told)
+        # What is due and cannot be settled would be a mistake of ours: never a loop without rest.
+        if given_up is not None and given_up <= now and self._give_up(now):
+            rest = 0.0
+        return rest
+
+    def _give_up(self, now: int) -> bool:
+        """Give up the held events that are due; whether that settled any."""
         settled = self._store.write_now(self._in_force.intake.expire, now)
         self._wake({owed.destination for entry in settled for owed in entry.owed})
         for entry in settled:
             log_settled(entry)
-        # What is due and cannot be settled would be a mistake of ours: never a loop without rest.
-        return 0.0 if settled else POLL
+        return bool(settled)
 
     def hint(self) -> None:
         """Say in the log which source looks badly subscribed."""
@@ -94,6 +105,11 @@ class GapClock:
 
 def _set_back(transaction: Transaction, times: Sequence[int]) -> Sequence[int]:
     return [transaction.set_back(now) for now in times]
+
+
+def list_silences(transaction: Transaction, times: Sequence[int]) -> Sequence[Sequence[str]]:
+    """The act of listing what silences kept back that have ended; see Transaction.list_silences."""
+    return [transaction.list_silences(now) for now in times]
 
 
 def log_settled(entry: Entry) -> None:

@@ -9,14 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from receiver.deliveries import Kind, Owed
-from receiver.events import SECOND, Category, Event, Execution, Held, Judgement, Status, Verdict
+from receiver.events import Event, Held, Judgement, Status, Verdict
 from receiver.healing import bounded, give_up, heal, hold, remember
 from receiver.lifecycle import Known, Ordering, advance, judge, moves_mark
-from receiver.routing import Route, Subject, decide
+from receiver.owing import Owes
+from receiver.routing import Route
 from receiver.store import Entry, Loaded, Transaction
-
-DAY = 24 * 3600 * SECOND
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +50,8 @@ class Intake:
     """The act that judges webhooks by the routes in force and the orderings of their sources."""
 
     def __init__(self, routes: Sequence[Route], orderings: Mapping[str, Ordering] = {}) -> None:
-        self._routes = tuple(routes)
+        self._owes = Owes(routes)
+        self._resolved = tuple(route.name for route in routes if route.resolved)
         self._orderings = dict(orderings)
 
     def receive(self, transaction: Transaction, arrivals: Sequence[Arrival]) -> Sequence[Receipt]:
@@ -102,13 +101,11 @@ class Intake:
 
     def _owing(self, entry: Entry) -> Entry:
         """The entry with the deliveries that its verdict owes."""
-        told = subject(entry, entry.after or entry.before)
-        owed = tuple(
-            _owe(entry, decision.route.name, destination)
-            for decision in decide(self._routes, told)
-            for destination in decision.destinations
-        )
-        return replace(entry, owed=owed) if owed else entry
+        owed = self._owes(entry)
+        if owed:
+            entry = replace(entry, owed=owed)
+        ended = entry.before is not None and entry.after is not None
+        return replace(entry, resolved=self._resolved) if ended and self._resolved else entry
 
 
 _DEFAULT = Ordering()
@@ -141,29 +138,6 @@ def known(event: Event, loaded: Loaded) -> Known | None:
     return Known.SAME_CHANGE if change in loaded.changes else None
 
 
-def subject(entry: Entry, execution: Execution | None) -> Subject:
-    """What the routes' conditions look at."""
-    event = entry.event
-    detail = event.detail if event else {}
-    metadata = (event.metadata if event else None) or (execution.metadata if execution else None)
-    return Subject(
-        source=entry.source,
-        verdict=entry.judgement.verdict,
-        status=event.status if event else None,
-        agent_id=(event.agent_id if event else None) or (execution.agent_id if execution else None),
-        agent_name=(event.agent_name if event else None)
-        or (execution.agent_name if execution else None),
-        event=event.event if event else None,
-        outcome=_text(detail.get("outcome")),
-        reason=_text(detail.get("reason")),
-        metadata=metadata or {},
-    )
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) else None
-
-
 def _remember(entry: Entry, event: Event, loaded: Loaded, ordering: Ordering) -> None:
     """Let the rest of the batch see this event, as the next batch will see it in the store."""
     if entry.judgement.verdict is Verdict.QUARANTINED:
@@ -182,32 +156,6 @@ def _remember(entry: Entry, event: Event, loaded: Loaded, ordering: Ordering) ->
         remember(held, loaded, key)
 
 
-def _owe(entry: Entry, route: str, destination: str) -> Owed:
-    event, verdict = entry.event, entry.judgement.verdict
-    if verdict is Verdict.QUARANTINED or event is None:
-        # The first of a kind, once a day.
-        kind_of = f"{entry.source}/{entry.judgement.reason}"
-        key = f"quarantine/{kind_of}/{entry.judged_at // DAY}/{destination}"
-        return Owed(destination, route, Kind.NOTICE, key, f"quarantine/{kind_of}", None)
-    return Owed(
-        destination=destination,
-        route=route,
-        kind=Kind.NOTICE,
-        # One for each verdict: what was rejected for a gap may still be healed.
-        dedup_key=f"notice/{event.source}/{destination}/{event.event_id}/{verdict}",
-        order_key=f"{event.source}/{event.execution_id or event.event_id}",
-        guard_version=_guard(entry),
-    )
-
-
-def _guard(entry: Entry) -> int | None:
-    """A message that asks people to act is only true while the execution still stands there."""
-    after = entry.after
-    if after is None or after.status.category not in (Category.PAUSED, Category.AWAITING):
-        return None
-    return after.version
-
-
 def _receipt(entries: Sequence[Entry]) -> Receipt:
     entry, *settled = entries
     execution = next((e.after for e in reversed(settled) if e.after), entry.after or entry.before)
@@ -215,6 +163,8 @@ def _receipt(entries: Sequence[Entry]) -> Receipt:
         judgement=entry.judgement,
         event=entry.event,
         execution_status=execution.status if execution else None,
-        destinations=tuple(owed.destination for each in entries for owed in each.owed),
+        destinations=tuple(
+            owed.destination for each in entries for owed in each.owed if not owed.due_in
+        ),
         settled=tuple(settled),
     )

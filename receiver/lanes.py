@@ -14,13 +14,14 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from receiver import dead_letters, notify
+from receiver import dead_letters, digests, episodes, notify
 from receiver.backoff import LONGEST, delay
 from receiver.deliveries import Attempt, Claim, Destination, Kind, Message, Outcome, Pace, State
 from receiver.errors import StorageError
 from receiver.events import SECOND
 from receiver.in_force import InForce
-from receiver.message import alarm, render
+from receiver.message import alarm
+from receiver.routing import ways
 from receiver.rules import Rules
 from receiver.store import Recorded, Store, Transaction
 
@@ -105,9 +106,15 @@ class Lane:
     """Sends what one destination is owed, in order, at its rate. `lease` is in seconds."""
 
     def __init__(
-        self, store: Store, destination: Destination, in_force: InForce, lease: float
+        self,
+        store: Store,
+        destination: Destination,
+        in_force: InForce,
+        lease: float,
+        public_url: str = "",
     ) -> None:
         self.destination = destination
+        self._public_url = public_url
         self.others: Iterable[Lane] = ()
         self._store, self._in_force, self._lease = store, in_force, lease
         self._waking = threading.Condition()
@@ -173,8 +180,8 @@ class Lane:
         until = now + int(max(self._lease, of.timeout + 10) * SECOND)
         goes_on = not self._stopping.is_set()
         rules = self._in_force.rules
-        first = self._is_first
-        asked = Turn(of.name, self._pace(now), now, until, rules, finished, goes_on, first)
+        pace, first = pace_of(of, rules, now), self._is_first
+        asked = Turn(of.name, pace, now, until, rules, finished, goes_on, first)
         turned = self._store.write_now(turn, asked)
         self._is_first = False
         if finished is not None:
@@ -186,24 +193,35 @@ class Lane:
                 lane.wake()
         return turned
 
-    def _pace(self, now: int) -> Pace:
-        of = self.destination
-        return Pace(notify.rate(of), now - int(of.retry_for * SECOND))
-
     def _idle(self) -> float:
         now = time.time_ns()
-        due = self._store.next_due(self.destination.name, self._pace(now), now)
+        pace = pace_of(self.destination, self._in_force.rules, now)
+        due = self._store.next_due(self.destination.name, pace, now)
         return POLL if due is None else min(max((due - now) / SECOND, 0.0), POLL)
 
     def _attempt(self, claim: Claim) -> Finished:
-        message = rendered(claim, self._in_force.rules, time.time_ns())
+        message = rendered(claim, self._in_force.rules, time.time_ns(), self._public_url)
         attempt = notify.send(self.destination, message)
         now, rules = time.time_ns(), self._in_force.rules
         after = follow(claim, attempt, self.destination, message, now, random.random())
-        if after.state is State.DEAD:
-            owed = dead_letters.owed(claim, rules.routes, rules.destinations, now)
-            after = replace(after, owed=owed)
-        return Finished(claim, attempt, after)
+        return Finished(claim, attempt, with_others(after, claim, rules, now))
+
+
+def pace_of(destination: Destination, rules: Rules, now: int) -> Pace:
+    """How the destination may be told at a time (nanoseconds)."""
+    by_route, other = ways(rules.routes, destination.quiet, now)
+    overdue = now - int(destination.retry_for * SECOND)
+    return Pace(notify.rate(destination), overdue, by_route, other)
+
+
+def with_others(after: Recorded, claim: Claim, rules: Rules, now: int) -> Recorded:
+    """What follows from an attempt for others than its destination, by the rules as they are."""
+    if after.state is State.DEAD:
+        owed = dead_letters.owed(claim, rules.routes, rules.destinations, now)
+        return replace(after, owed=owed)
+    if after.state is State.SENT:
+        return replace(after, ways=ways(rules.routes, None, now)[0])
+    return after
 
 
 def follow(
@@ -222,23 +240,25 @@ def follow(
         return Recorded(State.DEAD, f"no retry can mend it: {attempt.detail}", now, *sent)
     # A destination that asks for longer than we ever wait is asked again after that.
     wait = max(delay(claim.attempts + 1, chance), min(attempt.retry_after or 0, LONGEST))
-    due_at, last = now + int(wait * SECOND), claim.owed_at + int(destination.retry_for * SECOND)
+    retry_for = int(destination.retry_for * SECOND)
+    due_at, last = now + int(wait * SECOND), claim.owed_at + retry_for
     if attempt.retry_after and now < last:
         due_at = min(due_at, last)  # asked to wait longer than we try: tried at the very end
     if due_at > last:
-        return Recorded(State.DEAD, f"given up after retry_for: {attempt.detail}", now, *sent)
+        reason = f"given up after retry_for: {attempt.detail}"
+        # What joined a digest later than its first messages has time left.
+        spared = due_at - retry_for
+        return Recorded(State.DEAD, reason, due_at, *sent, chance=chance, spared=spared)
     return Recorded(State.WAITING, attempt.detail, due_at, *sent, chance=chance)
 
 
-def rendered(claim: Claim, rules: Rules, now: int) -> Message:
+def rendered(claim: Claim, rules: Rules, now: int, public_url: str = "") -> Message:
     """The message of a claimed delivery, by its route as it is now."""
+    if claim.digest is not None:
+        return digests.told(claim, claim.digest, public_url, now)
     route = next((route for route in rules.routes if route.name == claim.route), None)
-    title, body = (route.title, route.body) if route else (None, None)
-    fallen = claim.origin if claim.kind is Kind.FALLBACK else None
-    message = render(
-        claim.facts, claim.route, title, body, repeat=claim.repeat, now=now, instead_of=fallen
-    )
-    if claim.origin is None or fallen is not None:
+    message = replace(episodes.told(claim, route, now), thread=episodes.thread(claim))
+    if claim.origin is None or claim.kind is not Kind.NOTICE:
         return message
     return alarm(claim.origin, message.title, repeat=claim.repeat)
 

@@ -7,7 +7,7 @@ why, where to look, and whether earlier updates are missing; the end of it is ne
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from receiver import templates
@@ -93,11 +93,14 @@ def render(
     repeat: bool,
     now: int,
     instead_of: Origin | None = None,
+    heading: str = "",
+    said_first: str = "",
 ) -> Message:
     """The message of a delivery. A template that fails gives way to the default: no alert is lost.
 
     `repeat`: an earlier attempt may have arrived, and the message says so. `instead_of`: the
-    delivery that died, if this one goes to a fall-back.
+    delivery that died, if this one goes to a fall-back. `heading` stands before the title and
+    `said_first` before the body.
     """
     known = variables(facts, route, now)
     head, text, failed = _title(facts, known), _body(facts, known), False
@@ -107,16 +110,24 @@ def render(
     except Exception:
         # Whatever a template does with an event nobody foresaw: the alert goes out without it.
         head, text, failed = _title(facts, known), _body(facts, known), True
+    first = [said_first] if said_first else []
+    if failed:
+        first.append(f"(The template of route {route!r} failed on this event.)")
+    return noted(heading + head, first, text, repeat=repeat, instead_of=instead_of)
+
+
+def noted(
+    title: str, first: Sequence[str], text: str, *, repeat: bool, instead_of: Origin | None
+) -> Message:
+    """A message with what is to be known about it before its text, within its limits."""
     notes = [REPEAT] if repeat else []
     if instead_of is not None:
         why = clean(instead_of.reason, 300)
         notes.append(f"Sent here because {instead_of.destination} did not get it: {why}")
-    if failed:
-        notes.append(f"(The template of route {route!r} failed on this event.)")
-    notes_text = "\n".join(notes)
+    notes_text = "\n".join([*notes, *first])
     room = MAX_BODY - len(notes_text) - 1
-    cut = clean(text, room, lines=True) if notes else clean(text, MAX_BODY, lines=True)
-    return Message(clean(head, MAX_TITLE), f"{notes_text}\n{cut}" if notes else cut)
+    cut = clean(text, room if notes_text else MAX_BODY, lines=True)
+    return Message(clean(title, MAX_TITLE), f"{notes_text}\n{cut}" if notes_text else cut)
 
 
 def check_template(text: str) -> str | None:

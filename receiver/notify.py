@@ -23,7 +23,10 @@ from receiver.redaction import redact
 
 CONSOLE = "console"
 # Destinations of these kinds are told from others by their rate: people read them.
-SLOW_KINDS = {"slack", "mailto", "mailtos"}
+MAIL_KINDS = {"mailto", "mailtos"}
+SLOW_KINDS = {"slack", *MAIL_KINDS}
+# There is no mail with that id; mail programs show what answers it together all the same.
+CONVERSATION = ("In-Reply-To", "References")
 # These act on this machine: its screen, its log, its files, its programs.
 LOCAL_KINDS = {
     "syslog", "dbus", "kde", "qt", "glib", "gio", "gnome", "macosx", "windows", "blink1", "file",
@@ -131,12 +134,20 @@ def _try(destination: Destination, message: Message, ear: Ear) -> _Tried:
             _mine.made = made
             heard.elsewhere = not _by_http_or_smtp(made[0])
             text = _apprise.NotifyFormat.TEXT
+            if _kind(destination) in MAIL_KINDS:
+                _converse(made[0], message.thread)
             done = made.notify(body=message.body, title=message.title, body_format=text)
             return _Tried(bool(done), "", len(made[0]))
         except BaseException as error:
             # Whatever a plugin does wrong must not end the thread; the line says what it was.
             heard.said.append(f"{type(error).__name__}: {error}")
             return _Tried()
+
+
+def _converse(plugin: Any, thread: str | None) -> None:
+    """Let the next e-mail stand in its conversation: all of one answer the same id."""
+    others = {k: v for k, v in plugin.headers.items() if k not in CONVERSATION}
+    plugin.headers = others | (dict.fromkeys(CONVERSATION, thread) if thread else {})
 
 
 def _by_http_or_smtp(plugin: Any) -> bool:

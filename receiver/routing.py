@@ -2,13 +2,15 @@
 
 A value is a glob (case counts), a list is any-of, `!` negates: of a list, no `!` may fit and, if
 there are others, one of them must. Something an event does not say fits negations only. Several
-conditions are all-of. Without a `verdict` condition a route is about applied events, and one with
-`dead_letter` is about deliveries that died, at the destinations it names.
+conditions are all-of. Without a `verdict` condition a route is about applied events, one with
+`dead_letter` is about deliveries that died, at the destinations it names, and one with `stuck` is
+about executions of which nothing is heard any more.
 """
 
 from __future__ import annotations
 
 import fnmatch
+import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -16,7 +18,9 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-from receiver.events import Status, Verdict
+from receiver.deliveries import Ways
+from receiver.events import Category, Status, Verdict
+from receiver.quiet import Quiet, until
 
 CONDITIONS = (
     "source", "status", "category", "agent", "event", "outcome", "reason", "verdict",
@@ -79,8 +83,48 @@ class Condition:
 
 
 @dataclass(frozen=True, slots=True)
+class Remind:
+    """A reminder each `every` nanoseconds, at most `at_most` of them (None: no limit)."""
+
+    every: int
+    at_most: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Escalation:
+    """Whom to tell, too, if the execution still stands there `after` so many nanoseconds."""
+
+    after: int
+    notify: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Messages that go out as one: those that agree in what is named in `by`.
+
+    They gather for `wait`, and there is one digest each `every` at most (nanoseconds).
+    """
+
+    by: tuple[str, ...]
+    wait: int
+    every: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stuck:
+    """Executions that stand in one of the statuses and were not heard of for `after` (ns)."""
+
+    statuses: tuple[Status, ...]
+    after: int
+
+
+@dataclass(frozen=True, slots=True)
 class Route:
-    """A rule of routes.yaml. `line` is where it stands there; `stop` ends the search after it."""
+    """A rule of routes.yaml. `line` is where it stands there; `stop` ends the search after it.
+
+    `resolved` and `acknowledged`: who was told is told how it ends, and who takes it. `urgent`
+    passes through quiet hours.
+    """
 
     name: str
     conditions: tuple[Condition, ...]
@@ -89,9 +133,21 @@ class Route:
     body: str | None = None
     stop: bool = False
     line: int = 0
+    remind: Remind | None = None
+    escalate: tuple[Escalation, ...] = ()
+    resolved: bool = False
+    acknowledged: bool = False
+    group: Group | None = None
+    quiet: Quiet | None = None
+    urgent: bool = False
+    stuck: Stuck | None = None
 
     def why_not(self, subject: Subject) -> str:
-        """Empty if the route applies, else the first condition that does not hold."""
+        """Empty if the route applies to an event or a dead letter, else the first reason."""
+        return "it is about executions that are stuck" if self.stuck else self.unmet(subject)
+
+    def unmet(self, subject: Subject) -> str:
+        """Empty if its conditions hold, else the first that does not."""
         if self.is_about_dead_letters != (subject.dead_letter is not None):
             return (
                 "it is about dead letters" if self.is_about_dead_letters else "it is about events"
@@ -106,6 +162,16 @@ class Route:
             if why_not := condition.why_not(subject):
                 return why_not
         return ""
+
+    def statuses(self) -> tuple[Status, ...]:
+        """The statuses in which an execution can stay and that its conditions let through."""
+        asked = [c for c in self.conditions if c.name in ("status", "category")]
+        return tuple(
+            status
+            for status in Status
+            if status.category is not Category.TERMINAL
+            and not any(c.why_not(Subject("", Verdict.APPLIED, status)) for c in asked)
+        )
 
     @property
     def is_about_verdicts(self) -> bool:
@@ -143,6 +209,44 @@ def decide(routes: Sequence[Route], subject: Subject) -> list[Decision]:
         told.update(route.notify)
         stopped_by = route.name if route.stop else ""
     return decisions
+
+
+def ways(
+    routes: Sequence[Route], destination: Quiet | None, instant: int
+) -> tuple[dict[str, Ways], Ways]:
+    """How the messages of each route go out to a destination at an instant (nanoseconds).
+
+    The second is that of messages whose route is not there any more.
+    """
+    other = Ways(quiet_until=until((destination,) if destination else (), instant))
+    found = {}
+    for route in routes:
+        quiet_until = None if route.urgent else other.quiet_until
+        if route.quiet is not None:
+            windows = (route.quiet,) if destination is None else (route.quiet, destination)
+            quiet_until = until(windows, instant)
+        found[route.name] = Ways(
+            quiet_until=quiet_until,
+            wait=route.group.wait if route.group else 0,
+            every=route.group.every if route.group else 0,
+            stuck_after=route.stuck.after if route.stuck else None,
+            remind_every=route.remind.every if route.remind else None,
+            at_most=route.remind.at_most if route.remind else None,
+            acknowledged=route.acknowledged,
+            resolved=route.resolved,
+        )
+    return found, other
+
+
+def group_key(route: Route, subject: Subject) -> str | None:
+    """What the messages of a group have in common; None where the route asks for no groups."""
+    if route.group is None:
+        return None
+    # An agent is its id, or its name where it has no id.
+    said = [[name, *subject.values(name)[:1]] for name in route.group.by]
+    # The sender's words may be long and hostile: only whether they are the same matters.
+    digest = hashlib.sha256(json.dumps(said).encode()).hexdigest()[:16]
+    return f"{route.name}/{digest}"
 
 
 def _fit(patterns: Sequence[str], values: Sequence[str]) -> bool:

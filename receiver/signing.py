@@ -212,7 +212,7 @@ def _hmac(how: Verification, headers: Headers, body: bytes, now: float) -> Proof
 
 def _stripe(value: bytes) -> tuple[bytes, list[bytes]]:
     """`t=…,v1=…,v1=…`; other entries are other schemes."""
-    entries = [entry.strip().partition(b"=") for entry in value.split(b",")]
+    entries = [entry.partition(b"=") for entry in value.split(b",")]
     times = [content for name, _, content in entries if name == b"t"]
     if len(times) != 1:
         raise UntrustedWebhook("malformed")

@@ -107,8 +107,8 @@ BUGS = (
     ),
     Bug(
         "a result is recorded with a lost token",
-        ((DELIVERIES, "WHERE id = ? AND token = ? AND state = 'sending'",
-          "WHERE id = ? AND ? <> '' AND state = 'sending'"),),
+        ((DELIVERIES, "lease_until = NULL WHERE token = ?9",
+          "lease_until = NULL WHERE id = ?7 AND ?9 <> '' AND state = 'sending'"),),
         "storage --only clock",
         "recorded over its successor",
     ),

@@ -78,7 +78,10 @@ async def hanging(given: argparse.Namespace, report: Report, folder: Path) -> No
 
 
 def judge_hanging(report: Report, windows: dict[bool, list[Window]], goal: float) -> None:
-    """The ratio of p99s, of all windows together and of the median pair."""
+    """The ratio of p99s, of all windows together and of the median pair.
+
+    Windows are short, so that whatever else disturbs the machine falls on both kinds alike.
+    """
     for what in ("arrival", "answer"):
         values = {b: [v for w in windows[b] for v in getattr(w, what)] for b in (False, True)}
         for hangs, name in ((False, "without"), (True, "with")):

@@ -92,7 +92,7 @@ PROOFS: dict[str, tuple[Proof, dict[str, object]]] = {
     "stops": (stops, {"only": ""}),
     "hanging": (
         hanging,
-        {"pairs": 10, "seconds": 10.0, "rate": 20, "timeout": 5, "settle": 15.0, "goal": 1.10,
+        {"pairs": 60, "seconds": 2.0, "rate": 20, "timeout": 30, "settle": 15.0, "goal": 1.10,
          "how": "hang"},
     ),
     "late": (late, {"count": 1_000, "seconds": 60.0, "refuse": 0.5}),

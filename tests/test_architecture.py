@@ -10,24 +10,29 @@ PACKAGE = Path(__file__).parent.parent / "receiver"
 # From the lowest floor to the highest. A module imports from floors below its own, and on its own
 # floor only from modules named before it.
 FLOORS = [
-    ["errors", "events", "deliveries"],
-    ["lifecycle", "bucket", "keys", "signing", "formats", "routing", "dead_letters", "cleaning",
-     "templates", "message", "backoff", "signatures", "answers", "redaction"],
-    ["counters", "settings", "yaml_lines", "file_shape", "rules", "config", "exposure",
+    ["errors", "events", "quiet", "deliveries"],
+    ["lifecycle", "bucket", "keys", "signing", "formats", "routing", "silences", "dead_letters",
+     "cleaning", "templates", "message", "episodes", "digests", "foretold", "backoff",
+     "signatures", "answers", "redaction"],
+    ["counters", "settings", "yaml_lines", "file_shape", "matching", "silence_shape",
+     "route_options", "rules", "config", "exposure",
      "ear", "hearing", "deadline", "notify", "logs",
      "store", "store.committer", "store.sqlite_connection", "store.sqlite_queries",
-     "store.sqlite_deliveries",
+     "store.sqlite_deliveries", "store.sqlite_episodes", "store.sqlite_silences",
+     "store.sqlite_digests", "store.sqlite_claims",
      "store.sqlite_transaction", "store.sqlite"],
-    ["hints", "healing", "intake", "in_force", "gaps", "explain", "lanes",
-     "dispatch", "sender"],
-    ["web", "web.problem", "web.refusals", "web.webhook", "web.api", "web.metrics", "web.openapi",
-     "app", "connections", "connections_fast", "server", "demo", "cli_store", "cli", "__main__"],
+    ["hints", "healing", "owing", "intake", "in_force", "gaps", "explain", "lanes",
+     "dispatch", "operators", "sender"],
+    ["web", "web.problem", "web.refusals", "web.webhook", "web.api", "web.metrics", "web.shapes",
+     "web.openapi", "app", "connections", "connections_fast", "server", "demo", "cli_store",
+     "cli_people", "cli", "__main__"],
 ]  # fmt: skip
 OWNERS = {
     "apprise": {"notify"},
     "sqlite_utils": {"store.sqlite_connection"},
     "sqlite3": {"store.sqlite", "store.sqlite_connection", "store.sqlite_queries",
-                "store.sqlite_deliveries", "store.sqlite_transaction"},
+                "store.sqlite_deliveries", "store.sqlite_transaction", "store.sqlite_episodes",
+                "store.sqlite_silences", "store.sqlite_digests", "store.sqlite_claims"},
     "psycopg": {"store.postgres"},
     "yaml": {"yaml_lines"},
     "pydantic_settings": {"settings"},
@@ -38,7 +43,7 @@ OWNERS = {
     "httptools": {"connections_fast"},
     "jinja2": {"templates"},
     "cryptography": {"keys", "signing", "signatures"},
-    "click": {"cli", "cli_store", "demo"},
+    "click": {"cli", "cli_store", "cli_people", "demo"},
 }  # fmt: skip
 # Rules are pure: no clock, disk, network or log.
 IMPURE = {"time", "datetime", "os", "pathlib", "socket", "logging", "random", "threading",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from receiver.backoff import delay
+from receiver.backoff import delay, pause
 
 
 def test_full_jitter_reaches_up_to_5_10_20_seconds_and_an_hour() -> None:
@@ -12,3 +12,8 @@ def test_full_jitter_reaches_up_to_5_10_20_seconds_and_an_hour() -> None:
     ]  # fmt: skip
     assert delay(5, 0.0) == 0
     assert delay(0, 0.5) == 2.5
+
+
+def test_a_destination_waits_as_a_whole_after_five_failures_for_a_minute_at_most() -> None:
+    assert [pause(n, 1.0) for n in (0, 4, 5, 6, 9, 500)] == [0, 0, 5, 10, 60, 60]
+    assert pause(500, 0.5) == 30

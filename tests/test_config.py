@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from receiver.config import load
 from receiver.errors import ConfigurationError
+from receiver.events import SECOND, Status
+from receiver.routing import Escalation, Group, Remind, Stuck
 from receiver.rules import Rules
 
 TOP = Path(__file__).parent.parent
@@ -166,3 +168,109 @@ def test_any_file_is_rules_or_a_configuration_error(tmp_path: Path, raw: bytes) 
             read(tmp_path, content)
         except ConfigurationError:
             continue
+
+
+PEOPLE = GOOD.replace(
+    "    match: {status: failed}\n    notify: [ops]\n",
+    "    match: {status: awaiting_confirmation}\n    notify: [ops]\n"
+    "    remind: {every: 15m, at_most: 3}\n"
+    "    escalate: [{after: 1h, notify: [ops]}]\n"
+    "    group: {by: [agent, metadata.team], wait: 10s, every: 1m}\n"
+    '    quiet: {days: [mon, sun], from: "22:00", to: "24:00", tz: Europe/Berlin}\n',
+)
+STUCK = GOOD.replace(
+    "match: {status: failed}", "match: {agent: x}\n    stuck: {status: running, after: 2h}"
+)
+
+
+def test_what_people_are_told_later_is_read(tmp_path: Path) -> None:
+    route = read(tmp_path, PEOPLE).routes[0]
+    assert route.remind == Remind(900 * SECOND, 3)
+    assert route.escalate == (Escalation(3600 * SECOND, ("ops",)),)
+    assert route.group == Group(("agent", "metadata.team"), 10 * SECOND, 60 * SECOND)
+    assert str(route.quiet) == "22:00 to 24:00 Europe/Berlin, mon, sun"
+    stuck = read(tmp_path, STUCK).routes[0].stuck
+    assert stuck == Stuck((Status.RUNNING,), 7200 * SECOND)
+    less = PEOPLE.replace("days: [mon, sun], ", "").replace(", wait: 10s, every: 1m", "")
+    defaults = read(tmp_path, less)
+    assert "every day" in str(defaults.routes[0].quiet)
+    assert defaults.routes[0].group == Group(("agent", "metadata.team"), 30 * SECOND, 300 * SECOND)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "says"),
+    [
+        ("every: 15m", "evry: 15m", 10, "unknown key 'evry': did you mean 'every'?"),
+        ("every: 15m", "every: 15", 10, "every: must be a duration like 90s, 15m, 2h or 1d"),
+        ("every: 15m", "every: 9999d", 10, "every: must be a duration of at most 3650d"),
+        ("at_most: 3", "at_most: 0", 10, "at_most: must be greater than or equal to 1"),
+        ("every: 15m, ", "", 10, "'every' is missing"),
+        ("[{after: 1h, notify: [ops]}]", "[{after: 1h, notify: opz}]", 11,
+         "no destination 'opz': did you mean 'ops'?"),
+        ("[{after: 1h, notify: [ops]}]", "[{after: 1h, to: ops}]", 11, "unknown key 'to'"),
+        ("[{after: 1h, notify: [ops]}]", "[{after: soon, notify: ops}]", 11, "after: must be a"),
+        ("[agent, metadata.team]", "[agnt]", 12, "by: there is no 'agnt': did you mean 'agent'?"),
+        ("[agent, metadata.team]", "[]", 12, "by: must not be empty"),
+        ("wait: 10s", "wiat: 10s", 12, "unknown key 'wiat': did you mean 'wait'?"),
+        ("Europe/Berlin", "Europe/Brelin", 13, "there is no time zone 'Europe/Brelin'"),
+        ("Europe/Berlin", "../../etc/passwd", 13, "there is no time zone"),
+        ('"22:00"', '"9:30"', 13, 'from: must be a time of day like "22:30"'),
+        ('to: "24:00"', 'to: "22:00"', 13, "from and to are the same time"),
+        ('days: [mon, sun], from: "22:00"', 'from: "00:00"', 13, "this is always"),
+        ("[mon, sun]", "[monday]", 13, "must be 'mon', 'tue'"),
+        ("days:", "day:", 13, "unknown key 'day': did you mean 'days'?"),
+        (', tz: Europe/Berlin', "", 13, "'tz' is missing"),
+        ("status: awaiting_confirmation", "status: [failed, cancelled]", 10,
+         "remind: this route is about statuses that end an execution"),
+        ("status: awaiting_confirmation", "category: terminal", 11, "escalate: this route is"),
+        ("status: awaiting_confirmation", "verdict: rejected", 10,
+         "remind: only an applied event begins a stay in a status"),
+        ("match: {status: awaiting_confirmation}", "match: {dead_letter: true}", 12,
+         "group: a route with dead_letter is about no status"),
+        ("    group", "    urgent: true\n    group", 12, "urgent: this route has quiet hours"),
+        ("    group", "    resolved: maybe\n    group", 12, "resolved: must be a valid boolean"),
+    ],
+)  # fmt: skip
+def test_a_mistake_in_what_comes_later_is_told_with_its_line(
+    tmp_path: Path, old: str, new: str, line: int, says: str
+) -> None:
+    assert old in PEOPLE
+    told = problems(tmp_path, PEOPLE.replace(old, new, 1))
+    assert any(text.startswith(f"{line}: ") and says in text for text in told), told
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "says"),
+    [
+        ("status: running", "status: failed", 9, "status: nothing is stuck in 'failed'"),
+        ("status: running", "status: runing", 9, "did you mean 'running'?"),
+        ("status: running, ", "", 9, "'status' is missing"),
+        ("agent: x", "verdict: applied", 8, "stuck goes without verdict"),
+        ("agent: x", "status: paused", 8, "its status and that of stuck exclude each other"),
+        ("    notify: [ops]", "    stop: true\n    notify: [ops]", 10, "stop: a route with stuck"),
+        ("    notify: [ops]", "    escalate: {after: 1h, notify: ops}\n    notify: [ops]", 10,
+         "escalate: with stuck, add a second route whose stuck.after is longer"),
+        ("after: 2h", "after: 2h, evry: 1", 9, "unknown key 'evry'"),
+    ],
+)  # fmt: skip
+def test_a_mistake_in_a_route_about_stuck_executions_is_told_with_its_line(
+    tmp_path: Path, old: str, new: str, line: int, says: str
+) -> None:
+    told = problems(tmp_path, STUCK.replace(old, new, 1))
+    assert any(text.startswith(f"{line}: ") and says in text for text in told), told
+
+
+def test_a_destination_has_quiet_hours_too(tmp_path: Path) -> None:
+    text = GOOD.replace(
+        "ops: console://", 'ops: {url: console://, quiet: {from: "22:00", to: "07:00", tz: UTC}}'
+    )
+    assert "22:00 to 07:00 UTC" in str(read(tmp_path, text).destinations["ops"].quiet)
+    told = problems(tmp_path, text.replace("tz:", "tzz:"))
+    assert any("5: unknown key 'tzz': did you mean 'tz'?" in line for line in told)
+
+
+def test_whom_only_an_escalation_names_is_named(tmp_path: Path) -> None:
+    text = PEOPLE.replace("  ops: console://", "  ops: console://\n  boss: console://").replace(
+        "after: 1h, notify: [ops]", "after: 1h, notify: [boss]"
+    )
+    assert not any("boss" in warning for warning in read(tmp_path, text).warnings)

@@ -10,6 +10,7 @@ import sys
 import threading
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 
 from pytest_httpserver import HTTPServer
@@ -171,8 +172,11 @@ def test_what_fails_during_a_reload_that_removes_its_destination_is_dead(tmp_pat
             until(lambda: receiver.ask("/api/deliveries?state=dead")[1]["items"])
 
 
-def serve(folder: Path, **environ: str) -> tuple[subprocess.Popen[bytes], int]:
-    """A server process in the folder, once it answers."""
+def serve(
+    folder: Path, *, wait: Callable[[int], bool] | None = None, **environ: str
+) -> tuple[subprocess.Popen[bytes], int]:
+    """A server process in the folder, once it answers, or as soon as `wait` says so of its port."""
+    ready = wait or (lambda port: ask(port, "/readyz") == 200)
     port = free_port()
     clean = {k: v for k, v in os.environ.items() if not k.startswith("RECEIVER_")}
     process = subprocess.Popen(
@@ -180,7 +184,7 @@ def serve(folder: Path, **environ: str) -> tuple[subprocess.Popen[bytes], int]:
         env={**clean, "PYTHONPATH": str(TOP), "PUBLIC": PUBLIC, "RECEIVER_PORT": str(port),
              **environ},
     )  # fmt: skip
-    until(lambda: ask(port, "/readyz") == 200 or process.poll() is not None)
+    until(lambda: ready(port) or process.poll() is not None)
     return process, port
 
 
@@ -240,3 +244,20 @@ def test_sighup_reloads_and_never_ends_the_process(tmp_path: Path) -> None:
     finally:
         process.kill()
     assert b"rules.reloaded" in (process.stderr.read() if process.stderr else b"")
+
+
+def test_sigterm_while_it_starts_is_an_end_that_was_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "routes.yaml").write_text(ROUTES, "utf-8")
+    for _ in range(3):
+        process, _ = serve(tmp_path, wait=accepts)
+        process.send_signal(signal.SIGTERM)
+        try:
+            assert process.wait(25) == 0
+        finally:
+            process.kill()
+
+
+def accepts(port: int) -> bool:
+    """Whether the socket is there already, however far the rest has come."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0

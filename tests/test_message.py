@@ -99,6 +99,12 @@ def test_late_gaps_and_repeats_are_said() -> None:
     assert told(FACTS, repeat=True).splitlines()[1].startswith("Possible repeat")
 
 
+def test_what_is_told_late_says_once_where_it_stands_by_now() -> None:
+    past = replace(FACTS, status=Status.RUNNING, execution_status=Status.COMPLETED)
+    assert told(past).splitlines().count("Now: completed") == 1
+    assert "Now:" not in told(FACTS)
+
+
 def test_a_hole_in_the_story_names_the_status_that_is_missing() -> None:
     gap = replace(
         FACTS, verdict=Verdict.REJECTED, verdict_reason="gap", status=Status.COMPLETED,

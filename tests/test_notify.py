@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from email import message_from_bytes
 from email.utils import formatdate
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from werkzeug import Request, Response
 from receiver.deliveries import Destination, Message, Outcome
 from receiver.notify import problems, rate, send, warnings
 from tests.live import free_port
-from tests.loopback import raw
+from tests.loopback import Mail, mail_server, raw
 
 MESSAGE = Message("Agent <!channel> failed", "It has ended.\nReason: @everyone")
 
@@ -308,3 +309,16 @@ def test_people_are_told_slower_than_machines() -> None:
     assert rate(Destination("ops", "https://hooks.slack.com/services/T1/B1/x")) == 1
     assert rate(Destination("ops", "json://x")) == 10
     assert rate(Destination("ops", "json://x", rate=3)) == 3
+
+
+def test_mails_of_one_episode_stand_in_one_conversation() -> None:
+    mail = Mail()
+    with mail_server(mail) as port:
+        url = f"mailto://127.0.0.1:{port}?from=a@example.org&to=b@example.org"
+        for thread in ("<episode-1@receiver>", "<episode-1@receiver>", None):
+            told = Message("t", "b", thread)
+            assert send(Destination("mail", url), told).outcome is Outcome.DELIVERED
+    found = [message_from_bytes(each.content) for each in mail.envelopes]
+    assert [m["In-Reply-To"] for m in found] == ["<episode-1@receiver>"] * 2 + [None]
+    assert [m["References"] for m in found] == ["<episode-1@receiver>"] * 2 + [None]
+    assert len({m["Message-ID"] for m in found}) == 3

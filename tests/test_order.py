@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from receiver import healing, intake, lifecycle, sender
+from receiver import healing, intake, lifecycle, owing, sender
 from receiver.events import Status, Verdict
 from receiver.intake import Arrival, Intake
 from receiver.store import Loaded
@@ -419,7 +419,7 @@ FAULTS: dict[str, Plant] = {
         intake, "known",
         lambda real, *given: known if (known := real(*given)) != "same_change" else None,
     ),
-    "a pause is told of when it is over": constant(intake, "_guard", lambda entry: None),
+    "a pause is told of when it is over": constant(owing, "_guard", lambda entry: None),
 }  # fmt: skip
 
 

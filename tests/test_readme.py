@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
 import pytest
+from pydantic import BaseModel
 
 from receiver import config, connections, keys, logs
 from receiver.cli import cli
 from receiver.counters import CAUSES, REFUSALS, Counters
 from receiver.events import SECOND
-from receiver.file_shape import DestinationModel, Match, RouteModel, SourceModel, Verify
+from receiver.file_shape import (
+    DestinationModel,
+    EscalationModel,
+    GroupModel,
+    Match,
+    QuietModel,
+    RemindModel,
+    RouteModel,
+    SourceModel,
+    StuckModel,
+    Verify,
+    keys_of,
+)
 from receiver.lifecycle import MAX_EVENT_AGE
 from receiver.settings import Settings
 from receiver.store.sqlite_transaction import MAX_QUARANTINED
@@ -36,12 +50,25 @@ def test_its_two_commands_stand_word_for_word_and_ci_runs_the_second() -> None:
 
 def test_every_command_and_option_is_named_and_no_other() -> None:
     section = TEXT.split("## Commands")[1].split("\n## ")[0]
-    rows = dict(re.findall(r"^\| `receiver ([a-z]+)[^`]*` \|(.*)\|$", section, re.M))
-    assert set(rows) == set(cli.commands)
-    for name, command in cli.commands.items():
-        line = next(r for r in section.splitlines() if r.startswith(f"| `receiver {name}"))
+    rows = re.findall(r"^\| `receiver ([a-z ]+?)(?: [A-Z][^`]*)?` \|(.*)\|$", section, re.M)
+    commands = dict(_commands(cli, ()))
+    lines = {
+        name: next(r for r in section.splitlines() if r.startswith(f"| `receiver {name}"))
+        for name, _ in rows
+    }
+    assert set(lines) == set(commands)
+    for name, command in commands.items():
         options = {o.opts[-1] for o in command.params if isinstance(o, click.Option)}
-        assert set(re.findall(r"--[a-z-]+", line)) == options
+        assert set(re.findall(r"--[a-z-]+", lines[name])) == options
+
+
+def _commands(group: click.Group, above: tuple[str, ...]) -> Iterator[tuple[str, click.Command]]:
+    """Every command by its whole name."""
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from _commands(command, (*above, name))
+        else:
+            yield " ".join((*above, name)), command
 
 
 @pytest.mark.parametrize(
@@ -51,16 +78,30 @@ def test_every_command_and_option_is_named_and_no_other() -> None:
         (Verify, "verify."),
         (DestinationModel, ""),
         (RouteModel, ""),
+        (RemindModel, "remind."),
+        (EscalationModel, "escalate[]."),
+        (GroupModel, "group."),
+        (QuietModel, "quiet."),
+        (StuckModel, "stuck."),
         (Match, None),
     ],
 )
-def test_every_key_of_routes_yaml_is_named(model: type, prefix: str | None) -> None:
+def test_every_key_of_routes_yaml_is_named(model: type[BaseModel], prefix: str | None) -> None:
     section = TEXT.split("## routes.yaml")[1].split("\n## ")[0]
-    for key in model.model_fields:  # type: ignore[attr-defined]
+    for key in keys_of(model):
         if prefix is None:
             assert re.search(rf"\b{key}\b", section)
-        elif key != "verify":
+        elif _is_nested(model, key):
+            assert re.search(rf"`{key}(\[\])?[.`]", section)
+        else:
             assert f"`{prefix}{key}`" in section
+
+
+def _is_nested(model: type[BaseModel], key: str) -> bool:
+    """Whether the keys below it have rows of their own."""
+    return (model is SourceModel and key == "verify") or (
+        model is RouteModel and key in ("remind", "escalate", "group", "quiet", "stuck")
+    )
 
 
 def test_every_file_it_names_is_there() -> None:
@@ -77,11 +118,11 @@ def section(name: str) -> str:
 
 def test_every_address_and_every_answer_to_a_webhook_is_named() -> None:
     described = openapi.document()["paths"]
-    table = re.findall(r"^\| (`(?:GET|POST) .*?) \| (.*) \|$", section("HTTP"), re.M)
+    table = re.findall(r"^\| (`(?:GET|POST|DELETE) .*?) \| (.*) \|$", section("HTTP"), re.M)
     named = {
         (method.lower(), path)
         for cell, _ in table
-        for method, path in re.findall(r"`(GET|POST) ([^`]+)`", cell)
+        for method, path in re.findall(r"`(GET|POST|DELETE) ([^`]+)`", cell)
     }
     assert named == {(method, path) for path, methods in described.items() for method in methods}
     answers = next(text for cell, text in table if "/webhooks/" in cell)

@@ -102,6 +102,12 @@ def test_hex_is_lower_case_as_the_senders_write_it() -> None:
     assert cause(PAIRS[3][0], upper) == "wrong"
 
 
+def test_a_space_between_the_parts_of_a_header_is_another_spelling() -> None:
+    (header,) = signed(*PAIRS[5])
+    for old, new in ((b",", b", "), (b",", b" ,"), (b",", b"\t,"), (b"t=", b"t= ")):
+        assert cause(PAIRS[5][0], [(header[0], header[1].replace(old, new))]) is not None
+
+
 def test_many_signatures_in_one_header_cost_no_pass_over_the_body_each() -> None:
     body = b"x" * 1_000_000
     for by in (PAIRS[1][0], replace(PAIRS[2][0], header_prefix="webhook-")):

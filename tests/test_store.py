@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
@@ -16,6 +17,10 @@ from receiver.deliveries import Attempt, Claim, Kind, Outcome, Owed, Pace, State
 from receiver.errors import Overloaded, StorageRefused, StorageUnavailable
 from receiver.events import SECOND, Event, Execution, Judgement, Status, Verdict, parse_time
 from receiver.store import Entry, Loaded, Recorded, Store, Transaction, sqlite_connection
+from receiver.store import sqlite_claims as claims
+from receiver.store import sqlite_deliveries as deliveries
+from receiver.store import sqlite_episodes as episodes
+from receiver.store import sqlite_silences as silences
 from receiver.store.sqlite import SqliteStore, open_existing
 from receiver.store.sqlite_connection import connect
 
@@ -652,10 +657,103 @@ def test_a_command_that_looks_creates_no_database(tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_hot_queries_use_their_index(tmp_path: Path, query: str, index: str) -> None:
-    SqliteStore(tmp_path / "r.db").close()
-    connection = connect(tmp_path / "r.db")
-    plan = " / ".join(row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {query}"))
-    connection.close()
+    plan = plan_of(tmp_path, query)
     assert index in plan
     assert "SCAN" not in plan or "SCAN delivery USING INDEX delivery_lease" in plan
     assert "TEMP B-TREE" not in plan
+
+
+def plan_of(folder: Path, query: str) -> str:
+    """How SQLite would go about it, with nothing bound."""
+    SqliteStore(folder / "r.db").close()
+    connection = connect(folder / "r.db")
+    connection.create_function("silenced", 10, lambda *said: None)
+    bound = dict.fromkeys(re.findall(r":([a-z_]+)", query))
+    numbered = max(map(int, re.findall(r"\?([0-9]+)", query)), default=query.count("?"))
+    values = bound or [None] * numbered
+    plan = " / ".join(row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {query}", values))
+    connection.close()
+    return plan
+
+
+SET = "UPDATE delivery SET state = 'superseded' FROM ({}) AS u WHERE delivery.id = u.id"
+TOLD = "d.source = :source AND d.execution_id = :execution"
+OF_DIGEST = "d.digest = :head AND d.state = 'sent'"
+MISSED = "d.silence = :silence AND d.destination = :destination AND d.due_at = :at AND d.state ="
+GROUP = "delivery_group (destination=? AND group_key=? AND state=? AND due_at<?)"
+
+
+@pytest.mark.parametrize(
+    ("query", "index"),
+    [
+        (claims._NEXT, "delivery_due (destination=? AND due_at<?)"),
+        (SET.format(f"{episodes._UNTRUE} AND {claims._ONE}"), "d USING INTEGER PRIMARY KEY"),
+        (SET.format(f"{episodes._UNTRUE} AND {claims._TOGETHER}"), GROUP),
+        (SET.format(f"{silences._SILENCED} AND {claims._TOGETHER}"), GROUP),
+        (claims._STUCK.replace("{where}", claims._TOGETHER), GROUP),
+        (f"SELECT min(d.id) FROM delivery AS d WHERE {claims._TOGETHER}", GROUP),
+        (claims._QUIET, "delivery_due (destination=? AND due_at<?)"),
+        (deliveries._RECORD, "delivery_token (token=?)"),
+        (episodes._OVER, "delivery_episode (source=? AND execution_id=? AND guard_version<?)"),
+        (episodes._RESOLVE.replace("{where}", TOLD), "delivery_execution (source=?"),
+        (episodes._RESOLVE.replace("{where}", OF_DIGEST), "delivery_digest (digest=?)"),
+        (episodes._REMIND.replace("{where}", OF_DIGEST), "delivery_digest (digest=?)"),
+        (episodes._REMIND.replace("{where}", f"{MISSED} 'superseded'"),
+         "delivery_silenced (silence=? AND destination=? AND due_at=?)"),
+        (silences.ACTIVE, "silence_open (until_at>?)"),
+        ("SELECT min(until_at) FROM silence WHERE listed_at IS NULL", "INDEX silence_open"),
+        (silences._MISSED, "delivery_silenced (silence=?)"),
+    ],
+)  # fmt: skip
+def test_what_is_asked_of_episodes_and_digests_uses_its_index(
+    tmp_path: Path, query: str, index: str
+) -> None:
+    plan = plan_of(tmp_path, query)
+    assert index in plan
+    # What is looked at of each delivery is found by its key; a row that is inserted may be checked
+    # against all, which stands at the end and is not done where nothing is replaced.
+    looked_at = [step for step in plan.split(" / ") if step.startswith("SCAN")]
+    assert {step.split()[1] for step in looked_at} <= {"json_each", "delivery"}
+
+
+def test_what_waits_is_superseded_by_a_move_in_its_own_transaction(store: Store) -> None:
+    first = applied(1, Status.AWAITING_CONFIRMATION, None, owed("ops", "k-1", guard=1))
+    save(store, first)
+    second = applied(2, Status.RUNNING, first.after, owed("ops", "k-2", guard=2))
+    third = applied(3, Status.AWAITING_CONFIRMATION, second.after, owed("ops", "k-3", guard=3))
+    save(store, second, third)
+    shown = [(d["state"], d["reason"]) for d in store.deliveries({}, 9, None)[0]]
+    assert shown == [
+        ("waiting", ""), ("superseded", "no longer running: now awaiting_confirmation"),
+        ("superseded", "no longer awaiting_confirmation: now awaiting_confirmation again"),
+    ]  # fmt: skip
+
+
+def reminder(key: str, step: int = 1, guard: int | None = 1) -> Owed:
+    return Owed("ops", "r", Kind.REMINDER, key, key, guard, due_in=60 * SECOND, step=step)
+
+
+def test_what_must_never_be_of_reminders_and_silences_cannot_be_written(store: Store) -> None:
+    one = applied(1, Status.AWAITING_CONFIRMATION, None, reminder("k-1"))
+    with pytest.raises(StorageUnavailable):  # two that wait, of one episode
+        save(store, replace(one, owed=(reminder("k-1"), reminder("k-2", 2))))
+    with pytest.raises(StorageUnavailable):  # one of no episode
+        save(store, replace(one, owed=(reminder("k-1", guard=None),)))
+    with pytest.raises(StorageUnavailable):  # which one is it?
+        save(store, replace(one, owed=(reminder("k-1", 0),)))
+    with pytest.raises(StorageUnavailable):  # a digest of nothing
+        save(store, replace(one, owed=(replace(reminder("k-1"), kind=Kind.DIGEST),)))
+    save(store, one)
+    assert claim(store) is None
+    assert claim(store, now=NOW + 60 * SECOND) is not None
+
+
+def test_what_is_owed_for_later_is_due_then_and_holds_up_nothing(store: Store) -> None:
+    save(store, applied(1, Status.AWAITING_CONFIRMATION, None, reminder("k-1"), owed("ops", "k-2")))
+    assert store.next_due("ops", PACE, NOW) == NOW
+    mine = claim(store)
+    assert mine is not None
+    assert mine.kind is Kind.NOTICE
+    later = claim(store, now=NOW + 60 * SECOND)
+    assert later is not None
+    assert (later.kind, later.step, later.owed_at) == (Kind.REMINDER, 1, NOW + 60 * SECOND)

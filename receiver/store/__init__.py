@@ -22,8 +22,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
-from receiver.deliveries import Attempt, Claim, Owed, Pace, State
+from receiver.deliveries import Acknowledgement, Attempt, Claim, Owed, Pace, State, Ways
 from receiver.events import Event, Execution, Held, Judgement, Status
+from receiver.routing import Subject
+from receiver.silences import Silence
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -56,7 +58,8 @@ class Entry:
 
     `judged_at` is the time of receipt (nanoseconds). `after` is the execution after an applied
     event, `before` what stood before it. `moved` is the execution with a new mark only.
-    `accepted`: it is answered with a 2xx. `until`: how long it is held.
+    `accepted`: it is answered with a 2xx. `until`: how long it is held. `resolved` are the routes
+    whose people are told that the stay in the status before is over.
 
     With `again` the event is stored already and this is its new verdict, given at `judged_at`.
     """
@@ -73,6 +76,7 @@ class Entry:
     owed: tuple[Owed, ...] = ()
     until: int | None = None
     again: bool = False
+    resolved: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +98,11 @@ class Transaction(Protocol):
         """What is stored about these events, their changes and their executions."""
 
     def save(self, entries: Sequence[Entry]) -> None:
-        """Store judged webhooks, in this order, with all that they change and owe."""
+        """Store judged webhooks, in this order, with all that they change and owe.
+
+        Where an execution moves, what waits about its episode before is superseded, and who was
+        sent a message of it by one of the `resolved` routes is owed word of its end.
+        """
 
     def given_up(self, now: int) -> Sequence[Held]:
         """Held events whose time is over, those first that were due first; a bounded number."""
@@ -104,10 +112,17 @@ class Transaction(Protocol):
 
         None also if the destination has got all that its pace allows, or waits as a whole because
         it failed too often. Deliveries whose lease is over go back to waiting first, as repeats.
+        What a silence keeps back is superseded, what falls into quiet hours is put off to their
+        end, what belongs to a group is taken with all of it that gathered, as a digest; and
+        nothing is stuck of which something was heard.
         """
 
     def record(self, claim: Claim, attempt: Attempt, after: Recorded) -> bool:
-        """Write down an attempt and what follows from it. False: the claim was lost meanwhile."""
+        """Write down an attempt and what follows from it. False: the claim was lost meanwhile.
+
+        What was sent owes the next reminder while its episode lasts; if that ended or was taken
+        meanwhile, it owes word of that.
+        """
 
     def release(self, now: int, *, all_leases: bool) -> int:
         """Put deliveries whose lease is over (or all in sending) back to waiting, as repeats."""
@@ -136,6 +151,27 @@ class Transaction(Protocol):
     def owe(self, delivery: int, messages: Sequence[Owed], now: int) -> None:
         """Owe messages about the event of a delivery, those that are not owed yet."""
 
+    def acknowledge(
+        self, source: str, execution_id: str, taken: Acknowledgement, routes: Sequence[str]
+    ) -> bool | None:
+        """Take the present episode: its reminders and escalations end.
+
+        Who was sent a message of it by one of these routes is owed word of that. False: the
+        execution has ended. None: there is none.
+        """
+
+    def add_silence(self, silence: Silence, now: int) -> int:
+        """Keep a silence; its id."""
+
+    def expire_silence(self, silence: int, now: int) -> bool | None:
+        """End a silence now. False: it has ended before. None: there is none."""
+
+    def list_silences(self, now: int) -> Sequence[str]:
+        """Owe each destination that missed something a digest of it, for silences that ended.
+
+        Each silence is listed once. Returns the destinations; a bounded number of silences.
+        """
+
     def touch(self) -> None:
         """Write something that changes nothing, so that the commit reaches the disk."""
 
@@ -145,7 +181,9 @@ class Recorded:
     """What follows from an attempt: the state, why, when next (waiting), and what was sent.
 
     `owed` is what its end owes to others. `chance` in [0, 1) spreads the waiting of a destination
-    that fails as a whole.
+    that fails as a whole. Of a digest that is dead, what was owed later than `spared` (ns) waits
+    until `due_at` instead. `ways` say what else follows from a message that was sent: reminders,
+    and word of what happened to the episode meanwhile.
     """
 
     state: State
@@ -155,6 +193,8 @@ class Recorded:
     body: str
     owed: tuple[Owed, ...] = ()
     chance: float = 0.5
+    spared: int | None = None
+    ways: Mapping[str, Ways] = field(default_factory=dict)
 
 
 Act = Callable[[Transaction, Sequence[Item]], Sequence[Result]]
@@ -199,6 +239,20 @@ class Store(Protocol):
 
     def waits_for_others(self, destinations: Sequence[str]) -> bool:
         """Whether anything waits for a destination other than these."""
+
+    def next_silence_end(self) -> int | None:
+        """When the next silence ends that is not listed yet."""
+
+    def silences(
+        self, conditions: Mapping[str, str], limit: int, after: int | None
+    ) -> tuple[list[dict[str, Any]], int | None]:
+        """A page, newest first, and the cursor of the next one. No conditions."""
+
+    def silence(self, number: int) -> Mapping[str, Any] | None:
+        """One silence, or None."""
+
+    def silenced(self, subject: Subject, now: int) -> Silence | None:
+        """The silence that keeps messages about this back now (for `explain`)."""
 
     def tallies(self) -> Sequence[Tally]:
         """The newest events, counted by what became of them."""

@@ -11,7 +11,18 @@ from typing import Any, TypeVar
 from receiver.deliveries import Pace
 from receiver.errors import StorageRefused, StorageUnavailable
 from receiver.events import Event
-from receiver.store import Act, Item, Loaded, Result, Tally, Transaction, sqlite_queries
+from receiver.routing import Subject
+from receiver.silences import Silence, first
+from receiver.store import (
+    Act,
+    Item,
+    Loaded,
+    Result,
+    Tally,
+    Transaction,
+    sqlite_queries,
+    sqlite_silences,
+)
 from receiver.store.committer import Committer
 from receiver.store.sqlite_connection import connect, lock, prepare
 from receiver.store.sqlite_transaction import WriteConnection
@@ -78,6 +89,20 @@ class SqliteStore:
 
     def tallies(self) -> list[Tally]:
         return self._read(sqlite_queries.tallies)
+
+    def next_silence_end(self) -> int | None:
+        return self._read(sqlite_silences.next_end)
+
+    def silences(
+        self, conditions: Mapping[str, str], limit: int, after: int | None
+    ) -> tuple[list[dict[str, Any]], int | None]:
+        return self._read(lambda db: sqlite_silences.page(db, limit, after))
+
+    def silence(self, number: int) -> dict[str, Any] | None:
+        return self._read(lambda db: sqlite_silences.one(db, number))
+
+    def silenced(self, subject: Subject, now: int) -> Silence | None:
+        return self._read(lambda db: first(sqlite_silences.active(db, now), subject))
 
     def next_due(self, destination: str, pace: Pace, now: int) -> int | None:
         return self._read(lambda db: sqlite_queries.next_due(db, destination, pace, now))

@@ -18,7 +18,7 @@ import sqlite_utils
 from receiver.errors import StorageRefused
 
 APPLICATION_ID = 0x72637672  # "rcvr"
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 
 def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
@@ -158,6 +158,10 @@ def _migrate(connection: sqlite3.Connection) -> None:
     @migrations()
     def schema_3(db: sqlite_utils.Database) -> None:
         _run(db.conn, "sqlite_3_destination.sql")
+
+    @migrations()
+    def schema_4(db: sqlite_utils.Database) -> None:
+        _run(db.conn, "sqlite_4_people.sql")
 
     connection.execute("BEGIN IMMEDIATE")
     try:

@@ -1,19 +1,32 @@
-"""What is owed, on SQLite: claimed, recorded, taken back, given a new chance. Functions over the
-write connection's transaction; see store.Transaction for what each promises.
+"""What is owed, on SQLite: owed, recorded, taken back, given a new chance. Functions over the write
+connection's transaction; see store.Transaction for what each promises.
+
+The deliveries of a digest share a token and the number of its first one, its head: what became of
+the digest became of all of them. They are settled as a set, however many there are.
 """
 
 from __future__ import annotations
 
 import json
-import secrets
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from receiver.backoff import LONGEST, PAUSE_AFTER, pause
-from receiver.deliveries import Attempt, Claim, Kind, Origin, Outcome, Owed, Pace, State
-from receiver.events import SECOND
+from receiver.deliveries import (
+    Acknowledgement,
+    Attempt,
+    Claim,
+    Facts,
+    Kind,
+    Origin,
+    Outcome,
+    Owed,
+    Pace,
+    State,
+)
+from receiver.events import LATEST, SECOND
 from receiver.store import Recorded
 from receiver.store import sqlite_queries as queries
 
@@ -23,26 +36,34 @@ MS = SECOND // 1000
 
 DELIVERY = (
     "INSERT INTO delivery (dedup_key, event, source, execution_id, event_id, verdict, route,"
-    " destination, kind, order_key, guard_version, origin, created_at, owed_at, due_at)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    " destination, kind, order_key, guard_version, origin, step, group_key, created_at, owed_at,"
+    " due_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
-_ABOUT = (
-    "SELECT id, route, tries, repeat, owed_at, guard_version, verdict, event, kind, order_key,"
-    " origin, destination FROM delivery AS d"
+ABOUT = (
+    "SELECT id, route, tries, repeat, owed_at, guard_version, event, kind, order_key, origin,"
+    " destination, step, group_key FROM delivery AS d"
 )
-# The order of one execution within a destination is kept: nothing is taken before what is older.
-_NEXT = (
-    f"{_ABOUT} WHERE destination = ? AND state = 'waiting' AND due_at <= ?"
-    f" AND {queries.UNBLOCKED} ORDER BY due_at, id LIMIT 1"
-)
+# Of a digest only the head keeps the text, and what is younger than its end allows is spared.
 _RECORD = (
-    "UPDATE delivery SET state = ?, reason = ?, due_at = ?, title = ?, body = ?,"
-    " attempts = attempts + 1, tries = tries + 1, repeat = repeat OR ?, token = NULL,"
-    " lease_until = NULL WHERE id = ? AND token = ? AND state = 'sending'"
+    "UPDATE delivery SET state = CASE WHEN ?1 = 'dead' AND owed_at > ?2 THEN 'waiting' ELSE ?1 END,"
+    " reason = ?3, due_at = ?4, title = CASE WHEN id = ?7 THEN ?5 END,"
+    " body = CASE WHEN id = ?7 THEN ?6 END, attempts = attempts + 1, tries = tries + 1,"
+    " repeat = repeat OR ?8, token = NULL, lease_until = NULL WHERE token = ?9"
 )
-_TAKEN = (
-    "INSERT INTO destination (name, tokens, counted_at) VALUES (?, ?, ?)"
-    " ON CONFLICT (name) DO UPDATE SET tokens = excluded.tokens, counted_at = excluded.counted_at"
+_TOLD = (
+    "INSERT INTO digest_group (destination, key, told_at) SELECT ?1, ?2, ?3 WHERE NOT EXISTS"
+    # What was left over for the next digest is not made to wait for it.
+    " (SELECT 1 FROM delivery WHERE destination = ?1 AND group_key = ?2 AND state = 'waiting'"
+    " AND state IN ('waiting', 'sending') AND due_at <= ?4)"
+    " ON CONFLICT (destination, key) DO UPDATE SET told_at = excluded.told_at"
+)
+_FALLBACK = (
+    "INSERT INTO delivery (dedup_key, event, source, execution_id, event_id, verdict, route,"
+    " destination, kind, order_key, guard_version, origin, step, group_key, created_at, owed_at,"
+    " due_at) SELECT 'fallback/' || id || '/' || owed_at || '/' || ?1, event, source,"
+    " execution_id, event_id, verdict, route, ?1, 'fallback', order_key, guard_version, id, step,"
+    " group_key, ?2, ?2, ?2 FROM delivery WHERE digest = ?3 AND state = 'dead'"
+    " ON CONFLICT (dedup_key) DO NOTHING"
 )
 _FAILED = (
     "INSERT INTO destination (name, tokens, counted_at, failures, failing)"
@@ -65,6 +86,7 @@ _HELD_SET_BACK = (
     "UPDATE event SET held_until = min(held_until, ?1 + held_until - received_at)"
     " WHERE verdict = 'held' AND received_at > ?1 AND held_until >= received_at"
 )
+_GROUPS_SET_BACK = "UPDATE digest_group SET told_at = ?1 WHERE told_at > ?1"
 _PACE_SET_BACK = (
     "UPDATE destination SET paused_until = min(paused_until, ?1 + paused_until - counted_at),"
     " counted_at = ?1 WHERE counted_at > ?1"
@@ -75,10 +97,30 @@ _PAUSED = "UPDATE destination SET paused_until = ? WHERE name = ?"
 
 def row(owed: Owed, about: tuple[Any, ...], now: int) -> tuple[Any, ...]:
     """A row for DELIVERY; `about` is its event, source, execution, event id and verdict."""
+    due = now + owed.due_in
     return (
         owed.dedup_key, *about, owed.route, owed.destination, owed.kind, owed.order_key,
-        owed.guard_version, owed.origin, now, now, now,
+        owed.guard_version, owed.origin, owed.step, owed.group_key, now, due, due,
     )  # fmt: skip
+
+
+def inserted(db: sqlite3.Connection, insert: str, values: Sequence[Any] | Mapping[str, Any]) -> int:
+    """Owe what an INSERT … SELECT says, each to its event; how many deliveries that is."""
+    last = db.execute("SELECT coalesce(max(id), 0) FROM delivery").fetchone()[0]
+    added = db.execute(insert, values).rowcount
+    if added:
+        db.execute(
+            "UPDATE event SET owed = owed + new.n FROM (SELECT event, count(*) AS n FROM delivery"
+            " WHERE id > ? GROUP BY event) AS new WHERE seq = new.event",
+            (last,),
+        )
+    return int(added)
+
+
+def promise(db: sqlite3.Connection, name: str, n: int) -> None:
+    """Count what was promised, for the ledger."""
+    if n:
+        db.execute("UPDATE promised SET n = n + ? WHERE name = ?", (n, name))
 
 
 def owe(db: sqlite3.Connection, delivery: int, messages: Sequence[Owed], now: int) -> int:
@@ -97,35 +139,12 @@ def owe(db: sqlite3.Connection, delivery: int, messages: Sequence[Owed], now: in
     return added
 
 
-def claim(
-    db: sqlite3.Connection, destination: str, pace: Pace, now: int, until: int
-) -> Claim | None:
-    """See store.Transaction.claim."""
-    release(db, now, all_leases=False)
-    tokens, paused_until = _allowance(db, destination, pace, now)
-    if tokens < 1 or paused_until > now:
-        return None
-    while (found := db.execute(_NEXT, (destination, now)).fetchone()) is not None:
-        taken, verdict, version = _read(db, found)
-        if untrue := _untrue(taken, verdict, version):
-            _end(db, taken.delivery, State.SUPERSEDED, untrue)
-            continue
-        token = secrets.token_hex(8)
-        db.execute(
-            "UPDATE delivery SET state = 'sending', token = ?, lease_until = ? WHERE id = ?",
-            (token, until, taken.delivery),
-        )
-        db.execute(_TAKEN, (destination, tokens - 1, now))
-        return replace(taken, token=token, claimed_at=now)
-    return None
-
-
 def record(db: sqlite3.Connection, claim: Claim, attempt: Attempt, after: Recorded) -> bool:
-    """See store.Transaction.record."""
-    told = (after.state, after.reason, after.due_at, after.title, after.body)
+    """See store.Transaction.record; what it owes to others is not owed here."""
+    spared = LATEST if after.spared is None else after.spared
+    told = (after.state, spared, after.reason, after.due_at, after.title, after.body)
     uncertain = int(attempt.outcome is Outcome.UNCERTAIN)
-    mine = db.execute(_RECORD, (*told, uncertain, claim.delivery, claim.token)).rowcount
-    if not mine:
+    if not db.execute(_RECORD, (*told, claim.delivery, uncertain, claim.token)).rowcount:
         return False
     _attempted(db, claim.delivery, claim.claimed_at, attempt)
     if attempt.outcome is Outcome.DELIVERED:
@@ -137,7 +156,17 @@ def record(db: sqlite3.Connection, claim: Claim, attempt: Attempt, after: Record
         db.execute(_PAUSED, (ended + int(wait * SECOND), claim.destination))
     elif not attempt.permanent:
         _failed(db, claim, claim.claimed_at + attempt.duration_ms * MS, after.chance)
+    if after.state is State.SENT and claim.group_key is not None:
+        at = claim.claimed_at
+        way = after.ways.get(claim.route)
+        gathered = at + (way.wait if way else 0)
+        db.execute(_TOLD, (claim.destination, claim.group_key, at, gathered))
     return True
+
+
+def fall_back(db: sqlite3.Connection, claim: Claim, destination: str) -> int:
+    """Owe to another destination what died with a digest, in the same group; how many."""
+    return inserted(db, _FALLBACK, (destination, claim.claimed_at, claim.delivery))
 
 
 def _failed(db: sqlite3.Connection, claim: Claim, now: int, chance: float) -> None:
@@ -151,24 +180,25 @@ def _failed(db: sqlite3.Connection, claim: Claim, now: int, chance: float) -> No
 
 def release(db: sqlite3.Connection, now: int, *, all_leases: bool) -> int:
     """See store.Transaction.release."""
-    lost = db.execute(
-        "SELECT id FROM delivery WHERE state = 'sending' AND (? OR lease_until <= ?)",
-        (int(all_leases), now),
-    ).fetchall()
-    for (delivery,) in lost:
-        db.execute(
-            "UPDATE delivery SET state = 'waiting', due_at = ?, repeat = 1, token = NULL,"
-            " lease_until = NULL, attempts = attempts + 1, tries = tries + 1 WHERE id = ?",
-            (now, delivery),
-        )
-        lost_attempt = Attempt(Outcome.UNCERTAIN, "the process stopped while sending")
-        _attempted(db, delivery, now, lost_attempt)
-    return len(lost)
+    lost = "state = 'sending' AND (? OR lease_until <= ?)"
+    over = (int(all_leases), now)
+    if db.execute(f"SELECT 1 FROM delivery WHERE {lost} LIMIT 1", over).fetchone() is None:
+        return 0
+    db.execute(
+        "INSERT INTO attempt SELECT id, attempts + 1, ?, ?, ?, 0 FROM delivery"
+        f" WHERE {lost} AND (digest IS NULL OR digest = id)",
+        (now, Outcome.UNCERTAIN, "the process stopped while sending", *over),
+    )
+    return db.execute(
+        "UPDATE delivery SET state = 'waiting', due_at = ?, repeat = 1, token = NULL,"
+        f" lease_until = NULL, attempts = attempts + 1, tries = tries + 1 WHERE {lost}",
+        (now, *over),
+    ).rowcount
 
 
 def set_back(db: sqlite3.Connection, now: int) -> int:
     """See store.Transaction.set_back."""
-    acts = (_WAITS_SET_BACK, _HELD_SET_BACK, _PACE_SET_BACK)
+    acts = (_WAITS_SET_BACK, _HELD_SET_BACK, _PACE_SET_BACK, _GROUPS_SET_BACK)
     return sum(db.execute(act, (now,)).rowcount for act in acts)
 
 
@@ -217,23 +247,21 @@ def bury(db: sqlite3.Connection, destinations: Sequence[str]) -> list[Claim]:
 
 
 def _bury(db: sqlite3.Connection, where: str, values: tuple[Any, ...], reason: str) -> list[Claim]:
-    rows = db.execute(f"{_ABOUT} WHERE {where} ORDER BY id LIMIT {MANY}", values).fetchall()
-    buried = [_read(db, found)[0] for found in rows]
+    rows = db.execute(f"{ABOUT} WHERE {where} ORDER BY id LIMIT {MANY}", values).fetchall()
+    buried = [read(db, found) for found in rows]
     for dead in buried:
-        _end(db, dead.delivery, State.DEAD, reason)
+        end = "UPDATE delivery SET state = 'dead', reason = ? WHERE id = ?"
+        db.execute(end, (reason, dead.delivery))
     return [replace(dead, origin=Origin(dead.destination, reason, 0)) for dead in buried]
 
 
 def _again(db: sqlite3.Connection, where: str, value: object, now: int) -> int:
+    # OR IGNORE: an old reminder gets no new chance while a later one of its episode waits.
     return db.execute(
-        "UPDATE delivery SET state = 'waiting', reason = '', due_at = ?, owed_at = ?, tries = 0"
-        f" WHERE {where} AND state = 'dead'",
+        "UPDATE OR IGNORE delivery SET state = 'waiting', reason = '', due_at = ?, owed_at = ?,"
+        f" tries = 0 WHERE {where} AND state = 'dead'",
         (now, now, value),
     ).rowcount
-
-
-def _end(db: sqlite3.Connection, delivery: int, state: State, reason: str) -> None:
-    db.execute("UPDATE delivery SET state = ?, reason = ? WHERE id = ?", (state, reason, delivery))
 
 
 def _attempted(db: sqlite3.Connection, delivery: int, at: int, attempt: Attempt) -> None:
@@ -243,33 +271,30 @@ def _attempted(db: sqlite3.Connection, delivery: int, at: int, attempt: Attempt)
     )
 
 
-def _allowance(db: sqlite3.Connection, destination: str, pace: Pace, now: int) -> tuple[float, int]:
-    """How many messages the destination could get now, and until when it waits as a whole."""
-    row = db.execute(
-        "SELECT tokens, counted_at, coalesce(paused_until, 0) FROM destination WHERE name = ?",
-        (destination,),
-    ).fetchone()
-    return (pace.burst, 0) if row is None else (queries.tokens(pace, row, now), row[2])
-
-
-def _read(db: sqlite3.Connection, found: Sequence[Any]) -> tuple[Claim, str, int | None]:
-    """A delivery as it may be claimed, its verdict when it was owed, the execution's version."""
-    (delivery, route, tries, repeat, owed_at, guard, verdict, event, kind, order_key, origin,
-     destination) = found  # fmt: skip
+def read(db: sqlite3.Connection, found: Sequence[Any]) -> Claim:
+    """A delivery (a row of ABOUT) as it may be claimed."""
+    (delivery, route, tries, repeat, owed_at, guard, event, kind, order_key, origin, destination,
+     step, group_key) = found  # fmt: skip
     facts, version = queries.facts(db, event)
+    died = _origin(db, origin)
     taken = Claim(
         delivery, "", destination, route, tries, bool(repeat), owed_at, facts, Kind(kind),
-        order_key, guard, 0, _origin(db, origin),
+        order_key, guard, 0, died, step, group_key,
     )  # fmt: skip
-    return taken, verdict, version
+    what = died.kind if died is not None and taken.kind is Kind.FALLBACK else taken.kind
+    # The event that ends an episode is the first of the next one.
+    episode = version - 1 if version is not None and what is Kind.RESOLVED else version
+    took = _acknowledged(db, facts, episode) if what is Kind.ACKNOWLEDGED else None
+    return replace(taken, version=episode, acknowledged=took)
 
 
 def _origin(db: sqlite3.Connection, origin: int | None) -> Origin | None:
     if origin is None:
         return None
-    destination, reason, state = db.execute(
-        "SELECT destination, reason, state FROM delivery WHERE id = ?", (origin,)
-    ).fetchone()
+    died = "SELECT destination, reason, state, kind, step, origin FROM delivery WHERE id = ?"
+    destination, reason, state, kind, step, before = db.execute(died, (origin,)).fetchone()
+    while kind == Kind.FALLBACK and before is not None:
+        _, _, _, kind, step, before = db.execute(died, (before,)).fetchone()
     dead, last = db.execute(
         "SELECT count(*), max(id) FROM delivery WHERE state = 'dead' AND destination = ?",
         (destination,),
@@ -277,17 +302,15 @@ def _origin(db: sqlite3.Connection, origin: int | None) -> Origin | None:
     is_dead = state == State.DEAD
     if not is_dead and dead:
         (reason,) = db.execute("SELECT reason FROM delivery WHERE id = ?", (last,)).fetchone()
-    return Origin(destination, reason, dead, is_dead)
+    return Origin(destination, reason, dead, is_dead, Kind(kind), step)
 
 
-def _untrue(claim: Claim, verdict: str, version: int | None) -> str:
-    """Why a message must not be sent any more; empty if it is still true."""
-    facts, origin = claim.facts, claim.origin
-    if origin is not None and not (origin.is_dead if claim.kind is Kind.FALLBACK else origin.dead):
-        return f"{origin.destination} got another chance"
-    if facts.verdict != verdict:
-        return f"no longer {verdict}: now {facts.verdict} ({facts.verdict_reason})"
-    if claim.guard_version is not None and version != claim.guard_version:
-        again = " again" if facts.status == facts.execution_status else ""
-        return f"no longer {facts.status}: now {facts.execution_status}{again}"
-    return ""
+def _acknowledged(
+    db: sqlite3.Connection, facts: Facts, version: int | None
+) -> Acknowledgement | None:
+    row = db.execute(
+        "SELECT a.by, a.at FROM acknowledgement AS a JOIN execution AS x ON x.id = a.execution"
+        " WHERE x.source = ? AND x.execution_id = ? AND a.version = ?",
+        (facts.source, facts.execution_id, version),
+    ).fetchone()
+    return None if row is None else Acknowledgement(*row)

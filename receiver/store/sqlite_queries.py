@@ -19,7 +19,7 @@ _FACTS = (
     " coalesce(e.agent_name, x.agent_name) AS agent_name,"
     " coalesce(e.execution_url, x.execution_url) AS execution_url,"
     " coalesce(e.metadata, x.metadata) AS metadata, e.detail, e.flags, e.missing,"
-    " coalesce(x.gap, 0) AS gap, x.version AS version_now"
+    " coalesce(x.gap, 0) AS gap, e.version"
     " FROM event AS e"
     " LEFT JOIN execution AS x ON x.source = e.source AND x.execution_id = e.execution_id"
     " LEFT JOIN history AS h ON h.execution = x.id AND h.version = e.version"
@@ -46,6 +46,7 @@ UNBLOCKED = (
     "NOT EXISTS (SELECT 1 FROM delivery AS e WHERE e.destination = d.destination"
     " AND e.order_key = d.order_key AND e.id < d.id AND e.state IN ('waiting', 'sending'))"
 )
+MAX_ID = 2**63 - 1
 # How many of the newest events say how a source is doing.
 TALLIED = 10_000
 
@@ -147,7 +148,7 @@ def _stored(db: sqlite3.Connection, key: tuple[str, str]) -> Execution | None:
 
 
 def facts(db: sqlite3.Connection, event: int) -> tuple[Facts, int | None]:
-    """What a message about a stored event is made of, and the execution's version now."""
+    """What a message about a stored event is made of, and the version to which it took it."""
     row = _rows(db, _FACTS, (event,))[0]
     made_of = Facts(
         source=row["source"],
@@ -172,7 +173,7 @@ def facts(db: sqlite3.Connection, event: int) -> tuple[Facts, int | None]:
         missing=_statuses(row["missing"]),
         gap=bool(row["gap"]),
     )
-    return made_of, row["version_now"]
+    return made_of, row["version"]
 
 
 def _status(text: str | None) -> Status | None:
@@ -320,7 +321,10 @@ def tokens(pace: Pace, row: Sequence[Any], now: int) -> float:
     return float(min(row[0] + gained, pace.burst))
 
 
-_EXECUTIONS = "SELECT * FROM execution"
+_EXECUTIONS = (
+    "SELECT x.*, (SELECT a.by || char(10) || a.at FROM acknowledgement AS a WHERE"
+    " a.execution = x.id AND a.version = x.version) AS acknowledged FROM execution AS x"
+)
 
 
 def _rows(db: sqlite3.Connection, sql: str, values: Sequence[Any]) -> list[sqlite3.Row]:
@@ -357,7 +361,14 @@ def _execution(row: sqlite3.Row) -> dict[str, Any]:
         "execution_url": row["execution_url"],
         "metadata": _mapping(row["metadata"]),
         "gap": bool(row["gap"]),
+        "acknowledged": _acknowledged(row["acknowledged"]),
     }
+
+
+def _acknowledged(told: str | None) -> dict[str, Any] | None:
+    """Who has taken the present episode, and when."""
+    by, _, at = (told or "").rpartition("\n")
+    return {"by": by, "at": _time(int(at))} if at else None
 
 
 def _event(db: sqlite3.Connection, row: sqlite3.Row) -> dict[str, Any]:
@@ -386,13 +397,20 @@ def _event(db: sqlite3.Connection, row: sqlite3.Row) -> dict[str, Any]:
 
 def _delivery(db: sqlite3.Connection, row: sqlite3.Row) -> dict[str, Any]:
     names = ("id", "source", "execution_id", "event_id", "verdict", "route", "destination", "kind",
-             "state", "reason", "title", "body", "origin")  # fmt: skip
+             "state", "reason", "title", "body", "origin", "step", "group_key", "digest",
+             "silence")  # fmt: skip
+    # A digest's message and its attempts are those of its first delivery.
     attempts = db.execute(
-        "SELECT at, outcome, detail, duration_ms FROM attempt WHERE delivery = ? ORDER BY number",
-        (row["id"],),
+        "SELECT at, outcome, detail, duration_ms FROM attempt WHERE delivery = ?"
+        " OR (delivery = ? AND at >= ?) ORDER BY at, number",
+        (row["id"], row["digest"], row["created_at"]),
     ).fetchall()
+    said = {name: row[name] for name in names}
+    if row["digest"] is not None and row["digest"] != row["id"]:
+        head = _rows(db, "SELECT title, body FROM delivery WHERE id = ?", (row["digest"],))[0]
+        said |= dict(head)
     return {
-        **{name: row[name] for name in names},
+        **said,
         "created_at": _time(row["created_at"]),
         "due_at": _time(_due(db, row)),
         "attempts": [

@@ -12,11 +12,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from receiver.deliveries import Attempt, Claim, Owed, Pace
+from receiver.deliveries import Acknowledgement, Attempt, Claim, Kind, Owed, Pace, State
 from receiver.events import Event, Execution, Held, Verdict
+from receiver.silences import Silence
 from receiver.store import Entry, Loaded, Recorded
+from receiver.store import sqlite_claims as claims
 from receiver.store import sqlite_deliveries as deliveries
+from receiver.store import sqlite_episodes as episodes
 from receiver.store import sqlite_queries as queries
+from receiver.store import sqlite_silences as silences
 from receiver.store.sqlite_connection import connect
 
 MAX_QUARANTINED = 1_000
@@ -153,6 +157,8 @@ class SqliteTransaction:
         ]
         if owed:
             self._promise("owed", self._db.executemany(deliveries.DELIVERY, owed).rowcount)
+        # Only now: what ends here may have begun in this very batch.
+        self._promise("owed", episodes.moved(self._db, entries))
         if any(entry.judgement.verdict is Verdict.QUARANTINED for entry in entries):
             self._evict()
 
@@ -208,13 +214,27 @@ class SqliteTransaction:
         self._db.executemany(_HISTORY, history)
 
     def claim(self, destination: str, pace: Pace, now: int, until: int) -> Claim | None:
-        return deliveries.claim(self._db, destination, pace, now, until)
+        return claims.claim(self._db, destination, pace, now, until)
 
     def record(self, claim: Claim, attempt: Attempt, after: Recorded) -> bool:
-        mine = deliveries.record(self._db, claim, attempt, after)
-        if mine:
-            self.owe(claim.delivery, after.owed, claim.claimed_at)
-        return mine
+        if not deliveries.record(self._db, claim, attempt, after):
+            return False
+        now, gathered = claim.claimed_at, claim.group_key is not None and claim.digest is not None
+        for owed in after.owed:
+            if gathered and owed.kind is Kind.FALLBACK:
+                fallen = deliveries.fall_back(self._db, claim, owed.destination)
+                self._promise("owed", fallen)
+            else:
+                self.owe(claim.delivery, (owed,), now)
+        if after.state is State.SENT:
+            where = "d.digest = :head" if gathered else "d.id = :head"
+            of = {"head": claim.delivery}
+            sent = f"{where} AND d.state = 'sent'"
+            # What was sent by itself has one route; a digest may be of several.
+            own = {claim.route: after.ways[claim.route]} if claim.route in after.ways else {}
+            ways = after.ways if gathered else own
+            self._promise("owed", episodes.follow(self._db, sent, of, ways, now))
+        return True
 
     def release(self, now: int, *, all_leases: bool) -> int:
         return deliveries.release(self._db, now, all_leases=all_leases)
@@ -240,6 +260,24 @@ class SqliteTransaction:
     def owe(self, delivery: int, messages: Sequence[Owed], now: int) -> None:
         owed = deliveries.owe(self._db, delivery, messages, now)
         self._promise("owed", owed)
+
+    def acknowledge(
+        self, source: str, execution_id: str, taken: Acknowledgement, routes: Sequence[str]
+    ) -> bool | None:
+        done, owed = episodes.acknowledge(self._db, source, execution_id, taken, routes)
+        self._promise("owed", owed)
+        return done
+
+    def add_silence(self, silence: Silence, now: int) -> int:
+        return silences.add(self._db, silence, now)
+
+    def expire_silence(self, silence: int, now: int) -> bool | None:
+        return silences.expire(self._db, silence, now)
+
+    def list_silences(self, now: int) -> Sequence[str]:
+        told, owed = silences.list_ended(self._db, now)
+        self._promise("owed", owed)
+        return told
 
     def touch(self) -> None:
         self._db.execute("UPDATE promised SET n = n WHERE name = 'accepted'")
@@ -285,8 +323,7 @@ class SqliteTransaction:
             raise AssertionError("an execution changed between loading and saving it")
 
     def _promise(self, name: str, n: int) -> None:
-        if n:
-            self._db.execute("UPDATE promised SET n = n + ? WHERE name = ?", (n, name))
+        deliveries.promise(self._db, name, n)
 
     def _evict(self) -> None:
         """Quarantine is bounded: the oldest goes, unless a delivery is about it."""

@@ -10,22 +10,33 @@ from dataclasses import asdict
 from typing import Any
 from urllib.parse import urlsplit
 
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from receiver.deliveries import State
-from receiver.dispatch import redeliver, redeliver_all
 from receiver.errors import ConfigurationError
 from receiver.events import Category, Status
 from receiver.exposure import is_loopback
 from receiver.hints import hints
 from receiver.in_force import InForce
+from receiver.operators import (
+    acknowledge,
+    add_silence,
+    expire_silence,
+    redeliver,
+    redeliver_all,
+    take,
+)
 from receiver.settings import Settings
+from receiver.silence_shape import read_silence
 from receiver.store import Store
 from receiver.web.problem import problem
 
 DEFAULT_LIMIT, MAX_LIMIT = 50, 200
+# What people write here is short.
+MAX_BODY = 16_384
 WORDS = {
     "state": [state.value for state in State],
     "status": [status.value for status in Status],
@@ -85,6 +96,44 @@ class Api:
     def deliveries(self, request: Request) -> Response:
         return _page(request, ("state", "destination"), self._store.deliveries)
 
+    def acknowledge(self, request: Request, content: Any) -> Response:
+        path, rules = request.path_params, self._in_force.rules
+        by = content.get("by") if isinstance(content, dict) and set(content) == {"by"} else None
+        named = by if isinstance(by, str) else ""
+        asked = take(path["source"], path["execution_id"], named, rules, time.time_ns())
+        if asked is None:
+            return problem(422, 'Say who takes it: {"by": "Ann"}.')
+        done = self._store.write_now(acknowledge, asked)
+        if done is None:
+            return problem(404, "No event was applied to such an execution.")
+        if not done:
+            return problem(409, "This execution has ended: there is nothing to acknowledge.")
+        self._wake(rules.destinations)
+        found = self._store.execution(path["source"], path["execution_id"])
+        return _json({"execution": found["execution"] if found else None})
+
+    def silences(self, request: Request) -> Response:
+        return _page(request, (), self._store.silences)
+
+    def add_silence(self, request: Request, content: Any) -> Response:
+        now, rules = time.time_ns(), self._in_force.rules
+        try:
+            asked = read_silence(content, now, rules.sources, rules.destinations)
+        except ConfigurationError as error:
+            return problem(422, " ".join(f"{line}." for line in error.problems))
+        number = self._store.write_now(add_silence, (asked, now))
+        return _json(self._store.silence(number), 201)
+
+    def expire_silence(self, request: Request) -> Response:
+        number, now = _number(request.path_params["id"]), time.time_ns()
+        done = None if number is None else self._store.write_now(expire_silence, (number, now))
+        if number is None or done is None:
+            return problem(404, "There is no such silence.")
+        if not done:
+            return problem(409, "This silence is over.")
+        self._wake(self._in_force.rules.destinations)
+        return _json(self._store.silence(number))
+
     def redeliver(self, request: Request) -> Response:
         number = _number(request.path_params["id"])
         now = time.time_ns()
@@ -128,7 +177,25 @@ def routes(api: Api, guard: Guard) -> list[Route]:
 
         return Route(path, answer, methods=[method])
 
+    def written(path: str, endpoint: Callable[[Request, Any], Response]) -> Route:
+        """What takes a JSON document."""
+
+        async def answer(request: Request) -> Response:
+            if (refusal := guard.refuse(request)) is not None:
+                return refusal
+            content = await _read(request)
+            if isinstance(content, Response):
+                return content
+            return await run_in_threadpool(endpoint, request, content)
+
+        return Route(path, answer, methods=["POST"])
+
+    taken = "/api/executions/{source}/{execution_id:path}/acknowledge"
     return [
+        written(taken, api.acknowledge),
+        written("/api/silences", api.add_silence),
+        guarded("/api/silences", api.silences, "GET"),
+        guarded("/api/silences/{id}", api.expire_silence, "DELETE"),
         guarded("/api/executions", api.executions, "GET"),
         guarded("/api/executions/{source}/{execution_id:path}", api.execution, "GET"),
         guarded("/api/deliveries", api.deliveries, "GET"),
@@ -140,6 +207,23 @@ def routes(api: Api, guard: Guard) -> list[Route]:
     ]
 
 
+async def _read(request: Request) -> Any:
+    """The JSON document of a request, or what is wrong with it."""
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    # A page elsewhere can post a form without asking first; it cannot post JSON.
+    if media_type != "application/json":
+        return problem(415, "Send application/json.")
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_BODY:
+            return problem(413, f"At most {MAX_BODY} bytes.")
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return problem(400, "This is no JSON.")
+
+
 def _page(
     request: Request,
     allowed: Iterable[str],
@@ -148,7 +232,7 @@ def _page(
     parameters = request.query_params
     unknown = set(parameters) - {*allowed, "limit", "after"}
     if unknown:
-        return problem(400, f"Known parameters are {', '.join(allowed)}, limit and after.")
+        return problem(400, f"Known parameters are {', '.join([*allowed, 'limit'])} and after.")
     limit = _number(parameters.get("limit", str(DEFAULT_LIMIT)))
     after = _number(parameters["after"]) if "after" in parameters else None
     if limit is None or (after is None and "after" in parameters):

@@ -14,17 +14,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from receiver import __version__
-from receiver.deliveries import Kind, State
-from receiver.events import Category, Status, Verdict
 from receiver.web.api import DEFAULT_LIMIT, MAX_LIMIT, Guard
 from receiver.web.problem import MEDIA_TYPE
+from receiver.web.shapes import SCHEMAS, TEXT, Document, object_of, ref
 
-Document = dict[str, Any]
-
-_TEXT: Document = {"type": "string"}
-_TIME: Document = {"type": "string", "format": "date-time"}
-_COUNT: Document = {"type": "integer", "minimum": 0}
-_COUNTS: Document = {"type": "object", "additionalProperties": _COUNT}
 _GUARDED = ("401", "403", "421")
 _PROBLEMS = {
     "400": "It cannot be read.",
@@ -44,118 +37,25 @@ _PROBLEMS = {
 }
 
 
-def _nullable(kind: Document) -> Document:
-    return {"anyOf": [kind, {"type": "null"}]}
-
-
-def _words(words: Iterable[str]) -> Document:
-    return {"type": "string", "enum": [str(word) for word in words]}
-
-
-def _ref(name: str) -> Document:
-    return {"$ref": f"#/components/schemas/{name}"}
-
-
-def _object(**properties: Document) -> Document:
-    return {"type": "object", "properties": properties, "required": list(properties)}
-
-
-def _list(item: str) -> Document:
-    return {"type": "array", "items": _ref(item)}
-
-
-_MAYBE_TEXT, _MAYBE_TIME = _nullable(_TEXT), _nullable(_TIME)
-_SCHEMAS: Document = {
-    "Problem": _object(type=_TEXT, title=_TEXT, status={"type": "integer"}, detail=_TEXT),
-    "Receipt": _object(
-        verdict=_words(Verdict),
-        reason=_TEXT,
-        event_id=_MAYBE_TEXT,
-        execution_id=_MAYBE_TEXT,
-        status=_MAYBE_TEXT,
-        execution_status=_nullable(_words(Status)),
-    ),
-    "Execution": _object(
-        source=_TEXT,
-        execution_id=_TEXT,
-        status=_words(Status),
-        category=_words(Category),
-        since=_TIME,
-        first_seen=_TIME,
-        agent_id=_MAYBE_TEXT,
-        agent_name=_MAYBE_TEXT,
-        execution_url=_MAYBE_TEXT,
-        metadata=_nullable({"type": "object"}),
-        gap={"type": "boolean"},
-    ),
-    "Event": _object(
-        event_id=_MAYBE_TEXT,
-        event=_MAYBE_TEXT,
-        status=_MAYBE_TEXT,
-        occurred_at=_MAYBE_TIME,
-        received_at=_TIME,
-        verdict=_words(Verdict),
-        reason=_TEXT,
-        flags={"type": "array", "items": _TEXT},
-        detail={"type": "object"},
-        times=_COUNT,
-        missing={"type": "array", "items": _words(Status)},
-        held_until=_MAYBE_TIME,
-        steps=_list("Step"),
-    ),
-    "Step": _object(at=_TIME, verdict=_words(Verdict), reason=_TEXT),
-    "Attempt": _object(at=_TIME, outcome=_TEXT, detail=_TEXT, duration_ms=_COUNT),
-    "Delivery": _object(
-        id=_COUNT,
-        source=_TEXT,
-        execution_id=_MAYBE_TEXT,
-        event_id=_MAYBE_TEXT,
-        verdict=_words(Verdict),
-        route=_TEXT,
-        destination=_TEXT,
-        kind=_words(Kind),
-        state=_words(State),
-        reason=_MAYBE_TEXT,
-        title=_MAYBE_TEXT,
-        body=_MAYBE_TEXT,
-        origin=_nullable(_COUNT),
-        created_at=_TIME,
-        due_at=_MAYBE_TIME,
-        attempts=_list("Attempt"),
-    ),
-    "Ledger": _object(
-        accepted=_COUNT, verdicts=_COUNTS, owed=_COUNT, deliveries=_COUNTS, imbalance=_COUNT
-    ),
-    "Known": _object(
-        execution=_ref("Execution"), events=_list("Event"), deliveries=_list("Delivery")
-    ),
-    "Executions": _object(items=_list("Execution"), next=_MAYBE_TEXT),
-    "Deliveries": _object(items=_list("Delivery"), next=_MAYBE_TEXT),
-    "Waiting": _object(id=_COUNT, state=_TEXT),
-    "AllWaiting": _object(destination=_TEXT, redelivered=_COUNT),
-    "Reloaded": _object(reloaded={"const": True}, warnings={"type": "array", "items": _TEXT}),
-    "NotReloaded": _object(reloaded={"const": False}, problems={"type": "array", "items": _TEXT}),
-    "Hint": _object(source=_TEXT, status=_words(Status), events=_COUNT, text=_TEXT),
-    "Hints": _object(items=_list("Hint")),
-    "Health": _object(status=_TEXT),
-}
-
-
 def _answer(says: str, schema: str) -> Document:
-    return {"description": says, "content": {"application/json": {"schema": _ref(schema)}}}
+    return {"description": says, "content": {"application/json": {"schema": ref(schema)}}}
 
 
 def _problems(*statuses: str) -> Document:
-    content = {MEDIA_TYPE: {"schema": _ref("Problem")}}
+    content = {MEDIA_TYPE: {"schema": ref("Problem")}}
     return {s: {"description": _PROBLEMS[s], "content": content} for s in statuses}
 
 
 def _in_path(name: str) -> Document:
-    return {"name": name, "in": "path", "required": True, "schema": {**_TEXT, "minLength": 1}}
+    return {"name": name, "in": "path", "required": True, "schema": {**TEXT, "minLength": 1}}
 
 
 def _in_query(name: str, schema: Document) -> Document:
     return {"name": name, "in": "query", "required": False, "schema": schema}
+
+
+def _written(schema: Document) -> Document:
+    return {"required": True, "content": {"application/json": {"schema": schema}}}
 
 
 def _page(says: str, schema: str, *conditions: str) -> Document:
@@ -163,7 +63,7 @@ def _page(says: str, schema: str, *conditions: str) -> Document:
     return {
         "summary": says,
         "parameters": [
-            *[_in_query(name, _TEXT) for name in conditions],
+            *[_in_query(name, TEXT) for name in conditions],
             _in_query("limit", limit),
             _in_query("after", {"type": "string", "pattern": "^[0-9]{1,18}$"}),
         ],
@@ -201,10 +101,48 @@ _ALL_AGAIN: Document = {
         {"202": _answer("They wait.", "AllWaiting")},
         problems=["400", "503"],
     ),
-    "parameters": [{**_in_query("destination", _TEXT), "required": True}],
+    "parameters": [{**_in_query("destination", TEXT), "required": True}],
+}
+_TAKE: Document = {
+    **_guarded(
+        "Take the present episode: its reminders and escalations end.",
+        {"200": _answer("It is taken.", "Taken")},
+        "source", "execution_id",
+        problems=["400", "404", "409", "413", "415", "422", "503"],
+    ),
+    "requestBody": _written(object_of(by=TEXT)),
+}  # fmt: skip
+_SILENCE: Document = {
+    **_guarded(
+        "Keep messages back: conditions as in `match`, `for` or `until`, optionally `from`.",
+        {"201": _answer("It is kept.", "Silence")},
+        problems=["400", "413", "415", "422", "503"],
+    ),
+    "requestBody": _written(object_of(match={"type": "object"}, reason=TEXT, by=TEXT)),
 }
 _METRICS = {"200": {"description": "Prometheus text.", "content": {"text/plain": {}}}}
 _JSON = {"200": {"description": "This document.", "content": {"application/json": {}}}}
+
+
+_OF_OPERATORS: Document = {
+    "/api/executions/{source}/{execution_id}/acknowledge": {"post": _TAKE},
+    "/api/silences": {"get": _page("Silences, newest first.", "Silences"), "post": _SILENCE},
+    "/api/silences/{id}": {
+        "delete": _guarded(
+            "End a silence now.", {"200": _answer("It is over.", "Silence")},
+            "id", problems=["404", "409", "503"],
+        )
+    },
+    "/api/reload": {
+        "post": _guarded(
+            "Read routes.yaml again.",
+            {
+                "200": _answer("The new rules are in force.", "Reloaded"),
+                "422": _answer("It has errors; the old rules stay.", "NotReloaded"),
+            },
+        )
+    },
+}  # fmt: skip
 
 
 def document() -> Document:
@@ -228,6 +166,7 @@ def document() -> Document:
                 "source", "execution_id", problems=["404"],
             )
         },
+        **_OF_OPERATORS,
         "/api/deliveries": {
             "get": _page("Deliveries, newest first.", "Deliveries", "state", "destination")
         },
@@ -236,15 +175,6 @@ def document() -> Document:
             "post": _guarded(
                 "Give a dead delivery a new chance.", {"202": _answer("It waits.", "Waiting")},
                 "id", problems=["404", "409", "503"],
-            )
-        },
-        "/api/reload": {
-            "post": _guarded(
-                "Read routes.yaml again.",
-                {
-                    "200": _answer("The new rules are in force.", "Reloaded"),
-                    "422": _answer("It has errors; the old rules stay.", "NotReloaded"),
-                },
             )
         },
         "/api/hints": {
@@ -263,7 +193,7 @@ def document() -> Document:
         "info": {"title": "receiver", "version": __version__},
         "paths": paths,
         "components": {
-            "schemas": _SCHEMAS,
+            "schemas": SCHEMAS,
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
         },
     }

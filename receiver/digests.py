@@ -1,0 +1,118 @@
+"""Many messages as one: how many, of which sorts, the first few. Pure.
+
+A confirmation that still waits is never only counted: each has a line of its own, with the id of
+its execution, and together they fit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from receiver.cleaning import clean, safe_link
+from receiver.deliveries import Claim, Digest, Facts, Kind, Listed, Message
+from receiver.episodes import ended_how
+from receiver.events import Status, Verdict, span
+from receiver.message import MAX_BODY, noted
+
+# Notes and the lines around the list have to fit, too.
+_AROUND = 700
+_SHORTEST_LINE, _LONGEST_LINE = 60, 300
+
+
+def told(claim: Claim, digest: Digest, public_url: str, now: int) -> Message:
+    """The message of a digest. `public_url` is where more can be seen, if anywhere."""
+    fallen = claim.origin if claim.kind is Kind.FALLBACK else None
+    first = []
+    if digest.silence:
+        first.append(f"The silence is over: {clean(digest.silence, 200)}")
+    waiting = [each for each in digest.listed if _waits(each)]
+    others = [each for each in digest.listed if not _waits(each)]
+    # What somebody has to answer comes first: the end is what would be cut.
+    lines = _lines("Waiting for confirmation:", waiting, MAX_BODY - _AROUND, now)
+    if digest.page == 1:
+        lines += _counted(digest)
+    room = MAX_BODY - _AROUND - sum(len(line) + 1 for line in lines)
+    if room > _SHORTEST_LINE * len(others):
+        few = f"The first {len(others)}:" if len(others) < digest.total else "They are:"
+        lines += _lines(few, others, room, now)
+    if public_url:
+        lines.append(f"All of them: {public_url.rstrip('/')}/")
+    return noted(_title(digest), first, "\n".join(lines), repeat=claim.repeat, instead_of=fallen)
+
+
+def _title(digest: Digest) -> str:
+    waiting = sum(_waits(each) for each in digest.listed)
+    they_wait = f"{waiting} wait{'s' if waiting == 1 else ''} for confirmation"
+    if digest.silence:
+        more = f" ({digest.page})" if digest.page > 1 else ""
+        one = digest.total == 1
+        return f"{_n(digest.total)} message{' was' if one else 's were'} silenced{more}"
+    if waiting == digest.total:
+        return they_wait
+    if len(digest.counts) == 1:
+        status, agent, n = digest.counts[0]
+        return f"{clean(agent or 'An agent', 60)}: {_n(n)} {_words(status)}"
+    return f"{_n(digest.total)} updates" + (f", {they_wait}" if waiting else "")
+
+
+def _counted(digest: Digest) -> list[str]:
+    """How many of which sort; what has no line of its own is counted, too."""
+    lines = [
+        f"{_n(n)} × {_words(status)}: {clean(agent or 'An agent', 60)}"
+        for status, agent, n in digest.counts
+    ]
+    others = digest.total - sum(n for _, _, n in digest.counts)
+    return [*lines, f"{_n(others)} × others"] if others else lines
+
+
+def _lines(head: str, listed: Sequence[Listed], room: int, now: int) -> list[str]:
+    if not listed:
+        return []
+    each = min(room // len(listed) - 1, _LONGEST_LINE)
+    return [head, *(_line(one, each, now) for one in listed)]
+
+
+def _line(listed: Listed, room: int, now: int) -> str:
+    """Which execution of which agent, since when, the link if it fits, and why."""
+    facts = listed.facts
+    agent = clean(facts.agent_name or facts.agent_id or "An agent", 30)
+    parts = [f"· {clean(facts.execution_id or facts.event_id or facts.source, room - 45)}", agent]
+    if _waits(listed) and facts.occurred_at is not None:
+        parts.append(f"for {span(now - facts.occurred_at)}")
+        if listed.kind is Kind.REMINDER:
+            parts.append(f"reminder {listed.step}")
+        elif listed.kind is Kind.ESCALATION:
+            parts.append("escalated")
+    elif listed.kind is Kind.RESOLVED:
+        parts.append(ended_how(facts))
+    line = clean(" · ".join(parts), room)
+    for more in (safe_link(facts.execution_url), _reason(facts)):
+        left = room - len(line) - 3
+        if more and (len(more) <= left or (left > 20 and "://" not in more)):
+            line = f"{line} · {clean(more, left)}"
+    return line
+
+
+def _reason(facts: Facts) -> str:
+    reason = facts.detail.get("reason") or facts.detail.get("outcome")
+    return clean(reason, 200) if isinstance(reason, str) else ""
+
+
+def _waits(listed: Listed) -> bool:
+    """Whether somebody has to confirm it, still."""
+    facts = listed.facts
+    return (
+        facts.status is Status.AWAITING_CONFIRMATION
+        and facts.execution_status is Status.AWAITING_CONFIRMATION
+        and facts.verdict is Verdict.APPLIED
+        and listed.kind is not Kind.ACKNOWLEDGED
+    )
+
+
+def _words(status: str) -> str:
+    """A status as a number of executions has it."""
+    return {"awaiting_confirmation": "waiting for confirmation"}.get(status, status) or "set aside"
+
+
+def _n(number: int) -> str:
+    return f"{number:,}"

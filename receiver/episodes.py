@@ -1,0 +1,137 @@
+"""What people are told in the course of an episode: how long it has waited, who took it, its end.
+
+An episode is one stay of an execution in one status. A reminder or an escalation is the notice
+once more, with that said first; what says that it was taken or is over is short. Pure.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+from receiver.cleaning import clean, safe_link
+from receiver.deliveries import Claim, Facts, Kind, Message
+from receiver.events import Category, Status, span
+from receiver.message import noted, render
+from receiver.routing import Route
+
+_DOING = {
+    Status.STARTING: "starting",
+    Status.RUNNING: "running",
+    Status.PAUSED: "paused",
+    Status.PAUSED_BY_AGENT: "waiting for an answer",
+    Status.AWAITING_CONFIRMATION: "waiting for confirmation",
+}
+_GOES_ON = {
+    Status.PAUSED: "resumed",
+    Status.PAUSED_BY_AGENT: "answered",
+    Status.AWAITING_CONFIRMATION: "confirmed",
+}
+
+
+def told(claim: Claim, route: Route | None, now: int) -> Message:
+    """The message of a claimed delivery, by its route as it is now (None: it is gone)."""
+    facts, fallen = claim.facts, claim.origin if claim.kind is Kind.FALLBACK else None
+    kind, step = (fallen.kind, fallen.step) if fallen else (claim.kind, claim.step)
+    if kind in (Kind.RESOLVED, Kind.ACKNOWLEDGED):
+        title, line = _over(facts) if kind is Kind.RESOLVED else _taken(claim)
+        text = "\n".join([line, *_of(facts)])
+        return noted(title, (), text, repeat=claim.repeat, instead_of=fallen)
+    heading, first = "", ""
+    if kind in (Kind.REMINDER, Kind.ESCALATION):
+        heading, first = _still(facts, route, kind, step, now)
+    if route is not None and route.stuck is not None:
+        heading, first = f"{heading}Stuck? ", _stuck(facts, route.stuck.after, now)
+    return render(
+        facts,
+        claim.route,
+        route.title if route else None,
+        route.body if route else None,
+        repeat=claim.repeat,
+        now=now,
+        instead_of=fallen,
+        heading=heading,
+        said_first=first,
+    )
+
+
+def thread(claim: Claim) -> str | None:
+    """What all messages of an episode have in common, as an id of RFC 5322."""
+    facts = claim.facts
+    if claim.version is None or facts.execution_id is None:
+        return None
+    episode = f"{facts.source}/{facts.execution_id}/{claim.version}"
+    digest = hashlib.sha256(episode.encode("utf-8", "backslashreplace")).hexdigest()[:32]
+    return f"<episode-{digest}@receiver>"
+
+
+def _still(facts: Facts, route: Route | None, kind: Kind, step: int, now: int) -> tuple[str, str]:
+    """What a reminder or an escalation says before the notice."""
+    doing, waited = doing_what(facts), waits_since(facts, now)
+    if kind is Kind.ESCALATION:
+        return "Escalated: ", f"It is still {doing}, for {waited} by now."
+    remind = route.remind if route else None
+    of = f" of at most {remind.at_most}" if remind and remind.at_most else ""
+    return f"Reminder {step}: ", f"It is still {doing}, for {waited} by now (reminder {step}{of})."
+
+
+def _stuck(facts: Facts, after: int, now: int) -> str:
+    return (
+        f"Nothing was heard of it for more than {span(after)}; it has been {doing_what(facts)} for"
+        f" {waits_since(facts, now)} by now."
+    )
+
+
+def doing_what(facts: Facts) -> str:
+    """What an execution does while it stays in the status of the event."""
+    return _DOING.get(facts.status, str(facts.status)) if facts.status else "not known"
+
+
+def waits_since(facts: Facts, now: int) -> str:
+    """How long ago the episode began, as people say it."""
+    return span(now - facts.occurred_at) if facts.occurred_at is not None else "some time"
+
+
+def ended_how(facts: Facts) -> str:
+    """How an episode ended, in a few words; the facts are those of the event that ended it."""
+    before, after = facts.previous_status, facts.status
+    if before is None or after is None:
+        return "over"
+    waited = ""
+    if facts.occurred_at is not None and facts.previous_since is not None:
+        waited = f" after {span(facts.occurred_at - facts.previous_since)}"
+    if after is Status.RUNNING and before in _GOES_ON:
+        return f"{_GOES_ON[before]}{waited}: now running"
+    if after.category is Category.TERMINAL:
+        while_it = "waiting" if before.category is Category.AWAITING else _DOING[before]
+        return f"{after} while {while_it},{waited}" if waited else f"{after} while {while_it}"
+    return f"no longer {_DOING[before]}{waited}: now {after}"
+
+
+def _over(facts: Facts) -> tuple[str, str]:
+    how, agent = ended_how(facts), _agent(facts)
+    later = facts.execution_status
+    more = f" It is {later} by now." if later and later is not facts.status else ""
+    return f"{agent}: {how}", f"Nothing more to do: {how}.{more}"
+
+
+def _taken(claim: Claim) -> tuple[str, str]:
+    by = clean(claim.acknowledged.by if claim.acknowledged else "somebody", 80)
+    doing = doing_what(claim.facts)
+    return (
+        f"{_agent(claim.facts)}: {by} takes care of it",
+        f"Acknowledged by {by}. It is still {doing}; there are no more reminders of it.",
+    )
+
+
+def _of(facts: Facts) -> list[str]:
+    """Which execution it is about."""
+    lines = [f"Agent: {_agent(facts)}", f"Execution: {clean(facts.execution_id or '')}"]
+    reason = facts.detail.get("reason")
+    if isinstance(reason, str) and reason:
+        lines.insert(0, f"Reason: {clean(reason, 350)}")
+    link = safe_link(facts.execution_url)
+    return [*lines, link] if link else lines
+
+
+def _agent(facts: Facts) -> str:
+    return clean(facts.agent_name or facts.agent_id or "An agent", 80)

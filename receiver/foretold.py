@@ -1,0 +1,78 @@
+"""What a route will do about an execution beyond one message, said in words for `explain`. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from receiver.deliveries import Destination
+from receiver.events import Category, Status, format_time, span
+from receiver.quiet import until
+from receiver.routing import Route
+
+
+def foretold(
+    route: Route,
+    status: Status | None,
+    told: Sequence[str],
+    destinations: Mapping[str, Destination],
+    instant: int,
+) -> list[str]:
+    """Sentences about a route that applies to an event and tells these destinations now.
+
+    `status` is where the event takes its execution, None if it does not; `instant` is nanoseconds.
+    """
+    lines = list(_together(route))
+    if told and status is not None and status.category is not Category.TERMINAL:
+        lines += _while_it_stays(route, status, told)
+    lines += _quiet(route, told, destinations, instant)
+    return lines
+
+
+def foretold_if_stuck(route: Route) -> str:
+    """What a route about stuck executions will do."""
+    assert route.stuck is not None
+    after = span(route.stuck.after)
+    return f"tells {', '.join(route.notify)} once nothing was heard of it for {after}"
+
+
+def _together(route: Route) -> Iterator[str]:
+    if (group := route.group) is not None:
+        yield (
+            f"as one digest with others that agree in {', '.join(group.by)}: after"
+            f" {span(group.wait)}, then every {span(group.every)} at most"
+        )
+
+
+def _while_it_stays(route: Route, status: Status, told: Sequence[str]) -> Iterator[str]:
+    if (remind := route.remind) is not None:
+        limit = f", at most {remind.at_most} times" if remind.at_most else ""
+        yield f"reminds them every {span(remind.every)} while it stays {status}{limit}"
+    for escalation in route.escalate:
+        yield (
+            f"escalates to {', '.join(escalation.notify)} if it is still {status} after"
+            f" {span(escalation.after)}"
+        )
+    if route.acknowledged:
+        yield "tells them who takes it, when somebody does"
+    if route.resolved:
+        yield f"tells them when it is no longer {status}"
+
+
+def _quiet(
+    route: Route, told: Sequence[str], destinations: Mapping[str, Destination], instant: int
+) -> Iterator[str]:
+    for name in told:
+        hours = [
+            quiet
+            for quiet in (route.quiet, destinations[name].quiet if name in destinations else None)
+            if quiet is not None
+        ]
+        if not hours:
+            continue
+        said = " and ".join(str(quiet) for quiet in hours)
+        if route.urgent:
+            yield f"urgent: passes through the quiet hours of {name} ({said})"
+        elif (end := until(hours, instant)) is not None:
+            yield f"quiet for {name} then ({said}): waits until {format_time(end)}"
+        else:
+            yield f"quiet hours for {name}: {said}"

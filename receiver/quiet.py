@@ -1,0 +1,85 @@
+"""Quiet hours: the windows in which a route or a destination is not told, and when they end. Pure.
+
+A window is what clocks on the wall of its zone show, from `begin` to `end`; over midnight it
+belongs to the day on which it begins. On the days on which clocks change it is one stretch: from
+the first time they show `begin` to the last time before they leave `end` behind. Where they skip
+`begin` or `end`, the moment at which they skip it counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from receiver.events import SECOND
+
+DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+MIDNIGHT = 24 * 60
+# Windows that adjoin are one; so many of them are followed.
+_FOLLOWED = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Quiet:
+    """A window on some days (0 is Monday). `begin` and `end` are minutes since midnight."""
+
+    days: frozenset[int]
+    begin: int
+    end: int
+    zone: ZoneInfo
+
+    def __str__(self) -> str:
+        every = len(self.days) == len(DAYS)
+        days = "every day" if every else ", ".join(DAYS[day] for day in sorted(self.days))
+        return f"{clock(self.begin)} to {clock(self.end)} {self.zone.key}, {days}"
+
+    def until(self, instant: int) -> int | None:
+        """When the window that the instant (nanoseconds) falls into ends; None: into none."""
+        seconds = instant // SECOND
+        today = datetime.fromtimestamp(seconds, self.zone).date()
+        for day in (today - timedelta(days=1), today):
+            if day.weekday() not in self.days:
+                continue
+            ends_on = day if self.end > self.begin else day + timedelta(days=1)
+            begin = _instant(day, self.begin, self.zone, last=False)
+            end = _instant(ends_on, self.end, self.zone, last=True)
+            if begin <= seconds < end:
+                return end * SECOND
+        return None
+
+
+def until(windows: Sequence[Quiet], instant: int) -> int | None:
+    """When it is quiet no more, by all of these windows; None: it is not quiet at the instant."""
+    end = None
+    for _ in range(_FOLLOWED):
+        ends = [e for w in windows if (e := w.until(instant if end is None else end)) is not None]
+        if not ends:
+            return end
+        end = max(ends)
+    return end
+
+
+def clock(minutes: int) -> str:
+    """Minutes since midnight as a clock shows them."""
+    return f"{minutes // 60:02d}:{minutes % 60:02d}"
+
+
+def _instant(day: date, minutes: int, zone: ZoneInfo, *, last: bool) -> int:
+    """Seconds since 1970 at which clocks in the zone show so many minutes on that day."""
+    wall = datetime(day.year, day.month, day.day) + timedelta(minutes=minutes)
+    first = int(wall.replace(tzinfo=zone, fold=0).timestamp())
+    second = int(wall.replace(tzinfo=zone, fold=1).timestamp())
+    if first <= second:  # shown once, or twice where clocks are set back
+        return second if last else first
+    # Skipped: the change lies between the two, and it counts.
+    low, high = second, first
+    after = datetime.fromtimestamp(high, UTC).astimezone(zone).utcoffset()
+    while high - low > 1:
+        middle = (low + high) // 2
+        if datetime.fromtimestamp(middle, UTC).astimezone(zone).utcoffset() == after:
+            high = middle
+        else:
+            low = middle
+    return high

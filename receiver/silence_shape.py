@@ -1,0 +1,116 @@
+"""A silence as an operator asks for it, by API or command line: its shape, and its errors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from receiver.cleaning import clean
+from receiver.errors import ConfigurationError
+from receiver.events import SECOND, parse_time
+from receiver.file_shape import LONGEST, Match, duration, explained, keys_of, near
+from receiver.matching import conditions
+from receiver.routing import CONDITIONS
+from receiver.silences import Silence
+from receiver.yaml_lines import Path
+
+MAX_TEXT = 200
+
+
+class SilenceModel(BaseModel):
+    """What is asked for; see silences.Silence. `for` or `until` says when it ends."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    match: Match
+    reason: str = Field(min_length=1, max_length=MAX_TEXT)
+    by: str = Field(min_length=1, max_length=80)
+    begins: str | None = Field(None, alias="from")
+    lasts: str | None = Field(None, alias="for")
+    ends: str | None = Field(None, alias="until")
+
+
+def read_silence(
+    content: object, now: int, sources: Iterable[str], destinations: Iterable[str]
+) -> Silence:
+    """The silence that is asked for now (nanoseconds); ConfigurationError with every problem."""
+    try:
+        model = SilenceModel.model_validate(content)
+    except ValidationError as error:
+        raise ConfigurationError([_explained(dict(found)) for found in error.errors()]) from None
+    problems: list[str] = []
+    found = list(
+        conditions(model.match, sources, destinations, lambda _, text: problems.append(text))
+    )
+    if not found:
+        problems.append('match: say what is silenced; {"status": "*"} is everything')
+    begins, ends = _times(model, now, problems)
+    reason, by = clean(model.reason, MAX_TEXT), clean(model.by, 80)
+    if not reason or not by:
+        problems.append("reason and by: must hold something that can be read")
+    if problems:
+        raise ConfigurationError(problems)
+    match = {condition.name: condition.patterns for condition in found}
+    return Silence(match, reason, by, begins, ends)
+
+
+def match_of(texts: Sequence[str]) -> dict[str, Any]:
+    """`match` from `name=value` on a command line; a name that comes twice is any-of.
+
+    ConfigurationError if one is not of that form.
+    """
+    match: dict[str, Any] = {}
+    for text in texts:
+        name, _, value = text.partition("=")
+        if not name or not value:
+            raise ConfigurationError([f"--match {text}: write it like status=failed"])
+        key, _, inner = name.partition(".")
+        if inner and key == "metadata":
+            match.setdefault(key, {}).setdefault(inner, []).append(value)
+        else:
+            match.setdefault(name, []).append(value)
+    return match
+
+
+def _times(model: SilenceModel, now: int, problems: list[str]) -> tuple[int, int]:
+    """When it begins and ends."""
+    # Whole seconds: people read them.
+    begins = _time("from", model.begins, problems) or now // SECOND * SECOND
+    if (model.lasts is None) == (model.ends is None):
+        problems.append('for or until: say one of them, like {"for": "2h"}')
+        return begins, begins
+    if model.ends is not None:
+        ends = _time("until", model.ends, problems)
+    else:
+        ends = None
+        try:
+            ends = begins + int(duration(model.lasts)) * SECOND
+        except ValueError as error:
+            problems.append(f"for: {error}")
+    if ends is None:
+        return begins, begins
+    if ends <= now or ends <= begins:
+        problems.append("until: it would be over before it begins")
+    if max(begins, ends) > now + LONGEST * SECOND:
+        problems.append("until: must be within 3650d")
+    return begins, ends
+
+
+def _time(name: str, text: str | None, problems: list[str]) -> int | None:
+    if text is None:
+        return None
+    try:
+        return parse_time(text)
+    except ValueError as error:
+        problems.append(f"{name}: {error}, like 2026-01-15T10:30:00Z")
+        return None
+
+
+def _explained(found: Mapping[str, Any]) -> str:
+    place: Path = tuple(step for step in found["loc"] if step != "[key]")
+    if found["type"] == "extra_forbidden":
+        known = keys_of(SilenceModel) if len(place) == 1 else list(CONDITIONS)
+        return f"unknown key {place[-1]!r}{near(str(place[-1]), known)}"
+    return explained(found, place)

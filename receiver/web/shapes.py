@@ -1,0 +1,137 @@
+"""The shapes of what this server answers, for the description of its HTTP (JSON Schema)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from receiver.deliveries import Kind, State
+from receiver.events import Category, Status, Verdict
+
+Document = dict[str, Any]
+
+TEXT: Document = {"type": "string"}
+TIME: Document = {"type": "string", "format": "date-time"}
+COUNT: Document = {"type": "integer", "minimum": 0}
+COUNTS: Document = {"type": "object", "additionalProperties": COUNT}
+
+
+def nullable(kind: Document) -> Document:
+    """A value of that kind, or null."""
+    return {"anyOf": [kind, {"type": "null"}]}
+
+
+def words_of(words: Iterable[str]) -> Document:
+    """One of these words."""
+    return {"type": "string", "enum": [str(word) for word in words]}
+
+
+def ref(name: str) -> Document:
+    """The shape of that name."""
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def object_of(**properties: Document) -> Document:
+    """An object with exactly these members."""
+    return {"type": "object", "properties": properties, "required": list(properties)}
+
+
+def list_of(item: str) -> Document:
+    """A list of things of that shape."""
+    return {"type": "array", "items": ref(item)}
+
+
+MAYBE_TEXT, MAYBE_TIME = nullable(TEXT), nullable(TIME)
+SCHEMAS: Document = {
+    "Problem": object_of(type=TEXT, title=TEXT, status={"type": "integer"}, detail=TEXT),
+    "Receipt": object_of(
+        verdict=words_of(Verdict),
+        reason=TEXT,
+        event_id=MAYBE_TEXT,
+        execution_id=MAYBE_TEXT,
+        status=MAYBE_TEXT,
+        execution_status=nullable(words_of(Status)),
+    ),
+    "Execution": object_of(
+        source=TEXT,
+        execution_id=TEXT,
+        status=words_of(Status),
+        category=words_of(Category),
+        since=TIME,
+        first_seen=TIME,
+        agent_id=MAYBE_TEXT,
+        agent_name=MAYBE_TEXT,
+        execution_url=MAYBE_TEXT,
+        metadata=nullable({"type": "object"}),
+        gap={"type": "boolean"},
+        acknowledged=nullable(ref("Acknowledgement")),
+    ),
+    "Acknowledgement": object_of(by=TEXT, at=TIME),
+    "Event": object_of(
+        event_id=MAYBE_TEXT,
+        event=MAYBE_TEXT,
+        status=MAYBE_TEXT,
+        occurred_at=MAYBE_TIME,
+        received_at=TIME,
+        verdict=words_of(Verdict),
+        reason=TEXT,
+        flags={"type": "array", "items": TEXT},
+        detail={"type": "object"},
+        times=COUNT,
+        missing={"type": "array", "items": words_of(Status)},
+        held_until=MAYBE_TIME,
+        steps=list_of("Step"),
+    ),
+    "Step": object_of(at=TIME, verdict=words_of(Verdict), reason=TEXT),
+    "Attempt": object_of(at=TIME, outcome=TEXT, detail=TEXT, duration_ms=COUNT),
+    "Delivery": object_of(
+        id=COUNT,
+        source=TEXT,
+        execution_id=MAYBE_TEXT,
+        event_id=MAYBE_TEXT,
+        verdict=words_of(Verdict),
+        route=TEXT,
+        destination=TEXT,
+        kind=words_of(Kind),
+        state=words_of(State),
+        reason=MAYBE_TEXT,
+        title=MAYBE_TEXT,
+        body=MAYBE_TEXT,
+        origin=nullable(COUNT),
+        step=COUNT,
+        group_key=MAYBE_TEXT,
+        digest=nullable(COUNT),
+        silence=nullable(COUNT),
+        created_at=TIME,
+        due_at=MAYBE_TIME,
+        attempts=list_of("Attempt"),
+    ),
+    "Ledger": object_of(
+        accepted=COUNT, verdicts=COUNTS, owed=COUNT, deliveries=COUNTS, imbalance=COUNT
+    ),
+    "Known": object_of(
+        execution=ref("Execution"), events=list_of("Event"), deliveries=list_of("Delivery")
+    ),
+    "Taken": object_of(execution=ref("Execution")),
+    "Silence": object_of(
+        id=COUNT,
+        match={"type": "object"},
+        reason=TEXT,
+        by=TEXT,
+        **{"from": TIME},
+        until=TIME,
+        created_at=TIME,
+        listed_at=MAYBE_TIME,
+        silenced=COUNT,
+    ),
+    "Silences": object_of(items=list_of("Silence"), next=MAYBE_TEXT),
+    "Executions": object_of(items=list_of("Execution"), next=MAYBE_TEXT),
+    "Deliveries": object_of(items=list_of("Delivery"), next=MAYBE_TEXT),
+    "Waiting": object_of(id=COUNT, state=TEXT),
+    "AllWaiting": object_of(destination=TEXT, redelivered=COUNT),
+    "Reloaded": object_of(reloaded={"const": True}, warnings={"type": "array", "items": TEXT}),
+    "NotReloaded": object_of(reloaded={"const": False}, problems={"type": "array", "items": TEXT}),
+    "Hint": object_of(source=TEXT, status=words_of(Status), events=COUNT, text=TEXT),
+    "Hints": object_of(items=list_of("Hint")),
+    "Health": object_of(status=TEXT),
+}

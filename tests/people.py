@@ -1,0 +1,161 @@
+"""A walk over the real store with the time passed in: what comes, what people get, a restart.
+
+It does what a lane does, by the functions a lane does it with, and no thread or clock is involved.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from receiver import config
+from receiver.deliveries import Acknowledgement, Attempt, Claim, Message, Outcome
+from receiver.events import SECOND, Event, Status, parse_time
+from receiver.gaps import list_silences
+from receiver.intake import Arrival, Intake, Receipt
+from receiver.lanes import Finished, Turn, follow, pace_of, rendered, turn, with_others
+from receiver.store import Transaction
+from receiver.store.sqlite import SqliteStore
+
+MINUTE, HOUR = 60 * SECOND, 3600 * SECOND
+START = parse_time("2026-06-01T12:00:00Z")  # a Monday
+SOURCES = """\
+sources:
+  s: {verify: {scheme: token, header: X-T, keys: [a-token-of-sixteen-bytes]}}
+"""
+FAILED = Attempt(Outcome.FAILED, "HTTP 500")
+GONE = Attempt(Outcome.FAILED, "HTTP 404", permanent=True)
+DELIVERED = Attempt(Outcome.DELIVERED, "")
+
+
+@dataclass(frozen=True)
+class Told:
+    """A message as a destination got it."""
+
+    destination: str
+    message: Message
+    claim: Claim
+
+    @property
+    def title(self) -> str:
+        return self.message.title
+
+
+@dataclass
+class Walk:
+    """A receiver without threads: `now` is moved by hand."""
+
+    folder: Path
+    text: str
+    environ: Mapping[str, str] = field(default_factory=dict)
+    now: int = START
+    events: int = 0
+
+    def __post_init__(self) -> None:
+        self.reload(self.text)
+        self.store = SqliteStore(self.folder / "receiver.db", serve=True)
+
+    def reload(self, text: str) -> None:
+        """Other rules from now on."""
+        path = self.folder / "routes.yaml"
+        path.write_text(text if "sources:" in text else SOURCES + text, "utf-8")
+        self.rules = config.load(str(path), self.environ)
+        self.intake = Intake(self.rules.routes, self.rules.orderings)
+        self.source = next(iter(self.rules.sources))
+
+    def restart(self) -> None:
+        """As if the process had ended and begun again."""
+        self.store.close()
+        self.store = SqliteStore(self.folder / "receiver.db", serve=True)
+        self.do(lambda transaction: transaction.release(self.now, all_leases=True))
+
+    def do(self, act: Callable[[Transaction], Any]) -> Any:
+        """One act in a transaction of its own."""
+        return self.store.write_now(lambda t, items: [act(t) for _ in items], None)
+
+    def comes(self, status: Status | None, execution: str = "x", **more: Any) -> Receipt:
+        """An event happens and comes in now."""
+        return self.come([self.event(status, execution, **more)])[0]
+
+    def event(self, status: Status | None, execution: str = "x", **more: Any) -> Event:
+        """An event that happens now, and after all others."""
+        self.events += 1
+        self.now += 1
+        named = {"agent_name": "Invoice agent", "agent_id": "agent-1", **more}
+        return Event(self.source, f"e-{self.events}", "E", status, execution, self.now, **named)
+
+    def come(self, events: Sequence[Event]) -> Sequence[Receipt]:
+        """Events come in now, in one batch."""
+        arrivals = [Arrival(event.source, event, b"{}", self.now) for event in events]
+        return self.store.write_now(lambda t, _: [self.intake.receive(t, arrivals)], None)
+
+    def passes(self, time: int) -> None:
+        """Time goes by (nanoseconds), and silences that end meanwhile are listed."""
+        self.now += time
+        self.store.write_now(list_silences, self.now)
+
+    def claim(self, destination: str) -> Claim | None:
+        """What a lane would send to the destination now."""
+        of = self.rules.destinations[destination]
+        pace = pace_of(of, self.rules, self.now)
+        asked = Turn(destination, pace, self.now, self.now + 60 * SECOND, self.rules)
+        return self.store.write_now(turn, asked).claim
+
+    def record(self, claim: Claim, attempt: Attempt = DELIVERED, chance: float = 0.5) -> Message:
+        """What became of an attempt that ends now."""
+        of = self.rules.destinations[claim.destination]
+        message = rendered(claim, self.rules, self.now)
+        after = follow(claim, attempt, of, message, self.now, chance)
+        done = Finished(claim, attempt, with_others(after, claim, self.rules, self.now))
+        pace = pace_of(of, self.rules, self.now)
+        asked = Turn(of.name, pace, self.now, self.now, self.rules, done, goes_on=False)
+        assert self.store.write_now(turn, asked).mine
+        return message
+
+    def gets(self, destination: str | None = None, attempt: Attempt = DELIVERED) -> list[Told]:
+        """Everything that goes out now, to one destination or to all; the ledger is in balance."""
+        told = []
+        for name in [destination] if destination else self.rules.destinations:
+            while (claim := self.claim(name)) is not None:
+                told.append(Told(name, self.record(claim, attempt), claim))
+        assert self.store.ledger()["imbalance"] == 0
+        return told
+
+    def titles(self, destination: str | None = None) -> list[str]:
+        """The same, as `destination: title`."""
+        return [f"{each.destination}: {each.title}" for each in self.gets(destination)]
+
+    def until_quiet(self, time: int, step: int = MINUTE) -> list[tuple[int, Told]]:
+        """All that goes out within a time, looked at each step, with the minute."""
+        found, begin = list[tuple[int, Told]](), self.now
+        while self.now < begin + time:
+            self.passes(step)
+            found += [((self.now - begin) // MINUTE, told) for told in self.gets()]
+        return found
+
+    def acknowledge(self, by: str, execution: str = "x") -> bool | None:
+        """Somebody takes the present episode now."""
+        routes = [route.name for route in self.rules.routes if route.acknowledged]
+        taken = Acknowledgement(by, self.now)
+        done: bool | None = self.do(lambda t: t.acknowledge(self.source, execution, taken, routes))
+        return done
+
+    def states(self, **conditions: str) -> list[tuple[str, str, str, str]]:
+        """(destination, kind, state, reason) of every delivery, oldest first."""
+        items, _ = self.store.deliveries(conditions, 200, None)
+        return [
+            (d["destination"], d["kind"], d["state"], d["reason"]) for d in reversed(items)
+        ]  # fmt: skip
+
+    def pending(self) -> int:
+        """How many deliveries wait."""
+        return int(self.store.ledger()["deliveries"].get("waiting", 0))
+
+    def shown(self, execution: str = "x") -> dict[str, Any]:
+        """What the API says of an execution."""
+        found = self.store.execution(self.source, execution)
+        assert found is not None
+        return json.loads(json.dumps(found))  # type: ignore[no-any-return]
