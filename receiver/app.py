@@ -123,7 +123,7 @@ def build(
     def drain() -> None:
         """Take no more, and finish what is being sent: answers to others go on meanwhile."""
         endpoint.draining = True
-        if lanes is not None and not lanes.stop(settings.drain):
+        if lanes is not None and not lanes.stop(0 if app.state.failure else settings.drain):
             log.warning("drain.incomplete: what is still being sent will be sent again")
 
     @asynccontextmanager
@@ -152,6 +152,7 @@ def build(
     app.router.redirect_slashes = False
     app.state.endpoint, app.state.drain = endpoint, drain
     app.state.in_force, app.state.refusals = in_force, refusals
+    _heed(store, app)
     return app
 
 
@@ -162,6 +163,17 @@ def _guarded(counters: Counters, of: api.Api, guard: api.Guard) -> list[Route]:
 
 def _nobody(destinations: Iterable[str]) -> None:
     """Who dispatches is elsewhere, and looks by itself."""
+
+
+def _heed(store: Store, app: Starlette) -> None:
+    """When the storage can no longer be believed, take no more; the server sees it and ends."""
+
+    def stop(reason: str) -> None:
+        log.critical("storage.failed: %s; ending, and the next start checks the file", reason)
+        app.state.endpoint.draining, app.state.failure = True, reason
+
+    app.state.failure = ""
+    store.on_failure(stop)
 
 
 def _healthz(request: Request) -> Response:

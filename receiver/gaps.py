@@ -7,6 +7,7 @@ When that is stands in the store, so a restart forgets none of them.
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -28,7 +29,8 @@ HINT_EVERY, FIRST_HINT = 3600.0, 60.0
 class GapClock:
     """A thread that ends held events and silences; `wake` is told who has something to send.
 
-    While it is at it, it says in the log which source looks badly subscribed, once an hour.
+    While it is at it, it says in the log which source looks badly subscribed, once an hour, and
+    sees to it that nothing waits for a time that a clock ahead of ours has written down.
     """
 
     def __init__(
@@ -39,6 +41,7 @@ class GapClock:
     ) -> None:
         self._store, self._in_force, self._wake = store, in_force, wake
         self._hint_at = time.monotonic() + FIRST_HINT
+        self._seen_at = sys.maxsize  # nanoseconds; at the start the clock may have been set back
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="gaps", daemon=True)
 
@@ -71,6 +74,9 @@ class GapClock:
             self._hint_at = time.monotonic() + HINT_EVERY
             self.hint()
         now = time.time_ns()
+        if now < self._seen_at and (n := self._store.write_now(_set_back, now)):
+            log.warning("clock.set_back: %d waiting times are counted from now", n)
+        self._seen_at = now
         given_up, silence_end = self._store.next_given_up(), self._store.next_silence_end()
         following = [due for due in (given_up, silence_end) if due is not None and due > now]
         rest = min((min(following) - now) / SECOND, POLL) if following else POLL
@@ -95,6 +101,10 @@ class GapClock:
         """Say in the log which source looks badly subscribed."""
         for hint in hints(self._in_force.rules.orderings, self._store.tallies()):
             log.warning("source.hint source=%s %s", hint.source, hint.text)
+
+
+def _set_back(transaction: Transaction, times: Sequence[int]) -> Sequence[int]:
+    return [transaction.set_back(now) for now in times]
 
 
 def list_silences(transaction: Transaction, times: Sequence[int]) -> Sequence[Sequence[str]]:

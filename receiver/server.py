@@ -18,7 +18,7 @@ import uvicorn
 from starlette.applications import Starlette
 
 from receiver.connections import MAX_HEAD, Bounds, H11Connection
-from receiver.errors import ConfigurationError, ReceiverError
+from receiver.errors import ConfigurationError, ReceiverError, StorageUnavailable
 from receiver.settings import Settings
 
 log = logging.getLogger("receiver")
@@ -60,6 +60,10 @@ class Server(uvicorn.Server):
             await super().startup(sockets)
         finally:
             self.settled.set()
+
+    async def on_tick(self, counter: int) -> bool:
+        """Whether to end: also when the storage can no longer be believed."""
+        return await super().on_tick(counter) or bool(self._app.failure)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -148,6 +152,11 @@ def serve(app: Starlette, settings: Settings, listening: socket.socket) -> None:
     server.run(sockets=[listening])
     if not server.started:
         raise ReceiverError("It could not start: the reason is in the log above.")
+    if app.state.failure:
+        raise StorageUnavailable(
+            f"{app.state.failure}. Look at the disk and at the system's log; the next start checks"
+            " the file."
+        )
     log.info("serve.stopped")
 
 

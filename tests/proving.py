@@ -32,8 +32,8 @@ class Report:
             self.broken.append(promise)
 
     def __str__(self) -> str:
-        rows = [f"  {name:<58} {_shown(value):>12}" for name, value in self.figures.items()]
-        said = [f"  BROKEN: {promise}" for promise in self.broken] or ["  every promise holds"]
+        rows = [f"  {name:<60} {_shown(value):>10}" for name, value in self.figures.items()]
+        said = [f"  BROKEN: {promise}" for promise in self.broken[:20]] or ["  every promise holds"]
         return "\n".join([f"{self.name}:", *rows, *said])
 
 

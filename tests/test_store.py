@@ -365,6 +365,32 @@ def test_a_lost_claim_owes_nothing(store: Store) -> None:
     assert store.ledger()["owed"] == 1
 
 
+def test_what_was_written_under_a_clock_ahead_waits_as_long_as_was_meant(store: Store) -> None:
+    five(store, *"abcdef")
+    for _ in range(5):
+        fails(store, NOW)
+    held = unapplied(9, Verdict.HELD, "gap")
+    save(store, replace(held, until=NOW + 30 * SECOND))
+    past = NOW - 3600 * SECOND
+    assert (claim(store, now=past), store.next_given_up()) == (None, NOW + 30 * SECOND)
+    assert do(store, "set_back", past) == 8
+    assert store.next_given_up() == past + 30 * SECOND
+    assert store.next_due("ops", PACE, past) == past + 5 * SECOND
+    assert claim(store, now=past + 5 * SECOND) is not None
+    assert do(store, "set_back", past + 6 * SECOND) == 0
+    assert store.next_given_up() == past + 30 * SECOND
+
+
+def test_a_clock_that_is_right_sets_nothing_back(store: Store) -> None:
+    five(store, *"abc")
+    fails(store, NOW)
+    save(store, replace(unapplied(9, Verdict.HELD, "gap"), until=NOW + 30 * SECOND))
+    before = store.deliveries({}, 10, None)
+    assert do(store, "set_back", NOW) == 0
+    assert do(store, "set_back", NOW + SECOND) == 0
+    assert store.deliveries({}, 10, None) == before
+
+
 def fallen(store: Store, kind: Kind) -> int:
     """A dead delivery to ops and what it owes to ops2; the dead one's number."""
     five(store, "a")

@@ -127,6 +127,12 @@ class Transaction(Protocol):
     def release(self, now: int, *, all_leases: bool) -> int:
         """Put deliveries whose lease is over (or all in sending) back to waiting, as repeats."""
 
+    def set_back(self, now: int) -> int:
+        """The clock is behind times that are stored: wait as long as was meant, from now on.
+
+        Held events, deliveries and destinations; how many. To do it again changes nothing.
+        """
+
     def redeliver(self, delivery: int, now: int) -> bool | None:
         """Give a dead delivery a new chance. False: it is not dead. None: there is none."""
 
@@ -202,6 +208,12 @@ class Store(Protocol):
 
     def write_now(self, act: Act[Item, Result], item: Item) -> Result:
         """The same from a thread without an event loop."""
+
+    def on_failure(self, listener: Callable[[str], None]) -> None:
+        """Call this, from any thread, once the storage can no longer be believed: then stop.
+
+        Every write is StorageUnavailable from then on; the next start looks at the file.
+        """
 
     def probe(self) -> None:
         """Commit something. StorageUnavailable if that cannot be done."""

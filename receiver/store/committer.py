@@ -8,6 +8,7 @@ commit. The engine gives it a connection to do that with.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import queue
 import threading
 from collections.abc import Callable, Sequence
@@ -30,6 +31,9 @@ class Connection(Protocol):
     def rollback(self) -> None: ...
     def tidy(self) -> None:
         """Whatever is better done after the answers than before them."""
+
+    def is_lost(self, error: Exception) -> bool:
+        """Whether nothing that the storage says can be believed after this error."""
 
     def close(self) -> None: ...
 
@@ -59,12 +63,17 @@ class Committer:
 
     `opened` runs in the thread that will own the connection, because SQLite's may not wander.
     `backlog` is how many writes may wait; further ones are Overloaded.
+
+    It ends by itself when the storage can no longer be believed: `failure` says why, and whoever
+    asked with `on_failure` is told, in the committer's thread.
     """
 
     def __init__(self, opened: Callable[[], Connection], backlog: int) -> None:
         self._waiting: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
         self._backlog = backlog
         self._closed = False
+        self.failure = ""
+        self._listeners: list[Callable[[str], None]] = []
         # Nothing may be put in behind the end mark: it would never be answered.
         self._door = threading.Lock()
         self._started: Future[None] = Future()
@@ -82,6 +91,14 @@ class Committer:
         """See Store.write_now."""
         return self._submit(_Write(act, item, None)).future.result()
 
+    def on_failure(self, listener: Callable[[str], None]) -> None:
+        """See Store.on_failure."""
+        with self._door:
+            self._listeners.append(listener)
+            failure = self.failure
+        if failure:
+            listener(failure)
+
     def close(self) -> None:
         """Commits what waits and ends the thread."""
         with self._door:
@@ -93,7 +110,8 @@ class Committer:
     def _submit(self, write: _Write) -> _Write:
         with self._door:
             if self._closed:
-                raise StorageUnavailable("The store is closed: send it again.")
+                said = self.failure or "The store is closed"
+                raise StorageUnavailable(f"{said}: send it again.")
             if self._waiting.qsize() >= self._backlog:
                 raise Overloaded("Too much waits for its commit: send it again later.")
             self._waiting.put(write)
@@ -107,12 +125,33 @@ class Committer:
             return
         self._started.set_result(None)
         try:
-            while (batch := self._gather()) is not None:
+            while not self.failure and (batch := self._gather()) is not None:
                 self._commit(connection, batch)
                 _answer(batch)
-                connection.tidy()
-        finally:
+                if not self.failure:
+                    connection.tidy()
             connection.close()
+        except Exception as error:
+            # Whatever it was: nobody may wait for a thread that has ended.
+            self._fail(error)
+        if self.failure:
+            self._refuse()
+            with contextlib.suppress(Exception):
+                connection.close()
+
+    def _fail(self, error: Exception) -> None:
+        with self._door:
+            self._closed = True
+            self.failure = f"The storage failed ({error})"
+
+    def _refuse(self) -> None:
+        """Answer what still waits; nothing can come behind it any more."""
+        while not self._waiting.empty():
+            if (write := self._waiting.get()) is not None:
+                write.error = StorageUnavailable(f"{self.failure}: send it again.")
+                _answer([write])
+        for listener in self._listeners:
+            listener(self.failure)
 
     def _gather(self) -> list[_Write] | None:
         """The first write that comes and what waits behind it; None when there is no more."""
@@ -131,18 +170,22 @@ class Committer:
     def _commit(self, connection: Connection, batch: Sequence[_Write]) -> None:
         try:
             self._do(connection, batch)
-        except connection.failures as error:
-            # The storage fails, not the item: trying each by itself would only fail for longer.
-            for write in batch:
-                write.error = _unavailable(error)
         except Exception as error:
-            if len(batch) == 1:
+            if connection.is_lost(error):
+                self._fail(error)
+            if self.failure or isinstance(error, connection.failures):
+                # The storage fails, not the item: trying each by itself would only fail for longer.
+                for write in batch:
+                    write.error = _unavailable(error)
+            elif len(batch) == 1:
                 batch[0].error = error if isinstance(error, ReceiverError) else _unavailable(error)
-                return
-            for write in batch:
-                self._commit(connection, [write])
+            else:
+                for write in batch:
+                    self._commit(connection, [write])
 
     def _do(self, connection: Connection, batch: Sequence[_Write]) -> None:
+        if self.failure:
+            raise StorageUnavailable(f"{self.failure}: send it again.")
         transaction = connection.begin()
         try:
             # Neighbours with the same act are done as one set: one look-up, one insert for all.

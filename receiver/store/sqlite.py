@@ -42,7 +42,7 @@ class SqliteStore:
     ) -> None:
         self._lock = lock(path) if serve else None
         try:
-            prepare(path, thorough=serve or thorough)
+            prepare(path, thorough=serve or thorough, checkpoint=serve)
             self._committer = Committer(lambda: WriteConnection(path, checkpoints=serve), backlog)
             self._reading = threading.Lock()
             self._reader = connect(path, read_only=True)
@@ -58,6 +58,9 @@ class SqliteStore:
     def write_now(self, act: Act[Item, Result], item: Item) -> Result:
         result: Result = self._committer.write_now(act, item)
         return result
+
+    def on_failure(self, listener: Callable[[str], None]) -> None:
+        self._committer.on_failure(listener)
 
     def probe(self) -> None:
         self.write_now(_touch, None)

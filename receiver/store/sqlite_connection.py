@@ -7,6 +7,7 @@ synced only at checkpoints).
 from __future__ import annotations
 
 import fcntl
+import os
 import sqlite3
 from importlib import resources
 from pathlib import Path
@@ -39,17 +40,26 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
     return connection
 
 
-def prepare(path: Path, *, thorough: bool) -> None:
+def prepare(path: Path, *, thorough: bool, checkpoint: bool = False) -> None:
     """Create the database, bring its schema up to date, or refuse it. Nothing is ever replaced.
 
     `thorough` reads all of it to find damage: for a start, not for a command that looks.
+    `checkpoint` copies the log back, for who serves the file: what a failed sync has left in it may
+    be read and yet not be on disk.
     """
-    if path.exists() and path.stat().st_size == 0:
-        raise StorageRefused(
-            f"{path} is empty. If it never held anything, delete it; else restore a backup."
-        )
     try:
+        if not path.exists():
+            _create(path)
+        if path.stat().st_size == 0:
+            raise StorageRefused(
+                f"{path} is empty. If it never held anything, delete it; else restore a backup."
+            )
         connection = connect(path)
+    except OSError as error:
+        raise StorageRefused(
+            f"{path} cannot be made ({error.strerror}). Check the folder, its permissions and free"
+            " space."
+        ) from error
     except sqlite3.OperationalError as error:
         raise StorageRefused(
             f"{path} cannot be opened ({error}). Check the folder, its permissions and free space."
@@ -59,9 +69,12 @@ def prepare(path: Path, *, thorough: bool) -> None:
             f"{path} is no database ({error}). Keep it, and restore a backup beside it."
         ) from error
     try:
-        _inspect(connection, path, thorough)
-        connection.execute("PRAGMA journal_mode = WAL")
-        _migrate(connection)
+        version = _inspect(connection, path, thorough)
+        _write_ahead(connection)
+        if version < SCHEMA_VERSION:
+            _migrate(connection)
+        if checkpoint:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     except sqlite3.OperationalError as error:  # the place, not the file, is at fault
         raise StorageRefused(
             f"{path} cannot be used ({error}). Check the folder, its permissions and free space,"
@@ -75,8 +88,43 @@ def prepare(path: Path, *, thorough: bool) -> None:
         connection.close()
 
 
-def _inspect(connection: sqlite3.Connection, path: Path, thorough: bool) -> None:
-    """Refuse what is foreign, newer or damaged."""
+def _create(path: Path) -> None:
+    """Make the file under another name, then give it its own.
+
+    A start that dies halfway must not leave an empty file, which would look like a lost one.
+    """
+    log = path.with_name(f"{path.name}-wal")
+    if log.exists() and log.stat().st_size:
+        raise StorageRefused(
+            f"{path} is gone, but its log {log} is there, with events in it. Put the file back, or"
+            " move the log away as well to begin anew."
+        )
+    made = path.with_name(f"{path.name}.new")
+    for end in ("", "-journal", "-wal", "-shm"):
+        made.with_name(made.name + end).unlink(missing_ok=True)
+    connection = connect(made)
+    try:
+        _migrate(connection)
+        _write_ahead(connection)
+    finally:
+        connection.close()
+    made.rename(path)
+    folder = os.open(path.absolute().parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)  # or the name could be lost with the power, and the events with it
+    finally:
+        os.close(folder)
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Switch to the write-ahead log. Where that fails SQLite keeps silent and its old mode."""
+    ((mode,),) = connection.execute("PRAGMA journal_mode = WAL").fetchall()
+    if mode != "wal":
+        raise sqlite3.OperationalError("its file system takes no write-ahead log")
+
+
+def _inspect(connection: sqlite3.Connection, path: Path, thorough: bool) -> int:
+    """Refuse what is foreign, newer or damaged; the schema's version."""
     application = connection.execute("PRAGMA application_id").fetchone()[0]
     tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
     if tables and application != APPLICATION_ID:
@@ -92,6 +140,7 @@ def _inspect(connection: sqlite3.Connection, path: Path, thorough: bool) -> None
     damage = connection.execute("PRAGMA quick_check(1)").fetchone()[0] if thorough else "ok"
     if damage != "ok":
         raise StorageRefused(f"{path} is damaged ({damage}). Keep it, and restore a backup.")
+    return int(version)
 
 
 def _migrate(connection: sqlite3.Connection) -> None:

@@ -76,6 +76,22 @@ _WORKS = (
     "UPDATE destination SET failures = 0, failing = NULL, several = 0, paused_until = NULL"
     " WHERE name = ? AND failures > 0"
 )
+# Waits that began in the future are counted from now. One that was, ends before its beginning.
+_WAITS_SET_BACK = (
+    "UPDATE delivery SET due_at = min(due_at, ?1 + due_at - begun), owed_at = min(owed_at, ?1)"
+    " FROM (SELECT d.id AS waits, max(d.owed_at, coalesce((SELECT max(at) FROM attempt"
+    " WHERE delivery = d.id), 0)) AS begun FROM delivery AS d WHERE d.state = 'waiting')"
+    " WHERE id = waits AND begun > ?1 AND due_at >= begun"
+)
+_HELD_SET_BACK = (
+    "UPDATE event SET held_until = min(held_until, ?1 + held_until - received_at)"
+    " WHERE verdict = 'held' AND received_at > ?1 AND held_until >= received_at"
+)
+_GROUPS_SET_BACK = "UPDATE digest_group SET told_at = ?1 WHERE told_at > ?1"
+_PACE_SET_BACK = (
+    "UPDATE destination SET paused_until = min(paused_until, ?1 + paused_until - counted_at),"
+    " counted_at = ?1 WHERE counted_at > ?1"
+)
 _LIFTED = _WORKS.replace(" AND failures > 0", "")
 _PAUSED = "UPDATE destination SET paused_until = ? WHERE name = ?"
 
@@ -185,6 +201,12 @@ def release(db: sqlite3.Connection, now: int, *, all_leases: bool) -> int:
         f" lease_until = NULL, attempts = attempts + 1, tries = tries + 1 WHERE {lost}",
         (now, *over),
     ).rowcount
+
+
+def set_back(db: sqlite3.Connection, now: int) -> int:
+    """See store.Transaction.set_back."""
+    acts = (_WAITS_SET_BACK, _HELD_SET_BACK, _PACE_SET_BACK, _GROUPS_SET_BACK)
+    return sum(db.execute(act, (now,)).rowcount for act in acts)
 
 
 def redeliver(db: sqlite3.Connection, delivery: int, now: int) -> bool | None:

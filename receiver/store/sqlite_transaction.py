@@ -26,6 +26,12 @@ from receiver.store.sqlite_connection import connect
 MAX_QUARANTINED = 1_000
 # Bytes in the write-ahead log before it is copied back: well under 64 MiB.
 CHECKPOINT_AT = 8 * 2**20
+# After a failed sync the system may call pages written that are not, and SQLite goes on accepting
+# commits; a file that is damaged takes them, too.
+_LOST = {
+    sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC, sqlite3.SQLITE_CORRUPT,
+    sqlite3.SQLITE_NOTADB,
+}  # fmt: skip
 
 _EVENT = (
     "INSERT INTO event (seq, source, event_id, repeated, execution_id, event, status, occurred_at,"
@@ -76,6 +82,7 @@ class WriteConnection:
         # Only who serves the file copies the log back: SQLite before 3.51.3 can corrupt a file
         # whose log two connections reset (sqlite.org, "WAL-reset bug").
         self._checkpoints = checkpoints
+        self._lost = self._full = False
         self._connection = connect(path)
 
     def begin(self) -> SqliteTransaction:
@@ -90,6 +97,12 @@ class WriteConnection:
         if self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
 
+    def is_lost(self, error: Exception) -> bool:
+        code = getattr(error, "sqlite_errorcode", 0)
+        self._lost = self._lost or code in _LOST or code & 0xFF in _LOST
+        self._full = code == sqlite3.SQLITE_FULL
+        return self._lost
+
     def tidy(self) -> None:
         """Checkpoint once the log is long. TRUNCATE waits for readers, so only if it must."""
         if not self._checkpoints:
@@ -98,17 +111,23 @@ class WriteConnection:
             size = os.stat(self._log).st_size
         except FileNotFoundError:
             return
-        if size > CHECKPOINT_AT:
-            self._checkpoint("TRUNCATE" if size > 4 * CHECKPOINT_AT else "PASSIVE")
+        if self._full or size > CHECKPOINT_AT:
+            # On a full disk the log may be what fills it.
+            long = self._full or size > 4 * CHECKPOINT_AT
+            self._full = False
+            self._checkpoint("TRUNCATE" if long else "PASSIVE")
 
     def _checkpoint(self, mode: str) -> None:
         try:
             self._connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
-        except sqlite3.OperationalError:
-            return  # tried again after the next batch; the commits themselves are safe in the log
+        except sqlite3.Error as error:
+            # Tried again after the next batch; the commits themselves are safe in the log.
+            if self.is_lost(error):
+                raise
 
     def close(self) -> None:
-        if self._checkpoints:
+        # What cannot be believed is left as it is, for the next start to look at.
+        if self._checkpoints and not self._lost:
             self._checkpoint("TRUNCATE")
         self._connection.close()
 
@@ -219,6 +238,9 @@ class SqliteTransaction:
 
     def release(self, now: int, *, all_leases: bool) -> int:
         return deliveries.release(self._db, now, all_leases=all_leases)
+
+    def set_back(self, now: int) -> int:
+        return deliveries.set_back(self._db, now)
 
     def redeliver(self, delivery: int, now: int) -> bool | None:
         return deliveries.redeliver(self._db, delivery, now)
