@@ -169,11 +169,16 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """One of the messages that a digest stands for."""
+    """One of the messages that a digest stands for.
+
+    `over`: its episode has ended since. `taken`: somebody has taken it.
+    """
 
     kind: Kind
     step: int
     facts: Facts
+    over: bool = False
+    taken: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +187,8 @@ class Digest:
 
     `counts` are (status, agent, how many), most first; there may be more sorts than these. Of
     confirmations that still wait every one is in `listed`. `silence` says which silence kept them
-    back, if one did, and `page` which of its digests this is.
+    back, if one did, and `page` which of its digests this is: then it is executions that are
+    counted, however often people would have been reminded of them.
     """
 
     total: int

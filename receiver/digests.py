@@ -16,6 +16,7 @@ from receiver.message import MAX_BODY, noted
 
 # Notes and the lines around the list have to fit, too.
 _AROUND = 700
+_WORDS = {"awaiting_confirmation": "waiting for confirmation", "over": "over by now"}
 _SHORTEST_LINE, _LONGEST_LINE = 60, 300
 
 
@@ -46,7 +47,7 @@ def _title(digest: Digest) -> str:
     if digest.silence:
         more = f" ({digest.page})" if digest.page > 1 else ""
         one = digest.total == 1
-        return f"{_n(digest.total)} message{' was' if one else 's were'} silenced{more}"
+        return f"{_n(digest.total)} update{' was' if one else 's were'} silenced{more}"
     if waiting == digest.total:
         return they_wait
     if len(digest.counts) == 1:
@@ -85,6 +86,11 @@ def _line(listed: Listed, room: int, now: int) -> str:
             parts.append("escalated")
     elif listed.kind is Kind.RESOLVED:
         parts.append(ended_how(facts))
+    elif listed.over:
+        again = " again" if facts.status is facts.execution_status else ""
+        parts.append(f"over: now {facts.execution_status}{again}")
+    elif listed.taken:
+        parts.append("somebody takes care of it")
     line = clean(" · ".join(parts), room)
     for more in (safe_link(facts.execution_url), _reason(facts)):
         left = room - len(line) - 3
@@ -106,12 +112,14 @@ def _waits(listed: Listed) -> bool:
         and facts.execution_status is Status.AWAITING_CONFIRMATION
         and facts.verdict is Verdict.APPLIED
         and listed.kind is not Kind.ACKNOWLEDGED
+        and not listed.over
+        and not listed.taken
     )
 
 
 def _words(status: str) -> str:
     """A status as a number of executions has it."""
-    return {"awaiting_confirmation": "waiting for confirmation"}.get(status, status) or "set aside"
+    return _WORDS.get(status, status) or "set aside"
 
 
 def _n(number: int) -> str:

@@ -47,6 +47,10 @@ _STUCK = (
     " AND d.kind IN ('notice', 'reminder', 'fallback') AND d.guard_version IS NOT NULL"
     " AND {where}) AS h WHERE delivery.id = h.id AND h.heard + :after > :now"
 )
+_NOTHING_LEFT = (
+    "UPDATE delivery SET state = 'superseded', reason = 'what it would list waits no longer',"
+    " token = NULL, lease_until = NULL WHERE id = ?"
+)
 # Said twice, so that SQLite sees that it may use the index of what is not settled.
 _UNSETTLED = "d.state IN ('waiting', 'sending') AND d.state"
 _GROUP = f"d.destination = :destination AND d.group_key = :key AND {_UNSETTLED} = 'waiting'"
@@ -153,7 +157,10 @@ def _one(db: sqlite3.Connection, asked: _Asked, delivery: int) -> Claim | None:
     claim = read(db, db.execute(f"{ABOUT} WHERE id = ?", (delivery,)).fetchone())
     kind = claim.origin.kind if claim.origin and claim.kind is Kind.FALLBACK else claim.kind
     if kind is Kind.DIGEST:
-        claim = replace(claim, digest=_missed(db, claim))
+        claim = replace(claim, digest=(missed := _missed(db, claim)))
+        if missed.page > 1 and not missed.listed:
+            db.execute(_NOTHING_LEFT, (delivery,))
+            return None
     return replace(claim, token=token, claimed_at=asked.now)
 
 
@@ -161,7 +168,7 @@ def _digest(db: sqlite3.Connection, asked: _Asked, group: Mapping[str, Any]) -> 
     """Take all of the group that goes out now; an only one as an ordinary message."""
     eleventh = db.execute(
         f"SELECT d.id FROM delivery AS d JOIN event AS e ON e.seq = d.event WHERE {_TOGETHER}"
-        f" AND {digests.WAITS} ORDER BY d.id LIMIT 1 OFFSET {silences.PAGE}",
+        f" AND {silences.WAITS} ORDER BY d.id LIMIT 1 OFFSET {silences.PAGE}",
         group,
     ).fetchone()
     before = queries.MAX_ID if eleventh is None else eleventh[0]
@@ -204,7 +211,9 @@ def _missed(db: sqlite3.Connection, claim: Claim) -> Digest:
             "SELECT silence, destination, step, origin FROM delivery WHERE id = ?", (number,)
         ).fetchone()
         if row[0] is not None:
-            return digests.silenced(db, *row[:3])
+            # Whom a fall-back tells was not told itself, and nobody else was.
+            number_told = claim.delivery if claim.kind is Kind.DIGEST else None
+            return digests.silenced(db, number_told, *row[:3])
         number = row[3]
 
 

@@ -69,10 +69,11 @@ _REMIND = (
     " AND NOT EXISTS (SELECT 1 FROM acknowledgement AS a WHERE a.execution = x.id"
     " AND a.version = x.version) AND {where} ON CONFLICT DO NOTHING"
 )
-# Who was told of an episode: whoever was sent something about it. A notice with an origin is about
-# a destination's failure, whatever its route is called.
+# Who was told of an episode: whoever was sent something about it, if only after a silence. A notice
+# with an origin is about a destination's failure, whatever its route is called.
 _WERE_TOLD = (
-    "d.state = 'sent'"
+    "(d.state = 'sent' OR (d.state = 'superseded' AND d.silence IS NOT NULL"
+    " AND EXISTS (SELECT 1 FROM delivery AS l WHERE l.id = d.digest AND l.state = 'sent')))"
     " AND ((d.kind IN ('notice', 'reminder', 'escalation') AND d.origin IS NULL)"
     f" OR (d.kind = 'fallback' AND {_FELL_FROM} NOT IN ('acknowledged', 'resolved', 'digest')))"
     " AND d.route IN (SELECT value FROM json_each(:routes))"
@@ -135,7 +136,15 @@ def follow(
     The next reminders; and where the episode has ended or was taken while they were being sent,
     word of that.
     """
-    owed = remind(db, where, values, ways, now)
+    return remind(db, where, values, ways, now) + catch_up(db, where, values, ways, now)
+
+
+def catch_up(
+    db: sqlite3.Connection, where: str, values: Mapping[str, Any], ways: Mapping[str, Ways],
+    now: int,
+) -> int:  # fmt: skip
+    """Owe word of what happened to episodes while people were being told of them; how many."""
+    owed = 0
     resolved = tuple(name for name, way in ways.items() if way.resolved)
     taken = tuple(name for name, way in ways.items() if way.acknowledged)
     if resolved:

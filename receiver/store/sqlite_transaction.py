@@ -215,6 +215,10 @@ class SqliteTransaction:
             own = {claim.route: after.ways[claim.route]} if claim.route in after.ways else {}
             ways = after.ways if gathered else own
             self._promise("owed", episodes.follow(self._db, sent, of, ways, now))
+            if claim.kind is Kind.DIGEST:
+                listed = "d.digest = :head AND d.silence IS NOT NULL"
+                late = episodes.catch_up(self._db, listed, of, after.ways, now)
+                self._promise("owed", late)
         return True
 
     def release(self, now: int, *, all_leases: bool) -> int:
