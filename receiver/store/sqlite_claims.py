@@ -6,6 +6,7 @@ What may not go out yet is put off, as a set, to the time at which it is looked 
 
 from __future__ import annotations
 
+import json
 import secrets
 import sqlite3
 from collections.abc import Mapping, Sequence
@@ -18,7 +19,7 @@ from receiver.silences import Silence
 from receiver.store import sqlite_digests as digests
 from receiver.store import sqlite_queries as queries
 from receiver.store import sqlite_silences as silences
-from receiver.store.sqlite_deliveries import ABOUT, promise, read, release
+from receiver.store.sqlite_deliveries import ABOUT, STUCK, WAITS, promise, read, release
 from receiver.store.sqlite_episodes import remind, supersede_untrue
 
 _CLAIMABLE = "state = 'waiting' AND due_at <= ?"
@@ -46,6 +47,14 @@ _STUCK = (
     " AND e.execution_id = d.execution_id) AS heard FROM delivery AS d WHERE d.route = :route"
     " AND d.kind IN ('notice', 'reminder', 'fallback') AND d.guard_version IS NOT NULL"
     " AND {where}) AS h WHERE delivery.id = h.id AND h.heard + :after > :now"
+)
+# What tells of an episode because nothing is heard of it, though no rule asks for that any more.
+_NOT_ASKED_FOR = (
+    "UPDATE delivery SET state = 'superseded',"
+    " reason = 'no route ' || route || ' asks for what is stuck any more' WHERE id IN"
+    " (SELECT d.id FROM delivery AS d WHERE d.kind IN ('notice', 'reminder', 'fallback')"
+    " AND d.route NOT IN (SELECT value FROM json_each(:stuck))"
+    f" AND {STUCK} AND {{where}})"
 )
 _NOTHING_LEFT = (
     "UPDATE delivery SET state = 'superseded', reason = 'what it would list waits no longer',"
@@ -129,6 +138,9 @@ def _sift(db: sqlite3.Connection, asked: _Asked, where: str, values: Mapping[str
         silenced = silences.supersede_silenced(db, asked.silences, where, values, asked.now)
         if silenced:
             _remind_silenced(db, asked)
+    stuck = [route for route, way in asked.pace.ways.items() if way.stuck_after is not None]
+    asked_for = {**values, "stuck": json.dumps(stuck)}
+    db.execute(_NOT_ASKED_FOR.replace("{where}", where), asked_for)
     for route, way in asked.pace.ways.items():
         if way.stuck_after is not None:
             of = {"route": route, "after": way.stuck_after, "now": asked.now}
@@ -168,7 +180,7 @@ def _digest(db: sqlite3.Connection, asked: _Asked, group: Mapping[str, Any]) -> 
     """Take all of the group that goes out now; an only one as an ordinary message."""
     eleventh = db.execute(
         f"SELECT d.id FROM delivery AS d JOIN event AS e ON e.seq = d.event WHERE {_TOGETHER}"
-        f" AND {silences.WAITS} ORDER BY d.id LIMIT 1 OFFSET {silences.PAGE}",
+        f" AND {WAITS} ORDER BY d.id LIMIT 1 OFFSET {silences.PAGE}",
         group,
     ).fetchone()
     before = queries.MAX_ID if eleventh is None else eleventh[0]

@@ -8,7 +8,8 @@ from typing import Any
 
 from receiver.deliveries import Digest, Kind, Listed
 from receiver.store import sqlite_queries as queries
-from receiver.store.sqlite_silences import MISSED, PAGE, WAITS
+from receiver.store.sqlite_deliveries import STUCK, WAITS
+from receiver.store.sqlite_silences import MISSED, PAGE
 
 # How many sorts of messages are counted by name, and how many are shown that need nobody's answer.
 SORTS, SHOWN = 8, 5
@@ -27,12 +28,13 @@ _STILL_WAITS = f"({WAITS} AND NOT {_OVER} AND NOT {_TAKEN})"
 _BY_NOW = f"WHEN {_OVER} THEN 'over' WHEN {_TAKEN} THEN 'acknowledged'"
 _COUNTS = (
     "SELECT CASE WHEN d.kind IN ('resolved', 'acknowledged') THEN d.kind {by_now}"
-    " WHEN e.verdict <> 'applied' THEN e.verdict ELSE e.status END,"
+    f" WHEN e.verdict <> 'applied' THEN e.verdict WHEN {STUCK} THEN 'stuck/' || e.status"
+    " ELSE e.status END,"
     " coalesce(e.agent_name, x.agent_name, e.agent_id, x.agent_id, ''), count(*)"
     f" {_JOINED} WHERE {{where}} GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2 LIMIT {SORTS}"
 )
 _LISTED = (
-    f"SELECT d.kind, d.step, d.event, o.kind, {_OVER}, {_TAKEN} {_JOINED}"
+    f"SELECT d.kind, d.step, d.event, o.kind, {_OVER}, {_TAKEN}, {STUCK} {_JOINED}"
     " LEFT JOIN delivery AS o ON o.id = d.origin WHERE {where} ORDER BY d.id LIMIT {limit}"
 )
 # Who learns of an episode from the digest of a silence was told of it, as from any message.
@@ -108,6 +110,7 @@ def _listed(
             # A digest that gathers notices lists each confirmation as waiting, whoever took it.
             of_silence and bool(over),
             of_silence and bool(taken),
+            bool(stuck),
         )
-        for kind, step, event, origin, over, taken in db.execute(sql, values).fetchall()
+        for kind, step, event, origin, over, taken, stuck in db.execute(sql, values).fetchall()
     )

@@ -12,7 +12,7 @@ from receiver.deliveries import Kind
 from receiver.events import Status, Verdict, format_time
 from receiver.routing import Subject
 from receiver.silences import Silence, first
-from receiver.store.sqlite_deliveries import inserted
+from receiver.store.sqlite_deliveries import WAITS, inserted
 from receiver.store.sqlite_queries import MAX_ID
 
 # A silence has a digest for each so many confirmations, so that each of them is listed.
@@ -43,11 +43,6 @@ MISSED = (
     " ORDER BY e.seq DESC, d.kind = 'acknowledged', d.id) AS nth"
     " FROM delivery AS d JOIN event AS e ON e.seq = d.event WHERE d.silence = :silence"
     " AND d.destination = :destination AND d.state = 'superseded') WHERE nth = 1"
-)
-# A confirmation that waits unless it is over or taken: never only counted.
-WAITS = (
-    "(e.status = 'awaiting_confirmation' AND d.guard_version IS NOT NULL"
-    " AND d.kind <> 'acknowledged')"
 )
 _CONFIRMATIONS = (
     "SELECT count(*) FROM delivery AS d JOIN event AS e ON e.seq = d.event"
