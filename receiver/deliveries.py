@@ -190,7 +190,7 @@ class Digest:
     `counts` are (sort, agent, how many), most first. A sort is a status, with `stuck/` before it
     where nothing was heard for too long, or what has become of it; there may be more sorts than
     these. Of confirmations that still wait every one is in `listed`. `silence` says which silence
-    kept them back, if one did, and `page` which of its digests this is: then it is executions that are
+    kept them back, if one did, and `page` which of its digests this is: then executions are
     counted, however often people would have been reminded of them.
     """
 

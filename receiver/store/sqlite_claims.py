@@ -41,6 +41,13 @@ _QUIET = (
     " OR (kind = 'notice' AND origin IS NOT NULL) THEN NULL ELSE :key END"
     " WHERE destination = :destination AND route = :route AND state = 'waiting' AND due_at < :to"
 )
+# What quiet hours put off, and nothing else since: due when they were to end.
+_AWAKE = (
+    "UPDATE delivery SET owed_at = owed_at + (:now - due_at), due_at = :now"
+    " WHERE destination = :destination AND state = 'waiting' AND due_at > :now"
+    " AND (group_key = 'quiet/' || due_at OR (group_key IS NULL AND tries = 0"
+    " AND (kind = 'digest' OR (kind = 'notice' AND origin IS NOT NULL))))"
+)
 _STUCK = (
     "UPDATE delivery SET owed_at = owed_at + (h.heard + :after - due_at), due_at = h.heard + :after"
     " FROM (SELECT d.id, (SELECT max(e.received_at) FROM event AS e WHERE e.source = d.source"
@@ -93,6 +100,11 @@ def claim(
             db.execute(_TAKEN, (destination, tokens - 1, now))
             return taken
     return None
+
+
+def awake(db: sqlite3.Connection, destination: str, now: int) -> None:
+    """See store.Transaction.awake."""
+    db.execute(_AWAKE, {"destination": destination, "now": now})
 
 
 def _take(db: sqlite3.Connection, asked: _Asked, found: Sequence[Any]) -> Claim | None:

@@ -197,6 +197,9 @@ class SqliteTransaction:
     def claim(self, destination: str, pace: Pace, now: int, until: int) -> Claim | None:
         return claims.claim(self._db, destination, pace, now, until)
 
+    def awake(self, destination: str, now: int) -> None:
+        claims.awake(self._db, destination, now)
+
     def record(self, claim: Claim, attempt: Attempt, after: Recorded) -> bool:
         if not deliveries.record(self._db, claim, attempt, after):
             return False
