@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from receiver.cleaning import clean, safe_link
 from receiver.deliveries import Claim, Digest, Facts, Kind, Listed, Message
-from receiver.episodes import doing_what, ended_how, waits_since
+from receiver.episodes import doing_what, ended_how, new_wait, waits_since
 from receiver.events import Status, Verdict, span
 from receiver.message import MAX_BODY, noted
 
@@ -89,7 +89,7 @@ def _line(listed: Listed, room: int, now: int) -> str:
         if listed.stuck:
             parts.append("stuck? nothing heard")
     elif listed.kind is Kind.RESOLVED:
-        parts.append(ended_how(facts))
+        parts += [ended_how(facts), *filter(None, [new_wait(facts)])]
     elif listed.over:
         again = " again" if facts.status is facts.execution_status else ""
         parts.append(f"over: now {facts.execution_status}{again}")
