@@ -169,20 +169,29 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """One of the messages that a digest stands for."""
+    """One of the messages that a digest stands for.
+
+    `over`: its episode has ended since. `taken`: somebody has taken it. `stuck`: nothing was heard
+    of it for too long.
+    """
 
     kind: Kind
     step: int
     facts: Facts
+    over: bool = False
+    taken: bool = False
+    stuck: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Digest:
     """Many messages as one: how many in all, how many of each sort, the first few.
 
-    `counts` are (status, agent, how many), most first; there may be more sorts than these. Of
-    confirmations that still wait every one is in `listed`. `silence` says which silence kept them
-    back, if one did, and `page` which of its digests this is.
+    `counts` are (sort, agent, how many), most first. A sort is a status, with `stuck/` before it
+    where nothing was heard for too long, or what has become of it; there may be more sorts than
+    these. Of confirmations that still wait every one is in `listed`. `silence` says which silence
+    kept them back, if one did, and `page` which of its digests this is: then executions are
+    counted, however often people would have been reminded of them.
     """
 
     total: int

@@ -10,12 +10,14 @@ from collections.abc import Sequence
 
 from receiver.cleaning import clean, safe_link
 from receiver.deliveries import Claim, Digest, Facts, Kind, Listed, Message
-from receiver.episodes import ended_how
+from receiver.episodes import doing_what, ended_how, new_wait, waits_since
 from receiver.events import Status, Verdict, span
 from receiver.message import MAX_BODY, noted
 
 # Notes and the lines around the list have to fit, too.
 _AROUND = 700
+STUCK = "stuck/"
+_WORDS = {"awaiting_confirmation": "waiting for confirmation", "over": "over by now"}
 _SHORTEST_LINE, _LONGEST_LINE = 60, 300
 
 
@@ -46,13 +48,14 @@ def _title(digest: Digest) -> str:
     if digest.silence:
         more = f" ({digest.page})" if digest.page > 1 else ""
         one = digest.total == 1
-        return f"{_n(digest.total)} message{' was' if one else 's were'} silenced{more}"
+        return f"{_n(digest.total)} update{' was' if one else 's were'} silenced{more}"
+    stuck = "Stuck? " if all(sort.startswith(STUCK) for sort, _, _ in digest.counts) else ""
     if waiting == digest.total:
-        return they_wait
+        return stuck + they_wait
     if len(digest.counts) == 1:
-        status, agent, n = digest.counts[0]
-        return f"{clean(agent or 'An agent', 60)}: {_n(n)} {_words(status)}"
-    return f"{_n(digest.total)} updates" + (f", {they_wait}" if waiting else "")
+        sort, agent, n = digest.counts[0]
+        return f"{stuck}{clean(agent or 'An agent', 60)}: {_n(n)} {_words(sort)}"
+    return f"{stuck}{_n(digest.total)} updates" + (f", {they_wait}" if waiting else "")
 
 
 def _counted(digest: Digest) -> list[str]:
@@ -83,8 +86,17 @@ def _line(listed: Listed, room: int, now: int) -> str:
             parts.append(f"reminder {listed.step}")
         elif listed.kind is Kind.ESCALATION:
             parts.append("escalated")
+        if listed.stuck:
+            parts.append("stuck? nothing heard")
     elif listed.kind is Kind.RESOLVED:
-        parts.append(ended_how(facts))
+        parts += [ended_how(facts), *filter(None, [new_wait(facts)])]
+    elif listed.over:
+        again = " again" if facts.status is facts.execution_status else ""
+        parts.append(f"over: now {facts.execution_status}{again}")
+    elif listed.stuck and listed.kind is not Kind.ACKNOWLEDGED:
+        parts.append(f"stuck? {doing_what(facts)} for {waits_since(facts, now)}, nothing heard")
+    elif listed.taken:
+        parts.append("somebody takes care of it")
     line = clean(" · ".join(parts), room)
     for more in (safe_link(facts.execution_url), _reason(facts)):
         left = room - len(line) - 3
@@ -106,12 +118,17 @@ def _waits(listed: Listed) -> bool:
         and facts.execution_status is Status.AWAITING_CONFIRMATION
         and facts.verdict is Verdict.APPLIED
         and listed.kind is not Kind.ACKNOWLEDGED
+        and not listed.over
+        and not listed.taken
     )
 
 
-def _words(status: str) -> str:
-    """A status as a number of executions has it."""
-    return {"awaiting_confirmation": "waiting for confirmation"}.get(status, status) or "set aside"
+def _words(sort: str) -> str:
+    """A sort as a number of executions has it."""
+    status = sort.removeprefix(STUCK)
+    if status != sort:
+        return f"{_WORDS.get(status, status)}, nothing heard"
+    return _WORDS.get(status, status) or "set aside"
 
 
 def _n(number: int) -> str:

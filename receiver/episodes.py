@@ -105,11 +105,22 @@ def ended_how(facts: Facts) -> str:
     if after.category is Category.TERMINAL:
         while_it = "waiting" if before.category is Category.AWAITING else _DOING[before]
         return f"{after} while {while_it},{waited}" if waited else f"{after} while {while_it}"
-    return f"no longer {_DOING[before]}{waited}: now {after}"
+    again = " again" if after is before else ""
+    return f"no longer {_DOING[before]}{waited}: now {after}{again}"
+
+
+def new_wait(facts: Facts) -> str:
+    """Where an execution waits by now, if it does though the episode that it is about has ended."""
+    stands = facts.execution_status or facts.status
+    if stands is None or stands.category not in (Category.PAUSED, Category.AWAITING):
+        return ""
+    return f"it is {stands} by now, which is a new wait"
 
 
 def _over(facts: Facts) -> tuple[str, str]:
     how, agent = ended_how(facts), _agent(facts)
+    if waits := new_wait(facts):
+        return f"{agent}: {how}", f"That wait is over: {how}. But {waits}."
     later = facts.execution_status
     more = f" It is {later} by now." if later and later is not facts.status else ""
     return f"{agent}: {how}", f"Nothing more to do: {how}.{more}"

@@ -45,7 +45,8 @@ class Turn:
     """What a lane asks for: to record what is finished and, if it goes on, to claim the next.
 
     Times are nanoseconds; `until` is the end of the lease. The first turn of a lane lifts what made
-    its destination wait as a whole: its address may have been mended.
+    its destination wait as a whole: its address may have been mended. The first by these rules
+    looks again at what quiet hours put off: they may have been changed.
     """
 
     destination: str
@@ -56,6 +57,7 @@ class Turn:
     finished: Finished | None = None
     goes_on: bool = True
     is_first: bool = False
+    is_first_by_rules: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,8 @@ def _turn(transaction: Transaction, this: Turn) -> Turned:
     ended: Sequence[Claim] = ()
     if this.is_first:
         transaction.lift(this.destination)
+    if this.is_first_by_rules:
+        transaction.awake(this.destination, this.now)
     if (done := this.finished) is not None:
         mine = transaction.record(done.claim, done.attempt, done.after)
         woken += [owed.destination for owed in done.after.owed if mine]
@@ -120,6 +124,7 @@ class Lane:
         self._waking = threading.Condition()
         self._wakes = 0
         self._is_first = True
+        self._by: Rules | None = None
         self._stopping = threading.Event()
         self._threads = [
             threading.Thread(target=self._run, name=f"lane-{destination.name}-{n}", daemon=True)
@@ -180,10 +185,10 @@ class Lane:
         until = now + int(max(self._lease, of.timeout + 10) * SECOND)
         goes_on = not self._stopping.is_set()
         rules = self._in_force.rules
-        pace, first = pace_of(of, rules, now), self._is_first
-        asked = Turn(of.name, pace, now, until, rules, finished, goes_on, first)
+        pace, first, anew = pace_of(of, rules, now), self._is_first, self._by is not rules
+        asked = Turn(of.name, pace, now, until, rules, finished, goes_on, first, anew)
         turned = self._store.write_now(turn, asked)
-        self._is_first = False
+        self._is_first, self._by = False, rules
         if finished is not None:
             _log(finished, turned.mine)
         for dead in turned.ended:

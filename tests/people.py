@@ -65,11 +65,13 @@ class Walk:
         self.rules = config.load(str(path), self.environ)
         self.intake = Intake(self.rules.routes, self.rules.orderings)
         self.source = next(iter(self.rules.sources))
+        self.turned = set[str]()
 
     def restart(self) -> None:
         """As if the process had ended and begun again."""
         self.store.close()
         self.store = SqliteStore(self.folder / "receiver.db", serve=True)
+        self.turned = set()
         self.do(lambda transaction: transaction.release(self.now, all_leases=True))
 
     def do(self, act: Callable[[Transaction], Any]) -> Any:
@@ -101,7 +103,9 @@ class Walk:
         """What a lane would send to the destination now."""
         of = self.rules.destinations[destination]
         pace = pace_of(of, self.rules, self.now)
-        asked = Turn(destination, pace, self.now, self.now + 60 * SECOND, self.rules)
+        until, anew = self.now + 60 * SECOND, destination not in self.turned
+        self.turned.add(destination)
+        asked = Turn(destination, pace, self.now, until, self.rules, is_first_by_rules=anew)
         return self.store.write_now(turn, asked).claim
 
     def record(self, claim: Claim, attempt: Attempt = DELIVERED, chance: float = 0.5) -> Message:

@@ -289,3 +289,29 @@ def test_what_was_told_long_ago_is_not_remembered(walk: Walk) -> None:
         return int(found.fetchone()[0])
 
     assert walk.do(remembered) == 1
+
+
+@pytest.mark.parametrize("what", ["resolved", "acknowledged"])
+def test_what_is_told_of_a_group_that_was_told_has_one_digest_each_every(
+    walk: Walk, what: str
+) -> None:
+    walk.reload(ROUTES.replace("resolved: true", f"{what}: true"))
+    for number in range(40):
+        walk.comes(AWAITS, f"x-{number}")
+    walk.passes(30 * SECOND)
+    assert len(walk.gets()) == 4
+    found = list[Told]()
+    for number in range(40):
+        claim = walk.claim("mail")
+        # The next one comes while this is being sent.
+        if what == "resolved":
+            walk.comes(RUNNING, f"x-{number}")
+        else:
+            walk.acknowledge("Ann", f"x-{number}")
+        if claim is not None:
+            found.append(Told("mail", walk.record(claim), claim))
+        walk.passes(10 * SECOND)
+    found += [told for _, told in walk.until_quiet(11 * MINUTE)]
+    titles = [told.title for told in found]
+    assert len(titles) == 3
+    assert sum(counted(told) or 1 for told in found) == 40

@@ -102,7 +102,7 @@ def test_silences_by_api(tmp_path: Path, httpserver: HTTPServer) -> None:
         status, ended, _ = receiver.ask("/api/silences/1", method="DELETE")
         assert (status, ended["silenced"]) == (200, 1)
         assert ended["listed_at"] is not None
-        until(lambda: "1 message was silenced" in titles(httpserver))
+        until(lambda: "1 update was silenced" in titles(httpserver))
         assert receiver.ask("/api/silences/1", method="DELETE")[0] == 409
         assert receiver.ask("/api/silences/9", method="DELETE")[0] == 404
         assert receiver.ask(f"/api/silences/{2**64}", method="DELETE")[0] == 404
@@ -117,8 +117,8 @@ def test_a_silence_that_runs_out_is_listed_by_the_server_s_clock(
         asked = {"match": {"status": "failed"}, "for": "2s", "reason": "deploy", "by": "Ann"}
         assert post(receiver, "/api/silences", asked)[0] == 201
         receiver.post(sender.asteroid_event("EXECUTION_FAILED", "x"))
-        until(lambda: "1 message was silenced" in titles(httpserver))
-    assert titles(httpserver) == ["1 message was silenced"]
+        until(lambda: "1 update was silenced" in titles(httpserver))
+    assert titles(httpserver) == ["1 update was silenced"]
 
 
 GOOD = {"match": {"status": "failed"}, "for": "2h", "reason": "deploy", "by": "Ann"}

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from receiver.events import SECOND, Status, format_time, parse_time
 from receiver.quiet import MIDNIGHT, Quiet, until
-from tests.people import FAILED, HOUR, MINUTE, Walk
+from tests.people import FAILED, GONE, HOUR, MINUTE, Walk
 
 ALL = frozenset(range(7))
 BERLIN, NEW_YORK, KOLKATA = map(ZoneInfo, ("Europe/Berlin", "America/New_York", "Asia/Kolkata"))
@@ -243,3 +243,49 @@ def test_on_the_day_clocks_change_the_morning_comes_when_clocks_say_so(walk: Wal
     assert walk.gets() == []
     walk.passes(SECOND)
     assert len(walk.gets()) == 1
+
+
+HOURS = """    quiet: {from: "22:00", to: "07:00", tz: Europe/Berlin}
+"""
+
+
+def test_quiet_hours_that_a_reload_ends_hold_nothing_any_more(walk: Walk) -> None:
+    routes = ROUTES + "  - {name: dead, match: {dead_letter: pager}, notify: ops}\n"
+    walk.reload(routes)
+    for number in range(3):
+        walk.comes(Status.FAILED, f"f-{number}")
+    walk.comes(Status.AWAITING_CONFIRMATION, "inv")
+    walk.gets("pager", GONE)
+    assert walk.gets() == []
+    walk.passes(HOUR)
+    walk.reload(routes.replace(HOURS, ""))
+    told = {each.title: each for each in walk.gets("ops")}
+    assert set(told) == {
+        "4 updates, 1 waits for confirmation", "Messages to pager do not arrive",
+    }  # fmt: skip
+    # The time that was quiet does not count against retry_for.
+    assert told["4 updates, 1 waits for confirmation"].claim.owed_at >= EVENING + HOUR
+    assert len(walk.until_quiet(15 * MINUTE)) == 1
+
+
+def test_quiet_hours_that_a_reload_changes_hold_until_their_new_end(walk: Walk) -> None:
+    for number in range(2):
+        walk.comes(Status.FAILED, f"f-{number}")
+    walk.gets()
+    walk.passes(HOUR)
+    walk.reload(ROUTES.replace('"07:00", tz: Europe', '"05:00", tz: Europe'))
+    walk.restart()
+    assert [at for at, _ in walk.until_quiet(11 * HOUR)] == [300]
+
+
+def test_a_reload_makes_nothing_due_that_waits_for_its_time(walk: Walk) -> None:
+    walk.comes(Status.AWAITING_CONFIRMATION, "inv")
+    walk.gets()
+    walk.passes(8 * HOUR)
+    assert len(walk.gets("ops", FAILED)) == 1
+    walk.reload(ROUTES)
+    assert walk.gets("ops") == []
+    walk.passes(MINUTE)
+    assert len(walk.gets("ops")) == 1
+    walk.reload(ROUTES)
+    assert [at for at, _ in walk.until_quiet(15 * MINUTE)] == [15]

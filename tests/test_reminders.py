@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from receiver.events import Status
+from receiver.silences import Silence
 from tests.people import FAILED, GONE, HOUR, MINUTE, SECOND, START, Walk
 
 AWAITS, RUNNING, DONE = Status.AWAITING_CONFIRMATION, Status.RUNNING, Status.COMPLETED
@@ -301,3 +302,78 @@ def test_without_these_options_nothing_of_it_is_owed(walk: Walk) -> None:
     assert walk.until_quiet(2 * HOUR) == []
     assert len(walk.states()) == 1
     assert walk.now > START
+
+
+APPLIED_OVER_GAPS = """\
+sources:
+  s: {gaps: apply, verify: {scheme: token, header: X-T, keys: [a-token-of-sixteen-bytes]}}
+"""
+
+
+def test_who_is_told_of_an_end_is_told_that_it_waits_again(walk: Walk) -> None:
+    walk.reload(APPLIED_OVER_GAPS + ROUTES)
+    asks(walk)
+    walk.gets()
+    walk.passes(MINUTE)
+    walk.comes(Status.AWAITING_CONFIRMATION)
+    walk.passes(MINUTE)
+    walk.store.write_now(walk.intake.expire, walk.now)
+    told = next(told for told in walk.gets("approvers") if told.claim.kind == "resolved")
+    how = "no longer waiting for confirmation after 1 min: now awaiting_confirmation again"
+    assert told.title == f"Invoice agent: {how}"
+    assert told.message.body.startswith(
+        f"That wait is over: {how}. But it is awaiting_confirmation by now, which is a new wait."
+    )
+
+
+@pytest.mark.parametrize("group", ["", "    group: {by: [agent], wait: 1s, every: 1s}\n"])
+def test_there_is_something_to_do_where_it_waits_by_the_time_it_is_told(
+    walk: Walk, group: str
+) -> None:
+    walk.reload(ROUTES.replace("    remind: {every: 15m}\n", "    remind: {every: 15m}\n" + group))
+    for execution in "xy":
+        walk.comes(Status.AWAITING_CONFIRMATION, execution)
+    walk.passes(2 * SECOND)
+    walk.gets()
+    walk.passes(2 * SECOND)
+    for execution in "xy":
+        walk.comes(Status.RUNNING, execution)
+        walk.comes(Status.AWAITING_CONFIRMATION, execution)
+    bodies = [t.message.body for t in walk.gets("approvers") if t.claim.kind == "resolved"]
+    assert len(bodies) == (1 if group else 2)
+    assert all("Nothing more to do" not in body for body in bodies)
+    assert sum(b.count("awaiting_confirmation by now, which is a new wait") for b in bodies) == 2
+
+
+def test_reminders_that_a_silence_keeps_back_do_not_use_up_at_most(walk: Walk) -> None:
+    walk.reload(ROUTES.replace("{every: 15m}", "{every: 15m, at_most: 3}"))
+    asks(walk)
+    walk.gets()
+    of = Silence(
+        {"status": ("awaiting_confirmation",)}, "deploy", "Ann", walk.now, walk.now + 2 * HOUR
+    )
+    walk.do(lambda t: t.add_silence(of, walk.now))
+    found = [told for _, told in walk.until_quiet(5 * HOUR) if told.destination == "approvers"]
+    assert [told.title[:11] for told in found if told.claim.kind == "reminder"] == [
+        "Reminder 1:", "Reminder 2:", "Reminder 3:",
+    ]  # fmt: skip
+
+
+def test_each_time_that_somebody_takes_it_the_others_learn_who(walk: Walk) -> None:
+    asks(walk)
+    walk.gets()
+    told = []
+    for name in ("Ann", "Bob", "Ann"):
+        walk.passes(MINUTE)
+        walk.acknowledge(name)
+        walk.acknowledge(name)
+        told += walk.titles("approvers")
+    assert told == [
+        f"approvers: Invoice agent: {name} takes care of it" for name in ("Ann", "Bob", "Ann")
+    ]
+    # Only the last one takes care: nobody is told of it twice.
+    walk.acknowledge("Bob")
+    walk.passes(SECOND)
+    walk.acknowledge("Eve")
+    assert walk.titles("approvers") == ["approvers: Invoice agent: Eve takes care of it"]
+    assert ("approvers", "acknowledged", "superseded", "acknowledged by Eve") in walk.states()

@@ -95,5 +95,49 @@ def test_many_that_are_stuck_can_be_one_digest(walk: Walk) -> None:
     walk.comes(None, "x-2")
     found = walk.until_quiet(4 * HOUR)
     assert [(at, told.title) for at, told in found] == [
-        (54, "Invoice agent: 5 running"), (120, "Stuck? Invoice agent started running"),
-    ]  # fmt: skip
+        (54, "Stuck? Invoice agent: 5 running, nothing heard"),
+        (120, "Stuck? Invoice agent started running"),
+    ]
+    body = found[0][1].message.body
+    assert "5 × running, nothing heard: Invoice agent" in body
+    assert "· x-0 · Invoice agent · stuck? running for 2 h, nothing heard" in body
+
+
+def test_those_that_are_stuck_at_night_are_told_as_stuck_in_the_morning(walk: Walk) -> None:
+    quiet = '    quiet: {from: "13:00", to: "16:00", tz: UTC}\n'
+    walk.reload(ROUTES.replace("[running, paused]", "[running, awaiting_confirmation]") + quiet)
+    for number in range(2):
+        walk.comes(RUNNING, f"x-{number}")
+        walk.comes(Status.AWAITING_CONFIRMATION, f"c-{number}")
+    walk.gets()
+    ((at, told),) = walk.until_quiet(5 * HOUR)
+    assert (at, told.title) == (240, "Stuck? 4 updates, 2 wait for confirmation")
+    assert "· c-0 · Invoice agent · for 4 h · stuck? nothing heard" in told.message.body
+    assert "2 × waiting for confirmation, nothing heard: Invoice agent" in told.message.body
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        ("- name: stuck", "- name: dead"),
+        ("    stuck: {status: [running, paused], after: 2h}\n", ""),
+    ],
+)
+def test_what_no_rule_asks_for_any_more_is_not_told(walk: Walk, change: tuple[str, str]) -> None:
+    walk.comes(RUNNING)
+    walk.gets()
+    walk.passes(HOUR)
+    walk.reload(ROUTES.replace(*change))
+    walk.restart()
+    assert walk.until_quiet(5 * HOUR) == []
+    reason = "no route stuck asks for what is stuck any more"
+    assert ("ops", "notice", "superseded", reason) in walk.states()
+
+
+def test_a_reminder_of_what_is_stuck_needs_its_rule_too(walk: Walk) -> None:
+    remind = ROUTES + "    remind: {every: 30m}\n"
+    walk.reload(remind)
+    walk.comes(RUNNING)
+    assert len(walk.until_quiet(140 * MINUTE)) == 2
+    walk.reload(remind.replace("    stuck: {status: [running, paused], after: 2h}\n", ""))
+    assert walk.until_quiet(5 * HOUR) == []

@@ -117,6 +117,9 @@ class Transaction(Protocol):
         nothing is stuck of which something was heard.
         """
 
+    def awake(self, destination: str, now: int) -> None:
+        """Make due what quiet hours put off: other hours may hold now. A claim looks again."""
+
     def record(self, claim: Claim, attempt: Attempt, after: Recorded) -> bool:
         """Write down an attempt and what follows from it. False: the claim was lost meanwhile.
 

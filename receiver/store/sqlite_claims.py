@@ -6,6 +6,7 @@ What may not go out yet is put off, as a set, to the time at which it is looked 
 
 from __future__ import annotations
 
+import json
 import secrets
 import sqlite3
 from collections.abc import Mapping, Sequence
@@ -18,7 +19,7 @@ from receiver.silences import Silence
 from receiver.store import sqlite_digests as digests
 from receiver.store import sqlite_queries as queries
 from receiver.store import sqlite_silences as silences
-from receiver.store.sqlite_deliveries import ABOUT, promise, read, release
+from receiver.store.sqlite_deliveries import ABOUT, STUCK, WAITS, promise, read, release
 from receiver.store.sqlite_episodes import remind, supersede_untrue
 
 _CLAIMABLE = "state = 'waiting' AND due_at <= ?"
@@ -40,12 +41,31 @@ _QUIET = (
     " OR (kind = 'notice' AND origin IS NOT NULL) THEN NULL ELSE :key END"
     " WHERE destination = :destination AND route = :route AND state = 'waiting' AND due_at < :to"
 )
+# What quiet hours put off, and nothing else since: due when they were to end.
+_AWAKE = (
+    "UPDATE delivery SET owed_at = owed_at + (:now - due_at), due_at = :now"
+    " WHERE destination = :destination AND state = 'waiting' AND due_at > :now"
+    " AND (group_key = 'quiet/' || due_at OR (group_key IS NULL AND tries = 0"
+    " AND (kind = 'digest' OR (kind = 'notice' AND origin IS NOT NULL))))"
+)
 _STUCK = (
     "UPDATE delivery SET owed_at = owed_at + (h.heard + :after - due_at), due_at = h.heard + :after"
     " FROM (SELECT d.id, (SELECT max(e.received_at) FROM event AS e WHERE e.source = d.source"
     " AND e.execution_id = d.execution_id) AS heard FROM delivery AS d WHERE d.route = :route"
     " AND d.kind IN ('notice', 'reminder', 'fallback') AND d.guard_version IS NOT NULL"
     " AND {where}) AS h WHERE delivery.id = h.id AND h.heard + :after > :now"
+)
+# What tells of an episode because nothing is heard of it, though no rule asks for that any more.
+_NOT_ASKED_FOR = (
+    "UPDATE delivery SET state = 'superseded',"
+    " reason = 'no route ' || route || ' asks for what is stuck any more' WHERE id IN"
+    " (SELECT d.id FROM delivery AS d WHERE d.kind IN ('notice', 'reminder', 'fallback')"
+    " AND d.route NOT IN (SELECT value FROM json_each(:stuck))"
+    f" AND {STUCK} AND {{where}})"
+)
+_NOTHING_LEFT = (
+    "UPDATE delivery SET state = 'superseded', reason = 'what it would list waits no longer',"
+    " token = NULL, lease_until = NULL WHERE id = ?"
 )
 # Said twice, so that SQLite sees that it may use the index of what is not settled.
 _UNSETTLED = "d.state IN ('waiting', 'sending') AND d.state"
@@ -80,6 +100,11 @@ def claim(
             db.execute(_TAKEN, (destination, tokens - 1, now))
             return taken
     return None
+
+
+def awake(db: sqlite3.Connection, destination: str, now: int) -> None:
+    """See store.Transaction.awake."""
+    db.execute(_AWAKE, {"destination": destination, "now": now})
 
 
 def _take(db: sqlite3.Connection, asked: _Asked, found: Sequence[Any]) -> Claim | None:
@@ -125,6 +150,9 @@ def _sift(db: sqlite3.Connection, asked: _Asked, where: str, values: Mapping[str
         silenced = silences.supersede_silenced(db, asked.silences, where, values, asked.now)
         if silenced:
             _remind_silenced(db, asked)
+    stuck = [route for route, way in asked.pace.ways.items() if way.stuck_after is not None]
+    asked_for = {**values, "stuck": json.dumps(stuck)}
+    db.execute(_NOT_ASKED_FOR.replace("{where}", where), asked_for)
     for route, way in asked.pace.ways.items():
         if way.stuck_after is not None:
             of = {"route": route, "after": way.stuck_after, "now": asked.now}
@@ -153,7 +181,10 @@ def _one(db: sqlite3.Connection, asked: _Asked, delivery: int) -> Claim | None:
     claim = read(db, db.execute(f"{ABOUT} WHERE id = ?", (delivery,)).fetchone())
     kind = claim.origin.kind if claim.origin and claim.kind is Kind.FALLBACK else claim.kind
     if kind is Kind.DIGEST:
-        claim = replace(claim, digest=_missed(db, claim))
+        claim = replace(claim, digest=(missed := _missed(db, claim)))
+        if missed.page > 1 and not missed.listed:
+            db.execute(_NOTHING_LEFT, (delivery,))
+            return None
     return replace(claim, token=token, claimed_at=asked.now)
 
 
@@ -161,7 +192,7 @@ def _digest(db: sqlite3.Connection, asked: _Asked, group: Mapping[str, Any]) -> 
     """Take all of the group that goes out now; an only one as an ordinary message."""
     eleventh = db.execute(
         f"SELECT d.id FROM delivery AS d JOIN event AS e ON e.seq = d.event WHERE {_TOGETHER}"
-        f" AND {digests.WAITS} ORDER BY d.id LIMIT 1 OFFSET {silences.PAGE}",
+        f" AND {WAITS} ORDER BY d.id LIMIT 1 OFFSET {silences.PAGE}",
         group,
     ).fetchone()
     before = queries.MAX_ID if eleventh is None else eleventh[0]
@@ -204,7 +235,9 @@ def _missed(db: sqlite3.Connection, claim: Claim) -> Digest:
             "SELECT silence, destination, step, origin FROM delivery WHERE id = ?", (number,)
         ).fetchone()
         if row[0] is not None:
-            return digests.silenced(db, *row[:3])
+            # Whom a fall-back tells was not told itself, and nobody else was.
+            number_told = claim.delivery if claim.kind is Kind.DIGEST else None
+            return digests.silenced(db, number_told, *row[:3])
         number = row[3]
 
 

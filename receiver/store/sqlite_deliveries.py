@@ -44,6 +44,16 @@ ABOUT = (
     "SELECT id, route, tries, repeat, owed_at, guard_version, event, kind, order_key, origin,"
     " destination, step, group_key FROM delivery AS d"
 )
+# A confirmation that waits unless it is over or taken: never only counted.
+WAITS = (
+    "(e.status = 'awaiting_confirmation' AND d.guard_version IS NOT NULL"
+    " AND d.kind <> 'acknowledged')"
+)
+# A route of executions that are stuck owed it, or what it follows from.
+STUCK = (
+    "EXISTS (SELECT 1 FROM delivery AS s WHERE s.event = d.event AND s.route = d.route"
+    " AND s.source = d.source AND s.execution_id = d.execution_id AND s.dedup_key GLOB 'stuck/*')"
+)
 # Of a digest only the head keeps the text, and what is younger than its end allows is spared.
 _RECORD = (
     "UPDATE delivery SET state = CASE WHEN ?1 = 'dead' AND owed_at > ?2 THEN 'waiting' ELSE ?1 END,"
@@ -53,9 +63,11 @@ _RECORD = (
 )
 _TOLD = (
     "INSERT INTO digest_group (destination, key, told_at) SELECT ?1, ?2, ?3 WHERE NOT EXISTS"
-    # What was left over for the next digest is not made to wait for it.
-    " (SELECT 1 FROM delivery WHERE destination = ?1 AND group_key = ?2 AND state = 'waiting'"
-    " AND state IN ('waiting', 'sending') AND due_at <= ?4)"
+    # Of confirmations only so many fit: those left over are not made to wait for the next digest.
+    # What came in meanwhile is none of them, and waits for its turn.
+    " (SELECT 1 FROM delivery AS d JOIN event AS e ON e.seq = d.event WHERE d.destination = ?1"
+    " AND d.group_key = ?2 AND d.state = 'waiting' AND d.state IN ('waiting', 'sending')"
+    f" AND d.due_at <= ?4 AND {WAITS})"
     " ON CONFLICT (destination, key) DO UPDATE SET told_at = excluded.told_at"
 )
 _FALLBACK = (

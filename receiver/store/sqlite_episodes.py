@@ -21,6 +21,10 @@ NAGGING = (
     "(d.kind IN ('reminder', 'escalation') OR (d.kind = 'fallback'"
     f" AND {_FELL_FROM} IN ('reminder', 'escalation')))"
 )
+# Word of who took it before, also where it has fallen back.
+_WHO_TOOK_IT = (
+    f"(d.kind = 'acknowledged' OR (d.kind = 'fallback' AND {_FELL_FROM} = 'acknowledged'))"
+)
 _OVER = (
     "UPDATE delivery SET state = 'superseded', reason = (SELECT 'no longer ' || status || ': now '"
     " || ?1 || iif(status = ?1, ' again', '') FROM event WHERE seq = delivery.event)"
@@ -58,21 +62,25 @@ _COLUMNS = (
     " destination, kind, order_key, guard_version, step, group_key, created_at, owed_at, due_at)"
 )
 _KEY = "'reminder/' || d.source || '/' || d.destination || '/' || d.event_id || '/' || d.route"
+# A reminder that a silence kept back is none that people got: the one after it has its number.
+_STEP = "(d.step + iif(d.silence IS NULL OR d.step = 0, 1, 0))"
+_NTH = f"{_KEY} || '/' || {_STEP} || iif({_STEP} = d.step, '/' || d.id, '')"
 _REMIND = (
-    f"{_COLUMNS} SELECT {_KEY} || '/' || (d.step + 1), d.event, d.source, d.execution_id,"
-    f" d.event_id, d.verdict, d.route, d.destination, 'reminder', {_KEY} || '/' || (d.step + 1),"
-    f" e.version, d.step + 1, d.group_key, :now, :due, :due {_EPISODE}"
-    " WHERE d.route = :route AND d.step < :at_most AND e.version = x.version"
+    f"{_COLUMNS} SELECT {_NTH}, d.event, d.source, d.execution_id,"
+    f" d.event_id, d.verdict, d.route, d.destination, 'reminder', {_NTH},"
+    f" e.version, {_STEP}, d.group_key, :now, :due, :due {_EPISODE}"
+    f" WHERE d.route = :route AND {_STEP} <= :at_most AND e.version = x.version"
     " AND x.category <> 'terminal'"
     " AND ((d.kind IN ('notice', 'reminder') AND d.origin IS NULL) OR (d.kind = 'fallback'"
     f" AND {_FELL_FROM} NOT IN ('escalation', 'acknowledged', 'resolved', 'digest')))"
     " AND NOT EXISTS (SELECT 1 FROM acknowledgement AS a WHERE a.execution = x.id"
     " AND a.version = x.version) AND {where} ON CONFLICT DO NOTHING"
 )
-# Who was told of an episode: whoever was sent something about it. A notice with an origin is about
-# a destination's failure, whatever its route is called.
+# Who was told of an episode: whoever was sent something about it, if only after a silence. A notice
+# with an origin is about a destination's failure, whatever its route is called.
 _WERE_TOLD = (
-    "d.state = 'sent'"
+    "(d.state = 'sent' OR (d.state = 'superseded' AND d.silence IS NOT NULL"
+    " AND EXISTS (SELECT 1 FROM delivery AS l WHERE l.id = d.digest AND l.state = 'sent')))"
     " AND ((d.kind IN ('notice', 'reminder', 'escalation') AND d.origin IS NULL)"
     f" OR (d.kind = 'fallback' AND {_FELL_FROM} NOT IN ('acknowledged', 'resolved', 'digest')))"
     " AND d.route IN (SELECT value FROM json_each(:routes))"
@@ -85,7 +93,11 @@ _RESOLVE = (
     " AND h.version = e.version + 1 JOIN event AS n ON n.seq = h.event"
     f" WHERE {_WERE_TOLD} AND {{where}} GROUP BY d.destination, e.seq ON CONFLICT DO NOTHING"
 )
-_TOOK = "'acknowledged/' || d.source || '/' || d.destination || '/' || e.event_id || '/' || a.by"
+# Each time that somebody takes it, though it is the same one again.
+_TOOK = (
+    "'acknowledged/' || d.source || '/' || d.destination || '/' || e.event_id || '/' || a.by"
+    " || '/' || a.at"
+)
 _TELL_WHO = (
     f"{_COLUMNS} SELECT {_TOOK}, d.event, d.source, d.execution_id, d.event_id, d.verdict,"
     f" min(d.route), d.destination, 'acknowledged', {_TOOK}, e.version, 0,"
@@ -135,7 +147,15 @@ def follow(
     The next reminders; and where the episode has ended or was taken while they were being sent,
     word of that.
     """
-    owed = remind(db, where, values, ways, now)
+    return remind(db, where, values, ways, now) + catch_up(db, where, values, ways, now)
+
+
+def catch_up(
+    db: sqlite3.Connection, where: str, values: Mapping[str, Any], ways: Mapping[str, Ways],
+    now: int,
+) -> int:  # fmt: skip
+    """Owe word of what happened to episodes while people were being told of them; how many."""
+    owed = 0
     resolved = tuple(name for name, way in ways.items() if way.resolved)
     taken = tuple(name for name, way in ways.items() if way.acknowledged)
     if resolved:
@@ -171,18 +191,18 @@ def acknowledge(
     ).fetchone()
     if row is None or row[2] == "terminal":
         return (None if row is None else False), 0
-    db.execute(
+    changed = db.execute(
         "INSERT INTO acknowledgement (execution, version, by, at) VALUES (?, ?, ?, ?)"
         " ON CONFLICT (execution, version) DO UPDATE SET by = excluded.by, at = excluded.at"
         " WHERE by <> excluded.by",
         (row[0], row[1], taken.by, taken.at),
-    )
+    ).rowcount
     of = {"source": source, "execution": execution_id, "version": row[1]}
     db.execute(
         "UPDATE delivery AS d SET state = 'superseded', reason = 'acknowledged by ' || :by"
         " WHERE d.source = :source AND d.execution_id = :execution AND d.state = 'waiting'"
-        f" AND d.guard_version = :version AND {NAGGING}",
-        {**of, "by": taken.by},
+        f" AND d.guard_version = :version AND ({NAGGING} OR (:changed AND {_WHO_TOOK_IT}))",
+        {**of, "by": taken.by, "changed": changed},
     )
     where = "d.source = :source AND d.execution_id = :execution"
     return True, _tell(db, _TELL_WHO, where, of, routes, taken.at) if routes else 0

@@ -12,7 +12,7 @@ from receiver.deliveries import Kind
 from receiver.events import Status, Verdict, format_time
 from receiver.routing import Subject
 from receiver.silences import Silence, first
-from receiver.store.sqlite_deliveries import inserted
+from receiver.store.sqlite_deliveries import WAITS, inserted
 from receiver.store.sqlite_queries import MAX_ID
 
 # A silence has a digest for each so many confirmations, so that each of them is listed.
@@ -35,10 +35,22 @@ _SILENCED = (
     " LEFT JOIN delivery AS o ON o.id = d.origin WHERE d.kind <> 'digest'"
 )
 ACTIVE = f"SELECT {_COLUMNS} FROM silence WHERE listed_at IS NULL AND until_at > ? AND from_at <= ?"
-_MISSED = (
-    "SELECT d.destination, min(d.id), sum(e.status = 'awaiting_confirmation' AND d.guard_version"
-    " IS NOT NULL) FROM delivery AS d JOIN event AS e ON e.seq = d.event WHERE d.silence = ?"
-    " AND d.state = 'superseded' GROUP BY d.destination"
+# What a destination missed, one row for each execution (and verdict): what came last, and of that
+# the notice rather than its reminders. A destination's failure is a matter of its own.
+MISSED = (
+    "SELECT id FROM (SELECT d.id, row_number() OVER (PARTITION BY e.source, e.execution_id,"
+    " iif(e.execution_id IS NULL, e.seq, 0), e.verdict, d.kind = 'notice' AND d.origin IS NOT NULL"
+    " ORDER BY e.seq DESC, d.kind = 'acknowledged', d.id) AS nth"
+    " FROM delivery AS d JOIN event AS e ON e.seq = d.event WHERE d.silence = :silence"
+    " AND d.destination = :destination AND d.state = 'superseded') WHERE nth = 1"
+)
+_CONFIRMATIONS = (
+    "SELECT count(*) FROM delivery AS d JOIN event AS e ON e.seq = d.event"
+    f" WHERE d.id IN ({MISSED}) AND {WAITS}"
+)
+_DESTINATIONS = (
+    "SELECT destination, min(id) FROM delivery WHERE silence = ? AND state = 'superseded'"
+    " GROUP BY destination"
 )
 _LIST = (
     "INSERT INTO delivery (dedup_key, event, source, execution_id, event_id, verdict, route,"
@@ -104,8 +116,10 @@ def list_ended(db: sqlite3.Connection, now: int) -> tuple[list[str], int]:
         (now,),
     ).fetchall()
     for (silence,) in ended:
-        for destination, missed, confirmations in db.execute(_MISSED, (silence,)).fetchall():
+        for destination, missed in db.execute(_DESTINATIONS, (silence,)).fetchall():
             told.append(destination)
+            of = {"silence": silence, "destination": destination}
+            confirmations = int(db.execute(_CONFIRMATIONS, of).fetchone()[0])
             for page in range(max(-(-confirmations // PAGE), 1)):
                 key = f"silence/{silence}/{destination}/{page + 1}"
                 owed += inserted(db, _LIST, (key, ROUTE, page + 1, silence, now, missed))

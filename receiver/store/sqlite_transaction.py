@@ -216,6 +216,9 @@ class SqliteTransaction:
     def claim(self, destination: str, pace: Pace, now: int, until: int) -> Claim | None:
         return claims.claim(self._db, destination, pace, now, until)
 
+    def awake(self, destination: str, now: int) -> None:
+        claims.awake(self._db, destination, now)
+
     def record(self, claim: Claim, attempt: Attempt, after: Recorded) -> bool:
         if not deliveries.record(self._db, claim, attempt, after):
             return False
@@ -234,6 +237,10 @@ class SqliteTransaction:
             own = {claim.route: after.ways[claim.route]} if claim.route in after.ways else {}
             ways = after.ways if gathered else own
             self._promise("owed", episodes.follow(self._db, sent, of, ways, now))
+            if claim.kind is Kind.DIGEST:
+                listed = "d.digest = :head AND d.silence IS NOT NULL"
+                late = episodes.catch_up(self._db, listed, of, after.ways, now)
+                self._promise("owed", late)
         return True
 
     def release(self, now: int, *, all_leases: bool) -> int:
