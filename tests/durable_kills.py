@@ -17,12 +17,14 @@ from tests.durable_driver import Receiver, Report, Warm
 from tests.durable_file import look
 from tests.durable_sender import Acknowledgements, Sender
 
-# How far each call is counted; the longest lives of a round have about so many of them.
-CALLS = {"pwrite64": 240, "fdatasync": 48, "write": 60, "sendto": 120}
+# How far each call is counted with one connection; those of several share their commits.
+CALLS = {"pwrite64": 240, "fdatasync": 48, "write": 24, "sendto": 120}
+SHARED = {1: 1, 8: 2, 24: 3}
 # An answer goes out by the first of these on asyncio, and by others on uvloop.
 ALIKE = {"sendto": "sendto,sendmsg,writev"}
 # A new folder after so many points: the file is read whole after each of them.
-POINTS_PER_FILE = 60
+TRIED = ("kill points", "random kills", "not reached")
+PER_FILE = {"kill points": 60, "random kills": 15}
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ def sweep() -> Iterator[Point]:
         fresh = number % 4 == 1
         for when in range(1, max(CALLS.values()) + 1):
             for call, most in CALLS.items():
-                if when <= (most // 3 if fresh else most):
+                if when <= most // (3 if fresh else SHARED[connections]):
                     yield Point(call, when, 0.0, connections, checkpoint_at, fresh)
 
 
@@ -79,7 +81,7 @@ async def kills(given: argparse.Namespace, report: Report, folder: Path) -> None
     """Kill, look at what is left, start again: each start is the first after a kill."""
     warm, started = Warm(given.tree), time.monotonic()
     counted = ("kill points", "kill points before it served", "random kills", "cold starts",
-               "files", "events acknowledged")  # fmt: skip
+               "not reached", "files", "events acknowledged")  # fmt: skip
     report.figures |= dict.fromkeys(counted, 0)
     try:
         for name, points, most in (
@@ -92,7 +94,7 @@ async def kills(given: argparse.Namespace, report: Report, folder: Path) -> None
                 with tempfile.TemporaryDirectory(dir=folder) as place:
                     one = OneFile(Path(place), given, report, warm)
                     async with one.receiver:
-                        for point in itertools.islice(points, POINTS_PER_FILE):
+                        for point in itertools.islice(points, PER_FILE[name]):
                             await one.kill(point)
                             if report.broken or _n(report, name) >= most:
                                 break
@@ -118,7 +120,6 @@ class OneFile:
         self.receiver = Receiver(folder, given.tree, warm=warm, http=given.http)
         self._acks = Acknowledgements(folder / "acknowledged")
         self._sender = Sender(self.receiver, self._acks, report)
-        self._killed = 0
         report.add("files")
 
     async def kill(self, point: Point) -> None:
@@ -126,8 +127,8 @@ class OneFile:
         if point.fresh:
             self._forget()
         receiver, trace = self.receiver, self._folder / "strace.out"
-        self._killed += 1
-        cold = self._given.cold and self._killed % self._given.cold == 0
+        number = sum(_n(self._report, name) for name in TRIED) + 1
+        cold = self._given.cold and number % self._given.cold == 0
         receiver.warm = None if cold else self._warm
         receiver.strace = strace(point, trace) if point.call else ()
         receiver.checkpoint_at = point.checkpoint_at
@@ -137,8 +138,8 @@ class OneFile:
         else:
             reached = await self._at_a_moment(point)
         self._report.add("cold starts", bool(cold))
-        if reached:
-            self._report.add("kill points" if point.call else "random kills")
+        said = "kill points" if point.call else "random kills"
+        self._report.add(said if reached else "not reached")
         self._look(str(point))
         if point.fresh and not self._report.broken:
             # What a start that was killed leaves behind is something to start on.
@@ -150,7 +151,8 @@ class OneFile:
         """Load until it is gone; whether it was killed there, and not only in the end by us."""
         before = not await self.receiver.serves()
         if not before:
-            await self._sender.load(point.connections, point.when * 3 + 30)
+            events = point.when * 4 * SHARED[point.connections] + 30
+            await self._sender.load(point.connections, events)
         reached = not self.receiver.alive()
         self._report.add("kill points before it served", reached and before)
         await self.receiver.kill()
