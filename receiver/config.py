@@ -19,12 +19,12 @@ from receiver.file_shape import (
     RouteModel,
     SourceModel,
     Verify,
-    explained,
     near,
 )
 from receiver.lifecycle import Ordering
 from receiver.matching import conditions
-from receiver.route_options import quiet_hours, unknown_destinations, with_options
+from receiver.mistakes import explained
+from receiver.route_options import quiet_hours, surprises, unknown_destinations, with_options
 from receiver.routing import Route
 from receiver.rules import Rules, Source
 
@@ -272,5 +272,8 @@ class _Reading:
                 f"nobody can be told when {only.name} fails: add another destination, and a route"
                 " with `dead_letter: true` that names it",
             )
+        for route in routes:
+            for text in surprises(route):
+                self._warning(route.line, f"route {route.name!r}: {text}")
         if not any(route.is_about_verdicts for route in routes):
             self._warning(1, "nobody is told of rejected events: add a route with `verdict`")

@@ -1,18 +1,16 @@
-"""The shape of routes.yaml: every key it may hold, and what is said about a wrong one."""
+"""The shape of routes.yaml: every key it may hold, and what its value must be."""
 
 from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from receiver.events import Status
 from receiver.quiet import MIDNIGHT
-from receiver.yaml_lines import Path
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 LONGEST = 3_650 * UNITS["d"]
@@ -79,6 +77,12 @@ def _every(value: object) -> object:
     return "*" if value is True else value
 
 
+def _said(value: object) -> object:
+    if value is None:
+        raise ValueError("says nothing: fill it in, or leave it out")
+    return value
+
+
 def _url_only(value: object) -> object:
     return {"url": value} if isinstance(value, str) else value
 
@@ -92,6 +96,7 @@ Texts = Annotated[list[Text], BeforeValidator(_listed)]
 Duration = Annotated[float, BeforeValidator(duration)]
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 DAYS: tuple[Day, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+_FILLED_IN = BeforeValidator(_said)
 Names = Annotated[list[str], BeforeValidator(_listed), Field(min_length=1)]
 
 
@@ -170,7 +175,7 @@ class DestinationModel(_Strict):
     timeout: Duration = 30.0
     parallel: int = Field(1, ge=1, le=32)
     fallback: Texts = []
-    quiet: QuietModel | None = None
+    quiet: Annotated[QuietModel | None, _FILLED_IN] = None
 
 
 class Match(_Strict):
@@ -213,7 +218,7 @@ class GroupModel(_Strict):
 class StuckModel(_Strict):
     """`stuck`: see routing.Stuck."""
 
-    status: Texts
+    status: Annotated[Texts, Field(min_length=1)]
     after: Duration
 
 
@@ -226,14 +231,16 @@ class RouteModel(_Strict):
     title: str | None = None
     body: str | None = None
     stop: bool = False
-    remind: RemindModel | None = None
-    escalate: Annotated[list[EscalationModel], BeforeValidator(_listed)] = []
+    remind: Annotated[RemindModel | None, _FILLED_IN] = None
+    escalate: Annotated[
+        list[EscalationModel], BeforeValidator(_listed), Field(min_length=1), _FILLED_IN
+    ] = []
     resolved: bool = False
     acknowledged: bool = False
-    group: GroupModel | None = None
-    quiet: QuietModel | None = None
+    group: Annotated[GroupModel | None, _FILLED_IN] = None
+    quiet: Annotated[QuietModel | None, _FILLED_IN] = None
     urgent: bool = False
-    stuck: StuckModel | None = None
+    stuck: Annotated[StuckModel | None, _FILLED_IN] = None
 
 
 class FileModel(_Strict):
@@ -242,54 +249,6 @@ class FileModel(_Strict):
     sources: dict[str, SourceModel] = Field(min_length=1)
     destinations: dict[str, Annotated[DestinationModel, BeforeValidator(_url_only)]] = {}
     routes: list[RouteModel] = []
-
-
-def explained(found: Mapping[str, Any], place: Path) -> str:
-    """A validation error in plain words, without the value: it may be a secret."""
-    name = place[-1] if place else "the file"
-    if found["type"] == "extra_forbidden":
-        return f"unknown key {name!r}{near(str(name), _known(place))}"
-    if found["type"] == "missing":
-        return f"{name!r} is missing"
-    if found["type"] in ("string_too_short", "too_short"):
-        return f"{name}: must not be empty"
-    said = found["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
-    return f"{name}: {said}"
-
-
-def keys_of(model: type[BaseModel]) -> list[str]:
-    """The keys of a model as they are written."""
-    return [of.alias or name for name, of in model.model_fields.items()]
-
-
-# What may stand where: `*` is a name or a number in a list.
-_PLACES: Mapping[tuple[str, ...], type[BaseModel]] = {
-    (): FileModel,
-    ("sources", "*"): SourceModel,
-    ("sources", "*", "verify"): Verify,
-    ("sources", "*", "verify", "secret_header"): SecretHeader,
-    ("sources", "*", "verify", "keys", "*"): KeyModel,
-    ("destinations", "*"): DestinationModel,
-    ("destinations", "*", "quiet"): QuietModel,
-    ("routes", "*"): RouteModel,
-    ("routes", "*", "match"): Match,
-    ("routes", "*", "remind"): RemindModel,
-    ("routes", "*", "escalate", "*"): EscalationModel,
-    ("routes", "*", "group"): GroupModel,
-    ("routes", "*", "quiet"): QuietModel,
-    ("routes", "*", "stuck"): StuckModel,
-}
-
-
-def _known(place: Path) -> list[str]:
-    """The keys that may stand where an unknown one stands."""
-    around = place[:-1]
-    for pattern, model in _PLACES.items():
-        if len(pattern) == len(around) and all(
-            step in ("*", there) for step, there in zip(pattern, around, strict=True)
-        ):
-            return keys_of(model)
-    return []
 
 
 def near(word: str, known: list[str]) -> str:

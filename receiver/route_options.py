@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from receiver.events import SECOND, Category, Status, Verdict
+from receiver.events import SECOND, Category, Status, Verdict, span
 from receiver.file_shape import QuietModel, RouteModel, near
 from receiver.matching import Problem
 from receiver.quiet import DAYS, Quiet
@@ -71,6 +71,23 @@ def _problems(route: Route, model: RouteModel) -> Iterator[tuple[Path, str]]:
             yield ("group", "by"), f"by: there is no {name!r}{hint}"
     if model.urgent and model.quiet is not None:
         yield ("urgent",), "urgent: this route has quiet hours of its own: remove one"
+
+
+def surprises(route: Route) -> Iterator[str]:
+    """What can be asked, and is hardly meant."""
+    for n, each in enumerate(route.escalate):
+        if each in route.escalate[:n]:
+            yield f"escalate: the same one stands there twice, after {span(each.after)}"
+    if route.group is None:
+        return
+    if route.group.every < route.group.wait:
+        yield (
+            f"group: every {span(route.group.every)} is shorter than wait {span(route.group.wait)},"
+            " for which each message waits anyway"
+        )
+    for part in ("title", "body"):
+        if getattr(route, part):
+            yield f"{part}: digests are written without it, only a message that is alone has it"
 
 
 def _stuck(route: Route, model: RouteModel) -> Iterator[tuple[Path, str]]:

@@ -10,8 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from receiver.cleaning import clean
 from receiver.errors import ConfigurationError
 from receiver.events import SECOND, parse_time
-from receiver.file_shape import LONGEST, Match, duration, explained, keys_of, near
+from receiver.file_shape import LONGEST, Match, duration, near
 from receiver.matching import conditions
+from receiver.mistakes import explained, keys_of
 from receiver.routing import CONDITIONS
 from receiver.silences import Silence
 from receiver.yaml_lines import Path

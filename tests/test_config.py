@@ -217,7 +217,7 @@ def test_what_people_are_told_later_is_read(tmp_path: Path) -> None:
         ('"22:00"', '"9:30"', 13, 'from: must be a time of day like "22:30"'),
         ('to: "24:00"', 'to: "22:00"', 13, "from and to are the same time"),
         ('days: [mon, sun], from: "22:00"', 'from: "00:00"', 13, "this is always"),
-        ("[mon, sun]", "[monday]", 13, "must be 'mon', 'tue'"),
+        ("[mon, sun]", "[monday]", 13, "days: must be 'mon', 'tue'"),
         ("days:", "day:", 13, "unknown key 'day': did you mean 'days'?"),
         (', tz: Europe/Berlin', "", 13, "'tz' is missing"),
         ("status: awaiting_confirmation", "status: [failed, cancelled]", 10,
@@ -228,6 +228,13 @@ def test_what_people_are_told_later_is_read(tmp_path: Path) -> None:
         ("match: {status: awaiting_confirmation}", "match: {dead_letter: true}", 12,
          "group: a route with dead_letter is about no status"),
         ("    group", "    urgent: true\n    group", 12, "urgent: this route has quiet hours"),
+        ("{every: 15m, at_most: 3}", "", 10, "remind: says nothing: fill it in, or leave it out"),
+        ("{every: 15m, at_most: 3}", "15m", 10,
+         "remind: must be keys with values, like {every: …, at_most: …}"),
+        ("[{after: 1h, notify: [ops]}]", "[]", 11, "escalate: must not be empty"),
+        ("[{after: 1h, notify: [ops]}]", "", 11, "escalate: says nothing"),
+        ("[{after: 1h, notify: [ops]}]", "1h", 11,
+         "escalate: must be keys with values, like {after: …, notify: …}"),
         ("    group", "    resolved: maybe\n    group", 12, "resolved: must be a valid boolean"),
     ],
 )  # fmt: skip
@@ -245,6 +252,8 @@ def test_a_mistake_in_what_comes_later_is_told_with_its_line(
         ("status: running", "status: failed", 9, "status: nothing is stuck in 'failed'"),
         ("status: running", "status: runing", 9, "did you mean 'running'?"),
         ("status: running, ", "", 9, "'status' is missing"),
+        ("status: running", "status: []", 9, "status: must not be empty"),
+        ("{status: running, after: 2h}", "", 9, "stuck: says nothing"),
         ("agent: x", "verdict: applied", 8, "stuck goes without verdict"),
         ("agent: x", "status: paused", 8, "its status and that of stuck exclude each other"),
         ("    notify: [ops]", "    stop: true\n    notify: [ops]", 10, "stop: a route with stuck"),
@@ -258,6 +267,25 @@ def test_a_mistake_in_a_route_about_stuck_executions_is_told_with_its_line(
 ) -> None:
     told = problems(tmp_path, STUCK.replace(old, new, 1))
     assert any(text.startswith(f"{line}: ") and says in text for text in told), told
+
+
+def test_what_can_be_asked_and_is_hardly_meant_is_a_warning(tmp_path: Path) -> None:
+    text = (
+        PEOPLE.replace("[{after: 1h, notify: [ops]}]", "[{after: 1h, notify: [ops]}, {after: 60m,"
+                       " notify: ops}]")
+        .replace("wait: 10s", "wait: 10m")
+        .replace("    group", "    title: T\n    body: B\n    group")
+    )  # fmt: skip
+    warnings = "\n".join(read(tmp_path, text).warnings)
+    for says in (
+        "escalate: the same one stands there twice, after 1 h",
+        "group: every 1 min is shorter than wait 10 min",
+        "title: digests are written without it",
+        "body: digests are written without it",
+    ):
+        assert says in warnings
+    assert "routes.yaml:7: warning: route " in warnings
+    assert "warning: route " not in " ".join(read(tmp_path, PEOPLE).warnings)
 
 
 def test_a_destination_has_quiet_hours_too(tmp_path: Path) -> None:

@@ -25,9 +25,9 @@ from receiver.file_shape import (
     SourceModel,
     StuckModel,
     Verify,
-    keys_of,
 )
 from receiver.lifecycle import MAX_EVENT_AGE
+from receiver.mistakes import keys_of
 from receiver.settings import Settings
 from receiver.store.sqlite_transaction import MAX_QUARANTINED
 from receiver.web import metrics, openapi, webhook
