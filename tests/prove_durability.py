@@ -120,6 +120,8 @@ def prove(*arguments: str) -> Report:
         asyncio.run(run())
     except (AssertionError, ExceptionGroup, TimeoutError) as error:
         report.broken.append(str(error) or f"it ends within {LIMIT} s")
+    except KeyboardInterrupt:
+        report.broken.append("it was stopped: the figures are those up to then")
     return report
 
 
