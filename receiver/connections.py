@@ -19,6 +19,7 @@ from typing import Any
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from receiver.transport import Whole
 from receiver.web.problem import MEDIA_TYPE, problem
 
 MAX_HEAD = 16_384  # bytes of request line and headers together
@@ -111,7 +112,7 @@ class Bounded(_Uvicorn):  # type: ignore[misc]
         self._is_refused = False
 
     def connection_made(self, transport: Any) -> None:
-        super().connection_made(transport)
+        super().connection_made(Whole(transport))
         if hasattr(transport, "max_size"):  # asyncio's own loop would read 256 KiB at once
             transport.max_size = READ_AT_ONCE
         is_full = len(self.connections) > self.bounds.limit
@@ -162,7 +163,7 @@ class Bounded(_Uvicorn):  # type: ignore[misc]
         self.bounds.refused(_CAUSES[status])
         if self.transport.is_closing():
             return
-        self.transport.write(_answer(status))
+        self.transport.write_whole(_answer(status))
         if self.bounds.lingering >= MAX_LINGERING or not self.transport.can_write_eof():
             self.transport.close()
             return

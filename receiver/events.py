@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
 SECOND = 1_000_000_000
@@ -144,7 +145,7 @@ class Held:
 
 # RFC 3339, section 5.6. The offset is required: without one it is no instant.
 _RFC3339 = re.compile(
-    r"([0-9]{4})-([0-9]{2})-([0-9]{2})[Tt ]([0-9]{2}):([0-9]{2}):([0-9]{2})"
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}):([0-9]{2})"
     r"(?:\.([0-9]{1,40}))?(?:[Zz]|([+-])([0-9]{2}):([0-9]{2}))",
     re.ASCII,
 )
@@ -158,23 +159,31 @@ def parse_time(text: str) -> int:
     found = _RFC3339.fullmatch(text)
     if found is None:
         raise ValueError("not an RFC 3339 timestamp with an offset")
-    year, month, day, hour, minute, second = map(int, found.groups()[:6])
-    if second > 60:
+    minute, second, fraction, sign, hours, minutes = found.groups()
+    if second > "60":
         raise ValueError("not a second")
-    sign, hours, minutes = found.groups()[7:]
     offset = 0
     if sign:
-        if int(hours) > 23 or int(minutes) > 59:
+        if hours > "23" or minutes > "59":
             raise ValueError("not an offset")
         offset = (int(hours) * 3600 + int(minutes) * 60) * (-1 if sign == "-" else 1)
+    seconds = _minute(minute)
+    if seconds is None:
+        return EARLIEST
+    nanoseconds = int(fraction[:9].ljust(9, "0")) if fraction else 0
+    return min(max((seconds + int(second) - offset) * SECOND + nanoseconds, EARLIEST), LATEST)
+
+
+@lru_cache(maxsize=1024)  # nearly all are of this minute or the last ones
+def _minute(text: str) -> int | None:
+    """The Unix seconds of the start of a minute, "2026-01-15T10:30"; None for the year 0."""
+    year, month, day, hour, minute = map(int, re.split("[^0-9]", text))
     # Year 0 is in RFC 3339 but not in datetime: it stands for "long before anything".
     if year == 0:
         datetime(4, month, day, hour, minute)  # still has to be a date
-        return EARLIEST
+        return None
     whole = datetime(year, month, day, hour, minute, tzinfo=UTC)
-    seconds = (whole - datetime(1970, 1, 1, tzinfo=UTC)) // _ONE_SECOND + second - offset
-    nanoseconds = int((found[7] or "")[:9].ljust(9, "0"))
-    return min(max(seconds * SECOND + nanoseconds, EARLIEST), LATEST)
+    return (whole - datetime(1970, 1, 1, tzinfo=UTC)) // _ONE_SECOND
 
 
 _ONE_SECOND = datetime(1970, 1, 1, 0, 0, 1) - datetime(1970, 1, 1)

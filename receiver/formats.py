@@ -184,6 +184,8 @@ def _optional(content: Mapping[str, Any], name: str) -> str | None:
 
 def _cut(text: str) -> str:
     """At most MAX_TEXT characters, without the lone surrogates that no database takes."""
+    if text.isascii():
+        return text[:MAX_TEXT]
     return text[:MAX_TEXT].encode("utf-8", "replace").decode("utf-8")
 
 

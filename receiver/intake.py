@@ -6,7 +6,7 @@ arrival, and answers each as if it had come alone. What it moves may settle even
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from receiver.events import Event, Held, Judgement, Status, Verdict
@@ -14,7 +14,7 @@ from receiver.healing import bounded, give_up, heal, hold, remember
 from receiver.lifecycle import Known, Ordering, advance, judge, moves_mark
 from receiver.owing import Owes
 from receiver.routing import Route
-from receiver.store import Entry, Loaded, Transaction
+from receiver.store import Entry, ExecutionKey, Loaded, Transaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,22 +70,21 @@ class Intake:
 
         Needs no store; `loaded` is changed so that later arrivals see what earlier ones did.
         """
-        return [list(self._enter(arrival, loaded)) for arrival in arrivals]
+        return [self._enter(arrival, loaded) for arrival in arrivals]
 
-    def _enter(self, arrival: Arrival, loaded: Loaded) -> Iterator[Entry]:
+    def _enter(self, arrival: Arrival, loaded: Loaded) -> list[Entry]:
         event, now = arrival.event, arrival.received_at
         if event is None:
             judgement = Judgement(Verdict.QUARANTINED, arrival.unreadable)
             entry = Entry(arrival.source, None, judgement, now, arrival.body, arrival.accepted)
-            yield self._owing(entry)
-            return
-        ordering = self._ordering(event)
+            return [self._owing(entry)]
+        ordering, key = self._ordering(event), _key(event)
         entry = enter(arrival, event, loaded, ordering)
         _remember(entry, event, loaded, ordering)
-        yield self._owing(entry)
-        key = (event.source, event.execution_id or "")
+        entries = [self._owing(entry)]
         if (entry.after or entry.moved) is not None and loaded.held.get(key):
-            yield from map(self._owing, heal(loaded, key, now, ordering))
+            entries += map(self._owing, heal(loaded, key, now, ordering))
+        return entries
 
     def _given_up(self, transaction: Transaction, due: Sequence[Held], now: int) -> list[Entry]:
         loaded = transaction.load([held.event for held in due])
@@ -102,10 +101,9 @@ class Intake:
     def _owing(self, entry: Entry) -> Entry:
         """The entry with the deliveries that its verdict owes."""
         owed = self._owes(entry)
-        if owed:
-            entry = replace(entry, owed=owed)
         ended = entry.before is not None and entry.after is not None
-        return replace(entry, resolved=self._resolved) if ended and self._resolved else entry
+        resolved = self._resolved if ended else ()
+        return replace(entry, owed=owed, resolved=resolved) if owed or resolved else entry
 
 
 _DEFAULT = Ordering()
@@ -113,19 +111,26 @@ _DEFAULT = Ordering()
 
 def enter(arrival: Arrival, event: Event, loaded: Loaded, ordering: Ordering) -> Entry:
     """The judged event and what it does to its execution; changes nothing."""
-    key, now = (event.source, event.execution_id or ""), arrival.received_at
+    key, now = _key(event), arrival.received_at
     before = loaded.executions.get(key)
     judgement = judge(event, before, known(event, loaded), now, ordering.observes)
     judgement = bounded(judgement, loaded, key)
-    entry = Entry(arrival.source, event, judgement, now, arrival.body, before=before)
+    after = moved = until = None
     if judgement.verdict is Verdict.APPLIED:
-        return replace(entry, after=advance(before, event, now))
-    if judgement.verdict is Verdict.HELD:
-        return replace(entry, until=now + ordering.gap_timeout)
-    if before is not None and moves_mark(judgement, before.status):
+        after = advance(before, event, now)
+    elif judgement.verdict is Verdict.HELD:
+        until = now + ordering.gap_timeout
+    elif before is not None and moves_mark(judgement, before.status):
         assert event.occurred_at is not None
-        return replace(entry, moved=replace(before, mark=event.occurred_at))
-    return entry
+        moved = replace(before, mark=event.occurred_at)
+    return Entry(
+        arrival.source, event, judgement, now, arrival.body,
+        before=before, after=after, moved=moved, until=until,
+    )  # fmt: skip
+
+
+def _key(event: Event) -> ExecutionKey:
+    return event.source, event.execution_id or ""
 
 
 def known(event: Event, loaded: Loaded) -> Known | None:
@@ -148,7 +153,7 @@ def _remember(entry: Entry, event: Event, loaded: Loaded, ordering: Ordering) ->
     if entry.judgement.reason == Known.EVENT_ID:
         return  # of a repeated id the first body wins: what a later one says is nobody's change
     loaded.changes.add((event.source, event.execution_id, event.status, event.occurred_at))
-    key = (event.source, event.execution_id)
+    key = _key(event)
     if (after := entry.after or entry.moved) is not None:
         loaded.executions[key] = after
     elif entry.judgement.reason == "gap":
@@ -164,7 +169,7 @@ def _receipt(entries: Sequence[Entry]) -> Receipt:
         event=entry.event,
         execution_status=execution.status if execution else None,
         destinations=tuple(
-            owed.destination for each in entries for owed in each.owed if not owed.due_in
+            [owed.destination for each in entries for owed in each.owed if not owed.due_in]
         ),
         settled=tuple(settled),
     )

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
+import sys
+import threading
 import time
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import TextIO
 
 MAX_LINE = 8_000  # characters of a message
 
@@ -32,9 +38,13 @@ class Json(logging.Formatter):
 
 def configure(log_format: str, level: str) -> None:
     """Log to standard error from here on."""
-    handler = logging.StreamHandler()
+    _Together.stream = _Together(sys.stderr)
+    handler = logging.StreamHandler(_Together.stream)
     handler.setFormatter(Json() if log_format == "json" else Text())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    # What no line of ours shows need not be found out for each (see Python's "Logging HOWTO").
+    logging._srcfile = None
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     # What libraries say below a warning is theirs; some of it holds addresses and tokens. Apprise
     # is not among them: `notify` keeps its log to itself, and reads in it why a send failed.
     for name in ("uvicorn", "asyncio", "urllib3", "requests"):
@@ -43,9 +53,50 @@ def configure(log_format: str, level: str) -> None:
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
 
 
+@contextlib.contextmanager
+def together() -> Iterator[None]:
+    """What is logged inside goes out as one write: for the lines of acts that end together."""
+    stream = _Together.stream
+    if stream is None:
+        yield
+        return
+    stream.waits = True
+    try:
+        yield
+    finally:
+        stream.waits = False
+        stream.flush()
+
+
+class _Together:
+    """A stream that keeps what it is given while it `waits`. One thread at a time makes it wait."""
+
+    stream: _Together | None = None  # the one that is logged to
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream, self._lines, self.waits = stream, list[str](), False
+        self._lock = threading.Lock()
+
+    def write(self, text: str) -> None:
+        with self._lock:
+            self._lines.append(text)
+
+    def flush(self) -> None:
+        with self._lock:
+            if self.waits:
+                return
+            lines, self._lines = self._lines, []
+            self._stream.write("".join(lines))
+            self._stream.flush()
+
+
 def _time(record: logging.LogRecord) -> str:
-    whole = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
-    return f"{whole}.{int(record.msecs):03d}Z"
+    return f"{_second(int(record.created))}.{int(record.msecs):03d}Z"
+
+
+@lru_cache(maxsize=16)
+def _second(seconds: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
 
 
 def _message(record: logging.LogRecord) -> str:

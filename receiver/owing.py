@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from receiver.deliveries import Kind, Owed
-from receiver.events import SECOND, Category, Execution, Verdict
-from receiver.routing import Decision, Route, Subject, decide, group_key
+from receiver.events import SECOND, Category, Execution, Status, Verdict
+from receiver.routing import Decision, Route, Subject, decide, group_key, shortlist
 from receiver.store import Entry
 
 DAY = 24 * 3600 * SECOND
@@ -24,13 +24,25 @@ class Owes:
     def __init__(self, routes: Sequence[Route]) -> None:
         self._routes = tuple(routes)
         self._stuck = tuple(route for route in routes if route.stuck is not None)
+        self._shortlists: dict[tuple[str, Verdict, Status | None], tuple[Route, ...]] = {}
 
     def __call__(self, entry: Entry) -> tuple[Owed, ...]:
+        routes = self._shortlist(entry)
+        if not routes and not self._stuck:
+            return ()  # as for most events: nobody wants to hear of each step
         told = subject(entry, entry.after or entry.before)
-        decisions = decide(self._routes, told)
+        decisions = decide(routes, told)
         if not self._stuck and all(decision.why_not for decision in decisions):
             return ()
         return tuple(self._each(entry, told, decisions))
+
+    def _shortlist(self, entry: Entry) -> tuple[Route, ...]:
+        status = entry.event.status if entry.event else None
+        about = (entry.source, entry.judgement.verdict, status)
+        found = self._shortlists.get(about)
+        if found is None:
+            found = self._shortlists[about] = shortlist(self._routes, *about)
+        return found
 
     def _each(self, entry: Entry, told: Subject, decisions: Sequence[Decision]) -> Iterator[Owed]:
         for decision in decisions:

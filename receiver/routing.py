@@ -14,7 +14,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
@@ -209,6 +209,25 @@ def decide(routes: Sequence[Route], subject: Subject) -> list[Decision]:
         told.update(route.notify)
         stopped_by = route.name if route.stop else ""
     return decisions
+
+
+def shortlist(
+    routes: Sequence[Route], source: str, verdict: Verdict, status: Status | None
+) -> tuple[Route, ...]:
+    """The routes that these three do not rule out by themselves.
+
+    They are few words, so this can be found out once; the rest is asked of each event.
+    """
+    told = Subject(source, verdict, status)
+
+    def is_open(route: Route) -> bool:
+        alone = tuple(condition for condition in route.conditions if condition.name in _ALONE)
+        return not replace(route, conditions=alone).why_not(told)
+
+    return tuple(filter(is_open, routes))
+
+
+_ALONE = frozenset({"source", "verdict", "status", "category"})
 
 
 def ways(

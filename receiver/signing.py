@@ -19,6 +19,7 @@ import re
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
@@ -135,12 +136,15 @@ def _rsa(how: Verification, headers: Headers, body: bytes, now: float) -> Proof:
     raise UntrustedWebhook("wrong")
 
 
+_PADDING, _SHA256 = PKCS1v15(), hashes.SHA256()
+
+
 def _key_fits(key: Key, signature: bytes, signed: bytes) -> bool:
     try:
         if isinstance(key, RSAPublicKey):
             if len(signature) != (key.key_size + 7) // 8:
                 signature = _decoy_signature(key)  # never fits, and takes the time of one that may
-            key.verify(signature, signed, PKCS1v15(), hashes.SHA256())
+            key.verify(signature, signed, _PADDING, _SHA256)
         elif isinstance(key, Ed25519PublicKey):
             key.verify(signature, signed)
     except InvalidSignature:
@@ -266,13 +270,18 @@ def _spend(how: Verification, body: bytes, now: float) -> None:
 
 def _header(headers: Headers, name: str, absent: str = "missing") -> bytes:
     """The one value of a header; `absent` is the cause when it is missing or empty."""
-    wanted = name.lower().encode("latin-1", "replace")
+    wanted = _on_the_wire(name)
     values = [value for key, value in headers if key.lower() == wanted]
     if len(values) > 1:
         raise UntrustedWebhook("repeated")
     if not values or not values[0]:
         raise UntrustedWebhook(absent)
     return values[0]
+
+
+@lru_cache(maxsize=64)
+def _on_the_wire(name: str) -> bytes:
+    return name.lower().encode("latin-1", "replace")
 
 
 def _base64(text: bytes) -> bytes:

@@ -30,16 +30,19 @@ from receiver.deliveries import (
 from receiver.events import LATEST, SECOND
 from receiver.store import Recorded
 from receiver.store import sqlite_queries as queries
+from receiver.store.sqlite_sets import Many
 
 # How many deliveries die in one transaction where many have to.
 MANY = 200
 MS = SECOND // 1000
 
-DELIVERY = (
+_DELIVERY = (
     "INSERT INTO delivery (dedup_key, event, source, execution_id, event_id, verdict, route,"
     " destination, kind, order_key, guard_version, origin, step, group_key, created_at, owed_at,"
-    " due_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    " due_at) VALUES {rows}"
 )
+DELIVERY = Many(_DELIVERY, 17)
+_NOT_YET_OWED = Many(f"{_DELIVERY} ON CONFLICT (dedup_key) DO NOTHING", 17)
 ABOUT = (
     "SELECT id, route, tries, repeat, owed_at, guard_version, event, kind, order_key, origin,"
     " destination, step, group_key FROM delivery AS d"
@@ -144,10 +147,7 @@ def owe(db: sqlite3.Connection, delivery: int, messages: Sequence[Owed], now: in
         "SELECT event, source, execution_id, event_id, verdict FROM delivery WHERE id = ?",
         (delivery,),
     ).fetchone()
-    added = 0
-    for owed in messages:
-        done = db.execute(f"{DELIVERY} ON CONFLICT (dedup_key) DO NOTHING", row(owed, about, now))
-        added += done.rowcount
+    added = _NOT_YET_OWED.change(db, [row(owed, about, now) for owed in messages])
     db.execute("UPDATE event SET owed = owed + ? WHERE seq = ?", (added, about[0]))
     return added
 

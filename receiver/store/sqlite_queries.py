@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from receiver.deliveries import Facts, Pace
 from receiver.events import SECOND, Event, Execution, Held, Status, Verdict, format_time
 from receiver.store import ExecutionKey, Loaded, Tally
+from receiver.store.sqlite_sets import Many
 
 _FACTS = (
     "SELECT e.source, e.verdict, e.reason, e.received_at, e.event_id, e.event, e.status,"
@@ -41,6 +41,29 @@ _HEALABLE = (
     " ORDER BY occurred_at, seq LIMIT ?"
 )
 _GIVEN_UP = f"{_HELD} WHERE verdict = 'held' AND held_until <= ? ORDER BY held_until, seq LIMIT 256"
+_STORED_IDS = Many(
+    "WITH asked (source, event_id) AS (VALUES {rows})"
+    " SELECT e.source, e.event_id FROM asked AS a CROSS JOIN event AS e"
+    " ON e.source = a.source AND e.event_id = a.event_id AND e.verdict <> 'quarantined'",
+    2,
+)
+_STORED_CHANGES = Many(
+    "WITH asked (source, execution_id, status, occurred_at) AS (VALUES {rows})"
+    " SELECT a.* FROM asked AS a CROSS JOIN event AS e ON e.source = a.source"
+    " AND e.execution_id = a.execution_id AND e.occurred_at = a.occurred_at"
+    " AND e.status = a.status AND e.verdict <> 'quarantined' AND e.repeated = 0",
+    4,
+)
+_STORED = Many(
+    "WITH asked (source, execution_id) AS (VALUES {rows})"
+    " SELECT x.source, x.execution_id, x.id, EXISTS (SELECT 1 FROM event AS e"
+    " WHERE e.source = a.source AND e.execution_id = a.execution_id AND e.reason = 'gap'"
+    " AND e.verdict <> 'applied'), x.status, x.since, x.mark, x.version, x.first_seen, x.agent_id,"
+    " x.agent_name, x.execution_url, x.metadata, x.gap, x.assumed"
+    " FROM asked AS a CROSS JOIN execution AS x ON x.source = a.source"
+    " AND x.execution_id = a.execution_id",
+    2,
+)
 # The order of one execution within a destination is kept: nothing passes what is older.
 UNBLOCKED = (
     "NOT EXISTS (SELECT 1 FROM delivery AS e WHERE e.destination = d.destination"
@@ -51,29 +74,29 @@ MAX_ID = 2**63 - 1
 TALLIED = 10_000
 
 
-def load(db: sqlite3.Connection, events: Sequence[Event]) -> Loaded:
-    """See store.Transaction.load."""
-    loaded = Loaded(set(), set(), {})
-    for event in events:
-        if db.execute(
-            "SELECT 1 FROM event WHERE source = ? AND event_id = ? AND verdict <> 'quarantined'",
-            (event.source, event.event_id),
-        ).fetchone():
-            loaded.event_ids.add((event.source, event.event_id))
-        if event.execution_id is None:
+def load(
+    db: sqlite3.Connection, events: Sequence[Event], numbers: dict[ExecutionKey, int] | None = None
+) -> Loaded:
+    """See store.Transaction.load. `numbers` is given the executions' ids."""
+    loaded = Loaded()
+    loaded.event_ids.update(_STORED_IDS.find(db, [(e.source, e.event_id) for e in events]))
+    told = [e for e in events if e.execution_id is not None]
+    keys = list({(e.source, e.execution_id): None for e in told})
+    for source, execution_id, number, has_gaps, *row in _STORED.find(db, keys):
+        key = source, execution_id
+        if key in loaded.executions:
             continue
-        key = (event.source, event.execution_id)
-        if key not in loaded.executions and (found := _stored(db, key)) is not None:
-            loaded.executions[key] = found
-            loaded.held[key] = _healable(db, key, found.mark)
-        if event.status is None or event.occurred_at is None:
-            continue
-        if db.execute(
-            "SELECT 1 FROM event WHERE source = ? AND execution_id = ? AND occurred_at = ?"
-            " AND status = ? AND verdict <> 'quarantined' AND repeated = 0",
-            (event.source, event.execution_id, event.occurred_at, event.status),
-        ).fetchone():
-            loaded.changes.add((event.source, event.execution_id, event.status, event.occurred_at))
+        found = loaded.executions[key] = _stored(key, row)
+        if numbers is not None:
+            numbers[key] = number
+        loaded.held[key] = _healable(db, key, found.mark) if has_gaps else []
+    changes = [
+        (e.source, e.execution_id, str(e.status), e.occurred_at)
+        for e in told
+        if e.status is not None and e.occurred_at is not None
+    ]
+    for source, execution_id, status, occurred_at in _STORED_CHANGES.find(db, changes):
+        loaded.changes.add((source, execution_id, Status(status), occurred_at))
     return loaded
 
 
@@ -129,22 +152,14 @@ def _first(cursor: sqlite3.Cursor) -> int | None:
     return None if value is None else int(value)
 
 
-def _stored(db: sqlite3.Connection, key: tuple[str, str]) -> Execution | None:
-    row = db.execute(
-        "SELECT status, since, mark, version, first_seen, agent_id, agent_name, execution_url,"
-        " metadata, gap, assumed FROM execution WHERE source = ? AND execution_id = ?",
-        key,
-    ).fetchone()
-    if row is None:
-        return None
-    status, *values = row
-    execution = Execution(*key, Status(status), *values)
-    return replace(
-        execution,
-        metadata=_mapping(row[8]) or None,
-        gap=bool(execution.gap),
-        assumed=bool(execution.assumed),
+def _stored(key: ExecutionKey, row: Sequence[Any]) -> Execution:
+    status, since, mark, version, first_seen, agent_id, agent_name, url, metadata, gap, assumed = (
+        row
     )
+    return Execution(
+        *key, Status(status), since, mark, version, first_seen, agent_id, agent_name, url,
+        _mapping(metadata) or None, bool(gap), bool(assumed),
+    )  # fmt: skip
 
 
 def facts(db: sqlite3.Connection, event: int) -> tuple[Facts, int | None]:

@@ -8,20 +8,21 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from receiver.deliveries import Acknowledgement, Attempt, Claim, Kind, Owed, Pace, State
 from receiver.events import Event, Execution, Held, Verdict
 from receiver.silences import Silence
-from receiver.store import Entry, Loaded, Recorded
+from receiver.store import Entry, ExecutionKey, Loaded, Recorded
 from receiver.store import sqlite_claims as claims
 from receiver.store import sqlite_deliveries as deliveries
 from receiver.store import sqlite_episodes as episodes
 from receiver.store import sqlite_queries as queries
 from receiver.store import sqlite_silences as silences
 from receiver.store.sqlite_connection import connect
+from receiver.store.sqlite_sets import Many, Row
 
 MAX_QUARANTINED = 1_000
 # Bytes in the write-ahead log before it is copied back: well under 64 MiB.
@@ -33,14 +34,14 @@ _LOST = {
     sqlite3.SQLITE_NOTADB,
 }  # fmt: skip
 
-_EVENT = (
+_EVENT = Many(
     "INSERT INTO event (seq, source, event_id, repeated, execution_id, event, status, occurred_at,"
     " received_at, verdict, reason, flags, missing, held_until, agent_id, agent_name,"
-    " execution_url, metadata, detail, version, owed, body)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    " execution_url, metadata, detail, version, owed, body) VALUES {rows}"
     " ON CONFLICT (source, event_id, repeated) WHERE verdict <> 'quarantined'"
     " DO UPDATE SET times = times + 1, received_at = excluded.received_at"
-    " WHERE event.repeated = 1"
+    " WHERE event.repeated = 1",
+    22,
 )
 _JUDGED_AGAIN = (
     "UPDATE event SET verdict = ?, reason = ?, flags = ?, missing = ?, held_until = NULL,"
@@ -56,19 +57,29 @@ _STEP = (
     "INSERT INTO judgement (event, number, at, verdict, reason)"
     " SELECT event, max(number) + 1, ?, ?, ? FROM judgement WHERE event = ?"
 )
-_EXECUTION = (
+_EXECUTION = Many(
     "INSERT INTO execution (id, source, execution_id, status, category, since, mark, version,"
-    " first_seen, agent_id, agent_name, execution_url, metadata, gap, assumed)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    " first_seen, agent_id, agent_name, execution_url, metadata, gap, assumed) VALUES {rows}",
+    15,
 )
-_EXECUTION_MOVES = (
-    "UPDATE execution SET status = ?, category = ?, since = ?, mark = ?, version = ?, agent_id = ?,"
-    " agent_name = ?, execution_url = ?, metadata = ?, gap = ?, assumed = ?"
-    " WHERE id = ? AND version = ?"
+_EXECUTION_MOVES = Many(
+    # The columns of VALUES by their numbers: with their names before it, nothing would be counted.
+    "UPDATE execution SET status = m.column3, category = m.column4, since = m.column5,"
+    " mark = m.column6, version = m.column7, agent_id = m.column8, agent_name = m.column9,"
+    " execution_url = m.column10, metadata = m.column11, gap = m.column12, assumed = m.column13"
+    " FROM (VALUES {rows}) AS m WHERE execution.id = m.column1 AND execution.version = m.column2",
+    13,
 )
-_HISTORY = (
+_HISTORY = Many(
     "INSERT INTO history (execution, version, event, status, previous_status, previous_since,"
-    " applied_at) VALUES (?, ?, ?, ?, ?, ?, ?)"
+    " applied_at) VALUES {rows}",
+    7,
+)
+_NUMBERS = Many(
+    "WITH asked (source, execution_id) AS (VALUES {rows})"
+    " SELECT x.source, x.execution_id, x.id FROM asked AS a CROSS JOIN execution AS x"
+    " ON x.source = a.source AND x.execution_id = a.execution_id",
+    2,
 )
 
 
@@ -137,9 +148,10 @@ class SqliteTransaction:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._db = connection
+        self._numbers: dict[ExecutionKey, int] = {}  # the ids of executions, as far as known
 
     def load(self, events: Sequence[Event]) -> Loaded:
-        return queries.load(self._db, events)
+        return queries.load(self._db, events, self._numbers)
 
     def given_up(self, now: int) -> Sequence[Held]:
         return queries.given_up(self._db, now)
@@ -156,7 +168,7 @@ class SqliteTransaction:
             for row in _delivery_rows(seq, entry, owing)
         ]
         if owed:
-            self._promise("owed", self._db.executemany(deliveries.DELIVERY, owed).rowcount)
+            self._promise("owed", deliveries.DELIVERY.change(self._db, owed))
         # Only now: what ends here may have begun in this very batch.
         self._promise("owed", episodes.moved(self._db, entries))
         if any(entry.judgement.verdict is Verdict.QUARANTINED for entry in entries):
@@ -173,7 +185,7 @@ class SqliteTransaction:
                 last += 1
                 rows.append(_event_row(last, entry, len(owing)))
             numbers.append(0 if entry.again else last)
-        self._db.executemany(_EVENT, rows)
+        _EVENT.change(self._db, rows)
         # Only now: what is judged again may have come in this very batch.
         return [seq or self._seq(entry) for seq, entry in zip(numbers, entries, strict=True)]
 
@@ -190,28 +202,42 @@ class SqliteTransaction:
 
     def _advance(self, entries: Sequence[Entry], numbers: Sequence[int]) -> None:
         """Write down where executions stand now, and the steps that took them there."""
-        number = self._highest("SELECT max(id) FROM execution")
-        created: dict[tuple[str, str], int] = {}
-        new: list[tuple[Any, ...]] = []
-        moves: list[tuple[Any, ...]] = []
-        history: list[tuple[Any, ...]] = []
+        last = self._highest("SELECT max(id) FROM execution")
+        new: list[Row] = []
+        history: list[Row] = []
+        # An execution may move more than once in a batch; each step is held against the CHECKs.
+        moves: list[list[Row]] = []
+        moved: dict[ExecutionKey, int] = {}
+        self._know([e.before for e in entries if e.before and (e.after or e.moved)])
         for entry, seq in zip(entries, numbers, strict=True):
             after = entry.after or entry.moved
             if after is None:
                 continue
-            key = (after.source, after.execution_id)
+            key = after.source, after.execution_id
             if entry.before is None:
-                number += 1
-                created[key] = number
-                new.append(_execution_row(number, after))
+                last += 1
+                self._numbers[key] = last
+                new.append(_execution_row(last, after))
             else:
-                moves.append(_move_row(created.get(key) or self._number(key), entry.before, after))
+                round_ = moved.get(key, 0)
+                moved[key] = round_ + 1
+                if round_ == len(moves):
+                    moves.append([])
+                moves[round_].append(_move_row(self._numbers[key], entry.before, after))
             if entry.after is not None:
-                execution = created.get(key) or self._number(key)
-                history.append(_history_row(execution, seq, entry))
-        self._db.executemany(_EXECUTION, new)
-        self._move(moves)
-        self._db.executemany(_HISTORY, history)
+                history.append(_history_row(self._numbers[key], seq, entry))
+        _EXECUTION.change(self._db, new)
+        for rows in moves:
+            if _EXECUTION_MOVES.change(self._db, rows) != len(rows):
+                raise AssertionError("an execution changed between loading and saving it")
+        _HISTORY.change(self._db, history)
+
+    def _know(self, executions: Iterable[Execution]) -> None:
+        """Look up the ids of stored executions, of those that `load` did not meet."""
+        keys = {(x.source, x.execution_id): None for x in executions}
+        unknown = [key for key in keys if key not in self._numbers]
+        for source, execution_id, number in _NUMBERS.find(self._db, unknown):
+            self._numbers[source, execution_id] = number
 
     def claim(self, destination: str, pace: Pace, now: int, until: int) -> Claim | None:
         return claims.claim(self._db, destination, pace, now, until)
@@ -319,16 +345,6 @@ class SqliteTransaction:
         ).fetchone()
         return int(row[0])
 
-    def _number(self, key: tuple[str, str]) -> int:
-        row = self._db.execute(
-            "SELECT id FROM execution WHERE source = ? AND execution_id = ?", key
-        ).fetchone()
-        return int(row[0])
-
-    def _move(self, moves: Sequence[tuple[Any, ...]]) -> None:
-        if moves and self._db.executemany(_EXECUTION_MOVES, moves).rowcount != len(moves):
-            raise AssertionError("an execution changed between loading and saving it")
-
     def _promise(self, name: str, n: int) -> None:
         deliveries.promise(self._db, name, n)
 
@@ -342,9 +358,10 @@ class SqliteTransaction:
         self._promise("evicted", sum(reason != "malformed" for (reason,) in gone))
 
 
-def _event_row(seq: int, entry: Entry, owed: int) -> tuple[Any, ...]:
+def _event_row(seq: int, entry: Entry, owed: int) -> Row:
     event, judgement = entry.event, entry.judgement
-    told = (judgement.verdict, judgement.reason, _words(judgement.flags))
+    # As plain text: what is only like text goes a longer way into a statement.
+    told = (str(judgement.verdict), judgement.reason, _words(judgement.flags))
     if event is None:
         nothing = (None,) * 8
         return (seq, entry.source, None, 0, None, None, None, None, entry.judged_at,
@@ -352,9 +369,9 @@ def _event_row(seq: int, entry: Entry, owed: int) -> tuple[Any, ...]:
     repeated = judgement.reason == "event_id"
     return (
         seq, event.source, event.event_id, int(repeated), event.execution_id, event.event,
-        event.status or event.unknown_status, event.occurred_at, entry.judged_at, *told,
-        _words(judgement.missing) or None, entry.until, event.agent_id, event.agent_name,
-        event.execution_url, _json(event.metadata), _json(event.detail),
+        str(event.status) if event.status else event.unknown_status, event.occurred_at,
+        entry.judged_at, *told, _words(judgement.missing) or None, entry.until, event.agent_id,
+        event.agent_name, event.execution_url, _json(event.metadata), _json(event.detail),
         entry.after.version if entry.after else None, owed,
         # The first body wins. Keeping those of repeats would let one captured webhook, sent again
         # and again, fill the disk.
@@ -362,40 +379,43 @@ def _event_row(seq: int, entry: Entry, owed: int) -> tuple[Any, ...]:
     )  # fmt: skip
 
 
-def _execution_row(number: int, execution: Execution) -> tuple[Any, ...]:
+def _execution_row(number: int, execution: Execution) -> Row:
     return (
-        number, execution.source, execution.execution_id, execution.status,
-        execution.status.category, execution.since, execution.mark, execution.version,
+        number, execution.source, execution.execution_id, str(execution.status),
+        str(execution.status.category), execution.since, execution.mark, execution.version,
         execution.first_seen, execution.agent_id, execution.agent_name, execution.execution_url,
         _json(execution.metadata), int(execution.gap), int(execution.assumed),
     )  # fmt: skip
 
 
-def _move_row(number: int, before: Execution, after: Execution) -> tuple[Any, ...]:
+def _move_row(number: int, before: Execution, after: Execution) -> Row:
     return (
-        after.status, after.status.category, after.since, after.mark, after.version,
-        after.agent_id, after.agent_name, after.execution_url, _json(after.metadata),
-        int(after.gap), int(after.assumed), number, before.version,
+        number, before.version, str(after.status), str(after.status.category), after.since,
+        after.mark, after.version, after.agent_id, after.agent_name, after.execution_url,
+        _json(after.metadata), int(after.gap), int(after.assumed),
     )  # fmt: skip
 
 
-def _history_row(number: int, seq: int, entry: Entry) -> tuple[Any, ...]:
+def _history_row(number: int, seq: int, entry: Entry) -> Row:
     assert entry.after is not None
     before = entry.before
-    previous = (before.status, before.since) if before else (None, None)
-    return (number, entry.after.version, seq, entry.after.status, *previous, entry.judged_at)
+    previous = (str(before.status), before.since) if before else (None, None)
+    return (number, entry.after.version, seq, str(entry.after.status), *previous, entry.judged_at)
 
 
-def _delivery_rows(seq: int, entry: Entry, messages: Sequence[Owed]) -> list[tuple[Any, ...]]:
+def _delivery_rows(seq: int, entry: Entry, messages: Sequence[Owed]) -> list[Row]:
     event, now, verdict = entry.event, entry.judged_at, entry.judgement.verdict
     ids = (event.execution_id, event.event_id) if event else (None, None)
     return [deliveries.row(owed, (seq, entry.source, *ids, verdict), now) for owed in messages]
 
 
-def _words(words: Iterable[str]) -> str:
-    return " ".join(sorted(words))
+def _words(words: Collection[str]) -> str:
+    return " ".join(sorted(words)) if words else ""
 
 
 def _json(value: Mapping[str, Any] | None) -> str | None:
     # ASCII: what JSON can hold and no database can (lone surrogates, NUL) stays escaped.
-    return json.dumps(value, separators=(",", ":")) if value else None
+    return _COMPACT(value) if value else None
+
+
+_COMPACT = json.JSONEncoder(separators=(",", ":")).encode

@@ -28,11 +28,11 @@ from receiver.errors import (
     UntrustedWebhook,
 )
 from receiver.events import SECOND, Event, Verdict
-from receiver.gaps import log_settled
 from receiver.in_force import InForce
 from receiver.intake import Arrival, Receipt
 from receiver.rules import Source
 from receiver.store import Store
+from receiver.web.lines import Lines
 from receiver.web.problem import problem, try_later
 from receiver.web.refusals import Refusals
 
@@ -74,6 +74,7 @@ class WebhookEndpoint:
         self._buckets: dict[tuple[str, float], Bucket] = {}
         self._counters = counters
         self._refusals = refusals
+        self._lines = Lines()
         self._held = 0
         self.draining = False
         self.not_stored_at = float("-inf")  # monotonic seconds
@@ -200,7 +201,7 @@ class WebhookEndpoint:
         verdict, reason = receipt.judgement.verdict, receipt.judgement.reason
         key = source.verification.label(proof.key)
         self._counters.judged(source.name, verdict, reason, key, now / SECOND)
-        _log(source, receipt)
+        self._lines.about(source, receipt)
         return _status(source, receipt), _content(receipt)
 
     async def _quarantine(
@@ -277,18 +278,3 @@ async def _send_answer(send: Send, status: int, body: bytes) -> None:
         }
     )
     await send({"type": "http.response.body", "body": body})
-
-
-def _log(source: Source, receipt: Receipt) -> None:
-    event = receipt.event
-    log.info(
-        "webhook.received source=%s event_id=%r execution_id=%r verdict=%s reason=%s owed=%d",
-        source.name,
-        event.event_id if event else None,
-        event.execution_id if event else None,
-        receipt.judgement.verdict,
-        receipt.judgement.reason,
-        len(receipt.destinations),
-    )
-    for entry in receipt.settled:
-        log_settled(entry)
