@@ -3,6 +3,7 @@
 ReceiverError
 ├── ConfigurationError     settings or routes.yaml: `file:line: message`
 ├── UntrustedWebhook       401, whatever the cause; nothing is stored
+├── TooManyWebhooks        429: more than the source may send
 ├── UnreadableWebhook      authentic, but not readable; kept in quarantine
 │   ├── MalformedBody          400: not JSON
 │   └── MalformedEnvelope      422: JSON, but not the source's envelope
@@ -40,6 +41,14 @@ class UntrustedWebhook(ReceiverError):
     def __init__(self, cause: str) -> None:
         super().__init__(f"untrusted webhook: {cause}")
         self.cause = cause
+
+
+class TooManyWebhooks(ReceiverError):
+    """The source sends more than its rate. `wait` is the seconds until it may send the next."""
+
+    def __init__(self, wait: float) -> None:
+        super().__init__(f"More than this source's rate: send it again in {wait:.1f} s.")
+        self.wait = wait
 
 
 class UnreadableWebhook(ReceiverError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import gc
 import logging
 import signal
 import socket
@@ -148,6 +149,11 @@ def serve(app: Starlette, settings: Settings, listening: socket.socket) -> None:
     log.info("serve.started address=http://%s:%d", settings.host, port)
     # The committer asks for the interpreter's lock once a batch, and 5 ms would be a long wait.
     sys.setswitchinterval(0.0003)
+    # What is here by now stays: the collector need not look at all of it again and again, nor after
+    # every 700 objects, which are a dozen webhooks.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 20)
     server = Server(app, settings)
     server.run(sockets=[listening])
     if not server.started:

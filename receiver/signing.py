@@ -2,8 +2,7 @@
 
 Total: any headers and any body are accepted or `UntrustedWebhook`, never another exception. A
 header that a scheme relies on and that comes twice is a wrong one: two parsers may disagree on it.
-A signature has one spelling: canonical base64, lower-case hex (what GitHub, Slack and Stripe send,
-and what their documented checks compare as text).
+A signature has one spelling: canonical base64, lower-case hex (as GitHub, Slack and Stripe send).
 
     rsa-sha256          RSASSA-PKCS1-v1_5 (RFC 8017) over the raw body, base64
     standard-webhooks   the Standard Webhooks specification: v1 HMAC-SHA256, v1a Ed25519
@@ -33,6 +32,7 @@ from receiver.keys import Key, is_text
 SCHEMES = ("rsa-sha256", "standard-webhooks", "hmac-sha256", "token")
 # Each Ed25519 entry costs a pass over the body, and a header has room for hundreds.
 MAX_SIGNATURES = 32
+_PADDING, _SHA256 = PKCS1v15(), hashes.SHA256()
 Headers = Iterable[tuple[bytes, bytes]]
 
 
@@ -134,9 +134,6 @@ def _rsa(how: Verification, headers: Headers, body: bytes, now: float) -> Proof:
         if _key_fits(key, signature, body):
             return Proof(None, number)
     raise UntrustedWebhook("wrong")
-
-
-_PADDING, _SHA256 = PKCS1v15(), hashes.SHA256()
 
 
 def _key_fits(key: Key, signature: bytes, signed: bytes) -> bool:

@@ -24,9 +24,9 @@ FLOORS = [
      "store.sqlite_transaction", "store.sqlite"],
     ["hints", "healing", "owing", "intake", "in_force", "gaps", "explain", "lanes",
      "dispatch", "operators", "sender"],
-    ["web", "web.problem", "web.refusals", "web.lines", "web.webhook", "web.api", "web.metrics",
-     "web.shapes", "web.openapi", "app", "transport", "connections", "connections_fast",
-     "server", "demo", "cli_store", "cli_people", "cli", "__main__"],
+    ["web", "web.problem", "web.refusals", "web.lines", "web.arrivals", "web.webhook",
+     "web.api", "web.metrics", "web.shapes", "web.openapi", "app", "transport", "connections",
+     "connections_fast", "server", "demo", "cli_store", "cli_people", "cli", "__main__"],
 ]  # fmt: skip
 OWNERS = {
     "apprise": {"notify"},

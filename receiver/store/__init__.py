@@ -18,6 +18,7 @@ waiting already, StorageRefused at opening.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
@@ -208,6 +209,11 @@ class Store(Protocol):
 
     async def write(self, act: Act[Item, Result], item: Item) -> Result:
         """Do the act on the item in a transaction; returns after it is on disk."""
+
+    def write_all(
+        self, act: Act[Item, Result], asked: Sequence[tuple[Item, asyncio.Future[Result]]]
+    ) -> None:
+        """The same for many items at once; each has its own future, of the running event loop."""
 
     def write_now(self, act: Act[Item, Result], item: Item) -> Result:
         """The same from a thread without an event loop."""

@@ -43,9 +43,10 @@ class _Write:
 
     __slots__ = ("act", "error", "future", "item", "loop", "result")
 
-    def __init__(self, act: Any, item: Any, loop: asyncio.AbstractEventLoop | None) -> None:
-        self.act, self.item, self.loop = act, item, loop
-        self.future: Any = loop.create_future() if loop else Future()
+    def __init__(
+        self, act: Any, item: Any, future: Any, loop: asyncio.AbstractEventLoop | None
+    ) -> None:
+        self.act, self.item, self.future, self.loop = act, item, future, loop
         self.result: Any = None
         self.error: Exception | None = None
 
@@ -85,11 +86,22 @@ class Committer:
 
     async def write(self, act: Act[Any, Any], item: Any) -> Any:
         """See Store.write."""
-        return await self._submit(_Write(act, item, asyncio.get_running_loop())).future
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self.write_all(act, [(item, future)])
+        return await future
+
+    def write_all(
+        self, act: Act[Any, Any], asked: Sequence[tuple[Any, asyncio.Future[Any]]]
+    ) -> None:
+        """See Store.write_all."""
+        loop = asyncio.get_running_loop()
+        self._submit([_Write(act, item, future, loop) for item, future in asked])
 
     def write_now(self, act: Act[Any, Any], item: Any) -> Any:
         """See Store.write_now."""
-        return self._submit(_Write(act, item, None)).future.result()
+        future: Future[Any] = Future()
+        self._submit([_Write(act, item, future, None)])
+        return future.result()
 
     def on_failure(self, listener: Callable[[str], None]) -> None:
         """See Store.on_failure."""
@@ -107,15 +119,18 @@ class Committer:
                 self._waiting.put(None)
         self._thread.join()
 
-    def _submit(self, write: _Write) -> _Write:
+    def _submit(self, writes: Sequence[_Write]) -> None:
         with self._door:
-            if self._closed:
-                said = self.failure or "The store is closed"
-                raise StorageUnavailable(f"{said}: send it again.")
-            if self._waiting.qsize() >= self._backlog:
-                raise Overloaded("Too much waits for its commit: send it again later.")
-            self._waiting.put(write)
-        return write
+            room = 0 if self._closed else self._backlog - self._waiting.qsize()
+            for write in writes[: max(room, 0)]:
+                self._waiting.put(write)
+            said = (self.failure or "The store is closed") if self._closed else ""
+        for write in writes[max(room, 0) :]:
+            if said:
+                write.error = StorageUnavailable(f"{said}: send it again.")
+            else:
+                write.error = Overloaded("Too much waits for its commit: send it again later.")
+            write.settle()
 
     def _run(self, opened: Callable[[], Connection]) -> None:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -54,6 +55,11 @@ class SqliteStore:
     async def write(self, act: Act[Item, Result], item: Item) -> Result:
         result: Result = await self._committer.write(act, item)
         return result
+
+    def write_all(
+        self, act: Act[Item, Result], asked: Sequence[tuple[Item, asyncio.Future[Result]]]
+    ) -> None:
+        self._committer.write_all(act, asked)
 
     def write_now(self, act: Act[Item, Result], item: Item) -> Result:
         result: Result = self._committer.write_now(act, item)

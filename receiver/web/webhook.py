@@ -17,21 +17,21 @@ from collections.abc import Callable, Iterable, Mapping
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-from receiver import formats, signing
-from receiver.bucket import Bucket
 from receiver.counters import Counters
 from receiver.errors import (
     MalformedBody,
     Overloaded,
     StorageUnavailable,
+    TooManyWebhooks,
     UnreadableWebhook,
     UntrustedWebhook,
 )
-from receiver.events import SECOND, Event, Verdict
+from receiver.events import Event, Verdict
 from receiver.in_force import InForce
-from receiver.intake import Arrival, Receipt
+from receiver.intake import Receipt
 from receiver.rules import Source
 from receiver.store import Store
+from receiver.web.arrivals import Arrivals
 from receiver.web.lines import Lines
 from receiver.web.problem import problem, try_later
 from receiver.web.refusals import Refusals
@@ -66,12 +66,10 @@ class WebhookEndpoint:
         counters: Counters,
         refusals: Refusals,
     ) -> None:
-        self._store = store
         self._in_force = in_force
+        self._arrivals = Arrivals(store, in_force, rate)
         self._wake = wake
         self._max_body = max_body
-        self._rate = rate
-        self._buckets: dict[tuple[str, float], Bucket] = {}
         self._counters = counters
         self._refusals = refusals
         self._lines = Lines()
@@ -123,6 +121,9 @@ class WebhookEndpoint:
         except UntrustedWebhook as untrusted:
             self._refusals.webhook(source.name, untrusted.cause)
             return problem(401, UNTRUSTED)
+        except TooManyWebhooks as too_many:
+            after = {"Retry-After": str(math.ceil(too_many.wait))}
+            return problem(429, "More than this source's rate. Send it again later.", after)
         except Overloaded:
             return try_later("Too much is waiting. Send it again.", 1)
         except StorageUnavailable as error:
@@ -164,51 +165,24 @@ class WebhookEndpoint:
     def _is_full(self, more: int) -> bool:
         return self._held + more > MAX_HELD
 
-    def _pace(self, source: Source) -> Response | None:
-        """429 for a source that sends more than its rate.
-
-        Only what is proven counts: forgeries must not use up what the sender may send.
-        """
-        now = time.monotonic()
-        of = (source.name, source.rate or self._rate)
-        bucket = self._buckets.get(of)
-        if bucket is None:
-            bucket = self._buckets[of] = Bucket(of[1], now)
-        wait = bucket.take(now)
-        if not wait:
-            return None
-        after = {"Retry-After": str(math.ceil(wait))}
-        return problem(429, "More than this source's rate. Send it again later.", after)
-
     async def _take(
         self, source: Source, headers: list[tuple[bytes, bytes]], body: bytes
     ) -> Response | tuple[int, bytes]:
-        now = time.time_ns()
-        proof = signing.verify(source.verification, headers, body, now / SECOND)
-        if (too_many := self._pace(source)) is not None:
-            return too_many
         try:
-            event = formats.read(source.format, source.name, body, proof.message_id)
+            receipt, key = await self._arrivals.take(source, headers, body)
         except UnreadableWebhook as unreadable:
-            return await self._quarantine(source, body, now, unreadable)
-        if source.agents and (event is None or event.agent_id not in source.agents):
-            raise UntrustedWebhook("agent")
-        unreadable_as = "" if event is not None else "no_envelope"
-        receipt = await self._store.write(
-            self._in_force.intake.receive, Arrival(source.name, event, body, now, unreadable_as)
-        )
+            return await self._quarantine(source, body, unreadable)
         self._wake(receipt.destinations)
         verdict, reason = receipt.judgement.verdict, receipt.judgement.reason
-        key = source.verification.label(proof.key)
-        self._counters.judged(source.name, verdict, reason, key, now / SECOND)
+        label = source.verification.label(key)
+        self._counters.judged(source.name, verdict, reason, label, time.time())
         self._lines.about(source, receipt)
         return _status(source, receipt), _content(receipt)
 
     async def _quarantine(
-        self, source: Source, body: bytes, now: int, unreadable: UnreadableWebhook
+        self, source: Source, body: bytes, unreadable: UnreadableWebhook
     ) -> Response:
-        arrival = Arrival(source.name, None, body, now, "malformed", accepted=False)
-        receipt = await self._store.write(self._in_force.intake.receive, arrival)
+        receipt = await self._arrivals.quarantine(source, body)
         self._wake(receipt.destinations)
         log.warning("webhook.malformed source=%s detail=%s", source.name, unreadable)
         return problem(400 if isinstance(unreadable, MalformedBody) else 422, str(unreadable))

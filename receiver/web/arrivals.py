@@ -1,0 +1,96 @@
+"""Webhooks whose bodies are here: proven, read and handed to the store, many at a time.
+
+All that came in one turn of the event loop is done in one go, and reaches the committer as one
+batch. Done each by itself, every step of it would find the processor's caches full of the others,
+and the committer would wake up for the first and take turns with the rest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+
+from receiver import formats, signing
+from receiver.bucket import Bucket
+from receiver.errors import TooManyWebhooks, UntrustedWebhook
+from receiver.events import SECOND
+from receiver.in_force import InForce
+from receiver.intake import Arrival, Receipt
+from receiver.rules import Source
+from receiver.store import Store
+
+
+@dataclass(slots=True)
+class Untold:
+    """A webhook of which nothing is known yet. `key`: which of the source's keys proved it."""
+
+    source: Source
+    headers: list[tuple[bytes, bytes]]
+    body: bytes
+    received_at: int
+    future: asyncio.Future[Receipt]
+    key: int = 0
+
+
+class Arrivals:
+    """Lives in the event loop's thread. `rate` is for sources that say nothing else."""
+
+    def __init__(self, store: Store, in_force: InForce, rate: float) -> None:
+        self._store, self._in_force, self._rate = store, in_force, rate
+        self._buckets: dict[tuple[str, float], Bucket] = {}
+        self._waiting: list[Untold] = []
+
+    async def take(
+        self, source: Source, headers: list[tuple[bytes, bytes]], body: bytes
+    ) -> tuple[Receipt, int]:
+        """What became of a webhook, on disk, and the number of the key that proved it.
+
+        UntrustedWebhook, TooManyWebhooks, UnreadableWebhook, Overloaded, StorageUnavailable.
+        """
+        loop = asyncio.get_running_loop()
+        untold = Untold(source, headers, body, time.time_ns(), loop.create_future())
+        if not self._waiting:
+            loop.call_soon(self._take_all)
+        self._waiting.append(untold)
+        return await untold.future, untold.key
+
+    async def quarantine(self, source: Source, body: bytes) -> Receipt:
+        """Keep the body of an authentic webhook that cannot be read."""
+        arrival = Arrival(source.name, None, body, time.time_ns(), "malformed", accepted=False)
+        return await self._store.write(self._in_force.intake.receive, arrival)
+
+    def _take_all(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        proven = []
+        for untold in waiting:
+            # Who is not there any more will send it again.
+            if untold.future.done():
+                continue
+            try:
+                proven.append((self._prove(untold), untold.future))
+            except Exception as error:
+                # Whatever it is, it is about this one: the endpoint answers for it.
+                untold.future.set_exception(error)
+        if proven:
+            self._store.write_all(self._in_force.intake.receive, proven)
+
+    def _prove(self, untold: Untold) -> Arrival:
+        source, body, now = untold.source, untold.body, untold.received_at
+        proof = signing.verify(source.verification, untold.headers, body, now / SECOND)
+        untold.key = proof.key
+        self._pace(source)
+        event = formats.read(source.format, source.name, body, proof.message_id)
+        if source.agents and (event is None or event.agent_id not in source.agents):
+            raise UntrustedWebhook("agent")
+        return Arrival(source.name, event, body, now, "" if event is not None else "no_envelope")
+
+    def _pace(self, source: Source) -> None:
+        """Only what is proven counts: forgeries must not use up what the sender may send."""
+        now = time.monotonic()
+        of = (source.name, source.rate or self._rate)
+        bucket = self._buckets.get(of)
+        if bucket is None:
+            bucket = self._buckets[of] = Bucket(of[1], now)
+        if wait := bucket.take(now):
+            raise TooManyWebhooks(wait)
