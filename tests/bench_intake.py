@@ -3,7 +3,8 @@
 Both run as one process on the same HTTP implementation, in turn, several rounds in one run, so the
 ratio holds where the machine's speed drifts. The load is 64 connections, each sending its next
 request when its last was answered; every webhook is RSA-signed, each a new execution, and is
-committed and synced before it is answered. Bounded in count; everything it starts, it stops.
+committed and synced before it is answered. Then the same at a steady rate (`paced`), where an
+answer's time is its own and not that of a queue. Bounded in count; everything it starts, it stops.
 """
 
 from __future__ import annotations
@@ -253,12 +254,31 @@ def measure(given: argparse.Namespace, folder: str) -> dict[str, float]:
                 rates.setdefault(name, []).append(rate)
                 took.setdefault(name, []).extend(seconds)
         waits = arrivals(servers["ours"][1], 30)
+        paced = at_a_rate(given, {name: port for name, (_, port) in servers.items()})
     finally:
         for process, _ in servers.values():
             process.terminate()
             process.wait(30)
         hook.shutdown()
-    return figures(rates, took, waits)
+    return figures(rates, took, waits) | paced
+
+
+def at_a_rate(given: argparse.Namespace, ports: dict[str, int]) -> dict[str, float]:
+    """How long an answer takes at a fixed rate, far below what either can do: p50 and p99."""
+    from tests.steady import Steady
+
+    took: dict[str, list[float]] = {name: [] for name in ports}
+    for number in range(given.rounds):
+        for name, port in list(ports.items())[:: -1 if number % 2 else 1]:
+            posts = Steady(port, given.rate)
+            count = max(int(given.rate * given.seconds), 1)
+            asyncio.run(posts.run(requests(count, "EXECUTION_STARTED", f"p{number}-{name}")))
+            took[name] += posts.took
+    found = {"paced_p99_ratio": percentile(took["ours"], 0.99) / percentile(took["bare"], 0.99)}
+    for name, seconds in took.items():
+        found[f"{name}_paced_p50_ms"] = percentile(seconds, 0.5)
+        found[f"{name}_paced_p99_ms"] = percentile(seconds, 0.99)
+    return found
 
 
 def figures(
@@ -288,6 +308,8 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=3_000, help="webhooks in a round")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--connections", type=int, default=64)
+    parser.add_argument("--rate", type=float, default=1_000, help="a second, for the paced p99")
+    parser.add_argument("--seconds", type=float, default=3, help="of a paced round")
     parser.add_argument(
         "--stories", action="store_true", help="six events of each execution instead of one"
     )
