@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
@@ -14,9 +15,10 @@ import click
 
 from receiver import config, exposure, notify, operators
 from receiver.deliveries import State
-from receiver.errors import ConfigurationError, ReceiverError
+from receiver.errors import ConfigurationError, ReceiverError, StorageServed
 from receiver.events import Category, Status, parse_time, span
 from receiver.hints import hints
+from receiver.pruning import prune_all, removed
 from receiver.rules import Rules
 from receiver.settings import Settings, load_settings
 from receiver.store.sqlite import SqliteStore, open_existing
@@ -110,6 +112,41 @@ def doctor(in_json: bool) -> None:
         )
 
 
+@click.command()
+@click.option("--dry-run", is_flag=True, help="Say what would go, remove nothing.")
+@as_json
+def prune(dry_run: bool, in_json: bool) -> None:
+    """Remove what has been kept for as long as RECEIVER_KEEP_… say, now.
+
+    A server does so by itself, once an hour. What is owed stays, and so does an execution that has
+    not ended. The file does not shrink: what becomes free in it is used again.
+    """
+    settings = load_settings(os.environ)
+    limits = settings.retention.limits(time.time_ns())
+    with closing(_prunable(settings, dry_run)) as store:
+        if dry_run:
+            gone = dict(store.prunable(limits))
+        else:
+            gone = removed(prune_all(store, limits, threading.Event().wait))
+    if in_json:
+        click.echo(json.dumps({"removed": not dry_run, **gone}, indent=2))
+        return
+    listed = ", ".join(f"{n} {name}" for name, n in gone.items())
+    click.echo(f"It would remove at most {listed}." if dry_run else f"Removed {listed}.")
+
+
+def _prunable(settings: Settings, dry_run: bool) -> SqliteStore:
+    """The store, served by us unless it is by another process: somebody has to tidy the log."""
+    store = open_existing(settings.database_path)
+    if dry_run:
+        return store
+    store.close()
+    try:
+        return SqliteStore(settings.database_path, serve=True)
+    except StorageServed:
+        return open_existing(settings.database_path)
+
+
 def _progress(delivery: Mapping[str, Any], now: int) -> dict[str, str]:
     """What a person wants to see at once: its age, how often it was tried, when it is again."""
     waits = delivery["state"] == "waiting"
@@ -158,4 +195,4 @@ def _cell(value: object) -> str:
     return "".join(c if c.isprintable() else "�" for c in text)[:80]
 
 
-COMMANDS = (executions, deliveries, redeliver, doctor)
+COMMANDS = (executions, deliveries, redeliver, doctor, prune)

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from receiver.deliveries import Pace
 from receiver.errors import StorageRefused, StorageUnavailable
 from receiver.events import Event
+from receiver.retention import Limits
 from receiver.routing import Subject
 from receiver.silences import Silence, first
 from receiver.store import (
@@ -20,12 +21,13 @@ from receiver.store import (
     Result,
     Tally,
     Transaction,
+    sqlite_pruning,
     sqlite_queries,
     sqlite_silences,
 )
 from receiver.store.committer import Committer
 from receiver.store.sqlite_connection import connect, lock, prepare
-from receiver.store.sqlite_transaction import WriteConnection
+from receiver.store.sqlite_transaction import CHECKPOINT_AT, WriteConnection
 
 Found = TypeVar("Found")
 
@@ -41,6 +43,7 @@ class SqliteStore:
         self, path: Path, *, backlog: int = 2_000, serve: bool = False, thorough: bool = False
     ) -> None:
         self._lock = lock(path) if serve else None
+        self._log = path.with_name(f"{path.name}-wal")
         try:
             prepare(path, thorough=serve or thorough, checkpoint=serve)
             self._committer = Committer(lambda: WriteConnection(path, checkpoints=serve), backlog)
@@ -106,6 +109,15 @@ class SqliteStore:
 
     def next_due(self, destination: str, pace: Pace, now: int) -> int | None:
         return self._read(lambda db: sqlite_queries.next_due(db, destination, pace, now))
+
+    def prunable(self, limits: Limits) -> dict[str, int]:
+        return self._read(lambda db: sqlite_pruning.prunable(db, limits))
+
+    def is_log_long(self) -> bool:
+        try:
+            return self._log.stat().st_size > 2 * CHECKPOINT_AT
+        except FileNotFoundError:
+            return False
 
     def known(self, event: Event) -> Loaded:
         return self._read(lambda db: sqlite_queries.load(db, [event]))

@@ -264,17 +264,22 @@ def ledger(db: sqlite3.Connection) -> dict[str, Any]:
             "SELECT (SELECT coalesce(sum(version), 0) FROM execution),"
             " (SELECT count(*) FROM history)"
         ).fetchone()
+        pruned = db.execute("SELECT what, name, n FROM pruned").fetchall()
     finally:
         db.execute("COMMIT")
-    if promised["evicted"]:
-        verdicts["quarantined"] = verdicts.get("quarantined", 0) + promised["evicted"]
     imbalance = (
-        abs(promised["accepted"] - sum(verdicts.values()))
-        + abs(promised["owed"] - sum(states.values()))
-        + abs(owing - sum(states.values()))
+        abs(owing - sum(states.values()))
         + abs(versions - steps)
         + abs(verdicts.get("applied", 0) - steps)
     )
+    # What had its time counts as what it was when it went.
+    gone = [("event", "quarantined", promised["evicted"]), *pruned]
+    for what, name, n in gone:
+        of = verdicts if what == "event" else states
+        if n:
+            of[name] = of.get(name, 0) + n
+    imbalance += abs(promised["accepted"] - sum(verdicts.values()))
+    imbalance += abs(promised["owed"] - sum(states.values()))
     return {
         "accepted": promised["accepted"],
         "verdicts": verdicts,

@@ -14,11 +14,13 @@ from typing import Any
 
 from receiver.deliveries import Acknowledgement, Attempt, Claim, Kind, Owed, Pace, State
 from receiver.events import Event, Execution, Held, Verdict
+from receiver.retention import Limits
 from receiver.silences import Silence
-from receiver.store import Entry, Loaded, Recorded
+from receiver.store import Entry, Loaded, Place, Pruned, Recorded
 from receiver.store import sqlite_claims as claims
 from receiver.store import sqlite_deliveries as deliveries
 from receiver.store import sqlite_episodes as episodes
+from receiver.store import sqlite_pruning as pruning
 from receiver.store import sqlite_queries as queries
 from receiver.store import sqlite_silences as silences
 from receiver.store.sqlite_connection import connect
@@ -285,6 +287,9 @@ class SqliteTransaction:
         told, owed = silences.list_ended(self._db, now)
         self._promise("owed", owed)
         return told
+
+    def prune(self, limits: Limits, place: Place) -> Pruned:
+        return pruning.prune(self._db, limits, place)
 
     def touch(self) -> None:
         self._db.execute("UPDATE promised SET n = n WHERE name = 'accepted'")
