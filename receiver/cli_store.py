@@ -1,4 +1,4 @@
-"""The commands about what is stored: executions, deliveries, the ledger."""
+"""The commands about what is stored: executions, deliveries, what has been kept for long enough."""
 
 from __future__ import annotations
 
@@ -8,18 +8,15 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, replace
 from typing import Any, TypeVar
 
 import click
 
-from receiver import config, exposure, notify, operators
+from receiver import operators
 from receiver.deliveries import State
-from receiver.errors import ConfigurationError, ReceiverError, StorageServed
+from receiver.errors import ReceiverError, StorageServed
 from receiver.events import Category, Status, parse_time, span
-from receiver.hints import hints
 from receiver.pruning import prune_all, removed
-from receiver.rules import Rules
 from receiver.settings import Settings, load_settings
 from receiver.store.sqlite import SqliteStore, open_existing
 
@@ -88,31 +85,6 @@ def redeliver(delivery: int | None, destination: str | None) -> None:
 
 
 @click.command()
-@as_json
-def doctor(in_json: bool) -> None:
-    """Verify the ledger and the store, and say which source looks badly subscribed."""
-    settings, rules = configured(destinations=False)
-    with closing(open_existing(settings.database_path, thorough=True)) as store:
-        ledger = store.ledger()
-        found = hints(rules.orderings, store.tallies())
-    if in_json:
-        told = {"ledger": ledger, "hints": [asdict(hint) for hint in found]}
-        click.echo(json.dumps(told, indent=2))
-    else:
-        click.echo(f"{settings.database_path}: the file is whole.")
-        click.echo(
-            f"Ledger: {ledger['accepted']} accepted, {ledger['owed']} messages owed, imbalance"
-            f" {ledger['imbalance']}."
-        )
-        for hint in found:
-            click.echo(f"source {hint.source}: {hint.text}.")
-    if ledger["imbalance"]:
-        raise ReceiverError(
-            "What was promised and what is there differ. Keep a copy of the file and report it."
-        )
-
-
-@click.command()
 @click.option("--dry-run", is_flag=True, help="Say what would go, remove nothing.")
 @as_json
 def prune(dry_run: bool, in_json: bool) -> None:
@@ -157,22 +129,6 @@ def _progress(delivery: Mapping[str, Any], now: int) -> dict[str, str]:
     }
 
 
-def configured(*, destinations: bool = True) -> tuple[Settings, Rules]:
-    """Settings and rules, both checked; ConfigurationError with every problem found."""
-    settings = load_settings(os.environ)
-    rules = config.load(settings.routes, os.environ)
-    problems = [
-        f"{rules.path}:{destination.line}: destination {name}: {problem}"
-        for name, destination in (rules.destinations.items() if destinations else ())
-        for problem in notify.problems(destination)
-    ]
-    if destinations:
-        problems += exposure.problems(settings, rules)
-    if problems:
-        raise ConfigurationError(problems)
-    return settings, replace(rules, warnings=(*rules.warnings, *exposure.warnings(settings, rules)))
-
-
 def stored() -> SqliteStore:
     """The store of a server that runs or ran here."""
     return open_existing(load_settings(os.environ).database_path)
@@ -195,4 +151,4 @@ def _cell(value: object) -> str:
     return "".join(c if c.isprintable() else "�" for c in text)[:80]
 
 
-COMMANDS = (executions, deliveries, redeliver, doctor, prune)
+COMMANDS = (executions, deliveries, redeliver, prune)

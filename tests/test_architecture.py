@@ -25,7 +25,7 @@ FLOORS = [
      "dispatch", "operators", "sender"],
     ["web", "web.problem", "web.refusals", "web.webhook", "web.api", "web.metrics", "web.shapes",
      "web.openapi", "app", "connections", "connections_fast", "server", "demo", "cli_store",
-     "cli_people", "cli", "__main__"],
+     "cli_rules", "cli_people", "cli_sender", "cli_serve", "cli", "__main__"],
 ]  # fmt: skip
 OWNERS = {
     "apprise": {"notify"},
@@ -44,7 +44,7 @@ OWNERS = {
     "httptools": {"connections_fast"},
     "jinja2": {"templates"},
     "cryptography": {"keys", "signing", "signatures"},
-    "click": {"cli", "cli_store", "cli_people", "demo"},
+    "click": {"cli", "cli_store", "cli_rules", "cli_people", "cli_sender", "cli_serve", "demo"},
 }  # fmt: skip
 # Rules are pure: no clock, disk, network or log.
 IMPURE = {"time", "datetime", "os", "pathlib", "socket", "logging", "random", "threading",
