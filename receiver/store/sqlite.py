@@ -27,7 +27,8 @@ from receiver.store import (
 )
 from receiver.store.committer import Committer
 from receiver.store.sqlite_connection import connect, lock, prepare
-from receiver.store.sqlite_transaction import CHECKPOINT_AT, WriteConnection
+from receiver.store.sqlite_log import LONG
+from receiver.store.sqlite_transaction import WriteConnection
 
 Found = TypeVar("Found")
 
@@ -115,7 +116,7 @@ class SqliteStore:
 
     def is_log_long(self) -> bool:
         try:
-            return self._log.stat().st_size > 2 * CHECKPOINT_AT
+            return self._log.stat().st_size > LONG
         except FileNotFoundError:
             return False
 

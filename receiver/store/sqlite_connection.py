@@ -35,6 +35,8 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
     connection.execute("PRAGMA foreign_keys = ON")
     if not read_only:
         connection.execute("PRAGMA synchronous = FULL")
+        # KiB. With 2 MB, ids at random places of a large file push each other out within a batch.
+        connection.execute("PRAGMA cache_size = -16000")
         # The committer checkpoints by itself, after it has answered.
         connection.execute("PRAGMA wal_autocheckpoint = 0")
     return connection
