@@ -21,6 +21,7 @@ from receiver.dispatch import Dispatch
 from receiver.errors import StorageUnavailable
 from receiver.gaps import GapClock
 from receiver.in_force import InForce
+from receiver.pruning import PruneClock
 from receiver.rules import Rules
 from receiver.settings import Settings
 from receiver.store import Store
@@ -112,7 +113,7 @@ def build(
     lanes = Dispatch(store, in_force, settings.lease, public_url) if dispatch else None
 
     wake = lanes.wake if lanes is not None else _nobody
-    gaps = GapClock(store, in_force, wake)
+    gaps, pruning = GapClock(store, in_force, wake), PruneClock(store, settings.retention)
     refusals = Refusals(counters)
     endpoint = WebhookEndpoint(
         store, in_force, wake,
@@ -131,12 +132,12 @@ def build(
         if lanes is not None:
             await anyio.to_thread.run_sync(lanes.start)
         gaps.start()
+        pruning.start()
         try:
             yield
         finally:
-            await anyio.to_thread.run_sync(drain)
-            await anyio.to_thread.run_sync(gaps.stop)
-            await anyio.to_thread.run_sync(store.close)
+            for end in (drain, gaps.stop, pruning.stop, store.close):
+                await anyio.to_thread.run_sync(end)
 
     app = Application(
         endpoint,

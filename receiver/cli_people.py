@@ -10,7 +10,8 @@ from typing import Any
 
 import click
 
-from receiver.cli_store import as_json, configured, listed, stored
+from receiver.cli_rules import configured
+from receiver.cli_store import as_json, listed, stored
 from receiver.errors import ReceiverError
 from receiver.operators import acknowledge, add_silence, expire_silence, take
 from receiver.silence_shape import match_of, read_silence

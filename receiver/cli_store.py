@@ -1,23 +1,22 @@
-"""The commands about what is stored: executions, deliveries, the ledger."""
+"""The commands about what is stored: executions, deliveries, what has been kept for long enough."""
 
 from __future__ import annotations
 
 import json
 import os
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, replace
 from typing import Any, TypeVar
 
 import click
 
-from receiver import config, exposure, notify, operators
+from receiver import operators
 from receiver.deliveries import State
-from receiver.errors import ConfigurationError, ReceiverError
+from receiver.errors import ReceiverError, StorageServed
 from receiver.events import Category, Status, parse_time, span
-from receiver.hints import hints
-from receiver.rules import Rules
+from receiver.pruning import prune_all, removed
 from receiver.settings import Settings, load_settings
 from receiver.store.sqlite import SqliteStore, open_existing
 
@@ -86,28 +85,38 @@ def redeliver(delivery: int | None, destination: str | None) -> None:
 
 
 @click.command()
+@click.option("--dry-run", is_flag=True, help="Say what would go, remove nothing.")
 @as_json
-def doctor(in_json: bool) -> None:
-    """Verify the ledger and the store, and say which source looks badly subscribed."""
-    settings, rules = configured(destinations=False)
-    with closing(open_existing(settings.database_path, thorough=True)) as store:
-        ledger = store.ledger()
-        found = hints(rules.orderings, store.tallies())
+def prune(dry_run: bool, in_json: bool) -> None:
+    """Remove what has been kept for as long as RECEIVER_KEEP_… say, now.
+
+    A server does so by itself, once an hour. What is owed stays, and so does an execution that has
+    not ended. The file does not shrink: what becomes free in it is used again.
+    """
+    settings = load_settings(os.environ)
+    limits = settings.retention.limits(time.time_ns())
+    with closing(_prunable(settings, dry_run)) as store:
+        if dry_run:
+            gone = dict(store.prunable(limits))
+        else:
+            gone = removed(prune_all(store, limits, threading.Event().wait))
     if in_json:
-        told = {"ledger": ledger, "hints": [asdict(hint) for hint in found]}
-        click.echo(json.dumps(told, indent=2))
-    else:
-        click.echo(f"{settings.database_path}: the file is whole.")
-        click.echo(
-            f"Ledger: {ledger['accepted']} accepted, {ledger['owed']} messages owed, imbalance"
-            f" {ledger['imbalance']}."
-        )
-        for hint in found:
-            click.echo(f"source {hint.source}: {hint.text}.")
-    if ledger["imbalance"]:
-        raise ReceiverError(
-            "What was promised and what is there differ. Keep a copy of the file and report it."
-        )
+        click.echo(json.dumps({"removed": not dry_run, **gone}, indent=2))
+        return
+    listed = ", ".join(f"{n} {name}" for name, n in gone.items())
+    click.echo(f"It would remove at most {listed}." if dry_run else f"Removed {listed}.")
+
+
+def _prunable(settings: Settings, dry_run: bool) -> SqliteStore:
+    """The store, served by us unless it is by another process: somebody has to tidy the log."""
+    store = open_existing(settings.database_path)
+    if dry_run:
+        return store
+    store.close()
+    try:
+        return SqliteStore(settings.database_path, serve=True)
+    except StorageServed:
+        return open_existing(settings.database_path)
 
 
 def _progress(delivery: Mapping[str, Any], now: int) -> dict[str, str]:
@@ -118,22 +127,6 @@ def _progress(delivery: Mapping[str, Any], now: int) -> dict[str, str]:
         "tries": str(len(delivery["attempts"])),
         "next": span(parse_time(delivery["due_at"]) - now) if waits else "",
     }
-
-
-def configured(*, destinations: bool = True) -> tuple[Settings, Rules]:
-    """Settings and rules, both checked; ConfigurationError with every problem found."""
-    settings = load_settings(os.environ)
-    rules = config.load(settings.routes, os.environ)
-    problems = [
-        f"{rules.path}:{destination.line}: destination {name}: {problem}"
-        for name, destination in (rules.destinations.items() if destinations else ())
-        for problem in notify.problems(destination)
-    ]
-    if destinations:
-        problems += exposure.problems(settings, rules)
-    if problems:
-        raise ConfigurationError(problems)
-    return settings, replace(rules, warnings=(*rules.warnings, *exposure.warnings(settings, rules)))
 
 
 def stored() -> SqliteStore:
@@ -158,4 +151,4 @@ def _cell(value: object) -> str:
     return "".join(c if c.isprintable() else "�" for c in text)[:80]
 
 
-COMMANDS = (executions, deliveries, redeliver, doctor)
+COMMANDS = (executions, deliveries, redeliver, prune)

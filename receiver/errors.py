@@ -9,6 +9,7 @@ ReceiverError
 │   └── MalformedEnvelope      422: JSON, but not the source's envelope
 └── StorageError
     ├── StorageRefused         the database is not one to start on
+    │   └── StorageServed          another process serves it
     ├── StorageUnavailable     503: it could not be committed; send it again
     └── Overloaded             503: too much is waiting for its commit
 """
@@ -69,6 +70,10 @@ class StorageError(ReceiverError):
 
 class StorageRefused(StorageError):
     """The database is damaged, foreign, of a newer schema or in use; nothing was changed."""
+
+
+class StorageServed(StorageRefused):
+    """Another process serves the database."""
 
 
 class StorageUnavailable(StorageError):

@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from receiver.durations import duration
 from receiver.errors import ConfigurationError
+from receiver.retention import Retention, broken
 
 PREFIX = "RECEIVER_"
 FROM_FILES = ("api_token", "database_url")
@@ -67,6 +69,13 @@ class Settings(BaseSettings):
     drain: float = Field(
         15.0, ge=0, le=20, description="Seconds for what is being sent at the end."
     )
+    keep_bodies: str = Field("30d", description="How long the raw body of a webhook is kept.")
+    keep_event_ids: str = Field(
+        "90d", description="How long an event that comes again is known; over 14 days."
+    )
+    keep_executions: str = Field(
+        "90d", description="How long an execution is kept after its end, with all about it."
+    )
 
     @classmethod
     def settings_customise_sources(
@@ -88,6 +97,21 @@ class Settings(BaseSettings):
         if ":memory:" in url:
             raise ValueError("must be a file: what is in memory only does not survive a restart")
         return url
+
+    @field_validator("keep_bodies", "keep_event_ids", "keep_executions")
+    @classmethod
+    def _is_a_duration(cls, text: str, info: ValidationInfo) -> str:
+        duration(text)
+        # Each is checked against what stands before it.
+        event_ids = info.data.get("keep_event_ids", text)
+        if info.field_name != "keep_bodies" and (problem := broken(event_ids, text)):
+            raise ValueError(problem)
+        return text
+
+    @property
+    def retention(self) -> Retention:
+        """How long what is stored is kept."""
+        return Retention(self.keep_bodies, self.keep_event_ids, self.keep_executions)
 
     @property
     def database_path(self) -> Path:

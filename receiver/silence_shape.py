@@ -8,9 +8,10 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from receiver.cleaning import clean
+from receiver.durations import LONGEST, duration
 from receiver.errors import ConfigurationError
 from receiver.events import SECOND, parse_time
-from receiver.file_shape import LONGEST, Match, duration, near
+from receiver.file_shape import Match, near
 from receiver.matching import conditions
 from receiver.mistakes import explained, keys_of
 from receiver.routing import CONDITIONS

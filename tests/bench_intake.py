@@ -209,7 +209,7 @@ def percentile(values: list[float], part: float) -> float:
 
 def serve_ours(checkout: str, parser: str, hook: int, folder: str) -> tuple[Any, int]:
     """A receiver of this or another checkout on a database of its own; the process and its port."""
-    os.makedirs(folder)
+    os.makedirs(folder, exist_ok=True)
     Path(folder, "routes.yaml").write_text(ROUTES, "utf-8")
     port = free_port()
     environ = {

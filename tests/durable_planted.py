@@ -44,6 +44,7 @@ def planted(bug: Bug) -> Iterator[Path]:
 
 
 COMMITTER, TRANSACTION = "store/committer.py", "store/sqlite_transaction.py"
+LOG = "store/sqlite_log.py"
 CONNECTION, DELIVERIES = "store/sqlite_connection.py", "store/sqlite_deliveries.py"
 KILLS, ORDER = "kills --points 60 --kills 0 --cold 0", "order --events 60"
 LOAD_ONLY = "kills --points 1 --kills 0 --cold 0"
@@ -80,7 +81,7 @@ BUGS = (
           " 'quarantined'\"\n", ""),
          (TRANSACTION, '    " DO UPDATE SET times = times + 1, received_at ='
           ' excluded.received_at"\n', ""),
-         (TRANSACTION, '    " WHERE event.repeated = 1"\n', ""),
+         (TRANSACTION, '    " WHERE event.repeated = 1",\n', '    "",\n'),
          ("intake.py", "in loaded.event_ids:", "in ():")),
         LOAD_ONLY,
         "an event id is stored twice",
@@ -130,8 +131,8 @@ BUGS = (
     ),
     Bug(
         "the log is cut off after a checkpoint, whatever that copied",
-        ((TRANSACTION, "            self._checkpoint(\"TRUNCATE\" if long else \"PASSIVE\")\n",
-          "            os.truncate(self._log, 0)\n"),),
+        ((LOG, "                self._copy_back(",
+          "                os.truncate(self._path, 0), str("),),
         KILLS,
         "acknowledged events are lost",
     ),

@@ -9,6 +9,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -245,3 +246,32 @@ def test_doctor_tells_when_the_ledger_is_out_of_balance(folder: Path) -> None:
     assert done.returncode == 1
     assert b"imbalance 1" in done.stdout
     assert b"Keep a copy of the file" in done.stderr
+
+
+def test_prune_removes_what_is_old_beside_a_server_and_without_one(folder: Path) -> None:
+    path, days = folder / "receiver.db", 86_400 * SECOND
+    store = SqliteStore(path)
+    intake, now = Intake(()), time.time_ns()
+    for number, age in enumerate((100, 100, 40, 1)):
+        at = now - age * days
+        event = Event("asteroid", f"e-{number}", "E", Status.FAILED, f"x-{number}", at)
+        arrival = Arrival("asteroid", event, b"{}", at)
+        store.write_now(lambda t, _, a=arrival: [intake.receive(t, [a])], None)  # type: ignore[misc]
+    store.close()
+    said = run(folder, "prune", "--dry-run")
+    assert said.stdout.decode() == (
+        "It would remove at most 2 executions, 2 events, 0 deliveries, 0 silences, 3 bodies.\n"
+    )
+    with live(folder) as receiver:
+        gone = json.loads(run(folder, "prune", "--json").stdout)
+        assert receiver.ask("/api/executions/asteroid/x-1")[0] == 404
+        assert receiver.ask("/api/executions/asteroid/x-2")[0] == 200
+        assert receiver.ask("/api/ledger")[1]["imbalance"] == 0
+    assert gone == {
+        "removed": True, "executions": 2, "events": 2, "deliveries": 0, "silences": 0, "bodies": 1,
+    }  # fmt: skip
+    again = run(folder, "prune", RECEIVER_KEEP_BODIES="1h")
+    assert b"Removed 0 executions, 0 events, 0 deliveries, 0 silences, 1 bodies." in again.stdout
+    checked = run(folder, "doctor", PUBLIC=PUBLIC)
+    assert b"4 accepted, 0 messages owed, imbalance 0." in checked.stdout
+    assert run(folder, "check", PUBLIC=PUBLIC, RECEIVER_KEEP_EXECUTIONS="3d").returncode == 1

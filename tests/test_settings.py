@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from receiver.errors import ConfigurationError
+from receiver.retention import Retention
 from receiver.settings import load_settings
 
 
@@ -52,3 +53,16 @@ def test_a_secret_may_stand_in_a_file(tmp_path: Path) -> None:
     assert "cannot be read" in problem(RECEIVER_API_TOKEN_FILE="/nowhere")
     both = {"RECEIVER_API_TOKEN": "x", "RECEIVER_API_TOKEN_FILE": str(tmp_path / "token")}
     assert "set twice" in problem(**both)
+
+
+def test_what_is_kept_how_long_is_a_rule_and_is_checked_at_the_start() -> None:
+    kept = load_settings({"RECEIVER_KEEP_EXECUTIONS": "400d", "RECEIVER_KEEP_BODIES": "12h"})
+    assert kept.retention == Retention("12h", "90d", "400d")
+    assert problem(RECEIVER_KEEP_BODIES="30") == (
+        "RECEIVER_KEEP_BODIES: must be a duration like 90s, 15m, 2h or 1d."
+    )
+    assert "longer than events are believed (14d and 5m)" in problem(RECEIVER_KEEP_EVENT_IDS="14d")
+    for few in ({"RECEIVER_KEEP_EXECUTIONS": "89d"}, {"RECEIVER_KEEP_EVENT_IDS": "91d"}):
+        assert problem(**few) == (
+            "RECEIVER_KEEP_EXECUTIONS: executions must be kept for at least as long as event ids."
+        )

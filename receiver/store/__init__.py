@@ -21,10 +21,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any, Protocol, TypeVar
 
 from receiver.deliveries import Acknowledgement, Attempt, Claim, Owed, Pace, State, Ways
 from receiver.events import Event, Execution, Held, Judgement, Status
+from receiver.retention import Limits
 from receiver.routing import Subject
 from receiver.silences import Silence
 
@@ -90,6 +92,39 @@ class Tally:
     status: str | None
     missing: tuple[str, ...]
     n: int
+
+
+class Step(StrEnum):
+    """What is walked over to remove what has been kept for long enough, in this order.
+
+    Executions that ended, with all about them; events about no execution; silences; raw bodies.
+    """
+
+    EXECUTIONS = "executions"
+    EVENTS = "events"
+    SILENCES = "silences"
+    BODIES = "bodies"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """How far it has come: all up to this time (nanoseconds), and of those up to this number."""
+
+    step: Step = Step.EXECUTIONS
+    at: int = -(2**63)
+    number: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """What one portion removed; `after` is where the next one goes on, None: that was the last."""
+
+    after: Place | None
+    executions: int = 0
+    events: int = 0
+    deliveries: int = 0
+    silences: int = 0
+    bodies: int = 0
 
 
 class Transaction(Protocol):
@@ -174,6 +209,13 @@ class Transaction(Protocol):
         """Owe each destination that missed something a digest of it, for silences that ended.
 
         Each silence is listed once. Returns the destinations; a bounded number of silences.
+        """
+
+    def prune(self, limits: Limits, place: Place) -> Pruned:
+        """Remove a bounded portion of what is older than the limits, from a place on.
+
+        What is owed stays, and all about an execution that has not ended but raw bodies. What goes
+        is counted, so that the ledger is as it was. An event that goes is not known any more.
         """
 
     def touch(self) -> None:
@@ -265,6 +307,12 @@ class Store(Protocol):
 
     def tallies(self) -> Sequence[Tally]:
         """The newest events, counted by what became of them."""
+
+    def prunable(self, limits: Limits) -> Mapping[str, int]:
+        """How much there is at most that is older than the limits, by the names of Pruned."""
+
+    def is_log_long(self) -> bool:
+        """Whether what others wrote waits for a commit of ours to be tidied away: see `probe`."""
 
     def next_due(self, destination: str, pace: Pace, now: int) -> int | None:
         """When the next waiting delivery of a destination may be claimed, by all that it waits for.

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from receiver.deliveries import Pace
 from receiver.errors import StorageRefused, StorageUnavailable
 from receiver.events import Event
+from receiver.retention import Limits
 from receiver.routing import Subject
 from receiver.silences import Silence, first
 from receiver.store import (
@@ -21,11 +22,14 @@ from receiver.store import (
     Result,
     Tally,
     Transaction,
+    sqlite_loading,
+    sqlite_pruning,
     sqlite_queries,
     sqlite_silences,
 )
 from receiver.store.committer import Committer
 from receiver.store.sqlite_connection import connect, lock, prepare
+from receiver.store.sqlite_log import LONG
 from receiver.store.sqlite_transaction import WriteConnection
 
 Found = TypeVar("Found")
@@ -42,6 +46,7 @@ class SqliteStore:
         self, path: Path, *, backlog: int = 2_000, serve: bool = False, thorough: bool = False
     ) -> None:
         self._lock = lock(path) if serve else None
+        self._log = path.with_name(f"{path.name}-wal")
         try:
             prepare(path, thorough=serve or thorough, checkpoint=serve)
             self._committer = Committer(lambda: WriteConnection(path, checkpoints=serve), backlog)
@@ -113,8 +118,17 @@ class SqliteStore:
     def next_due(self, destination: str, pace: Pace, now: int) -> int | None:
         return self._read(lambda db: sqlite_queries.next_due(db, destination, pace, now))
 
+    def prunable(self, limits: Limits) -> dict[str, int]:
+        return self._read(lambda db: sqlite_pruning.prunable(db, limits))
+
+    def is_log_long(self) -> bool:
+        try:
+            return self._log.stat().st_size > LONG
+        except FileNotFoundError:
+            return False
+
     def known(self, event: Event) -> Loaded:
-        return self._read(lambda db: sqlite_queries.load(db, [event]))
+        return self._read(lambda db: sqlite_loading.load(db, [event]))
 
     def close(self) -> None:
         self._committer.close()

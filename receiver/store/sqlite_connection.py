@@ -15,10 +15,10 @@ from typing import IO
 
 import sqlite_utils
 
-from receiver.errors import StorageRefused
+from receiver.errors import StorageRefused, StorageServed
 
 APPLICATION_ID = 0x72637672  # "rcvr"
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 
 def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
@@ -35,6 +35,8 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
     connection.execute("PRAGMA foreign_keys = ON")
     if not read_only:
         connection.execute("PRAGMA synchronous = FULL")
+        # KiB. With 2 MB, ids at random places of a large file push each other out within a batch.
+        connection.execute("PRAGMA cache_size = -16000")
         # The committer checkpoints by itself, after it has answered.
         connection.execute("PRAGMA wal_autocheckpoint = 0")
     return connection
@@ -163,6 +165,10 @@ def _migrate(connection: sqlite3.Connection) -> None:
     def schema_4(db: sqlite_utils.Database) -> None:
         _run(db.conn, "sqlite_4_people.sql")
 
+    @migrations()
+    def schema_5(db: sqlite_utils.Database) -> None:
+        _run(db.conn, "sqlite_5_retention.sql")
+
     connection.execute("BEGIN IMMEDIATE")
     try:
         migrations.apply(sqlite_utils.Database(connection, execute_plugins=False))
@@ -205,7 +211,7 @@ def lock(path: Path) -> IO[bytes]:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         file.close()
-        raise StorageRefused(
+        raise StorageServed(
             f"{path} is being served by another process. Stop that one, or give this one a file of"
             " its own with RECEIVER_DATABASE_URL."
         ) from None

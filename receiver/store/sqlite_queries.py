@@ -1,16 +1,15 @@
-"""What is read from SQLite: for judging, for the API and the commands. Only SELECTs."""
+"""What is read from SQLite for the API, the commands and messages. Only SELECTs."""
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from receiver.deliveries import Facts, Pace
-from receiver.events import SECOND, Event, Execution, Held, Status, Verdict, format_time
-from receiver.store import ExecutionKey, Loaded, Tally
-from receiver.store.sqlite_sets import Many
+from receiver.events import SECOND, Status, Verdict, format_time
+from receiver.store import Tally
+from receiver.store.sqlite_loading import mapping, statuses
 
 _FACTS = (
     "SELECT e.source, e.verdict, e.reason, e.received_at, e.event_id, e.event, e.status,"
@@ -25,45 +24,6 @@ _FACTS = (
     " LEFT JOIN history AS h ON h.execution = x.id AND h.version = e.version"
     " WHERE e.seq = ?"
 )
-# How many of the events that were rejected for a gap are looked at when their execution moves: the
-# earliest that are not overtaken. Of those that are held, none may be left out.
-MAX_HEALABLE = 200
-_HELD = (
-    "SELECT source, execution_id, event_id, event, status, occurred_at, agent_id, agent_name,"
-    " execution_url, metadata, detail, flags, received_at, verdict, missing, held_until, seq"
-    " FROM event"
-)
-_OCCURRED_AT, _SEQ = 5, 16
-_OF_EXECUTION = f"{_HELD} WHERE source = ? AND execution_id = ? AND reason = 'gap'"
-_STILL_HELD = f"{_OF_EXECUTION} AND verdict <> 'applied' AND verdict = 'held'"
-_HEALABLE = (
-    f"{_OF_EXECUTION} AND verdict <> 'applied' AND verdict = 'rejected' AND occurred_at >= ?"
-    " ORDER BY occurred_at, seq LIMIT ?"
-)
-_GIVEN_UP = f"{_HELD} WHERE verdict = 'held' AND held_until <= ? ORDER BY held_until, seq LIMIT 256"
-_STORED_IDS = Many(
-    "WITH asked (source, event_id) AS (VALUES {rows})"
-    " SELECT e.source, e.event_id FROM asked AS a CROSS JOIN event AS e"
-    " ON e.source = a.source AND e.event_id = a.event_id AND e.verdict <> 'quarantined'",
-    2,
-)
-_STORED_CHANGES = Many(
-    "WITH asked (source, execution_id, status, occurred_at) AS (VALUES {rows})"
-    " SELECT a.* FROM asked AS a CROSS JOIN event AS e ON e.source = a.source"
-    " AND e.execution_id = a.execution_id AND e.occurred_at = a.occurred_at"
-    " AND e.status = a.status AND e.verdict <> 'quarantined' AND e.repeated = 0",
-    4,
-)
-_STORED = Many(
-    "WITH asked (source, execution_id) AS (VALUES {rows})"
-    " SELECT x.source, x.execution_id, x.id, EXISTS (SELECT 1 FROM event AS e"
-    " WHERE e.source = a.source AND e.execution_id = a.execution_id AND e.reason = 'gap'"
-    " AND e.verdict <> 'applied'), x.status, x.since, x.mark, x.version, x.first_seen, x.agent_id,"
-    " x.agent_name, x.execution_url, x.metadata, x.gap, x.assumed"
-    " FROM asked AS a CROSS JOIN execution AS x ON x.source = a.source"
-    " AND x.execution_id = a.execution_id",
-    2,
-)
 # The order of one execution within a destination is kept: nothing passes what is older.
 UNBLOCKED = (
     "NOT EXISTS (SELECT 1 FROM delivery AS e WHERE e.destination = d.destination"
@@ -72,45 +32,6 @@ UNBLOCKED = (
 MAX_ID = 2**63 - 1
 # How many of the newest events say how a source is doing.
 TALLIED = 10_000
-
-
-def load(
-    db: sqlite3.Connection, events: Sequence[Event], numbers: dict[ExecutionKey, int] | None = None
-) -> Loaded:
-    """See store.Transaction.load. `numbers` is given the executions' ids."""
-    loaded = Loaded()
-    loaded.event_ids.update(_STORED_IDS.find(db, [(e.source, e.event_id) for e in events]))
-    told = [e for e in events if e.execution_id is not None]
-    keys = list({(e.source, e.execution_id): None for e in told})
-    for source, execution_id, number, has_gaps, *row in _STORED.find(db, keys):
-        key = source, execution_id
-        if key in loaded.executions:
-            continue
-        found = loaded.executions[key] = _stored(key, row)
-        if numbers is not None:
-            numbers[key] = number
-        loaded.held[key] = _healable(db, key, found.mark) if has_gaps else []
-    changes = [
-        (e.source, e.execution_id, str(e.status), e.occurred_at)
-        for e in told
-        if e.status is not None and e.occurred_at is not None
-    ]
-    for source, execution_id, status, occurred_at in _STORED_CHANGES.find(db, changes):
-        loaded.changes.add((source, execution_id, Status(status), occurred_at))
-    return loaded
-
-
-def _healable(db: sqlite3.Connection, key: ExecutionKey, mark: int) -> list[Held]:
-    """The events of an execution that were held, or rejected for a gap, and are not overtaken."""
-    rows = db.execute(_STILL_HELD, key).fetchall()
-    rows += db.execute(_HEALABLE, (*key, mark, MAX_HEALABLE)).fetchall()
-    rows.sort(key=lambda row: (row[_OCCURRED_AT], row[_SEQ]))
-    return [_held(row) for row in rows]
-
-
-def given_up(db: sqlite3.Connection, now: int) -> list[Held]:
-    """See store.Transaction.given_up."""
-    return [_held(row) for row in db.execute(_GIVEN_UP, (now,))]
 
 
 def next_given_up(db: sqlite3.Connection) -> int | None:
@@ -131,35 +52,9 @@ def tallies(db: sqlite3.Connection) -> list[Tally]:
     ]
 
 
-def _held(row: Sequence[Any]) -> Held:
-    source, execution_id, event_id, name, status, occurred_at, *told = row
-    agent_id, agent_name, url, metadata, detail, flags, received_at, verdict, missing, until, _ = (
-        told
-    )
-    event = Event(
-        source, event_id, name, Status(status), execution_id, occurred_at, agent_id, agent_name,
-        url, _mapping(metadata) or None, _mapping(detail), flags=frozenset(flags.split()),
-    )  # fmt: skip
-    return Held(event, received_at, Verdict(verdict), _statuses(missing), until)
-
-
-def _statuses(text: str | None) -> tuple[Status, ...]:
-    return tuple(map(Status, (text or "").split()))
-
-
 def _first(cursor: sqlite3.Cursor) -> int | None:
     value = cursor.fetchone()[0]
     return None if value is None else int(value)
-
-
-def _stored(key: ExecutionKey, row: Sequence[Any]) -> Execution:
-    status, since, mark, version, first_seen, agent_id, agent_name, url, metadata, gap, assumed = (
-        row
-    )
-    return Execution(
-        *key, Status(status), since, mark, version, first_seen, agent_id, agent_name, url,
-        _mapping(metadata) or None, bool(gap), bool(assumed),
-    )  # fmt: skip
 
 
 def facts(db: sqlite3.Connection, event: int) -> tuple[Facts, int | None]:
@@ -182,10 +77,10 @@ def facts(db: sqlite3.Connection, event: int) -> tuple[Facts, int | None]:
         agent_id=row["agent_id"],
         agent_name=row["agent_name"],
         execution_url=row["execution_url"],
-        metadata=_mapping(row["metadata"]),
-        detail=_mapping(row["detail"]),
+        metadata=mapping(row["metadata"]),
+        detail=mapping(row["detail"]),
         flags=frozenset(row["flags"].split()),
-        missing=_statuses(row["missing"]),
+        missing=statuses(row["missing"]),
         gap=bool(row["gap"]),
     )
     return made_of, row["version"]
@@ -196,10 +91,6 @@ def _status(text: str | None) -> Status | None:
 
 
 _STATUSES = frozenset(status.value for status in Status)
-
-
-def _mapping(text: str | None) -> dict[str, Any]:
-    return json.loads(text) if text else {}
 
 
 def execution(db: sqlite3.Connection, source: str, execution_id: str) -> dict[str, Any] | None:
@@ -279,17 +170,22 @@ def ledger(db: sqlite3.Connection) -> dict[str, Any]:
             "SELECT (SELECT coalesce(sum(version), 0) FROM execution),"
             " (SELECT count(*) FROM history)"
         ).fetchone()
+        pruned = db.execute("SELECT what, name, n FROM pruned").fetchall()
     finally:
         db.execute("COMMIT")
-    if promised["evicted"]:
-        verdicts["quarantined"] = verdicts.get("quarantined", 0) + promised["evicted"]
     imbalance = (
-        abs(promised["accepted"] - sum(verdicts.values()))
-        + abs(promised["owed"] - sum(states.values()))
-        + abs(owing - sum(states.values()))
+        abs(owing - sum(states.values()))
         + abs(versions - steps)
         + abs(verdicts.get("applied", 0) - steps)
     )
+    # What had its time counts as what it was when it went.
+    gone = [("event", "quarantined", promised["evicted"]), *pruned]
+    for what, name, n in gone:
+        of = verdicts if what == "event" else states
+        if n:
+            of[name] = of.get(name, 0) + n
+    imbalance += abs(promised["accepted"] - sum(verdicts.values()))
+    imbalance += abs(promised["owed"] - sum(states.values()))
     return {
         "accepted": promised["accepted"],
         "verdicts": verdicts,
@@ -374,7 +270,7 @@ def _execution(row: sqlite3.Row) -> dict[str, Any]:
         "agent_id": row["agent_id"],
         "agent_name": row["agent_name"],
         "execution_url": row["execution_url"],
-        "metadata": _mapping(row["metadata"]),
+        "metadata": mapping(row["metadata"]),
         "gap": bool(row["gap"]),
         "acknowledged": _acknowledged(row["acknowledged"]),
     }
@@ -400,7 +296,7 @@ def _event(db: sqlite3.Connection, row: sqlite3.Row) -> dict[str, Any]:
         "verdict": row["verdict"],
         "reason": row["reason"],
         "flags": row["flags"].split(),
-        "detail": _mapping(row["detail"]),
+        "detail": mapping(row["detail"]),
         "times": row["times"],
         "missing": (row["missing"] or "").split(),
         "held_until": _time(row["held_until"]),

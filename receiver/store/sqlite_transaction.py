@@ -6,27 +6,27 @@ The hot path does not go through sqlite-utils: a prepared statement costs a half
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from receiver.deliveries import Acknowledgement, Attempt, Claim, Kind, Owed, Pace, State
 from receiver.events import Event, Execution, Held, Verdict
+from receiver.retention import Limits
 from receiver.silences import Silence
-from receiver.store import Entry, ExecutionKey, Loaded, Recorded
+from receiver.store import Entry, ExecutionKey, Loaded, Place, Pruned, Recorded
 from receiver.store import sqlite_claims as claims
 from receiver.store import sqlite_deliveries as deliveries
 from receiver.store import sqlite_episodes as episodes
-from receiver.store import sqlite_queries as queries
+from receiver.store import sqlite_loading as loading
+from receiver.store import sqlite_pruning as pruning
 from receiver.store import sqlite_silences as silences
 from receiver.store.sqlite_connection import connect
+from receiver.store.sqlite_log import Log
 from receiver.store.sqlite_sets import Many, Row
 
 MAX_QUARANTINED = 1_000
-# Bytes in the write-ahead log before it is copied back: well under 64 MiB.
-CHECKPOINT_AT = 8 * 2**20
 # After a failed sync the system may call pages written that are not, and SQLite goes on accepting
 # commits; a file that is damaged takes them, too.
 _LOST = {
@@ -89,12 +89,12 @@ class WriteConnection:
     failures: tuple[type[Exception], ...] = (sqlite3.OperationalError,)
 
     def __init__(self, path: Path, *, checkpoints: bool) -> None:
-        self._log = f"{path}-wal"
         # Only who serves the file copies the log back: SQLite before 3.51.3 can corrupt a file
         # whose log two connections reset (sqlite.org, "WAL-reset bug").
         self._checkpoints = checkpoints
         self._lost = self._full = False
         self._connection = connect(path)
+        self._log = Log(path, self._connection)
 
     def begin(self) -> SqliteTransaction:
         # IMMEDIATE: a deferred one that reads first fails at once when somebody else writes.
@@ -115,22 +115,14 @@ class WriteConnection:
         return self._lost
 
     def tidy(self) -> None:
-        """Checkpoint once the log is long. TRUNCATE waits for readers, so only if it must."""
-        if not self._checkpoints:
-            return
-        try:
-            size = os.stat(self._log).st_size
-        except FileNotFoundError:
-            return
-        if self._full or size > CHECKPOINT_AT:
-            # On a full disk the log may be what fills it.
-            long = self._full or size > 4 * CHECKPOINT_AT
-            self._full = False
-            self._checkpoint("TRUNCATE" if long else "PASSIVE")
+        """Copy the log back if it is time. On a full disk the log may be what fills it."""
+        if self._checkpoints:
+            is_full, self._full = self._full, False
+            self._tried(lambda: self._log.committed(now=is_full))
 
-    def _checkpoint(self, mode: str) -> None:
+    def _tried(self, act: Callable[[], None]) -> None:
         try:
-            self._connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
+            act()
         except sqlite3.Error as error:
             # Tried again after the next batch; the commits themselves are safe in the log.
             if self.is_lost(error):
@@ -139,7 +131,7 @@ class WriteConnection:
     def close(self) -> None:
         # What cannot be believed is left as it is, for the next start to look at.
         if self._checkpoints and not self._lost:
-            self._checkpoint("TRUNCATE")
+            self._tried(self._log.empty)
         self._connection.close()
 
 
@@ -151,10 +143,10 @@ class SqliteTransaction:
         self._numbers: dict[ExecutionKey, int] = {}  # the ids of executions, as far as known
 
     def load(self, events: Sequence[Event]) -> Loaded:
-        return queries.load(self._db, events, self._numbers)
+        return loading.load(self._db, events, self._numbers)
 
     def given_up(self, now: int) -> Sequence[Held]:
-        return queries.given_up(self._db, now)
+        return loading.given_up(self._db, now)
 
     def save(self, entries: Sequence[Entry]) -> None:
         messages = self._not_yet_owed(entries)
@@ -311,6 +303,9 @@ class SqliteTransaction:
         told, owed = silences.list_ended(self._db, now)
         self._promise("owed", owed)
         return told
+
+    def prune(self, limits: Limits, place: Place) -> Pruned:
+        return pruning.prune(self._db, limits, place)
 
     def touch(self) -> None:
         self._db.execute("UPDATE promised SET n = n WHERE name = 'accepted'")

@@ -1,0 +1,131 @@
+"""The commands about the rules: check, explain, the lifecycle, and what doctor finds."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from contextlib import closing
+from dataclasses import asdict, replace
+from typing import Any
+
+import click
+
+from receiver import config, exposure, lifecycle, notify, server
+from receiver import explain as explaining
+from receiver.cli_store import as_json
+from receiver.errors import ConfigurationError, ReceiverError
+from receiver.hints import hints
+from receiver.rules import Rules, Source
+from receiver.settings import Settings, load_settings
+from receiver.store.sqlite import SqliteStore, open_existing
+
+
+@click.command()
+def check() -> None:
+    """Check settings, routes, keys and destinations, without the network."""
+    settings, rules = configured()
+    server.check_parser(settings)
+    for warning in rules.warnings:
+        click.echo(warning)
+    for destination in rules.destinations.values():
+        for warning in notify.warnings(destination):
+            click.echo(f"{rules.path}:{destination.line}: warning: {warning}")
+    if settings.database_path.exists():
+        with closing(open_existing(settings.database_path)) as store:
+            _say_hints(rules, store)
+    click.echo(
+        f"{rules.path}: {len(rules.sources)} sources, {len(rules.destinations)} destinations,"
+        f" {len(rules.routes)} routes: fine."
+    )
+
+
+@click.command()
+@click.argument("event", type=click.File("rb"))
+@click.option("--source", required=True, help="The source it would come from.")
+@as_json
+def explain(event: Any, source: str, in_json: bool) -> None:
+    """Say what would become of the webhook body in the file EVENT (- for standard input).
+
+    The verdict against what is stored, which routes match and why the others do not, and the text
+    that would go out. Nothing is stored or sent.
+    """
+    settings, rules = configured()
+    store = SqliteStore(settings.database_path) if settings.database_path.exists() else None
+    try:
+        told = explaining.explain(
+            rules, source_named(rules, source), event.read(), time.time_ns(), store
+        )
+    finally:
+        if store is not None:
+            store.close()
+    click.echo(json.dumps(told, indent=2) if in_json else explaining.as_text(told))
+
+
+@click.command(name="lifecycle")
+@click.option("--source", help="The table in force for this source, by its `observes`.")
+@click.option("--mermaid", is_flag=True, help="As a Mermaid drawing, as in the README.")
+def lifecycle_(source: str | None, mermaid: bool) -> None:
+    """Print the legal moves of an execution."""
+    observes = None
+    if source is not None:
+        _, rules = configured(destinations=False)
+        observes = source_named(rules, source).ordering.observes
+    click.echo(lifecycle.mermaid(observes) if mermaid else lifecycle.table(observes))
+
+
+@click.command()
+@as_json
+def doctor(in_json: bool) -> None:
+    """Verify the ledger and the store, and say which source looks badly subscribed."""
+    settings, rules = configured(destinations=False)
+    with closing(open_existing(settings.database_path, thorough=True)) as store:
+        ledger = store.ledger()
+        found = hints(rules.orderings, store.tallies())
+    if in_json:
+        told = {"ledger": ledger, "hints": [asdict(hint) for hint in found]}
+        click.echo(json.dumps(told, indent=2))
+    else:
+        click.echo(f"{settings.database_path}: the file is whole.")
+        click.echo(
+            f"Ledger: {ledger['accepted']} accepted, {ledger['owed']} messages owed, imbalance"
+            f" {ledger['imbalance']}."
+        )
+        for hint in found:
+            click.echo(f"source {hint.source}: {hint.text}.")
+    if ledger["imbalance"]:
+        raise ReceiverError(
+            "What was promised and what is there differ. Keep a copy of the file and report it."
+        )
+
+
+def configured(*, destinations: bool = True) -> tuple[Settings, Rules]:
+    """Settings and rules, both checked; ConfigurationError with every problem found."""
+    settings = load_settings(os.environ)
+    rules = config.load(settings.routes, os.environ)
+    problems = [
+        f"{rules.path}:{destination.line}: destination {name}: {problem}"
+        for name, destination in (rules.destinations.items() if destinations else ())
+        for problem in notify.problems(destination)
+    ]
+    if destinations:
+        problems += exposure.problems(settings, rules)
+    if problems:
+        raise ConfigurationError(problems)
+    return settings, replace(rules, warnings=(*rules.warnings, *exposure.warnings(settings, rules)))
+
+
+def source_named(rules: Rules, name: str) -> Source:
+    """The source that `--source` names."""
+    if name not in rules.sources:
+        raise ReceiverError(f"--source: {rules.path} has {', '.join(rules.sources)}, not {name}.")
+    return rules.sources[name]
+
+
+def _say_hints(rules: Rules, store: SqliteStore) -> None:
+    for hint in hints(rules.orderings, store.tallies()):
+        line = rules.sources[hint.source].line
+        click.echo(f"{rules.path}:{line}: warning: source {hint.source}: {hint.text}")
+
+
+COMMANDS = (check, explain, lifecycle_, doctor)

@@ -1,0 +1,83 @@
+"""The commands of the other side: make a key, sign and post a test event."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from receiver import sender, signatures
+from receiver.cli_rules import configured, source_named
+from receiver.errors import ReceiverError
+
+
+@click.command()
+@click.option("--source", required=True, help="A source of routes.yaml: its scheme and format.")
+@click.option("--event", required=True, help="EXECUTION_FAILED …; for format plain a status.")
+@click.option("--execution", required=True, metavar="ID", help="The execution's id.")
+@click.option(
+    "--key", type=click.File("r"), required=True, help="File with the private key or the secret."
+)
+@click.option("--url", default="http://127.0.0.1:8000", show_default=True, help="The receiver.")
+@click.option("--reason", help="The provider's reason to put into it.")
+@click.option("--event-id", default="", help="Default: a new one.")
+def send(
+    source: str, event: str, execution: str, key: Any, url: str, reason: str | None, event_id: str
+) -> None:
+    """Sign and post a test event, as the source's sender would."""
+    _, rules = configured(destinations=False)
+    of = source_named(rules, source)
+    if of.format == "plain":
+        body = sender.plain_event(event, execution, event_id=event_id, reason=reason)
+    else:
+        payload = {"reason": reason} if reason else {}
+        body = sender.asteroid_event(event, execution, event_id=event_id, payload=payload)
+    try:
+        status, answer = sender.post(
+            f"{url.rstrip('/')}/webhooks/{of.name}", body, of.verification, key.read().strip()
+        )
+    except ValueError as error:
+        raise ReceiverError(f"--key: {error}") from error
+    click.echo(f"HTTP {status}\n{json.dumps(answer, indent=2)}")
+    if status >= 300:
+        sys.exit(1)
+
+
+@click.command()
+@click.option(
+    "--scheme",
+    type=click.Choice(["rsa-sha256", "standard-webhooks", "hmac-sha256", "token"]),
+    default="rsa-sha256",
+    show_default=True,
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default="receiver-test",
+    show_default=True,
+    help="Files to write: OUT.private.pem and OUT.public.pem, or OUT.secret.",
+)
+def keygen(scheme: str, out: Path) -> None:
+    """Make a key for `receiver send` and for tests. Never overwrites a file."""
+    private, public = signatures.generate(scheme)
+    files = {f"{out}.secret": private}
+    if private != public:
+        files = {f"{out}.private.pem": private, f"{out}.public.pem": public}
+    for name, content in files.items():
+        try:
+            # Only the owner may read it, from the moment it exists.
+            descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except FileExistsError:
+            raise ReceiverError(f"{name} exists. Choose another name with --out.") from None
+        except OSError as error:
+            raise ReceiverError(f"{name} cannot be written: {error.strerror}.") from error
+        with os.fdopen(descriptor, "w") as file:
+            file.write(content if content.endswith("\n") else content + "\n")
+        click.echo(f"wrote {name}")
+
+
+COMMANDS = (send, keygen)

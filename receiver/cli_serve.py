@@ -1,0 +1,48 @@
+"""The commands that serve: the server itself, and the demo."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+
+import click
+
+from receiver import app, demo, logs, server
+from receiver.cli_rules import configured
+from receiver.store.sqlite import SqliteStore
+
+log = logging.getLogger("receiver")
+
+
+@click.command()
+@click.option("--no-dispatch", is_flag=True, help="Take webhooks, send nothing.")
+def serve(no_dispatch: bool) -> None:
+    """Take webhooks and send messages, until SIGTERM or Ctrl-C."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until it can be heard, it must not end us
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # nothing was taken yet
+    os.umask(0o077)  # the database holds the bodies of webhooks
+    settings, rules = configured()
+    logs.configure(settings.log_format, settings.log_level)
+    for warning in rules.warnings:
+        log.warning("config %s", warning)
+    server.check_parser(settings)
+    listening = server.bind(settings)
+    store = SqliteStore(settings.database_path, backlog=settings.backlog, serve=True)
+    application = app.build(
+        settings, rules, store, dispatch=not no_dispatch, read=lambda: configured()[1]
+    )
+    server.serve(application, settings, listening)
+
+
+@click.command(name="demo")
+@click.option("--exit", "leave", is_flag=True, help="End after the script instead of staying up.")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Default: a free one.")
+def demo_(leave: bool, port: int) -> None:
+    """Show the whole walk: a scripted sender against a real server, nothing to set up."""
+    logs.configure("text", "error")
+    demo.run(stay=not leave, port=port)
+
+
+COMMANDS = (serve, demo_)

@@ -1,0 +1,151 @@
+"""What has been kept for long enough is removed: by the serving process, once an hour, and by
+`receiver prune`. Portion by portion, each a short transaction between those of others.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import fields, replace
+
+from receiver.errors import StorageError, StorageUnavailable
+from receiver.events import SECOND
+from receiver.retention import Limits, Retention
+from receiver.store import Place, Pruned, Store, Transaction
+
+log = logging.getLogger("receiver.pruning")
+
+# How often it looks (seconds), when after the start for the first time, and how often it sees
+# whether it should end or others' writing should be tidied away.
+EVERY, FIRST, POLL = 3600.0, 60.0, 1.0
+# After each portion it leaves the storage to others for so many times as long as that took.
+REST = 4.0
+# A clock that jumped by so much (seconds) is not believed for a while.
+JUMP = 60.0
+# How long a command waits for the server to copy the log back (seconds).
+PATIENCE = 30.0
+
+
+def prune(transaction: Transaction, items: Sequence[tuple[Limits, Place]]) -> Sequence[Pruned]:
+    """The act of removing a portion; see Transaction.prune."""
+    return [transaction.prune(*item) for item in items]
+
+
+def together(one: Pruned, other: Pruned) -> Pruned:
+    """What both removed, and where the other one goes on."""
+    names = [of.name for of in fields(Pruned) if of.name != "after"]
+    return replace(other, **{name: getattr(one, name) + getattr(other, name) for name in names})
+
+
+def removed(pruned: Pruned) -> dict[str, int]:
+    """How much of what, by name."""
+    return {of.name: getattr(pruned, of.name) for of in fields(Pruned) if of.name != "after"}
+
+
+def walk(store: Store, limits: Limits) -> Iterator[Pruned]:
+    """Remove all that may go, a portion at each step: what one removed."""
+    place: Place | None = Place()
+    while place is not None:
+        portion = store.write_now(prune, (limits, place))
+        yield portion
+        place = portion.after
+
+
+def prune_all(store: Store, limits: Limits, pause: Callable[[float], object]) -> Pruned:
+    """Remove all that may go beside a server: `pause` (seconds) leaves the storage to others.
+
+    StorageUnavailable if nobody copies back the log, which must not grow for ever.
+    """
+    whole, found = Pruned(None), True
+    while found:  # what a walk passed over may go once others have gone
+        found, begun = False, time.monotonic()
+        for portion in walk(store, limits):
+            whole, found = together(whole, portion), found or any(removed(portion).values())
+            pause(REST * (time.monotonic() - begun))
+            _until_short(store, pause, whole)
+            begun = time.monotonic()
+    return whole
+
+
+def _until_short(store: Store, pause: Callable[[float], object], so_far: Pruned) -> None:
+    end = time.monotonic() + PATIENCE
+    while store.is_log_long():
+        if time.monotonic() > end:
+            raise StorageUnavailable(
+                "The server that uses this file does not tidy up behind it. See its log, then go on"
+                f" with `receiver prune`. So far it removed {so_far.executions} executions,"
+                f" {so_far.events} events and {so_far.bodies} bodies."
+            )
+        pause(0.1)
+
+
+class PruneClock:
+    """A thread that removes what has been kept for long enough, and sees to the log's length.
+
+    It rests between portions, so that nobody else waits long. A clock that jumps while it runs is
+    not believed before the next round: what is removed does not come back.
+    """
+
+    def __init__(self, store: Store, retention: Retention) -> None:
+        self._store, self._retention = store, retention
+        self._walk: Iterator[Pruned] = iter(())
+        self._whole = Pruned(None)
+        self._round_at = time.monotonic() + FIRST
+        self._apart = _apart()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="pruning", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        self._thread.join()
+
+    def is_alive(self) -> bool:
+        return self._thread.is_alive()
+
+    def _run(self) -> None:
+        rest = POLL
+        while not self._stopping.wait(rest):
+            try:
+                rest = self._step()
+            except StorageError as error:
+                log.warning("pruning.storage error=%s", error)
+                rest = POLL
+            except Exception:
+                # Nobody is told less or later because of it; the file grows.
+                log.exception("pruning.failed")
+                self._walk, rest = iter(()), POLL
+
+    def _step(self) -> float:
+        """Remove a portion if it is time; how long to rest (seconds)."""
+        if time.monotonic() >= self._round_at:
+            self._round_at = time.monotonic() + EVERY
+            self._begin()
+        begun = time.monotonic()
+        portion = next(self._walk, None)
+        if portion is None:
+            if self._store.is_log_long():
+                self._store.probe()  # a command beside us wrote; a commit of ours tidies up
+            return POLL
+        self._whole = together(self._whole, portion)
+        if portion.after is None and any(removed(self._whole).values()):
+            said = " ".join(f"{name}={n}" for name, n in removed(self._whole).items())
+            log.info("pruning.done %s", said)
+        return min(REST * (time.monotonic() - begun), POLL)
+
+    def _begin(self) -> None:
+        before, self._apart = self._apart, _apart()
+        if abs(self._apart - before) > JUMP:
+            log.warning("pruning.clock_jumped: nothing is removed before the next round")
+            return
+        self._whole = Pruned(None)
+        self._walk = walk(self._store, self._retention.limits(time.time_ns()))
+
+
+def _apart() -> float:
+    """How far apart the clock and the time that only passes are (seconds)."""
+    return time.time_ns() / SECOND - time.monotonic()

@@ -1,0 +1,57 @@
+"""How long what is stored is kept, and the rule that holds between these times. Pure.
+
+An execution that has not ended is kept, and so is everything about it but the raw bodies. A
+webhook that comes again must be known for longer than `lifecycle` would still believe its time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from receiver.durations import duration
+from receiver.events import SECOND
+from receiver.lifecycle import FUTURE, MAX_EVENT_AGE
+
+# What an event may say at most that it is younger than its receipt, and how old it may be then.
+REPEATABLE = MAX_EVENT_AGE + FUTURE
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What is older than these instants (nanoseconds) may go.
+
+    `bodies`: raw bodies, by their receipt. `event_ids`: events, by theirs. `executions`: those that
+    ended, with all that is about them, and deliveries, by their end.
+    """
+
+    bodies: int
+    event_ids: int
+    executions: int
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """For how long each is kept, as people write it. ValueError if the rule does not hold."""
+
+    bodies: str = "30d"
+    event_ids: str = "90d"
+    executions: str = "90d"
+
+    def __post_init__(self) -> None:
+        if (text := broken(self.event_ids, self.executions)) is not None:
+            raise ValueError(text)
+
+    def limits(self, now: int) -> Limits:
+        """What may go at a time (nanoseconds)."""
+        kept = (self.bodies, self.event_ids, self.executions)
+        return Limits(*(now - int(duration(each) * SECOND) for each in kept))
+
+
+def broken(event_ids: str, executions: str) -> str | None:
+    """What breaks the rule: event ids outlive what may be repeated, executions their events."""
+    if duration(event_ids) * SECOND <= REPEATABLE:
+        days = MAX_EVENT_AGE // (86_400 * SECOND)
+        return f"event ids must be kept for longer than events are believed ({days}d and 5m)"
+    if duration(event_ids) > duration(executions):
+        return "executions must be kept for at least as long as event ids"
+    return None

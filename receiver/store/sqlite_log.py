@@ -1,0 +1,71 @@
+"""The write-ahead log's length, on SQLite: when it is copied back into the file.
+
+Each copying syncs the file, so it is done once a few megabytes were written, not after each commit.
+How much was written the file's size does not say: a log that was copied back whole is written anew
+from its beginning and keeps its size. So what the last commits wrote says when it is time again.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from pathlib import Path
+
+# Bytes written to the log before it is copied back. Copying takes a few milliseconds in which
+# nobody is answered: rarely enough that it is not the 99th percentile's.
+CHECKPOINT_AT = 16 * 2**20
+# From this size on it is made empty, not only written anew: well under 64 MiB.
+LONG = 2 * CHECKPOINT_AT
+_FRAME = 4096 + 24
+_MOST = 10_000  # commits
+_AGAIN = 1.0  # seconds
+
+
+class Log:
+    """Copies the log back after a commit, if it is time. Never waits for who reads or writes.
+
+    While somebody reads for long the log grows, because what he reads must stay; it is made short
+    by the first commit after that.
+    """
+
+    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+        self._path, self._connection = f"{path}-wal", connection
+        self._size = self._commits = 0  # its size when it was copied back last; commits since
+        self._every, self._again_at = _MOST, 0.0
+
+    def committed(self, *, now: bool = False) -> None:
+        """Count a commit, and copy back if it is time or has to be `now`. sqlite3.Error."""
+        self._commits += 1
+        size = self._length()
+        is_long = size > LONG and time.monotonic() >= self._again_at
+        has_grown = size > self._size + CHECKPOINT_AT or (size and self._commits >= self._every)
+        if now or is_long or has_grown:
+            try:
+                self._copy_back("TRUNCATE" if now or size > LONG else "PASSIVE")
+            finally:
+                self._commits, self._size = 0, self._length()
+                self._again_at = time.monotonic() + _AGAIN
+
+    def empty(self) -> None:
+        """Copy all of it back, waiting for who reads, and make it empty. sqlite3.Error."""
+        self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+
+    def _length(self) -> int:
+        try:
+            return os.stat(self._path).st_size
+        except FileNotFoundError:
+            return 0
+
+    def _copy_back(self, mode: str) -> None:
+        # Who waits for a reader lets everybody else wait for their answers.
+        ((patience,),) = self._connection.execute("PRAGMA busy_timeout").fetchall()
+        self._connection.execute("PRAGMA busy_timeout = 0")
+        try:
+            row = self._connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
+        finally:
+            self._connection.execute(f"PRAGMA busy_timeout = {patience}")
+        _, frames, copied = row
+        if frames > 0 and frames == copied:
+            a_commit = frames * _FRAME / self._commits
+            self._every = max(min(int(CHECKPOINT_AT / a_commit), _MOST), 1)
