@@ -162,14 +162,10 @@ def _remember(entry: Entry, event: Event, loaded: Loaded, ordering: Ordering) ->
 
 
 def _receipt(entries: Sequence[Entry]) -> Receipt:
-    entry, *settled = entries
-    execution = next((e.after for e in reversed(settled) if e.after), entry.after or entry.before)
-    return Receipt(
-        judgement=entry.judgement,
-        event=entry.event,
-        execution_status=execution.status if execution else None,
-        destinations=tuple(
-            [owed.destination for each in entries for owed in each.owed if not owed.due_in]
-        ),
-        settled=tuple(settled),
-    )
+    entry, settled = entries[0], tuple(entries[1:])
+    execution = entry.after or entry.before
+    for each in settled:
+        execution = each.after or execution
+    owed = [owed.destination for each in entries for owed in each.owed if not owed.due_in]
+    status = execution.status if execution else None
+    return Receipt(entry.judgement, entry.event, status, tuple(owed), settled)
