@@ -1,6 +1,6 @@
 """The write-ahead log's length, on SQLite: when it is copied back into the file.
 
-Each copying syncs the file, so it is done once a few megabytes were written, not after each commit.
+Each copying syncs the file, so it is done once some megabytes were written, not after each commit.
 How much was written the file's size does not say: a log that was copied back whole is written anew
 from its beginning and keeps its size. So what the last commits wrote says when it is time again.
 """
@@ -12,10 +12,11 @@ import sqlite3
 import time
 from pathlib import Path
 
-# Bytes written to the log before it is copied back: well under 64 MiB.
-CHECKPOINT_AT = 8 * 2**20
-# From this size on it is made empty, not only written anew.
-LONG = 4 * CHECKPOINT_AT
+# Bytes written to the log before it is copied back. Who comes meanwhile waits for that: 8 MiB of
+# pages from all over a large file take 50 ms and more.
+CHECKPOINT_AT = 2 * 2**20
+# From this size on it is made empty, not only written anew: well under 64 MiB.
+LONG = 16 * CHECKPOINT_AT
 _FRAME = 4096 + 24
 _MOST = 10_000  # commits
 _AGAIN = 1.0  # seconds
