@@ -20,8 +20,9 @@ log = logging.getLogger("receiver.pruning")
 # How often it looks (seconds), when after the start for the first time, and how often it sees
 # whether it should end or others' writing should be tidied away.
 EVERY, FIRST, POLL = 3600.0, 60.0, 1.0
-# After each portion it leaves the storage to others for so many times as long as that took.
-REST = 4.0
+# After each portion it leaves the storage to others for so many times as long as that took: some
+# hundred executions a second go, and an answer seldom meets a portion.
+REST = 10.0
 # A clock that jumped by so much (seconds) is not believed for a while.
 JUMP = 60.0
 # How long a command waits for the server to copy the log back (seconds).
@@ -88,11 +89,11 @@ class PruneClock:
     not believed before the next round: what is removed does not come back.
     """
 
-    def __init__(self, store: Store, retention: Retention) -> None:
+    def __init__(self, store: Store, retention: Retention, first: float = FIRST) -> None:
         self._store, self._retention = store, retention
         self._walk: Iterator[Pruned] = iter(())
         self._whole = Pruned(None)
-        self._round_at = time.monotonic() + FIRST
+        self._round_at = time.monotonic() + first
         self._apart = _apart()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="pruning", daemon=True)

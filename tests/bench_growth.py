@@ -3,6 +3,10 @@ measured in turn in one run, so the ratios hold where the machine's speed drifts
 
 * **intake**: webhooks a second, and processor time for each, with a million stored executions
   beside a thousand: of new executions, and of such as are stored.
+* **prune**: how long answers take at a fixed rate while much is removed (by the server itself, or
+  `--by command` beside it), and while nothing is; the longest that the write-ahead log was.
+* **log**: the longest that the write-ahead log was under as much load as it takes; alone, while
+  somebody keeps reading, and after that.
 """
 
 from __future__ import annotations
@@ -20,7 +24,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -28,6 +32,7 @@ from uuid import uuid4
 
 from receiver import sender, signatures
 from receiver.events import SECOND
+from receiver.pruning import FIRST
 from receiver.store.sqlite import SqliteStore
 from tests.bench_intake import HOW, PRIVATE, Hook, drive, percentile, serve_ours
 from tests.grown import grow
@@ -162,13 +167,162 @@ def intake(given: argparse.Namespace, folder: Path) -> dict[str, float]:
     return found
 
 
+async def steadily(port: int, prepared: list[bytes], rate: float) -> list[float]:
+    """Send at a fixed rate, whatever the answers; seconds from when each was due to its answer."""
+    # The one that was used last is used next; what was idle for long the server closes.
+    free: list[tuple[float, tuple[asyncio.StreamReader, asyncio.StreamWriter]]] = []
+    took: list[float] = []
+
+    async def one(content: bytes, due: float) -> None:
+        idle, streams = free.pop() if free else (0.0, None)
+        if streams is None or time.perf_counter() - idle > 2:
+            streams = await asyncio.open_connection("127.0.0.1", port)
+        streams[1].write(content)
+        head = await streams[0].readuntil(b"\r\n\r\n")
+        await streams[0].readexactly(int(head.lower().split(b"content-length:")[1].split(b"\r")[0]))
+        if head[9:12] not in (b"200", b"202"):
+            raise RuntimeError(f"answered {head[:60]!r}")
+        took.append(time.perf_counter() - due)
+        free.append((time.perf_counter(), streams))
+
+    begun = time.perf_counter()
+    async with asyncio.TaskGroup() as group:
+        for number, content in enumerate(prepared):
+            due = begun + number / rate
+            if (rest := due - time.perf_counter()) > 0:
+                await asyncio.sleep(rest)
+            group.create_task(one(content, due))
+    for _, (_, writer) in free:
+        writer.close()
+    return took
+
+
+class Watched:
+    """Looks often how long a file is; the longest, in MiB."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._over, self.longest = path, threading.Event(), 0.0
+        self._thread = threading.Thread(target=self._look, daemon=True)
+
+    def _look(self) -> None:
+        while not self._over.wait(0.01):
+            with suppress(FileNotFoundError):
+                self.longest = max(self.longest, self._path.stat().st_size / 2**20)
+
+    def __enter__(self) -> Watched:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+
+def count(path: Path, what: str) -> int:
+    """How many rows there are of something."""
+    with closing(sqlite3.connect(path)) as db:
+        return int(db.execute(f"SELECT count(*) FROM {what}").fetchone()[0])
+
+
+def prune(given: argparse.Namespace, folder: Path) -> dict[str, float]:
+    """Windows with and without pruning."""
+    path = folder / "receiver.db"
+    grow(path, given.old, days=(200, 95))
+    grow(path, given.kept, days=(29, 1))
+    before = count(path, "execution")
+    took: dict[str, list[float]] = {"without": [], "with": []}
+    longest, sent, ratios = 0.0, 0, []
+    with hooked() as hook, Watched(folder / "receiver.db-wal") as log:
+        windows = _by_command if given.by == "command" else _by_server
+        for pair in windows(given, folder, hook):
+            for name, seconds in pair.items():
+                took[name] += seconds
+                sent += len(seconds)
+            ratios.append(percentile(pair["with"], 0.99) / percentile(pair["without"], 0.99))
+        longest = log.longest
+    left = count(path, "execution")
+    found = {"removed": float(before + sent - left), "log_mb": longest}
+    for name, seconds in took.items():
+        for part in (0.5, 0.99, 0.999):
+            found[f"{name}_p{part * 100:g}_ms"] = percentile(seconds, part)
+        found[f"{name}_max_ms"] = max(seconds) * 1000
+    store = SqliteStore(path)
+    found |= {"ratio_p99": found["with_p99_ms"] / found["without_p99_ms"],
+              "ratio_p99_of_pairs": statistics.median(ratios),
+              "imbalance": store.ledger()["imbalance"]}  # fmt: skip
+    store.close()
+    return found
+
+
+Pairs = Iterator[dict[str, list[float]]]
+
+
+def _window(given: argparse.Namespace, port: int, seconds: float) -> list[float]:
+    prepared = new(int(given.rate * seconds))
+    return asyncio.run(steadily(port, prepared, given.rate))
+
+
+def _by_server(given: argparse.Namespace, folder: Path, hook: int) -> Pairs:
+    """A server begins to prune a minute after its start: what it takes before and after that."""
+    for _ in range(given.rounds):
+        began = time.monotonic()
+        with served(folder, given.http, hook) as (_, port):
+            _window(given, port, 2)  # warm
+            pair = {"without": _window(given, port, given.seconds)}
+            if time.monotonic() > began + FIRST - 1:
+                raise RuntimeError(f"--seconds {given.seconds:g} does not fit before it prunes")
+            before = count(folder / "receiver.db", "execution")
+            while count(folder / "receiver.db", "execution") >= before:
+                time.sleep(0.5)
+            yield {**pair, "with": _window(given, port, given.seconds)}
+
+
+def _by_command(given: argparse.Namespace, folder: Path, hook: int) -> Pairs:
+    """`receiver prune` runs beside the server, and is stopped, in turn."""
+    with served(folder, given.http, hook) as (_, port):
+        _window(given, port, 2)
+        for _ in range(given.rounds):
+            pair = {"without": _window(given, port, given.seconds)}
+            command = [sys.executable, "-m", "receiver", "prune"]
+            beside = subprocess.Popen(command, cwd=folder, env={**os.environ, "PYTHONPATH": TOP},
+                                      stdout=subprocess.DEVNULL)  # fmt: skip
+            pair["with"] = _window(given, port, given.seconds)
+            beside.terminate()
+            beside.wait(30)
+            yield pair
+
+
+def log(given: argparse.Namespace, folder: Path) -> dict[str, float]:
+    """As much load as it takes: alone, with a reader that stays, and after it has gone."""
+    path = folder / "receiver.db"
+    grow(path, given.stored, days=(29, 1))
+    found: dict[str, float] = {}
+    with hooked() as hook, served(folder, given.http, hook) as (_, port):
+        for name in ("alone", "reader", "after"):
+            prepared = new(given.count)
+            with closing(sqlite3.connect(path)) as reader, Watched(Path(f"{path}-wal")) as watched:
+                if name == "reader":
+                    reader.execute("BEGIN")
+                    reader.execute("SELECT count(*) FROM event").fetchone()
+                rate, took = asyncio.run(drive(port, prepared, 64))
+            if name == "reader":  # what it does once the reader has gone
+                asyncio.run(steadily(port, new(given.count // 20), 200))
+            found |= {f"{name}_log_mb": watched.longest, f"{name}_per_s": rate,
+                      f"{name}_p99_ms": percentile(took, 0.99)}  # fmt: skip
+    store = SqliteStore(path)
+    found["imbalance"] = store.ledger()["imbalance"]
+    store.close()
+    return found
+
+
 Bench = Callable[[argparse.Namespace, Path], dict[str, float]]
 BENCHES: dict[str, tuple[Bench, dict[str, Any]]] = {
-    "intake": (
-        intake,
-        {"stored": 1_000_000, "few": 1_000, "count": 3_000, "rounds": 5, "folder": ""},
-    ),
-}
+    "intake": (intake, {"stored": 1_000_000, "few": 1_000, "count": 3_000, "rounds": 5,
+                        "folder": ""}),
+    "prune": (prune, {"old": 300_000, "kept": 200_000, "rate": 200.0, "seconds": 20.0,
+                      "rounds": 3, "by": "server"}),
+    "log": (log, {"stored": 200_000, "count": 10_000}),
+}  # fmt: skip
 
 
 def bench(*arguments: str) -> dict[str, float]:

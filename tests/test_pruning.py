@@ -4,7 +4,9 @@ ledger still holds what was promised against what became of it. Time is passed i
 
 from __future__ import annotations
 
+import random
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -14,11 +16,12 @@ import pytest
 
 from receiver.events import Status
 from receiver.intake import Arrival
-from receiver.pruning import prune, prune_all, removed, together, walk
+from receiver.pruning import PruneClock, prune, prune_all, removed, together, walk
 from receiver.retention import Limits, Retention
 from receiver.silences import Silence
 from receiver.store import Place, Pruned, sqlite_pruning
-from tests.people import FAILED, GONE, HOUR, MINUTE, Walk
+from tests.live import until
+from tests.people import DELIVERED, FAILED, GONE, HOUR, MINUTE, Walk
 from tests.test_store import plan_of
 
 DAY = 24 * HOUR
@@ -375,3 +378,86 @@ def test_the_rule_between_the_times_holds() -> None:
     with pytest.raises(ValueError, match="at least as long as event ids"):
         Retention(event_ids="91d")
     assert Retention("1d", "15d", "15d").limits(100 * DAY) == Limits(99 * DAY, 85 * DAY, 85 * DAY)
+
+
+def test_a_serving_process_does_it_by_itself(
+    walked: Walk, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "receiver.pruning")
+    walked.now = time.time_ns() - 100 * DAY
+    for number in range(12):
+        walked.comes(Status.COMPLETED, f"x-{number}")
+    walked.now = time.time_ns() - 40 * DAY
+    walked.comes(Status.COMPLETED, "younger")
+    clock = PruneClock(walked.store, DEFAULT, first=0.0)
+    clock.start()
+    until(lambda: "pruning.done" in caplog.text)
+    clock.stop()
+    assert not clock.is_alive()
+    assert rows(walked, "execution") == 1
+    assert (
+        "pruning.done executions=12 events=12 deliveries=0 silences=0 bodies=1" in caplog.messages
+    )
+    assert walked.store.ledger()["imbalance"] == 0
+
+
+def test_a_clock_that_jumped_removes_nothing(
+    walked: Walk, caplog: pytest.LogCaptureFixture
+) -> None:
+    walked.now = time.time_ns() - 100 * DAY
+    walked.comes(Status.COMPLETED)
+    clock = PruneClock(walked.store, DEFAULT, first=0.0)
+    clock._apart -= 3600  # as if it had been an hour earlier when it was looked at last
+    clock.start()
+    until(lambda: "pruning.clock_jumped" in caplog.text)
+    clock.stop()
+    assert rows(walked, "execution") == 1
+
+
+STATUSES = (
+    None, Status.RUNNING, Status.PAUSED, Status.AWAITING_CONFIRMATION, Status.FAILED,
+    Status.COMPLETED, Status.CANCELLED,
+)  # fmt: skip
+ALL = ROUTES + GROUPED.split("routes:\n")[1].replace("name: failures", "name: grouped")
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_whenever_it_is_done_the_ledger_balances_and_what_is_owed_or_open_is_as_it_was(
+    tmp_path: Path, seed: int
+) -> None:
+    chance, walked = random.Random(seed), Walk(tmp_path, ALL)
+
+    def act() -> None:
+        sort = chance.randrange(9)
+        if sort < 4:
+            name = f"x-{chance.randrange(12)}"
+            walked.come([walked.event(chance.choice(STATUSES), name) for _ in range(2)])
+        elif sort == 4:
+            walked.gets(None, chance.choice([FAILED, GONE, DELIVERED, DELIVERED]))
+        elif sort == 5:
+            walked.acknowledge("Ann", f"x-{chance.randrange(12)}")
+        elif sort == 6:
+            silence(walked, chance.choice([1, 120]))
+        elif sort == 7:
+            walked.store.write_now(walked.intake.expire, walked.now)
+        walked.passes(chance.choice([MINUTE, HOUR, 5 * DAY, 40 * DAY]))
+
+    def must_stay() -> tuple[object, ...]:
+        with closing(sqlite3.connect(tmp_path / "receiver.db")) as db:
+            open_ones = db.execute(
+                "SELECT execution_id FROM execution WHERE category <> 'terminal'"
+            ).fetchall()
+            owed = "SELECT * FROM delivery WHERE state IN ('waiting', 'sending') ORDER BY id"
+            return [walked.shown(name) for (name,) in open_ones], db.execute(owed).fetchall()
+
+    gone = Pruned(None)
+    for _ in range(40):
+        act()
+        before = must_stay()
+        for portion in walk(walked.store, DEFAULT.limits(walked.now)):
+            gone = together(gone, portion)
+        assert must_stay() == before
+        assert walked.store.ledger()["imbalance"] == 0
+        assert counted(walked) == 0
+    walked.store.close()
+    assert gone.events > 0

@@ -1,6 +1,6 @@
 """The write-ahead log's length, on SQLite: when it is copied back into the file.
 
-Each copying syncs the file, so it is done once a few megabytes were written, not after each commit.
+Each copying syncs the file, so it is done once some megabytes were written, not after each commit.
 How much was written the file's size does not say: a log that was copied back whole is written anew
 from its beginning and keeps its size. So what the last commits wrote says when it is time again.
 """
@@ -12,9 +12,11 @@ import sqlite3
 import time
 from pathlib import Path
 
-# Bytes written to the log before it is copied back. Copying takes a few milliseconds in which
-# nobody is answered: rarely enough that it is not the 99th percentile's.
+# Bytes written to the log before it is copied back, at most. Who comes meanwhile waits for that.
 CHECKPOINT_AT = 16 * 2**20
+# How long copying may take (seconds). In a small file the same few pages were written again and
+# again; pages from all over a large one take many times as long, and then less is copied at a time.
+_QUICK = 0.005
 # From this size on it is made empty, not only written anew: well under 64 MiB.
 LONG = 2 * CHECKPOINT_AT
 _FRAME = 4096 + 24
@@ -32,14 +34,14 @@ class Log:
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
         self._path, self._connection = f"{path}-wal", connection
         self._size = self._commits = 0  # its size when it was copied back last; commits since
-        self._every, self._again_at = _MOST, 0.0
+        self._at, self._every, self._again_at = CHECKPOINT_AT, _MOST, 0.0
 
     def committed(self, *, now: bool = False) -> None:
         """Count a commit, and copy back if it is time or has to be `now`. sqlite3.Error."""
         self._commits += 1
         size = self._length()
         is_long = size > LONG and time.monotonic() >= self._again_at
-        has_grown = size > self._size + CHECKPOINT_AT or (size and self._commits >= self._every)
+        has_grown = size > self._size + self._at or (size and self._commits >= self._every)
         if now or is_long or has_grown:
             try:
                 self._copy_back("TRUNCATE" if now or size > LONG else "PASSIVE")
@@ -61,11 +63,17 @@ class Log:
         # Who waits for a reader lets everybody else wait for their answers.
         ((patience,),) = self._connection.execute("PRAGMA busy_timeout").fetchall()
         self._connection.execute("PRAGMA busy_timeout = 0")
+        began = time.perf_counter()
         try:
             row = self._connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
         finally:
             self._connection.execute(f"PRAGMA busy_timeout = {patience}")
+        took = time.perf_counter() - began
+        if took > _QUICK:
+            self._at = max(self._at // 2, CHECKPOINT_AT // 16)
+        elif took < _QUICK / 2:
+            self._at = min(self._at * 2, CHECKPOINT_AT)
         _, frames, copied = row
         if frames > 0 and frames == copied:
             a_commit = frames * _FRAME / self._commits
-            self._every = max(min(int(CHECKPOINT_AT / a_commit), _MOST), 1)
+            self._every = max(min(int(self._at / a_commit), _MOST), 1)

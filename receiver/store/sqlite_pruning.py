@@ -19,8 +19,8 @@ from receiver.retention import Limits
 from receiver.store import Place, Pruned, Step
 
 # How many rows one portion looks at, and how many it removes at most (but an execution's history
-# goes at once). So it takes a few milliseconds, however many there are.
-BODIES, EXECUTIONS, EVENTS, ROWS = 100, 20, 100, 200
+# goes at once). So it takes a millisecond or two, however many there are.
+BODIES, EXECUTIONS, EVENTS, ROWS = 50, 5, 50, 50
 
 _BODIES = (
     "UPDATE event SET body = NULL WHERE seq IN (SELECT seq FROM event WHERE body IS NOT NULL"
