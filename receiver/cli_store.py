@@ -95,11 +95,9 @@ def prune(dry_run: bool, in_json: bool) -> None:
     """
     settings = load_settings(os.environ)
     limits = settings.retention.limits(time.time_ns())
-    with closing(_prunable(settings, dry_run)) as store:
-        if dry_run:
-            gone = dict(store.prunable(limits))
-        else:
-            gone = removed(prune_all(store, limits, threading.Event().wait))
+    store, rest = _prunable(settings, dry_run)
+    with closing(store):
+        gone = dict(store.prunable(limits)) if dry_run else removed(prune_all(store, limits, rest))
     if in_json:
         click.echo(json.dumps({"removed": not dry_run, **gone}, indent=2))
         return
@@ -107,16 +105,20 @@ def prune(dry_run: bool, in_json: bool) -> None:
     click.echo(f"It would remove at most {listed}." if dry_run else f"Removed {listed}.")
 
 
-def _prunable(settings: Settings, dry_run: bool) -> SqliteStore:
-    """The store, served by us unless it is by another process: somebody has to tidy the log."""
+def _prunable(settings: Settings, dry_run: bool) -> tuple[SqliteStore, Callable[[float], object]]:
+    """The store, and how to rest: not at all where it is ours alone.
+
+    It is served by us unless it is by another process: somebody has to tidy the log.
+    """
+    rest = threading.Event().wait
     store = open_existing(settings.database_path)
     if dry_run:
-        return store
+        return store, rest
     store.close()
     try:
-        return SqliteStore(settings.database_path, serve=True)
+        return SqliteStore(settings.database_path, serve=True), lambda seconds: None
     except StorageServed:
-        return open_existing(settings.database_path)
+        return open_existing(settings.database_path), rest
 
 
 def _progress(delivery: Mapping[str, Any], now: int) -> dict[str, str]:

@@ -36,7 +36,7 @@ def test_a_grown_database_is_as_the_program_would_have_made_it(tmp_path: Path) -
 
 def test_a_prune_that_is_killed_leaves_all_in_balance_and_goes_on(tmp_path: Path) -> None:
     path = tmp_path / "receiver.db"
-    grow(path, 4_000, days=(200, 100))
+    grow(path, 20_000, days=(200, 100))
     ended = count(path, "execution WHERE category = 'terminal'")
     command = [sys.executable, "-m", "receiver", "prune"]
     for _ in range(3):
@@ -50,7 +50,7 @@ def test_a_prune_that_is_killed_leaves_all_in_balance_and_goes_on(tmp_path: Path
         store.close()
         assert count(path, "pragma_foreign_key_check") == 0
     assert subprocess.run(command, cwd=tmp_path, env=environ(), check=True).returncode == 0
-    assert count(path, "execution") == 4_000 - ended
+    assert count(path, "execution") == 20_000 - ended
 
 
 def test_intake_is_measured_with_many_and_few_stored() -> None:

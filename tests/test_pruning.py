@@ -268,6 +268,19 @@ def test_digests_that_tell_of_each_other_s_executions_go_too(tmp_path: Path) -> 
     walked.store.close()
 
 
+def test_what_a_digest_told_late_is_kept_from_then_on(tmp_path: Path) -> None:
+    walked = Walk(tmp_path, GROUPED)
+    for name in ("a", "b"):
+        walked.comes(Status.FAILED, name)
+    walked.passes(100 * DAY)
+    assert walked.gets()[0].claim.digest is not None
+    walked.passes(89 * DAY)
+    assert pruned(walked)["executions"] == 0  # also that whose message was only counted
+    walked.passes(2 * DAY)
+    assert pruned(walked)["executions"] == 2
+    walked.store.close()
+
+
 def silence(walked: Walk, days: int) -> int:
     asked = Silence({"status": ("failed",)}, "known", "Ann", walked.now, walked.now + days * DAY)
     number: int = walked.do(lambda t: t.add_silence(asked, walked.now))

@@ -30,7 +30,7 @@ _ENDED = (
     "SELECT since, id, source, execution_id FROM execution WHERE category = 'terminal'"
     " AND since < :executions AND (since, id) > (:at, :number) ORDER BY since, id LIMIT :n"
 )
-# Applied events have an execution, and go with it.
+# Applied and held events have an execution, and go with it.
 _UNAPPLIED = (
     "SELECT received_at, seq, source, execution_id FROM event WHERE verdict <> 'applied'"
     " AND received_at < :event_ids AND (received_at, seq) > (:at, :number)"
@@ -61,10 +61,7 @@ _STAYS = (
     f" AS d WHERE d.source = {{source}} AND d.execution_id = {{execution}} AND {_KEPT}))"
 )
 _EXECUTION_STAYS = f"SELECT {_STAYS.format(source=':source', execution=':execution')}"
-_EVENT_STAYS = (
-    "SELECT (SELECT verdict FROM event WHERE seq = :event) = 'held'"
-    f" OR EXISTS (SELECT 1 FROM delivery AS d WHERE {_OF_EVENT} AND {_KEPT})"
-)
+_EVENT_STAYS = f"SELECT EXISTS (SELECT 1 FROM delivery AS d WHERE {_OF_EVENT} AND {_KEPT})"
 # Deliveries that no other one refers to.
 _LEAVES = (
     "SELECT id FROM delivery AS d WHERE {where}"
@@ -231,7 +228,7 @@ _IS_ENDED = (
     f" AND NOT {_STAYS.format(source='x.source', execution='x.execution_id')}"
 )
 _IS_LOOSE = (
-    "e.verdict <> 'applied' AND e.verdict <> 'held' AND e.received_at < :event_ids"
+    "e.verdict <> 'applied' AND e.received_at < :event_ids"
     " AND NOT EXISTS (SELECT 1 FROM execution AS x WHERE x.source = e.source"
     " AND x.execution_id = e.execution_id)"
     f" AND NOT EXISTS (SELECT 1 FROM delivery AS d WHERE d.event = e.seq AND {_KEPT})"
