@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-IDLE = 600.0
+RESTS, IDLE = 1.0, 600.0
 GRACE = 0.5
 MOST_HANGING = 4
 
@@ -35,13 +35,22 @@ _idle: dict[Hashable, list[_Caller]] = {}
 _hanging: Counter[Hashable] = Counter()
 
 
+def nothing() -> None:
+    """Do nothing."""
+
+
 def within(
-    key: Hashable, timeout: float, call: Callable[[], T], cut: Callable[[], None]
+    key: Hashable,
+    timeout: float,
+    call: Callable[[], T],
+    cut: Callable[[], None],
+    rest: Callable[[], None] = nothing,
 ) -> tuple[End, T | None]:
     """Make the call in a thread of `key`. `call` must not raise.
 
     After `timeout` seconds `cut` is called, which should end it; half a second later it is given
-    up. The result is None where there is none.
+    up. The result is None where there is none. When no call has come for a second, the thread
+    calls `rest`, which must not raise.
     """
     with _lock:
         if _hanging[key] >= MOST_HANGING:
@@ -49,7 +58,7 @@ def within(
         waiting = _idle.get(key)
         caller = waiting.pop() if waiting else None
     if caller is None:
-        caller = _Caller(key)
+        caller = _Caller(key, rest)
         caller.start()
     caller.calls.put(call)
     end = End.DONE
@@ -72,11 +81,11 @@ def within(
 class _Caller(threading.Thread):
     """The thread of one key: takes calls until it was idle for long, or was given up."""
 
-    def __init__(self, key: Hashable) -> None:
+    def __init__(self, key: Hashable, rest: Callable[[], None]) -> None:
         super().__init__(name="attempt", daemon=True)
         self.calls: SimpleQueue[Callable[[], Any]] = SimpleQueue()
         self.results: SimpleQueue[Any] = SimpleQueue()
-        self._key, self._given_up = key, False
+        self._key, self._rest, self._given_up = key, rest, False
 
     def run(self) -> None:
         while (call := self._next()) is not None:
@@ -89,6 +98,10 @@ class _Caller(threading.Thread):
                 self.results.put(result)
 
     def _next(self) -> Callable[[], Any] | None:
+        try:
+            return self.calls.get(timeout=RESTS)
+        except Empty:
+            self._rest()
         while True:
             try:
                 return self.calls.get(timeout=IDLE)

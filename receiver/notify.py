@@ -11,10 +11,11 @@ import sys
 import threading
 import time
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
-from receiver import deadline, hearing
+from receiver import deadline, hearing, kept
 from receiver.answers import judge
 from receiver.deadline import End
 from receiver.deliveries import Attempt, Destination, Message, Outcome
@@ -104,7 +105,11 @@ class _Tried:
 def _attempt(destination: Destination, message: Message) -> Attempt:
     ear = Ear(destination.timeout)
     end, tried = deadline.within(
-        destination, destination.timeout, lambda: _try(destination, message, ear), ear.cut
+        destination,
+        destination.timeout,
+        lambda: _try(destination, message, ear),
+        ear.cut,
+        kept.close,
     )
     if end is End.NOT_MADE:
         detail = f"{deadline.MOST_HANGING} earlier attempts still hang: none is made until one ends"
@@ -230,6 +235,8 @@ def _shortcoming(plugin: Any) -> str:
 def _settle(plugin: Any, destination: Destination, options: Any) -> None:
     plugin.request_rate_per_sec = 0
     plugin.retry = 0
+    # Each result names its URL, which we never show; to write it anew took a tenth of an attempt.
+    plugin.url = lru_cache(maxsize=8)(plugin.url)
     plugin.redirects = False
     # Longer than the attempt may take, so that the deadline decides; but an address that takes no
     # connection is left for the next one of the same name.

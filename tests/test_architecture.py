@@ -16,7 +16,7 @@ FLOORS = [
      "signatures", "answers", "redaction"],
     ["counters", "settings", "yaml_lines", "file_shape", "mistakes", "matching",
      "silence_shape", "route_options", "rules", "config", "exposure",
-     "ear", "hearing", "deadline", "notify", "logs",
+     "ear", "kept", "hearing", "deadline", "notify", "logs",
      "store", "store.committer", "store.sqlite_connection", "store.sqlite_queries",
      "store.sqlite_deliveries", "store.sqlite_episodes", "store.sqlite_silences",
      "store.sqlite_digests", "store.sqlite_claims",
