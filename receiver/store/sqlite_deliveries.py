@@ -40,10 +40,11 @@ DELIVERY = (
     " destination, kind, order_key, guard_version, origin, step, group_key, created_at, owed_at,"
     " due_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
-ABOUT = (
-    "SELECT id, route, tries, repeat, owed_at, guard_version, event, kind, order_key, origin,"
-    " destination, step, group_key FROM delivery AS d"
+COLUMNS = (
+    "id, route, tries, repeat, owed_at, guard_version, event, kind, order_key, origin,"
+    " destination, step, group_key"
 )
+ABOUT = f"SELECT {COLUMNS} FROM delivery AS d"
 # A confirmation that waits unless it is over or taken: never only counted.
 WAITS = (
     "(e.status = 'awaiting_confirmation' AND d.guard_version IS NOT NULL"
