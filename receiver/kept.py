@@ -12,11 +12,13 @@ it happens to it once.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
 from receiver.ear import current
 
+IDLE = 1.0
 _mine = threading.local()
 
 
@@ -24,7 +26,7 @@ class Kept:
     """The session of a thread; `keeps` is false once its destination has cut a kept connection."""
 
     def __init__(self, session: Any) -> None:
-        self.session, self.keeps = session, True
+        self.session, self.keeps, self.used_at = session, True, 0.0
         # It has nothing of its own to add to a request: none of it is merged.
         session.params = session.proxies = None
 
@@ -51,6 +53,7 @@ def keeping(request: Callable[..., Any], session: Callable[[], Any]) -> Callable
         try:
             return mine.session.request(method=method, url=url, **named)
         finally:
+            mine.used_at = time.monotonic()
             if not mine.keeps:
                 mine.close()
 
@@ -63,9 +66,9 @@ def distrust() -> None:
         mine.keeps = False
 
 
-def close() -> None:
-    """Close what this thread keeps."""
-    if (mine := _here()) is not None:
+def rest() -> None:
+    """Close what this thread keeps, if it did not use it for a second."""
+    if (mine := _here()) is not None and time.monotonic() - mine.used_at >= IDLE:
         mine.close()
 
 

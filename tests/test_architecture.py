@@ -21,7 +21,7 @@ FLOORS = [
      "store.sqlite_deliveries", "store.sqlite_episodes", "store.sqlite_silences",
      "store.sqlite_digests", "store.sqlite_claims",
      "store.sqlite_transaction", "store.sqlite"],
-    ["hints", "healing", "owing", "intake", "in_force", "gaps", "explain", "lanes",
+    ["hints", "healing", "owing", "intake", "in_force", "gaps", "explain", "turns", "lanes",
      "dispatch", "operators", "sender"],
     ["web", "web.problem", "web.refusals", "web.webhook", "web.api", "web.metrics", "web.shapes",
      "web.openapi", "app", "connections", "connections_fast", "server", "demo", "cli_store",
