@@ -175,11 +175,15 @@ class _Watch:
             # Whatever it does wrong, there are others to watch.
             with contextlib.suppress(Exception):
                 call.cut()
-        else:
-            call.end = End.HANGS
-            self._calls.discard(call)
-            _hanging[call.key] += 1
+            return
+        try:
             threading.Thread(target=call.hung, name="attempt", daemon=True).start()
+        except RuntimeError:
+            call.due = now + GRACE  # the system has no thread left: nobody can go on yet
+            return
+        call.end = End.HANGS
+        self._calls.discard(call)
+        _hanging[call.key] += 1
 
 
 _watch = _Watch()
