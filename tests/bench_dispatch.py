@@ -39,7 +39,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -121,12 +121,14 @@ class Server:
 
 @dataclass
 class Bench:
-    """The hook, plain Apprise, and what is asked for."""
+    """The hook, plain Apprise, and what is asked for. `kept` ends the servers that parts share."""
 
     given: argparse.Namespace
     folder: str
     hook: Hook
     plain: Plain
+    kept: ExitStack
+    servers: dict[str, Server] = field(default_factory=dict)
     arrived: set[Arrival] = field(default_factory=set)
     twice: int = 0
 
@@ -134,6 +136,14 @@ class Bench:
         checkout = Path(self.given.checkout).absolute()
         folder = os.path.join(self.folder, name)
         return Server(checkout, folder, text, self.given.http, arguments)
+
+    def shared(self, *arguments: str) -> Server:
+        """A running server whose destinations answer; the same one for the same arguments."""
+        name = "-".join(["answering", *arguments])
+        if name not in self.servers:
+            server = self.server(name, rules(self.hook, spread=True), *arguments)
+            self.servers[name] = self.kept.enter_context(server.running())
+        return self.servers[name]
 
     def take(self, count: int) -> list[Arrival]:
         """What arrived; messages that arrived more than once are counted."""
@@ -202,17 +212,16 @@ def owed_and_sent(bench: Bench, number: int, note) -> list[Arrival]:  # type: ig
 def latency(bench: Bench) -> Figures:
     """2: from POST to arrival beside one notify()."""
     mine, calls, reached = list[float](), list[float](), list[float]()
-    server = bench.server("latency", rules(bench.hook, spread=True))
-    with server.running():
-        for request in webhooks(bench.given.singles, "latency"):
-            posted = time.monotonic_ns()
-            server.post([request], 1)
-            (one,) = bench.take(1)
-            mine.append((one.at - posted) / 1e9)
-            took = bench.plain.send({bench.url(one.path): [(one.title, one.body)]})
-            (again,) = bench.take(1)
-            calls += took.calls
-            reached.append((again.at - took.began[0]) / 1e9)
+    server = bench.shared()
+    for request in webhooks(bench.given.singles, "latency"):
+        posted = time.monotonic_ns()
+        server.post([request], 1)
+        (one,) = bench.take(1)
+        mine.append((one.at - posted) / 1e9)
+        took = bench.plain.send({bench.url(one.path): [(one.title, one.body)]})
+        (again,) = bench.take(1)
+        calls += took.calls
+        reached.append((again.at - took.began[0]) / 1e9)
     # The first of each destination makes its objects, on both sides.
     kept = slice(min(DESTINATIONS, len(mine) - 1), None)
     p50, call = percentile(mine[kept], 0.5), percentile(calls[kept], 0.5)
@@ -228,15 +237,14 @@ def latency(bench: Bench) -> Figures:
 def hanging(bench: Bench) -> Figures:
     """3: intake while every destination hangs."""
     hangs = rules(bench.hook, spread=True, path="hang", more="rate: 100000/s, timeout: 60s")
-    answers = rules(bench.hook, spread=True)
     servers = {
         "hanging": bench.server("hanging", hangs),
-        "none": bench.server("none", answers, "--no-dispatch"),
-        "answering": bench.server("answering", answers),
+        "none": bench.shared("--no-dispatch"),
+        "answering": bench.shared(),
     }
     rates: dict[str, list[float]] = {name: [] for name in servers}
     count = bench.given.webhooks
-    with servers["hanging"].running(), servers["none"].running(), servers["answering"].running():
+    with servers["hanging"].running():
         for number in range(bench.given.rounds + 1):
             for name in list(servers)[:: -1 if number % 2 else 1]:
                 posted = servers[name].post(webhooks(count, f"{name}-{number}"), 64)
@@ -268,6 +276,7 @@ class Steady:
         """Post all of them; returns when all are acknowledged."""
         loop = asyncio.get_running_loop()
         begin = loop.time() + 0.05
+        self.began = time.monotonic_ns()
         posts = []
         for number, request in enumerate(requests):
             due = begin + number / self._rate
@@ -308,37 +317,36 @@ class _Kept(Connection):
 def beside(bench: Bench) -> Figures:
     """4: intake and dispatch at once, at several rates."""
     found: Figures = {}
-    text = rules(bench.hook, spread=True)
-    sends, none = bench.server("sends", text), bench.server("sends-not", text, "--no-dispatch")
-    with sends.running(), none.running():
-        for per_s in [bench.given.at[0], *bench.given.at]:  # the first time warms both up
-            count = max(int(per_s * bench.given.seconds), 1)
-            took: dict[str, list[float]] = {"with": [], "without": []}
-            rows: dict[str, list[float]] = {"sent_per_s": [], "behind": [], "drained_s": []}
-            for number in range(bench.given.rounds):
-                for name in ("with", "without")[:: -1 if number % 2 else 1]:
-                    server = sends if name == "with" else none
-                    posts = Steady(server.port, per_s)
-                    requests = webhooks(count, f"{name}-{per_s}-{time.monotonic_ns()}")
-                    began = time.monotonic_ns()
-                    asyncio.run(posts.run(requests))
-                    ended = time.monotonic_ns()
-                    took[name] += posts.took
-                    if name == "with":
-                        arrived = bench.take(count)
-                        late = [one for one in arrived if one.at > ended]
-                        meanwhile = (len(arrived) - len(late)) / ((ended - began) / 1e9)
-                        rows["sent_per_s"].append(meanwhile)
-                        rows["behind"].append(len(late))
-                        rows["drained_s"].append(max(arrived[-1].at - ended, 0) / 1e9)
-            of = f"at_{per_s:g}"
-            p99 = {name: percentile(values, 0.99) for name, values in took.items()}
-            found[f"{of}_p99_ratio"] = p99["with"] / p99["without"]
-            for name, values in took.items():
-                found[f"{of}_{name}_p50_ms"] = percentile(values, 0.5)
-                found[f"{of}_{name}_p99_ms"] = p99[name]
-            found |= {f"{of}_{name}": statistics.median(values) for name, values in rows.items()}
+    for per_s in [bench.given.at[0], *bench.given.at]:  # the first time warms both up
+        took: dict[str, list[float]] = {"with": [], "without": []}
+        rows: dict[str, list[float]] = {"sent_per_s": [], "behind": [], "drained_s": []}
+        for number in range(bench.given.rounds):
+            for name in ("with", "without")[:: -1 if number % 2 else 1]:
+                took[name] += steadily(bench, per_s, rows if name == "with" else None)
+        of = f"at_{per_s:g}"
+        p99 = {name: percentile(values, 0.99) for name, values in took.items()}
+        found[f"{of}_p99_ratio"] = p99["with"] / p99["without"]
+        for name, values in took.items():
+            found[f"{of}_{name}_p50_ms"] = percentile(values, 0.5)
+            found[f"{of}_{name}_p99_ms"] = p99[name]
+        found |= {f"{of}_{name}": statistics.median(values) for name, values in rows.items()}
     return found
+
+
+def steadily(bench: Bench, per_s: float, rows: dict[str, list[float]] | None) -> list[float]:
+    """A round at a steady rate, what became of the messages in `rows`; seconds of each answer."""
+    server = bench.shared() if rows is not None else bench.shared("--no-dispatch")
+    count = max(int(per_s * bench.given.seconds), 1)
+    posts, began = Steady(server.port, per_s), time.monotonic_ns()
+    asyncio.run(posts.run(webhooks(count, f"steady-{began}")))
+    ended = time.monotonic_ns()
+    if rows is not None:
+        arrived = bench.take(count)
+        late = sum(one.at > ended for one in arrived)
+        rows["sent_per_s"].append((count - late) / ((ended - posts.began) / 1e9))
+        rows["behind"].append(late)
+        rows["drained_s"].append(max(arrived[-1].at - ended, 0) / 1e9)
+    return posts.took
 
 
 PARTS = {"rate": rate, "latency": latency, "hanging": hanging, "beside": beside}
@@ -350,8 +358,9 @@ def measure(given: argparse.Namespace) -> Figures:
         tempfile.TemporaryDirectory(prefix="receiver-bench-") as folder,
         Hook() as hook,
         Plain(pooled=given.pooled) as plain,
+        ExitStack() as kept,
     ):
-        bench = Bench(given, folder, hook, plain)
+        bench = Bench(given, folder, hook, plain, kept)
         found: Figures = {}
         for name in given.only or PARTS:
             found |= PARTS[name](bench)
