@@ -27,7 +27,9 @@ def clean(text: object, limit: int = MAX_PART, *, lines: bool = False) -> str:
     """
     # Cut before the work, too: a huge text must not cost more than a small one.
     raw = str(text)[: limit * 4].replace("\r\n", "\n")
-    kept = "".join(_plain(character, lines) for character in raw)
+    # Nothing of what is printable would be dropped or changed one by one.
+    printable = (raw.replace("\n", "") if lines else raw).isprintable()
+    kept = raw if printable else "".join(_plain(character, lines) for character in raw)
     kept = _MASKED.sub("］", _ANGLE.sub("＜", _MENTION.sub("＠", kept))).strip()
     return kept if len(kept) <= limit else kept[: limit - 1].rstrip() + "…"
 

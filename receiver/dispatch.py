@@ -10,9 +10,10 @@ from collections.abc import Iterable, Sequence
 from receiver.deliveries import Claim
 from receiver.errors import StorageError
 from receiver.in_force import InForce
-from receiver.lanes import Lane, log_dead, tell_of
+from receiver.lanes import Lane, log_dead
 from receiver.rules import Rules
 from receiver.store import Store, Transaction
+from receiver.turns import tell_of
 
 log = logging.getLogger("receiver.dispatch")
 

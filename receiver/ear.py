@@ -21,10 +21,14 @@ class Over(TimeoutError):
 
 
 class Ear:
-    """Hears one attempt, and ends it when told to. `timeout` is the attempt's, in seconds."""
+    """Hears one attempt, and ends it when told to. `timeout` is the attempt's, in seconds.
+
+    `connected`: it knows the connection of the present request; `kept`: which was there before.
+    """
 
     def __init__(self, timeout: float) -> None:
         self.heard, self.timeout, self.command = Heard(), timeout, ""
+        self.connected = self.kept = False
         self._sockets: list[socket.socket] = []
         self._over = False
         self._lock = threading.Lock()
@@ -55,6 +59,20 @@ class Ear:
             if self._over:
                 raise Over("the attempt is over")
             self._sockets.append(connection.dup())
+
+    def keep(self, connection: socket.socket) -> None:
+        """Know a connection that was kept from an earlier request."""
+        # Not dup(): TLS has none, and what is to be shut down is the connection below it.
+        copy = socket.fromfd(connection.fileno(), connection.family, connection.type)
+        with self._lock:
+            self._sockets.append(copy)
+        self.check()
+        self.connected = self.kept = self.heard.connected = True
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the attempt was ended."""
+        return self._over
 
     def check(self) -> None:
         """Raise if the attempt was ended."""
@@ -100,7 +118,7 @@ def heard_connect(ear: Ear, original: Any, connection: socket.socket, address: A
         raise
     # A connection that is broken while it comes about can look as if it had.
     ear.check()
-    ear.heard.connected, ear.heard.error = True, ""
+    ear.connected, ear.heard.connected, ear.heard.error = True, True, ""
 
 
 def throttle(last_io: object = None, wait: float | None = None) -> None:

@@ -20,6 +20,7 @@ from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import Any
 
+from receiver import kept
 from receiver.answers import Refusal
 from receiver.ear import Ear, Warnings, cause, current, heard_connect, wrap
 
@@ -37,6 +38,8 @@ def install(requests: Any) -> None:
     wrap(socket.socket, "connect", heard_connect)
     wrap(http.client.HTTPConnection, "send", _heard_write)
     wrap(requests.adapters.HTTPAdapter, "send", _heard_request)
+    # `requests.post` and its like ask for the one, some plugins for the other.
+    requests.request = requests.api.request = kept.keeping(requests.request, requests.Session)
     module = requests.sessions
     module.get_environ_proxies = _once(module.get_environ_proxies)
     module.get_netrc_auth = _not_here(module.get_netrc_auth)
@@ -70,6 +73,8 @@ def _not_here(find: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _heard_write(ear: Ear, original: Any, connection: Any, data: Any) -> None:
+    if connection.sock is not None and not ear.connected:
+        ear.keep(connection.sock)
     try:
         original(connection, data)
     finally:
@@ -82,10 +87,13 @@ def _heard_request(ear: Ear, original: Any, adapter: Any, *arguments: Any, **nam
     heard = ear.heard
     heard.status, heard.error, heard.written = None, "", False
     heard.answer, heard.retry_after, heard.cut_short = "", None, False
+    ear.connected = ear.kept = False
     try:
         response = original(adapter, *arguments, **named)
     except Exception as error:
         heard.error = cause(error)
+        if ear.kept and not ear.is_over:
+            kept.distrust()
         if type(error).__name__ == "ProxyError":
             heard.written = False  # only the proxy was asked
         raise

@@ -11,10 +11,10 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 
-from receiver import dead_letters, digests, episodes, notify
+from receiver import dead_letters, deadline, digests, episodes, notify
 from receiver.backoff import LONGEST, delay
 from receiver.deliveries import Attempt, Claim, Destination, Kind, Message, Outcome, Pace, State
 from receiver.errors import StorageError
@@ -23,87 +23,13 @@ from receiver.in_force import InForce
 from receiver.message import alarm
 from receiver.routing import ways
 from receiver.rules import Rules
-from receiver.store import Recorded, Store, Transaction
+from receiver.store import Recorded, Store
+from receiver.turns import Finished, Turn, Turned, turn
 
 log = logging.getLogger("receiver.dispatch")
 
 # The longest a lane sleeps without looking: what other processes did reaches it by then.
 POLL = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """An attempt that was made, and what follows from it."""
-
-    claim: Claim
-    attempt: Attempt
-    after: Recorded
-
-
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """What a lane asks for: to record what is finished and, if it goes on, to claim the next.
-
-    Times are nanoseconds; `until` is the end of the lease. The first turn of a lane lifts what made
-    its destination wait as a whole: its address may have been mended. The first by these rules
-    looks again at what quiet hours put off: they may have been changed.
-    """
-
-    destination: str
-    pace: Pace
-    now: int
-    until: int
-    rules: Rules
-    finished: Finished | None = None
-    goes_on: bool = True
-    is_first: bool = False
-    is_first_by_rules: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Turned:
-    """What came of it: whether the claim was still ours, the next one, who is owed something.
-
-    `ended` are deliveries that died without an attempt.
-    """
-
-    mine: bool
-    claim: Claim | None
-    woken: tuple[str, ...]
-    ended: tuple[Claim, ...] = ()
-
-
-def turn(transaction: Transaction, turns: Sequence[Turn]) -> Sequence[Turned]:
-    """The act of dispatch: record, then claim."""
-    return [_turn(transaction, each) for each in turns]
-
-
-def _turn(transaction: Transaction, this: Turn) -> Turned:
-    mine, woken, claim = True, list[str](), None
-    ended: Sequence[Claim] = ()
-    if this.is_first:
-        transaction.lift(this.destination)
-    if this.is_first_by_rules:
-        transaction.awake(this.destination, this.now)
-    if (done := this.finished) is not None:
-        mine = transaction.record(done.claim, done.attempt, done.after)
-        woken += [owed.destination for owed in done.after.owed if mine]
-    if this.goes_on:
-        claim = transaction.claim(this.destination, this.pace, this.now, this.until)
-        if claim is None:
-            ended = transaction.overdue(this.destination, this.pace, this.now)
-            woken += tell_of(transaction, ended, this.rules, this.now)
-    return Turned(mine, claim, tuple(woken), tuple(ended))
-
-
-def tell_of(transaction: Transaction, dead: Iterable[Claim], rules: Rules, now: int) -> list[str]:
-    """Owe what the end of deliveries owes to others; the destinations that are owed it."""
-    told = []
-    for claim in dead:
-        owed = dead_letters.owed(claim, rules.routes, rules.destinations, now)
-        transaction.owe(claim.delivery, owed, now)
-        told += [message.destination for message in owed]
-    return told
 
 
 class Lane:
@@ -126,14 +52,13 @@ class Lane:
         self._is_first = True
         self._by: Rules | None = None
         self._stopping = threading.Event()
-        self._threads = [
-            threading.Thread(target=self._run, name=f"lane-{destination.name}-{n}", daemon=True)
-            for n in range(destination.parallel)
-        ]
+        self._at_work = 0
 
     def start(self) -> None:
-        for thread in self._threads:
-            thread.start()
+        self._at_work = self.destination.parallel
+        for n in range(self.destination.parallel):
+            name = f"lane-{self.destination.name}-{n}"
+            threading.Thread(target=self._run, name=name, daemon=True).start()
 
     def wake(self) -> None:
         with self._waking:
@@ -146,18 +71,35 @@ class Lane:
 
     def join(self, until: float) -> bool:
         """Wait until `until` (monotonic seconds); whether all threads have ended."""
-        for thread in self._threads:
-            thread.join(max(until - time.monotonic(), 0))
-        return not any(thread.is_alive() for thread in self._threads)
+        with self._waking:
+            return self._waking.wait_for(
+                lambda: not self._at_work, max(until - time.monotonic(), 0)
+            )
 
     def is_alive(self) -> bool:
-        return all(thread.is_alive() for thread in self._threads)
+        return self._at_work == self.destination.parallel
 
-    def _run(self) -> None:
+    def _run(self, begin: Callable[[], Finished | None] = lambda: None) -> None:
+        """One of its threads. It may begin with an attempt in which another one was given up."""
+        given_up = False
+        try:
+            self._send_on(begin)
+        except deadline.GivenUp:
+            given_up = True  # another one has gone on long since, and counts in its place
+        finally:
+            with self._waking:
+                self._at_work -= not given_up
+                self._waking.notify_all()
+
+    def _send_on(self, begin: Callable[[], Finished | None]) -> None:
         finished: Finished | None = None
-        while finished is not None or not self._stopping.is_set():
+        begun = False
+        while not begun or finished is not None or not self._stopping.is_set():
             seen = self._wakes
             try:
+                if not begun:
+                    begun = True
+                    finished = begin()
                 turned = self._turn(finished)
                 finished = None
                 if turned.claim is not None:
@@ -172,12 +114,13 @@ class Lane:
                 # The one broad except: a lane that ended would be silent about all that follows.
                 log.exception("lane.failed destination=%s", self.destination.name)
                 finished, rest = None, POLL
-            self._rest(seen, rest)
+            if not self._rest(seen, rest):
+                notify.rest()
 
-    def _rest(self, seen: int, seconds: float) -> None:
-        """Wait, but not if somebody woke it since `seen`."""
+    def _rest(self, seen: int, seconds: float) -> bool:
+        """Wait, but not if somebody woke it since `seen`; whether somebody did."""
         with self._waking:
-            self._waking.wait_for(lambda: self._wakes != seen, seconds)
+            return self._waking.wait_for(lambda: self._wakes != seen, seconds)
 
     def _turn(self, finished: Finished | None) -> Turned:
         now, of = time.time_ns(), self.destination
@@ -206,7 +149,11 @@ class Lane:
 
     def _attempt(self, claim: Claim) -> Finished:
         message = rendered(claim, self._in_force.rules, time.time_ns(), self._public_url)
+        deadline.left_to(lambda attempt: self._run(lambda: self._finished(claim, message, attempt)))
         attempt = notify.send(self.destination, message)
+        return self._finished(claim, message, attempt)
+
+    def _finished(self, claim: Claim, message: Message, attempt: Attempt) -> Finished:
         now, rules = time.time_ns(), self._in_force.rules
         after = follow(claim, attempt, self.destination, message, now, random.random())
         return Finished(claim, attempt, with_others(after, claim, rules, now))

@@ -11,11 +11,12 @@ import sys
 import threading
 import time
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
-from receiver import deadline, hearing
-from receiver.answers import judge
+from receiver import deadline, hearing, kept
+from receiver.answers import Heard, judge
 from receiver.deadline import End
 from receiver.deliveries import Attempt, Destination, Message, Outcome
 from receiver.ear import Ear, throttle
@@ -63,13 +64,35 @@ def rate(destination: Destination) -> float:
 
 
 def send(destination: Destination, message: Message) -> Attempt:
-    """Try once, for at most `destination.timeout` seconds and one more. Never raises."""
+    """Try once, for at most `destination.timeout` seconds and one more. Never raises.
+
+    Only in a thread that may be left (deadline.left_to) it raises GivenUp instead, if at all.
+    """
     started = time.monotonic()
     if _kind(destination) == CONSOLE:
         _print(destination, message)
-        attempt = Attempt(Outcome.DELIVERED, "")
-    else:
-        attempt = _attempt(destination, message)
+        return _timed(Attempt(Outcome.DELIVERED, ""), started)
+    ear = Ear(destination.timeout)
+
+    def judged(end: End, tried: _Tried | None) -> Attempt:
+        return _timed(_judged(destination, ear.heard, end, tried), started)
+
+    return deadline.judged(
+        destination,
+        destination.timeout,
+        lambda: _try(destination, message, ear),
+        ear.cut,
+        judged,
+        kept.rest,
+    )
+
+
+def rest() -> None:
+    """To be called now and then by a thread that sends, when it has nothing to send."""
+    kept.rest()
+
+
+def _timed(attempt: Attempt, started: float) -> Attempt:
     return replace(attempt, duration_ms=int((time.monotonic() - started) * 1000))
 
 
@@ -101,11 +124,7 @@ class _Tried:
     targets: int = 1
 
 
-def _attempt(destination: Destination, message: Message) -> Attempt:
-    ear = Ear(destination.timeout)
-    end, tried = deadline.within(
-        destination, destination.timeout, lambda: _try(destination, message, ear), ear.cut
-    )
+def _judged(destination: Destination, heard: Heard, end: End, tried: _Tried | None) -> Attempt:
     if end is End.NOT_MADE:
         detail = f"{deadline.MOST_HANGING} earlier attempts still hang: none is made until one ends"
         return Attempt(Outcome.FAILED, detail)
@@ -114,7 +133,7 @@ def _attempt(destination: Destination, message: Message) -> Attempt:
     late = end is not End.DONE
     tried = tried or _Tried()
     attempt = judge(
-        ear.heard, done=tried.done, late=late, targets=tried.targets, timeout=destination.timeout
+        heard, done=tried.done, late=late, targets=tried.targets, timeout=destination.timeout
     )
     if not attempt.detail:
         return attempt
@@ -230,6 +249,8 @@ def _shortcoming(plugin: Any) -> str:
 def _settle(plugin: Any, destination: Destination, options: Any) -> None:
     plugin.request_rate_per_sec = 0
     plugin.retry = 0
+    # Each result names its URL, which we never show; to write it anew took a tenth of an attempt.
+    plugin.url = lru_cache(maxsize=8)(plugin.url)
     plugin.redirects = False
     # Longer than the attempt may take, so that the deadline decides; but an address that takes no
     # connection is left for the next one of the same name.

@@ -16,9 +16,10 @@ from receiver.deliveries import Acknowledgement, Attempt, Claim, Message, Outcom
 from receiver.events import SECOND, Event, Status, parse_time
 from receiver.gaps import list_silences
 from receiver.intake import Arrival, Intake, Receipt
-from receiver.lanes import Finished, Turn, follow, pace_of, rendered, turn, with_others
+from receiver.lanes import follow, pace_of, rendered, with_others
 from receiver.store import Transaction
 from receiver.store.sqlite import SqliteStore
+from receiver.turns import Finished, Turn, turn
 
 MINUTE, HOUR = 60 * SECOND, 3600 * SECOND
 START = parse_time("2026-06-01T12:00:00Z")  # a Monday

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
+from queue import SimpleQueue
 
-from receiver.deadline import MOST_HANGING, End, within
+from receiver.deadline import MOST_HANGING, End, GivenUp, judged, left_to, within
 from tests.live import until
+
+# How a call ended, with its result; and whether that was said in the thread that made it.
+Ended = tuple[tuple[End, object], bool]
 
 
 def nothing() -> None:
@@ -57,3 +62,52 @@ def test_two_calls_of_a_key_at_once_do_not_wait_for_each_other() -> None:
     for thread in threads:
         thread.join()
     assert results == [End.DONE, End.DONE]
+
+
+def run(key: str, timeout: float, call: Callable[[], object], cut: Callable[[], object]) -> Ended:
+    """A thread that may be left makes this call; what it, or who goes on without it, was given."""
+    given: SimpleQueue[Ended] = SimpleQueue()
+    quits: SimpleQueue[bool] = SimpleQueue()
+
+    def own() -> None:
+        here = threading.get_ident()
+        left_to(lambda end: given.put((end, threading.get_ident() == here)))
+        try:
+            end = judged(key, timeout, call, cut, lambda end, result: (end, result))
+            given.put((end, threading.get_ident() == here))
+            quits.put(False)
+        except GivenUp:
+            quits.put(True)
+
+    threading.Thread(target=own, daemon=True).start()
+    ended = given.get(timeout=20)
+    left.append(quits)
+    return ended
+
+
+left: list[SimpleQueue[bool]] = []
+
+
+def test_a_thread_that_may_be_left_makes_its_calls_itself() -> None:
+    assert run("own", 5, lambda: 1, nothing) == ((End.DONE, 1), True)
+    cut = threading.Event()
+    assert run("own", 0.05, lambda: cut.wait(20), cut.set) == ((End.CUT, True), True)
+
+
+def test_when_its_call_hangs_another_thread_goes_on_and_it_ends_once_the_call_does() -> None:
+    over = threading.Event()
+    for _ in range(MOST_HANGING):
+        assert run("left", 0.01, lambda: over.wait(20), nothing) == ((End.HANGS, None), False)
+    assert run("left", 5, lambda: 1, nothing) == ((End.NOT_MADE, None), True)
+    hung = left[-MOST_HANGING - 1 : -1]
+    over.set()
+    assert [quits.get(timeout=20) for quits in hung] == [True] * MOST_HANGING
+    assert run("left", 5, lambda: 1, nothing) == ((End.DONE, 1), True)
+
+
+def test_a_call_that_is_due_before_all_others_is_not_overslept() -> None:
+    over = threading.Event()
+    slow = threading.Thread(target=run, args=("slow", 15, lambda: over.wait(20), over.set))
+    slow.start()
+    assert run("fast", 0.05, lambda: over.wait(20), over.set) == ((End.CUT, True), True)
+    slow.join()

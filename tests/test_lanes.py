@@ -12,7 +12,9 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import pytest
 from pytest_httpserver import HTTPServer
 
 from receiver import sender, signatures, signing
@@ -87,6 +89,35 @@ def test_parallel_attempts_are_made_at_once(tmp_path: Path) -> None:
             for number in range(3):
                 fail(receiver, f"x-{number}")
             until(lambda: len(receiver.ask("/api/deliveries?state=sent")[1]["items"]) == 3)
+
+
+def test_a_lane_goes_on_when_an_attempt_hangs_whatever_is_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    over, original = threading.Event(), socket.getaddrinfo
+
+    def hanging(host: Any, *arguments: Any, **named: Any) -> Any:
+        if host != "slow-name.example":
+            return original(host, *arguments, **named)
+        over.wait(20)
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+    monkeypatch.setattr(socket, "getaddrinfo", hanging)
+    hangs = '{url: "json://slow-name.example/", rate: 100/s, timeout: 1s}'
+    with live(tmp_path, ROUTES.replace("console://", hangs)) as receiver:
+        for execution in ("x", "y"):
+            fail(receiver, execution)
+
+        def attempts() -> list[str]:
+            items = receiver.ask("/api/deliveries")[1]["items"]
+            return [attempt["detail"] for item in items for attempt in item["attempts"]]
+
+        until(lambda: len(attempts()) == 2)
+        assert attempts() == ["no connection within 1 s"] * 2
+        assert receiver.ask("/readyz")[0] == 200
+        over.set()
+        until(lambda: len(attempts()) == 3)
+        assert receiver.ask("/readyz")[0] == 200
 
 
 def test_a_reload_swaps_the_rules_and_an_error_keeps_the_old_ones(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import sys
+import unicodedata
 from dataclasses import replace
 from typing import Any
 
@@ -209,3 +211,10 @@ def test_cleaning_twice_changes_nothing(text: str, limit: int) -> None:
     once = clean(text, limit)
     assert clean(once, limit) == once
     assert len(once) <= limit
+
+
+def test_no_character_gets_past_the_cleaning_because_it_looks_plain() -> None:
+    for code in range(sys.maxunicode + 1):
+        for lines in (False, True) if code < 0x3000 else (False,):
+            left = clean(f"a{chr(code)}b", lines=lines)
+            assert all(unicodedata.category(c)[0] != "C" or (lines and c == "\n") for c in left)

@@ -19,7 +19,7 @@ from receiver.silences import Silence
 from receiver.store import sqlite_digests as digests
 from receiver.store import sqlite_queries as queries
 from receiver.store import sqlite_silences as silences
-from receiver.store.sqlite_deliveries import ABOUT, STUCK, WAITS, promise, read, release
+from receiver.store.sqlite_deliveries import ABOUT, COLUMNS, STUCK, WAITS, promise, read, release
 from receiver.store.sqlite_episodes import remind, supersede_untrue
 
 _CLAIMABLE = "state = 'waiting' AND due_at <= ?"
@@ -173,12 +173,12 @@ def _one(db: sqlite3.Connection, asked: _Asked, delivery: int) -> Claim | None:
     token = secrets.token_hex(8)
     taken = db.execute(
         "UPDATE delivery SET state = 'sending', token = ?, lease_until = ?, digest = NULL"
-        f" WHERE id = ? AND {_CLAIMABLE}",
+        f" WHERE id = ? AND {_CLAIMABLE} RETURNING {COLUMNS}",
         (token, asked.until, delivery, asked.now),
-    ).rowcount
+    ).fetchall()
     if not taken:
         return None
-    claim = read(db, db.execute(f"{ABOUT} WHERE id = ?", (delivery,)).fetchone())
+    claim = read(db, taken[0])
     kind = claim.origin.kind if claim.origin and claim.kind is Kind.FALLBACK else claim.kind
     if kind is Kind.DIGEST:
         claim = replace(claim, digest=(missed := _missed(db, claim)))

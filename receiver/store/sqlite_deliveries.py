@@ -43,10 +43,11 @@ _DELIVERY = (
 )
 DELIVERY = Many(_DELIVERY, 17)
 _NOT_YET_OWED = Many(f"{_DELIVERY} ON CONFLICT (dedup_key) DO NOTHING", 17)
-ABOUT = (
-    "SELECT id, route, tries, repeat, owed_at, guard_version, event, kind, order_key, origin,"
-    " destination, step, group_key FROM delivery AS d"
+COLUMNS = (
+    "id, route, tries, repeat, owed_at, guard_version, event, kind, order_key, origin,"
+    " destination, step, group_key"
 )
+ABOUT = f"SELECT {COLUMNS} FROM delivery AS d"
 # A confirmation that waits unless it is over or taken: never only counted.
 WAITS = (
     "(e.status = 'awaiting_confirmation' AND d.guard_version IS NOT NULL"

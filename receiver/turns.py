@@ -1,0 +1,86 @@
+"""A turn of a lane, in one transaction: record what is finished, and claim the next delivery."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from receiver import dead_letters
+from receiver.deliveries import Attempt, Claim, Pace
+from receiver.rules import Rules
+from receiver.store import Recorded, Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """An attempt that was made, and what follows from it."""
+
+    claim: Claim
+    attempt: Attempt
+    after: Recorded
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What a lane asks for: to record what is finished and, if it goes on, to claim the next.
+
+    Times are nanoseconds; `until` is the end of the lease. The first turn of a lane lifts what made
+    its destination wait as a whole: its address may have been mended. The first by these rules
+    looks again at what quiet hours put off: they may have been changed.
+    """
+
+    destination: str
+    pace: Pace
+    now: int
+    until: int
+    rules: Rules
+    finished: Finished | None = None
+    goes_on: bool = True
+    is_first: bool = False
+    is_first_by_rules: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Turned:
+    """What came of it: whether the claim was still ours, the next one, who is owed something.
+
+    `ended` are deliveries that died without an attempt.
+    """
+
+    mine: bool
+    claim: Claim | None
+    woken: tuple[str, ...]
+    ended: tuple[Claim, ...] = ()
+
+
+def turn(transaction: Transaction, turns: Sequence[Turn]) -> Sequence[Turned]:
+    """The act of dispatch: record, then claim."""
+    return [_turn(transaction, each) for each in turns]
+
+
+def _turn(transaction: Transaction, this: Turn) -> Turned:
+    mine, woken, claim = True, list[str](), None
+    ended: Sequence[Claim] = ()
+    if this.is_first:
+        transaction.lift(this.destination)
+    if this.is_first_by_rules:
+        transaction.awake(this.destination, this.now)
+    if (done := this.finished) is not None:
+        mine = transaction.record(done.claim, done.attempt, done.after)
+        woken += [owed.destination for owed in done.after.owed if mine]
+    if this.goes_on:
+        claim = transaction.claim(this.destination, this.pace, this.now, this.until)
+        if claim is None:
+            ended = transaction.overdue(this.destination, this.pace, this.now)
+            woken += tell_of(transaction, ended, this.rules, this.now)
+    return Turned(mine, claim, tuple(woken), tuple(ended))
+
+
+def tell_of(transaction: Transaction, dead: Iterable[Claim], rules: Rules, now: int) -> list[str]:
+    """Owe what the end of deliveries owes to others; the destinations that are owed it."""
+    told = []
+    for claim in dead:
+        owed = dead_letters.owed(claim, rules.routes, rules.destinations, now)
+        transaction.owe(claim.delivery, owed, now)
+        told += [message.destination for message in owed]
+    return told
