@@ -65,7 +65,9 @@ def together() -> Iterator[None]:
         yield
     finally:
         stream.waits = False
-        stream.flush()
+        # Nobody is there who could be told of a log that cannot be written, as with a single line.
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
 
 
 class _Together:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import logging
 import sys
+from collections.abc import Iterator
 
 import pytest
 
@@ -74,4 +77,54 @@ def test_libraries_say_nothing_below_a_warning() -> None:
             root.removeHandler(handler)
         for handler in before:
             root.addHandler(handler)
+        root.setLevel(level)
+
+
+def test_lines_that_belong_together_are_one_write_in_their_order() -> None:
+    written: list[str] = []
+
+    class Stream(io.StringIO):
+        def write(self, text: str) -> int:
+            written.append(text)
+            return len(text)
+
+    log = logging.getLogger("receiver.together")
+    with logged_to(Stream()):
+        log.info("before")
+        with logs.together():
+            log.info("first")
+            log.warning("second\nthird")
+            assert len(written) == 1
+        log.info("after")
+    assert [text.count("\n") for text in written] == [1, 2, 1]
+    assert "first\n" in written[1]
+    assert "second\\nthird\n" in written[1]
+
+
+def test_a_log_that_cannot_be_written_stops_nothing() -> None:
+    class Full(io.StringIO):
+        def write(self, text: str) -> int:
+            raise OSError(28, "No space left on device")
+
+    with logged_to(Full()), logs.together():
+        logging.getLogger("receiver.together").info("nobody reads this")
+    with logged_to(io.StringIO()) as readable:
+        logging.getLogger("receiver.together").info("this one is read")
+    assert "this one is read" in readable.getvalue()
+    assert "nobody" not in readable.getvalue()
+
+
+@contextlib.contextmanager
+def logged_to(stream: io.StringIO) -> Iterator[io.StringIO]:
+    """The log of a process that has this standard error."""
+    root = logging.getLogger()
+    before, level, standard = root.handlers[:], root.level, sys.stderr
+    sys.stderr = stream
+    try:
+        logs.configure("text", "info")
+        yield stream
+    finally:
+        sys.stderr = standard
+        logs.configure("text", "info")
+        root.handlers[:] = before
         root.setLevel(level)
