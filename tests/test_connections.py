@@ -366,3 +366,34 @@ def test_a_flood_of_silent_connections_does_not_keep_the_others_out(tmp_path: Pa
         finally:
             for connection in silent:
                 connection.close()
+
+
+def test_head_and_body_of_an_answer_come_in_one_piece(port: int) -> None:
+    body = fresh()
+    for asked in (request(body, signed(body)), GET, request(body, path="/webhooks/nobody")):
+        with wire(port) as connection:
+            connection.send(asked)
+            piece = connection.socket.recv(65_536)
+        head, _, rest = piece.partition(b"\r\n\r\n")
+        assert b"content-length: %d" % len(rest) in head.lower()
+        assert rest
+
+
+@pytest.mark.parametrize("of", ["/healthz", "/nothing"])
+def test_an_answer_without_a_body_is_sent_and_the_connection_goes_on(port: int, of: str) -> None:
+    with wire(port) as connection:
+        for _ in range(2):
+            connection.send(request(method="HEAD", path=of, length=False))
+            assert connection.answer(head=True).status in (200, 404, 405)
+        connection.send(GET)
+        assert connection.answer().status == 200
+
+
+def test_a_client_that_is_asked_to_go_on_is_asked_before_its_body(port: int) -> None:
+    body = fresh()
+    asked = request(body, [*signed(body), ("Expect", "100-continue")])
+    with wire(port) as connection:
+        connection.send(asked[: -len(body)])
+        assert connection.socket.recv(65_536).startswith(b"HTTP/1.1 100")
+        connection.send(body)
+        assert connection.answer().status == 202
