@@ -16,13 +16,23 @@ import sqlite_utils
 from receiver.deliveries import Attempt, Claim, Kind, Outcome, Owed, Pace, State
 from receiver.errors import Overloaded, StorageRefused, StorageUnavailable
 from receiver.events import SECOND, Event, Execution, Judgement, Status, Verdict, parse_time
-from receiver.store import Entry, Loaded, Recorded, Store, Transaction, sqlite_connection
+from receiver.store import (
+    Entry,
+    Loaded,
+    Recorded,
+    Store,
+    Transaction,
+    sqlite_connection,
+    sqlite_loading,
+    sqlite_transaction,
+)
 from receiver.store import sqlite_claims as claims
 from receiver.store import sqlite_deliveries as deliveries
 from receiver.store import sqlite_episodes as episodes
 from receiver.store import sqlite_silences as silences
 from receiver.store.sqlite import SqliteStore, open_existing
 from receiver.store.sqlite_connection import connect
+from receiver.store.sqlite_sets import MOST, Many
 
 NOW = 1_800_000_000 * SECOND
 
@@ -661,6 +671,30 @@ def test_hot_queries_use_their_index(tmp_path: Path, query: str, index: str) -> 
     assert index in plan
     assert "SCAN" not in plan or "SCAN delivery USING INDEX delivery_lease" in plan
     assert "TEMP B-TREE" not in plan
+
+
+@pytest.mark.parametrize(
+    ("many", "index"),
+    [
+        (sqlite_loading.STORED_IDS, "INDEX event_id (source=? AND event_id=?)"),
+        (sqlite_loading.STORED_CHANGES,
+         "INDEX event_execution (source=? AND execution_id=? AND occurred_at=?)"),
+        (sqlite_loading.STORED, "INDEX sqlite_autoindex_execution_1 (source=? AND execution_id=?)"),
+        (sqlite_loading.STORED, "INDEX event_gap (source=? AND execution_id=?)"),
+        (sqlite_transaction.NUMBERS,
+         "INDEX sqlite_autoindex_execution_1 (source=? AND execution_id=?)"),
+        (sqlite_transaction.EXECUTION_MOVES, "SEARCH execution USING INTEGER PRIMARY KEY"),
+    ],
+)  # fmt: skip
+def test_statements_about_many_rows_look_for_each_by_its_index(
+    tmp_path: Path, many: Many, index: str
+) -> None:
+    for n in (1, 2, MOST):
+        plan = plan_of(tmp_path, many.text(n))
+        assert index in plan
+        for table in ("e", "x", "event", "execution"):
+            assert f"SCAN {table} " not in f"{plan} "
+        assert "TEMP B-TREE" not in plan
 
 
 def plan_of(folder: Path, query: str) -> str:

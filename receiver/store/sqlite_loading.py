@@ -27,20 +27,20 @@ _HEALABLE = (
     " ORDER BY occurred_at, seq LIMIT ?"
 )
 _GIVEN_UP = f"{_HELD} WHERE verdict = 'held' AND held_until <= ? ORDER BY held_until, seq LIMIT 256"
-_STORED_IDS = Many(
+STORED_IDS = Many(
     "WITH asked (source, event_id) AS (VALUES {rows})"
     " SELECT e.source, e.event_id FROM asked AS a CROSS JOIN event AS e"
     " ON e.source = a.source AND e.event_id = a.event_id AND e.verdict <> 'quarantined'",
     2,
 )
-_STORED_CHANGES = Many(
+STORED_CHANGES = Many(
     "WITH asked (source, execution_id, status, occurred_at) AS (VALUES {rows})"
     " SELECT a.* FROM asked AS a CROSS JOIN event AS e ON e.source = a.source"
     " AND e.execution_id = a.execution_id AND e.occurred_at = a.occurred_at"
     " AND e.status = a.status AND e.verdict <> 'quarantined' AND e.repeated = 0",
     4,
 )
-_STORED = Many(
+STORED = Many(
     "WITH asked (source, execution_id) AS (VALUES {rows})"
     " SELECT x.source, x.execution_id, x.id, EXISTS (SELECT 1 FROM event AS e"
     " WHERE e.source = a.source AND e.execution_id = a.execution_id AND e.reason = 'gap'"
@@ -57,10 +57,10 @@ def load(
 ) -> Loaded:
     """See store.Transaction.load. `numbers` is given the executions' ids."""
     loaded = Loaded()
-    loaded.event_ids.update(_STORED_IDS.find(db, [(e.source, e.event_id) for e in events]))
+    loaded.event_ids.update(STORED_IDS.find(db, [(e.source, e.event_id) for e in events]))
     told = [e for e in events if e.execution_id is not None]
     keys = list({(e.source, e.execution_id): None for e in told})
-    for source, execution_id, number, has_gaps, *row in _STORED.find(db, keys):
+    for source, execution_id, number, has_gaps, *row in STORED.find(db, keys):
         key = source, execution_id
         if key in loaded.executions:
             continue
@@ -73,7 +73,7 @@ def load(
         for e in told
         if e.status is not None and e.occurred_at is not None
     ]
-    for source, execution_id, status, occurred_at in _STORED_CHANGES.find(db, changes):
+    for source, execution_id, status, occurred_at in STORED_CHANGES.find(db, changes):
         loaded.changes.add((source, execution_id, Status(status), occurred_at))
     return loaded
 

@@ -43,9 +43,11 @@ class Many:
             found += self._run(db, part).fetchall()
         return found
 
+    def text(self, n: int) -> str:
+        """The statement about so many rows."""
+        if n not in self._texts:
+            self._texts[n] = self._statement.format(rows=", ".join([self._row] * n))
+        return self._texts[n]
+
     def _run(self, db: sqlite3.Connection, rows: Sequence[Row]) -> sqlite3.Cursor:
-        n = len(rows)
-        text = self._texts.get(n)
-        if text is None:
-            text = self._texts[n] = self._statement.format(rows=", ".join([self._row] * n))
-        return db.execute(text, [*chain.from_iterable(rows)])
+        return db.execute(self.text(len(rows)), [*chain.from_iterable(rows)])

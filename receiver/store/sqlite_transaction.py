@@ -62,7 +62,7 @@ _EXECUTION = Many(
     " first_seen, agent_id, agent_name, execution_url, metadata, gap, assumed) VALUES {rows}",
     15,
 )
-_EXECUTION_MOVES = Many(
+EXECUTION_MOVES = Many(
     # The columns of VALUES by their numbers: with their names before it, nothing would be counted.
     "UPDATE execution SET status = m.column3, category = m.column4, since = m.column5,"
     " mark = m.column6, version = m.column7, agent_id = m.column8, agent_name = m.column9,"
@@ -75,7 +75,7 @@ _HISTORY = Many(
     " applied_at) VALUES {rows}",
     7,
 )
-_NUMBERS = Many(
+NUMBERS = Many(
     "WITH asked (source, execution_id) AS (VALUES {rows})"
     " SELECT x.source, x.execution_id, x.id FROM asked AS a CROSS JOIN execution AS x"
     " ON x.source = a.source AND x.execution_id = a.execution_id",
@@ -220,7 +220,7 @@ class SqliteTransaction:
                 history.append(_history_row(self._numbers[key], seq, entry))
         _EXECUTION.change(self._db, new)
         for rows in moves:
-            if _EXECUTION_MOVES.change(self._db, rows) != len(rows):
+            if EXECUTION_MOVES.change(self._db, rows) != len(rows):
                 raise AssertionError("an execution changed between loading and saving it")
         _HISTORY.change(self._db, history)
 
@@ -228,7 +228,7 @@ class SqliteTransaction:
         """Look up the ids of stored executions, of those that `load` did not meet."""
         keys = {(x.source, x.execution_id): None for x in executions}
         unknown = [key for key in keys if key not in self._numbers]
-        for source, execution_id, number in _NUMBERS.find(self._db, unknown):
+        for source, execution_id, number in NUMBERS.find(self._db, unknown):
             self._numbers[source, execution_id] = number
 
     def claim(self, destination: str, pace: Pace, now: int, until: int) -> Claim | None:
