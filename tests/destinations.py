@@ -57,11 +57,14 @@ class Arrival:
 class Destination:
     """One destination. `watch` is told of each moment before what follows from it.
 
-    The moments of a request are "connected", "received" and "answered".
+    The moments of a request are "connected", "received" and "answered". Unless it `keeps` its
+    connections, each request has one of its own.
     """
 
-    def __init__(self, name: str, behaviour: Behaviour = Behaviour.ANSWER) -> None:
-        self.name, self.behaviour, self.port = name, behaviour, 0
+    def __init__(
+        self, name: str, behaviour: Behaviour = Behaviour.ANSWER, *, keeps: bool = True
+    ) -> None:
+        self.name, self.behaviour, self.port, self.keeps = name, behaviour, 0, keeps
         self.arrivals: list[Arrival] = []
         self.watch: Callable[[str], None] = lambda moment: None
         self._server: asyncio.Server | None = None
@@ -162,9 +165,12 @@ class _Connection(asyncio.Protocol):
     def _answer(self, arrival: Arrival) -> None:
         behaviour = self._to.behaviour
         if behaviour in PLAIN:
-            self._transport.write(PLAIN[behaviour])
+            last = b"" if self._to.keeps else b"Connection: close\r\n"
+            self._transport.write(PLAIN[behaviour].replace(b"\r\n", b"\r\n" + last, 1))
             arrival.answered = behaviour is Behaviour.ANSWER
             self._to.watch("answered")
+            if not self._to.keeps:
+                self._transport.close()
         elif behaviour is Behaviour.HANG:
             self._hung.append(arrival)
         elif behaviour is Behaviour.TRICKLE:

@@ -75,7 +75,8 @@ class Killer:
 
 
 async def kills(given: argparse.Namespace, report: Report, folder: Path) -> None:
-    to = [Destination(name) for name in ("one", "two", "three")]
+    # Two of them are connected to for each message, so that a kill finds that moment often.
+    to = [Destination(name, keeps=name == "one") for name in ("one", "two", "three")]
     async with Served(folder, to, rules(to, told(to)), given.tree, http=given.http) as served:
         killer = Killer(served, random.Random(given.seed), given.moments.split(","))
         load = Load(served, given.seed, most=60)
