@@ -17,9 +17,10 @@ from receiver.connections import MAX_FIELDS, MAX_HEAD, MAX_PIPELINED, BadHead, B
 
 
 class _Strict(HttpToolsProtocol):
-    """uvicorn's, with what httptools leaves out. `malformed` comes from Bounded."""
+    """uvicorn's, with what httptools leaves out. `malformed` and `transport` come from Bounded."""
 
     malformed: Any
+    transport: Any
 
     def __init__(self, **given: Any) -> None:
         super().__init__(**given)
@@ -123,6 +124,10 @@ class _Strict(HttpToolsProtocol):
         self._unheard = 0
         self.is_in_message = False
         super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        self.transport.end_answer()  # to HEAD uvicorn writes no body here, not even an empty one
+        super().on_response_complete()
 
 
 class FastConnection(Bounded, _Strict):

@@ -35,12 +35,15 @@ class Whole:
 
     def close(self) -> None:
         """Close when everything is sent, a head without a body too."""
-        if self._head:
-            self.write(b"")
+        self.end_answer()
         self._transport.close()
 
     def write_whole(self, data: bytes) -> None:
         """Write a whole answer: nothing will follow it."""
         self.write(data)
+        self.end_answer()
+
+    def end_answer(self) -> None:
+        """Nothing follows the head that waits, if one does."""
         if self._head:
             self.write(b"")

@@ -217,6 +217,15 @@ def test_requests_in_a_row_are_answered_in_their_order(port: int) -> None:
     assert statuses == [202, 401, 200, 202, 200, 202]
 
 
+def test_an_answer_without_a_body_waits_for_nothing_that_follows(port: int) -> None:
+    with wire(port) as connection:
+        for path, status in [("/healthz", 200), ("/webhooks/asteroid", 405), ("/none", 404)]:
+            connection.send(request(method="HEAD", path=path, length=False))
+            assert connection.answer(head=True).status == status
+        connection.send(GET)
+        assert connection.answer().body == b'{"status":"alive"}'
+
+
 def test_nonsense_behind_a_request_does_not_become_its_answer(port: int) -> None:
     body = fresh()
     with wire(port) as connection:
