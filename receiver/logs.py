@@ -47,10 +47,12 @@ def configure(log_format: str, level: str) -> None:
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     # What libraries say below a warning is theirs; some of it holds addresses and tokens. Apprise
     # is not among them: `notify` keeps its log to itself, and reads in it why a send failed.
-    for name in ("uvicorn", "asyncio", "urllib3", "requests"):
+    for name in ("uvicorn", "asyncio", "requests"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    # It warns of each request that is no HTTP; we tell of those once a minute.
-    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
+    # The one warns of each request that is no HTTP; we tell of those once a minute. The other warns
+    # of an answer that is no HTTP with the address it came from, which may hold a token.
+    for name in ("uvicorn.error", "urllib3"):
+        logging.getLogger(name).setLevel(logging.ERROR)
 
 
 @contextlib.contextmanager

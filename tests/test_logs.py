@@ -9,6 +9,9 @@ import sys
 import pytest
 
 from receiver import logs
+from receiver.deliveries import Destination, Message, Outcome
+from receiver.notify import send
+from tests.loopback import Visit, raw
 
 
 def record(message: str, *arguments: object) -> logging.LogRecord:
@@ -75,3 +78,29 @@ def test_libraries_say_nothing_below_a_warning() -> None:
         for handler in before:
             root.addHandler(handler)
         root.setLevel(level)
+
+
+@pytest.mark.parametrize(
+    "head", [b"HTTP/1.1 200 OK\r\nno field\r\n\r\n", b"HTTP/1.1 200 OK\r\nCon"]
+)
+def test_an_answer_that_is_no_http_puts_no_address_into_the_log(
+    head: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def visited(visit: Visit) -> None:
+        visit.read_request()
+        visit.say(head)
+
+    root = logging.getLogger()
+    before, level = root.handlers[:], root.level
+    try:
+        logs.configure("text", "debug")
+        with raw(visited) as (port, _):
+            ops = Destination("ops", f"json://127.0.0.1:{port}/canary", timeout=5)
+            assert send(ops, Message("title", "body")).outcome is Outcome.DELIVERED
+        logging.getLogger("receiver").info("said")
+        heard = capsys.readouterr().err
+    finally:
+        root.handlers[:] = before
+        root.setLevel(level)
+    assert "said" in heard
+    assert "canary" not in heard
