@@ -77,7 +77,9 @@ class _Together:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream, self._lines, self.waits = stream, list[str](), False
-        self._lock = threading.Lock()
+        # A signal's handler may log while its own thread is in here: it must neither wait for
+        # itself nor write into the middle of a write.
+        self._lock, self._is_writing = threading.RLock(), False
 
     def write(self, text: str) -> None:
         with self._lock:
@@ -85,11 +87,16 @@ class _Together:
 
     def flush(self) -> None:
         with self._lock:
-            if self.waits:
+            if self.waits or self._is_writing:
                 return
-            lines, self._lines = self._lines, []
-            self._stream.write("".join(lines))
-            self._stream.flush()
+            self._is_writing = True
+            try:
+                while self._lines:
+                    lines, self._lines = self._lines, []
+                    self._stream.write("".join(lines))
+                    self._stream.flush()
+            finally:
+                self._is_writing = False
 
 
 def _time(record: logging.LogRecord) -> str:

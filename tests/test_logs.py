@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
+import signal
 import sys
 
 import pytest
@@ -104,3 +106,37 @@ def test_an_answer_that_is_no_http_puts_no_address_into_the_log(
         root.setLevel(level)
     assert "said" in heard
     assert "canary" not in heard
+
+
+class Interrupted(io.StringIO):
+    """A stream in whose first write a signal arrives."""
+
+    def write(self, text: str) -> int:
+        if not self.getvalue():
+            super().write("<")
+            signal.raise_signal(signal.SIGUSR1)
+            super().write(text)
+            return super().write(">")
+        return super().write(text)
+
+
+def test_a_signal_that_is_logged_while_a_line_is_written_waits_for_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stream, root = Interrupted(), logging.getLogger()
+    before, level = root.handlers[:], root.level
+    monkeypatch.setattr(sys, "stderr", stream)
+    log = logging.getLogger("receiver")
+    handled = signal.signal(signal.SIGUSR1, lambda *_: log.info("heard"))
+    try:
+        logs.configure("text", "info")
+        with logs.together():
+            log.info("one")
+            log.info("two")
+    finally:
+        signal.signal(signal.SIGUSR1, handled)
+        root.handlers[:] = before
+        root.setLevel(level)
+    written, after = stream.getvalue().split(">")
+    assert [line.split()[-1] for line in written.splitlines()] == ["one", "two"]
+    assert after.split()[-1] == "heard"
