@@ -47,10 +47,12 @@ def configure(log_format: str, level: str) -> None:
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     # What libraries say below a warning is theirs; some of it holds addresses and tokens. Apprise
     # is not among them: `notify` keeps its log to itself, and reads in it why a send failed.
-    for name in ("uvicorn", "asyncio", "urllib3", "requests"):
+    for name in ("uvicorn", "asyncio", "requests"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    # It warns of each request that is no HTTP; we tell of those once a minute.
-    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
+    # The one warns of each request that is no HTTP; we tell of those once a minute. The other warns
+    # of an answer that is no HTTP with the address it came from, which may hold a token.
+    for name in ("uvicorn.error", "urllib3"):
+        logging.getLogger(name).setLevel(logging.ERROR)
 
 
 @contextlib.contextmanager
@@ -77,7 +79,9 @@ class _Together:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream, self._lines, self.waits = stream, list[str](), False
-        self._lock = threading.Lock()
+        # A signal's handler may log while its own thread is in here: it must neither wait for
+        # itself nor write into the middle of a write.
+        self._lock, self._is_writing = threading.RLock(), False
 
     def write(self, text: str) -> None:
         with self._lock:
@@ -85,11 +89,16 @@ class _Together:
 
     def flush(self) -> None:
         with self._lock:
-            if self.waits:
+            if self.waits or self._is_writing:
                 return
-            lines, self._lines = self._lines, []
-            self._stream.write("".join(lines))
-            self._stream.flush()
+            self._is_writing = True
+            try:
+                while self._lines:
+                    lines, self._lines = self._lines, []
+                    self._stream.write("".join(lines))
+                    self._stream.flush()
+            finally:
+                self._is_writing = False
 
 
 def _time(record: logging.LogRecord) -> str:

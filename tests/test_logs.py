@@ -6,12 +6,16 @@ import contextlib
 import io
 import json
 import logging
+import signal
 import sys
 from collections.abc import Iterator
 
 import pytest
 
 from receiver import logs
+from receiver.deliveries import Destination, Message, Outcome
+from receiver.notify import send
+from tests.loopback import Visit, raw
 
 
 def record(message: str, *arguments: object) -> logging.LogRecord:
@@ -128,3 +132,63 @@ def logged_to(stream: io.StringIO) -> Iterator[io.StringIO]:
         logs.configure("text", "info")
         root.handlers[:] = before
         root.setLevel(level)
+
+
+@pytest.mark.parametrize(
+    "head", [b"HTTP/1.1 200 OK\r\nno field\r\n\r\n", b"HTTP/1.1 200 OK\r\nCon"]
+)
+def test_an_answer_that_is_no_http_puts_no_address_into_the_log(
+    head: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def visited(visit: Visit) -> None:
+        visit.read_request()
+        visit.say(head)
+
+    root = logging.getLogger()
+    before, level = root.handlers[:], root.level
+    try:
+        logs.configure("text", "debug")
+        with raw(visited) as (port, _):
+            ops = Destination("ops", f"json://127.0.0.1:{port}/canary", timeout=5)
+            assert send(ops, Message("title", "body")).outcome is Outcome.DELIVERED
+        logging.getLogger("receiver").info("said")
+        heard = capsys.readouterr().err
+    finally:
+        root.handlers[:] = before
+        root.setLevel(level)
+    assert "said" in heard
+    assert "canary" not in heard
+
+
+class Interrupted(io.StringIO):
+    """A stream in whose first write a signal arrives."""
+
+    def write(self, text: str) -> int:
+        if not self.getvalue():
+            super().write("<")
+            signal.raise_signal(signal.SIGUSR1)
+            super().write(text)
+            return super().write(">")
+        return super().write(text)
+
+
+def test_a_signal_that_is_logged_while_a_line_is_written_waits_for_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stream, root = Interrupted(), logging.getLogger()
+    before, level = root.handlers[:], root.level
+    monkeypatch.setattr(sys, "stderr", stream)
+    log = logging.getLogger("receiver")
+    handled = signal.signal(signal.SIGUSR1, lambda *_: log.info("heard"))
+    try:
+        logs.configure("text", "info")
+        with logs.together():
+            log.info("one")
+            log.info("two")
+    finally:
+        signal.signal(signal.SIGUSR1, handled)
+        root.handlers[:] = before
+        root.setLevel(level)
+    written, after = stream.getvalue().split(">")
+    assert [line.split()[-1] for line in written.splitlines()] == ["one", "two"]
+    assert after.split()[-1] == "heard"
