@@ -1,6 +1,7 @@
 """The lines about webhooks: one for each, written at once for all that were answered together.
 
-Behind the answers, not before them: nobody has to wait for the log.
+Behind the answers, not before them. Whoever takes the log has to keep up: what is written waits
+for him, and the event loop with it.
 """
 
 from __future__ import annotations
