@@ -16,11 +16,11 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from receiver.counters import Counters
 from receiver.dispatch import Dispatch
 from receiver.errors import StorageUnavailable
 from receiver.gaps import GapClock
 from receiver.in_force import InForce
+from receiver.metrics import Counters
 from receiver.pruning import PruneClock
 from receiver.rules import Rules
 from receiver.settings import Settings

@@ -10,9 +10,10 @@ from typing import Any
 
 import click
 
-from receiver import sender, signatures
+from receiver import sender
 from receiver.cli_rules import configured, source_named
 from receiver.errors import ReceiverError
+from receiver.sources import signing
 
 
 @click.command()
@@ -63,7 +64,7 @@ def send(
 )
 def keygen(scheme: str, out: Path) -> None:
     """Make a key for `receiver send` and for tests. Never overwrites a file."""
-    private, public = signatures.generate(scheme)
+    private, public = signing.generate(scheme)
     files = {f"{out}.secret": private}
     if private != public:
         files = {f"{out}.private.pem": private, f"{out}.public.pem": public}

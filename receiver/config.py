@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from receiver import keys, message, signing, yaml_lines
+from receiver import message, yaml_lines
 from receiver.deliveries import Destination
 from receiver.errors import ConfigurationError
 from receiver.events import SECOND
@@ -27,6 +27,8 @@ from receiver.mistakes import explained
 from receiver.route_options import quiet_hours, surprises, unknown_destinations, with_options
 from receiver.routing import Route
 from receiver.rules import Rules, Source
+from receiver.sources import keys
+from receiver.sources.verification import Verification, check
 
 LABEL = re.compile(r"[A-Za-z0-9._-]{1,40}")
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
@@ -141,13 +143,13 @@ class _Reading:
         secret = verify.secret_header
         fields = verify.model_dump(exclude={"keys", "secret_header"})
         labelled = list(self._keys(verify, (*place, "verify", "keys")))
-        verification = signing.Verification(
+        verification = Verification(
             **fields,
             keys=tuple(key for key, _ in labelled),
             labels=tuple(label for _, label in labelled),
             secret_header=(secret.name, secret.value) if secret and secret.value else None,
         )
-        for problem in signing.check(verification):
+        for problem in check(verification):
             self._problem((*place, "verify"), problem)
         agents = frozenset(filter(None, model.agents))
         if not verification.keys:

@@ -16,9 +16,11 @@ from typing import Any
 
 import click
 
-from receiver import app, config, sender, server, signatures, signing
+from receiver import app, config, sender, server
 from receiver.events import SECOND
 from receiver.settings import load_settings
+from receiver.sources import signing
+from receiver.sources.verification import Verification
 from receiver.store import Store
 from receiver.store.sqlite import SqliteStore
 
@@ -86,7 +88,7 @@ def run(*, stay: bool, port: int) -> None:
 
     With `stay` it goes on serving until Ctrl-C, so that one can look around in the API.
     """
-    private, public = signatures.generate("rsa-sha256")
+    private, public = signing.generate("rsa-sha256")
     with tempfile.TemporaryDirectory(prefix="receiver-demo-") as folder:
         routes = Path(folder, "routes.yaml")
         routes.write_text(ROUTES, encoding="utf-8")
@@ -108,8 +110,8 @@ def run(*, stay: bool, port: int) -> None:
                 _stay(url)
 
 
-def _walk(url: str, verification: signing.Verification, private: str, store: Store) -> None:
-    strangers = signatures.generate("rsa-sha256")[0]
+def _walk(url: str, verification: Verification, private: str, store: Store) -> None:
+    strangers = signing.generate("rsa-sha256")[0]
     start = sender.now_whole() - 60 * SECOND
     steps = script(os.urandom(3).hex())
     click.echo(

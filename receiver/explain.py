@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from receiver import formats
 from receiver.deliveries import Facts
 from receiver.errors import UnreadableWebhook
 from receiver.events import Event, format_time
@@ -15,6 +14,7 @@ from receiver.message import render
 from receiver.owing import subject
 from receiver.routing import Decision, Route, Subject, decide
 from receiver.rules import Rules, Source
+from receiver.sources.formats import registry
 from receiver.store import Entry, Loaded, Store
 
 # What `explain` says about the rule that decided.
@@ -137,7 +137,7 @@ def _entries(
         # Only this scheme brings an id in its headers.
         signed = source.verification.scheme == "standard-webhooks"
         message_id = "(id from the header)" if signed else None
-        event = formats.read(source.format, source.name, body, message_id)
+        event = registry.read(source.format, source.name, body, message_id)
         arrival = Arrival(source.name, event, body, now, "" if event else "no_envelope")
     except UnreadableWebhook:
         event, arrival = None, Arrival(source.name, None, body, now, "malformed")

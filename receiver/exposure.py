@@ -5,9 +5,9 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterator
 
-from receiver.keys import MIN_SECRET
 from receiver.rules import Rules
 from receiver.settings import PREFIX, Settings
+from receiver.sources.keys import MIN_SECRET
 
 
 def is_loopback(host: str) -> bool:

@@ -9,9 +9,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from receiver.durations import UNITS, duration
 from receiver.events import Status
 from receiver.quiet import MIDNIGHT
+from receiver.times import UNITS, duration
 
 
 def _rate(value: object) -> float:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from receiver.durations import duration
 from receiver.events import SECOND
 from receiver.lifecycle import FUTURE, MAX_EVENT_AGE
+from receiver.times import duration
 
 # What an event may say at most that it is younger than its receipt, and how old it may be then.
 REPEATABLE = MAX_EVENT_AGE + FUTURE

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from receiver import signing
 from receiver.deliveries import Destination
 from receiver.lifecycle import Ordering
 from receiver.routing import Route
+from receiver.sources.verification import Verification
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class Source:
 
     name: str
     format: str
-    verification: signing.Verification
+    verification: Verification
     agents: frozenset[str] = frozenset()
     ordering: Ordering = field(default_factory=Ordering)
     rejected_status: int = 200

@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import uuid4
 
-from receiver import signatures, signing
 from receiver.errors import ReceiverError
 from receiver.events import SECOND, format_time
+from receiver.sources import signing
+from receiver.sources.verification import Verification
 
 
 def asteroid_event(
@@ -67,10 +68,10 @@ def plain_event(
 
 
 def post(
-    url: str, body: bytes, verification: signing.Verification, private: str, *, now: float = 0.0
+    url: str, body: bytes, verification: Verification, private: str, *, now: float = 0.0
 ) -> tuple[int, dict[str, Any]]:
     """Sign a body as the source's sender would, post it; the status and what was answered."""
-    headers = signatures.sign(
+    headers = signing.sign(
         verification, private, body, message_id=str(uuid4()), now=now or time.time()
     )
     return post_raw(url, body, dict(headers))

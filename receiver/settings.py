@@ -10,9 +10,9 @@ from typing import Literal
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from receiver.durations import duration
 from receiver.errors import ConfigurationError
 from receiver.retention import Retention, broken
+from receiver.times import duration
 
 PREFIX = "RECEIVER_"
 FROM_FILES = ("api_token", "database_url")

@@ -8,7 +8,6 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from receiver.cleaning import clean
-from receiver.durations import LONGEST, duration
 from receiver.errors import ConfigurationError
 from receiver.events import SECOND, parse_time
 from receiver.file_shape import Match, near
@@ -16,6 +15,7 @@ from receiver.matching import conditions
 from receiver.mistakes import explained, keys_of
 from receiver.routing import CONDITIONS
 from receiver.silences import Silence
+from receiver.times import LONGEST, duration
 from receiver.yaml_lines import Path
 
 MAX_TEXT = 200

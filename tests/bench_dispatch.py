@@ -43,7 +43,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from receiver import sender, signatures
+from receiver import sender
+from receiver.sources import signing
 from tests.bench_hook import HERE, Arrival, Hook, processor
 from tests.bench_intake import HOW, PRIVATE, PUBLIC, Connection, drive, percentile, start
 from tests.bench_plain import Plain
@@ -77,7 +78,7 @@ def webhooks(count: int, prefix: str) -> list[bytes]:
             "EXECUTION_FAILED", f"{prefix}-{number}", payload={"reason": "The invoice has no date"},
             agent_id=f"d{number % DESTINATIONS}",
         )  # fmt: skip
-        ((name, value),) = signatures.sign(HOW, PRIVATE, body, message_id="", now=0)
+        ((name, value),) = signing.sign(HOW, PRIVATE, body, message_id="", now=0)
         head = (
             f"POST /webhooks/asteroid HTTP/1.1\r\nHost: localhost\r\n{name}: {value}\r\n"
             f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"

@@ -30,9 +30,10 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from receiver import sender, signatures
+from receiver import sender
 from receiver.events import SECOND
 from receiver.pruning import FIRST
+from receiver.sources import signing
 from receiver.store.sqlite import SqliteStore
 from tests.bench_intake import HOW, PRIVATE, Hook, drive, percentile, serve_ours
 from tests.grown import grow
@@ -53,7 +54,7 @@ def request(event: str, execution: str, occurred_at: int) -> bytes:
     body = sender.asteroid_event(
         f"EXECUTION_{event}", execution, payload={"reason": "bench"}, occurred_at=occurred_at
     )
-    ((name, value),) = signatures.sign(HOW, PRIVATE, body, message_id="", now=0)
+    ((name, value),) = signing.sign(HOW, PRIVATE, body, message_id="", now=0)
     head = (
         f"POST /webhooks/asteroid HTTP/1.1\r\nHost: localhost\r\n{name}: {value}\r\n"
         f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"

@@ -29,8 +29,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from receiver import sender, signatures, signing
+from receiver import sender
 from receiver.events import SECOND
+from receiver.sources import signing, verification
 from tests.live import free_port
 
 ROUTES = """\
@@ -42,8 +43,8 @@ destinations:
 routes:
   - {name: failures, match: {status: failed}, notify: [hook]}
 """
-PRIVATE, PUBLIC = signatures.generate("rsa-sha256")
-HOW = signing.Verification("rsa-sha256")
+PRIVATE, PUBLIC = signing.generate("rsa-sha256")
+HOW = verification.Verification("rsa-sha256")
 
 
 async def bare(request: Request) -> Response:
@@ -85,7 +86,7 @@ def requests(count: int, event: str, prefix: str, *, occurred_at: int | None = N
         body = sender.asteroid_event(
             event, f"{prefix}-{number}", payload={"reason": "bench"}, occurred_at=occurred_at
         )
-        ((name, value),) = signatures.sign(HOW, PRIVATE, body, message_id="", now=0)
+        ((name, value),) = signing.sign(HOW, PRIVATE, body, message_id="", now=0)
         head = (
             f"POST /webhooks/asteroid HTTP/1.1\r\nHost: localhost\r\n{name}: {value}\r\n"
             f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"

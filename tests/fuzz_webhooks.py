@@ -27,13 +27,14 @@ from typing import Any
 
 import h11
 
-from receiver import sender, signatures, signing
+from receiver import sender
+from receiver.sources import signing, verification
 from receiver.store.sqlite_connection import connect
 from tests.bench_intake import start
 from tests.live import free_port
 from tests.raw import chunked, request
 
-RSA, STANDARD = signatures.generate("rsa-sha256"), signatures.generate("standard-webhooks")[0]
+RSA, STANDARD = signing.generate("rsa-sha256"), signing.generate("standard-webhooks")[0]
 HMAC = "a-secret-of-sixteen-bytes-or-more"
 ROUTES = f"""\
 sources:
@@ -44,11 +45,11 @@ sources:
             tolerance: 1d, keys: [{HMAC}]}}}}
 """
 HOW = {
-    "rsa": (signing.Verification("rsa-sha256"), RSA[0]),
-    "standard": (signing.Verification("standard-webhooks"), STANDARD),
-    "hub": (signing.Verification("hmac-sha256", header="X-Hub-Signature-256"), HMAC),
+    "rsa": (verification.Verification("rsa-sha256"), RSA[0]),
+    "standard": (verification.Verification("standard-webhooks"), STANDARD),
+    "hub": (verification.Verification("hmac-sha256", header="X-Hub-Signature-256"), HMAC),
     "stripe": (
-        signing.Verification("hmac-sha256", header="Stripe-Signature", layout="stripe"),
+        verification.Verification("hmac-sha256", header="Stripe-Signature", layout="stripe"),
         HMAC,
     ),
 }
@@ -110,7 +111,7 @@ def valid_webhooks(each: int) -> list[Valid]:
                 "EXECUTION_STARTED", f"fuzz-{number}", event_id=f"{source}-{number}",
                 payload={"reason": "ä€𝄞" * (number % 5), "result": [number, None, 1.5]},
             )  # fmt: skip
-            headers = signatures.sign(how, key, body, message_id=f"m-{number}", now=time.time())
+            headers = signing.sign(how, key, body, message_id=f"m-{number}", now=time.time())
             made.append(Valid(source, tuple(headers), body))
     return made
 
@@ -235,7 +236,7 @@ def _are_valid(given: list[tuple[bytes, bytes]], each: Valid) -> bool:
 
 def _names(source: str) -> list[str]:
     how, key = HOW[source]
-    return [name for name, _ in signatures.sign(how, key, b"", message_id="m", now=0)]
+    return [name for name, _ in signing.sign(how, key, b"", message_id="m", now=0)]
 
 
 def is_taken(status: int, body: bytes) -> bool:

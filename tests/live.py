@@ -13,13 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from receiver import app, config, sender, server, signatures, signing
+from receiver import app, config, sender, server
 from receiver.in_force import InForce
 from receiver.rules import Rules
 from receiver.settings import load_settings
+from receiver.sources import signing
+from receiver.sources.verification import Verification
 from receiver.store.sqlite import SqliteStore
 
-PRIVATE, PUBLIC = signatures.generate("rsa-sha256")
+PRIVATE, PUBLIC = signing.generate("rsa-sha256")
 ROUTES = """\
 sources:
   asteroid:
@@ -37,7 +39,7 @@ class Live:
     """A running receiver: where it is, how to speak to it, what it stores."""
 
     url: str
-    verification: signing.Verification
+    verification: Verification
     store: SqliteStore
     in_force: InForce
 

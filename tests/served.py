@@ -21,8 +21,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
 
-from receiver import sender, signatures
-from receiver.signing import Verification
+from receiver import sender
+from receiver.sources import signing
+from receiver.sources.verification import Verification
 from tests.destinations import Destination
 
 HERE = Path(__file__).parent.parent
@@ -223,7 +224,7 @@ class Served:
 
 def signed(body: bytes) -> list[tuple[str, str]]:
     """The headers of a webhook."""
-    return signatures.sign(HOW, SECRET, body, message_id="", now=time.time())
+    return signing.sign(HOW, SECRET, body, message_id="", now=time.time())
 
 
 def event(name: str, execution: str, event_id: str, **more: Any) -> bytes:

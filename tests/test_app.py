@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from receiver import sender, signatures
+from receiver import sender
 from receiver.events import SECOND, format_time
+from receiver.sources import signing
 from receiver.store.sqlite_connection import connect
 from tests.live import PRIVATE, ROUTES, Live, live
 
@@ -22,7 +23,7 @@ def receiver(tmp_path: Path) -> Iterator[Live]:
 
 
 def signed(receiver: Live, body: bytes) -> dict[str, str]:
-    return dict(signatures.sign(receiver.verification, PRIVATE, body, message_id="m", now=0))
+    return dict(signing.sign(receiver.verification, PRIVATE, body, message_id="m", now=0))
 
 
 def post(receiver: Live, body: bytes, **headers: str) -> tuple[int, dict[str, object]]:

@@ -14,11 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from receiver import sender, signatures
+from receiver import sender
 from receiver.cli import cli
 from receiver.events import SECOND, Event, Status
 from receiver.explain import RULES
 from receiver.intake import Arrival, Intake
+from receiver.sources import signing
 from receiver.store.sqlite import SqliteStore
 from tests.live import PUBLIC, ROUTES, free_port, live, until
 
@@ -167,7 +168,7 @@ def _answers(port: int) -> bool:
 
 
 def test_a_key_of_another_kind_is_told_in_words(folder: Path) -> None:
-    (folder / "key").write_text(signatures.generate("token")[0])
+    (folder / "key").write_text(signing.generate("token")[0])
     done = run(folder, "send", "--source", "asteroid", "--event", "EXECUTION_FAILED",
                "--execution", "x", "--key", "key", PUBLIC=PUBLIC)  # fmt: skip
     assert (done.returncode, b"no private key in PEM" in done.stderr) == (1, True)

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from receiver import sender, signatures, signing
+from receiver import sender
+from receiver.sources import signing, verification
 from tests.live import PRIVATE, live, until
 from tests.raw import Wire, ask, chunked, request, wire
 
-HOW = signing.Verification("rsa-sha256")
+HOW = verification.Verification("rsa-sha256")
 GET = request(method="GET", path="/healthz", length=False)
 METRICS = request(method="GET", path="/metrics", length=False)
 PARSERS = ["h11", "httptools"]
@@ -23,7 +24,7 @@ LIMIT = 30
 
 
 def signed(body: bytes) -> list[tuple[str, str]]:
-    return signatures.sign(HOW, PRIVATE, body, message_id="", now=0)
+    return signing.sign(HOW, PRIVATE, body, message_id="", now=0)
 
 
 def fresh() -> bytes:

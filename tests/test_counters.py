@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from receiver import errors
-from receiver.counters import CAUSES, Counters, OncePerMinute
+from receiver.metrics import CAUSES, Counters, OncePerMinute
 from receiver.web.refusals import Refusals
 
 

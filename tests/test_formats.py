@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from receiver.errors import MalformedBody, MalformedEnvelope, UnreadableWebhook
 from receiver.events import Event, Status, parse_time
-from receiver.formats import parse_json, read
+from receiver.sources.formats.registry import parse_json, read
 
 
 def envelope(**info: Any) -> dict[str, Any]:

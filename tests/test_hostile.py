@@ -15,17 +15,18 @@ from typing import Any
 
 import pytest
 
-from receiver import config, keys, sender, signatures, signing
+from receiver import config, sender
 from receiver.errors import ConfigurationError
 from receiver.events import SECOND, format_time
 from receiver.settings import load_settings
+from receiver.sources import keys, signing, verification
 from receiver.store.sqlite_connection import connect
 from tests.live import PRIVATE, PUBLIC, Live, live
 from tests.raw import Answer, ask, chunked, request, wire
 
 SECRET = "a-secret-of-sixteen-bytes-or-more"
-WHSEC = signatures.generate("standard-webhooks")[0]
-OTHER = signatures.generate("rsa-sha256")[0]
+WHSEC = signing.generate("standard-webhooks")[0]
+OTHER = signing.generate("rsa-sha256")[0]
 ROUTES = f"""\
 sources:
   asteroid: {{verify: {{scheme: rsa-sha256, keys: ["${{PUBLIC}}"]}}}}
@@ -87,11 +88,11 @@ def target(
     assert [record.getMessage() for record in heard] == []
 
 
-HOW = signing.Verification("rsa-sha256")
+HOW = verification.Verification("rsa-sha256")
 
 
 def signed(body: bytes, private: str = PRIVATE) -> list[tuple[str, str]]:
-    return signatures.sign(HOW, private, body, message_id="", now=0)
+    return signing.sign(HOW, private, body, message_id="", now=0)
 
 
 def event(**fields: Any) -> dict[str, Any]:
@@ -222,7 +223,9 @@ def test_every_401_is_the_same_to_the_byte(target: Target) -> None:
 
 
 NOW = int(time.time())
-STANDARD = signing.Verification("standard-webhooks", (keys.parse_key("standard-webhooks", WHSEC),))
+STANDARD = verification.Verification(
+    "standard-webhooks", (keys.parse_key("standard-webhooks", WHSEC),)
+)
 
 
 @pytest.mark.parametrize(
@@ -236,7 +239,7 @@ def test_a_signed_time_in_a_header_is_plain_digits_within_the_tolerance(
 ) -> None:
     before = target.rows()
     body = sender.plain_event("running", "x")
-    headers = dict(signatures.sign(STANDARD, WHSEC, body, message_id="m", now=NOW))
+    headers = dict(signing.sign(STANDARD, WHSEC, body, message_id="m", now=NOW))
     # Signed over this very timestamp: only the time itself is wrong.
     mac = hmac.digest(base64.b64decode(WHSEC[6:]), f"m.{timestamp}.".encode() + body, "sha256")
     headers["webhook-timestamp"] = timestamp

@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 from pytest_httpserver import HTTPServer
 
-from receiver import sender, signatures, signing
+from receiver import sender
+from receiver.sources import signing, verification
 from tests.live import PRIVATE, PUBLIC, ROUTES, Live, free_port, live, until
 
 TOP = Path(__file__).parent.parent
@@ -234,8 +235,8 @@ def ask(port: int, path: str, body: bytes | None = None, **headers: str) -> int:
 
 def post(port: int, execution: str) -> int:
     body = sender.asteroid_event("EXECUTION_FAILED", execution)
-    how = signing.Verification("rsa-sha256")
-    headers = dict(signatures.sign(how, PRIVATE, body, message_id="", now=0))
+    how = verification.Verification("rsa-sha256")
+    headers = dict(signing.sign(how, PRIVATE, body, message_id="", now=0))
     return ask(port, "/webhooks/asteroid", body, **headers)
 
 

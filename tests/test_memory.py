@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from receiver import sender, signatures, signing
+from receiver import sender
+from receiver.sources import signing, verification
 from tests.bench_intake import start
 from tests.live import PRIVATE, PUBLIC, ROUTES, free_port, until
 from tests.raw import Wire, ask, request
@@ -62,8 +63,11 @@ def push(connection: Wire, data: bytes) -> None:
 def test_floods_do_not_grow_it(server: tuple[subprocess.Popen[bytes], int]) -> None:
     process, port = server
     until(lambda: ask(port, GET).status == 200)
-    how, body = signing.Verification("rsa-sha256"), sender.asteroid_event("EXECUTION_STARTED", "x")
-    signed = signatures.sign(how, PRIVATE, body, message_id="", now=0)
+    how, body = (
+        verification.Verification("rsa-sha256"),
+        sender.asteroid_event("EXECUTION_STARTED", "x"),
+    )
+    signed = signing.sign(how, PRIVATE, body, message_id="", now=0)
     large = [("Content-Length", "262144")]
     floods = {
         "bodies that never end": request(b"", large, length=False) + b" " * 262_143,

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from receiver import sender, signatures
-from receiver.counters import Counters
+from receiver import sender
+from receiver.metrics import Counters
+from receiver.sources import signing
 from receiver.web.metrics import text
 from tests.live import PRIVATE, PUBLIC, ROUTES, Live, live
 from tests.raw import Answer, ask, request
 
-OLD, NEW = signatures.generate("rsa-sha256"), signatures.generate("rsa-sha256")
+OLD, NEW = signing.generate("rsa-sha256"), signing.generate("rsa-sha256")
 TWO_KEYS = """\
 sources:
   asteroid:
@@ -88,7 +89,7 @@ def test_a_source_over_its_rate_is_429_and_forgeries_do_not_use_it_up(tmp_path: 
             assert receiver.post(body, private=PRIVATE)[0] == 401
         assert receiver.post(body, private=NEW[0])[0] == 202
         headers = dict(
-            signatures.sign(receiver.verification, NEW[0], body, message_id="", now=0)
+            signing.sign(receiver.verification, NEW[0], body, message_id="", now=0)
         )  # fmt: skip
         status, content, answered = receiver.ask(
             "/webhooks/asteroid", method="POST", headers=headers, body=body

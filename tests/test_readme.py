@@ -10,9 +10,8 @@ import click
 import pytest
 from pydantic import BaseModel
 
-from receiver import config, connections, keys, logs
+from receiver import config, connections, logs
 from receiver.cli import cli
-from receiver.counters import CAUSES, REFUSALS, Counters
 from receiver.events import SECOND
 from receiver.file_shape import (
     DestinationModel,
@@ -27,8 +26,10 @@ from receiver.file_shape import (
     Verify,
 )
 from receiver.lifecycle import MAX_EVENT_AGE
+from receiver.metrics import CAUSES, REFUSALS, Counters
 from receiver.mistakes import keys_of
 from receiver.settings import Settings
+from receiver.sources import keys
 from receiver.store.sqlite_transaction import MAX_QUARANTINED
 from receiver.web import metrics, openapi, webhook
 from tests.readme_parts import README, written

@@ -19,8 +19,10 @@ import pytest
 from apprise.plugins.custom_json import NotifyJSON
 from click.testing import CliRunner
 
-from receiver import logs, sender, signatures, signing
+from receiver import logs, sender
 from receiver.cli import cli
+from receiver.sources import signing
+from receiver.sources.verification import Verification
 from receiver.store.sqlite_connection import connect
 from tests.live import free_port, live, until
 from tests.test_cli import TOP, run
@@ -95,8 +97,8 @@ def environ(tmp_path: Path) -> dict[str, str]:
     return chosen
 
 
-def verification() -> signing.Verification:
-    return signing.Verification(
+def verification() -> Verification:
+    return Verification(
         "hmac-sha256", header="X-Hub", secret_header=("X-Secret", CANARY["secret-header"])
     )
 
@@ -291,4 +293,4 @@ def test_nothing_prints_what_it_holds(tmp_path: Path, environ: dict[str, str]) -
         assert found(repr(held)) == []
     assert len(CANARY) >= 20
     assert found(" ".join(CANARY.values())) == list(CANARY)  # it would be found
-    assert signatures.generate("token")[0] not in repr(held)
+    assert signing.generate("token")[0] not in repr(held)

@@ -23,9 +23,9 @@ from hypothesis import strategies as st
 from standardwebhooks import Webhook
 
 from receiver.errors import UntrustedWebhook
-from receiver.keys import parse_key, weak
-from receiver.signatures import generate, sign
-from receiver.signing import SCHEMES, Verification, check, verify
+from receiver.sources.keys import parse_key, weak
+from receiver.sources.signing import generate, sign
+from receiver.sources.verification import SCHEMES, Verification, check, verify
 
 SHARED = Path(__file__).parents[2] / "shared" / "vectors.json.gz"
 PUBLISHED: list[dict[str, Any]] = (

@@ -18,9 +18,9 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from receiver.errors import UntrustedWebhook
-from receiver.keys import parse_key, weak
-from receiver.signatures import generate, sign
-from receiver.signing import Verification, check, verify
+from receiver.sources.keys import parse_key, weak
+from receiver.sources.signing import generate, sign
+from receiver.sources.verification import Verification, check, verify
 
 NOW = 1_700_000_000.0
 BODY = b'{"a": "{timestamp} {body}"}'

@@ -11,8 +11,9 @@ from aiosmtpd.controller import Controller
 from apprise.plugins.slack import NotifySlack
 from pytest_httpserver import HTTPServer
 
-from receiver import sender, signatures
+from receiver import sender
 from receiver.events import SECOND
+from receiver.sources import signing
 from tests.live import free_port, live, until
 
 ROUTES = """\
@@ -88,7 +89,7 @@ def test_a_signed_webhook_becomes_a_message_and_every_verdict_can_be_read_back(
             answered, answer = receiver.post(content)
             assert (answered, answer["verdict"], answer["reason"]) == (status, verdict, reason)
             assert answer["execution_id"] == "inv-1"
-        forged = receiver.post(steps[0][0], private=signatures.generate("rsa-sha256")[0])
+        forged = receiver.post(steps[0][0], private=signing.generate("rsa-sha256")[0])
         assert forged[0] == 401
 
         until(lambda: receiver.ask("/api/ledger")[1]["deliveries"].get("waiting", 0) == 0)

@@ -19,7 +19,6 @@ from receiver.deliveries import State
 from receiver.errors import ConfigurationError, MalformedBody
 from receiver.events import Category, Status
 from receiver.exposure import is_loopback
-from receiver.formats import parse_json
 from receiver.hints import hints
 from receiver.in_force import InForce
 from receiver.operators import (
@@ -32,6 +31,7 @@ from receiver.operators import (
 )
 from receiver.settings import Settings
 from receiver.silence_shape import read_silence
+from receiver.sources.formats.registry import parse_json
 from receiver.store import Store
 from receiver.web.problem import problem
 

@@ -11,13 +11,14 @@ import asyncio
 import time
 from dataclasses import dataclass
 
-from receiver import formats, signing
 from receiver.bucket import Bucket
 from receiver.errors import TooManyWebhooks, UntrustedWebhook
 from receiver.events import SECOND
 from receiver.in_force import InForce
 from receiver.intake import Arrival, Receipt
 from receiver.rules import Source
+from receiver.sources import verification
+from receiver.sources.formats import registry
 from receiver.store import Store
 
 
@@ -77,10 +78,10 @@ class Arrivals:
 
     def _prove(self, untold: Untold) -> Arrival:
         source, body, now = untold.source, untold.body, untold.received_at
-        proof = signing.verify(source.verification, untold.headers, body, now / SECOND)
+        proof = verification.verify(source.verification, untold.headers, body, now / SECOND)
         untold.key = proof.key
         self._pace(source)
-        event = formats.read(source.format, source.name, body, proof.message_id)
+        event = registry.read(source.format, source.name, body, proof.message_id)
         if source.agents and (event is None or event.agent_id not in source.agents):
             raise UntrustedWebhook("agent")
         return Arrival(source.name, event, body, now, "" if event is not None else "no_envelope")

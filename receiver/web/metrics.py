@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from receiver.counters import Counters
+from receiver.metrics import Counters
 from receiver.web.api import Guard
 
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"

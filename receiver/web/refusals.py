@@ -9,7 +9,7 @@ import asyncio
 import logging
 import time
 
-from receiver.counters import Counters, OncePerMinute
+from receiver.metrics import Counters, OncePerMinute
 
 log = logging.getLogger("receiver.refused")
 

@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterable, Mapping
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-from receiver.counters import Counters
 from receiver.errors import (
     MalformedBody,
     Overloaded,
@@ -29,6 +28,7 @@ from receiver.errors import (
 from receiver.events import Event, Verdict
 from receiver.in_force import InForce
 from receiver.intake import Receipt
+from receiver.metrics import Counters
 from receiver.rules import Source
 from receiver.store import Store
 from receiver.web.arrivals import Arrivals

@@ -27,7 +27,7 @@ from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey, RSAPublicNumbers
 
 from receiver.errors import UntrustedWebhook
-from receiver.keys import Key, is_text
+from receiver.sources.keys import Key, is_text
 
 SCHEMES = ("rsa-sha256", "standard-webhooks", "hmac-sha256", "token")
 # Each Ed25519 entry costs a pass over the body, and a header has room for hundreds.

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from receiver.signing import Verification
+from receiver.sources.verification import Verification
 
 
 def sign(

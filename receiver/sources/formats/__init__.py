@@ -1,0 +1,1 @@
+"""Formats: how the body of a webhook becomes an event."""
