@@ -25,7 +25,7 @@ from receiver.lifecycle import Ordering
 from receiver.matching import conditions
 from receiver.mistakes import explained
 from receiver.route_options import quiet_hours, surprises, unknown_destinations, with_options
-from receiver.routing import Route
+from receiver.routing.routes import Route
 from receiver.rules import Rules, Source
 from receiver.sources import keys
 from receiver.sources.verification import Verification, check

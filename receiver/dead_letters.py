@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from receiver.deliveries import Claim, Destination, Kind, Owed
 from receiver.events import SECOND
-from receiver.routing import Route, Subject, decide
+from receiver.routing.routes import Route, Subject, decide
 
 HOUR = 3600 * SECOND
 # The name under which the rule that nobody wrote down tells people.

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from receiver.events import Status, Verdict
-from receiver.quiet import Quiet
+from receiver.routing.quiet_hours import Quiet
 
 
 class State(StrEnum):

@@ -12,7 +12,7 @@ from receiver.cleaning import clean, safe_link
 from receiver.deliveries import Claim, Facts, Kind, Message
 from receiver.events import Category, Status, span
 from receiver.message import noted, render
-from receiver.routing import Route
+from receiver.routing.routes import Route
 
 _DOING = {
     Status.STARTING: "starting",

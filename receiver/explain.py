@@ -12,7 +12,7 @@ from receiver.foretold import foretold, foretold_if_stuck
 from receiver.intake import Arrival, Intake
 from receiver.message import render
 from receiver.owing import subject
-from receiver.routing import Decision, Route, Subject, decide
+from receiver.routing.routes import Decision, Route, Subject, decide
 from receiver.rules import Rules, Source
 from receiver.sources.formats import registry
 from receiver.store import Entry, Loaded, Store

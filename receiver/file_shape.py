@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from receiver.events import Status
-from receiver.quiet import MIDNIGHT
+from receiver.routing.quiet_hours import MIDNIGHT
 from receiver.times import UNITS, duration
 
 

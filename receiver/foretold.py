@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from receiver.deliveries import Destination
 from receiver.events import Category, Status, format_time, span
-from receiver.quiet import until
-from receiver.routing import Route
+from receiver.routing.quiet_hours import until
+from receiver.routing.routes import Route
 
 
 def foretold(

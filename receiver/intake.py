@@ -13,7 +13,7 @@ from receiver.events import Event, Held, Judgement, Status, Verdict
 from receiver.healing import bounded, give_up, heal, hold, remember
 from receiver.lifecycle import Known, Ordering, advance, judge, moves_mark
 from receiver.owing import Owes
-from receiver.routing import Route
+from receiver.routing.routes import Route
 from receiver.store import Entry, ExecutionKey, Loaded, Transaction
 
 

@@ -21,7 +21,7 @@ from receiver.errors import StorageError
 from receiver.events import SECOND
 from receiver.in_force import InForce
 from receiver.message import alarm
-from receiver.routing import ways
+from receiver.routing.routes import ways
 from receiver.rules import Rules
 from receiver.store import Recorded, Store
 from receiver.turns import Finished, Turn, Turned, turn

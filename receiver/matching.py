@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from receiver.events import Category, Status, Verdict
 from receiver.file_shape import Match, near
-from receiver.routing import CONDITIONS, Condition
+from receiver.routing.routes import CONDITIONS, Condition
 from receiver.yaml_lines import Path
 
 Problem = Callable[[Path, str], None]

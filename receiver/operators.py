@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from receiver.cleaning import clean
 from receiver.deliveries import Acknowledgement
+from receiver.routing.silences import Silence
 from receiver.rules import Rules
-from receiver.silences import Silence
 from receiver.store import Transaction
 
 MAX_NAME = 80

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 
 from receiver.deliveries import Kind, Owed
 from receiver.events import SECOND, Category, Execution, Status, Verdict
-from receiver.routing import Decision, Route, Subject, decide, group_key, shortlist
+from receiver.routing.routes import Decision, Route, Subject, decide, group_key, shortlist
 from receiver.store import Entry
 
 DAY = 24 * 3600 * SECOND

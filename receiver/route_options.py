@@ -8,8 +8,8 @@ from dataclasses import replace
 from receiver.events import SECOND, Category, Status, Verdict, span
 from receiver.file_shape import QuietModel, RouteModel, near
 from receiver.matching import Problem
-from receiver.quiet import DAYS, Quiet
-from receiver.routing import Escalation, Group, Remind, Route, Stuck, Subject
+from receiver.routing.quiet_hours import DAYS, Quiet
+from receiver.routing.routes import Escalation, Group, Remind, Route, Stuck, Subject
 from receiver.yaml_lines import Path
 
 GROUP_BY = ("agent", "status", "source", "reason", "outcome")

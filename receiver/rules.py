@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from receiver.deliveries import Destination
 from receiver.lifecycle import Ordering
-from receiver.routing import Route
+from receiver.routing.routes import Route
 from receiver.sources.verification import Verification
 
 

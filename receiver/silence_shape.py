@@ -13,8 +13,8 @@ from receiver.events import SECOND, parse_time
 from receiver.file_shape import Match, near
 from receiver.matching import conditions
 from receiver.mistakes import explained, keys_of
-from receiver.routing import CONDITIONS
-from receiver.silences import Silence
+from receiver.routing.routes import CONDITIONS
+from receiver.routing.silences import Silence
 from receiver.times import LONGEST, duration
 from receiver.yaml_lines import Path
 

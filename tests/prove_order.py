@@ -34,7 +34,7 @@ from receiver.deliveries import Attempt, Claim, Outcome, Pace, State
 from receiver.events import Event, Status, format_time
 from receiver.intake import Arrival, Intake
 from receiver.lifecycle import Ordering
-from receiver.routing import Condition, Route
+from receiver.routing.routes import Condition, Route
 from receiver.store import Recorded
 from receiver.store.sqlite import SqliteStore
 from tests.order_model import EVERY, PASSING, SECOND, TABLE, TERMINAL, Model, Said

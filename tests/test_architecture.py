@@ -10,9 +10,9 @@ PACKAGE = Path(__file__).parent.parent / "receiver"
 # From the lowest floor to the highest. A module imports from floors below its own, and on its own
 # floor only from modules named before it.
 FLOORS = [
-    ["errors", "times", "events", "quiet", "deliveries"],
+    ["errors", "times", "events", "routing.quiet_hours", "deliveries"],
     ["lifecycle", "retention", "bucket", "sources.keys", "sources.verification",
-     "sources.formats.registry", "routing", "silences",
+     "sources.formats.registry", "routing.routes", "routing.silences",
      "dead_letters", "cleaning", "templates", "message", "episodes", "digests", "foretold",
      "backoff", "sources.signing", "answers", "redaction"],
     ["metrics", "settings", "yaml_lines", "file_shape", "mistakes", "matching",

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from receiver.config import load
 from receiver.errors import ConfigurationError
 from receiver.events import SECOND, Status
-from receiver.routing import Escalation, Group, Remind, Stuck
+from receiver.routing.routes import Escalation, Group, Remind, Stuck
 from receiver.rules import Rules
 
 TOP = Path(__file__).parent.parent

@@ -5,7 +5,7 @@ from __future__ import annotations
 from receiver.dead_letters import HOUR, UNWRITTEN, owed
 from receiver.deliveries import Claim, Destination, Facts, Kind
 from receiver.events import SECOND, Status, Verdict
-from receiver.routing import Condition, Route
+from receiver.routing.routes import Condition, Route
 
 NOW = 1_800_000_000 * SECOND
 FACTS = Facts("s", Verdict.APPLIED, "transition", NOW, "e-1", "E", Status.FAILED, NOW, "x-1")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from receiver.deliveries import Kind
 from receiver.events import Status
 from receiver.lifecycle import TRANSITIONS
-from receiver.silences import Silence
+from receiver.routing.silences import Silence
 from tests.people import DELIVERED, FAILED, GONE, HOUR, MINUTE, Walk
 
 ROUTES = """\

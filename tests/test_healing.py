@@ -13,7 +13,7 @@ from receiver.deliveries import Attempt, Outcome, Pace, State
 from receiver.events import SECOND, Event, Status
 from receiver.intake import Arrival, Intake, Receipt
 from receiver.lifecycle import MAX_HELD, Ordering
-from receiver.routing import Condition, Route
+from receiver.routing.routes import Condition, Route
 from receiver.store import Recorded
 from receiver.store.sqlite import SqliteStore
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from receiver.deliveries import Pace
 from receiver.events import SECOND, Event, Status
 from receiver.intake import Arrival, Intake
-from receiver.routing import Condition, Route
+from receiver.routing.routes import Condition, Route
 from receiver.store.sqlite import SqliteStore
 
 NOW = 1_800_000_000 * SECOND

@@ -18,7 +18,7 @@ from receiver.events import Status
 from receiver.intake import Arrival
 from receiver.pruning import PruneClock, prune, prune_all, removed, together, walk
 from receiver.retention import Limits, Retention
-from receiver.silences import Silence
+from receiver.routing.silences import Silence
 from receiver.store import Place, Pruned, sqlite_pruning
 from tests.live import until
 from tests.people import DELIVERED, FAILED, GONE, HOUR, MINUTE, Walk

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from receiver.events import SECOND, Status, format_time, parse_time
-from receiver.quiet import MIDNIGHT, Quiet, until
+from receiver.routing.quiet_hours import MIDNIGHT, Quiet, until
 from tests.people import FAILED, GONE, HOUR, MINUTE, Walk
 
 ALL = frozenset(range(7))

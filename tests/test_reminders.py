@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from receiver.events import Status
-from receiver.silences import Silence
+from receiver.routing.silences import Silence
 from tests.people import FAILED, GONE, HOUR, MINUTE, SECOND, START, Walk
 
 AWAITS, RUNNING, DONE = Status.AWAITING_CONFIRMATION, Status.RUNNING, Status.COMPLETED

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from receiver.events import Status
-from receiver.silences import Silence
+from receiver.routing.silences import Silence
 from tests.people import GONE, HOUR, MINUTE, SECOND, Walk
 
 AWAITS, RUNNING = Status.AWAITING_CONFIRMATION, Status.RUNNING

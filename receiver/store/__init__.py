@@ -27,8 +27,8 @@ from typing import Any, Protocol, TypeVar
 from receiver.deliveries import Acknowledgement, Attempt, Claim, Owed, Pace, State, Ways
 from receiver.events import Event, Execution, Held, Judgement, Status
 from receiver.retention import Limits
-from receiver.routing import Subject
-from receiver.silences import Silence
+from receiver.routing.routes import Subject
+from receiver.routing.silences import Silence
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

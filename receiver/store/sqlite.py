@@ -13,8 +13,8 @@ from receiver.deliveries import Pace
 from receiver.errors import StorageRefused, StorageUnavailable
 from receiver.events import Event
 from receiver.retention import Limits
-from receiver.routing import Subject
-from receiver.silences import Silence, first
+from receiver.routing.routes import Subject
+from receiver.routing.silences import Silence, first
 from receiver.store import (
     Act,
     Item,

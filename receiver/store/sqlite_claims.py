@@ -15,7 +15,7 @@ from typing import Any
 
 from receiver.deliveries import Claim, Digest, Kind, Pace, Ways
 from receiver.events import SECOND
-from receiver.silences import Silence
+from receiver.routing.silences import Silence
 from receiver.store import sqlite_digests as digests
 from receiver.store import sqlite_queries as queries
 from receiver.store import sqlite_silences as silences

@@ -10,8 +10,8 @@ from typing import Any
 
 from receiver.deliveries import Kind
 from receiver.events import Status, Verdict, format_time
-from receiver.routing import Subject
-from receiver.silences import Silence, first
+from receiver.routing.routes import Subject
+from receiver.routing.silences import Silence, first
 from receiver.store.sqlite_deliveries import WAITS, inserted
 from receiver.store.sqlite_queries import MAX_ID
 

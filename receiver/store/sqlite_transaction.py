@@ -14,7 +14,7 @@ from typing import Any
 from receiver.deliveries import Acknowledgement, Attempt, Claim, Kind, Owed, Pace, State
 from receiver.events import Event, Execution, Held, Verdict
 from receiver.retention import Limits
-from receiver.silences import Silence
+from receiver.routing.silences import Silence
 from receiver.store import Entry, ExecutionKey, Loaded, Place, Pruned, Recorded
 from receiver.store import sqlite_claims as claims
 from receiver.store import sqlite_deliveries as deliveries

@@ -20,7 +20,7 @@ from typing import Any
 
 from receiver.deliveries import Ways
 from receiver.events import Category, Status, Verdict
-from receiver.quiet import Quiet, until
+from receiver.routing.quiet_hours import Quiet, until
 
 CONDITIONS = (
     "source", "status", "category", "agent", "event", "outcome", "reason", "verdict",

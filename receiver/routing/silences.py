@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from receiver.events import format_time
-from receiver.routing import Condition, Route, Subject
+from receiver.routing.routes import Condition, Route, Subject
 
 
 @dataclass(frozen=True, slots=True)
