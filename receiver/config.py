@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from receiver import message, yaml_lines
+from receiver import yaml_lines
 from receiver.deliveries import Destination
 from receiver.errors import ConfigurationError
 from receiver.events import SECOND
@@ -23,6 +23,7 @@ from receiver.file_shape import (
 )
 from receiver.lifecycle import Ordering
 from receiver.matching import conditions
+from receiver.messages import notice
 from receiver.mistakes import explained
 from receiver.route_options import quiet_hours, surprises, unknown_destinations, with_options
 from receiver.routing.routes import Route
@@ -224,7 +225,7 @@ class _Reading:
             self._problem((*place, *inner), text)
         for part in ("title", "body"):
             template = getattr(model, part)
-            if template and (problem := message.check_template(template)):
+            if template and (problem := notice.check_template(template)):
                 self._problem((*place, part), problem)
         if model.match.dead_letter is not None:
             self._about_dead_letters(model, place)

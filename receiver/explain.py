@@ -10,7 +10,7 @@ from receiver.errors import UnreadableWebhook
 from receiver.events import Event, format_time
 from receiver.foretold import foretold, foretold_if_stuck
 from receiver.intake import Arrival, Intake
-from receiver.message import render
+from receiver.messages.notice import render
 from receiver.owing import subject
 from receiver.routing.routes import Decision, Route, Subject, decide
 from receiver.rules import Rules, Source

@@ -14,13 +14,14 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from receiver import dead_letters, deadline, digests, episodes, notify
+from receiver import dead_letters, deadline, notify
 from receiver.backoff import LONGEST, delay
 from receiver.deliveries import Attempt, Claim, Destination, Kind, Message, Outcome, Pace, State
 from receiver.errors import StorageError
 from receiver.events import SECOND
 from receiver.in_force import InForce
-from receiver.message import alarm
+from receiver.messages import digests, follow_ups
+from receiver.messages.notice import alarm
 from receiver.routing.routes import ways
 from receiver.rules import Rules
 from receiver.store import Recorded, Store
@@ -209,7 +210,7 @@ def rendered(claim: Claim, rules: Rules, now: int, public_url: str = "") -> Mess
     if claim.digest is not None:
         return digests.told(claim, claim.digest, public_url, now)
     route = next((route for route in rules.routes if route.name == claim.route), None)
-    message = replace(episodes.told(claim, route, now), thread=episodes.thread(claim))
+    message = replace(follow_ups.told(claim, route, now), thread=follow_ups.thread(claim))
     if claim.origin is None or claim.kind is not Kind.NOTICE:
         return message
     return alarm(claim.origin, message.title, repeat=claim.repeat)

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from receiver.cleaning import clean
 from receiver.deliveries import Acknowledgement
+from receiver.messages.sanitize import clean
 from receiver.routing.silences import Silence
 from receiver.rules import Rules
 from receiver.store import Transaction

@@ -7,11 +7,11 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from receiver.cleaning import clean
 from receiver.errors import ConfigurationError
 from receiver.events import SECOND, parse_time
 from receiver.file_shape import Match, near
 from receiver.matching import conditions
+from receiver.messages.sanitize import clean
 from receiver.mistakes import explained, keys_of
 from receiver.routing.routes import CONDITIONS
 from receiver.routing.silences import Silence

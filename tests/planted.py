@@ -105,7 +105,7 @@ BUGS = (
     ),
     Bug(
         "every message is called a possible repeat",
-        "receiver/message.py",
+        "receiver/messages/notice.py",
         "notes = [REPEAT] if repeat else []",
         "notes = [REPEAT]",
         "faultless --count 80",

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from receiver import lifecycle, message
+from receiver import lifecycle
+from receiver.messages import notice
 from receiver.settings import PREFIX, Settings
 
 README = Path(__file__).parent.parent / "README.md"
@@ -27,7 +28,7 @@ def settings_table() -> str:
 
 def variables() -> str:
     """What templates may use."""
-    names = ", ".join(f"`{name}`" for name in sorted(message.VARIABLES))
+    names = ", ".join(f"`{name}`" for name in sorted(notice.VARIABLES))
     return f"Templates may use: {names}."
 
 

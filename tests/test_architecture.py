@@ -13,7 +13,8 @@ FLOORS = [
     ["errors", "times", "events", "routing.quiet_hours", "deliveries"],
     ["lifecycle", "retention", "bucket", "sources.keys", "sources.verification",
      "sources.formats.registry", "routing.routes", "routing.silences",
-     "dead_letters", "cleaning", "templates", "message", "episodes", "digests", "foretold",
+     "dead_letters", "messages.sanitize", "messages.templates", "messages.notice",
+      "messages.follow_ups", "messages.digests", "foretold",
      "backoff", "sources.signing", "answers", "redaction"],
     ["metrics", "settings", "yaml_lines", "file_shape", "mistakes", "matching",
      "silence_shape", "route_options", "rules", "config", "exposure",
@@ -47,7 +48,7 @@ OWNERS = {
     "uvicorn": {"server", "connections", "connections_fast"},
     "h11": {"connections"},
     "httptools": {"connections_fast"},
-    "jinja2": {"templates"},
+    "jinja2": {"messages.templates"},
     "cryptography": {"sources.keys", "sources.verification", "sources.signing"},
     "click": {"cli", "cli_store", "cli_rules", "cli_people", "cli_sender", "cli_serve", "demo"},
 }  # fmt: skip

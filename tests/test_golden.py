@@ -16,7 +16,7 @@ from pytest_httpserver import HTTPServer
 
 from receiver.deliveries import Destination, Facts, Outcome
 from receiver.events import SECOND, Status, Verdict
-from receiver.message import render
+from receiver.messages.notice import render
 from receiver.notify import send
 from tests.loopback import Mail, mail_server
 

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.cleaning import clean, safe_link
 from receiver.deliveries import Facts
 from receiver.events import SECOND, Status, Verdict, parse_time
-from receiver.message import check_template, render
+from receiver.messages.notice import check_template, render
+from receiver.messages.sanitize import clean, safe_link
 
 AT = parse_time("2026-01-15T10:30:00Z")
 FACTS = Facts(

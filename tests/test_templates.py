@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from jinja2.exceptions import SecurityError
 
-from receiver import templates
+from receiver.messages import templates
 
 KNOWN = frozenset({"a", "b"})
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from receiver.cleaning import clean, safe_link
 from receiver.deliveries import Claim, Digest, Facts, Kind, Listed, Message
-from receiver.episodes import doing_what, ended_how, new_wait, waits_since
 from receiver.events import Status, Verdict, span
-from receiver.message import MAX_BODY, noted
+from receiver.messages.follow_ups import doing_what, ended_how, new_wait, waits_since
+from receiver.messages.notice import MAX_BODY, noted
+from receiver.messages.sanitize import clean, safe_link
 
 # Notes and the lines around the list have to fit, too.
 _AROUND = 700

@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from receiver import templates
-from receiver.cleaning import MAX_PART, clean, safe_link
 from receiver.deliveries import Facts, Message, Origin
 from receiver.events import SECOND, Status, Verdict, format_time, span
 from receiver.lifecycle import LATE
+from receiver.messages import templates
+from receiver.messages.sanitize import MAX_PART, clean, safe_link
 
 # Together below Discord's 2,000 characters: what Apprise would cut there is the end, the link.
 MAX_TITLE, MAX_BODY = 120, 1_850

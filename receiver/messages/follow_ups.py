@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import hashlib
 
-from receiver.cleaning import clean, safe_link
 from receiver.deliveries import Claim, Facts, Kind, Message
 from receiver.events import Category, Status, span
-from receiver.message import noted, render
+from receiver.messages.notice import noted, render
+from receiver.messages.sanitize import clean, safe_link
 from receiver.routing.routes import Route
 
 _DOING = {
