@@ -11,9 +11,10 @@ from typing import Any
 
 import click
 
-from receiver import config, exposure, lifecycle, notify, server
+from receiver import config, exposure, lifecycle, server
 from receiver import explain as explaining
 from receiver.cli_store import as_json
+from receiver.destinations import sending
 from receiver.errors import ConfigurationError, ReceiverError
 from receiver.hints import hints
 from receiver.rules import Rules, Source
@@ -29,7 +30,7 @@ def check() -> None:
     for warning in rules.warnings:
         click.echo(warning)
     for destination in rules.destinations.values():
-        for warning in notify.warnings(destination):
+        for warning in sending.warnings(destination):
             click.echo(f"{rules.path}:{destination.line}: warning: {warning}")
     if settings.database_path.exists():
         with closing(open_existing(settings.database_path)) as store:
@@ -106,7 +107,7 @@ def configured(*, destinations: bool = True) -> tuple[Settings, Rules]:
     problems = [
         f"{rules.path}:{destination.line}: destination {name}: {problem}"
         for name, destination in (rules.destinations.items() if destinations else ())
-        for problem in notify.problems(destination)
+        for problem in sending.problems(destination)
     ]
     if destinations:
         problems += exposure.problems(settings, rules)

@@ -14,9 +14,10 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from receiver import dead_letters, deadline, notify
+from receiver import dead_letters
 from receiver.backoff import LONGEST, delay
 from receiver.deliveries import Attempt, Claim, Destination, Kind, Message, Outcome, Pace, State
+from receiver.destinations import deadline, sending
 from receiver.errors import StorageError
 from receiver.events import SECOND
 from receiver.in_force import InForce
@@ -116,7 +117,7 @@ class Lane:
                 log.exception("lane.failed destination=%s", self.destination.name)
                 finished, rest = None, POLL
             if not self._rest(seen, rest):
-                notify.rest()
+                sending.rest()
 
     def _rest(self, seen: int, seconds: float) -> bool:
         """Wait, but not if somebody woke it since `seen`; whether somebody did."""
@@ -151,7 +152,7 @@ class Lane:
     def _attempt(self, claim: Claim) -> Finished:
         message = rendered(claim, self._in_force.rules, time.time_ns(), self._public_url)
         deadline.left_to(lambda attempt: self._run(lambda: self._finished(claim, message, attempt)))
-        attempt = notify.send(self.destination, message)
+        attempt = sending.send(self.destination, message)
         return self._finished(claim, message, attempt)
 
     def _finished(self, claim: Claim, message: Message, attempt: Attempt) -> Finished:
@@ -164,7 +165,7 @@ def pace_of(destination: Destination, rules: Rules, now: int) -> Pace:
     """How the destination may be told at a time (nanoseconds)."""
     by_route, other = ways(rules.routes, destination.quiet, now)
     overdue = now - int(destination.retry_for * SECOND)
-    return Pace(notify.rate(destination), overdue, by_route, other)
+    return Pace(sending.rate(destination), overdue, by_route, other)
 
 
 def with_others(after: Recorded, claim: Claim, rules: Rules, now: int) -> Recorded:

@@ -29,7 +29,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from receiver import config, notify
+from receiver import config
+from receiver.destinations import sending
 from receiver.events import SECOND
 from receiver.in_force import InForce
 from receiver.lanes import Lane
@@ -83,7 +84,7 @@ def work(path: Path, rules: Rules, name: str, at: str, sig: int, lease: float) -
         step("after-send")
         return attempt
 
-    real_send, notify.send = notify.send, send
+    real_send, sending.send = sending.send, send
     store = Watched(SqliteStore(path), step, lease)
     lane = Lane(store, rules.destinations[name], InForce(rules, lambda: rules), lease)  # type: ignore[arg-type]
     lane.start()
@@ -169,7 +170,7 @@ def main() -> None:
     folder, lease = Path(sys.argv[1]), float(sys.argv[2])
     rules = config.load(str(folder / "routes.yaml"), os.environ)
     for destination in rules.destinations.values():
-        notify.problems(destination)  # what is slow to import is imported once
+        sending.problems(destination)  # what is slow to import is imported once
     running = [
         forked(lambda name=name: say(case(folder, rules, name, lease)))  # type: ignore[misc]
         for name in rules.destinations

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from receiver.answers import Heard, Refusal, judge
 from receiver.deliveries import Attempt, Outcome
+from receiver.destinations.outcome import Heard, Refusal, judge
 
 FAILED, UNCERTAIN = Outcome.FAILED, Outcome.UNCERTAIN
 NO_USER, LATER = Refusal(550, "RCPT", "no such user"), Refusal(451, "RCPT", "later")

@@ -15,10 +15,12 @@ FLOORS = [
      "sources.formats.registry", "routing.routes", "routing.silences",
      "dead_letters", "messages.sanitize", "messages.templates", "messages.notice",
       "messages.follow_ups", "messages.digests", "foretold",
-     "backoff", "sources.signing", "answers", "redaction"],
+     "backoff", "sources.signing", "destinations.outcome", "destinations.redaction"],
     ["metrics", "settings", "yaml_lines", "file_shape", "mistakes", "matching",
      "silence_shape", "route_options", "rules", "config", "exposure",
-     "ear", "kept", "hearing", "deadline", "notify", "logs",
+     "destinations.apprise.recorder", "destinations.apprise.sessions",
+      "destinations.apprise.probes", "destinations.deadline", "destinations.sending",
+      "logs",
      "store", "store.committer", "store.sqlite_log", "store.sqlite_connection",
      "store.sqlite_sets", "store.sqlite_loading", "store.sqlite_queries", "store.sqlite_deliveries",
      "store.sqlite_episodes", "store.sqlite_silences", "store.sqlite_digests",
@@ -33,7 +35,7 @@ FLOORS = [
      "cli_serve", "cli", "__main__"],
 ]  # fmt: skip
 OWNERS = {
-    "apprise": {"notify"},
+    "apprise": {"destinations.sending"},
     "sqlite_utils": {"store.sqlite_connection"},
     "sqlite3": {"store.sqlite", "store.sqlite_connection", "store.sqlite_queries",
                 "store.sqlite_sets", "store.sqlite_loading",
@@ -56,7 +58,11 @@ OWNERS = {
 IMPURE = {"time", "datetime", "os", "pathlib", "socket", "logging", "random", "threading",
           "asyncio", "sqlite3", "urllib", "http", "subprocess"}  # fmt: skip
 ALLOWED_IN_RULES = {("sources.verification", "os")}
-INSIDE_FUNCTIONS = {("notify", "apprise"), ("notify", "requests"), ("server", "receiver")}
+INSIDE_FUNCTIONS = {
+    ("destinations.sending", "apprise"),
+    ("destinations.sending", "requests"),
+    ("server", "receiver"),
+}
 
 
 def modules() -> dict[str, ast.Module]:

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from queue import SimpleQueue
 
-from receiver.deadline import MOST_HANGING, End, GivenUp, judged, left_to, within
+from receiver.destinations.deadline import MOST_HANGING, End, GivenUp, judged, left_to, within
 from tests.live import until
 
 # How a call ended, with its result; and whether that was said in the thread that made it.

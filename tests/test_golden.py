@@ -15,9 +15,9 @@ from apprise.plugins.slack import NotifySlack
 from pytest_httpserver import HTTPServer
 
 from receiver.deliveries import Destination, Facts, Outcome
+from receiver.destinations.sending import send
 from receiver.events import SECOND, Status, Verdict
 from receiver.messages.notice import render
-from receiver.notify import send
 from tests.loopback import Mail, mail_server
 
 NOW = 1_800_000_000 * SECOND

@@ -17,10 +17,10 @@ from typing import Any
 import pytest
 from apprise.plugins.discord import NotifyDiscord
 
-from receiver.deadline import GRACE, MOST_HANGING
 from receiver.deliveries import Attempt, Destination, Message, Outcome
-from receiver.hearing import seconds_to_wait
-from receiver.notify import problems, send
+from receiver.destinations.apprise.probes import seconds_to_wait
+from receiver.destinations.deadline import GRACE, MOST_HANGING
+from receiver.destinations.sending import problems, send
 from tests.live import free_port, until
 from tests.loopback import Visit, certificate, raw
 

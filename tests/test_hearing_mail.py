@@ -11,7 +11,7 @@ import pytest
 from aiosmtpd.smtp import AuthResult, LoginPassword
 
 from receiver.deliveries import Attempt, Destination, Message, Outcome
-from receiver.notify import problems, send
+from receiver.destinations.sending import problems, send
 from tests.loopback import Mail, Visit, certificate, mail_server, raw
 
 MESSAGE = Message("title", "body")

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from receiver import notify
 from receiver.deliveries import Attempt, Destination, Message, Outcome
+from receiver.destinations import sending
 from tests.live import until
 from tests.loopback import Visit, certificate, raw
 
@@ -21,7 +21,7 @@ def told(visited: Callable[[Visit], None], timeout: float = 10) -> Iterator[tupl
     """A destination with such a server, and the visits so far."""
     with raw(visited) as (port, visits):
         destination = Destination("ops", f"json://127.0.0.1:{port}/", timeout=timeout)
-        yield lambda title: notify.send(destination, Message(title, "body")), visits
+        yield lambda title: sending.send(destination, Message(title, "body")), visits
 
 
 def answering(seen: list[bytes], more: bytes = OK) -> Callable[[Visit], None]:
@@ -144,7 +144,7 @@ def test_a_kept_connection_may_be_encrypted_and_is_ended_by_the_deadline(tmp_pat
     with raw(visited) as (port, visits):
         url = f"jsons://127.0.0.1:{port}/?verify=no"
         outcomes = [
-            notify.send(Destination("ops", url, timeout=2), Message(title, "body")).outcome
+            sending.send(Destination("ops", url, timeout=2), Message(title, "body")).outcome
             for title in "abc"
         ]
     assert outcomes == [Outcome.DELIVERED, Outcome.UNCERTAIN, Outcome.DELIVERED]

@@ -14,7 +14,7 @@ import pytest
 
 from receiver import logs
 from receiver.deliveries import Destination, Message, Outcome
-from receiver.notify import send
+from receiver.destinations.sending import send
 from tests.loopback import Visit, raw
 
 

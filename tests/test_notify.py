@@ -21,7 +21,7 @@ from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
 from receiver.deliveries import Destination, Message, Outcome
-from receiver.notify import problems, rate, send, warnings
+from receiver.destinations.sending import problems, rate, send, warnings
 from tests.live import free_port
 from tests.loopback import Mail, mail_server, raw
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.redaction import MAX_DETAIL, redact
+from receiver.destinations.redaction import MAX_DETAIL, redact
 
 URL = "json://user:p%40ss%2Fword@10.0.0.1:81/path-one/path%20two?+X-Key=head%2Ber&-q=val%20ue"
 

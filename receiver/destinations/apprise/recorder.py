@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from receiver.answers import Heard
+from receiver.destinations.outcome import Heard
 
 _here = threading.local()
 

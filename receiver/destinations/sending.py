@@ -15,12 +15,13 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
-from receiver import deadline, hearing, kept
-from receiver.answers import Heard, judge
-from receiver.deadline import End
 from receiver.deliveries import Attempt, Destination, Message, Outcome
-from receiver.ear import Ear, throttle
-from receiver.redaction import redact
+from receiver.destinations import deadline
+from receiver.destinations.apprise import probes, sessions
+from receiver.destinations.apprise.recorder import Ear, throttle
+from receiver.destinations.deadline import End
+from receiver.destinations.outcome import Heard, judge
+from receiver.destinations.redaction import redact
 
 CONSOLE = "console"
 # Destinations of these kinds are told from others by their rate: people read them.
@@ -83,13 +84,13 @@ def send(destination: Destination, message: Message) -> Attempt:
         lambda: _try(destination, message, ear),
         ear.cut,
         judged,
-        kept.rest,
+        sessions.rest,
     )
 
 
 def rest() -> None:
     """To be called now and then by a thread that sends, when it has nothing to send."""
-    kept.rest()
+    sessions.rest()
 
 
 def _timed(attempt: Attempt, started: float) -> Attempt:
@@ -187,7 +188,7 @@ def _library() -> Any:
             import apprise
             import requests
 
-            hearing.install(requests)
+            probes.install(requests)
             _apprise = apprise
         return _apprise
 

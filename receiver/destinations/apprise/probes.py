@@ -20,9 +20,16 @@ from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import Any
 
-from receiver import kept
-from receiver.answers import Refusal
-from receiver.ear import Ear, Warnings, cause, current, heard_connect, wrap
+from receiver.destinations.apprise import sessions
+from receiver.destinations.apprise.recorder import (
+    Ear,
+    Warnings,
+    cause,
+    current,
+    heard_connect,
+    wrap,
+)
+from receiver.destinations.outcome import Refusal
 
 # Of an HTTP answer, and of one SMTP reply. Larger than any answer that a plugin reads.
 MOST_BYTES = 1_000_000
@@ -39,7 +46,7 @@ def install(requests: Any) -> None:
     wrap(http.client.HTTPConnection, "send", _heard_write)
     wrap(requests.adapters.HTTPAdapter, "send", _heard_request)
     # `requests.post` and its like ask for the one, some plugins for the other.
-    requests.request = requests.api.request = kept.keeping(requests.request, requests.Session)
+    requests.request = requests.api.request = sessions.keeping(requests.request, requests.Session)
     module = requests.sessions
     module.get_environ_proxies = _once(module.get_environ_proxies)
     module.get_netrc_auth = _not_here(module.get_netrc_auth)
@@ -93,7 +100,7 @@ def _heard_request(ear: Ear, original: Any, adapter: Any, *arguments: Any, **nam
     except Exception as error:
         heard.error = cause(error)
         if ear.kept and not ear.is_over:
-            kept.distrust()
+            sessions.distrust()
         if type(error).__name__ == "ProxyError":
             heard.written = False  # only the proxy was asked
         raise
@@ -138,7 +145,7 @@ def _read(response: Any) -> bool:
     try:
         for piece in response.raw.stream(_PIECE, decode_content=True):
             kept += piece
-            if len(kept) >= MOST_BYTES:
+            if len(sessions) >= MOST_BYTES:
                 break
     except Exception:
         # Whatever breaks in the body, the status is known: what came so far is the answer.

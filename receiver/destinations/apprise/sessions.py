@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from receiver.ear import current
+from receiver.destinations.apprise.recorder import current
 
 IDLE = 1.0
 _mine = threading.local()

@@ -1,0 +1,1 @@
+"""Destinations: one message to one destination, and what came of it."""

@@ -1,0 +1,1 @@
+"""Apprise: the services that it speaks to, and what really happened in a call."""
