@@ -16,14 +16,14 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from receiver.config.live_rules import InForce
+from receiver.config.rules import Rules
+from receiver.config.settings import Settings
 from receiver.dispatch import Dispatch
 from receiver.errors import StorageUnavailable
 from receiver.gaps import GapClock
-from receiver.in_force import InForce
 from receiver.metrics import Counters
 from receiver.pruning import PruneClock
-from receiver.rules import Rules
-from receiver.settings import Settings
 from receiver.store import Store
 from receiver.web import api, metrics, openapi
 from receiver.web.problem import problem, try_later

@@ -12,9 +12,9 @@ import click
 
 from receiver.cli_rules import configured
 from receiver.cli_store import as_json, listed, stored
+from receiver.config.silence_request import match_of, read_silence
 from receiver.errors import ReceiverError
 from receiver.operators import acknowledge, add_silence, expire_silence, take
-from receiver.silence_shape import match_of, read_silence
 
 
 def _whoever() -> str:

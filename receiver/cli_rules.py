@@ -11,14 +11,15 @@ from typing import Any
 
 import click
 
-from receiver import config, exposure, lifecycle, server
 from receiver import explain as explaining
+from receiver import lifecycle, server
 from receiver.cli_store import as_json
+from receiver.config import exposure, routes_file
+from receiver.config.rules import Rules, Source
+from receiver.config.settings import Settings, load_settings
 from receiver.destinations import sending
 from receiver.errors import ConfigurationError, ReceiverError
 from receiver.hints import hints
-from receiver.rules import Rules, Source
-from receiver.settings import Settings, load_settings
 from receiver.store.sqlite import SqliteStore, open_existing
 
 
@@ -103,7 +104,7 @@ def doctor(in_json: bool) -> None:
 def configured(*, destinations: bool = True) -> tuple[Settings, Rules]:
     """Settings and rules, both checked; ConfigurationError with every problem found."""
     settings = load_settings(os.environ)
-    rules = config.load(settings.routes, os.environ)
+    rules = routes_file.load(settings.routes, os.environ)
     problems = [
         f"{rules.path}:{destination.line}: destination {name}: {problem}"
         for name, destination in (rules.destinations.items() if destinations else ())

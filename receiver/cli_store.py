@@ -13,11 +13,11 @@ from typing import Any, TypeVar
 import click
 
 from receiver import operators
+from receiver.config.settings import Settings, load_settings
 from receiver.deliveries import State
 from receiver.errors import ReceiverError, StorageServed
 from receiver.events import Category, Status, parse_time, span
 from receiver.pruning import prune_all, removed
-from receiver.settings import Settings, load_settings
 from receiver.store.sqlite import SqliteStore, open_existing
 
 Command = TypeVar("Command", bound=Callable[..., Any])

@@ -16,9 +16,10 @@ from typing import Any
 
 import click
 
-from receiver import app, config, sender, server
+from receiver import app, sender, server
+from receiver.config import routes_file
+from receiver.config.settings import load_settings
 from receiver.events import SECOND
-from receiver.settings import load_settings
 from receiver.sources import signing
 from receiver.sources.verification import Verification
 from receiver.store import Store
@@ -93,7 +94,7 @@ def run(*, stay: bool, port: int) -> None:
         routes = Path(folder, "routes.yaml")
         routes.write_text(ROUTES, encoding="utf-8")
         environ = {"DEMO_PUBLIC_KEY": public, "DEMO_SECRET": os.urandom(16).hex()}
-        rules = config.load(str(routes), environ)
+        rules = routes_file.load(str(routes), environ)
         settings = load_settings({"RECEIVER_PORT": str(port)} if port else {})
         if not port:
             settings = settings.model_copy(update={"port": 0})

@@ -7,11 +7,11 @@ import threading
 import time
 from collections.abc import Iterable, Sequence
 
+from receiver.config.live_rules import InForce
+from receiver.config.rules import Rules
 from receiver.deliveries import Claim
 from receiver.errors import StorageError
-from receiver.in_force import InForce
 from receiver.lanes import Lane, log_dead
-from receiver.rules import Rules
 from receiver.store import Store, Transaction
 from receiver.turns import tell_of
 

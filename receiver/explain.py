@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from receiver.config.rules import Rules, Source
 from receiver.deliveries import Facts
 from receiver.errors import UnreadableWebhook
 from receiver.events import Event, format_time
@@ -13,7 +14,6 @@ from receiver.intake import Arrival, Intake
 from receiver.messages.notice import render
 from receiver.owing import subject
 from receiver.routing.routes import Decision, Route, Subject, decide
-from receiver.rules import Rules, Source
 from receiver.sources.formats import registry
 from receiver.store import Entry, Loaded, Store
 

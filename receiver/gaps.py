@@ -12,10 +12,10 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 
+from receiver.config.live_rules import InForce
 from receiver.errors import StorageError
 from receiver.events import SECOND
 from receiver.hints import hints
-from receiver.in_force import InForce
 from receiver.store import Entry, Store, Transaction
 
 log = logging.getLogger("receiver.gaps")

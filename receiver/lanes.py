@@ -16,15 +16,15 @@ from dataclasses import replace
 
 from receiver import dead_letters
 from receiver.backoff import LONGEST, delay
+from receiver.config.live_rules import InForce
+from receiver.config.rules import Rules
 from receiver.deliveries import Attempt, Claim, Destination, Kind, Message, Outcome, Pace, State
 from receiver.destinations import deadline, sending
 from receiver.errors import StorageError
 from receiver.events import SECOND
-from receiver.in_force import InForce
 from receiver.messages import digests, follow_ups
 from receiver.messages.notice import alarm
 from receiver.routing.routes import ways
-from receiver.rules import Rules
 from receiver.store import Recorded, Store
 from receiver.turns import Finished, Turn, Turned, turn
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from receiver.config.rules import Rules
 from receiver.deliveries import Acknowledgement
 from receiver.messages.sanitize import clean
 from receiver.routing.silences import Silence
-from receiver.rules import Rules
 from receiver.store import Transaction
 
 MAX_NAME = 80

@@ -18,9 +18,9 @@ from typing import Any
 import uvicorn
 from starlette.applications import Starlette
 
+from receiver.config.settings import Settings
 from receiver.connections import MAX_HEAD, Bounds, H11Connection
 from receiver.errors import ConfigurationError, ReceiverError, StorageUnavailable
-from receiver.settings import Settings
 
 log = logging.getLogger("receiver")
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from receiver import dead_letters
+from receiver.config.rules import Rules
 from receiver.deliveries import Attempt, Claim, Pace
-from receiver.rules import Rules
 from receiver.store import Recorded, Transaction
 
 

@@ -29,12 +29,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from receiver import config
+from receiver.config import routes_file
+from receiver.config.live_rules import InForce
+from receiver.config.rules import Rules
 from receiver.destinations import sending
 from receiver.events import SECOND
-from receiver.in_force import InForce
 from receiver.lanes import Lane
-from receiver.rules import Rules
 from receiver.store.sqlite import SqliteStore
 
 LONG = 60.0  # seconds: a lease that does not run out here
@@ -168,7 +168,7 @@ def say(told: dict[str, Any]) -> None:
 
 def main() -> None:
     folder, lease = Path(sys.argv[1]), float(sys.argv[2])
-    rules = config.load(str(folder / "routes.yaml"), os.environ)
+    rules = routes_file.load(str(folder / "routes.yaml"), os.environ)
     for destination in rules.destinations.values():
         sending.problems(destination)  # what is slow to import is imported once
     running = [

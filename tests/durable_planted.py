@@ -177,7 +177,7 @@ BUGS = (
     Bug(
         "the end waits for half-sent bodies",
         (("server.py", "timeout_graceful_shutdown=3", "timeout_graceful_shutdown=None"),
-         ("settings.py", "    body_timeout: float = Field(\n        10.0,",
+         ("config/settings.py", "    body_timeout: float = Field(\n        10.0,",
           "    body_timeout: float = Field(\n        60.0,")),
         "stops --runs 1",
         "it ends within",

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from receiver import app, config, sender, server
-from receiver.in_force import InForce
-from receiver.rules import Rules
-from receiver.settings import load_settings
+from receiver import app, sender, server
+from receiver.config import routes_file
+from receiver.config.live_rules import InForce
+from receiver.config.rules import Rules
+from receiver.config.settings import load_settings
 from receiver.sources import signing
 from receiver.sources.verification import Verification
 from receiver.store.sqlite import SqliteStore
@@ -79,7 +80,7 @@ def live(
     path.write_text(routes, "utf-8")
 
     def read() -> Rules:
-        return config.load(str(path), {"PUBLIC": PUBLIC, **(environ or {})})
+        return routes_file.load(str(path), {"PUBLIC": PUBLIC, **(environ or {})})
 
     rules = read()
     named = {f"RECEIVER_{name.upper()}": value for name, value in settings.items()}

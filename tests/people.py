@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from receiver import config
+from receiver.config import routes_file
 from receiver.deliveries import Acknowledgement, Attempt, Claim, Message, Outcome
 from receiver.events import SECOND, Event, Status, parse_time
 from receiver.gaps import list_silences
@@ -63,7 +63,7 @@ class Walk:
         """Other rules from now on."""
         path = self.folder / "routes.yaml"
         path.write_text(text if "sources:" in text else SOURCES + text, "utf-8")
-        self.rules = config.load(str(path), self.environ)
+        self.rules = routes_file.load(str(path), self.environ)
         self.intake = Intake(self.rules.routes, self.rules.orderings)
         self.source = next(iter(self.rules.sources))
         self.turned = set[str]()

@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 
 from receiver import lifecycle
+from receiver.config.settings import PREFIX, Settings
 from receiver.messages import notice
-from receiver.settings import PREFIX, Settings
 
 README = Path(__file__).parent.parent / "README.md"
 

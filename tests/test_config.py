@@ -8,11 +8,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from receiver.config import load
+from receiver.config.routes_file import load
+from receiver.config.rules import Rules
 from receiver.errors import ConfigurationError
 from receiver.events import SECOND, Status
 from receiver.routing.routes import Escalation, Group, Remind, Stuck
-from receiver.rules import Rules
 
 TOP = Path(__file__).parent.parent
 GOOD = """\

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from receiver import config, exposure
-from receiver.settings import load_settings
+from receiver.config import exposure, routes_file
+from receiver.config.settings import load_settings
 from tests.test_cli import run
 
 TOKEN = "a-token-of-sixteen-bytes"
@@ -39,7 +39,7 @@ def test_a_token_over_plain_http_is_refused_unless_only_this_machine_sees_it(
     tmp_path: Path, host: str, url: str, is_refused: bool
 ) -> None:
     (tmp_path / "routes.yaml").write_text(ROUTES)
-    rules = config.load(str(tmp_path / "routes.yaml"), {})
+    rules = routes_file.load(str(tmp_path / "routes.yaml"), {})
     settings = load_settings({"RECEIVER_HOST": host, "RECEIVER_PUBLIC_URL": url})
     problems = list(exposure.problems(settings, rules))
     assert [f"{rules.path}:2: source old: its token" in p for p in problems] == [True] * is_refused
@@ -49,7 +49,7 @@ def test_a_token_over_plain_http_is_refused_unless_only_this_machine_sees_it(
 
 def test_a_source_without_a_key_has_no_token_that_could_be_seen(tmp_path: Path) -> None:
     (tmp_path / "routes.yaml").write_text(ROUTES.replace(f"[{TOKEN}]", '[""]'))
-    rules = config.load(str(tmp_path / "routes.yaml"), {})
+    rules = routes_file.load(str(tmp_path / "routes.yaml"), {})
     assert list(exposure.problems(load_settings({"RECEIVER_HOST": "0.0.0.0"}), rules)) == []
 
 

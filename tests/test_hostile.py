@@ -15,10 +15,11 @@ from typing import Any
 
 import pytest
 
-from receiver import config, sender
+from receiver import sender
+from receiver.config import routes_file
+from receiver.config.settings import load_settings
 from receiver.errors import ConfigurationError
 from receiver.events import SECOND, format_time
-from receiver.settings import load_settings
 from receiver.sources import keys, signing, verification
 from receiver.store.sqlite_connection import connect
 from tests.live import PRIVATE, PUBLIC, Live, live
@@ -586,7 +587,7 @@ def test_a_routes_file_that_is_a_bomb_is_an_error_at_once(tmp_path: Path, bomb: 
     (tmp_path / "routes.yaml").write_text(bomb)
     began = time.process_time()
     with pytest.raises(ConfigurationError) as caught:
-        config.load(str(tmp_path / "routes.yaml"), {})
+        routes_file.load(str(tmp_path / "routes.yaml"), {})
     assert time.process_time() - began < 3
     assert sum(map(len, caught.value.problems)) < 20_000
 

@@ -9,8 +9,9 @@ from typing import Any
 from starlette.applications import Starlette
 from starlette.routing import Route
 
-from receiver import app, config, sender
-from receiver.settings import load_settings
+from receiver import app, sender
+from receiver.config import routes_file
+from receiver.config.settings import load_settings
 from receiver.store.sqlite import SqliteStore
 from receiver.web.openapi import document
 from tests.live import PUBLIC, ROUTES, live, until
@@ -18,7 +19,7 @@ from tests.live import PUBLIC, ROUTES, live, until
 
 def built(folder: Path) -> Starlette:
     (folder / "routes.yaml").write_text(ROUTES)
-    rules = config.load(str(folder / "routes.yaml"), {"PUBLIC": PUBLIC})
+    rules = routes_file.load(str(folder / "routes.yaml"), {"PUBLIC": PUBLIC})
     store = SqliteStore(folder / "receiver.db")
     try:
         return app.build(load_settings({}), rules, store)

@@ -10,10 +10,11 @@ import click
 import pytest
 from pydantic import BaseModel
 
-from receiver import config, connections, logs
+from receiver import connections, logs
 from receiver.cli import cli
-from receiver.events import SECOND
-from receiver.file_shape import (
+from receiver.config import routes_file
+from receiver.config.problems import keys_of
+from receiver.config.schema import (
     DestinationModel,
     EscalationModel,
     GroupModel,
@@ -25,10 +26,10 @@ from receiver.file_shape import (
     StuckModel,
     Verify,
 )
+from receiver.config.settings import Settings
+from receiver.events import SECOND
 from receiver.lifecycle import MAX_EVENT_AGE
 from receiver.metrics import CAUSES, REFUSALS, Counters
-from receiver.mistakes import keys_of
-from receiver.settings import Settings
 from receiver.sources import keys
 from receiver.store.sqlite_transaction import MAX_QUARANTINED
 from receiver.web import metrics, openapi, webhook
@@ -170,5 +171,5 @@ def test_it_says_how_to_change_a_key_and_the_example_is_read(tmp_path: Path) -> 
         f"sources:\n  s:\n    verify:\n      scheme: token\n      header: X\n{example[1]}"
     )
     environ = {"OLD_KEY": "o" * 16, "NEW_KEY": "n" * 16}
-    rules = config.load(str(tmp_path / "routes.yaml"), environ)
+    rules = routes_file.load(str(tmp_path / "routes.yaml"), environ)
     assert rules.sources["s"].verification.labels == ("2025", "2026")

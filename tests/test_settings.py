@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from receiver.config.settings import load_settings
 from receiver.errors import ConfigurationError
 from receiver.retention import Retention
-from receiver.settings import load_settings
 
 
 def problem(**environ: str) -> str:

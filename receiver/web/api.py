@@ -15,12 +15,14 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from receiver.config.exposure import is_loopback
+from receiver.config.live_rules import InForce
+from receiver.config.settings import Settings
+from receiver.config.silence_request import read_silence
 from receiver.deliveries import State
 from receiver.errors import ConfigurationError, MalformedBody
 from receiver.events import Category, Status
-from receiver.exposure import is_loopback
 from receiver.hints import hints
-from receiver.in_force import InForce
 from receiver.operators import (
     acknowledge,
     add_silence,
@@ -29,8 +31,6 @@ from receiver.operators import (
     redeliver_all,
     take,
 )
-from receiver.settings import Settings
-from receiver.silence_shape import read_silence
 from receiver.sources.formats.registry import parse_json
 from receiver.store import Store
 from receiver.web.problem import problem

@@ -12,11 +12,11 @@ import time
 from dataclasses import dataclass
 
 from receiver.bucket import Bucket
+from receiver.config.live_rules import InForce
+from receiver.config.rules import Source
 from receiver.errors import TooManyWebhooks, UntrustedWebhook
 from receiver.events import SECOND
-from receiver.in_force import InForce
 from receiver.intake import Arrival, Receipt
-from receiver.rules import Source
 from receiver.sources import verification
 from receiver.sources.formats import registry
 from receiver.store import Store

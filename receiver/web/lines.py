@@ -10,9 +10,9 @@ import asyncio
 import logging
 
 from receiver import logs
+from receiver.config.rules import Source
 from receiver.gaps import log_settled
 from receiver.intake import Receipt
-from receiver.rules import Source
 
 log = logging.getLogger("receiver.intake")
 

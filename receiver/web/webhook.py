@@ -17,6 +17,8 @@ from collections.abc import Callable, Iterable, Mapping
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
+from receiver.config.live_rules import InForce
+from receiver.config.rules import Source
 from receiver.errors import (
     MalformedBody,
     Overloaded,
@@ -26,10 +28,8 @@ from receiver.errors import (
     UntrustedWebhook,
 )
 from receiver.events import Event, Verdict
-from receiver.in_force import InForce
 from receiver.intake import Receipt
 from receiver.metrics import Counters
-from receiver.rules import Source
 from receiver.store import Store
 from receiver.web.arrivals import Arrivals
 from receiver.web.lines import Lines

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from receiver.file_shape import (
+from receiver.config.schema import (
     DestinationModel,
     EscalationModel,
     FileModel,
@@ -23,7 +23,7 @@ from receiver.file_shape import (
     Verify,
     near,
 )
-from receiver.yaml_lines import Path
+from receiver.config.strict_yaml import Path
 
 
 def explained(found: Mapping[str, Any], place: Path) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterator
 
-from receiver.rules import Rules
-from receiver.settings import PREFIX, Settings
+from receiver.config.rules import Rules
+from receiver.config.settings import PREFIX, Settings
 from receiver.sources.keys import MIN_SECRET
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from receiver.config.matching import Problem
+from receiver.config.schema import QuietModel, RouteModel, near
+from receiver.config.strict_yaml import Path
 from receiver.events import SECOND, Category, Status, Verdict, span
-from receiver.file_shape import QuietModel, RouteModel, near
-from receiver.matching import Problem
 from receiver.routing.quiet_hours import DAYS, Quiet
 from receiver.routing.routes import Escalation, Group, Remind, Route, Stuck, Subject
-from receiver.yaml_lines import Path
 
 GROUP_BY = ("agent", "status", "source", "reason", "outcome")
 # They hold for as long as an execution stays in a status.

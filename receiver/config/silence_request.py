@@ -7,16 +7,16 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from receiver.config.matching import conditions
+from receiver.config.problems import explained, keys_of
+from receiver.config.schema import Match, near
+from receiver.config.strict_yaml import Path
 from receiver.errors import ConfigurationError
 from receiver.events import SECOND, parse_time
-from receiver.file_shape import Match, near
-from receiver.matching import conditions
 from receiver.messages.sanitize import clean
-from receiver.mistakes import explained, keys_of
 from receiver.routing.routes import CONDITIONS
 from receiver.routing.silences import Silence
 from receiver.times import LONGEST, duration
-from receiver.yaml_lines import Path
 
 MAX_TEXT = 200
 

@@ -6,9 +6,9 @@ import logging
 import threading
 from collections.abc import Callable
 
+from receiver.config.rules import Rules
 from receiver.errors import ConfigurationError
 from receiver.intake import Intake
-from receiver.rules import Rules
 
 log = logging.getLogger("receiver")
 

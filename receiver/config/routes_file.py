@@ -9,11 +9,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from receiver import yaml_lines
-from receiver.deliveries import Destination
-from receiver.errors import ConfigurationError
-from receiver.events import SECOND
-from receiver.file_shape import (
+from receiver.config import strict_yaml
+from receiver.config.matching import conditions
+from receiver.config.problems import explained
+from receiver.config.route_builder import quiet_hours, surprises, unknown_destinations, with_options
+from receiver.config.rules import Rules, Source
+from receiver.config.schema import (
     DestinationModel,
     FileModel,
     RouteModel,
@@ -21,13 +22,12 @@ from receiver.file_shape import (
     Verify,
     near,
 )
+from receiver.deliveries import Destination
+from receiver.errors import ConfigurationError
+from receiver.events import SECOND
 from receiver.lifecycle import Ordering
-from receiver.matching import conditions
 from receiver.messages import notice
-from receiver.mistakes import explained
-from receiver.route_options import quiet_hours, surprises, unknown_destinations, with_options
 from receiver.routing.routes import Route
-from receiver.rules import Rules, Source
 from receiver.sources import keys
 from receiver.sources.verification import Verification, check
 
@@ -45,8 +45,8 @@ def load(path: str, environ: Mapping[str, str]) -> Rules:
             [f"{path}:1: it cannot be read ({error.strerror}). Set RECEIVER_ROUTES to the file."]
         ) from error
     try:
-        document = yaml_lines.read(raw)
-    except yaml_lines.YamlError as error:
+        document = strict_yaml.read(raw)
+    except strict_yaml.YamlError as error:
         raise ConfigurationError([f"{path}:{error.line}: {error.message}"]) from None
     return _Reading(path, document, environ).rules()
 
@@ -55,7 +55,7 @@ class _Reading:
     """One reading of a file: collects problems so that all are told at once."""
 
     def __init__(
-        self, path: str, document: yaml_lines.Document, environ: Mapping[str, str]
+        self, path: str, document: strict_yaml.Document, environ: Mapping[str, str]
     ) -> None:
         self._path, self._document, self._environ = path, document, environ
         self._problems: list[tuple[int, str]] = []
@@ -84,7 +84,7 @@ class _Reading:
         self._warn(routes, destinations)
         return Rules(self._path, sources, destinations, routes, tuple(self._warnings))
 
-    def _problem(self, place: yaml_lines.Path, text: str) -> None:
+    def _problem(self, place: strict_yaml.Path, text: str) -> None:
         for piece in sorted(self._given, key=len, reverse=True):
             text = text.replace(piece, f"${{{self._given[piece]}}}")
         self._problems.append((self._document.line(place), text))
@@ -103,7 +103,7 @@ class _Reading:
     def _warning(self, line: int, text: str) -> None:
         self._warnings.append(f"{self._path}:{line}: warning: {text}")
 
-    def _filled(self, value: Any, place: yaml_lines.Path) -> Any:
+    def _filled(self, value: Any, place: strict_yaml.Path) -> Any:
         """The content with its variables filled in. Keys are never filled."""
         if isinstance(value, dict):
             return {name: self._filled(inner, (*place, name)) for name, inner in value.items()}
@@ -113,7 +113,7 @@ class _Reading:
             return value
         return _VARIABLE.sub(lambda found: self._variable(found, place), value)
 
-    def _variable(self, found: re.Match[str], place: yaml_lines.Path) -> str:
+    def _variable(self, found: re.Match[str], place: strict_yaml.Path) -> str:
         escaped, name, default = found.groups()
         if escaped:
             return found[0][1:]
@@ -133,12 +133,12 @@ class _Reading:
             self._problem(place, f"{name} is not set: set it, or write ${{{name}:-default}}")
         return default or ""
 
-    def _name(self, name: str, place: yaml_lines.Path) -> None:
+    def _name(self, name: str, place: strict_yaml.Path) -> None:
         if not NAME.fullmatch(name):
             self._problem(place, f"{name!r}: a name has 1 to 40 of a-z, 0-9, - and _")
 
     def _source(self, name: str, model: SourceModel) -> Source:
-        place: yaml_lines.Path = ("sources", name)
+        place: strict_yaml.Path = ("sources", name)
         self._name(name, place)
         verify, line = model.verify, self._document.line(place)
         secret = verify.secret_header
@@ -173,7 +173,7 @@ class _Reading:
             line=line,
         )
 
-    def _keys(self, verify: Verify, place: yaml_lines.Path) -> Iterator[tuple[keys.Key, str]]:
+    def _keys(self, verify: Verify, place: strict_yaml.Path) -> Iterator[tuple[keys.Key, str]]:
         labels = set[str]()
         for number, given in enumerate(verify.keys):
             if not given.key.strip():
@@ -192,7 +192,7 @@ class _Reading:
                 self._warning(self._document.line((*place, number)), weak)
 
     def _destination(self, name: str, model: DestinationModel) -> Destination:
-        place: yaml_lines.Path = ("destinations", name)
+        place: strict_yaml.Path = ("destinations", name)
         self._name(name, place)
         fields = model.model_dump(exclude={"fallback", "quiet"})
         return Destination(
@@ -206,7 +206,7 @@ class _Reading:
     def _fallbacks(self, destinations: Mapping[str, Destination]) -> None:
         """A fall-back must be there, and none may lead back to where it began."""
         for name, destination in destinations.items():
-            place: yaml_lines.Path = ("destinations", name, "fallback")
+            place: strict_yaml.Path = ("destinations", name, "fallback")
             for other in destination.fallback:
                 if other not in destinations:
                     hint = near(other, list(destinations))
@@ -220,7 +220,7 @@ class _Reading:
                 self._problem(place, f"the fall-back of {name} leads back to it: remove one")
 
     def _route(self, number: int, model: RouteModel, file: FileModel) -> Route:
-        place: yaml_lines.Path = ("routes", number)
+        place: strict_yaml.Path = ("routes", number)
         for inner, text in unknown_destinations(model, list(file.destinations)):
             self._problem((*place, *inner), text)
         for part in ("title", "body"):
@@ -247,7 +247,7 @@ class _Reading:
         )
         return with_options(route, model, lambda inner, text: self._problem((*place, *inner), text))
 
-    def _about_dead_letters(self, model: RouteModel, place: yaml_lines.Path) -> None:
+    def _about_dead_letters(self, model: RouteModel, place: strict_yaml.Path) -> None:
         for part in ("title", "body"):
             if getattr(model, part):
                 self._problem((*place, part), f"{part}: a route with dead_letter writes its own")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 
+from receiver.config.schema import Match, near
+from receiver.config.strict_yaml import Path
 from receiver.events import Category, Status, Verdict
-from receiver.file_shape import Match, near
 from receiver.routing.routes import CONDITIONS, Condition
-from receiver.yaml_lines import Path
 
 Problem = Callable[[Path, str], None]
 

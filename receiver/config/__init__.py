@@ -1,0 +1,1 @@
+"""Configuration: settings and routes.yaml, read strictly, and the rules in force."""
