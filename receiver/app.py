@@ -23,8 +23,8 @@ from receiver.dispatch import Dispatch
 from receiver.errors import StorageUnavailable
 from receiver.gaps import GapClock
 from receiver.metrics import Counters
-from receiver.pruning import PruneClock
-from receiver.store import Store
+from receiver.store.contract import Store
+from receiver.store.pruning import PruneClock
 from receiver.web import api, metrics, openapi
 from receiver.web.problem import problem, try_later
 from receiver.web.refusals import Refusals

@@ -20,7 +20,7 @@ from receiver.config.settings import Settings, load_settings
 from receiver.destinations import sending
 from receiver.errors import ConfigurationError, ReceiverError
 from receiver.hints import hints
-from receiver.store.sqlite import SqliteStore, open_existing
+from receiver.store.sqlite.store import SqliteStore, open_existing
 
 
 @click.command()

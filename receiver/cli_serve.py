@@ -11,7 +11,7 @@ import click
 
 from receiver import app, demo, logs, server
 from receiver.cli_rules import configured
-from receiver.store.sqlite import SqliteStore
+from receiver.store.sqlite.store import SqliteStore
 
 log = logging.getLogger("receiver")
 

@@ -17,8 +17,8 @@ from receiver.config.settings import Settings, load_settings
 from receiver.deliveries import State
 from receiver.errors import ReceiverError, StorageServed
 from receiver.events import Category, Status, parse_time, span
-from receiver.pruning import prune_all, removed
-from receiver.store.sqlite import SqliteStore, open_existing
+from receiver.store.pruning import prune_all, removed
+from receiver.store.sqlite.store import SqliteStore, open_existing
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

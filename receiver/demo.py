@@ -22,8 +22,8 @@ from receiver.config.settings import load_settings
 from receiver.events import SECOND
 from receiver.sources import signing
 from receiver.sources.verification import Verification
-from receiver.store import Store
-from receiver.store.sqlite import SqliteStore
+from receiver.store.contract import Store
+from receiver.store.sqlite.store import SqliteStore
 
 ROUTES = """\
 sources:

@@ -12,7 +12,7 @@ from receiver.config.rules import Rules
 from receiver.deliveries import Claim
 from receiver.errors import StorageError
 from receiver.lanes import Lane, log_dead
-from receiver.store import Store, Transaction
+from receiver.store.contract import Store, Transaction
 from receiver.turns import tell_of
 
 log = logging.getLogger("receiver.dispatch")

@@ -15,7 +15,7 @@ from receiver.messages.notice import render
 from receiver.owing import subject
 from receiver.routing.routes import Decision, Route, Subject, decide
 from receiver.sources.formats import registry
-from receiver.store import Entry, Loaded, Store
+from receiver.store.contract import Entry, Loaded, Store
 
 # What `explain` says about the rule that decided.
 RULES: Mapping[tuple[str, str], str] = {

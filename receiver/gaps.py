@@ -16,7 +16,7 @@ from receiver.config.live_rules import InForce
 from receiver.errors import StorageError
 from receiver.events import SECOND
 from receiver.hints import hints
-from receiver.store import Entry, Store, Transaction
+from receiver.store.contract import Entry, Store, Transaction
 
 log = logging.getLogger("receiver.gaps")
 

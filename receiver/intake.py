@@ -14,7 +14,7 @@ from receiver.healing import bounded, give_up, heal, hold, remember
 from receiver.lifecycle import Known, Ordering, advance, judge, moves_mark
 from receiver.owing import Owes
 from receiver.routing.routes import Route
-from receiver.store import Entry, ExecutionKey, Loaded, Transaction
+from receiver.store.contract import Entry, ExecutionKey, Loaded, Transaction
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ from receiver.events import SECOND
 from receiver.messages import digests, follow_ups
 from receiver.messages.notice import alarm
 from receiver.routing.routes import ways
-from receiver.store import Recorded, Store
+from receiver.store.contract import Recorded, Store
 from receiver.turns import Finished, Turn, Turned, turn
 
 log = logging.getLogger("receiver.dispatch")

@@ -12,7 +12,7 @@ from receiver.config.rules import Rules
 from receiver.deliveries import Acknowledgement
 from receiver.messages.sanitize import clean
 from receiver.routing.silences import Silence
-from receiver.store import Transaction
+from receiver.store.contract import Transaction
 
 MAX_NAME = 80
 

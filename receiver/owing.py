@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from receiver.deliveries import Kind, Owed
 from receiver.events import SECOND, Category, Execution, Status, Verdict
 from receiver.routing.routes import Decision, Route, Subject, decide, group_key, shortlist
-from receiver.store import Entry
+from receiver.store.contract import Entry
 
 DAY = 24 * 3600 * SECOND
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from receiver import dead_letters
 from receiver.config.rules import Rules
 from receiver.deliveries import Attempt, Claim, Pace
-from receiver.store import Recorded, Transaction
+from receiver.store.contract import Recorded, Transaction
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,9 +32,9 @@ from uuid import uuid4
 
 from receiver import sender
 from receiver.events import SECOND
-from receiver.pruning import FIRST
 from receiver.sources import signing
-from receiver.store.sqlite import SqliteStore
+from receiver.store.pruning import FIRST
+from receiver.store.sqlite.store import SqliteStore
 from tests.bench_intake import HOW, PRIVATE, Hook, drive, percentile, serve_ours
 from tests.grown import grow
 

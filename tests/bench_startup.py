@@ -13,7 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from receiver.store.sqlite import SqliteStore
+from receiver.store.sqlite.store import SqliteStore
 
 TOP = Path(__file__).parent.parent
 COMMANDS = (("--help",), ("executions",), ("deliveries",), ("prune", "--dry-run"), ("check",))

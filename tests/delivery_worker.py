@@ -35,7 +35,7 @@ from receiver.config.rules import Rules
 from receiver.destinations import sending
 from receiver.events import SECOND
 from receiver.lanes import Lane
-from receiver.store.sqlite import SqliteStore
+from receiver.store.sqlite.store import SqliteStore
 
 LONG = 60.0  # seconds: a lease that does not run out here
 

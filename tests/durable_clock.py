@@ -13,7 +13,7 @@ from pathlib import Path
 
 from receiver import sender
 from receiver.events import SECOND
-from receiver.store.sqlite_connection import connect
+from receiver.store.sqlite.connection import connect
 from tests.durable_driver import TOKEN, Receiver, Report, answered
 from tests.durable_file import look
 from tests.durable_sender import request

@@ -10,7 +10,7 @@ from contextlib import closing
 from pathlib import Path
 
 from receiver.errors import StorageRefused
-from receiver.store.sqlite import SqliteStore
+from receiver.store.sqlite.store import SqliteStore
 from tests.durable_driver import Receiver, Report
 
 TERMINAL = "('completed', 'failed', 'cancelled')"

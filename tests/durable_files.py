@@ -10,7 +10,7 @@ from pathlib import Path
 
 import sqlite_utils
 
-from receiver.store import sqlite_connection
+from receiver.store.sqlite import connection
 from tests.durable_driver import Receiver, Report
 from tests.durable_storage import Running
 
@@ -96,18 +96,18 @@ DAMAGES: dict[str, tuple[Callable[[Path], None], str]] = {
 
 def older(path: Path, events: int) -> None:
     """A file of the first schema, with events in it."""
-    with closing(sqlite_connection.connect(path)) as database:
-        script = Path(sqlite_connection.__file__).parent / "schema" / "sqlite.sql"
+    with closing(connection.connect(path)) as database:
+        script = Path(connection.__file__).parent / "schema" / "sqlite.sql"
         migrations = sqlite_utils.Migrations("receiver")
 
         @migrations()
         def schema_1(db: sqlite_utils.Database) -> None:
-            for statement in sqlite_connection.statements(script.read_text("utf-8")):
+            for statement in connection.statements(script.read_text("utf-8")):
                 db.conn.execute(statement)
 
         database.execute("PRAGMA journal_mode = WAL").fetchall()
         migrations.apply(sqlite_utils.Database(database, execute_plugins=False))
-        database.execute(f"PRAGMA application_id = {sqlite_connection.APPLICATION_ID}")
+        database.execute(f"PRAGMA application_id = {connection.APPLICATION_ID}")
         database.execute("PRAGMA user_version = 1")
         for number in range(events):
             database.execute(

@@ -19,7 +19,7 @@ import sys
 from typing import Any, NoReturn
 
 from receiver import cli, cli_serve
-from receiver.store import sqlite_log
+from receiver.store.sqlite import wal
 
 # What `serve` imports later.
 LATER = ("apprise", "anyio._backends._asyncio", "uvicorn.lifespan.on", "uvicorn.loops.asyncio",
@@ -44,8 +44,8 @@ def become(asked: dict[str, Any]) -> NoReturn:
     sys.stdout, sys.stderr = os.fdopen(1, "w", buffering=1), os.fdopen(2, "w", buffering=1)
     if asked["checkpoint_at"]:
         # Otherwise a short life has no checkpoint in it to be killed at.
-        sqlite_log.CHECKPOINT_AT = asked["checkpoint_at"]
-        sqlite_log.LONG = 4 * sqlite_log.CHECKPOINT_AT
+        wal.CHECKPOINT_AT = asked["checkpoint_at"]
+        wal.LONG = 4 * wal.CHECKPOINT_AT
     signal.sigwait({signal.SIGUSR1})
     # Imported already, before there was a process to wait for it.
     sys.argv = ["receiver", cli_serve.serve.name or ""]

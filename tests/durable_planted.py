@@ -43,9 +43,9 @@ def planted(bug: Bug) -> Iterator[Path]:
         yield tree
 
 
-COMMITTER, TRANSACTION = "store/committer.py", "store/sqlite_transaction.py"
-LOG = "store/sqlite_log.py"
-CONNECTION, DELIVERIES = "store/sqlite_connection.py", "store/sqlite_deliveries.py"
+COMMITTER, TRANSACTION = "store/committer.py", "store/sql/transaction.py"
+LOG = "store/sqlite/wal.py"
+CONNECTION, DELIVERIES = "store/sqlite/connection.py", "store/sql/outbox.py"
 KILLS, ORDER = "kills --points 60 --kills 0 --cold 0", "order --events 60"
 LOAD_ONLY = "kills --points 1 --kills 0 --cold 0"
 BUGS = (
@@ -76,7 +76,8 @@ BUGS = (
     ),
     Bug(
         "an event id is not unique, and nobody looks for it",
-        (("store/schema/sqlite.sql", "CREATE UNIQUE INDEX event_id", "CREATE INDEX event_id"),
+        (("store/sqlite/schema/sqlite.sql",
+          "CREATE UNIQUE INDEX event_id", "CREATE INDEX event_id"),
          (TRANSACTION, '    " ON CONFLICT (source, event_id, repeated) WHERE verdict <>'
           " 'quarantined'\"\n", ""),
          (TRANSACTION, '    " DO UPDATE SET times = times + 1, received_at ='
@@ -88,7 +89,7 @@ BUGS = (
     ),
     Bug(
         "an execution goes on after its end: no rule, no trigger",
-        (("store/schema/sqlite.sql", "WHEN OLD.category = 'terminal'\n", "WHEN 0\n"),
+        (("store/sqlite/schema/sqlite.sql", "WHEN OLD.category = 'terminal'\n", "WHEN 0\n"),
          ("lifecycle.py", 'Judgement(Verdict.REJECTED, "terminal", flags)',
           'Judgement(Verdict.APPLIED, "transition", flags)')),
         LOAD_ONLY,

@@ -29,7 +29,7 @@ import h11
 
 from receiver import sender
 from receiver.sources import signing, verification
-from receiver.store.sqlite_connection import connect
+from receiver.store.sqlite.connection import connect
 from tests.bench_intake import start
 from tests.live import free_port
 from tests.raw import chunked, request

@@ -11,8 +11,8 @@ import time
 from pathlib import Path
 
 from receiver.events import SECOND
-from receiver.store.sqlite import SqliteStore
-from receiver.store.sqlite_connection import connect
+from receiver.store.sqlite.connection import connect
+from receiver.store.sqlite.store import SqliteStore
 
 DAY = 86_400 * SECOND
 _UUID = (

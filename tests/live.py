@@ -20,7 +20,7 @@ from receiver.config.rules import Rules
 from receiver.config.settings import load_settings
 from receiver.sources import signing
 from receiver.sources.verification import Verification
-from receiver.store.sqlite import SqliteStore
+from receiver.store.sqlite.store import SqliteStore
 
 PRIVATE, PUBLIC = signing.generate("rsa-sha256")
 ROUTES = """\

@@ -17,8 +17,8 @@ from receiver.events import SECOND, Event, Status, parse_time
 from receiver.gaps import list_silences
 from receiver.intake import Arrival, Intake, Receipt
 from receiver.lanes import follow, pace_of, rendered, with_others
-from receiver.store import Transaction
-from receiver.store.sqlite import SqliteStore
+from receiver.store.contract import Transaction
+from receiver.store.sqlite.store import SqliteStore
 from receiver.turns import Finished, Turn, turn
 
 MINUTE, HOUR = 60 * SECOND, 3600 * SECOND

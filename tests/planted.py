@@ -47,7 +47,7 @@ def planted(bug: Bug) -> Iterator[Path]:
 KILLS = "kills --kills 8 --patience 15"
 SEND = "        attempt = notify.send(self.destination, message)\n"
 LANES, DISPATCH = "receiver/lanes.py", "receiver/dispatch.py"
-DELIVERIES = "receiver/store/sqlite_deliveries.py"
+DELIVERIES = "receiver/store/sql/outbox.py"
 BUGS = (
     Bug(
         "a message is recorded as sent before it is sent",
@@ -113,7 +113,7 @@ BUGS = (
     ),
     Bug(
         "a delivery is claimed whatever its state",
-        "receiver/store/sqlite_claims.py",
+        "receiver/store/sql/claims.py",
         "_CLAIMABLE = \"state = 'waiting' AND due_at <= ?\"",
         "_CLAIMABLE = \"state <> 'dead' AND due_at <= ?\"",
         "faultless --count 80 --patience 8",
@@ -137,7 +137,7 @@ BUGS = (
     ),
     Bug(
         "the order within an execution is not kept",
-        "receiver/store/sqlite_queries.py",
+        "receiver/store/sql/reads.py",
         "e.order_key = d.order_key AND e.id < d.id",
         "e.order_key = d.order_key AND e.id < 0",
         f"{KILLS} --kills 12 --moments connected",

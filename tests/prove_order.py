@@ -35,8 +35,8 @@ from receiver.events import Event, Status, format_time
 from receiver.intake import Arrival, Intake
 from receiver.lifecycle import Ordering
 from receiver.routing.routes import Condition, Route
-from receiver.store import Recorded
-from receiver.store.sqlite import SqliteStore
+from receiver.store.contract import Recorded
+from receiver.store.sqlite.store import SqliteStore
 from tests.order_model import EVERY, PASSING, SECOND, TABLE, TERMINAL, Model, Said
 
 START = 1_800_000_000 * SECOND

@@ -12,7 +12,7 @@ import pytest
 from receiver import sender
 from receiver.events import SECOND, format_time
 from receiver.sources import signing
-from receiver.store.sqlite_connection import connect
+from receiver.store.sqlite.connection import connect
 from tests.live import PRIVATE, ROUTES, Live, live
 
 

@@ -20,7 +20,7 @@ from receiver.events import SECOND, Event, Status
 from receiver.explain import RULES
 from receiver.intake import Arrival, Intake
 from receiver.sources import signing
-from receiver.store.sqlite import SqliteStore
+from receiver.store.sqlite.store import SqliteStore
 from tests.live import PUBLIC, ROUTES, free_port, live, until
 
 TOP = Path(__file__).parent.parent

@@ -14,8 +14,8 @@ from receiver import sender
 from receiver.deliveries import Attempt, Claim, Destination, Facts, Message, Outcome, State
 from receiver.events import SECOND, Verdict
 from receiver.lanes import follow
-from receiver.store import Transaction
-from receiver.store.sqlite import SqliteStore
+from receiver.store.contract import Transaction
+from receiver.store.sqlite.store import SqliteStore
 from tests.live import ROUTES, live, until
 
 NOW = 1_800_000_000 * SECOND

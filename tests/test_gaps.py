@@ -13,7 +13,7 @@ from receiver.events import SECOND, Event, Status
 from receiver.gaps import GapClock
 from receiver.hints import ENOUGH
 from receiver.intake import Arrival, Intake
-from receiver.store.sqlite import SqliteStore
+from receiver.store.sqlite.store import SqliteStore
 from tests.live import ROUTES, Live, live, until
 
 START = sender.now_whole() - 60 * SECOND

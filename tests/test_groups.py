@@ -11,7 +11,7 @@ from pytest_httpserver import HTTPServer
 
 from receiver import sender
 from receiver.events import Status
-from receiver.store import Transaction
+from receiver.store.contract import Transaction
 from tests.live import ROUTES as LIVE
 from tests.live import live, until
 from tests.people import FAILED, GONE, HOUR, MINUTE, SECOND, Told, Walk

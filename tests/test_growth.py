@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from receiver.retention import Retention
-from receiver.store.sqlite import SqliteStore
+from receiver.store.sqlite.store import SqliteStore
 from tests.bench_growth import bench, count
 from tests.bench_load import measure
 from tests.bench_startup import environ

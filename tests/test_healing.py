@@ -14,8 +14,8 @@ from receiver.events import SECOND, Event, Status
 from receiver.intake import Arrival, Intake, Receipt
 from receiver.lifecycle import MAX_HELD, Ordering
 from receiver.routing.routes import Condition, Route
-from receiver.store import Recorded
-from receiver.store.sqlite import SqliteStore
+from receiver.store.contract import Recorded
+from receiver.store.sqlite.store import SqliteStore
 
 NOW = 1_800_000_000 * SECOND
 TIMEOUT = 30 * SECOND

@@ -5,7 +5,7 @@ from __future__ import annotations
 from receiver.events import Status
 from receiver.hints import ENOUGH, hints
 from receiver.lifecycle import Ordering
-from receiver.store import Tally
+from receiver.store.contract import Tally
 
 ALL = {"s": Ordering()}
 

@@ -21,7 +21,7 @@ from receiver.config.settings import load_settings
 from receiver.errors import ConfigurationError
 from receiver.events import SECOND, format_time
 from receiver.sources import keys, signing, verification
-from receiver.store.sqlite_connection import connect
+from receiver.store.sqlite.connection import connect
 from tests.live import PRIVATE, PUBLIC, Live, live
 from tests.raw import Answer, ask, chunked, request, wire
 

@@ -14,7 +14,7 @@ from receiver.deliveries import Pace
 from receiver.events import SECOND, Event, Status
 from receiver.intake import Arrival, Intake
 from receiver.routing.routes import Condition, Route
-from receiver.store.sqlite import SqliteStore
+from receiver.store.sqlite.store import SqliteStore
 
 NOW = 1_800_000_000 * SECOND
 ROUTES = [

@@ -12,7 +12,7 @@ from starlette.routing import Route
 from receiver import app, sender
 from receiver.config import routes_file
 from receiver.config.settings import load_settings
-from receiver.store.sqlite import SqliteStore
+from receiver.store.sqlite.store import SqliteStore
 from receiver.web.openapi import document
 from tests.live import PUBLIC, ROUTES, live, until
 

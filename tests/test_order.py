@@ -23,7 +23,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from receiver import healing, intake, lifecycle, owing, sender
 from receiver.events import Status, Verdict
 from receiver.intake import Arrival, Intake
-from receiver.store import Loaded
+from receiver.store.contract import Loaded
 from tests import order_model, prove_order
 from tests.live import live
 from tests.order_model import EVERY, SECOND, TABLE, TERMINAL, Model, Said

@@ -16,10 +16,11 @@ import pytest
 
 from receiver.events import Status
 from receiver.intake import Arrival
-from receiver.pruning import PruneClock, prune, prune_all, removed, together, walk
 from receiver.retention import Limits, Retention
 from receiver.routing.silences import Silence
-from receiver.store import Place, Pruned, sqlite_pruning
+from receiver.store.contract import Place, Pruned
+from receiver.store.pruning import PruneClock, prune, prune_all, removed, together, walk
+from receiver.store.sql import pruning
 from tests.live import until
 from tests.people import DELIVERED, FAILED, GONE, HOUR, MINUTE, Walk
 from tests.test_store import plan_of
@@ -320,7 +321,7 @@ def test_a_portion_is_bounded_and_an_execution_with_hundreds_of_messages_goes(
     whole, before = Pruned(None), walked.store.ledger()
     for portion in walk(walked.store, Retention().limits(walked.now)):
         # Its own two events go at once.
-        assert portion.events + portion.deliveries <= sqlite_pruning.ROWS + 2
+        assert portion.events + portion.deliveries <= pruning.ROWS + 2
         whole = together(whole, portion)
         assert walked.store.ledger() == before
     assert (whole.executions, whole.events, whole.deliveries) == (1, 602, 301)
@@ -341,7 +342,7 @@ def test_it_can_be_ended_after_any_portion_and_goes_on(walked: Walk) -> None:
             walked.restart()
             place = Place()
         assert walked.store.ledger() == before
-    assert portions == 120 / sqlite_pruning.EXECUTIONS
+    assert portions == 120 / pruning.EXECUTIONS
     assert pruned(walked) == dict.fromkeys(removed(portion), 0)
 
 
@@ -364,12 +365,12 @@ def test_what_would_go_is_said_beforehand(walked: Walk) -> None:
 @pytest.mark.parametrize(
     ("query", "index"),
     [
-        (sqlite_pruning._BODIES, "INDEX event_body (received_at<?)"),
-        (sqlite_pruning._ENDED, "INDEX execution_ended (since"),
-        (sqlite_pruning._UNAPPLIED, "INDEX event_unapplied (received_at"),
-        (sqlite_pruning._EXECUTION_STAYS, "r USING INDEX event_execution (source=? AND"),
-        (sqlite_pruning._EVENT_STAYS, "d USING INDEX delivery_event (event=?)"),
-        (sqlite_pruning._LEAVES.replace("{where}", sqlite_pruning._OF_EXECUTION),
+        (pruning._BODIES, "INDEX event_body (received_at<?)"),
+        (pruning._ENDED, "INDEX execution_ended (since"),
+        (pruning._UNAPPLIED, "INDEX event_unapplied (received_at"),
+        (pruning._EXECUTION_STAYS, "r USING INDEX event_execution (source=? AND"),
+        (pruning._EVENT_STAYS, "d USING INDEX delivery_event (event=?)"),
+        (pruning._LEAVES.replace("{where}", pruning._OF_EXECUTION),
          "m USING COVERING INDEX delivery_digest (digest=?)"),
         ("DELETE FROM event WHERE seq = 1", "history USING COVERING INDEX history_event"),
         ("DELETE FROM delivery WHERE id = 1", "delivery USING COVERING INDEX delivery_origin"),

@@ -31,7 +31,7 @@ from receiver.events import SECOND
 from receiver.lifecycle import MAX_EVENT_AGE
 from receiver.metrics import CAUSES, REFUSALS, Counters
 from receiver.sources import keys
-from receiver.store.sqlite_transaction import MAX_QUARANTINED
+from receiver.store.sql.transaction import MAX_QUARANTINED
 from receiver.web import metrics, openapi, webhook
 from tests.readme_parts import README, written
 

@@ -23,7 +23,7 @@ from receiver import logs, sender
 from receiver.cli import cli
 from receiver.sources import signing
 from receiver.sources.verification import Verification
-from receiver.store.sqlite_connection import connect
+from receiver.store.sqlite.connection import connect
 from tests.live import free_port, live, until
 from tests.test_cli import TOP, run
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from receiver.store import Transaction
-from receiver.store.sqlite import SqliteStore
-from receiver.store.sqlite_log import CHECKPOINT_AT, LONG
+from receiver.store.contract import Transaction
+from receiver.store.sqlite.store import SqliteStore
+from receiver.store.sqlite.wal import CHECKPOINT_AT, LONG
 from tests.people import Walk
 
 MIB = 2**20

@@ -8,7 +8,7 @@ from contextlib import closing
 
 import pytest
 
-from receiver.store.sqlite_sets import MOST, Many
+from receiver.store.sqlite.many_rows import MOST, Many
 
 ADD = Many(
     "INSERT INTO seen (name, first) VALUES {rows}"

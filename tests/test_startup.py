@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from receiver.cli import LISTED, cli
-from receiver.store.sqlite import SqliteStore
+from receiver.store.sqlite.store import SqliteStore
 from tests.bench_startup import HEAVY, imports, seconds
 
 

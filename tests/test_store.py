@@ -8,6 +8,7 @@ import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from importlib import resources
 from pathlib import Path
 
 import pytest
@@ -16,23 +17,13 @@ import sqlite_utils
 from receiver.deliveries import Attempt, Claim, Kind, Outcome, Owed, Pace, State
 from receiver.errors import Overloaded, StorageRefused, StorageUnavailable
 from receiver.events import SECOND, Event, Execution, Judgement, Status, Verdict, parse_time
-from receiver.store import (
-    Entry,
-    Loaded,
-    Recorded,
-    Store,
-    Transaction,
-    sqlite_connection,
-    sqlite_loading,
-    sqlite_transaction,
-)
-from receiver.store import sqlite_claims as claims
-from receiver.store import sqlite_deliveries as deliveries
-from receiver.store import sqlite_episodes as episodes
-from receiver.store import sqlite_silences as silences
-from receiver.store.sqlite import SqliteStore, open_existing
-from receiver.store.sqlite_connection import connect
-from receiver.store.sqlite_sets import MOST, Many
+from receiver.store.contract import Entry, Loaded, Recorded, Store, Transaction
+from receiver.store.sql import claims, episodes, loading, silences
+from receiver.store.sql import outbox as deliveries
+from receiver.store.sql.transaction import EXECUTION_MOVES, NUMBERS
+from receiver.store.sqlite.connection import APPLICATION_ID, connect, statements
+from receiver.store.sqlite.many_rows import MOST, Many
+from receiver.store.sqlite.store import SqliteStore, open_existing
 
 NOW = 1_800_000_000 * SECOND
 
@@ -601,12 +592,14 @@ def test_a_database_of_the_first_schema_is_brought_up_to_date(tmp_path: Path) ->
 
     @migrations()
     def schema_1(db: sqlite_utils.Database) -> None:
-        text = Path(sqlite_connection.__file__).parent.joinpath("schema", "sqlite.sql").read_text()
-        for statement in sqlite_connection.statements(text):
+        text = (resources.files("receiver.store.sqlite") / "schema" / "sqlite.sql").read_text(
+            "utf-8"
+        )
+        for statement in statements(text):
             db.conn.execute(statement)
 
     migrations.apply(sqlite_utils.Database(connection, execute_plugins=False))
-    connection.execute(f"PRAGMA application_id = {sqlite_connection.APPLICATION_ID}")
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     connection.execute("PRAGMA user_version = 1")
     connection.execute(
         "INSERT INTO event (seq, source, event_id, execution_id, event, status, occurred_at,"
@@ -676,14 +669,14 @@ def test_hot_queries_use_their_index(tmp_path: Path, query: str, index: str) -> 
 @pytest.mark.parametrize(
     ("many", "index"),
     [
-        (sqlite_loading.STORED_IDS, "INDEX event_id (source=? AND event_id=?)"),
-        (sqlite_loading.STORED_CHANGES,
+        (loading.STORED_IDS, "INDEX event_id (source=? AND event_id=?)"),
+        (loading.STORED_CHANGES,
          "INDEX event_execution (source=? AND execution_id=? AND occurred_at=?)"),
-        (sqlite_loading.STORED, "INDEX sqlite_autoindex_execution_1 (source=? AND execution_id=?)"),
-        (sqlite_loading.STORED, "INDEX event_gap (source=? AND execution_id=?)"),
-        (sqlite_transaction.NUMBERS,
+        (loading.STORED, "INDEX sqlite_autoindex_execution_1 (source=? AND execution_id=?)"),
+        (loading.STORED, "INDEX event_gap (source=? AND execution_id=?)"),
+        (NUMBERS,
          "INDEX sqlite_autoindex_execution_1 (source=? AND execution_id=?)"),
-        (sqlite_transaction.EXECUTION_MOVES, "SEARCH execution USING INTEGER PRIMARY KEY"),
+        (EXECUTION_MOVES, "SEARCH execution USING INTEGER PRIMARY KEY"),
     ],
 )  # fmt: skip
 def test_statements_about_many_rows_look_for_each_by_its_index(

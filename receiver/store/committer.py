@@ -16,7 +16,7 @@ from concurrent.futures import Future
 from typing import Any, Protocol
 
 from receiver.errors import Overloaded, ReceiverError, StorageUnavailable
-from receiver.store import Act, Transaction
+from receiver.store.contract import Act, Transaction
 
 MAX_BATCH = 256
 

@@ -32,7 +32,7 @@ from receiver.operators import (
     take,
 )
 from receiver.sources.formats.registry import parse_json
-from receiver.store import Store
+from receiver.store.contract import Store
 from receiver.web.problem import problem
 
 DEFAULT_LIMIT, MAX_LIMIT = 50, 200

@@ -19,7 +19,7 @@ from receiver.events import SECOND
 from receiver.intake import Arrival, Receipt
 from receiver.sources import verification
 from receiver.sources.formats import registry
-from receiver.store import Store
+from receiver.store.contract import Store
 
 
 @dataclass(slots=True)

@@ -30,7 +30,7 @@ from receiver.errors import (
 from receiver.events import Event, Verdict
 from receiver.intake import Receipt
 from receiver.metrics import Counters
-from receiver.store import Store
+from receiver.store.contract import Store
 from receiver.web.arrivals import Arrivals
 from receiver.web.lines import Lines
 from receiver.web.problem import problem, try_later

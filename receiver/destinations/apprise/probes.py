@@ -145,7 +145,7 @@ def _read(response: Any) -> bool:
     try:
         for piece in response.raw.stream(_PIECE, decode_content=True):
             kept += piece
-            if len(sessions) >= MOST_BYTES:
+            if len(kept) >= MOST_BYTES:
                 break
     except Exception:
         # Whatever breaks in the body, the status is known: what came so far is the answer.

@@ -12,8 +12,8 @@ from receiver.deliveries import Kind
 from receiver.events import Status, Verdict, format_time
 from receiver.routing.routes import Subject
 from receiver.routing.silences import Silence, first
-from receiver.store.sqlite_deliveries import WAITS, inserted
-from receiver.store.sqlite_queries import MAX_ID
+from receiver.store.sql.outbox import WAITS, inserted
+from receiver.store.sql.reads import MAX_ID
 
 # A silence has a digest for each so many confirmations, so that each of them is listed.
 PAGE = 10

@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from receiver.deliveries import Acknowledgement, Ways
-from receiver.store import Entry
-from receiver.store.sqlite_deliveries import inserted
+from receiver.store.contract import Entry
+from receiver.store.sql.outbox import inserted
 
 _FELL_FROM = "(SELECT o.kind FROM delivery AS o WHERE o.id = d.origin)"
 # Reminders and escalations, also where they have fallen back.

@@ -28,9 +28,9 @@ from receiver.deliveries import (
     Ways,
 )
 from receiver.events import LATEST, SECOND
-from receiver.store import Recorded
-from receiver.store import sqlite_queries as queries
-from receiver.store.sqlite_sets import Many
+from receiver.store.contract import Recorded
+from receiver.store.sql import reads as queries
+from receiver.store.sqlite.many_rows import Many
 
 # How many deliveries die in one transaction where many have to.
 MANY = 200

@@ -15,22 +15,13 @@ from receiver.events import Event
 from receiver.retention import Limits
 from receiver.routing.routes import Subject
 from receiver.routing.silences import Silence, first
-from receiver.store import (
-    Act,
-    Item,
-    Loaded,
-    Result,
-    Tally,
-    Transaction,
-    sqlite_loading,
-    sqlite_pruning,
-    sqlite_queries,
-    sqlite_silences,
-)
 from receiver.store.committer import Committer
-from receiver.store.sqlite_connection import connect, lock, prepare
-from receiver.store.sqlite_log import LONG
-from receiver.store.sqlite_transaction import WriteConnection
+from receiver.store.contract import Act, Item, Loaded, Result, Tally, Transaction
+from receiver.store.sql import loading, pruning, reads
+from receiver.store.sql.silences import active, next_end, one, page
+from receiver.store.sql.transaction import WriteConnection
+from receiver.store.sqlite.connection import connect, lock, prepare
+from receiver.store.sqlite.wal import LONG
 
 Found = TypeVar("Found")
 
@@ -77,49 +68,49 @@ class SqliteStore:
         self.write_now(_touch, None)
 
     def execution(self, source: str, execution_id: str) -> dict[str, Any] | None:
-        return self._read(lambda db: sqlite_queries.execution(db, source, execution_id))
+        return self._read(lambda db: reads.execution(db, source, execution_id))
 
     def executions(
         self, conditions: Mapping[str, str], limit: int, after: int | None
     ) -> tuple[list[dict[str, Any]], int | None]:
-        return self._read(lambda db: sqlite_queries.executions(db, conditions, limit, after))
+        return self._read(lambda db: reads.executions(db, conditions, limit, after))
 
     def deliveries(
         self, conditions: Mapping[str, str], limit: int, after: int | None
     ) -> tuple[list[dict[str, Any]], int | None]:
-        return self._read(lambda db: sqlite_queries.deliveries(db, conditions, limit, after))
+        return self._read(lambda db: reads.deliveries(db, conditions, limit, after))
 
     def ledger(self) -> dict[str, Any]:
-        return self._read(sqlite_queries.ledger)
+        return self._read(reads.ledger)
 
     def next_given_up(self) -> int | None:
-        return self._read(sqlite_queries.next_given_up)
+        return self._read(reads.next_given_up)
 
     def waits_for_others(self, destinations: Sequence[str]) -> bool:
-        return not self._read(sqlite_queries.waited_for) <= set(destinations)
+        return not self._read(reads.waited_for) <= set(destinations)
 
     def tallies(self) -> list[Tally]:
-        return self._read(sqlite_queries.tallies)
+        return self._read(reads.tallies)
 
     def next_silence_end(self) -> int | None:
-        return self._read(sqlite_silences.next_end)
+        return self._read(next_end)
 
     def silences(
         self, conditions: Mapping[str, str], limit: int, after: int | None
     ) -> tuple[list[dict[str, Any]], int | None]:
-        return self._read(lambda db: sqlite_silences.page(db, limit, after))
+        return self._read(lambda db: page(db, limit, after))
 
     def silence(self, number: int) -> dict[str, Any] | None:
-        return self._read(lambda db: sqlite_silences.one(db, number))
+        return self._read(lambda db: one(db, number))
 
     def silenced(self, subject: Subject, now: int) -> Silence | None:
-        return self._read(lambda db: first(sqlite_silences.active(db, now), subject))
+        return self._read(lambda db: first(active(db, now), subject))
 
     def next_due(self, destination: str, pace: Pace, now: int) -> int | None:
-        return self._read(lambda db: sqlite_queries.next_due(db, destination, pace, now))
+        return self._read(lambda db: reads.next_due(db, destination, pace, now))
 
     def prunable(self, limits: Limits) -> dict[str, int]:
-        return self._read(lambda db: sqlite_pruning.prunable(db, limits))
+        return self._read(lambda db: pruning.prunable(db, limits))
 
     def is_log_long(self) -> bool:
         try:
@@ -128,7 +119,7 @@ class SqliteStore:
             return False
 
     def known(self, event: Event) -> Loaded:
-        return self._read(lambda db: sqlite_loading.load(db, [event]))
+        return self._read(lambda db: loading.load(db, [event]))
 
     def close(self) -> None:
         self._committer.close()

@@ -13,7 +13,7 @@ from dataclasses import fields, replace
 from receiver.errors import StorageError, StorageUnavailable
 from receiver.events import SECOND
 from receiver.retention import Limits, Retention
-from receiver.store import Place, Pruned, Store, Transaction
+from receiver.store.contract import Place, Pruned, Store, Transaction
 
 log = logging.getLogger("receiver.pruning")
 

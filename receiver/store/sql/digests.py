@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from receiver.deliveries import Digest, Kind, Listed
-from receiver.store import sqlite_queries as queries
-from receiver.store.sqlite_deliveries import STUCK, WAITS
-from receiver.store.sqlite_silences import MISSED, PAGE
+from receiver.store.sql import reads as queries
+from receiver.store.sql.outbox import STUCK, WAITS
+from receiver.store.sql.silences import MISSED, PAGE
 
 # How many sorts of messages are counted by name, and how many are shown that need nobody's answer.
 SORTS, SHOWN = 8, 5

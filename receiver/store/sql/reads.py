@@ -8,8 +8,8 @@ from typing import Any
 
 from receiver.deliveries import Facts, Pace
 from receiver.events import SECOND, Status, Verdict, format_time
-from receiver.store import Tally
-from receiver.store.sqlite_loading import mapping, statuses
+from receiver.store.contract import Tally
+from receiver.store.sql.loading import mapping, statuses
 
 _FACTS = (
     "SELECT e.source, e.verdict, e.reason, e.received_at, e.event_id, e.event, e.status,"

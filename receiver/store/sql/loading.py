@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from receiver.events import Event, Execution, Held, Status, Verdict
-from receiver.store import ExecutionKey, Loaded
-from receiver.store.sqlite_sets import Many
+from receiver.store.contract import ExecutionKey, Loaded
+from receiver.store.sqlite.many_rows import Many
 
 # How many of the events that were rejected for a gap are looked at when their execution moves: the
 # earliest that are not overtaken. Of those that are held, none may be left out.

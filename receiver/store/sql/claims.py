@@ -16,11 +16,10 @@ from typing import Any
 from receiver.deliveries import Claim, Digest, Kind, Pace, Ways
 from receiver.events import SECOND
 from receiver.routing.silences import Silence
-from receiver.store import sqlite_digests as digests
-from receiver.store import sqlite_queries as queries
-from receiver.store import sqlite_silences as silences
-from receiver.store.sqlite_deliveries import ABOUT, COLUMNS, STUCK, WAITS, promise, read, release
-from receiver.store.sqlite_episodes import remind, supersede_untrue
+from receiver.store.sql import digests, silences
+from receiver.store.sql import reads as queries
+from receiver.store.sql.episodes import remind, supersede_untrue
+from receiver.store.sql.outbox import ABOUT, COLUMNS, STUCK, WAITS, promise, read, release
 
 _CLAIMABLE = "state = 'waiting' AND due_at <= ?"
 # The order of one execution within a destination is kept: nothing is taken before what is older.

@@ -16,7 +16,7 @@ from dataclasses import replace
 from typing import Any
 
 from receiver.retention import Limits
-from receiver.store import Place, Pruned, Step
+from receiver.store.contract import Place, Pruned, Step
 
 # How many rows one portion looks at, and how many it removes at most (but an execution's history
 # goes at once). So it takes a millisecond or two, however many there are.

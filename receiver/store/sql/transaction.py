@@ -15,16 +15,12 @@ from receiver.deliveries import Acknowledgement, Attempt, Claim, Kind, Owed, Pac
 from receiver.events import Event, Execution, Held, Verdict
 from receiver.retention import Limits
 from receiver.routing.silences import Silence
-from receiver.store import Entry, ExecutionKey, Loaded, Place, Pruned, Recorded
-from receiver.store import sqlite_claims as claims
-from receiver.store import sqlite_deliveries as deliveries
-from receiver.store import sqlite_episodes as episodes
-from receiver.store import sqlite_loading as loading
-from receiver.store import sqlite_pruning as pruning
-from receiver.store import sqlite_silences as silences
-from receiver.store.sqlite_connection import connect
-from receiver.store.sqlite_log import Log
-from receiver.store.sqlite_sets import Many, Row
+from receiver.store.contract import Entry, ExecutionKey, Loaded, Place, Pruned, Recorded
+from receiver.store.sql import claims, episodes, loading, pruning, silences
+from receiver.store.sql import outbox as deliveries
+from receiver.store.sqlite.connection import connect
+from receiver.store.sqlite.many_rows import Many, Row
+from receiver.store.sqlite.wal import Log
 
 MAX_QUARANTINED = 1_000
 # After a failed sync the system may call pages written that are not, and SQLite goes on accepting
