@@ -19,9 +19,9 @@ from starlette.types import Receive, Scope, Send
 from receiver.config.live_rules import InForce
 from receiver.config.rules import Rules
 from receiver.config.settings import Settings
-from receiver.dispatch import Dispatch
+from receiver.dispatch.dispatcher import Dispatch
 from receiver.errors import StorageUnavailable
-from receiver.gaps import GapClock
+from receiver.intake.expiry import GapClock
 from receiver.metrics import Counters
 from receiver.store.contract import Store
 from receiver.store.pruning import PruneClock

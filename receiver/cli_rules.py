@@ -11,7 +11,6 @@ from typing import Any
 
 import click
 
-from receiver import explain as explaining
 from receiver import lifecycle, server
 from receiver.cli_store import as_json
 from receiver.config import exposure, routes_file
@@ -19,7 +18,8 @@ from receiver.config.rules import Rules, Source
 from receiver.config.settings import Settings, load_settings
 from receiver.destinations import sending
 from receiver.errors import ConfigurationError, ReceiverError
-from receiver.hints import hints
+from receiver.intake import explain as explaining
+from receiver.intake.subscription_hints import hints
 from receiver.store.sqlite.store import SqliteStore, open_existing
 
 

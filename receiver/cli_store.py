@@ -12,9 +12,9 @@ from typing import Any, TypeVar
 
 import click
 
-from receiver import operators
 from receiver.config.settings import Settings, load_settings
 from receiver.deliveries import State
+from receiver.dispatch import operators
 from receiver.errors import ReceiverError, StorageServed
 from receiver.events import Category, Status, parse_time, span
 from receiver.store.pruning import prune_all, removed

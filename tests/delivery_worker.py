@@ -33,8 +33,8 @@ from receiver.config import routes_file
 from receiver.config.live_rules import InForce
 from receiver.config.rules import Rules
 from receiver.destinations import sending
+from receiver.dispatch.worker import Lane
 from receiver.events import SECOND
-from receiver.lanes import Lane
 from receiver.store.sqlite.store import SqliteStore
 
 LONG = 60.0  # seconds: a lease that does not run out here

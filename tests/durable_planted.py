@@ -83,7 +83,7 @@ BUGS = (
          (TRANSACTION, '    " DO UPDATE SET times = times + 1, received_at ='
           ' excluded.received_at"\n', ""),
          (TRANSACTION, '    " WHERE event.repeated = 1",\n', '    "",\n'),
-         ("intake.py", "in loaded.event_ids:", "in ():")),
+         ("intake/receive.py", "in loaded.event_ids:", "in ():")),
         LOAD_ONLY,
         "an event id is stored twice",
     ),
@@ -97,7 +97,7 @@ BUGS = (
     ),
     Bug(
         "a message counts as sent before it is sent",
-        (("lanes.py", "        attempt = notify.send(self.destination, message)\n",
+        (("dispatch/worker.py", "        attempt = notify.send(self.destination, message)\n",
           "        told = Attempt(Outcome.DELIVERED, '')\n"
           "        early = follow(claim, told, self.destination, message, 0, 0.5)\n"
           "        self._stopping.set()\n"
@@ -171,7 +171,7 @@ BUGS = (
     ),
     Bug(
         "waiting times are not set back with the clock",
-        (("gaps.py", "if now < self._seen_at and", "if False and"),),
+        (("intake/expiry.py", "if now < self._seen_at and", "if False and"),),
         "storage --only clock",
         "clock back",
     ),

@@ -13,13 +13,13 @@ from typing import Any
 
 from receiver.config import routes_file
 from receiver.deliveries import Acknowledgement, Attempt, Claim, Message, Outcome
+from receiver.dispatch.turn import Finished, Turn, turn
+from receiver.dispatch.worker import follow, pace_of, rendered, with_others
 from receiver.events import SECOND, Event, Status, parse_time
-from receiver.gaps import list_silences
-from receiver.intake import Arrival, Intake, Receipt
-from receiver.lanes import follow, pace_of, rendered, with_others
+from receiver.intake.expiry import list_silences
+from receiver.intake.receive import Arrival, Intake, Receipt
 from receiver.store.contract import Transaction
 from receiver.store.sqlite.store import SqliteStore
-from receiver.turns import Finished, Turn, turn
 
 MINUTE, HOUR = 60 * SECOND, 3600 * SECOND
 START = parse_time("2026-06-01T12:00:00Z")  # a Monday

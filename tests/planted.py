@@ -46,7 +46,7 @@ def planted(bug: Bug) -> Iterator[Path]:
 
 KILLS = "kills --kills 8 --patience 15"
 SEND = "        attempt = notify.send(self.destination, message)\n"
-LANES, DISPATCH = "receiver/lanes.py", "receiver/dispatch.py"
+LANES, DISPATCH = "receiver/dispatch/worker.py", "receiver/dispatch/dispatcher.py"
 DELIVERIES = "receiver/store/sql/outbox.py"
 BUGS = (
     Bug(
@@ -121,7 +121,7 @@ BUGS = (
     ),
     Bug(
         "it is not asked whether a message is still true",
-        "receiver/owing.py",
+        "receiver/intake/plan.py",
         "        return None\n    return after.version\n",
         "        return None\n    return None\n",
         "late --count 40 --seconds 1 --refuse 0",

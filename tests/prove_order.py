@@ -32,7 +32,7 @@ from typing import Any, NamedTuple
 
 from receiver.deliveries import Attempt, Claim, Outcome, Pace, State
 from receiver.events import Event, Status, format_time
-from receiver.intake import Arrival, Intake
+from receiver.intake.receive import Arrival, Intake
 from receiver.lifecycle import Ordering
 from receiver.routing.routes import Condition, Route
 from receiver.store.contract import Recorded

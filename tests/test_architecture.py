@@ -11,11 +11,11 @@ PACKAGE = Path(__file__).parent.parent / "receiver"
 # floor only from modules named before it.
 FLOORS = [
     ["errors", "times", "events", "routing.quiet_hours", "deliveries"],
-    ["lifecycle", "retention", "bucket", "sources.keys", "sources.verification",
+    ["lifecycle", "retention", "intake.rate_limit", "sources.keys", "sources.verification",
      "sources.formats.registry", "routing.routes", "routing.silences",
-     "dead_letters", "messages.sanitize", "messages.templates", "messages.notice",
-      "messages.follow_ups", "messages.digests", "foretold",
-     "backoff", "sources.signing", "destinations.outcome", "destinations.redaction"],
+     "dispatch.dead_letters", "messages.sanitize", "messages.templates", "messages.notice",
+      "messages.follow_ups", "messages.digests", "intake.explain_follow_ups",
+     "dispatch.retry", "sources.signing", "destinations.outcome", "destinations.redaction"],
     ["metrics", "config.settings", "config.strict_yaml", "config.schema",
      "config.problems", "config.matching",
      "config.silence_request", "config.route_builder", "config.rules",
@@ -28,10 +28,11 @@ FLOORS = [
      "store.sql.episodes", "store.sql.silences", "store.sql.digests",
      "store.sql.claims", "store.sql.pruning",
      "store.sql.transaction", "store.sqlite.store"],
-    ["hints", "healing", "owing", "intake", "config.live_rules", "gaps", "store.pruning",
-     "explain", "turns",
-     "lanes",
-     "dispatch", "operators", "sender"],
+    ["intake.subscription_hints", "intake.held", "intake.plan", "intake.receive",
+     "config.live_rules", "intake.expiry", "store.pruning",
+     "intake.explain", "dispatch.turn",
+     "dispatch.worker",
+     "dispatch.dispatcher", "dispatch.operators", "sender"],
     ["web", "web.problem", "web.refusals", "web.lines", "web.arrivals", "web.webhook",
      "web.api", "web.metrics", "web.shapes", "web.openapi", "app", "transport", "connections",
      "connections_fast", "server", "demo", "cli_store", "cli_rules", "cli_people", "cli_sender",
@@ -164,7 +165,7 @@ def test_modules_and_functions_keep_their_size() -> None:
     too_large = []
     for path in sorted(PACKAGE.rglob("*.py")):
         text = path.read_text("utf-8")
-        ceiling = 450 if path.parent.name == "store.contract" else 300
+        ceiling = 450 if "store" in path.relative_to(PACKAGE).parts else 300
         if text.count("\n") > ceiling:
             too_large.append(f"{path.name}: {text.count(chr(10))} lines")
         for node in ast.walk(ast.parse(text)):

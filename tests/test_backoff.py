@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from receiver.backoff import delay, pause
+from receiver.dispatch.retry import delay, pause
 
 
 def test_full_jitter_reaches_up_to_5_10_20_seconds_and_an_hour() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from receiver.bucket import Bucket
+from receiver.intake.rate_limit import Bucket
 
 
 def test_a_second_s_worth_may_come_at_once_and_then_the_rate() -> None:

@@ -17,8 +17,8 @@ import pytest
 from receiver import sender
 from receiver.cli import cli
 from receiver.events import SECOND, Event, Status
-from receiver.explain import RULES
-from receiver.intake import Arrival, Intake
+from receiver.intake.explain import RULES
+from receiver.intake.receive import Arrival, Intake
 from receiver.sources import signing
 from receiver.store.sqlite.store import SqliteStore
 from tests.live import PUBLIC, ROUTES, free_port, live, until

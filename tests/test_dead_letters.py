@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from receiver.dead_letters import HOUR, UNWRITTEN, owed
 from receiver.deliveries import Claim, Destination, Facts, Kind
+from receiver.dispatch.dead_letters import HOUR, UNWRITTEN, owed
 from receiver.events import SECOND, Status, Verdict
 from receiver.routing.routes import Condition, Route
 

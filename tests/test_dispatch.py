@@ -12,8 +12,8 @@ from pytest_httpserver import HTTPServer
 
 from receiver import sender
 from receiver.deliveries import Attempt, Claim, Destination, Facts, Message, Outcome, State
+from receiver.dispatch.worker import follow
 from receiver.events import SECOND, Verdict
-from receiver.lanes import follow
 from receiver.store.contract import Transaction
 from receiver.store.sqlite.store import SqliteStore
 from tests.live import ROUTES, live, until

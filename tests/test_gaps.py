@@ -10,9 +10,9 @@ from pytest_httpserver import HTTPServer
 
 from receiver import sender
 from receiver.events import SECOND, Event, Status
-from receiver.gaps import GapClock
-from receiver.hints import ENOUGH
-from receiver.intake import Arrival, Intake
+from receiver.intake.expiry import GapClock
+from receiver.intake.receive import Arrival, Intake
+from receiver.intake.subscription_hints import ENOUGH
 from receiver.store.sqlite.store import SqliteStore
 from tests.live import ROUTES, Live, live, until
 

@@ -11,7 +11,7 @@ import pytest
 
 from receiver.deliveries import Attempt, Outcome, Pace, State
 from receiver.events import SECOND, Event, Status
-from receiver.intake import Arrival, Intake, Receipt
+from receiver.intake.receive import Arrival, Intake, Receipt
 from receiver.lifecycle import MAX_HELD, Ordering
 from receiver.routing.routes import Condition, Route
 from receiver.store.contract import Recorded

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from receiver.events import Status
-from receiver.hints import ENOUGH, hints
+from receiver.intake.subscription_hints import ENOUGH, hints
 from receiver.lifecycle import Ordering
 from receiver.store.contract import Tally
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from receiver.deliveries import Pace
 from receiver.events import SECOND, Event, Status
-from receiver.intake import Arrival, Intake
+from receiver.intake.receive import Arrival, Intake
 from receiver.routing.routes import Condition, Route
 from receiver.store.sqlite.store import SqliteStore
 

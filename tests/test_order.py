@@ -20,9 +20,12 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from receiver import healing, intake, lifecycle, owing, sender
+from receiver import lifecycle, sender
 from receiver.events import Status, Verdict
-from receiver.intake import Arrival, Intake
+from receiver.intake import held as holding
+from receiver.intake import plan
+from receiver.intake import receive as receiving
+from receiver.intake.receive import Arrival, Intake
 from receiver.store.contract import Loaded
 from tests import order_model, prove_order
 from tests.live import live
@@ -380,24 +383,24 @@ FAULTS: dict[str, Plant] = {
     "too old begins a nanosecond later": constant(
         lifecycle, "MAX_EVENT_AGE", 14 * 24 * HOUR + 1
     ),
-    "one more is held": constant(healing, "MAX_HELD", 101),
+    "one more is held": constant(holding, "MAX_HELD", 101),
     "a pause may complete": move("paused", "completed"),
     "an agent's pause cannot fail": move("paused_by_agent", "failed", dropped=True),
-    "nothing heals": around(intake, "heal", lambda real, *given: iter(())),
+    "nothing heals": around(receiving, "heal", lambda real, *given: iter(())),
     "what was rejected is not healed": around(
         healing,
         "_decides",
         lambda real, judgement, held: held.verdict == "held" and real(judgement, held),
     ),
     "what was overtaken stays held": around(
-        healing, "_decides", lambda real, judgement, held: judgement.verdict == "applied"
+        holding, "_decides", lambda real, judgement, held: judgement.verdict == "applied"
     ),
     "held events are judged in the order of receipt": constant(
-        healing, "_occurred_at", lambda held: 0
+        holding, "_occurred_at", lambda held: 0
     ),
-    "a repetition does not move the mark": constant(intake, "moves_mark", lambda *given: False),
+    "a repetition does not move the mark": constant(receiving, "moves_mark", lambda *given: False),
     "gaps are always applied": around(
-        intake, "give_up",
+        receiving, "give_up",
         lambda real, held, loaded, now, ordering: real(
             held, loaded, now, replace(ordering, gaps="apply")
         ),
@@ -411,15 +414,15 @@ FAULTS: dict[str, Plant] = {
     "an uncertain order is not flagged": around(
         lifecycle, "_against", without_flag("order_uncertain")
     ),
-    "a gap is not shown": around(healing, "judged_again", without_gap),
+    "a gap is not shown": around(holding, "judged_again", without_gap),
     "a terminal status changes": around(
         lifecycle, "_against", unheeded("terminal", verdict=Verdict.APPLIED, reason="transition")
     ),
     "the same change counts twice": around(
-        intake, "known",
+        receiving, "known",
         lambda real, *given: known if (known := real(*given)) != "same_change" else None,
     ),
-    "a pause is told of when it is over": constant(owing, "_guard", lambda entry: None),
+    "a pause is told of when it is over": constant(plan, "_guard", lambda entry: None),
 }  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from receiver.events import Status
-from receiver.intake import Arrival
+from receiver.intake.receive import Arrival
 from receiver.retention import Limits, Retention
 from receiver.routing.silences import Silence
 from receiver.store.contract import Place, Pruned

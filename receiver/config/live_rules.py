@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from receiver.config.rules import Rules
 from receiver.errors import ConfigurationError
-from receiver.intake import Intake
+from receiver.intake.receive import Intake
 
 log = logging.getLogger("receiver")
 

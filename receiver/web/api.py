@@ -20,10 +20,7 @@ from receiver.config.live_rules import InForce
 from receiver.config.settings import Settings
 from receiver.config.silence_request import read_silence
 from receiver.deliveries import State
-from receiver.errors import ConfigurationError, MalformedBody
-from receiver.events import Category, Status
-from receiver.hints import hints
-from receiver.operators import (
+from receiver.dispatch.operators import (
     acknowledge,
     add_silence,
     expire_silence,
@@ -31,6 +28,9 @@ from receiver.operators import (
     redeliver_all,
     take,
 )
+from receiver.errors import ConfigurationError, MalformedBody
+from receiver.events import Category, Status
+from receiver.intake.subscription_hints import hints
 from receiver.sources.formats.registry import parse_json
 from receiver.store.contract import Store
 from receiver.web.problem import problem

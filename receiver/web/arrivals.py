@@ -11,12 +11,12 @@ import asyncio
 import time
 from dataclasses import dataclass
 
-from receiver.bucket import Bucket
 from receiver.config.live_rules import InForce
 from receiver.config.rules import Source
 from receiver.errors import TooManyWebhooks, UntrustedWebhook
 from receiver.events import SECOND
-from receiver.intake import Arrival, Receipt
+from receiver.intake.rate_limit import Bucket
+from receiver.intake.receive import Arrival, Receipt
 from receiver.sources import verification
 from receiver.sources.formats import registry
 from receiver.store.contract import Store

@@ -11,8 +11,8 @@ import logging
 
 from receiver import logs
 from receiver.config.rules import Source
-from receiver.gaps import log_settled
-from receiver.intake import Receipt
+from receiver.intake.expiry import log_settled
+from receiver.intake.receive import Receipt
 
 log = logging.getLogger("receiver.intake")
 

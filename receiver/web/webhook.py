@@ -28,7 +28,7 @@ from receiver.errors import (
     UntrustedWebhook,
 )
 from receiver.events import Event, Verdict
-from receiver.intake import Receipt
+from receiver.intake.receive import Receipt
 from receiver.metrics import Counters
 from receiver.store.contract import Store
 from receiver.web.arrivals import Arrivals

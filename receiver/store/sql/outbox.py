@@ -13,7 +13,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from receiver.backoff import LONGEST, PAUSE_AFTER, pause
 from receiver.deliveries import (
     Acknowledgement,
     Attempt,
@@ -27,6 +26,7 @@ from receiver.deliveries import (
     State,
     Ways,
 )
+from receiver.dispatch.retry import LONGEST, PAUSE_AFTER, pause
 from receiver.events import LATEST, SECOND
 from receiver.store.contract import Recorded
 from receiver.store.sql import reads as queries

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from receiver import dead_letters
 from receiver.config.rules import Rules
 from receiver.deliveries import Attempt, Claim, Pace
+from receiver.dispatch import dead_letters
 from receiver.store.contract import Recorded, Transaction
 
 

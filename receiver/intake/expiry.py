@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from receiver.config.live_rules import InForce
 from receiver.errors import StorageError
 from receiver.events import SECOND
-from receiver.hints import hints
+from receiver.intake.subscription_hints import hints
 from receiver.store.contract import Entry, Store, Transaction
 
 log = logging.getLogger("receiver.gaps")

@@ -9,10 +9,10 @@ from receiver.config.rules import Rules, Source
 from receiver.deliveries import Facts
 from receiver.errors import UnreadableWebhook
 from receiver.events import Event, format_time
-from receiver.foretold import foretold, foretold_if_stuck
-from receiver.intake import Arrival, Intake
+from receiver.intake.explain_follow_ups import foretold, foretold_if_stuck
+from receiver.intake.plan import subject
+from receiver.intake.receive import Arrival, Intake
 from receiver.messages.notice import render
-from receiver.owing import subject
 from receiver.routing.routes import Decision, Route, Subject, decide
 from receiver.sources.formats import registry
 from receiver.store.contract import Entry, Loaded, Store

@@ -10,10 +10,10 @@ from collections.abc import Iterable, Sequence
 from receiver.config.live_rules import InForce
 from receiver.config.rules import Rules
 from receiver.deliveries import Claim
+from receiver.dispatch.turn import tell_of
+from receiver.dispatch.worker import Lane, log_dead
 from receiver.errors import StorageError
-from receiver.lanes import Lane, log_dead
 from receiver.store.contract import Store, Transaction
-from receiver.turns import tell_of
 
 log = logging.getLogger("receiver.dispatch")
 

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from receiver.events import Event, Held, Judgement, Status, Verdict
-from receiver.healing import bounded, give_up, heal, hold, remember
+from receiver.intake.held import bounded, give_up, heal, hold, remember
+from receiver.intake.plan import Owes
 from receiver.lifecycle import Known, Ordering, advance, judge, moves_mark
-from receiver.owing import Owes
 from receiver.routing.routes import Route
 from receiver.store.contract import Entry, ExecutionKey, Loaded, Transaction
 

@@ -14,19 +14,19 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from receiver import dead_letters
-from receiver.backoff import LONGEST, delay
 from receiver.config.live_rules import InForce
 from receiver.config.rules import Rules
 from receiver.deliveries import Attempt, Claim, Destination, Kind, Message, Outcome, Pace, State
 from receiver.destinations import deadline, sending
+from receiver.dispatch import dead_letters
+from receiver.dispatch.retry import LONGEST, delay
+from receiver.dispatch.turn import Finished, Turn, Turned, turn
 from receiver.errors import StorageError
 from receiver.events import SECOND
 from receiver.messages import digests, follow_ups
 from receiver.messages.notice import alarm
 from receiver.routing.routes import ways
 from receiver.store.contract import Recorded, Store
-from receiver.turns import Finished, Turn, Turned, turn
 
 log = logging.getLogger("receiver.dispatch")
 

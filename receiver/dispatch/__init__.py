@@ -1,0 +1,1 @@
+"""Dispatch: due deliveries out, one worker per destination."""
