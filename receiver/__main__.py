@@ -1,6 +1,6 @@
 """`python -m receiver` is the command line."""
 
-from receiver.cli import main
+from receiver.cli.main import main
 
 if __name__ == "__main__":
     main()

@@ -43,7 +43,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from receiver import sender
+from receiver.cli import client
 from receiver.sources import signing
 from tests.bench_hook import HERE, Arrival, Hook, processor
 from tests.bench_intake import HOW, PRIVATE, PUBLIC, Connection, drive, percentile, start
@@ -74,7 +74,7 @@ def webhooks(count: int, prefix: str) -> list[bytes]:
     """Whole HTTP requests about failures, signed beforehand, of agents d0 to d9 in turn."""
     made = []
     for number in range(count):
-        body = sender.asteroid_event(
+        body = client.asteroid_event(
             "EXECUTION_FAILED", f"{prefix}-{number}", payload={"reason": "The invoice has no date"},
             agent_id=f"d{number % DESTINATIONS}",
         )  # fmt: skip

@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from receiver import sender
+from receiver.cli import client
 from receiver.events import SECOND
 from receiver.sources import signing
 from receiver.store.pruning import FIRST
@@ -51,7 +51,7 @@ def used(process: subprocess.Popen[bytes]) -> float:
 
 def request(event: str, execution: str, occurred_at: int) -> bytes:
     """A whole signed HTTP request."""
-    body = sender.asteroid_event(
+    body = client.asteroid_event(
         f"EXECUTION_{event}", execution, payload={"reason": "bench"}, occurred_at=occurred_at
     )
     ((name, value),) = signing.sign(HOW, PRIVATE, body, message_id="", now=0)
@@ -100,7 +100,7 @@ class Moves:
 
     def __init__(self, path: Path) -> None:
         self._executions, self._told = still_open(path), dict[str, int]()
-        self._begin = sender.now_whole()
+        self._begin = client.now_whole()
 
     def requests(self, count: int) -> list[bytes]:
         """The next so many; the last one first, as a connection takes them."""
@@ -115,7 +115,7 @@ class Moves:
 
 def new(count: int) -> list[bytes]:
     """The first events of so many executions."""
-    return [request("STARTED", str(uuid4()), sender.now_whole()) for _ in range(count)]
+    return [request("STARTED", str(uuid4()), client.now_whole()) for _ in range(count)]
 
 
 def intake(given: argparse.Namespace, folder: Path) -> dict[str, float]:

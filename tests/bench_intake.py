@@ -29,7 +29,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from receiver import sender
+from receiver.cli import client
 from receiver.events import SECOND
 from receiver.sources import signing, verification
 from tests.live import free_port
@@ -69,7 +69,7 @@ ABREAST = 250
 
 def stories(count: int, prefix: str) -> list[bytes]:
     """Requests that tell whole stories, so that nearly every event meets a stored execution."""
-    start = sender.now_whole() - 60 * SECOND
+    start = client.now_whole() - 60 * SECOND
     made: list[bytes] = []
     for block in range(-(-count // (ABREAST * len(STORY)))):
         for second, event in enumerate(STORY):
@@ -83,7 +83,7 @@ def requests(count: int, event: str, prefix: str, *, occurred_at: int | None = N
     """Whole HTTP requests, signed beforehand: the sender's cost is not measured."""
     made = []
     for number in range(count):
-        body = sender.asteroid_event(
+        body = client.asteroid_event(
             event, f"{prefix}-{number}", payload={"reason": "bench"}, occurred_at=occurred_at
         )
         ((name, value),) = signing.sign(HOW, PRIVATE, body, message_id="", now=0)

@@ -22,7 +22,7 @@ from itertools import count
 from pathlib import Path
 from uuid import uuid4
 
-from receiver import sender
+from receiver.cli import client
 from receiver.events import SECOND
 from tests.destinations import Destination
 from tests.proving import Report, rules
@@ -39,7 +39,7 @@ def told(stories: Iterator[int]) -> Iterator[bytes]:
     """Bodies of webhooks without end; events of one execution stand far apart, in their order."""
     while True:
         block = [(next(stories), str(uuid4())) for _ in range(ABREAST)]
-        begin = sender.now_whole() - 60 * SECOND
+        begin = client.now_whole() - 60 * SECOND
         for step, name in enumerate(STORY):
             for number, execution in block:
                 named = "FAILED" if step == len(STORY) - 1 and number % 12 == 0 else name

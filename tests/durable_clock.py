@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
-from receiver import sender
+from receiver.cli import client
 from receiver.events import SECOND
 from receiver.store.sqlite.connection import connect
 from tests.durable_driver import TOKEN, Receiver, Report, answered
@@ -75,7 +75,7 @@ class Clocked:
     def __init__(self, receiver: Receiver, offset: Path, report: Report, hook: Hook) -> None:
         self.receiver, self.report, self.hook, self._offset = receiver, report, hook, offset
         self.acknowledged: dict[str, str] = {}
-        self.base = sender.now_whole() - 12 * 3600 * SECOND
+        self.base = client.now_whole() - 12 * 3600 * SECOND
 
     def set_clock(self, hours: float) -> None:
         """Be so many hours ahead."""
@@ -87,7 +87,7 @@ class Clocked:
         """Post an event; its verdict must be this."""
         event_id = f"{execution}.{step}"
         at = self.base + step * SECOND
-        body = sender.asteroid_event(
+        body = client.asteroid_event(
             f"EXECUTION_{event}", execution, event_id=event_id, occurred_at=at
         )
         reader, writer = await asyncio.open_connection("127.0.0.1", self.receiver.port)

@@ -18,7 +18,8 @@ import signal
 import sys
 from typing import Any, NoReturn
 
-from receiver import cli, cli_serve
+from receiver.cli import serve
+from receiver.cli.main import main as command_line
 from receiver.store.sqlite import wal
 
 # What `serve` imports later.
@@ -48,10 +49,10 @@ def become(asked: dict[str, Any]) -> NoReturn:
         wal.LONG = 4 * wal.CHECKPOINT_AT
     signal.sigwait({signal.SIGUSR1})
     # Imported already, before there was a process to wait for it.
-    sys.argv = ["receiver", cli_serve.serve.name or ""]
+    sys.argv = ["receiver", serve.serve.name or ""]
     code = 0
     try:
-        cli.main()
+        command_line()
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 1
     except BaseException:

@@ -177,7 +177,7 @@ BUGS = (
     ),
     Bug(
         "the end waits for half-sent bodies",
-        (("server.py", "timeout_graceful_shutdown=3", "timeout_graceful_shutdown=None"),
+        (("web/server/server.py", "timeout_graceful_shutdown=3", "timeout_graceful_shutdown=None"),
          ("config/settings.py", "    body_timeout: float = Field(\n        10.0,",
           "    body_timeout: float = Field(\n        60.0,")),
         "stops --runs 1",
@@ -185,7 +185,7 @@ BUGS = (
     ),
     Bug(
         "it ends like a process that was ended by the signal",
-        (("server.py", '    log.info("serve.stopped")', "    sys.exit(143)"),),
+        (("web/server/server.py", '    log.info("serve.stopped")', "    sys.exit(143)"),),
         "stops --runs 1 --halves 0",
         "it ends with exit code",
     ),

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from receiver import sender
+from receiver.cli import client
 from receiver.events import SECOND
 from tests.durable_driver import TOKEN, Receiver, Report, answered
 from tests.served import CUT
@@ -35,7 +35,7 @@ def story(name: str, start: int, end: str, padding: int) -> Iterator[Told]:
 
     def tell(step: int, event: str, verdict: str) -> Told:
         event_id = f"{name}.{step}"
-        body = sender.asteroid_event(
+        body = client.asteroid_event(
             f"EXECUTION_{event}", name, event_id=event_id, occurred_at=start + step * SECOND,
             payload=payload,
         )  # fmt: skip
@@ -152,7 +152,7 @@ class Sender:
 
     def _story(self) -> Iterator[Told]:
         self._stories += 1
-        start = sender.now_whole() - 3600 * SECOND
+        start = client.now_whole() - 3600 * SECOND
         end = ("COMPLETED", "CANCELLED")[self._stories % 2]
         return story(f"x{self._stories}", start, end, self.padding)
 

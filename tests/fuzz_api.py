@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from receiver import sender
+from receiver.cli import client
 from tests.live import live
 
 TOKEN = "a-token-of-sixteen-bytes-or-more"
@@ -26,7 +26,7 @@ def run(folder: Path, parser: str, examples: int, seed: int) -> subprocess.Compl
     """Schemathesis against a server of its own, with a few executions and deliveries in it."""
     with live(folder, http=parser, api_token=TOKEN) as target:
         for number in range(3):
-            target.post(sender.asteroid_event("EXECUTION_FAILED", f"x-{number}"))
+            target.post(client.asteroid_event("EXECUTION_FAILED", f"x-{number}"))
         command = [
             sys.executable, "-m", "schemathesis.cli", "run", f"{target.url}/openapi.json",
             "--header", f"Authorization: Bearer {TOKEN}", "--checks", CHECKS,

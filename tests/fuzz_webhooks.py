@@ -27,7 +27,7 @@ from typing import Any
 
 import h11
 
-from receiver import sender
+from receiver.cli.client import asteroid_event
 from receiver.sources import signing, verification
 from receiver.store.sqlite.connection import connect
 from tests.bench_intake import start
@@ -107,7 +107,7 @@ def valid_webhooks(each: int) -> list[Valid]:
     made = []
     for source, (how, key) in HOW.items():
         for number in range(each):
-            body = sender.asteroid_event(
+            body = asteroid_event(
                 "EXECUTION_STARTED", f"fuzz-{number}", event_id=f"{source}-{number}",
                 payload={"reason": "ä€𝄞" * (number % 5), "result": [number, None, 1.5]},
             )  # fmt: skip

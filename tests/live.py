@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from receiver import app, sender, server
+from receiver.cli import client
 from receiver.config import routes_file
 from receiver.config.live_rules import InForce
 from receiver.config.rules import Rules
@@ -21,6 +21,8 @@ from receiver.config.settings import load_settings
 from receiver.sources import signing
 from receiver.sources.verification import Verification
 from receiver.store.sqlite.store import SqliteStore
+from receiver.web import app
+from receiver.web.server import server
 
 PRIVATE, PUBLIC = signing.generate("rsa-sha256")
 ROUTES = """\
@@ -49,7 +51,7 @@ class Live:
     ) -> tuple[int, dict[str, Any]]:
         """Sign and post a webhook."""
         url = f"{self.url}/webhooks/{source}"
-        return sender.post(url, body, self.verification, private)
+        return client.post(url, body, self.verification, private)
 
     def ask(
         self, path: str, *, method: str = "GET", headers: Mapping[str, str] | None = None,

@@ -145,7 +145,7 @@ BUGS = (
     ),
     Bug(
         "it ends like a process that was ended by the signal",
-        "receiver/server.py",
+        "receiver/web/server/server.py",
         '    log.info("serve.stopped")',
         "    sys.exit(143)",
         "shutdown --runs 1 --drain 1",
@@ -153,7 +153,7 @@ BUGS = (
     ),
     Bug(
         "it takes webhooks after the signal",
-        "receiver/web/webhook.py",
+        "receiver/web/webhooks/endpoint.py",
         "        if self.draining:",
         "        if False:",
         "shutdown --runs 1 --drain 2",

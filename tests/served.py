@@ -21,7 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
 
-from receiver import sender
+from receiver.cli import client
 from receiver.sources import signing
 from receiver.sources.verification import Verification
 from tests.destinations import Destination
@@ -229,7 +229,7 @@ def signed(body: bytes) -> list[tuple[str, str]]:
 
 def event(name: str, execution: str, event_id: str, **more: Any) -> bytes:
     """A webhook's body; its event has happened just now."""
-    return sender.asteroid_event(f"EXECUTION_{name}", execution, event_id=event_id, **more)
+    return client.asteroid_event(f"EXECUTION_{name}", execution, event_id=event_id, **more)
 
 
 def raw(method: str, path: str, body: bytes, headers: Iterable[tuple[str, str]] = ()) -> bytes:

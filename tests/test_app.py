@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from receiver import sender
+from receiver.cli import client
 from receiver.events import SECOND, format_time
 from receiver.sources import signing
 from receiver.store.sqlite.connection import connect
@@ -40,7 +40,7 @@ def nothing_stored(receiver: Live) -> bool:
 def test_a_missing_wrong_or_malformed_signature_is_401_always_the_same_and_leaves_no_trace(
     receiver: Live, tmp_path: Path
 ) -> None:
-    body = sender.asteroid_event("EXECUTION_FAILED", "x")
+    body = client.asteroid_event("EXECUTION_FAILED", "x")
     right = signed(receiver, body)["X-Asteroid-Signature"]
     answers = [
         receiver.ask("/webhooks/asteroid", method="POST", headers=headers, body=body)[:2]
@@ -86,7 +86,7 @@ def test_another_method_is_405(receiver: Live) -> None:
 def test_only_json_without_a_coding_is_taken(
     receiver: Live, headers: dict[str, str], status: int
 ) -> None:
-    body = sender.asteroid_event("EXECUTION_STARTED", "x")
+    body = client.asteroid_event("EXECUTION_STARTED", "x")
     assert post(receiver, body, **headers)[0] == status
 
 
@@ -122,7 +122,7 @@ def test_storage_that_cannot_commit_is_503_and_the_repeat_is_applied(
 ) -> None:
     other = connect(tmp_path / "receiver.db")
     other.execute("BEGIN IMMEDIATE")
-    body = sender.asteroid_event("EXECUTION_STARTED", "x", event_id="1")
+    body = client.asteroid_event("EXECUTION_STARTED", "x", event_id="1")
     status, content = post(receiver, body)
     assert (status, content["title"]) == (503, "Service Unavailable")
     assert receiver.ask("/readyz")[0] == 503
@@ -142,8 +142,8 @@ def test_every_refusal_is_a_problem_document(receiver: Live) -> None:
 
 
 def test_an_event_from_the_future_moves_nothing(receiver: Live) -> None:
-    at = sender.now_whole() + 3600 * SECOND
-    body = sender.asteroid_event("EXECUTION_STARTED", "x", occurred_at=at)
+    at = client.now_whole() + 3600 * SECOND
+    body = client.asteroid_event("EXECUTION_STARTED", "x", occurred_at=at)
     status, content = post(receiver, body)
     assert (status, content["reason"]) == (200, "future")
     assert receiver.ask("/api/executions/asteroid/x")[0] == 404
@@ -152,10 +152,10 @@ def test_an_event_from_the_future_moves_nothing(receiver: Live) -> None:
 def test_an_agent_that_is_not_on_the_list_is_401_and_leaves_no_trace(tmp_path: Path) -> None:
     listed = ROUTES.replace("    verify:", "    agents: [agent-7]\n    verify:", 1)
     with live(tmp_path, listed) as receiver:
-        other = sender.asteroid_event("EXECUTION_STARTED", "x", agent_id="agent-8")
+        other = client.asteroid_event("EXECUTION_STARTED", "x", agent_id="agent-8")
         assert post(receiver, other)[0] == 401
         assert nothing_stored(receiver)
-        own = sender.asteroid_event("EXECUTION_STARTED", "x", agent_id="agent-7")
+        own = client.asteroid_event("EXECUTION_STARTED", "x", agent_id="agent-7")
         assert post(receiver, own)[0] == 202
 
 
@@ -163,9 +163,9 @@ def test_a_source_may_answer_409_to_what_it_rejects(tmp_path: Path) -> None:
     with live(
         tmp_path, ROUTES.replace("    verify:", "    rejected_status: 409\n    verify:")
     ) as r:
-        start = sender.now_whole()
-        assert r.post(sender.asteroid_event("EXECUTION_FAILED", "x", occurred_at=start))[0] == 202
-        after = sender.asteroid_event("EXECUTION_RESUMED", "x", occurred_at=start + SECOND)
+        start = client.now_whole()
+        assert r.post(client.asteroid_event("EXECUTION_FAILED", "x", occurred_at=start))[0] == 202
+        after = client.asteroid_event("EXECUTION_RESUMED", "x", occurred_at=start + SECOND)
         status, answer = r.post(after)
         assert (status, answer["verdict"]) == (409, "rejected")
 
@@ -180,7 +180,7 @@ sources:
     with live(tmp_path, routes) as receiver:
         post_plain = [
             receiver.post(
-                sender.plain_event(status, "x", occurred_at=sender.now_whole() - n * SECOND),
+                client.plain_event(status, "x", occurred_at=client.now_whole() - n * SECOND),
                 source="other",
                 private="a-token-of-sixteen-bytes",
             )
@@ -214,7 +214,7 @@ def test_without_a_token_the_api_answers_on_loopback_only(tmp_path: Path) -> Non
 
 def test_pages_of_the_api_are_bounded_and_say_what_they_take(receiver: Live) -> None:
     for number in range(3):
-        receiver.post(sender.asteroid_event("EXECUTION_STARTED", f"x/{number}"))
+        receiver.post(client.asteroid_event("EXECUTION_STARTED", f"x/{number}"))
     first = receiver.ask("/api/executions?limit=2")[1]
     assert [item["execution_id"] for item in first["items"]] == ["x/2", "x/1"]
     rest = receiver.ask(f"/api/executions?limit=2&after={first['next']}")[1]
@@ -228,7 +228,7 @@ def test_pages_of_the_api_are_bounded_and_say_what_they_take(receiver: Live) -> 
 def test_only_a_dead_delivery_can_be_redelivered(receiver: Live) -> None:
     assert receiver.ask("/api/deliveries/7/redeliver", method="POST")[0] == 404
     assert receiver.ask(f"/api/deliveries/{2**63}/redeliver", method="POST")[0] == 404
-    receiver.post(sender.asteroid_event("EXECUTION_FAILED", "x"))
+    receiver.post(client.asteroid_event("EXECUTION_FAILED", "x"))
     assert receiver.ask("/api/deliveries/1/redeliver", method="POST")[0] == 409
 
 
@@ -238,12 +238,12 @@ def test_health_and_readiness_are_open(receiver: Live) -> None:
 
 
 def test_times_are_compared_as_instants(receiver: Live) -> None:
-    start = sender.now_whole() - 100 * SECOND
+    start = client.now_whole() - 100 * SECOND
     zoned = format_time(start).replace("Z", ".250+00:00")
-    body = json.loads(sender.asteroid_event("EXECUTION_STARTED", "x", event_id="a"))
+    body = json.loads(client.asteroid_event("EXECUTION_STARTED", "x", event_id="a"))
     body["timestamp"] = zoned
     assert post(receiver, json.dumps(body).encode())[1]["verdict"] == "applied"
-    earlier = sender.asteroid_event("EXECUTION_PAUSED", "x", occurred_at=start)
+    earlier = client.asteroid_event("EXECUTION_PAUSED", "x", occurred_at=start)
     assert post(receiver, earlier)[1]["reason"] == "older"
 
 

@@ -32,11 +32,14 @@ FLOORS = [
      "config.live_rules", "intake.expiry", "store.pruning",
      "intake.explain", "dispatch.turn",
      "dispatch.worker",
-     "dispatch.dispatcher", "dispatch.operators", "sender"],
-    ["web", "web.problem", "web.refusals", "web.lines", "web.arrivals", "web.webhook",
-     "web.api", "web.metrics", "web.shapes", "web.openapi", "app", "transport", "connections",
-     "connections_fast", "server", "demo", "cli_store", "cli_rules", "cli_people", "cli_sender",
-     "cli_serve", "cli", "__main__"],
+     "dispatch.dispatcher", "dispatch.operators", "cli.client"],
+    ["web", "web.problem", "web.webhooks.refusals", "web.webhooks.access_log",
+     "web.webhooks.batch", "web.webhooks.endpoint",
+     "web.api", "web.metrics", "web.schemas", "web.openapi", "web.app",
+      "web.server.transport", "web.server.connection_h11",
+     "web.server.connection_httptools", "web.server.server", "cli.demo", "cli.listing",
+      "cli.inspect", "cli.operate", "cli.send",
+     "cli.serve", "cli.main", "__main__"],
 ]  # fmt: skip
 OWNERS = {
     "apprise": {"destinations.sending"},
@@ -49,14 +52,17 @@ OWNERS = {
     "psycopg": {"store.postgres"},
     "yaml": {"config.strict_yaml"},
     "pydantic_settings": {"config.settings"},
-    "starlette": {"app", "server", "web.problem", "web.webhook", "web.api", "web.metrics",
+    "starlette": {"web.app", "web.server.server", "web.problem", "web.webhooks.endpoint",
+     "web.api", "web.metrics",
                   "web.openapi"},
-    "uvicorn": {"server", "connections", "connections_fast"},
-    "h11": {"connections"},
-    "httptools": {"connections_fast"},
+    "uvicorn": {"web.server.server", "web.server.connection_h11",
+     "web.server.connection_httptools"},
+    "h11": {"web.server.connection_h11"},
+    "httptools": {"web.server.connection_httptools"},
     "jinja2": {"messages.templates"},
     "cryptography": {"sources.keys", "sources.verification", "sources.signing"},
-    "click": {"cli", "cli_store", "cli_rules", "cli_people", "cli_sender", "cli_serve", "demo"},
+    "click": {"cli.main", "cli.listing", "cli.inspect", "cli.operate", "cli.send",
+     "cli.serve", "cli.demo"},
 }  # fmt: skip
 # Rules are pure: no clock, disk, network or log.
 IMPURE = {"time", "datetime", "os", "pathlib", "socket", "logging", "random", "threading",
@@ -65,7 +71,7 @@ ALLOWED_IN_RULES = {("sources.verification", "os")}
 INSIDE_FUNCTIONS = {
     ("destinations.sending", "apprise"),
     ("destinations.sending", "requests"),
-    ("server", "receiver"),
+    ("web.server.server", "receiver"),
 }
 
 

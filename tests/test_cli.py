@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from receiver import sender
-from receiver.cli import cli
+from receiver.cli import client
+from receiver.cli.main import cli
 from receiver.events import SECOND, Event, Status
 from receiver.intake.explain import RULES
 from receiver.intake.receive import Arrival, Intake
@@ -77,7 +77,7 @@ def test_a_misspelled_setting_names_the_nearest(folder: Path) -> None:
 
 
 def test_explain_says_the_verdict_the_routes_and_the_text(folder: Path) -> None:
-    body = sender.asteroid_event("EXECUTION_FAILED", "x-1", payload={"reason": "no log-in"})
+    body = client.asteroid_event("EXECUTION_FAILED", "x-1", payload={"reason": "no log-in"})
     (folder / "event.json").write_bytes(body)
     done = run(folder, "explain", "event.json", "--source", "asteroid", PUBLIC=PUBLIC)
     shown = done.stdout.decode()
@@ -94,8 +94,8 @@ def test_explain_says_the_verdict_the_routes_and_the_text(folder: Path) -> None:
 
 def test_explain_judges_against_what_is_stored(folder: Path) -> None:
     with live(folder) as receiver:
-        receiver.post(sender.asteroid_event("EXECUTION_FAILED", "x-1"))
-    later = sender.asteroid_event("EXECUTION_RESUMED", "x-1")
+        receiver.post(client.asteroid_event("EXECUTION_FAILED", "x-1"))
+    later = client.asteroid_event("EXECUTION_RESUMED", "x-1")
     done = run(folder, "explain", "-", "--source", "asteroid", stdin=later, PUBLIC=PUBLIC)
     assert b"verdict    rejected (terminal)" in done.stdout
 
@@ -162,8 +162,8 @@ def test_serve_ends_with_exit_code_0_on_a_signal(folder: Path, sent: signal.Sign
 
 def _answers(port: int) -> bool:
     try:
-        return sender.post_raw(f"http://127.0.0.1:{port}/webhooks/asteroid", b"{}", {})[0] == 401
-    except sender.ReceiverError:
+        return client.post_raw(f"http://127.0.0.1:{port}/webhooks/asteroid", b"{}", {})[0] == 401
+    except client.ReceiverError:
         return False
 
 
@@ -176,7 +176,7 @@ def test_a_key_of_another_kind_is_told_in_words(folder: Path) -> None:
 
 def stored(folder: Path, *stories: tuple[str, int, str]) -> None:
     """Events (status, second, execution) in the folder's database, given up after a minute."""
-    start = sender.now_whole() - 100 * SECOND
+    start = client.now_whole() - 100 * SECOND
     store = SqliteStore(folder / "receiver.db", serve=True)
     for number, (status, second, execution) in enumerate(stories):
         event = Event(
@@ -204,14 +204,14 @@ def test_lifecycle_prints_the_table_in_force_for_a_source(folder: Path) -> None:
 
 def test_explain_names_the_rule_and_what_it_would_settle(folder: Path) -> None:
     stored(folder, ("paused", 1, "x"), ("failed", 3, "x"))
-    at = sender.now_whole() - 98 * SECOND
-    body = sender.asteroid_event("EXECUTION_RESUMED", "x", occurred_at=at)
+    at = client.now_whole() - 98 * SECOND
+    body = client.asteroid_event("EXECUTION_RESUMED", "x", occurred_at=at)
     done = run(folder, "explain", "-", "--source", "asteroid", stdin=body, PUBLIC=PUBLIC)
     shown = done.stdout.decode()
     assert "applied (transition): the lifecycle allows this move" in shown
     assert "settles    e-1 (failed), which was held: applied (healed)" in shown
     assert "route 'failures' tells ops:" in shown
-    late = sender.asteroid_event("EXECUTION_COMPLETED", "x", occurred_at=at + 50 * SECOND)
+    late = client.asteroid_event("EXECUTION_COMPLETED", "x", occurred_at=at + 50 * SECOND)
     done = run(folder, "explain", "-", "--source", "asteroid", stdin=late, PUBLIC=PUBLIC)
     assert "held (gap): a status in between has not been seen yet" in done.stdout.decode()
     assert "running is missing; given up at" in done.stdout.decode()
@@ -227,7 +227,7 @@ def test_every_verdict_and_reason_has_its_rule() -> None:
 def test_doctor_and_check_say_who_is_badly_subscribed(folder: Path) -> None:
     stored(folder, *[(s, n, f"x-{e}") for e in range(5) for n, s in ((1, "paused"), (3, "failed"))])
     store = SqliteStore(folder / "receiver.db", serve=True)
-    store.write_now(Intake([]).expire, sender.now_whole())
+    store.write_now(Intake([]).expire, client.now_whole())
     store.close()
     for command in ("doctor", "check"):
         done = run(folder, command, PUBLIC=PUBLIC)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from receiver import sender
+from receiver.cli import client
 from receiver.sources import signing, verification
 from tests.live import PRIVATE, live, until
 from tests.raw import Wire, ask, chunked, request, wire
@@ -28,7 +28,7 @@ def signed(body: bytes) -> list[tuple[str, str]]:
 
 
 def fresh() -> bytes:
-    return sender.asteroid_event("EXECUTION_STARTED", f"x-{time.time_ns()}")
+    return client.asteroid_event("EXECUTION_STARTED", f"x-{time.time_ns()}")
 
 
 # First, because what it does is an error to the ears below.

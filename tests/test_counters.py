@@ -10,7 +10,7 @@ import pytest
 
 from receiver import errors
 from receiver.metrics import CAUSES, Counters, OncePerMinute
-from receiver.web.refusals import Refusals
+from receiver.web.webhooks.refusals import Refusals
 
 
 def test_what_is_known_beforehand_starts_at_zero() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from pytest_httpserver import HTTPServer
 
-from receiver import sender
+from receiver.cli import client
 from receiver.deliveries import Attempt, Claim, Destination, Facts, Message, Outcome, State
 from receiver.dispatch.worker import follow
 from receiver.events import SECOND, Verdict
@@ -66,7 +66,7 @@ def test_a_destination_that_hangs_delays_no_other(tmp_path: Path, httpserver: HT
         ports = {"PORT": str(httpserver.port), "OTHER": str(hanging.getsockname()[1])}
         with live(tmp_path, TWO, ports, drain="0") as receiver:
             for number in range(3):
-                receiver.post(sender.asteroid_event("EXECUTION_FAILED", f"x-{number}"))
+                receiver.post(client.asteroid_event("EXECUTION_FAILED", f"x-{number}"))
             until(lambda: len(httpserver.log) == 3)
             states = receiver.ask("/api/deliveries?destination=other")[1]["items"]
             assert {item["state"] for item in states} == {"sending", "waiting"}
@@ -79,7 +79,7 @@ def test_a_destination_that_refuses_is_dead_or_waits(
     httpserver.expect_request("/ops").respond_with_data("", status)
     routes = ROUTES.replace("console://", '"json://127.0.0.1:${PORT}/ops"')
     with live(tmp_path, routes, {"PORT": str(httpserver.port)}) as receiver:
-        receiver.post(sender.asteroid_event("EXECUTION_FAILED", "x"))
+        receiver.post(client.asteroid_event("EXECUTION_FAILED", "x"))
         until(lambda: receiver.ask("/api/deliveries")[1]["items"][0]["attempts"])
         item = receiver.ask("/api/deliveries")[1]["items"][0]
         assert item["state"] == ("dead" if status == 404 else "waiting")
@@ -100,7 +100,7 @@ def test_what_a_dead_process_was_sending_goes_out_again_and_says_so(
     routes = ROUTES.replace("console://", '"json://127.0.0.1:${PORT}/ops"')
     environ = {"PORT": str(httpserver.port)}
     with live(tmp_path, routes, environ) as receiver:
-        receiver.post(sender.asteroid_event("EXECUTION_FAILED", "x"))
+        receiver.post(client.asteroid_event("EXECUTION_FAILED", "x"))
         until(lambda: receiver.ask("/api/deliveries?state=sent")[1]["items"])
     # As a process leaves it that dies between sending and recording.
     store = SqliteStore(tmp_path / "receiver.db")
@@ -129,7 +129,7 @@ def test_a_delivery_whose_destination_is_gone_is_dead_with_that_reason(
     httpserver.expect_request("/ops").respond_with_data("", 500)
     old = ROUTES.replace("ops", "old").replace("console://", '"json://127.0.0.1:${PORT}/ops"')
     with live(tmp_path, old, {"PORT": str(httpserver.port)}) as receiver:
-        receiver.post(sender.asteroid_event("EXECUTION_FAILED", "x"))
+        receiver.post(client.asteroid_event("EXECUTION_FAILED", "x"))
         until(lambda: receiver.ask("/api/deliveries")[1]["items"][0]["attempts"])
     with live(tmp_path) as receiver:
         until(lambda: receiver.ask("/api/deliveries?state=dead")[1]["items"])
@@ -147,7 +147,7 @@ def test_messages_of_one_execution_keep_their_order(tmp_path: Path, httpserver: 
         "console://", '{url: "json://127.0.0.1:${PORT}/ops", rate: 1000/s}'
     )
     names = ["STARTED", "AWAITING_CONFIRMATION", "RESUMED", "FAILED"]
-    start = sender.now_whole() - 100 * SECOND
+    start = client.now_whole() - 100 * SECOND
     with live(tmp_path, routes, {"PORT": str(httpserver.port)}) as receiver:
         threads = [
             threading.Thread(target=_story, args=(receiver, f"x-{n}", names, start)) for n in (1, 2)
@@ -171,5 +171,5 @@ def test_messages_of_one_execution_keep_their_order(tmp_path: Path, httpserver: 
 def _story(receiver: object, execution: str, names: Sequence[str], start: int) -> None:
     for number, name in enumerate(names):
         at = start + number * SECOND
-        body = sender.asteroid_event(f"EXECUTION_{name}", execution, occurred_at=at)
+        body = client.asteroid_event(f"EXECUTION_{name}", execution, occurred_at=at)
         assert receiver.post(body)[0] == 202  # type: ignore[attr-defined]

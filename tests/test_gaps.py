@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pytest_httpserver import HTTPServer
 
-from receiver import sender
+from receiver.cli import client
 from receiver.events import SECOND, Event, Status
 from receiver.intake.expiry import GapClock
 from receiver.intake.receive import Arrival, Intake
@@ -16,11 +16,11 @@ from receiver.intake.subscription_hints import ENOUGH
 from receiver.store.sqlite.store import SqliteStore
 from tests.live import ROUTES, Live, live, until
 
-START = sender.now_whole() - 60 * SECOND
+START = client.now_whole() - 60 * SECOND
 
 
 def post(receiver: Live, event: str, second: int, execution: str = "x") -> dict[str, Any]:
-    body = sender.asteroid_event(event, execution, occurred_at=START + second * SECOND)
+    body = client.asteroid_event(event, execution, occurred_at=START + second * SECOND)
     return receiver.post(body)[1]
 
 

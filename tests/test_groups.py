@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from pytest_httpserver import HTTPServer
 
-from receiver import sender
+from receiver.cli import client
 from receiver.events import Status
 from receiver.store.contract import Transaction
 from tests.live import ROUTES as LIVE
@@ -269,7 +269,7 @@ def test_a_running_server_gathers_too(tmp_path: Path, httpserver: HTTPServer) ->
     )
     with live(tmp_path, routes, {"PORT": str(httpserver.port)}) as receiver:
         for number in range(5):
-            receiver.post(sender.asteroid_event("EXECUTION_FAILED", f"x-{number}"))
+            receiver.post(client.asteroid_event("EXECUTION_FAILED", f"x-{number}"))
         until(lambda: len(receiver.ask("/api/deliveries?state=sent")[1]["items"]) == 5)
         items = receiver.ask("/api/deliveries?state=sent")[1]["items"]
         assert receiver.ask("/api/ledger")[1]["imbalance"] == 0

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from receiver import sender
+from receiver.cli import client
 from receiver.config import routes_file
 from receiver.config.settings import load_settings
 from receiver.errors import ConfigurationError
@@ -98,7 +98,7 @@ def signed(body: bytes, private: str = PRIVATE) -> list[tuple[str, str]]:
 
 def event(**fields: Any) -> dict[str, Any]:
     """A good event's content, to be spoilt."""
-    body = sender.asteroid_event("EXECUTION_STARTED", f"x-{time.time_ns()}")
+    body = client.asteroid_event("EXECUTION_STARTED", f"x-{time.time_ns()}")
     content = json.loads(body)
     assert isinstance(content, dict)
     return {**content, **fields}
@@ -204,7 +204,7 @@ def test_another_body_under_a_captured_signature_is_401(target: Target, change: 
 def test_every_401_is_the_same_to_the_byte(target: Target) -> None:
     body = fresh()
     secret = ("X-Receiver-Secret", SECRET)
-    other_agent = sender.asteroid_event("EXECUTION_STARTED", "x", agent_id="agent-2")
+    other_agent = client.asteroid_event("EXECUTION_STARTED", "x", agent_id="agent-2")
     answers = [
         target.post(body, []),
         target.post(body, [("X-Asteroid-Signature", "%")]),
@@ -239,7 +239,7 @@ def test_a_signed_time_in_a_header_is_plain_digits_within_the_tolerance(
     target: Target, timestamp: str
 ) -> None:
     before = target.rows()
-    body = sender.plain_event("running", "x")
+    body = client.plain_event("running", "x")
     headers = dict(signing.sign(STANDARD, WHSEC, body, message_id="m", now=NOW))
     # Signed over this very timestamp: only the time itself is wrong.
     mac = hmac.digest(base64.b64decode(WHSEC[6:]), f"m.{timestamp}.".encode() + body, "sha256")

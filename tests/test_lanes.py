@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from pytest_httpserver import HTTPServer
 
-from receiver import sender
+from receiver.cli import client
 from receiver.sources import signing, verification
 from tests.live import PRIVATE, PUBLIC, ROUTES, Live, free_port, live, until
 
@@ -29,7 +29,7 @@ TWO = ROUTES.replace(
 
 
 def fail(receiver: Live, execution: str = "x") -> None:
-    assert receiver.post(sender.asteroid_event("EXECUTION_FAILED", execution))[0] == 202
+    assert receiver.post(client.asteroid_event("EXECUTION_FAILED", execution))[0] == 202
 
 
 def told(httpserver: HTTPServer, path: str) -> list[dict[str, str]]:
@@ -234,7 +234,7 @@ def ask(port: int, path: str, body: bytes | None = None, **headers: str) -> int:
 
 
 def post(port: int, execution: str) -> int:
-    body = sender.asteroid_event("EXECUTION_FAILED", execution)
+    body = client.asteroid_event("EXECUTION_FAILED", execution)
     how = verification.Verification("rsa-sha256")
     headers = dict(signing.sign(how, PRIVATE, body, message_id="", now=0))
     return ask(port, "/webhooks/asteroid", body, **headers)

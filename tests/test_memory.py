@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from receiver import sender
+from receiver.cli import client
 from receiver.sources import signing, verification
 from tests.bench_intake import start
 from tests.live import PRIVATE, PUBLIC, ROUTES, free_port, until
@@ -65,7 +65,7 @@ def test_floods_do_not_grow_it(server: tuple[subprocess.Popen[bytes], int]) -> N
     until(lambda: ask(port, GET).status == 200)
     how, body = (
         verification.Verification("rsa-sha256"),
-        sender.asteroid_event("EXECUTION_STARTED", "x"),
+        client.asteroid_event("EXECUTION_STARTED", "x"),
     )
     signed = signing.sign(how, PRIVATE, body, message_id="", now=0)
     large = [("Content-Length", "262144")]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from receiver import sender
+from receiver.cli import client
 from receiver.metrics import Counters
 from receiver.sources import signing
 from receiver.web.metrics import text
@@ -44,7 +44,7 @@ def shown(receiver: Live) -> dict[str, float]:
 def test_failing_signatures_look_different_from_silence(tmp_path: Path) -> None:
     with live(tmp_path) as receiver:
         before = shown(receiver)
-        body = sender.asteroid_event("EXECUTION_FAILED", "x")
+        body = client.asteroid_event("EXECUTION_FAILED", "x")
         for private in (PRIVATE, PRIVATE, OLD[0]):
             receiver.post(body, private=private)
         receiver.ask("/webhooks/asteroid", method="POST", body=body)
@@ -71,7 +71,7 @@ def test_while_a_key_is_rotated_both_prove_and_the_metrics_say_which_did(tmp_pat
     keys = {"OLD": OLD[1], "NEW": NEW[1]}
     with live(tmp_path, TWO_KEYS, keys) as receiver:
         for number, (private, _) in enumerate((OLD, NEW)):
-            body = sender.asteroid_event("EXECUTION_STARTED", str(number))
+            body = client.asteroid_event("EXECUTION_STARTED", str(number))
             assert receiver.post(body, private=private)[0] == 202
             used = {name for name in shown(receiver) if "key_last_used" in name}
             assert len(used) == number + 1
@@ -84,7 +84,7 @@ def test_while_a_key_is_rotated_both_prove_and_the_metrics_say_which_did(tmp_pat
 def test_a_source_over_its_rate_is_429_and_forgeries_do_not_use_it_up(tmp_path: Path) -> None:
     slow = TWO_KEYS.replace("    verify:", "    rate: 2/m\n    verify:")
     with live(tmp_path, slow, {"OLD": OLD[1], "NEW": NEW[1]}) as receiver:
-        body = sender.asteroid_event("EXECUTION_STARTED", "x")
+        body = client.asteroid_event("EXECUTION_STARTED", "x")
         for _ in range(5):
             assert receiver.post(body, private=PRIVATE)[0] == 401
         assert receiver.post(body, private=NEW[0])[0] == 202
@@ -105,7 +105,7 @@ def test_a_flood_of_forgeries_is_a_line_a_cause_in_the_log(
     with live(tmp_path) as receiver:
         port = int(receiver.url.rpartition(":")[2])
         for number in range(40):
-            body = sender.asteroid_event("EXECUTION_STARTED", str(number))
+            body = client.asteroid_event("EXECUTION_STARTED", str(number))
             assert receiver.post(body, private=OLD[0])[0] == 401
             assert ask(port, request(body)).status == 401
             assert ask(port, b"nonsense\r\n\r\n").status == 400
@@ -138,7 +138,7 @@ def test_what_senders_write_is_no_label(tmp_path: Path) -> None:
         for number in range(50):
             port = int(receiver.url.rpartition(":")[2])
             ask(port, request(b"{}", path=f"/webhooks/s{number}"))
-            body = sender.asteroid_event(
+            body = client.asteroid_event(
                 f"EVENT_{number}", f"x-{number}", agent_name=f"agent {number}"
             )
             receiver.post(body)

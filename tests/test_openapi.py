@@ -9,10 +9,11 @@ from typing import Any
 from starlette.applications import Starlette
 from starlette.routing import Route
 
-from receiver import app, sender
+from receiver.cli import client
 from receiver.config import routes_file
 from receiver.config.settings import load_settings
 from receiver.store.sqlite.store import SqliteStore
+from receiver.web import app
 from receiver.web.openapi import document
 from tests.live import PUBLIC, ROUTES, live, until
 
@@ -77,7 +78,7 @@ def test_what_is_answered_has_the_shape_that_it_says(tmp_path: Path) -> None:
     content = document()
     schemas = content["components"]["schemas"]
     with live(tmp_path) as receiver:
-        _, receipt = receiver.post(sender.asteroid_event("EXECUTION_FAILED", "x"))
+        _, receipt = receiver.post(client.asteroid_event("EXECUTION_FAILED", "x"))
         receiver.post(b'{"total": 12}')
         until(lambda: receiver.ask("/api/deliveries?state=sent")[1]["items"])
         answers = {

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pytest_httpserver import HTTPServer
 
-from receiver import sender
+from receiver.cli import client
 from tests.live import PUBLIC, ROUTES, Live, live, until
 from tests.test_cli import run
 
@@ -32,9 +32,9 @@ def post(receiver: Live, path: str, content: Any, **headers: str) -> tuple[int, 
 
 
 def asks(receiver: Live, execution: str = "inv/1") -> None:
-    start = sender.now_whole()
+    start = client.now_whole()
     for number, name in enumerate(("STARTED", "AWAITING_CONFIRMATION")):
-        body = sender.asteroid_event(f"EXECUTION_{name}", execution, occurred_at=start + number)
+        body = client.asteroid_event(f"EXECUTION_{name}", execution, occurred_at=start + number)
         assert receiver.post(body)[0] == 202
 
 
@@ -58,7 +58,7 @@ def test_an_episode_is_taken_by_api_and_the_others_learn_who(
         assert ("reminder", "superseded", "acknowledged by Ann") in states
         listed = receiver.ask("/api/executions")[1]["items"]
         assert listed[0]["acknowledged"]["by"] == "Ann"
-        end = sender.asteroid_event("EXECUTION_CANCELLED", "inv/1")
+        end = client.asteroid_event("EXECUTION_CANCELLED", "inv/1")
         assert receiver.post(end)[0] == 202
         assert post(receiver, f"{path}/acknowledge", {"by": "Ann"})[0] == 409
         assert post(receiver, "/api/executions/asteroid/none/acknowledge", {"by": "A"})[0] == 404
@@ -96,7 +96,7 @@ def test_silences_by_api(tmp_path: Path, httpserver: HTTPServer) -> None:
         status, made = post(receiver, "/api/silences", asked)
         assert (status, made["id"], made["silenced"], made["listed_at"]) == (201, 1, 0, None)
         assert made["match"] == {"status": ["failed"], "metadata": {"team": ["payments", "b*"]}}
-        body = sender.asteroid_event("EXECUTION_FAILED", "x", metadata={"team": "payments"})
+        body = client.asteroid_event("EXECUTION_FAILED", "x", metadata={"team": "payments"})
         receiver.post(body)
         until(lambda: receiver.ask("/api/silences")[1]["items"][0]["silenced"])
         status, ended, _ = receiver.ask("/api/silences/1", method="DELETE")
@@ -116,7 +116,7 @@ def test_a_silence_that_runs_out_is_listed_by_the_server_s_clock(
     with live(tmp_path, PEOPLE, {"PORT": str(httpserver.port)}) as receiver:
         asked = {"match": {"status": "failed"}, "for": "2s", "reason": "deploy", "by": "Ann"}
         assert post(receiver, "/api/silences", asked)[0] == 201
-        receiver.post(sender.asteroid_event("EXECUTION_FAILED", "x"))
+        receiver.post(client.asteroid_event("EXECUTION_FAILED", "x"))
         until(lambda: "1 update was silenced" in titles(httpserver))
     assert titles(httpserver) == ["1 update was silenced"]
 
@@ -196,7 +196,7 @@ def test_explain_says_what_comes_later_and_what_is_silenced(tmp_path: Path) -> N
         "  - {name: dead, stuck: {status: awaiting_confirmation, after: 2h}, notify: boss}",
     )
     (tmp_path / "routes.yaml").write_text(routes, "utf-8")
-    body = sender.asteroid_event("EXECUTION_AWAITING_CONFIRMATION", "x")
+    body = client.asteroid_event("EXECUTION_AWAITING_CONFIRMATION", "x")
     with live(tmp_path, routes) as receiver:
         assert post(receiver, "/api/silences", {**GOOD, "match": {"agent": "Inv*"}})[0] == 201
         done = run(tmp_path, "explain", "-", "--source", "asteroid", stdin=body, PUBLIC=PUBLIC)
@@ -212,6 +212,6 @@ def test_explain_says_what_comes_later_and_what_is_silenced(tmp_path: Path) -> N
         "route 'not accepted' does not match",
     ):  # fmt: skip
         assert says in shown
-    failed = sender.asteroid_event("EXECUTION_FAILED", "x")
+    failed = client.asteroid_event("EXECUTION_FAILED", "x")
     done = run(tmp_path, "explain", "-", "--source", "asteroid", stdin=failed, PUBLIC=PUBLIC)
     assert "'dead' does not match: it is about executions that are stuck in" in done.stdout.decode()

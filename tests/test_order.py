@@ -20,7 +20,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from receiver import lifecycle, sender
+from receiver import lifecycle
+from receiver.cli import client
 from receiver.events import Status, Verdict
 from receiver.intake import held as holding
 from receiver.intake import plan
@@ -260,11 +261,11 @@ NAMES = {
 def body(source: str, said: Said) -> bytes:
     """The webhook that says it."""
     if source == "plain":
-        return sender.plain_event(
+        return client.plain_event(
             str(said.status), said.execution, event_id=said.event_id, occurred_at=said.at
         )
     name, payload = NAMES.get(str(said.status), (said.name, {}))
-    return sender.asteroid_event(
+    return client.asteroid_event(
         name, said.execution, event_id=said.event_id, occurred_at=said.at,
         payload={} if said.assumed else payload,
     )  # fmt: skip
@@ -388,7 +389,7 @@ FAULTS: dict[str, Plant] = {
     "an agent's pause cannot fail": move("paused_by_agent", "failed", dropped=True),
     "nothing heals": around(receiving, "heal", lambda real, *given: iter(())),
     "what was rejected is not healed": around(
-        healing,
+        holding,
         "_decides",
         lambda real, judgement, held: held.verdict == "held" and real(judgement, held),
     ),

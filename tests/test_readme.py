@@ -10,8 +10,8 @@ import click
 import pytest
 from pydantic import BaseModel
 
-from receiver import connections, logs
-from receiver.cli import cli
+from receiver import logs
+from receiver.cli.main import cli
 from receiver.config import routes_file
 from receiver.config.problems import keys_of
 from receiver.config.schema import (
@@ -32,7 +32,9 @@ from receiver.lifecycle import MAX_EVENT_AGE
 from receiver.metrics import CAUSES, REFUSALS, Counters
 from receiver.sources import keys
 from receiver.store.sql.transaction import MAX_QUARANTINED
-from receiver.web import metrics, openapi, webhook
+from receiver.web import metrics, openapi
+from receiver.web.server import connection_h11
+from receiver.web.webhooks import endpoint
 from tests.readme_parts import README, written
 
 TEXT = README.read_text("utf-8")
@@ -148,16 +150,16 @@ def test_the_bounds_it_promises_are_the_program_s() -> None:
     text = " ".join(section("Security").split())
     settings = Settings()
     for promise in (
-        f"{connections.MAX_HEAD // 1024} KiB and {connections.MAX_FIELDS} fields (431)",
+        f"{connection_h11.MAX_HEAD // 1024} KiB and {connection_h11.MAX_FIELDS} fields (431)",
         f"and {settings.headers_timeout:g} s, a body {settings.max_body // 1024} KiB (413) and"
         f" {settings.body_timeout:g} s (408)",
         f"{settings.max_connections} connections at a time",
-        f"{webhook.MAX_HELD // 2**20} MiB of bodies",
+        f"{endpoint.MAX_HELD // 2**20} MiB of bodies",
         f"{settings.backlog:,} webhooks waiting",
         f"{MAX_QUARANTINED:,} webhooks in quarantine",
         f"{logs.MAX_LINE:,} characters in a line of the log",
         f"RSA keys under {keys.MIN_RSA_BITS:,} bits",
-        f"more than {connections.MAX_PIPELINED} requests waiting",
+        f"more than {connection_h11.MAX_PIPELINED} requests waiting",
         f"too old ({MAX_EVENT_AGE // (24 * 3600 * SECOND)} days)",
         f"refused after {Verify(scheme='token').tolerance / 60:g} minutes",
     ):

@@ -19,8 +19,9 @@ import pytest
 from apprise.plugins.custom_json import NotifyJSON
 from click.testing import CliRunner
 
-from receiver import logs, sender
-from receiver.cli import cli
+from receiver import logs
+from receiver.cli import client
+from receiver.cli.main import cli
 from receiver.sources import signing
 from receiver.sources.verification import Verification
 from receiver.store.sqlite.connection import connect
@@ -133,20 +134,20 @@ def test_nothing_that_a_server_says_holds_a_secret_at_any_log_level(
         until(lambda: _is_up(url))
         answers = []
         for key in ("hmac-key", "old-hmac-key"):
-            body = sender.plain_event("failed", "x")
-            answers.append(sender.post(f"{url}/webhooks/hub", body, how, CANARY[key]))
-        answers.append(sender.post_raw(f"{url}/webhooks/hub", b"{}", {"X-Hub": "sha256=00"}))
+            body = client.plain_event("failed", "x")
+            answers.append(client.post(f"{url}/webhooks/hub", body, how, CANARY[key]))
+        answers.append(client.post_raw(f"{url}/webhooks/hub", b"{}", {"X-Hub": "sha256=00"}))
         token = {"X-Token": CANARY["token-key"]}
-        answers.append(sender.post_raw(f"{url}/webhooks/token", b"{", token))
+        answers.append(client.post_raw(f"{url}/webhooks/token", b"{", token))
         answers.append(
-            sender.post_raw(f"{url}/webhooks/token/", b"{}", {"X-Token": CANARY["token-key"]})
+            client.post_raw(f"{url}/webhooks/token/", b"{}", {"X-Token": CANARY["token-key"]})
         )
         assert [status for status, _ in answers] == [202, 200, 401, 400, 404]
         until(lambda: (tmp_path / "log").read_bytes().count(b"delivery.attempted") >= 4)
         said = b"".join([json.dumps(answers).encode(), *read_all(url)])
         other = connect(tmp_path / "receiver.db")  # the storage fails for a while
         other.execute("BEGIN IMMEDIATE")
-        failed = sender.post(f"{url}/webhooks/hub", sender.plain_event("failed", "y"), how,
+        failed = client.post(f"{url}/webhooks/hub", client.plain_event("failed", "y"), how,
                              CANARY["hmac-key"])  # fmt: skip
         other.execute("ROLLBACK")
         other.close()
@@ -173,8 +174,8 @@ def _is_up(url: str) -> bool:
 def test_no_command_prints_a_secret(tmp_path: Path, environ: dict[str, str]) -> None:
     with live(tmp_path, ROUTES, _filled(environ)) as target:
         how = target.verification
-        body = sender.plain_event("failed", "x")
-        sender.post(f"{target.url}/webhooks/hub", body, how, CANARY["hmac-key"])
+        body = client.plain_event("failed", "x")
+        client.post(f"{target.url}/webhooks/hub", body, how, CANARY["hmac-key"])
         until(lambda: target.store.deliveries({}, 10, None)[0][0]["attempts"])
     (tmp_path / "event.json").write_bytes(body)
     (tmp_path / "key").write_text(CANARY["hmac-key"])
@@ -269,8 +270,8 @@ def test_a_traceback_holds_no_secret(
     try:
         given = {"api_token": CANARY["api-token"]}
         with live(tmp_path, ROUTES, _filled(environ), **given) as target:
-            body = sender.plain_event("failed", "x")
-            answer = sender.post(
+            body = client.plain_event("failed", "x")
+            answer = client.post(
                 f"{target.url}/webhooks/hub", body, target.verification, CANARY["hmac-key"]
             )
             said = [json.dumps(answer).encode()]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from receiver.cli import LISTED, cli
+from receiver.cli.main import LISTED, cli
 from receiver.store.sqlite.store import SqliteStore
 from tests.bench_startup import HEAVY, imports, seconds
 

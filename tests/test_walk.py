@@ -11,7 +11,7 @@ from aiosmtpd.controller import Controller
 from apprise.plugins.slack import NotifySlack
 from pytest_httpserver import HTTPServer
 
-from receiver import sender
+from receiver.cli import client
 from receiver.events import SECOND
 from receiver.sources import signing
 from tests.live import free_port, live, until
@@ -68,11 +68,11 @@ def test_a_signed_webhook_becomes_a_message_and_every_verdict_can_be_read_back(
     ).respond_with_data("ok")
     monkeypatch.setattr(NotifySlack, "webhook_url", httpserver.url_for("/slack"))
     ports = {"SMTP_PORT": str(smtp_port), "HTTP_PORT": str(httpserver.port)}
-    start = sender.now_whole() - 60 * SECOND
+    start = client.now_whole() - 60 * SECOND
 
     def body(event: str, second: int, event_id: str, **payload: str) -> bytes:
         at = start + second * SECOND
-        return sender.asteroid_event(
+        return client.asteroid_event(
             event, "inv-1", event_id=event_id, occurred_at=at, payload=payload
         )
 

@@ -16,7 +16,7 @@ from starlette.routing import Route
 from receiver import __version__
 from receiver.web.api import DEFAULT_LIMIT, MAX_LIMIT, Guard
 from receiver.web.problem import MEDIA_TYPE
-from receiver.web.shapes import SCHEMAS, TEXT, Document, object_of, ref
+from receiver.web.schemas import SCHEMAS, TEXT, Document, object_of, ref
 
 _GUARDED = ("401", "403", "421")
 _PROBLEMS = {

@@ -19,8 +19,8 @@ from typing import Any
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from receiver.transport import Whole
 from receiver.web.problem import MEDIA_TYPE, problem
+from receiver.web.server.transport import Whole
 
 MAX_HEAD = 16_384  # bytes of request line and headers together
 MAX_FIELDS = 100

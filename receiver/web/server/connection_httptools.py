@@ -13,7 +13,14 @@ from typing import Any
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from receiver.connections import MAX_FIELDS, MAX_HEAD, MAX_PIPELINED, BadHead, Bounded, check_head
+from receiver.web.server.connection_h11 import (
+    MAX_FIELDS,
+    MAX_HEAD,
+    MAX_PIPELINED,
+    BadHead,
+    Bounded,
+    check_head,
+)
 
 
 class _Strict(HttpToolsProtocol):

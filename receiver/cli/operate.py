@@ -10,8 +10,8 @@ from typing import Any
 
 import click
 
-from receiver.cli_rules import configured
-from receiver.cli_store import as_json, listed, stored
+from receiver.cli.inspect import configured
+from receiver.cli.listing import as_json, listed, stored
 from receiver.config.silence_request import match_of, read_silence
 from receiver.dispatch.operators import acknowledge, add_silence, expire_silence, take
 from receiver.errors import ReceiverError

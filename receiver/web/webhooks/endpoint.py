@@ -31,10 +31,10 @@ from receiver.events import Event, Verdict
 from receiver.intake.receive import Receipt
 from receiver.metrics import Counters
 from receiver.store.contract import Store
-from receiver.web.arrivals import Arrivals
-from receiver.web.lines import Lines
 from receiver.web.problem import problem, try_later
-from receiver.web.refusals import Refusals
+from receiver.web.webhooks.access_log import Lines
+from receiver.web.webhooks.batch import Arrivals
+from receiver.web.webhooks.refusals import Refusals
 
 log = logging.getLogger("receiver.intake")
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import click
 
-from receiver import lifecycle, server
-from receiver.cli_store import as_json
+from receiver import lifecycle
+from receiver.cli.listing import as_json
 from receiver.config import exposure, routes_file
 from receiver.config.rules import Rules, Source
 from receiver.config.settings import Settings, load_settings
@@ -21,6 +21,7 @@ from receiver.errors import ConfigurationError, ReceiverError
 from receiver.intake import explain as explaining
 from receiver.intake.subscription_hints import hints
 from receiver.store.sqlite.store import SqliteStore, open_existing
+from receiver.web.server import server
 
 
 @click.command()

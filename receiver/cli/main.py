@@ -18,20 +18,20 @@ from receiver.errors import ReceiverError
 
 # Each command's module, and what it says of itself in the list of all.
 LISTED = {
-    "acknowledge": ("cli_people", "Take what an execution waits for: its reminders end."),
-    "check": ("cli_rules", "Check settings, routes, keys and destinations, without the network."),
-    "deliveries": ("cli_store", "List deliveries with their attempts, newest first."),
-    "demo": ("cli_serve", "Show the whole walk: a scripted sender against a real server."),
-    "doctor": ("cli_rules", "Verify the ledger and the store, and how sources are subscribed."),
-    "executions": ("cli_store", "List executions, newest first."),
-    "explain": ("cli_rules", "Say what would become of a webhook body, and why."),
-    "keygen": ("cli_sender", "Make a key for `receiver send` and for tests."),
-    "lifecycle": ("cli_rules", "Print the legal moves of an execution."),
-    "prune": ("cli_store", "Remove what has been kept for long enough, now."),
-    "redeliver": ("cli_store", "Give dead deliveries a new chance."),
-    "send": ("cli_sender", "Sign and post a test event, as the source's sender would."),
-    "serve": ("cli_serve", "Take webhooks and send messages, until SIGTERM or Ctrl-C."),
-    "silence": ("cli_people", "Keep messages back for a while, and list them afterwards."),
+    "acknowledge": ("operate", "Take what an execution waits for: its reminders end."),
+    "check": ("inspect", "Check settings, routes, keys and destinations, without the network."),
+    "deliveries": ("listing", "List deliveries with their attempts, newest first."),
+    "demo": ("serve", "Show the whole walk: a scripted sender against a real server."),
+    "doctor": ("inspect", "Verify the ledger and the store, and how sources are subscribed."),
+    "executions": ("listing", "List executions, newest first."),
+    "explain": ("inspect", "Say what would become of a webhook body, and why."),
+    "keygen": ("send", "Make a key for `receiver send` and for tests."),
+    "lifecycle": ("inspect", "Print the legal moves of an execution."),
+    "prune": ("listing", "Remove what has been kept for long enough, now."),
+    "redeliver": ("listing", "Give dead deliveries a new chance."),
+    "send": ("send", "Sign and post a test event, as the source's sender would."),
+    "serve": ("serve", "Take webhooks and send messages, until SIGTERM or Ctrl-C."),
+    "silence": ("operate", "Keep messages back for a while, and list them afterwards."),
 }
 
 
@@ -48,7 +48,8 @@ class OnDemand(Mapping[str, click.Command]):
     """The commands by name, each imported when it is asked for."""
 
     def __getitem__(self, name: str) -> click.Command:
-        commands: Iterable[click.Command] = import_module(f"receiver.{LISTED[name][0]}").COMMANDS
+        module = import_module(f"receiver.cli.{LISTED[name][0]}")
+        commands: Iterable[click.Command] = module.COMMANDS
         return next(command for command in commands if command.name == name)
 
     def __iter__(self) -> Iterator[str]:

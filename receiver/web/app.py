@@ -27,8 +27,8 @@ from receiver.store.contract import Store
 from receiver.store.pruning import PruneClock
 from receiver.web import api, metrics, openapi
 from receiver.web.problem import problem, try_later
-from receiver.web.refusals import Refusals
-from receiver.web.webhook import WebhookEndpoint
+from receiver.web.webhooks.endpoint import WebhookEndpoint
+from receiver.web.webhooks.refusals import Refusals
 
 log = logging.getLogger("receiver")
 

@@ -19,8 +19,8 @@ import uvicorn
 from starlette.applications import Starlette
 
 from receiver.config.settings import Settings
-from receiver.connections import MAX_HEAD, Bounds, H11Connection
 from receiver.errors import ConfigurationError, ReceiverError, StorageUnavailable
+from receiver.web.server.connection_h11 import MAX_HEAD, Bounds, H11Connection
 
 log = logging.getLogger("receiver")
 
@@ -117,7 +117,7 @@ def check_parser(settings: Settings) -> None:
 def _protocol(http: str) -> Any:
     if http == "h11":
         return H11Connection
-    from receiver.connections_fast import FastConnection
+    from receiver.web.server.connection_httptools import FastConnection
 
     return FastConnection
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import click
 
-from receiver import app, sender, server
+from receiver.cli import client
 from receiver.config import routes_file
 from receiver.config.settings import load_settings
 from receiver.events import SECOND
@@ -24,6 +24,8 @@ from receiver.sources import signing
 from receiver.sources.verification import Verification
 from receiver.store.contract import Store
 from receiver.store.sqlite.store import SqliteStore
+from receiver.web import app
+from receiver.web.server import server
 
 ROUTES = """\
 sources:
@@ -113,14 +115,14 @@ def run(*, stay: bool, port: int) -> None:
 
 def _walk(url: str, verification: Verification, private: str, store: Store) -> None:
     strangers = signing.generate("rsa-sha256")[0]
-    start = sender.now_whole() - 60 * SECOND
+    start = client.now_whole() - 60 * SECOND
     steps = script(os.urandom(3).hex())
     click.echo(
         f"Serving on {url}, with a throw-away key and database.\n\n"
         "Webhooks sent, and messages as they go out:\n"
     )
     for step in steps:
-        body = sender.asteroid_event(
+        body = client.asteroid_event(
             step.event,
             step.execution,
             event_id=step.event_id,
@@ -128,7 +130,7 @@ def _walk(url: str, verification: Verification, private: str, store: Store) -> N
             payload=step.payload,
         )
         key = strangers if step.forged else private
-        status, answer = sender.post(f"{url}/webhooks/asteroid", body, verification, key)
+        status, answer = client.post(f"{url}/webhooks/asteroid", body, verification, key)
         became = f"{answer['verdict']} ({answer['reason']})" if "verdict" in answer else "refused"
         click.echo(f"  {step.what:<24} {step.event:<32} HTTP {status}  {became}")
     _until(lambda: not _open(store), seconds=20)

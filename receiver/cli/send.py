@@ -10,8 +10,8 @@ from typing import Any
 
 import click
 
-from receiver import sender
-from receiver.cli_rules import configured, source_named
+from receiver.cli import client
+from receiver.cli.inspect import configured, source_named
 from receiver.errors import ReceiverError
 from receiver.sources import signing
 
@@ -33,12 +33,12 @@ def send(
     _, rules = configured(destinations=False)
     of = source_named(rules, source)
     if of.format == "plain":
-        body = sender.plain_event(event, execution, event_id=event_id, reason=reason)
+        body = client.plain_event(event, execution, event_id=event_id, reason=reason)
     else:
         payload = {"reason": reason} if reason else {}
-        body = sender.asteroid_event(event, execution, event_id=event_id, payload=payload)
+        body = client.asteroid_event(event, execution, event_id=event_id, payload=payload)
     try:
-        status, answer = sender.post(
+        status, answer = client.post(
             f"{url.rstrip('/')}/webhooks/{of.name}", body, of.verification, key.read().strip()
         )
     except ValueError as error:

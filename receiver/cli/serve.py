@@ -9,9 +9,12 @@ import sys
 
 import click
 
-from receiver import app, demo, logs, server
-from receiver.cli_rules import configured
+from receiver import logs
+from receiver.cli import demo
+from receiver.cli.inspect import configured
 from receiver.store.sqlite.store import SqliteStore
+from receiver.web import app
+from receiver.web.server import server
 
 log = logging.getLogger("receiver")
 
