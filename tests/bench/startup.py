@@ -1,0 +1,79 @@
+"""`python -m tests.bench_startup`: processor time of commands that only look, and what they import.
+
+User and system time of a process of its own; the least of several, because whatever else runs on
+the machine can only add to it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from receiver.store.sqlite.store import SqliteStore
+
+TOP = Path(__file__).parents[2]
+COMMANDS = (("--help",), ("executions",), ("deliveries",), ("prune", "--dry-run"), ("check",))
+# Libraries that take long, and are for those who serve, send or read rules.
+HEAVY = (
+    "apprise",
+    "requests",
+    "starlette",
+    "uvicorn",
+    "jinja2",
+    "yaml",
+    "pydantic",
+    "sqlite_utils",
+)
+_MODULES = (
+    "import sys; sys.argv[0] = 'receiver'\n"
+    "from receiver.cli import main\n"
+    "try: main()\n"
+    "finally: print(*{name.split('.')[0] for name in sys.modules}, file=sys.stderr)"
+)
+
+
+def environ() -> dict[str, str]:
+    """Ours without settings."""
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("RECEIVER_")}
+    return {**clean, "PYTHONPATH": str(TOP)}
+
+
+def seconds(folder: Path, *arguments: str, runs: int = 5) -> float:
+    """The least processor time of so many runs of `receiver …`."""
+    found = []
+    for _ in range(runs):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "receiver", *arguments], cwd=folder, env=environ(),
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        _, status, took = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        found.append(took.ru_utime + took.ru_stime)
+    return min(found)
+
+
+def imports(folder: Path, *arguments: str) -> set[str]:
+    """The top-level modules that `receiver …` has imported when it ends."""
+    done = subprocess.run(
+        [sys.executable, "-c", _MODULES, *arguments], cwd=folder, env=environ(),
+        capture_output=True, check=True, timeout=60,
+    )  # fmt: skip
+    return set(done.stderr.decode().split())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--runs", type=int, default=20)
+    runs = parser.parse_args().runs
+    with tempfile.TemporaryDirectory(prefix="receiver-bench-") as made:
+        folder = Path(made)
+        (folder / "routes.yaml").write_bytes((TOP / "routes.yaml").read_bytes())
+        SqliteStore(folder / "receiver.db").close()
+        for command in COMMANDS:
+            heavy = sorted(imports(folder, *command) & set(HEAVY))
+            took = seconds(folder, *command, runs=runs)
+            print(f"receiver {' '.join(command):<18} {took:.3f} s  {', '.join(heavy)}")

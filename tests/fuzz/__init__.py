@@ -1,0 +1,1 @@
+"""Fuzzers over real HTTP."""

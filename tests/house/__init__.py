@@ -1,0 +1,1 @@
+"""The house itself: architecture, README and reference, the example files."""

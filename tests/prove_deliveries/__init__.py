@@ -1,0 +1,1 @@
+"""Proves that nothing owed is lost and nothing untrue is sent."""

@@ -1,0 +1,1 @@
+"""Proves that a 2xx means on disk."""

@@ -1,0 +1,192 @@
+"""Bugs that are planted into a copy of the program, to see that the proofs of durability can fail.
+
+Each names the proof that must turn red, and a part of the promise that must be broken: a copy that
+does not even start would be red for nothing.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from tests.support.served import HERE
+
+
+@dataclass(frozen=True)
+class Bug:
+    """Texts replaced in files of the program (file, old, new), its proof, what that must say."""
+
+    name: str
+    changes: tuple[tuple[str, str, str], ...]
+    proof: str
+    says: str
+
+
+@contextmanager
+def planted(bug: Bug) -> Iterator[Path]:
+    """A copy of the checkout with the bug; ValueError if there is no place for it."""
+    with TemporaryDirectory(prefix="receiver-planted-") as folder:
+        tree = Path(folder)
+        for part in ("receiver", "tests"):
+            kept = shutil.ignore_patterns("__pycache__")
+            shutil.copytree(HERE / part, tree / part, ignore=kept)
+        for file, old, new in bug.changes:
+            path = tree / "receiver" / file
+            text = path.read_text("utf-8")
+            if text.count(old) != 1:
+                raise ValueError(f"{bug.name}: {file} has {old!r} {text.count(old)} times")
+            path.write_text(text.replace(old, new), "utf-8")
+        yield tree
+
+
+COMMITTER, TRANSACTION = "store/committer.py", "store/sql/transaction.py"
+LOG = "store/sqlite/wal.py"
+CONNECTION, DELIVERIES = "store/sqlite/connection.py", "store/sql/outbox.py"
+KILLS, ORDER = "kills --points 60 --kills 0 --cold 0", "order --events 60"
+LOAD_ONLY = "kills --points 1 --kills 0 --cold 0"
+BUGS = (
+    Bug(
+        "a webhook is answered before the commit",
+        ((COMMITTER, "            connection.commit()\n",
+          "            _answer(batch)\n            connection.commit()\n"),),
+        KILLS,
+        "acknowledged events are lost",
+    ),
+    Bug(
+        "a webhook is answered before the sync (synchronous = NORMAL)",
+        ((CONNECTION, "synchronous = FULL", "synchronous = NORMAL"),),
+        ORDER,
+        "answered before its sync",
+    ),
+    Bug(
+        "nothing is synced (synchronous = OFF)",
+        ((CONNECTION, "synchronous = FULL", "synchronous = OFF"),),
+        "losses --events 90 --losses 60",
+        "power lost after",
+    ),
+    Bug(
+        "the transaction begins deferred",
+        ((TRANSACTION, '"BEGIN IMMEDIATE")', '"BEGIN DEFERRED")'),),
+        "storage --only beside",
+        "a short lock refuses nothing",
+    ),
+    Bug(
+        "an event id is not unique, and nobody looks for it",
+        (("store/sqlite/schema/sqlite.sql",
+          "CREATE UNIQUE INDEX event_id", "CREATE INDEX event_id"),
+         (TRANSACTION, '    " ON CONFLICT (source, event_id, repeated) WHERE verdict <>'
+          " 'quarantined'\"\n", ""),
+         (TRANSACTION, '    " DO UPDATE SET times = times + 1, received_at ='
+          ' excluded.received_at"\n', ""),
+         (TRANSACTION, '    " WHERE event.repeated = 1",\n', '    "",\n'),
+         ("intake/receive.py", "in loaded.event_ids:", "in ():")),
+        LOAD_ONLY,
+        "an event id is stored twice",
+    ),
+    Bug(
+        "an execution goes on after its end: no rule, no trigger",
+        (("store/sqlite/schema/sqlite.sql", "WHEN OLD.category = 'terminal'\n", "WHEN 0\n"),
+         ("lifecycle.py", 'Judgement(Verdict.REJECTED, "terminal", flags)',
+          'Judgement(Verdict.APPLIED, "transition", flags)')),
+        LOAD_ONLY,
+        "moved after its end",
+    ),
+    Bug(
+        "a message counts as sent before it is sent",
+        (("dispatch/worker.py", "        attempt = sending.send(self.destination, message)\n",
+          "        told = Attempt(Outcome.DELIVERED, '')\n"
+          "        early = follow(claim, told, self.destination, message, 0, 0.5)\n"
+          "        self._stopping.set()\n"
+          "        self._turn(Finished(claim, told, early))\n"
+          "        self._stopping.clear()\n"
+          "        attempt = sending.send(self.destination, message)\n"),),
+        "kills --points 60 --kills 0 --cold 0 --calls write",
+        "messages count as sent and never were",
+    ),
+    Bug(
+        "a result is recorded with a lost token",
+        ((DELIVERIES, "lease_until = NULL WHERE token = ?9",
+          "lease_until = NULL WHERE id = ?7 AND ?9 <> '' AND state = 'sending'"),),
+        "storage --only clock",
+        "recorded over its successor",
+    ),
+    Bug(
+        "messages are owed in a transaction of their own",
+        ((TRANSACTION, "        owed = [\n            row\n",
+          '        self._db.execute("COMMIT")\n        self._db.execute("BEGIN IMMEDIATE")\n'
+          "        owed = [\n            row\n"),),
+        KILLS,
+        "the ledger is out of balance",
+    ),
+    Bug(
+        "of a batch that failed only the last is told",
+        ((COMMITTER, "                for write in batch:\n"
+          "                    write.error = _unavailable(error)\n",
+          "                batch[-1].error = _unavailable(error)\n"),),
+        "storage --only full",
+        "acknowledged events are lost",
+    ),
+    Bug(
+        "the log is cut off after a checkpoint, whatever that copied",
+        ((LOG, "                self._copy_back(",
+          "                os.truncate(self._path, 0), str("),),
+        KILLS,
+        "acknowledged events are lost",
+    ),
+    Bug(
+        "what is accepted is not counted in the ledger",
+        ((TRANSACTION, '        self._promise("accepted", sum(',
+          '        self._promise("accepted", 0 * sum('),),
+        LOAD_ONLY,
+        "the ledger is out of balance",
+    ),
+    Bug(
+        "after a failed sync it goes on",
+        ((COMMITTER, "            if connection.is_lost(error):\n", "            if False:\n"),),
+        "storage --only eio",
+        "it ends after a failed sync",
+    ),
+    Bug(
+        "the file is made under its own name",
+        ((CONNECTION, '    made = path.with_name(f"{path.name}.new")\n', "    made = path\n"),
+         (CONNECTION, "    made.rename(path)\n", "")),
+        "kills --points 12 --kills 0 --cold 0 --calls fdatasync --fresh 1",
+        "is empty",
+    ),
+    Bug(
+        "a start does not look for damage",
+        ((CONNECTION, "if thorough else \"ok\"", "if False else \"ok\""),),
+        "storage --only files",
+        "damaged in an index: it is refused",
+    ),
+    Bug(
+        "an empty file is taken for a new one",
+        ((CONNECTION, "        if path.stat().st_size == 0:", "        if False:"),),
+        "storage --only files",
+        "empty: it is refused",
+    ),
+    Bug(
+        "waiting times are not set back with the clock",
+        (("intake/expiry.py", "if now < self._seen_at and", "if False and"),),
+        "storage --only clock",
+        "clock back",
+    ),
+    Bug(
+        "the end waits for half-sent bodies",
+        (("web/server/server.py", "timeout_graceful_shutdown=3", "timeout_graceful_shutdown=None"),
+         ("config/settings.py", "    body_timeout: float = Field(\n        10.0,",
+          "    body_timeout: float = Field(\n        60.0,")),
+        "stops --runs 1",
+        "it ends within",
+    ),
+    Bug(
+        "it ends like a process that was ended by the signal",
+        (("web/server/server.py", '    log.info("serve.stopped")', "    sys.exit(143)"),),
+        "stops --runs 1 --halves 0",
+        "it ends with exit code",
+    ),
+)  # fmt: skip

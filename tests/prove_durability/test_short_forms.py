@@ -1,0 +1,66 @@
+"""The short forms of `tests.prove_durability`: the same proofs with small counts.
+
+They need strace, libfaketime and the right to mount. Where `CI` is set the tools have to be there
+(and the right to mount is used if there is one); elsewhere a proof that cannot be made is skipped,
+and says why.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.prove_durability.planted import BUGS, planted
+from tests.prove_durability.proofs import prove
+
+REQUIRED = bool(os.environ.get("CI"))
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "kills --points 40 --kills 8 --cold 24",
+        "order --events 90",
+        "losses --events 90 --losses 60",
+        "storage --only full",
+        "storage --only beside",
+        "storage --only eio",
+        "storage --only read-only",
+        "storage --only files",
+        "storage --only clock",
+        "stops --runs 2",
+    ],
+)
+def test_the_promise_holds_in_short(command: str) -> None:
+    if shutil.which("strace") is None:
+        assert not REQUIRED, "strace is not installed (Debian: strace)"
+        pytest.skip("strace is not installed (Debian: strace)")
+    report = prove(*command.split(), "--seed", "4")
+    assert report.broken == [], str(report)
+    if report.skipped:
+        assert not REQUIRED or ("mount" in report.skipped and not may_mount()), report.skipped
+        pytest.skip(report.skipped)
+
+
+def test_every_planted_bug_has_its_place() -> None:
+    for bug in BUGS:
+        with planted(bug) as tree:
+            assert (tree / "receiver").is_dir()
+
+
+def test_the_order_of_system_calls_is_red_without_full_synchronisation() -> None:
+    if shutil.which("strace") is None and not REQUIRED:
+        pytest.skip("strace is not installed (Debian: strace)")
+    report = prove("planted", "--only", "NORMAL")
+    assert report.broken == [], str(report)
+
+
+def may_mount() -> bool:
+    """Whether this process has the capability to (CAP_SYS_ADMIN)."""
+    status = Path("/proc/self/status").read_text("ascii")
+    (effective,) = re.findall(r"^CapEff:\s*([0-9a-f]+)$", status, re.M)
+    return bool(int(effective, 16) >> 21 & 1)

@@ -1,0 +1,1 @@
+"""Proves that the receiver judges, heals and tells as its design says."""

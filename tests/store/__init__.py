@@ -1,0 +1,1 @@
+"""The store's contract, kept by each engine."""

@@ -1,0 +1,1 @@
+"""Walks over the real store with the time passed in."""

@@ -1,0 +1,1 @@
+"""What the tests share: real servers, destinations, senders and walks."""

@@ -1,0 +1,122 @@
+"""What the proofs of deliveries share: the report, the rules, the load, what arrived."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from tests.support.destinations import Arrival, Destination
+from tests.support.served import Served, event
+
+MS = 10**6
+MARK = "Possible repeat"
+# No limit but the processor: what is measured is not the rate.
+FAST = "rate: 10000/s"
+TITLE = 'title: "{{ event_id }}"'
+Key = tuple[str, str]  # a destination and an event id
+
+
+@dataclass
+class Report:
+    """The figures of a proof, and which promises are broken."""
+
+    name: str
+    figures: dict[str, object] = field(default_factory=dict)
+    broken: list[str] = field(default_factory=list)
+
+    def must(self, holds: bool, promise: str) -> None:
+        """Note a promise that does not hold."""
+        if not holds:
+            self.broken.append(promise)
+
+    def __str__(self) -> str:
+        rows = [f"  {name:<60} {_shown(value):>10}" for name, value in self.figures.items()]
+        said = [f"  BROKEN: {promise}" for promise in self.broken[:20]] or ["  every promise holds"]
+        return "\n".join([f"{self.name}:", *rows, *said])
+
+
+def _shown(value: object) -> str:
+    return f"{value:,.2f}" if isinstance(value, float) else str(value)
+
+
+def rules(destinations: Sequence[Destination], *routes: str, more: str = FAST) -> str:
+    """The end of a routes.yaml; a destination's URL is filled in once it listens."""
+    lines = [f'  {d.name}: {{url: "{{{d.name}}}", {more}}}' for d in destinations]
+    text = "\n".join(["destinations:", *lines, "routes:", *(f"  - {r}" for r in routes), ""])
+    # Braces stay braces when the URLs are filled in.
+    text = text.replace("{", "{{").replace("}", "}}")
+    for d in destinations:
+        text = text.replace(f'"{{{{{d.name}}}}}"', f'"{{{d.name}}}"')
+    return text
+
+
+def told(to: Sequence[Destination], match: str = '{status: "*"}', name: str = "all") -> str:
+    """A route whose messages have the event's id for a title."""
+    return f"{{name: {name}, match: {match}, notify: [{', '.join(d.name for d in to)}], {TITLE}}}"
+
+
+class Load:
+    """Stories of two events, told until told to stop; at most `most` messages are on their way.
+
+    `acked` is the list of events whose messages are owed, in the order of acknowledgement.
+    """
+
+    def __init__(self, served: Served, seed: int, most: int, events: int = 10**9) -> None:
+        self._served, self._most, self._left = served, most, events
+        self._name, self._number = f"x{seed}", 0
+        self.acked: list[str] = []
+        self.stopping = False
+        self.on_ack: Callable[[], None] = lambda: None
+
+    async def run(self, workers: int) -> None:
+        """Tell stories with so many workers."""
+        async with asyncio.TaskGroup() as group:
+            for _ in range(workers):
+                group.create_task(self._work())
+
+    async def _work(self) -> None:
+        while not self.stopping and self._left > 0:
+            self._number += 1
+            self._left -= 2
+            execution = f"{self._name}-{self._number}"
+            for step, name in enumerate(("STARTED", "COMPLETED")):
+                await self._room()
+                event_id = f"{execution}.{step}"
+                await self._served.post(event(name, execution, event_id))
+                self.acked.append(event_id)
+                self.on_ack()
+
+    async def _room(self) -> None:
+        """Wait until less is on its way, not for ever: what is lost never arrives."""
+        end = time.monotonic() + 2
+        while self.on_their_way() >= self._most and not self.stopping and time.monotonic() < end:
+            await asyncio.sleep(0.002)
+
+    def on_their_way(self) -> int:
+        """Messages owed that have not arrived, roughly: repeats count as arrivals."""
+        to = self._served.destinations
+        return len(self.acked) * len(to) - sum(len(d.arrivals) for d in to)
+
+
+def arrived(served: Served) -> dict[Key, list[Arrival]]:
+    """What arrived where, in the order of arrival."""
+    return {(d.name, title): a for d in served.destinations for title, a in d.texts().items()}
+
+
+def in_order(served: Served) -> bool:
+    """Whether the two events of each story arrived in their order, at each destination."""
+    for destination in served.destinations:
+        seen: set[str] = set()
+        for arrival in destination.arrivals:
+            story, _, step = arrival.title.rpartition(".")
+            if step == "1" and f"{story}.0" not in seen:
+                return False
+            seen.add(arrival.title)
+    return True
+
+
+def percentile(values: Sequence[int], part: float) -> float:
+    """In milliseconds."""
+    return sorted(values)[min(int(len(values) * part), len(values) - 1)] / MS

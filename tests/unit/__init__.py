@@ -1,0 +1,1 @@
+"""Rules by themselves, folder by folder as in receiver/."""

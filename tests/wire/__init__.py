@@ -1,0 +1,1 @@
+"""Real sockets: what goes over the wire."""

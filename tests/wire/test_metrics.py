@@ -1,0 +1,151 @@
+"""GET /metrics: what is shown, to whom, and that no sender can write into it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from receiver.cli import client
+from receiver.metrics import Counters
+from receiver.sources import signing
+from receiver.web.metrics import text
+from tests.support.live import PRIVATE, PUBLIC, ROUTES, Live, live
+from tests.support.raw import Answer, ask, request
+
+OLD, NEW = signing.generate("rsa-sha256"), signing.generate("rsa-sha256")
+TWO_KEYS = """\
+sources:
+  asteroid:
+    verify:
+      scheme: rsa-sha256
+      keys: [{key: "${OLD}", label: "2025"}, "", "${NEW}"]
+"""
+LINE = re.compile(
+    r"# (HELP|TYPE) [a-z_]+ .+|"
+    r'[a-z_]+(\{[a-z_]+="([^"\\\n]|\\[\\n"])*"(,[a-z_]+="([^"\\\n]|\\[\\n"])*")*\})? [0-9.]+'
+)
+
+
+def metrics(receiver: Live, **headers: str) -> Answer:
+    port = int(receiver.url.rpartition(":")[2])
+    return ask(port, request(b"", headers.items(), method="GET", path="/metrics"))
+
+
+def shown(receiver: Live) -> dict[str, float]:
+    """Every sample by its name and labels."""
+    lines = metrics(receiver).body.decode().splitlines()
+    assert all(LINE.fullmatch(line) for line in lines)
+    samples = (line.rpartition(" ") for line in lines if not line.startswith("#"))
+    return {name: float(value) for name, _, value in samples}
+
+
+def test_failing_signatures_look_different_from_silence(tmp_path: Path) -> None:
+    with live(tmp_path) as receiver:
+        before = shown(receiver)
+        body = client.asteroid_event("EXECUTION_FAILED", "x")
+        for private in (PRIVATE, PRIVATE, OLD[0]):
+            receiver.post(body, private=private)
+        receiver.ask("/webhooks/asteroid", method="POST", body=body)
+        receiver.ask("/webhooks/nobody", method="POST", body=body)
+        after = shown(receiver)
+    moved = {name: n - before.get(name, 0) for name, n in after.items() if n != before.get(name)}
+    when = moved.pop('receiver_last_accepted_seconds{source="asteroid"}')
+    assert moved.pop('receiver_key_last_used_seconds{source="asteroid",key="1"}') == when
+    assert when > 1_700_000_000
+    assert moved == {
+        'receiver_webhooks_total{source="asteroid",status="202"}': 1,
+        'receiver_webhooks_total{source="asteroid",status="200"}': 1,
+        'receiver_webhooks_total{source="asteroid",status="401"}': 2,
+        'receiver_webhooks_total{source="",status="404"}': 1,
+        'receiver_untrusted_total{source="asteroid",cause="wrong"}': 1,
+        'receiver_untrusted_total{source="asteroid",cause="missing"}': 1,
+        'receiver_verdicts_total{source="asteroid",verdict="applied",reason="first_seen"}': 1,
+        'receiver_verdicts_total{source="asteroid",verdict="duplicate",reason="event_id"}': 1,
+    }
+    assert before['receiver_untrusted_total{source="asteroid",cause="expired"}'] == 0
+
+
+def test_while_a_key_is_rotated_both_prove_and_the_metrics_say_which_did(tmp_path: Path) -> None:
+    keys = {"OLD": OLD[1], "NEW": NEW[1]}
+    with live(tmp_path, TWO_KEYS, keys) as receiver:
+        for number, (private, _) in enumerate((OLD, NEW)):
+            body = client.asteroid_event("EXECUTION_STARTED", str(number))
+            assert receiver.post(body, private=private)[0] == 202
+            used = {name for name in shown(receiver) if "key_last_used" in name}
+            assert len(used) == number + 1
+        assert used == {
+            'receiver_key_last_used_seconds{source="asteroid",key="2025"}',
+            'receiver_key_last_used_seconds{source="asteroid",key="3"}',
+        }
+
+
+def test_a_source_over_its_rate_is_429_and_forgeries_do_not_use_it_up(tmp_path: Path) -> None:
+    slow = TWO_KEYS.replace("    verify:", "    rate: 2/m\n    verify:")
+    with live(tmp_path, slow, {"OLD": OLD[1], "NEW": NEW[1]}) as receiver:
+        body = client.asteroid_event("EXECUTION_STARTED", "x")
+        for _ in range(5):
+            assert receiver.post(body, private=PRIVATE)[0] == 401
+        assert receiver.post(body, private=NEW[0])[0] == 202
+        headers = dict(
+            signing.sign(receiver.verification, NEW[0], body, message_id="", now=0)
+        )  # fmt: skip
+        status, content, answered = receiver.ask(
+            "/webhooks/asteroid", method="POST", headers=headers, body=body
+        )
+        assert (status, content["title"]) == (429, "Too Many Requests")
+        assert 1 <= int(answered["Retry-After"]) <= 30
+        assert receiver.store.ledger()["accepted"] == 1
+
+
+def test_a_flood_of_forgeries_is_a_line_a_cause_in_the_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with live(tmp_path) as receiver:
+        port = int(receiver.url.rpartition(":")[2])
+        for number in range(40):
+            body = client.asteroid_event("EXECUTION_STARTED", str(number))
+            assert receiver.post(body, private=OLD[0])[0] == 401
+            assert ask(port, request(body)).status == 401
+            assert ask(port, b"nonsense\r\n\r\n").status == 400
+    told = [r.getMessage() for r in caplog.records if r.name == "receiver.refused"]
+    assert sorted(told) == [
+        "connection.refused cause=malformed count=1",
+        "webhook.untrusted source=asteroid cause=missing count=1",
+        "webhook.untrusted source=asteroid cause=wrong count=1",
+    ]
+
+
+def test_metrics_are_for_whoever_may_use_the_api(tmp_path: Path) -> None:
+    token = "t" * 32
+    with live(tmp_path, ROUTES, api_token=token) as receiver:
+        assert metrics(receiver).status == 401
+        assert metrics(receiver, Authorization="Bearer no").status == 401
+        given = {"Authorization": f"Bearer {token}"}
+        answer = metrics(receiver, **given)
+        assert (answer.status, answer.headers["content-type"].split(";")[0]) == (200, "text/plain")
+    with live(tmp_path, ROUTES) as receiver:
+        assert receiver.ask("/metrics", headers={"Host": "evil.example"})[0] == 421
+    with live(tmp_path, ROUTES, host="0.0.0.0") as receiver:
+        assert metrics(receiver).status == 403
+        assert PUBLIC not in metrics(receiver).body.decode()
+
+
+def test_what_senders_write_is_no_label(tmp_path: Path) -> None:
+    with live(tmp_path) as receiver:
+        before = set(shown(receiver))
+        for number in range(50):
+            port = int(receiver.url.rpartition(":")[2])
+            ask(port, request(b"{}", path=f"/webhooks/s{number}"))
+            body = client.asteroid_event(
+                f"EVENT_{number}", f"x-{number}", agent_name=f"agent {number}"
+            )
+            receiver.post(body)
+        assert len(set(shown(receiver)) - before) < 10
+
+
+def test_a_label_cannot_end_its_quotes() -> None:
+    counters = Counters([])
+    counters.judged("s", "v", 'a"b\\c\nd', "k", 0.0)
+    assert r'reason="a\"b\\c\nd"' in text(counters)
