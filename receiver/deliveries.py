@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from receiver.events import Status, Verdict
-from receiver.routing.quiet_hours import Quiet
+from receiver.routing.quiet_hours import QuietHours
 
 
 class State(StrEnum):
@@ -64,7 +64,7 @@ class Destination:
     timeout: float = 30.0
     parallel: int = 1
     fallback: tuple[str, ...] = ()
-    quiet: Quiet | None = None
+    quiet: QuietHours | None = None
     line: int = 0
 
     def __repr__(self) -> str:
@@ -98,7 +98,7 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class MessageContext:
     """What a message is made of. Every text in it is the sender's and hostile.
 
     Times are nanoseconds; `previous_since` is when the status before this one began. `missing` are
@@ -130,7 +130,7 @@ class Facts:
 
 
 @dataclass(frozen=True, slots=True)
-class Owed:
+class PlannedDelivery:
     """A delivery to be: what the intake asks the store to owe.
 
     `dedup_key` makes it owed once. `guard_version` is the version at which the execution must
@@ -153,7 +153,7 @@ class Owed:
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class DeadOriginal:
     """A delivery that died: where, why, how many are dead there now, and whether it still is.
 
     `kind` and `step` say what it was, before it fell back if it did.
@@ -168,7 +168,7 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class DigestItem:
     """One of the messages that a digest stands for.
 
     `over`: its episode has ended since. `taken`: somebody has taken it. `stuck`: nothing was heard
@@ -177,7 +177,7 @@ class Listed:
 
     kind: Kind
     step: int
-    facts: Facts
+    facts: MessageContext
     over: bool = False
     taken: bool = False
     stuck: bool = False
@@ -196,7 +196,7 @@ class Digest:
 
     total: int
     counts: tuple[tuple[str, str, int], ...]
-    listed: tuple[Listed, ...]
+    listed: tuple[DigestItem, ...]
     silence: str = ""
     page: int = 1
 
@@ -227,12 +227,12 @@ class Claim:
     attempts: int
     repeat: bool
     owed_at: int
-    facts: Facts
+    facts: MessageContext
     kind: Kind = Kind.NOTICE
     order_key: str = ""
     guard_version: int | None = None
     claimed_at: int = 0
-    origin: Origin | None = None
+    origin: DeadOriginal | None = None
     step: int = 0
     group_key: str | None = None
     digest: Digest | None = None
@@ -241,7 +241,7 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
-class Ways:
+class RouteOptions:
     """How the messages of one route go out, as its destination and the time of asking have it.
 
     All nanoseconds. It is quiet until `quiet_until`. A digest takes what is due within `wait`, and
@@ -262,7 +262,7 @@ class Ways:
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class SendPolicy:
     """How a destination may be told: messages per second, in bursts of a second's worth.
 
     `overdue` (ns): what was owed earlier than this is dead if the destination fails as a whole.
@@ -271,13 +271,13 @@ class Pace:
 
     rate: float
     overdue: int = -(2**63)
-    ways: Mapping[str, Ways] = field(default_factory=dict)
-    other: Ways = field(default_factory=Ways)
+    ways: Mapping[str, RouteOptions] = field(default_factory=dict)
+    other: RouteOptions = field(default_factory=RouteOptions)
 
     @property
     def burst(self) -> float:
         return max(self.rate, 1.0)
 
-    def way(self, route: str) -> Ways:
+    def way(self, route: str) -> RouteOptions:
         """How the messages of a route go out."""
         return self.ways.get(route, self.other)

@@ -13,7 +13,7 @@ from receiver.intake.receive import Intake
 log = logging.getLogger("receiver")
 
 
-class InForce:
+class LiveRules:
     """The rules in force and the intake that judges by them.
 
     `read` gives the rules of the file as it is now, or raises ConfigurationError. `counted` is told

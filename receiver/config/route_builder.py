@@ -9,8 +9,8 @@ from receiver.config.matching import Problem
 from receiver.config.schema import QuietModel, RouteModel, near
 from receiver.config.strict_yaml import Path
 from receiver.events import SECOND, Category, Status, Verdict, span
-from receiver.routing.quiet_hours import DAYS, Quiet
-from receiver.routing.routes import Escalation, Group, Remind, Route, Stuck, Subject
+from receiver.routing.quiet_hours import DAYS, QuietHours
+from receiver.routing.routes import Escalation, Group, Reminders, Route, Stuck, Subject
 
 GROUP_BY = ("agent", "status", "source", "reason", "outcome")
 # They hold for as long as an execution stays in a status.
@@ -25,7 +25,7 @@ def with_options(route: Route, model: RouteModel, problem: Problem) -> Route:
     remind, group, stuck = model.remind, model.group, model.stuck
     return replace(
         route,
-        remind=Remind(_ns(remind.every), remind.at_most) if remind else None,
+        remind=Reminders(_ns(remind.every), remind.at_most) if remind else None,
         escalate=tuple(
             Escalation(_ns(each.after), tuple(dict.fromkeys(each.notify)))
             for each in model.escalate
@@ -39,12 +39,12 @@ def with_options(route: Route, model: RouteModel, problem: Problem) -> Route:
     )
 
 
-def quiet_hours(model: QuietModel | None) -> Quiet | None:
+def quiet_hours(model: QuietModel | None) -> QuietHours | None:
     """The window that a route or a destination asks for."""
     if model is None:
         return None
     days = frozenset(DAYS.index(day) for day in model.days)
-    return Quiet(days, model.begin, model.end, model.tz)
+    return QuietHours(days, model.begin, model.end, model.tz)
 
 
 def _problems(route: Route, model: RouteModel) -> Iterator[tuple[Path, str]]:

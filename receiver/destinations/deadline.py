@@ -46,7 +46,7 @@ _hanging: Counter[Hashable] = Counter()
 _here = threading.local()
 
 
-def left_to(go_on: Callable[[Any], None]) -> None:
+def hand_over_to(go_on: Callable[[Any], None]) -> None:
     """Say who goes on without this thread, should its next call hang.
 
     `go_on` is called in a new thread, with what `within` would have given here.
@@ -58,7 +58,7 @@ def nothing() -> None:
     """Do nothing."""
 
 
-def judged(
+def call_watched(
     key: Hashable,
     timeout: float,
     call: Callable[[], T],
@@ -69,17 +69,17 @@ def judged(
     """Make the call, here or as `within` does; `judge` says what end and result come to."""
     go_on: Callable[[Any], None] | None = getattr(_here, "go_on", None)
     if go_on is None:
-        return judge(*within(key, timeout, call, cut, rest))
+        return judge(*call_in_thread(key, timeout, call, cut, rest))
     _here.go_on, others = None, go_on
     due = time.monotonic() + timeout
-    watched = _Watched(key, due, cut, lambda: others(judge(End.HANGS, None)))
+    watched = _WatchedCall(key, due, cut, lambda: others(judge(End.HANGS, None)))
     if not _watch.begin(watched):
         return judge(End.NOT_MADE, None)
     result = call()
     return judge(_watch.end(watched), result)
 
 
-def within(
+def call_in_thread(
     key: Hashable,
     timeout: float,
     call: Callable[[], T],
@@ -118,7 +118,7 @@ def within(
     return end, result
 
 
-class _Watched:
+class _WatchedCall:
     """A call that is being made. `due`: when something has to be done about it."""
 
     def __init__(
@@ -128,16 +128,16 @@ class _Watched:
         self.end = End.DONE
 
 
-class _Watch:
+class _Watchdog:
     """Cuts and gives up what takes too long. Its thread starts with the first call."""
 
     def __init__(self) -> None:
         self._waking = threading.Condition(_lock)
-        self._calls: set[_Watched] = set()
+        self._calls: set[_WatchedCall] = set()
         self._looks_at: float | None = None  # when it wakes up by itself
         self._thread: threading.Thread | None = None
 
-    def begin(self, call: _Watched) -> bool:
+    def begin(self, call: _WatchedCall) -> bool:
         """Watch it from here on; False if too many hang."""
         with self._waking:
             if _hanging[call.key] >= MOST_HANGING:
@@ -151,7 +151,7 @@ class _Watch:
                 self._waking.notify()
             return True
 
-    def end(self, call: _Watched) -> End:
+    def end(self, call: _WatchedCall) -> End:
         """How it ended, now that it has come back; GivenUp if that is too late."""
         with self._waking:
             if call.end is End.HANGS:
@@ -169,7 +169,7 @@ class _Watch:
                 self._looks_at = min((call.due for call in self._calls), default=None)
                 self._waking.wait(None if self._looks_at is None else self._looks_at - now)
 
-    def _late(self, call: _Watched, now: float) -> None:
+    def _late(self, call: _WatchedCall, now: float) -> None:
         if call.end is End.DONE:
             call.end, call.due = End.CUT, now + GRACE
             # Whatever it does wrong, there are others to watch.
@@ -186,7 +186,7 @@ class _Watch:
         _hanging[call.key] += 1
 
 
-_watch = _Watch()
+_watch = _Watchdog()
 
 
 class _Caller(threading.Thread):

@@ -34,7 +34,7 @@ class Refusal:
 
 
 @dataclass(slots=True)
-class Heard:
+class CallRecord:
     """What happened below Apprise during one attempt.
 
     `connected`: a connection came about. `written`: a message is under way and not answered.
@@ -63,7 +63,7 @@ class Heard:
     said: list[str] = field(default_factory=list)
 
 
-def judge(heard: Heard, *, done: bool, late: bool, targets: int, timeout: float) -> Attempt:
+def classify(heard: CallRecord, *, done: bool, late: bool, targets: int, timeout: float) -> Attempt:
     """The attempt. `done`: Apprise says that it succeeded. `late`: the deadline ended it."""
     refused = bool(heard.recipients or heard.refusal)
     if done or (late and heard.taken >= targets and not refused):
@@ -79,7 +79,7 @@ def judge(heard: Heard, *, done: bool, late: bool, targets: int, timeout: float)
     return Attempt(outcome, detail, 0, attempt.permanent, attempt.retry_after)
 
 
-def _failure(heard: Heard, *, late: bool, timeout: float) -> Attempt:
+def _failure(heard: CallRecord, *, late: bool, timeout: float) -> Attempt:
     within = f"within {timeout:g} s"
     if heard.written:
         ended = f"(the connection ended: {heard.error})" if heard.error and not late else within
@@ -105,7 +105,7 @@ def _failure(heard: Heard, *, late: bool, timeout: float) -> Attempt:
     return Attempt(Outcome.FAILED, _said(heard) or "Apprise says that it failed, and not why")
 
 
-def _http(heard: Heard, status: int, *, late: bool) -> Attempt:
+def _http(heard: CallRecord, status: int, *, late: bool) -> Attempt:
     accepted = 200 <= status < 300
     named = f"HTTP {status} {heard.phrase}".rstrip()
     if accepted and (heard.cut_short or late):
@@ -126,5 +126,5 @@ def _mail(refusals: list[Refusal]) -> Attempt:
     return Attempt(Outcome.FAILED, "; ".join(map(str, refusals[:3])), permanent=permanent)
 
 
-def _said(heard: Heard) -> str:
+def _said(heard: CallRecord) -> str:
     return " ".join(heard.said[:2])

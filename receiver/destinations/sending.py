@@ -18,9 +18,9 @@ from urllib.parse import urlsplit
 from receiver.deliveries import Attempt, Destination, Message, Outcome
 from receiver.destinations import deadline
 from receiver.destinations.apprise import probes, sessions
-from receiver.destinations.apprise.recorder import Ear, throttle
+from receiver.destinations.apprise.recorder import AttemptRecorder, throttle
 from receiver.destinations.deadline import End
-from receiver.destinations.outcome import Heard, judge
+from receiver.destinations.outcome import CallRecord, classify
 from receiver.destinations.redaction import redact
 
 CONSOLE = "console"
@@ -73,12 +73,12 @@ def send(destination: Destination, message: Message) -> Attempt:
     if _kind(destination) == CONSOLE:
         _print(destination, message)
         return _timed(Attempt(Outcome.DELIVERED, ""), started)
-    ear = Ear(destination.timeout)
+    ear = AttemptRecorder(destination.timeout)
 
     def judged(end: End, tried: _Tried | None) -> Attempt:
         return _timed(_judged(destination, ear.heard, end, tried), started)
 
-    return deadline.judged(
+    return deadline.call_watched(
         destination,
         destination.timeout,
         lambda: _try(destination, message, ear),
@@ -125,7 +125,7 @@ class _Tried:
     targets: int = 1
 
 
-def _judged(destination: Destination, heard: Heard, end: End, tried: _Tried | None) -> Attempt:
+def _judged(destination: Destination, heard: CallRecord, end: End, tried: _Tried | None) -> Attempt:
     if end is End.NOT_MADE:
         detail = f"{deadline.MOST_HANGING} earlier attempts still hang: none is made until one ends"
         return Attempt(Outcome.FAILED, detail)
@@ -133,7 +133,7 @@ def _judged(destination: Destination, heard: Heard, end: End, tried: _Tried | No
         return Attempt(Outcome.FAILED, tried.problem, permanent=True)
     late = end is not End.DONE
     tried = tried or _Tried()
-    attempt = judge(
+    attempt = classify(
         heard, done=tried.done, late=late, targets=tried.targets, timeout=destination.timeout
     )
     if not attempt.detail:
@@ -144,7 +144,7 @@ def _judged(destination: Destination, heard: Heard, end: End, tried: _Tried | No
 _mine = threading.local()
 
 
-def _try(destination: Destination, message: Message, ear: Ear) -> _Tried:
+def _try(destination: Destination, message: Message, ear: AttemptRecorder) -> _Tried:
     """In the thread that makes this destination's attempts, which keeps its Apprise object."""
     with ear as heard:
         try:

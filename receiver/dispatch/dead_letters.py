@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from receiver.deliveries import Claim, Destination, Kind, Owed
+from receiver.deliveries import Claim, Destination, Kind, PlannedDelivery
 from receiver.events import SECOND
 from receiver.routing.routes import Route, Subject, decide
 
@@ -20,7 +20,7 @@ UNWRITTEN = "dead letters"
 
 def owed(
     dead: Claim, routes: Sequence[Route], destinations: Mapping[str, Destination], now: int
-) -> tuple[Owed, ...]:
+) -> tuple[PlannedDelivery, ...]:
     """What the end of a delivery owes to others than its own destination. `now` is nanoseconds."""
     gone = destinations.get(dead.destination)
     fallback = gone.fallback if gone else ()
@@ -59,8 +59,8 @@ def _told(dead: Claim, routes: Sequence[Route]) -> dict[str, str]:
     }
 
 
-def _fallback(dead: Claim, name: str) -> Owed:
-    return Owed(
+def _fallback(dead: Claim, name: str) -> PlannedDelivery:
+    return PlannedDelivery(
         destination=name,
         route=dead.route,
         kind=Kind.FALLBACK,
@@ -74,8 +74,8 @@ def _fallback(dead: Claim, name: str) -> Owed:
     )
 
 
-def _alarm(dead: Claim, name: str, route: str, now: int) -> Owed:
-    return Owed(
+def _alarm(dead: Claim, name: str, route: str, now: int) -> PlannedDelivery:
+    return PlannedDelivery(
         destination=name,
         route=route,
         kind=Kind.NOTICE,

@@ -7,11 +7,11 @@ import threading
 import time
 from collections.abc import Iterable, Sequence
 
-from receiver.config.live_rules import InForce
+from receiver.config.live_rules import LiveRules
 from receiver.config.rules import Rules
 from receiver.deliveries import Claim
 from receiver.dispatch.turn import tell_of
-from receiver.dispatch.worker import Lane, log_dead
+from receiver.dispatch.worker import DestinationWorker, log_dead
 from receiver.errors import StorageError
 from receiver.store.contract import Store, Transaction
 
@@ -21,14 +21,16 @@ log = logging.getLogger("receiver.dispatch")
 BURY_EVERY = 5.0
 
 
-class Dispatch:
+class Dispatcher:
     """All lanes. Deliveries to destinations that are gone die with that reason."""
 
-    def __init__(self, store: Store, in_force: InForce, lease: float, public_url: str = "") -> None:
+    def __init__(
+        self, store: Store, in_force: LiveRules, lease: float, public_url: str = ""
+    ) -> None:
         self._store, self._in_force, self._lease = store, in_force, lease
         self._public_url = public_url
-        self._lanes: dict[str, Lane] = {}
-        self._left: list[Lane] = []
+        self._lanes: dict[str, DestinationWorker] = {}
+        self._left: list[DestinationWorker] = []
         self._changing = threading.Lock()
         self._changed = threading.Event()
         self._stopped = False
@@ -56,7 +58,7 @@ class Dispatch:
             lanes = {lane.destination.name: lane for lane in kept}
             for name, destination in rules.destinations.items():
                 if name not in lanes:
-                    lanes[name] = Lane(
+                    lanes[name] = DestinationWorker(
                         self._store, destination, self._in_force, self._lease, self._public_url
                     )
             self._lanes = lanes
@@ -124,7 +126,7 @@ def _release(transaction: Transaction, times: Sequence[int]) -> Sequence[int]:
 def _bury(transaction: Transaction, items: Sequence[Rules]) -> Sequence[Sequence[Claim]]:
     buried = []
     for rules in items:
-        dead = transaction.bury(tuple(rules.destinations))
+        dead = transaction.end_orphans(tuple(rules.destinations))
         tell_of(transaction, dead, rules, time.time_ns())
         buried.append(dead)
     return buried

@@ -6,22 +6,22 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from receiver.config.rules import Rules
-from receiver.deliveries import Attempt, Claim, Pace
+from receiver.deliveries import Attempt, Claim, SendPolicy
 from receiver.dispatch import dead_letters
-from receiver.store.contract import Recorded, Transaction
+from receiver.store.contract import AttemptResult, Transaction
 
 
 @dataclass(frozen=True, slots=True)
-class Finished:
+class FinishedAttempt:
     """An attempt that was made, and what follows from it."""
 
     claim: Claim
     attempt: Attempt
-    after: Recorded
+    after: AttemptResult
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class TurnRequest:
     """What a lane asks for: to record what is finished and, if it goes on, to claim the next.
 
     Times are nanoseconds; `until` is the end of the lease. The first turn of a lane lifts what made
@@ -30,18 +30,18 @@ class Turn:
     """
 
     destination: str
-    pace: Pace
+    pace: SendPolicy
     now: int
     until: int
     rules: Rules
-    finished: Finished | None = None
+    finished: FinishedAttempt | None = None
     goes_on: bool = True
     is_first: bool = False
     is_first_by_rules: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Turned:
+class TurnResult:
     """What came of it: whether the claim was still ours, the next one, who is owed something.
 
     `ended` are deliveries that died without an attempt.
@@ -53,27 +53,29 @@ class Turned:
     ended: tuple[Claim, ...] = ()
 
 
-def turn(transaction: Transaction, turns: Sequence[Turn]) -> Sequence[Turned]:
+def record_and_claim(
+    transaction: Transaction, turns: Sequence[TurnRequest]
+) -> Sequence[TurnResult]:
     """The act of dispatch: record, then claim."""
-    return [_turn(transaction, each) for each in turns]
+    return [_record_and_claim(transaction, each) for each in turns]
 
 
-def _turn(transaction: Transaction, this: Turn) -> Turned:
+def _record_and_claim(transaction: Transaction, this: TurnRequest) -> TurnResult:
     mine, woken, claim = True, list[str](), None
     ended: Sequence[Claim] = ()
     if this.is_first:
-        transaction.lift(this.destination)
+        transaction.resume(this.destination)
     if this.is_first_by_rules:
-        transaction.awake(this.destination, this.now)
+        transaction.recheck_quiet(this.destination, this.now)
     if (done := this.finished) is not None:
         mine = transaction.record(done.claim, done.attempt, done.after)
         woken += [owed.destination for owed in done.after.owed if mine]
     if this.goes_on:
         claim = transaction.claim(this.destination, this.pace, this.now, this.until)
         if claim is None:
-            ended = transaction.overdue(this.destination, this.pace, this.now)
+            ended = transaction.expire_overdue(this.destination, this.pace, this.now)
             woken += tell_of(transaction, ended, this.rules, this.now)
-    return Turned(mine, claim, tuple(woken), tuple(ended))
+    return TurnResult(mine, claim, tuple(woken), tuple(ended))
 
 
 def tell_of(transaction: Transaction, dead: Iterable[Claim], rules: Rules, now: int) -> list[str]:

@@ -14,19 +14,28 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from receiver.config.live_rules import InForce
+from receiver.config.live_rules import LiveRules
 from receiver.config.rules import Rules
-from receiver.deliveries import Attempt, Claim, Destination, Kind, Message, Outcome, Pace, State
+from receiver.deliveries import (
+    Attempt,
+    Claim,
+    Destination,
+    Kind,
+    Message,
+    Outcome,
+    SendPolicy,
+    State,
+)
 from receiver.destinations import deadline, sending
 from receiver.dispatch import dead_letters
 from receiver.dispatch.retry import LONGEST, delay
-from receiver.dispatch.turn import Finished, Turn, Turned, turn
+from receiver.dispatch.turn import FinishedAttempt, TurnRequest, TurnResult, record_and_claim
 from receiver.errors import StorageError
 from receiver.events import SECOND
 from receiver.messages import digests, follow_ups
 from receiver.messages.notice import alarm
-from receiver.routing.routes import ways
-from receiver.store.contract import Recorded, Store
+from receiver.routing.routes import route_options
+from receiver.store.contract import AttemptResult, Store
 
 log = logging.getLogger("receiver.dispatch")
 
@@ -34,20 +43,20 @@ log = logging.getLogger("receiver.dispatch")
 POLL = 1.0
 
 
-class Lane:
+class DestinationWorker:
     """Sends what one destination is owed, in order, at its rate. `lease` is in seconds."""
 
     def __init__(
         self,
         store: Store,
         destination: Destination,
-        in_force: InForce,
+        in_force: LiveRules,
         lease: float,
         public_url: str = "",
     ) -> None:
         self.destination = destination
         self._public_url = public_url
-        self.others: Iterable[Lane] = ()
+        self.others: Iterable[DestinationWorker] = ()
         self._store, self._in_force, self._lease = store, in_force, lease
         self._waking = threading.Condition()
         self._wakes = 0
@@ -81,7 +90,7 @@ class Lane:
     def is_alive(self) -> bool:
         return self._at_work == self.destination.parallel
 
-    def _run(self, begin: Callable[[], Finished | None] = lambda: None) -> None:
+    def _run(self, begin: Callable[[], FinishedAttempt | None] = lambda: None) -> None:
         """One of its threads. It may begin with an attempt in which another one was given up."""
         given_up = False
         try:
@@ -93,8 +102,8 @@ class Lane:
                 self._at_work -= not given_up
                 self._waking.notify_all()
 
-    def _send_on(self, begin: Callable[[], Finished | None]) -> None:
-        finished: Finished | None = None
+    def _send_on(self, begin: Callable[[], FinishedAttempt | None]) -> None:
+        finished: FinishedAttempt | None = None
         begun = False
         while not begun or finished is not None or not self._stopping.is_set():
             seen = self._wakes
@@ -124,15 +133,15 @@ class Lane:
         with self._waking:
             return self._waking.wait_for(lambda: self._wakes != seen, seconds)
 
-    def _turn(self, finished: Finished | None) -> Turned:
+    def _turn(self, finished: FinishedAttempt | None) -> TurnResult:
         now, of = time.time_ns(), self.destination
         # A lease must outlive the attempt, or a second claimant would send it meanwhile.
         until = now + int(max(self._lease, of.timeout + 10) * SECOND)
         goes_on = not self._stopping.is_set()
         rules = self._in_force.rules
         pace, first, anew = pace_of(of, rules, now), self._is_first, self._by is not rules
-        asked = Turn(of.name, pace, now, until, rules, finished, goes_on, first, anew)
-        turned = self._store.write_now(turn, asked)
+        asked = TurnRequest(of.name, pace, now, until, rules, finished, goes_on, first, anew)
+        turned = self._store.write_now(record_and_claim, asked)
         self._is_first, self._by = False, rules
         if finished is not None:
             _log(finished, turned.mine)
@@ -149,32 +158,34 @@ class Lane:
         due = self._store.next_due(self.destination.name, pace, now)
         return POLL if due is None else min(max((due - now) / SECOND, 0.0), POLL)
 
-    def _attempt(self, claim: Claim) -> Finished:
+    def _attempt(self, claim: Claim) -> FinishedAttempt:
         message = rendered(claim, self._in_force.rules, time.time_ns(), self._public_url)
-        deadline.left_to(lambda attempt: self._run(lambda: self._finished(claim, message, attempt)))
+        deadline.hand_over_to(
+            lambda attempt: self._run(lambda: self._finished(claim, message, attempt))
+        )
         attempt = sending.send(self.destination, message)
         return self._finished(claim, message, attempt)
 
-    def _finished(self, claim: Claim, message: Message, attempt: Attempt) -> Finished:
+    def _finished(self, claim: Claim, message: Message, attempt: Attempt) -> FinishedAttempt:
         now, rules = time.time_ns(), self._in_force.rules
         after = follow(claim, attempt, self.destination, message, now, random.random())
-        return Finished(claim, attempt, with_others(after, claim, rules, now))
+        return FinishedAttempt(claim, attempt, with_others(after, claim, rules, now))
 
 
-def pace_of(destination: Destination, rules: Rules, now: int) -> Pace:
+def pace_of(destination: Destination, rules: Rules, now: int) -> SendPolicy:
     """How the destination may be told at a time (nanoseconds)."""
-    by_route, other = ways(rules.routes, destination.quiet, now)
+    by_route, other = route_options(rules.routes, destination.quiet, now)
     overdue = now - int(destination.retry_for * SECOND)
-    return Pace(sending.rate(destination), overdue, by_route, other)
+    return SendPolicy(sending.rate(destination), overdue, by_route, other)
 
 
-def with_others(after: Recorded, claim: Claim, rules: Rules, now: int) -> Recorded:
+def with_others(after: AttemptResult, claim: Claim, rules: Rules, now: int) -> AttemptResult:
     """What follows from an attempt for others than its destination, by the rules as they are."""
     if after.state is State.DEAD:
         owed = dead_letters.owed(claim, rules.routes, rules.destinations, now)
         return replace(after, owed=owed)
     if after.state is State.SENT:
-        return replace(after, ways=ways(rules.routes, None, now)[0])
+        return replace(after, ways=route_options(rules.routes, None, now)[0])
     return after
 
 
@@ -185,13 +196,13 @@ def follow(
     message: Message,
     now: int,
     chance: float,
-) -> Recorded:
+) -> AttemptResult:
     """What follows from an attempt: sent, another try at a time, or dead with the reason."""
     sent = (message.title, message.body)
     if attempt.outcome is Outcome.DELIVERED:
-        return Recorded(State.SENT, "", now, *sent)
+        return AttemptResult(State.SENT, "", now, *sent)
     if attempt.permanent:
-        return Recorded(State.DEAD, f"no retry can mend it: {attempt.detail}", now, *sent)
+        return AttemptResult(State.DEAD, f"no retry can mend it: {attempt.detail}", now, *sent)
     # A destination that asks for longer than we ever wait is asked again after that.
     wait = max(delay(claim.attempts + 1, chance), min(attempt.retry_after or 0, LONGEST))
     retry_for = int(destination.retry_for * SECOND)
@@ -202,8 +213,8 @@ def follow(
         reason = f"given up after retry_for: {attempt.detail}"
         # What joined a digest later than its first messages has time left.
         spared = due_at - retry_for
-        return Recorded(State.DEAD, reason, due_at, *sent, chance=chance, spared=spared)
-    return Recorded(State.WAITING, attempt.detail, due_at, *sent, chance=chance)
+        return AttemptResult(State.DEAD, reason, due_at, *sent, chance=chance, spared=spared)
+    return AttemptResult(State.WAITING, attempt.detail, due_at, *sent, chance=chance)
 
 
 def rendered(claim: Claim, rules: Rules, now: int, public_url: str = "") -> Message:
@@ -229,7 +240,7 @@ def log_dead(dead: Claim) -> None:
     )
 
 
-def _log(finished: Finished, mine: bool) -> None:
+def _log(finished: FinishedAttempt, mine: bool) -> None:
     claim, attempt = finished.claim, finished.attempt
     log.log(
         logging.ERROR if finished.after.state is State.DEAD else logging.INFO,

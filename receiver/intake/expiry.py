@@ -12,11 +12,11 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 
-from receiver.config.live_rules import InForce
+from receiver.config.live_rules import LiveRules
 from receiver.errors import StorageError
 from receiver.events import SECOND
 from receiver.intake.subscription_hints import hints
-from receiver.store.contract import Entry, Store, Transaction
+from receiver.store.contract import JudgedWebhook, Store, Transaction
 
 log = logging.getLogger("receiver.gaps")
 
@@ -26,7 +26,7 @@ POLL = 1.0
 HINT_EVERY, FIRST_HINT = 3600.0, 60.0
 
 
-class GapClock:
+class ExpiryTimer:
     """A thread that ends held events and silences; `wake` is told who has something to send.
 
     While it is at it, it says in the log which source looks badly subscribed, once an hour, and
@@ -36,7 +36,7 @@ class GapClock:
     def __init__(
         self,
         store: Store,
-        in_force: InForce,
+        in_force: LiveRules,
         wake: Callable[[Iterable[str]], None],
     ) -> None:
         self._store, self._in_force, self._wake = store, in_force, wake
@@ -112,7 +112,7 @@ def list_silences(transaction: Transaction, times: Sequence[int]) -> Sequence[Se
     return [transaction.list_silences(now) for now in times]
 
 
-def log_settled(entry: Entry) -> None:
+def log_settled(entry: JudgedWebhook) -> None:
     """The line about a held event that has another verdict now."""
     event = entry.event
     log.info(

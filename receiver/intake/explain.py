@@ -6,16 +6,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from receiver.config.rules import Rules, Source
-from receiver.deliveries import Facts
+from receiver.deliveries import MessageContext
 from receiver.errors import UnreadableWebhook
 from receiver.events import Event, format_time
-from receiver.intake.explain_follow_ups import foretold, foretold_if_stuck
+from receiver.intake.explain_follow_ups import follow_up_if_stuck, follow_ups
 from receiver.intake.plan import subject
-from receiver.intake.receive import Arrival, Intake
+from receiver.intake.receive import Intake, VerifiedWebhook
 from receiver.messages.notice import render
 from receiver.routing.routes import Decision, Route, Subject, decide
 from receiver.sources.formats import registry
-from receiver.store.contract import Entry, Loaded, Store
+from receiver.store.contract import JudgedWebhook, Loaded, Store
 
 # What `explain` says about the rule that decided.
 RULES: Mapping[tuple[str, str], str] = {
@@ -131,21 +131,21 @@ def _routes_text(routes: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def _entries(
     rules: Rules, source: Source, body: bytes, now: int, store: Store | None
-) -> list[Entry]:
+) -> list[JudgedWebhook]:
     """The entry of the webhook and those of the held events that it would settle."""
     try:
         # Only this scheme brings an id in its headers.
         signed = source.verification.scheme == "standard-webhooks"
         message_id = "(id from the header)" if signed else None
         event = registry.read(source.format, source.name, body, message_id)
-        arrival = Arrival(source.name, event, body, now, "" if event else "no_envelope")
+        arrival = VerifiedWebhook(source.name, event, body, now, "" if event else "no_envelope")
     except UnreadableWebhook:
-        event, arrival = None, Arrival(source.name, None, body, now, "malformed")
+        event, arrival = None, VerifiedWebhook(source.name, None, body, now, "malformed")
     loaded = store.known(event) if store is not None and event else Loaded.empty()
     return Intake(rules.routes, rules.orderings).judge_all([arrival], loaded)[0]
 
 
-def _silence(entry: Entry, now: int, store: Store | None) -> str | None:
+def _silence(entry: JudgedWebhook, now: int, store: Store | None) -> str | None:
     """What would keep its messages back now."""
     if store is None:
         return None
@@ -153,7 +153,7 @@ def _silence(entry: Entry, now: int, store: Store | None) -> str | None:
     return None if silence is None else f"{silence} (silence {silence.id})"
 
 
-def _routes(rules: Rules, entry: Entry, now: int) -> list[dict[str, Any]]:
+def _routes(rules: Rules, entry: JudgedWebhook, now: int) -> list[dict[str, Any]]:
     told = subject(entry, entry.after or entry.before)
     return [
         _if_stuck(decision.route, rules, entry, told, now)
@@ -163,7 +163,7 @@ def _routes(rules: Rules, entry: Entry, now: int) -> list[dict[str, Any]]:
     ]
 
 
-def _route(decision: Decision, rules: Rules, entry: Entry, now: int) -> dict[str, Any]:
+def _route(decision: Decision, rules: Rules, entry: JudgedWebhook, now: int) -> dict[str, Any]:
     route = decision.route
     told = {"name": route.name, "line": route.line, "why_not": decision.why_not}
     if decision.why_not:
@@ -176,11 +176,13 @@ def _route(decision: Decision, rules: Rules, entry: Entry, now: int) -> dict[str
         "title": message.title,
         "body": message.body,
         "if_stuck": "",
-        "then": foretold(route, status, decision.destinations, rules.destinations, now),
+        "then": follow_ups(route, status, decision.destinations, rules.destinations, now),
     }
 
 
-def _if_stuck(route: Route, rules: Rules, entry: Entry, told: Subject, now: int) -> dict[str, Any]:
+def _if_stuck(
+    route: Route, rules: Rules, entry: JudgedWebhook, told: Subject, now: int
+) -> dict[str, Any]:
     """A route about stuck executions, as it would begin to wait with this event."""
     assert route.stuck is not None
     status = entry.after.status if entry.after else None
@@ -192,20 +194,20 @@ def _if_stuck(route: Route, rules: Rules, entry: Entry, told: Subject, now: int)
     if why_not:
         return shown
     due = now + route.stuck.after
-    then = foretold(route, status, route.notify, rules.destinations, due)
-    sentence = foretold_if_stuck(route)
+    then = follow_ups(route, status, route.notify, rules.destinations, due)
+    sentence = follow_up_if_stuck(route)
     return {**shown, "destinations": [], "if_stuck": sentence, "then": then}
 
 
-def facts(entry: Entry) -> Facts:
+def facts(entry: JudgedWebhook) -> MessageContext:
     """What a message about an entry that is not stored would be made of."""
     event: Event | None = entry.event
     judged = (entry.source, entry.judgement.verdict, entry.judgement.reason, entry.judged_at)
     if event is None:
-        return Facts(*judged)
+        return MessageContext(*judged)
     execution = entry.after or entry.before
     before = entry.before if entry.after else None
-    return Facts(
+    return MessageContext(
         *judged,
         event_id=event.event_id,
         event=event.event,

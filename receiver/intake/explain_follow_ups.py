@@ -10,7 +10,7 @@ from receiver.routing.quiet_hours import until
 from receiver.routing.routes import Route
 
 
-def foretold(
+def follow_ups(
     route: Route,
     status: Status | None,
     told: Sequence[str],
@@ -21,21 +21,21 @@ def foretold(
 
     `status` is where the event takes its execution, None if it does not; `instant` is nanoseconds.
     """
-    lines = list(_together(route))
+    lines = list(_as_digest(route))
     if told and status is not None and status.category is not Category.TERMINAL:
         lines += _while_it_stays(route, status, told)
     lines += _quiet(route, told, destinations, instant)
     return lines
 
 
-def foretold_if_stuck(route: Route) -> str:
+def follow_up_if_stuck(route: Route) -> str:
     """What a route about stuck executions will do."""
     assert route.stuck is not None
     after = span(route.stuck.after)
     return f"tells {', '.join(route.notify)} once nothing was heard of it for {after}"
 
 
-def _together(route: Route) -> Iterator[str]:
+def _as_digest(route: Route) -> Iterator[str]:
     if (group := route.group) is not None:
         yield (
             f"as one digest with others that agree in {', '.join(group.by)}: after"

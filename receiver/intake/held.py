@@ -14,7 +14,7 @@ from dataclasses import replace
 
 from receiver.events import Event, Execution, Held, Judgement, Verdict
 from receiver.lifecycle import MAX_HELD, Ordering, advance, judge_again, moves_mark
-from receiver.store.contract import Entry, ExecutionKey, Loaded
+from receiver.store.contract import ExecutionKey, JudgedWebhook, Loaded
 
 
 def hold(event: Event, judgement: Judgement, now: int, ordering: Ordering) -> Held:
@@ -38,7 +38,9 @@ def remember(held: Held, loaded: Loaded, key: ExecutionKey) -> None:
     insort(loaded.held.setdefault(key, []), held, key=_occurred_at)
 
 
-def heal(loaded: Loaded, key: ExecutionKey, now: int, ordering: Ordering) -> Iterator[Entry]:
+def rejudge_held(
+    loaded: Loaded, key: ExecutionKey, now: int, ordering: Ordering
+) -> Iterator[JudgedWebhook]:
     """Judge an execution's held events again, earliest first, until nothing changes."""
     waiting, number = loaded.held.get(key, []), 0
     while number < len(waiting):
@@ -55,11 +57,11 @@ def heal(loaded: Loaded, key: ExecutionKey, now: int, ordering: Ordering) -> Ite
         yield entry
 
 
-def give_up(held: Held, loaded: Loaded, now: int, ordering: Ordering) -> Iterator[Entry]:
+def expire(held: Held, loaded: Loaded, now: int, ordering: Ordering) -> Iterator[JudgedWebhook]:
     """What follows when the `gap_timeout` of a held event is over; nothing if it was settled."""
     key = (held.event.source, held.event.execution_id or "")
     # The rules may have changed since it was held.
-    yield from heal(loaded, key, now, ordering)
+    yield from rejudge_held(loaded, key, now, ordering)
     while (place := _place(held, loaded, key)) is not None:
         waiting, before = loaded.held[key], loaded.executions[key]
         if ordering.gaps != "apply":
@@ -75,13 +77,13 @@ def give_up(held: Held, loaded: Loaded, now: int, ordering: Ordering) -> Iterato
         assert entry.after is not None
         loaded.executions[key] = entry.after
         yield entry
-        yield from heal(loaded, key, now, ordering)
+        yield from rejudge_held(loaded, key, now, ordering)
 
 
-def judged_again(held: Held, judgement: Judgement, before: Execution, now: int) -> Entry:
+def judged_again(held: Held, judgement: Judgement, before: Execution, now: int) -> JudgedWebhook:
     """The entry of a stored event with its new verdict."""
     event = replace(held.event, flags=judgement.flags)
-    entry = Entry(event.source, event, judgement, now, b"", before=before, again=True)
+    entry = JudgedWebhook(event.source, event, judgement, now, b"", before=before, again=True)
     if judgement.verdict is Verdict.APPLIED:
         after = advance(before, held.event, now)
         return replace(entry, after=replace(after, gap=before.gap or judgement.reason == "gap"))

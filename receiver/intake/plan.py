@@ -10,15 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from receiver.deliveries import Kind, Owed
+from receiver.deliveries import Kind, PlannedDelivery
 from receiver.events import SECOND, Category, Execution, Status, Verdict
 from receiver.routing.routes import Decision, Route, Subject, decide, group_key, shortlist
-from receiver.store.contract import Entry
+from receiver.store.contract import JudgedWebhook
 
 DAY = 24 * 3600 * SECOND
 
 
-class Owes:
+class Planner:
     """The rule by the routes in force: an entry in, the deliveries it owes out."""
 
     def __init__(self, routes: Sequence[Route]) -> None:
@@ -26,7 +26,7 @@ class Owes:
         self._stuck = tuple(route for route in routes if route.stuck is not None)
         self._shortlists: dict[tuple[str, Verdict, Status | None], tuple[Route, ...]] = {}
 
-    def __call__(self, entry: Entry) -> tuple[Owed, ...]:
+    def __call__(self, entry: JudgedWebhook) -> tuple[PlannedDelivery, ...]:
         routes = self._shortlist(entry)
         if not routes and not self._stuck:
             return ()  # as for most events: nobody wants to hear of each step
@@ -36,7 +36,7 @@ class Owes:
             return ()
         return tuple(self._each(entry, told, decisions))
 
-    def _shortlist(self, entry: Entry) -> tuple[Route, ...]:
+    def _shortlist(self, entry: JudgedWebhook) -> tuple[Route, ...]:
         status = entry.event.status if entry.event else None
         about = (entry.source, entry.judgement.verdict, status)
         found = self._shortlists.get(about)
@@ -44,7 +44,9 @@ class Owes:
             found = self._shortlists[about] = shortlist(self._routes, *about)
         return found
 
-    def _each(self, entry: Entry, told: Subject, decisions: Sequence[Decision]) -> Iterator[Owed]:
+    def _each(
+        self, entry: JudgedWebhook, told: Subject, decisions: Sequence[Decision]
+    ) -> Iterator[PlannedDelivery]:
         for decision in decisions:
             if decision.why_not:
                 continue
@@ -56,7 +58,7 @@ class Owes:
             yield from _stuck(entry, route, told)
 
 
-def subject(entry: Entry, execution: Execution | None) -> Subject:
+def subject(entry: JudgedWebhook, execution: Execution | None) -> Subject:
     """What the routes' conditions look at."""
     event = entry.event
     detail = event.detail if event else {}
@@ -79,20 +81,24 @@ def _text(value: object) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _notice(entry: Entry, route: Route, destination: str, key: str | None) -> Owed:
+def _notice(
+    entry: JudgedWebhook, route: Route, destination: str, key: str | None
+) -> PlannedDelivery:
     event, verdict = entry.event, entry.judgement.verdict
     if verdict is Verdict.QUARANTINED or event is None:
         # The first of a kind, once a day.
         kind_of = f"{entry.source}/{entry.judgement.reason}"
         dedup_key = f"quarantine/{kind_of}/{entry.judged_at // DAY}/{destination}"
-        return Owed(destination, route.name, Kind.NOTICE, dedup_key, f"quarantine/{kind_of}", None)
+        return PlannedDelivery(
+            destination, route.name, Kind.NOTICE, dedup_key, f"quarantine/{kind_of}", None
+        )
     # One for each verdict: what was rejected for a gap may still be healed.
     dedup_key = f"notice/{event.source}/{destination}/{event.event_id}/{verdict}"
     order_key = f"{event.source}/{event.execution_id or event.event_id}"
     guard = _guard(entry)
     if key is None or route.group is None:
-        return Owed(destination, route.name, Kind.NOTICE, dedup_key, order_key, guard)
-    return Owed(
+        return PlannedDelivery(destination, route.name, Kind.NOTICE, dedup_key, order_key, guard)
+    return PlannedDelivery(
         destination,
         route.name,
         Kind.NOTICE,
@@ -105,14 +111,14 @@ def _notice(entry: Entry, route: Route, destination: str, key: str | None) -> Ow
     )
 
 
-def _escalations(entry: Entry, route: Route, key: str | None) -> Iterator[Owed]:
+def _escalations(entry: JudgedWebhook, route: Route, key: str | None) -> Iterator[PlannedDelivery]:
     """Whom else to tell if the execution is still there later."""
     if not route.escalate or (version := _stays(entry)) is None:
         return
     for step, escalation in enumerate(route.escalate, 1):
         for destination in escalation.notify:
             dedup_key = _key("escalation", entry, route, destination, step)
-            yield Owed(
+            yield PlannedDelivery(
                 destination=destination,
                 route=route.name,
                 kind=Kind.ESCALATION,
@@ -125,7 +131,7 @@ def _escalations(entry: Entry, route: Route, key: str | None) -> Iterator[Owed]:
             )
 
 
-def _stuck(entry: Entry, route: Route, told: Subject) -> Iterator[Owed]:
+def _stuck(entry: JudgedWebhook, route: Route, told: Subject) -> Iterator[PlannedDelivery]:
     """Whom to tell once nothing has been heard for too long."""
     version, stuck = _stays(entry), route.stuck
     if version is None or stuck is None or told.status not in stuck.statuses:
@@ -134,7 +140,7 @@ def _stuck(entry: Entry, route: Route, told: Subject) -> Iterator[Owed]:
         return
     for destination in route.notify:
         dedup_key = _key("stuck", entry, route, destination, 1)
-        yield Owed(
+        yield PlannedDelivery(
             destination=destination,
             route=route.name,
             kind=Kind.NOTICE,
@@ -146,18 +152,18 @@ def _stuck(entry: Entry, route: Route, told: Subject) -> Iterator[Owed]:
         )
 
 
-def _key(what: str, entry: Entry, route: Route, destination: str, step: int) -> str:
+def _key(what: str, entry: JudgedWebhook, route: Route, destination: str, step: int) -> str:
     assert entry.event is not None
     return f"{what}/{entry.source}/{destination}/{entry.event.event_id}/{route.name}/{step}"
 
 
-def _stays(entry: Entry) -> int | None:
+def _stays(entry: JudgedWebhook) -> int | None:
     """The version of the episode that the event begins; None if it begins none that can last."""
     after = entry.after
     return None if after is None or after.status.category is Category.TERMINAL else after.version
 
 
-def _guard(entry: Entry) -> int | None:
+def _guard(entry: JudgedWebhook) -> int | None:
     """A message that asks people to act is only true while the execution still stands there."""
     after = entry.after
     if after is None or after.status.category not in (Category.PAUSED, Category.AWAITING):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-class Bucket:
+class TokenBucket:
     """`rate` a second. Time is an argument: seconds that only grow."""
 
     def __init__(self, rate: float, now: float) -> None:

@@ -10,15 +10,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from receiver.events import Event, Held, Judgement, Status, Verdict
-from receiver.intake.held import bounded, give_up, heal, hold, remember
-from receiver.intake.plan import Owes
+from receiver.intake.held import bounded, expire, hold, rejudge_held, remember
+from receiver.intake.plan import Planner
 from receiver.lifecycle import Known, Ordering, advance, judge, moves_mark
 from receiver.routing.routes import Route
-from receiver.store.contract import Entry, ExecutionKey, Loaded, Transaction
+from receiver.store.contract import ExecutionKey, JudgedWebhook, Loaded, Transaction
 
 
 @dataclass(frozen=True, slots=True)
-class Arrival:
+class VerifiedWebhook:
     """An authentic webhook. `event` is None if it could not be read; `unreadable` says why.
 
     `received_at` is nanoseconds. `accepted`: the answer will be a 2xx.
@@ -43,54 +43,64 @@ class Receipt:
     event: Event | None
     execution_status: Status | None
     destinations: tuple[str, ...]
-    settled: tuple[Entry, ...] = ()
+    settled: tuple[JudgedWebhook, ...] = ()
 
 
 class Intake:
     """The act that judges webhooks by the routes in force and the orderings of their sources."""
 
     def __init__(self, routes: Sequence[Route], orderings: Mapping[str, Ordering] = {}) -> None:
-        self._owes = Owes(routes)
+        self._owes = Planner(routes)
         self._resolved = tuple(route.name for route in routes if route.resolved)
         self._orderings = dict(orderings)
 
-    def receive(self, transaction: Transaction, arrivals: Sequence[Arrival]) -> Sequence[Receipt]:
+    def receive(
+        self, transaction: Transaction, arrivals: Sequence[VerifiedWebhook]
+    ) -> Sequence[Receipt]:
         """Judge and store webhooks in their order; one receipt each."""
         loaded = transaction.load([a.event for a in arrivals if a.event is not None])
         judged = self.judge_all(arrivals, loaded)
         transaction.save([entry for entries in judged for entry in entries])
         return [_receipt(entries) for entries in judged]
 
-    def expire(self, transaction: Transaction, times: Sequence[int]) -> Sequence[list[Entry]]:
+    def expire(
+        self, transaction: Transaction, times: Sequence[int]
+    ) -> Sequence[list[JudgedWebhook]]:
         """Give up held events whose time is over at each of these times; what that settled."""
-        return [self._given_up(transaction, transaction.given_up(now), now) for now in times]
+        return [self._given_up(transaction, transaction.expired_held(now), now) for now in times]
 
-    def judge_all(self, arrivals: Iterable[Arrival], loaded: Loaded) -> list[list[Entry]]:
+    def judge_all(
+        self, arrivals: Iterable[VerifiedWebhook], loaded: Loaded
+    ) -> list[list[JudgedWebhook]]:
         """For each arrival its own entry, then those of the held events that it settles.
 
         Needs no store; `loaded` is changed so that later arrivals see what earlier ones did.
         """
         return [self._enter(arrival, loaded) for arrival in arrivals]
 
-    def _enter(self, arrival: Arrival, loaded: Loaded) -> list[Entry]:
+    def _enter(self, arrival: VerifiedWebhook, loaded: Loaded) -> list[JudgedWebhook]:
         event, now = arrival.event, arrival.received_at
         if event is None:
             judgement = Judgement(Verdict.QUARANTINED, arrival.unreadable)
-            entry = Entry(arrival.source, None, judgement, now, arrival.body, arrival.accepted)
+            entry = JudgedWebhook(
+                arrival.source, None, judgement, now, arrival.body, arrival.accepted
+            )
             return [self._owing(entry)]
         ordering, key = self._ordering(event), _key(event)
         entry = enter(arrival, event, loaded, ordering)
         _remember(entry, event, loaded, ordering)
         entries = [self._owing(entry)]
         if (entry.after or entry.moved) is not None and loaded.held.get(key):
-            entries += map(self._owing, heal(loaded, key, now, ordering))
+            entries += map(self._owing, rejudge_held(loaded, key, now, ordering))
         return entries
 
-    def _given_up(self, transaction: Transaction, due: Sequence[Held], now: int) -> list[Entry]:
+    def _given_up(
+        self, transaction: Transaction, due: Sequence[Held], now: int
+    ) -> list[JudgedWebhook]:
         loaded = transaction.load([held.event for held in due])
-        entries: list[Entry] = []
+        entries: list[JudgedWebhook] = []
         for held in due:
-            settled = give_up(held, loaded, now, self._ordering(held.event))
+            settled = expire(held, loaded, now, self._ordering(held.event))
             entries += map(self._owing, settled)
         transaction.save(entries)
         return entries
@@ -98,7 +108,7 @@ class Intake:
     def _ordering(self, event: Event) -> Ordering:
         return self._orderings.get(event.source, _DEFAULT)
 
-    def _owing(self, entry: Entry) -> Entry:
+    def _owing(self, entry: JudgedWebhook) -> JudgedWebhook:
         """The entry with the deliveries that its verdict owes."""
         owed = self._owes(entry)
         ended = entry.before is not None and entry.after is not None
@@ -109,7 +119,9 @@ class Intake:
 _DEFAULT = Ordering()
 
 
-def enter(arrival: Arrival, event: Event, loaded: Loaded, ordering: Ordering) -> Entry:
+def enter(
+    arrival: VerifiedWebhook, event: Event, loaded: Loaded, ordering: Ordering
+) -> JudgedWebhook:
     """The judged event and what it does to its execution; changes nothing."""
     key, now = _key(event), arrival.received_at
     before = loaded.executions.get(key)
@@ -123,7 +135,7 @@ def enter(arrival: Arrival, event: Event, loaded: Loaded, ordering: Ordering) ->
     elif before is not None and moves_mark(judgement, before.status):
         assert event.occurred_at is not None
         moved = replace(before, mark=event.occurred_at)
-    return Entry(
+    return JudgedWebhook(
         arrival.source, event, judgement, now, arrival.body,
         before=before, after=after, moved=moved, until=until,
     )  # fmt: skip
@@ -143,7 +155,7 @@ def known(event: Event, loaded: Loaded) -> Known | None:
     return Known.SAME_CHANGE if change in loaded.changes else None
 
 
-def _remember(entry: Entry, event: Event, loaded: Loaded, ordering: Ordering) -> None:
+def _remember(entry: JudgedWebhook, event: Event, loaded: Loaded, ordering: Ordering) -> None:
     """Let the rest of the batch see this event, as the next batch will see it in the store."""
     if entry.judgement.verdict is Verdict.QUARANTINED:
         return
@@ -161,7 +173,7 @@ def _remember(entry: Entry, event: Event, loaded: Loaded, ordering: Ordering) ->
         remember(held, loaded, key)
 
 
-def _receipt(entries: Sequence[Entry]) -> Receipt:
+def _receipt(entries: Sequence[JudgedWebhook]) -> Receipt:
     entry, settled = entries[0], tuple(entries[1:])
     execution = entry.after or entry.before
     for each in settled:

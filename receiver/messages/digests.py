@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from receiver.deliveries import Claim, Digest, Facts, Kind, Listed, Message
+from receiver.deliveries import Claim, Digest, DigestItem, Kind, Message, MessageContext
 from receiver.events import Status, Verdict, span
 from receiver.messages.follow_ups import doing_what, ended_how, new_wait, waits_since
 from receiver.messages.notice import MAX_BODY, noted
@@ -68,14 +68,14 @@ def _counted(digest: Digest) -> list[str]:
     return [*lines, f"{_n(others)} × others"] if others else lines
 
 
-def _lines(head: str, listed: Sequence[Listed], room: int, now: int) -> list[str]:
+def _lines(head: str, listed: Sequence[DigestItem], room: int, now: int) -> list[str]:
     if not listed:
         return []
     each = min(room // len(listed) - 1, _LONGEST_LINE)
     return [head, *(_line(one, each, now) for one in listed)]
 
 
-def _line(listed: Listed, room: int, now: int) -> str:
+def _line(listed: DigestItem, room: int, now: int) -> str:
     """Which execution of which agent, since when, the link if it fits, and why."""
     facts = listed.facts
     agent = clean(facts.agent_name or facts.agent_id or "An agent", 30)
@@ -105,12 +105,12 @@ def _line(listed: Listed, room: int, now: int) -> str:
     return line
 
 
-def _reason(facts: Facts) -> str:
+def _reason(facts: MessageContext) -> str:
     reason = facts.detail.get("reason") or facts.detail.get("outcome")
     return clean(reason, 200) if isinstance(reason, str) else ""
 
 
-def _waits(listed: Listed) -> bool:
+def _waits(listed: DigestItem) -> bool:
     """Whether somebody has to confirm it, still."""
     facts = listed.facts
     return (

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 
-from receiver.deliveries import Claim, Facts, Kind, Message
+from receiver.deliveries import Claim, Kind, Message, MessageContext
 from receiver.events import Category, Status, span
 from receiver.messages.notice import noted, render
 from receiver.messages.sanitize import clean, safe_link
@@ -65,7 +65,9 @@ def thread(claim: Claim) -> str | None:
     return f"<episode-{digest}@receiver>"
 
 
-def _still(facts: Facts, route: Route | None, kind: Kind, step: int, now: int) -> tuple[str, str]:
+def _still(
+    facts: MessageContext, route: Route | None, kind: Kind, step: int, now: int
+) -> tuple[str, str]:
     """What a reminder or an escalation says before the notice."""
     doing, waited = doing_what(facts), waits_since(facts, now)
     if kind is Kind.ESCALATION:
@@ -75,24 +77,24 @@ def _still(facts: Facts, route: Route | None, kind: Kind, step: int, now: int) -
     return f"Reminder {step}: ", f"It is still {doing}, for {waited} by now (reminder {step}{of})."
 
 
-def _stuck(facts: Facts, after: int, now: int) -> str:
+def _stuck(facts: MessageContext, after: int, now: int) -> str:
     return (
         f"Nothing was heard of it for more than {span(after)}; it has been {doing_what(facts)} for"
         f" {waits_since(facts, now)} by now."
     )
 
 
-def doing_what(facts: Facts) -> str:
+def doing_what(facts: MessageContext) -> str:
     """What an execution does while it stays in the status of the event."""
     return _DOING.get(facts.status, str(facts.status)) if facts.status else "not known"
 
 
-def waits_since(facts: Facts, now: int) -> str:
+def waits_since(facts: MessageContext, now: int) -> str:
     """How long ago the episode began, as people say it."""
     return span(now - facts.occurred_at) if facts.occurred_at is not None else "some time"
 
 
-def ended_how(facts: Facts) -> str:
+def ended_how(facts: MessageContext) -> str:
     """How an episode ended, in a few words; the facts are those of the event that ended it."""
     before, after = facts.previous_status, facts.status
     if before is None or after is None:
@@ -109,7 +111,7 @@ def ended_how(facts: Facts) -> str:
     return f"no longer {_DOING[before]}{waited}: now {after}{again}"
 
 
-def new_wait(facts: Facts) -> str:
+def new_wait(facts: MessageContext) -> str:
     """Where an execution waits by now, if it does though the episode that it is about has ended."""
     stands = facts.execution_status or facts.status
     if stands is None or stands.category not in (Category.PAUSED, Category.AWAITING):
@@ -117,7 +119,7 @@ def new_wait(facts: Facts) -> str:
     return f"it is {stands} by now, which is a new wait"
 
 
-def _over(facts: Facts) -> tuple[str, str]:
+def _over(facts: MessageContext) -> tuple[str, str]:
     how, agent = ended_how(facts), _agent(facts)
     if waits := new_wait(facts):
         return f"{agent}: {how}", f"That wait is over: {how}. But {waits}."
@@ -135,7 +137,7 @@ def _taken(claim: Claim) -> tuple[str, str]:
     )
 
 
-def _of(facts: Facts) -> list[str]:
+def _of(facts: MessageContext) -> list[str]:
     """Which execution it is about."""
     lines = [f"Agent: {_agent(facts)}", f"Execution: {clean(facts.execution_id or '')}"]
     reason = facts.detail.get("reason")
@@ -145,5 +147,5 @@ def _of(facts: Facts) -> list[str]:
     return [*lines, link] if link else lines
 
 
-def _agent(facts: Facts) -> str:
+def _agent(facts: MessageContext) -> str:
     return clean(facts.agent_name or facts.agent_id or "An agent", 80)

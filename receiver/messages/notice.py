@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from receiver.deliveries import Facts, Message, Origin
+from receiver.deliveries import DeadOriginal, Message, MessageContext
 from receiver.events import SECOND, Status, Verdict, format_time, span
 from receiver.lifecycle import LATE
 from receiver.messages import templates
@@ -38,7 +38,7 @@ _QUARANTINED = {
 }
 
 
-def variables(facts: Facts, route: str, now: int) -> dict[str, Any]:
+def variables(facts: MessageContext, route: str, now: int) -> dict[str, Any]:
     """What a template can use, all of it cleaned. `now` is nanoseconds."""
     detail = _cleaned(facts.detail)
     return {
@@ -70,7 +70,7 @@ def variables(facts: Facts, route: str, now: int) -> dict[str, Any]:
     }
 
 
-def alarm(origin: Origin, about: str, *, repeat: bool) -> Message:
+def alarm(origin: DeadOriginal, about: str, *, repeat: bool) -> Message:
     """What people are told when a destination cannot be: `about` is the message that died."""
     more = f"{origin.dead} of its messages are" if origin.dead > 1 else "One of its messages is"
     lines = [
@@ -85,14 +85,14 @@ def alarm(origin: Origin, about: str, *, repeat: bool) -> Message:
 
 
 def render(
-    facts: Facts,
+    facts: MessageContext,
     route: str,
     title: str | None,
     body: str | None,
     *,
     repeat: bool,
     now: int,
-    instead_of: Origin | None = None,
+    instead_of: DeadOriginal | None = None,
     heading: str = "",
     said_first: str = "",
 ) -> Message:
@@ -117,7 +117,7 @@ def render(
 
 
 def noted(
-    title: str, first: Sequence[str], text: str, *, repeat: bool, instead_of: Origin | None
+    title: str, first: Sequence[str], text: str, *, repeat: bool, instead_of: DeadOriginal | None
 ) -> Message:
     """A message with what is to be known about it before its text, within its limits."""
     notes = [REPEAT] if repeat else []
@@ -135,7 +135,7 @@ def check_template(text: str) -> str | None:
     return templates.problem(text, VARIABLES)
 
 
-def _title(facts: Facts, known: Mapping[str, Any]) -> str:
+def _title(facts: MessageContext, known: Mapping[str, Any]) -> str:
     agent = known["agent_name"]
     if facts.verdict is Verdict.QUARANTINED:
         return f"{facts.source}: a webhook was set aside ({facts.verdict_reason})"
@@ -148,7 +148,7 @@ def _title(facts: Facts, known: Mapping[str, Any]) -> str:
     return f"{agent} {_HAPPENED[facts.status][0]}"
 
 
-def _body(facts: Facts, known: Mapping[str, Any]) -> str:
+def _body(facts: MessageContext, known: Mapping[str, Any]) -> str:
     lines = [_what(facts, known)]
     for label, said, room in _why(known):
         if said:
@@ -184,7 +184,7 @@ def _why(known: Mapping[str, Any]) -> list[tuple[str, str, int]]:
     ]
 
 
-def _what(facts: Facts, known: Mapping[str, Any]) -> str:
+def _what(facts: MessageContext, known: Mapping[str, Any]) -> str:
     """The first sentence: what happened, or what was said and did not."""
     if facts.verdict is Verdict.QUARANTINED:
         advice = _QUARANTINED.get(facts.verdict_reason, "Look into the quarantine.")
@@ -197,7 +197,7 @@ def _what(facts: Facts, known: Mapping[str, Any]) -> str:
     return _HAPPENED[facts.status][1]
 
 
-def _not_applied(facts: Facts, known: Mapping[str, Any]) -> str:
+def _not_applied(facts: MessageContext, known: Mapping[str, Any]) -> str:
     said = known["status"] or known["event"]
     stands = known["execution_status"] or "not known"
     missing = " or ".join(facts.missing)
@@ -260,13 +260,13 @@ def _time(instant: int | None) -> str:
     return format_time(instant // SECOND * SECOND).replace("T", " ").replace("Z", " UTC")
 
 
-def _waited(facts: Facts) -> str:
+def _waited(facts: MessageContext) -> str:
     if facts.previous_since is None or facts.occurred_at is None:
         return ""
     return span(facts.occurred_at - facts.previous_since)
 
 
-def _late(facts: Facts, now: int) -> str:
+def _late(facts: MessageContext, now: int) -> str:
     """How long ago it happened, if that is long: whatever the delay was due to."""
     if facts.occurred_at is None or now - facts.occurred_at <= LATE:
         return ""
@@ -274,4 +274,4 @@ def _late(facts: Facts, now: int) -> str:
 
 
 # What templates may use: the names that `variables` gives, so they cannot differ.
-VARIABLES = frozenset(variables(Facts("", Verdict.APPLIED, "", 0), "", 0))
+VARIABLES = frozenset(variables(MessageContext("", Verdict.APPLIED, "", 0), "", 0))

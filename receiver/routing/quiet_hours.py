@@ -22,7 +22,7 @@ _FOLLOWED = 60
 
 
 @dataclass(frozen=True, slots=True)
-class Quiet:
+class QuietHours:
     """A window on some days (0 is Monday). `begin` and `end` are minutes since midnight."""
 
     days: frozenset[int]
@@ -50,7 +50,7 @@ class Quiet:
         return None
 
 
-def until(windows: Sequence[Quiet], instant: int) -> int | None:
+def until(windows: Sequence[QuietHours], instant: int) -> int | None:
     """When it is quiet no more, by all of these windows; None: it is not quiet at the instant."""
     end = None
     for _ in range(_FOLLOWED):

@@ -18,9 +18,9 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
-from receiver.deliveries import Ways
+from receiver.deliveries import RouteOptions
 from receiver.events import Category, Status, Verdict
-from receiver.routing.quiet_hours import Quiet, until
+from receiver.routing.quiet_hours import QuietHours, until
 
 CONDITIONS = (
     "source", "status", "category", "agent", "event", "outcome", "reason", "verdict",
@@ -83,7 +83,7 @@ class Condition:
 
 
 @dataclass(frozen=True, slots=True)
-class Remind:
+class Reminders:
     """A reminder each `every` nanoseconds, at most `at_most` of them (None: no limit)."""
 
     every: int
@@ -133,12 +133,12 @@ class Route:
     body: str | None = None
     stop: bool = False
     line: int = 0
-    remind: Remind | None = None
+    remind: Reminders | None = None
     escalate: tuple[Escalation, ...] = ()
     resolved: bool = False
     acknowledged: bool = False
     group: Group | None = None
-    quiet: Quiet | None = None
+    quiet: QuietHours | None = None
     urgent: bool = False
     stuck: Stuck | None = None
 
@@ -230,21 +230,21 @@ def shortlist(
 _ALONE = frozenset({"source", "verdict", "status", "category"})
 
 
-def ways(
-    routes: Sequence[Route], destination: Quiet | None, instant: int
-) -> tuple[dict[str, Ways], Ways]:
+def route_options(
+    routes: Sequence[Route], destination: QuietHours | None, instant: int
+) -> tuple[dict[str, RouteOptions], RouteOptions]:
     """How the messages of each route go out to a destination at an instant (nanoseconds).
 
     The second is that of messages whose route is not there any more.
     """
-    other = Ways(quiet_until=until((destination,) if destination else (), instant))
+    other = RouteOptions(quiet_until=until((destination,) if destination else (), instant))
     found = {}
     for route in routes:
         quiet_until = None if route.urgent else other.quiet_until
         if route.quiet is not None:
             windows = (route.quiet,) if destination is None else (route.quiet, destination)
             quiet_until = until(windows, instant)
-        found[route.name] = Ways(
+        found[route.name] = RouteOptions(
             quiet_until=quiet_until,
             wait=route.group.wait if route.group else 0,
             every=route.group.every if route.group else 0,

@@ -24,7 +24,15 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol, TypeVar
 
-from receiver.deliveries import Acknowledgement, Attempt, Claim, Owed, Pace, State, Ways
+from receiver.deliveries import (
+    Acknowledgement,
+    Attempt,
+    Claim,
+    PlannedDelivery,
+    RouteOptions,
+    SendPolicy,
+    State,
+)
 from receiver.events import Event, Execution, Held, Judgement, Status
 from receiver.retention import Limits
 from receiver.routing.routes import Subject
@@ -56,7 +64,7 @@ class Loaded:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class JudgedWebhook:
     """One judged webhook to be stored. `event` is None if it could not be read.
 
     `judged_at` is the time of receipt (nanoseconds). `after` is the execution after an applied
@@ -76,7 +84,7 @@ class Entry:
     before: Execution | None = None
     after: Execution | None = None
     moved: Execution | None = None
-    owed: tuple[Owed, ...] = ()
+    owed: tuple[PlannedDelivery, ...] = ()
     until: int | None = None
     again: bool = False
     resolved: tuple[str, ...] = ()
@@ -94,7 +102,7 @@ class Tally:
     n: int
 
 
-class Step(StrEnum):
+class PruneStage(StrEnum):
     """What is walked over to remove what has been kept for long enough, in this order.
 
     Executions that ended, with all about them; events about no execution; silences; raw bodies.
@@ -107,10 +115,10 @@ class Step(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class PruneCursor:
     """How far it has come: all up to this time (nanoseconds), and of those up to this number."""
 
-    step: Step = Step.EXECUTIONS
+    step: PruneStage = PruneStage.EXECUTIONS
     at: int = -(2**63)
     number: int = 0
 
@@ -119,7 +127,7 @@ class Place:
 class Pruned:
     """What one portion removed; `after` is where the next one goes on, None: that was the last."""
 
-    after: Place | None
+    after: PruneCursor | None
     executions: int = 0
     events: int = 0
     deliveries: int = 0
@@ -133,17 +141,17 @@ class Transaction(Protocol):
     def load(self, events: Sequence[Event]) -> Loaded:
         """What is stored about these events, their changes and their executions."""
 
-    def save(self, entries: Sequence[Entry]) -> None:
+    def save(self, entries: Sequence[JudgedWebhook]) -> None:
         """Store judged webhooks, in this order, with all that they change and owe.
 
         Where an execution moves, what waits about its episode before is superseded, and who was
         sent a message of it by one of the `resolved` routes is owed word of its end.
         """
 
-    def given_up(self, now: int) -> Sequence[Held]:
+    def expired_held(self, now: int) -> Sequence[Held]:
         """Held events whose time is over, those first that were due first; a bounded number."""
 
-    def claim(self, destination: str, pace: Pace, now: int, until: int) -> Claim | None:
+    def claim(self, destination: str, pace: SendPolicy, now: int, until: int) -> Claim | None:
         """Take the next delivery that is due, until `until`; supersede those no longer true.
 
         None also if the destination has got all that its pace allows, or waits as a whole because
@@ -153,10 +161,10 @@ class Transaction(Protocol):
         nothing is stuck of which something was heard.
         """
 
-    def awake(self, destination: str, now: int) -> None:
+    def recheck_quiet(self, destination: str, now: int) -> None:
         """Make due what quiet hours put off: other hours may hold now. A claim looks again."""
 
-    def record(self, claim: Claim, attempt: Attempt, after: Recorded) -> bool:
+    def record(self, claim: Claim, attempt: Attempt, after: AttemptResult) -> bool:
         """Write down an attempt and what follows from it. False: the claim was lost meanwhile.
 
         What was sent owes the next reminder while its episode lasts; if that ended or was taken
@@ -178,16 +186,16 @@ class Transaction(Protocol):
     def redeliver_all(self, destination: str, now: int) -> int:
         """Give all dead deliveries of a destination a new chance, at once; how many."""
 
-    def lift(self, destination: str) -> None:
+    def resume(self, destination: str) -> None:
         """Let a destination that waits as a whole be tried again at once."""
 
-    def overdue(self, destination: str, pace: Pace, now: int) -> Sequence[Claim]:
+    def expire_overdue(self, destination: str, pace: SendPolicy, now: int) -> Sequence[Claim]:
         """End what waits too long for a destination that fails as a whole; a bounded number."""
 
-    def bury(self, destinations: Sequence[str]) -> Sequence[Claim]:
+    def end_orphans(self, destinations: Sequence[str]) -> Sequence[Claim]:
         """End what waits for destinations other than these; a bounded number."""
 
-    def owe(self, delivery: int, messages: Sequence[Owed], now: int) -> None:
+    def owe(self, delivery: int, messages: Sequence[PlannedDelivery], now: int) -> None:
         """Owe messages about the event of a delivery, those that are not owed yet."""
 
     def acknowledge(
@@ -211,19 +219,19 @@ class Transaction(Protocol):
         Each silence is listed once. Returns the destinations; a bounded number of silences.
         """
 
-    def prune(self, limits: Limits, place: Place) -> Pruned:
+    def prune(self, limits: Limits, place: PruneCursor) -> Pruned:
         """Remove a bounded portion of what is older than the limits, from a place on.
 
         What is owed stays, and all about an execution that has not ended but raw bodies. What goes
         is counted, so that the ledger is as it was. An event that goes is not known any more.
         """
 
-    def touch(self) -> None:
+    def heartbeat(self) -> None:
         """Write something that changes nothing, so that the commit reaches the disk."""
 
 
 @dataclass(frozen=True, slots=True)
-class Recorded:
+class AttemptResult:
     """What follows from an attempt: the state, why, when next (waiting), and what was sent.
 
     `owed` is what its end owes to others. `chance` in [0, 1) spreads the waiting of a destination
@@ -237,10 +245,10 @@ class Recorded:
     due_at: int
     title: str
     body: str
-    owed: tuple[Owed, ...] = ()
+    owed: tuple[PlannedDelivery, ...] = ()
     chance: float = 0.5
     spared: int | None = None
-    ways: Mapping[str, Ways] = field(default_factory=dict)
+    ways: Mapping[str, RouteOptions] = field(default_factory=dict)
 
 
 Act = Callable[[Transaction, Sequence[Item]], Sequence[Result]]
@@ -314,7 +322,7 @@ class Store(Protocol):
     def is_log_long(self) -> bool:
         """Whether what others wrote waits for a commit of ours to be tidied away: see `probe`."""
 
-    def next_due(self, destination: str, pace: Pace, now: int) -> int | None:
+    def next_due(self, destination: str, pace: SendPolicy, now: int) -> int | None:
         """When the next waiting delivery of a destination may be claimed, by all that it waits for.
 
         None: nothing waits.

@@ -13,7 +13,7 @@ from dataclasses import fields, replace
 from receiver.errors import StorageError, StorageUnavailable
 from receiver.events import SECOND
 from receiver.retention import Limits, Retention
-from receiver.store.contract import Place, Pruned, Store, Transaction
+from receiver.store.contract import PruneCursor, Pruned, Store, Transaction
 
 log = logging.getLogger("receiver.pruning")
 
@@ -29,7 +29,9 @@ JUMP = 60.0
 PATIENCE = 30.0
 
 
-def prune(transaction: Transaction, items: Sequence[tuple[Limits, Place]]) -> Sequence[Pruned]:
+def prune(
+    transaction: Transaction, items: Sequence[tuple[Limits, PruneCursor]]
+) -> Sequence[Pruned]:
     """The act of removing a portion; see Transaction.prune."""
     return [transaction.prune(*item) for item in items]
 
@@ -47,7 +49,7 @@ def removed(pruned: Pruned) -> dict[str, int]:
 
 def walk(store: Store, limits: Limits) -> Iterator[Pruned]:
     """Remove all that may go, a portion at each step: what one removed."""
-    place: Place | None = Place()
+    place: PruneCursor | None = PruneCursor()
     while place is not None:
         portion = store.write_now(prune, (limits, place))
         yield portion
@@ -82,7 +84,7 @@ def _until_short(store: Store, pause: Callable[[float], object], so_far: Pruned)
         pause(0.1)
 
 
-class PruneClock:
+class PruneTimer:
     """A thread that removes what has been kept for long enough, and sees to the log's length.
 
     It rests between portions, so that nobody else waits long. A clock that jumps while it runs is

@@ -16,7 +16,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from receiver.config.exposure import is_loopback
-from receiver.config.live_rules import InForce
+from receiver.config.live_rules import LiveRules
 from receiver.config.settings import Settings
 from receiver.config.silence_request import read_silence
 from receiver.deliveries import State
@@ -99,7 +99,7 @@ class Api:
     """The endpoints. They are plain functions: Starlette runs them in a thread."""
 
     def __init__(
-        self, store: Store, in_force: InForce, wake: Callable[[Iterable[str]], None]
+        self, store: Store, in_force: LiveRules, wake: Callable[[Iterable[str]], None]
     ) -> None:
         self._store, self._in_force, self._wake = store, in_force, wake
 

@@ -16,15 +16,15 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from receiver.config.live_rules import InForce
+from receiver.config.live_rules import LiveRules
 from receiver.config.rules import Rules
 from receiver.config.settings import Settings
-from receiver.dispatch.dispatcher import Dispatch
+from receiver.dispatch.dispatcher import Dispatcher
 from receiver.errors import StorageUnavailable
-from receiver.intake.expiry import GapClock
+from receiver.intake.expiry import ExpiryTimer
 from receiver.metrics import Counters
 from receiver.store.contract import Store
-from receiver.store.pruning import PruneClock
+from receiver.store.pruning import PruneTimer
 from receiver.web import api, metrics, openapi
 from receiver.web.problem import problem, try_later
 from receiver.web.webhooks.endpoint import WebhookEndpoint
@@ -43,7 +43,11 @@ class Readiness:
     """Whether this process can do its work: store a webhook and send what is owed."""
 
     def __init__(
-        self, store: Store, dispatch: Dispatch | None, gaps: GapClock, endpoint: WebhookEndpoint
+        self,
+        store: Store,
+        dispatch: Dispatcher | None,
+        gaps: ExpiryTimer,
+        endpoint: WebhookEndpoint,
     ) -> None:
         self._store, self._dispatch, self._gaps, self._endpoint = store, dispatch, gaps, endpoint
         self._probed_at, self._storage_error = float("-inf"), ""
@@ -108,12 +112,12 @@ def build(
     `read` gives the rules of routes.yaml anew when a reload is asked for.
     """
     counters = Counters(rules.sources)
-    in_force = InForce(rules, read or (lambda: rules), counters.reloaded)
+    in_force = LiveRules(rules, read or (lambda: rules), counters.reloaded)
     public_url = settings.public_url or ""
-    lanes = Dispatch(store, in_force, settings.lease, public_url) if dispatch else None
+    lanes = Dispatcher(store, in_force, settings.lease, public_url) if dispatch else None
 
     wake = lanes.wake if lanes is not None else _nobody
-    gaps, pruning = GapClock(store, in_force, wake), PruneClock(store, settings.retention)
+    gaps, pruning = ExpiryTimer(store, in_force, wake), PruneTimer(store, settings.retention)
     refusals = Refusals(counters)
     endpoint = WebhookEndpoint(
         store, in_force, wake,

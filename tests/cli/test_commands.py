@@ -18,7 +18,7 @@ from receiver.cli import client
 from receiver.cli.main import cli
 from receiver.events import SECOND, Event, Status
 from receiver.intake.explain import RULES
-from receiver.intake.receive import Arrival, Intake
+from receiver.intake.receive import Intake, VerifiedWebhook
 from receiver.sources import signing
 from receiver.store.sqlite.store import SqliteStore
 from tests.support.live import PUBLIC, ROUTES, free_port, live, until
@@ -182,7 +182,9 @@ def stored(folder: Path, *stories: tuple[str, int, str]) -> None:
         event = Event(
             "asteroid", f"e-{number}", "E", Status(status), execution, start + second * SECOND
         )
-        store.write_now(Intake([]).receive, Arrival("asteroid", event, b"{}", start + 50 * SECOND))
+        store.write_now(
+            Intake([]).receive, VerifiedWebhook("asteroid", event, b"{}", start + 50 * SECOND)
+        )
     store.close()
 
 
@@ -256,7 +258,7 @@ def test_prune_removes_what_is_old_beside_a_server_and_without_one(folder: Path)
     for number, age in enumerate((100, 100, 40, 1)):
         at = now - age * days
         event = Event("asteroid", f"e-{number}", "E", Status.FAILED, f"x-{number}", at)
-        arrival = Arrival("asteroid", event, b"{}", at)
+        arrival = VerifiedWebhook("asteroid", event, b"{}", at)
         store.write_now(lambda t, _, a=arrival: [intake.receive(t, [a])], None)  # type: ignore[misc]
     store.close()
     said = run(folder, "prune", "--dry-run")

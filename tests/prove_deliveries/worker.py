@@ -30,10 +30,10 @@ from pathlib import Path
 from typing import Any
 
 from receiver.config import routes_file
-from receiver.config.live_rules import InForce
+from receiver.config.live_rules import LiveRules
 from receiver.config.rules import Rules
 from receiver.destinations import sending
-from receiver.dispatch.worker import Lane
+from receiver.dispatch.worker import DestinationWorker
 from receiver.events import SECOND
 from receiver.store.sqlite.store import SqliteStore
 
@@ -86,7 +86,9 @@ def work(path: Path, rules: Rules, name: str, at: str, sig: int, lease: float) -
 
     real_send, sending.send = sending.send, send
     store = Watched(SqliteStore(path), step, lease)
-    lane = Lane(store, rules.destinations[name], InForce(rules, lambda: rules), lease)  # type: ignore[arg-type]
+    lane = DestinationWorker(
+        store, rules.destinations[name], LiveRules(rules, lambda: rules), lease
+    )  # type: ignore[arg-type]
     lane.start()
     lane.join(time.monotonic() + LONG)
     os._exit(1)

@@ -29,12 +29,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from receiver.deliveries import Attempt, Claim, Outcome, Pace, State
+from receiver.deliveries import Attempt, Claim, Outcome, SendPolicy, State
 from receiver.events import Event, Status, format_time
-from receiver.intake.receive import Arrival, Intake
+from receiver.intake.receive import Intake, VerifiedWebhook
 from receiver.lifecycle import Ordering
 from receiver.routing.routes import Condition, Route
-from receiver.store.contract import Recorded
+from receiver.store.contract import AttemptResult
 from receiver.store.sqlite.store import SqliteStore
 from tests.prove_order.model import EVERY, PASSING, SECOND, TABLE, TERMINAL, Model, Said
 
@@ -147,7 +147,9 @@ class Bench:
 
     def receive(self, batch: Sequence[Sent], now: int) -> None:
         """A batch of webhooks, in one transaction."""
-        arrivals = [Arrival(source, event(source, said), b"{}", now) for source, said in batch]
+        arrivals = [
+            VerifiedWebhook(source, event(source, said), b"{}", now) for source, said in batch
+        ]
         receipts = self.store.write_now(
             lambda transaction, items: [self.intake.receive(transaction, items[0])], arrivals
         )
@@ -194,7 +196,7 @@ class Bench:
             ):
                 claims.append(c)
                 if not slow:
-                    transaction.record(c, DELIVERED, Recorded(State.SENT, "", now, "t", "b"))
+                    transaction.record(c, DELIVERED, AttemptResult(State.SENT, "", now, "t", "b"))
             return [claims]
 
         claims = self.store.write_now(claim, None)
@@ -232,7 +234,7 @@ class Bench:
 
         def record(transaction: Any, _: object) -> list[None]:
             for claim in self._sending:
-                after = Recorded(State.SENT, "", now, "t", "b")
+                after = AttemptResult(State.SENT, "", now, "t", "b")
                 assert transaction.record(claim, DELIVERED, after)
             return [None]
 
@@ -301,7 +303,7 @@ class Bench:
             self.wrong.setdefault(history(key[1]), text)
 
 
-PACE = Pace(1e6)
+PACE = SendPolicy(1e6)
 DELIVERED = Attempt(Outcome.DELIVERED, "")
 
 

@@ -26,7 +26,7 @@ from receiver.events import Status, Verdict
 from receiver.intake import held as holding
 from receiver.intake import plan
 from receiver.intake import receive as receiving
-from receiver.intake.receive import Arrival, Intake
+from receiver.intake.receive import Intake, VerifiedWebhook
 from receiver.store.contract import Loaded
 from tests.prove_order import proof
 from tests.prove_order.model import EVERY, PASSING, SECOND, TABLE, TERMINAL, Model, Said
@@ -185,7 +185,7 @@ def judged(act: Intake, said: Sequence[Said]) -> Iterator[tuple[Any, Loaded]]:
     """The receiver's entries for what arrives, one after the other, and what it knows then."""
     loaded = Loaded.empty()
     for each in said:
-        arrival = Arrival("s", proof.event("s", each), b"", START)
+        arrival = VerifiedWebhook("s", proof.event("s", each), b"", START)
         yield act.judge_all([arrival], loaded)[0], loaded
 
 

@@ -8,17 +8,17 @@ from contextlib import closing
 
 import pytest
 
-from receiver.store.sqlite.many_rows import MOST, Many
+from receiver.store.sqlite.many_rows import MOST, ManyRows
 
-ADD = Many(
+ADD = ManyRows(
     "INSERT INTO seen (name, first) VALUES {rows}"
     " ON CONFLICT (name) DO UPDATE SET times = times + 1 WHERE name <> 'once'",
     2,
 )
-MOVE = Many(
+MOVE = ManyRows(
     "UPDATE seen SET first = m.column2 FROM (VALUES {rows}) AS m WHERE seen.name = m.column1", 2
 )
-FIND = Many(
+FIND = ManyRows(
     "WITH asked (name) AS (VALUES {rows})"
     " SELECT s.name, s.first FROM asked AS a CROSS JOIN seen AS s ON s.name = a.name",
     1,
@@ -62,4 +62,4 @@ def test_a_later_row_meets_what_an_earlier_one_of_the_same_statement_did(
 def test_an_error_in_one_row_is_an_error(db: sqlite3.Connection) -> None:
     db.execute("CREATE TABLE some (n INTEGER CHECK (n < 3))")
     with pytest.raises(sqlite3.IntegrityError):
-        Many("INSERT INTO some VALUES {rows}", 1).change(db, [(1,), (2,), (3,), (1,)])
+        ManyRows("INSERT INTO some VALUES {rows}", 1).change(db, [(1,), (2,), (3,), (1,)])

@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 
 from receiver.events import Status
-from receiver.intake.receive import Arrival
+from receiver.intake.receive import VerifiedWebhook
 from receiver.retention import Limits, Retention
 from receiver.routing.silences import Silence
-from receiver.store.contract import Place, Pruned
-from receiver.store.pruning import PruneClock, prune, prune_all, removed, together, walk
+from receiver.store.contract import PruneCursor, Pruned
+from receiver.store.pruning import PruneTimer, prune, prune_all, removed, together, walk
 from receiver.store.sql import pruning
 from tests.store.test_sqlite import plan_of
 from tests.support.live import until
@@ -194,7 +194,7 @@ def test_events_about_no_execution_go_when_their_ids_may_be_forgotten(walked: Wa
         replace(walked.event(Status.RUNNING, "old"), occurred_at=walked.now - 15 * DAY),
         replace(future, occurred_at=walked.now + DAY),
     ])  # fmt: skip
-    unreadable = Arrival("s", None, b"[", walked.now, "malformed", accepted=False)
+    unreadable = VerifiedWebhook("s", None, b"[", walked.now, "malformed", accepted=False)
     walked.store.write_now(lambda t, _: [walked.intake.receive(t, [unreadable])], None)
     told = walked.gets()
     assert len(told) == 2  # of the first of each sort in quarantine
@@ -333,14 +333,14 @@ def test_it_can_be_ended_after_any_portion_and_goes_on(walked: Walk) -> None:
     walked.gets()
     walked.passes(91 * DAY)
     limits, before = Retention().limits(walked.now), walked.store.ledger()
-    place, portions = Place(), 0
+    place, portions = PruneCursor(), 0
     while rows(walked, "execution"):
         portion = walked.store.write_now(prune, (limits, place))
         assert portion.after is not None
         place, portions = portion.after, portions + 1
         if portions % 2:
             walked.restart()
-            place = Place()
+            place = PruneCursor()
         assert walked.store.ledger() == before
     assert portions == 120 / pruning.EXECUTIONS
     assert pruned(walked) == dict.fromkeys(removed(portion), 0)
@@ -403,7 +403,7 @@ def test_a_serving_process_does_it_by_itself(
         walked.comes(Status.COMPLETED, f"x-{number}")
     walked.now = time.time_ns() - 40 * DAY
     walked.comes(Status.COMPLETED, "younger")
-    clock = PruneClock(walked.store, DEFAULT, first=0.0)
+    clock = PruneTimer(walked.store, DEFAULT, first=0.0)
     clock.start()
     until(lambda: "pruning.done" in caplog.text)
     clock.stop()
@@ -420,7 +420,7 @@ def test_a_clock_that_jumped_removes_nothing(
 ) -> None:
     walked.now = time.time_ns() - 100 * DAY
     walked.comes(Status.COMPLETED)
-    clock = PruneClock(walked.store, DEFAULT, first=0.0)
+    clock = PruneTimer(walked.store, DEFAULT, first=0.0)
     clock._apart -= 3600  # as if it had been an hour earlier when it was looked at last
     clock.start()
     until(lambda: "pruning.clock_jumped" in caplog.text)

@@ -14,15 +14,15 @@ from pathlib import Path
 import pytest
 import sqlite_utils
 
-from receiver.deliveries import Attempt, Claim, Kind, Outcome, Owed, Pace, State
+from receiver.deliveries import Attempt, Claim, Kind, Outcome, PlannedDelivery, SendPolicy, State
 from receiver.errors import Overloaded, StorageRefused, StorageUnavailable
 from receiver.events import SECOND, Event, Execution, Judgement, Status, Verdict, parse_time
-from receiver.store.contract import Entry, Loaded, Recorded, Store, Transaction
+from receiver.store.contract import AttemptResult, JudgedWebhook, Loaded, Store, Transaction
 from receiver.store.sql import claims, episodes, loading, silences
 from receiver.store.sql import outbox as deliveries
 from receiver.store.sql.transaction import EXECUTION_MOVES, NUMBERS
 from receiver.store.sqlite.connection import APPLICATION_ID, connect, statements
-from receiver.store.sqlite.many_rows import MOST, Many
+from receiver.store.sqlite.many_rows import MOST, ManyRows
 from receiver.store.sqlite.store import SqliteStore, open_existing
 
 NOW = 1_800_000_000 * SECOND
@@ -39,25 +39,31 @@ def event(number: int, status: Status = Status.RUNNING, execution: str = "x-1") 
     return Event("s", f"e-{number}", "EVENT", status, execution, NOW + number * SECOND)
 
 
-def owed(destination: str, key: str, guard: int | None = None, order: str = "s/x-1") -> Owed:
-    return Owed(destination, "route", Kind.NOTICE, key, order, guard)
+def owed(
+    destination: str, key: str, guard: int | None = None, order: str = "s/x-1"
+) -> PlannedDelivery:
+    return PlannedDelivery(destination, "route", Kind.NOTICE, key, order, guard)
 
 
-def applied(number: int, status: Status, before: Execution | None, *messages: Owed) -> Entry:
+def applied(
+    number: int, status: Status, before: Execution | None, *messages: PlannedDelivery
+) -> JudgedWebhook:
     of = event(number, status)
     assert of.occurred_at is not None
     version = before.version + 1 if before else 1
     after = Execution("s", "x-1", status, of.occurred_at, of.occurred_at, version, NOW)
     judgement = Judgement(Verdict.APPLIED, "transition" if before else "first_seen")
-    return Entry("s", of, judgement, NOW, b"body", before=before, after=after, owed=messages)
+    return JudgedWebhook(
+        "s", of, judgement, NOW, b"body", before=before, after=after, owed=messages
+    )
 
 
-def unapplied(number: int, verdict: Verdict, reason: str) -> Entry:
-    return Entry("s", event(number), Judgement(verdict, reason), NOW, b"{}")
+def unapplied(number: int, verdict: Verdict, reason: str) -> JudgedWebhook:
+    return JudgedWebhook("s", event(number), Judgement(verdict, reason), NOW, b"{}")
 
 
-def save(store: Store, *entries: Entry) -> None:
-    def act(transaction: Transaction, items: Sequence[Sequence[Entry]]) -> list[None]:
+def save(store: Store, *entries: JudgedWebhook) -> None:
+    def act(transaction: Transaction, items: Sequence[Sequence[JudgedWebhook]]) -> list[None]:
         for item in items:
             transaction.save(item)
         return [None] * len(items)
@@ -80,8 +86,8 @@ def claim(store: Store, destination: str = "ops", now: int = NOW) -> Claim | Non
     return found
 
 
-PACE = Pace(1_000.0)
-SENT = Recorded(State.SENT, "", NOW, "title", "body")
+PACE = SendPolicy(1_000.0)
+SENT = AttemptResult(State.SENT, "", NOW, "title", "body")
 DELIVERED = Attempt(Outcome.DELIVERED, "", 5)
 
 
@@ -212,7 +218,7 @@ def test_one_execution_keeps_its_order_while_others_pass(store: Store) -> None:
     other = claim(store)
     assert other is not None
     assert (one.facts.event_id, other.facts.event_id) == ("e-1", "e-3")
-    later = Recorded(State.WAITING, "refused", NOW + 5 * SECOND, "t", "b")
+    later = AttemptResult(State.WAITING, "refused", NOW + 5 * SECOND, "t", "b")
     do(store, "record", one, Attempt(Outcome.FAILED, "refused"), later)
     assert claim(store) is None  # e-2 waits behind e-1
     assert store.next_due("ops", PACE, NOW) == NOW + 5 * SECOND
@@ -232,7 +238,7 @@ def test_only_a_dead_delivery_is_redelivered_and_starts_afresh(store: Store) -> 
     mine = claim(store)
     assert mine is not None
     assert do(store, "redeliver", mine.delivery, NOW) is False
-    dead = Recorded(State.DEAD, "gone", NOW, "t", "b")
+    dead = AttemptResult(State.DEAD, "gone", NOW, "t", "b")
     do(store, "record", mine, Attempt(Outcome.FAILED, "gone"), dead)
     assert do(store, "redeliver", 99, NOW) is None
     assert do(store, "redeliver", mine.delivery, NOW + SECOND) is True
@@ -243,7 +249,7 @@ def test_only_a_dead_delivery_is_redelivered_and_starts_afresh(store: Store) -> 
 
 def test_deliveries_to_a_destination_that_is_gone_are_dead_with_that_reason(store: Store) -> None:
     save(store, applied(1, Status.FAILED, None, owed("old", "k-1"), owed("ops", "k-2")))
-    (dead,) = do(store, "bury", ["ops"])  # type: ignore[misc]
+    (dead,) = do(store, "end_orphans", ["ops"])  # type: ignore[misc]
     assert (dead.destination, dead.facts.event_id) == ("old", "e-1")
     assert "routes.yaml" in store.deliveries({"state": "dead"}, 10, None)[0][0]["reason"]
 
@@ -260,13 +266,13 @@ def fails(
 ) -> None:
     mine = claim(store, now=now)
     assert mine is not None
-    again = Recorded(State.WAITING, "refused", now + 5 * SECOND, "t", "b", chance=chance)
+    again = AttemptResult(State.WAITING, "refused", now + 5 * SECOND, "t", "b", chance=chance)
     assert do(store, "record", mine, Attempt(Outcome.FAILED, "refused"), again) is True
 
 
 def test_a_destination_gets_no_more_than_its_pace_allows(store: Store) -> None:
     five(store, *"abcde")
-    pace = Pace(2.0)
+    pace = SendPolicy(2.0)
 
     def taken(now: int) -> bool:
         return do(store, "claim", "ops", pace, now, now + 60 * SECOND) is not None
@@ -283,10 +289,10 @@ def test_a_destination_gets_no_more_than_its_pace_allows(store: Store) -> None:
 def test_the_pace_is_kept_over_a_restart(tmp_path: Path) -> None:
     store = SqliteStore(tmp_path / "r.db", serve=True)
     five(store, *"abc")
-    assert do(store, "claim", "ops", Pace(1.0), NOW, NOW + SECOND) is not None
+    assert do(store, "claim", "ops", SendPolicy(1.0), NOW, NOW + SECOND) is not None
     store.close()
     store = SqliteStore(tmp_path / "r.db", serve=True)
-    assert do(store, "claim", "ops", Pace(1.0), NOW, NOW + SECOND) is None
+    assert do(store, "claim", "ops", SendPolicy(1.0), NOW, NOW + SECOND) is None
     store.close()
 
 
@@ -317,8 +323,8 @@ def test_what_waits_longer_than_retry_for_for_a_failing_destination_dies(store: 
     five(store, *"abcdefg")
     for _ in range(5):
         fails(store, NOW)
-    assert do(store, "overdue", "ops", Pace(1.0, overdue=NOW), NOW) == []
-    dead = do(store, "overdue", "ops", Pace(1.0, overdue=NOW + 1), NOW)
+    assert do(store, "expire_overdue", "ops", SendPolicy(1.0, overdue=NOW), NOW) == []
+    dead = do(store, "expire_overdue", "ops", SendPolicy(1.0, overdue=NOW + 1), NOW)
     assert isinstance(dead, list)
     assert len(dead) == 7
     assert {d["state"] for d in store.deliveries({}, 10, None)[0]} == {"dead"}
@@ -327,14 +333,14 @@ def test_what_waits_longer_than_retry_for_for_a_failing_destination_dies(store: 
 
 def test_what_waited_while_nobody_served_is_not_overdue(store: Store) -> None:
     five(store, *"ab")
-    assert do(store, "overdue", "ops", Pace(1.0, overdue=NOW + 1), NOW) == []
+    assert do(store, "expire_overdue", "ops", SendPolicy(1.0, overdue=NOW + 1), NOW) == []
 
 
 def test_all_dead_deliveries_of_a_destination_get_a_new_chance_at_once(store: Store) -> None:
     five(store, *"abcdef")
     for _ in range(5):
         fails(store, NOW)
-    do(store, "overdue", "ops", Pace(1.0, overdue=NOW + 1), NOW)
+    do(store, "expire_overdue", "ops", SendPolicy(1.0, overdue=NOW + 1), NOW)
     assert do(store, "redeliver_all", "ops", NOW) == 6
     assert claim(store, now=NOW) is not None  # nor does it wait as a whole any more
 
@@ -343,8 +349,10 @@ def test_an_end_owes_what_it_owes_once_and_in_the_ledger(store: Store) -> None:
     five(store, "a")
     mine = claim(store)
     assert mine is not None
-    told = Owed("ops2", "r", Kind.FALLBACK, "fallback/1/ops2", "a", None, origin=mine.delivery)
-    dead = Recorded(State.DEAD, "HTTP 404", NOW, "t", "b", owed=(told, told))
+    told = PlannedDelivery(
+        "ops2", "r", Kind.FALLBACK, "fallback/1/ops2", "a", None, origin=mine.delivery
+    )
+    dead = AttemptResult(State.DEAD, "HTTP 404", NOW, "t", "b", owed=(told, told))
     attempt = Attempt(Outcome.FAILED, "HTTP 404", permanent=True)
     assert do(store, "record", mine, attempt, dead) is True
     ledger = store.ledger()
@@ -360,8 +368,8 @@ def test_a_lost_claim_owes_nothing(store: Store) -> None:
     five(store, "a")
     mine = claim(store)
     assert mine is not None
-    told = Owed("ops2", "r", Kind.FALLBACK, "k", "a", None, origin=mine.delivery)
-    dead = Recorded(State.DEAD, "gone", NOW, "t", "b", owed=(told,))
+    told = PlannedDelivery("ops2", "r", Kind.FALLBACK, "k", "a", None, origin=mine.delivery)
+    dead = AttemptResult(State.DEAD, "gone", NOW, "t", "b", owed=(told,))
     assert do(store, "record", replace(mine, token="x"), Attempt(Outcome.FAILED, ""), dead) is False
     assert store.ledger()["owed"] == 1
 
@@ -397,8 +405,8 @@ def fallen(store: Store, kind: Kind) -> int:
     five(store, "a")
     mine = claim(store)
     assert mine is not None
-    told = Owed("ops2", "r", kind, "k-2", "a", None, origin=mine.delivery)
-    dead = Recorded(State.DEAD, "HTTP 404", NOW, "t", "b", owed=(told,))
+    told = PlannedDelivery("ops2", "r", kind, "k-2", "a", None, origin=mine.delivery)
+    dead = AttemptResult(State.DEAD, "HTTP 404", NOW, "t", "b", owed=(told,))
     do(store, "record", mine, Attempt(Outcome.FAILED, "HTTP 404", permanent=True), dead)
     return mine.delivery
 
@@ -417,7 +425,13 @@ def test_a_destination_that_asks_for_time_gets_it_for_all_its_messages(store: St
     mine = claim(store)
     assert mine is not None
     busy = Attempt(Outcome.FAILED, "HTTP 429", retry_after=60.0)
-    do(store, "record", mine, busy, Recorded(State.WAITING, "HTTP 429", NOW + SECOND, "t", "b"))
+    do(
+        store,
+        "record",
+        mine,
+        busy,
+        AttemptResult(State.WAITING, "HTTP 429", NOW + SECOND, "t", "b"),
+    )
     assert claim(store, now=NOW + 59 * SECOND) is None
     waiting = store.deliveries({"state": "waiting"}, 9, None)[0]
     assert {parse_time(item["due_at"]) for item in waiting} == {NOW + 60 * SECOND}
@@ -429,7 +443,7 @@ def test_a_destination_that_waits_as_a_whole_can_be_tried_at_once(store: Store) 
     for _ in range(5):
         fails(store, NOW)
     assert claim(store, now=NOW) is None
-    do(store, "lift", "ops")
+    do(store, "resume", "ops")
     assert claim(store, now=NOW) is not None
 
 
@@ -453,7 +467,10 @@ def test_pages_are_newest_first_and_complete(store: Store) -> None:
     for number in range(7):
         of = replace(event(number), execution_id=f"x-{number}")
         after = Execution("s", f"x-{number}", Status.RUNNING, NOW, NOW, 1, NOW)
-        save(store, Entry("s", of, Judgement(Verdict.APPLIED, "first_seen"), NOW, b"", after=after))
+        save(
+            store,
+            JudgedWebhook("s", of, Judgement(Verdict.APPLIED, "first_seen"), NOW, b"", after=after),
+        )
     seen, after_page = [], None
     while True:
         items, after_page = store.executions({"status": "running"}, 3, after_page)
@@ -469,7 +486,7 @@ def test_many_writers_share_commits_and_each_gets_its_own_answer(store: Store) -
 
     def act(transaction: Transaction, items: Sequence[int]) -> list[int]:
         batches.append(len(items))
-        transaction.touch()
+        transaction.heartbeat()
         return [item * 2 for item in items]
 
     async def all_at_once() -> list[int]:
@@ -680,7 +697,7 @@ def test_hot_queries_use_their_index(tmp_path: Path, query: str, index: str) -> 
     ],
 )  # fmt: skip
 def test_statements_about_many_rows_look_for_each_by_its_index(
-    tmp_path: Path, many: Many, index: str
+    tmp_path: Path, many: ManyRows, index: str
 ) -> None:
     for n in (1, 2, MOST):
         plan = plan_of(tmp_path, many.text(n))
@@ -760,8 +777,10 @@ def test_what_waits_is_superseded_by_a_move_in_its_own_transaction(store: Store)
     ]  # fmt: skip
 
 
-def reminder(key: str, step: int = 1, guard: int | None = 1) -> Owed:
-    return Owed("ops", "r", Kind.REMINDER, key, key, guard, due_in=60 * SECOND, step=step)
+def reminder(key: str, step: int = 1, guard: int | None = 1) -> PlannedDelivery:
+    return PlannedDelivery(
+        "ops", "r", Kind.REMINDER, key, key, guard, due_in=60 * SECOND, step=step
+    )
 
 
 def test_what_must_never_be_of_reminders_and_silences_cannot_be_written(store: Store) -> None:

@@ -11,7 +11,7 @@ import pytest
 from pytest_httpserver import HTTPServer
 
 from receiver.cli import client
-from receiver.deliveries import Attempt, Claim, Destination, Facts, Message, Outcome, State
+from receiver.deliveries import Attempt, Claim, Destination, Message, MessageContext, Outcome, State
 from receiver.dispatch.worker import follow
 from receiver.events import SECOND, Verdict
 from receiver.store.contract import Transaction
@@ -20,7 +20,7 @@ from tests.support.live import ROUTES, live, until
 
 NOW = 1_800_000_000 * SECOND
 OPS = Destination("ops", "console://", retry_for=3600)
-CLAIM = Claim(1, "token", "ops", "r", 2, False, NOW, Facts("s", Verdict.APPLIED, "", NOW))
+CLAIM = Claim(1, "token", "ops", "r", 2, False, NOW, MessageContext("s", Verdict.APPLIED, "", NOW))
 MESSAGE = Message("title", "body")
 
 

@@ -10,8 +10,8 @@ from pytest_httpserver import HTTPServer
 
 from receiver.cli import client
 from receiver.events import SECOND, Event, Status
-from receiver.intake.expiry import GapClock
-from receiver.intake.receive import Arrival, Intake
+from receiver.intake.expiry import ExpiryTimer
+from receiver.intake.receive import Intake, VerifiedWebhook
 from receiver.intake.subscription_hints import ENOUGH
 from receiver.store.sqlite.store import SqliteStore
 from tests.support.live import ROUTES, Live, live, until
@@ -54,7 +54,7 @@ def test_a_restart_gives_up_what_was_due_meanwhile(tmp_path: Path) -> None:
     store = SqliteStore(tmp_path / "receiver.db", serve=True)
     for event_id, status, second in (("1", Status.PAUSED, 1), ("2", Status.COMPLETED, 3)):
         event = Event("asteroid", event_id, "E", status, "x", START + second * SECOND)
-        arrival = Arrival("asteroid", event, b"{}", START + 10 * SECOND)
+        arrival = VerifiedWebhook("asteroid", event, b"{}", START + 10 * SECOND)
         store.write_now(Intake([]).receive, arrival)
     store.close()
     with live(tmp_path) as receiver:
@@ -90,7 +90,7 @@ def test_a_source_that_lacks_an_event_gets_a_hint(tmp_path: Path) -> None:
                 "asteroid", f"{number}-{second}", "E", status, f"x-{number}",
                 START + second * SECOND,
             )  # fmt: skip
-            store.write_now(intake.receive, Arrival("asteroid", event, b"{}", START))
+            store.write_now(intake.receive, VerifiedWebhook("asteroid", event, b"{}", START))
     store.write_now(intake.expire, START + 60 * SECOND)
     store.close()
     with live(tmp_path) as receiver:
@@ -102,6 +102,6 @@ def test_the_log_says_it_too(tmp_path: Path, caplog: pytest.LogCaptureFixture) -
     only = ROUTES.replace("    verify:", "    observes: [failed]\n    verify:")
     with live(tmp_path, only) as receiver:
         post(receiver, "EXECUTION_STARTED", 1)
-        clock = GapClock(receiver.store, receiver.in_force, lambda names: None)
+        clock = ExpiryTimer(receiver.store, receiver.in_force, lambda names: None)
         clock.hint()
     assert "source.hint source=asteroid 1 of its newest events announce running" in caplog.text

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from receiver.deliveries import Attempt, Outcome, Pace, State
+from receiver.deliveries import Attempt, Outcome, SendPolicy, State
 from receiver.events import SECOND, Event, Status
-from receiver.intake.receive import Arrival, Intake, Receipt
+from receiver.intake.receive import Intake, Receipt, VerifiedWebhook
 from receiver.lifecycle import MAX_HELD, Ordering
 from receiver.routing.routes import Condition, Route
-from receiver.store.contract import Recorded
+from receiver.store.contract import AttemptResult
 from receiver.store.sqlite.store import SqliteStore
 
 NOW = 1_800_000_000 * SECOND
@@ -23,7 +23,7 @@ ROUTES = [
     Route("applied", (Condition("status", ("*",)),), ("ops",)),
     Route("not accepted", (Condition("verdict", ("rejected",)),), ("ops",)),
 ]
-PACE = Pace(1_000.0)
+PACE = SendPolicy(1_000.0)
 REJECT = Intake(ROUTES)
 APPLY = Intake(ROUTES, {"s": Ordering(gaps="apply")})
 
@@ -41,7 +41,7 @@ def tell(
 ) -> Receipt:  # fmt: skip
     """An event that happened at `second` comes in at second `at`."""
     event = Event("s", event_id, "E", status, "x", NOW + second * SECOND, flags=flags)
-    arrival = Arrival("s", event, b"{}", NOW + at * SECOND)
+    arrival = VerifiedWebhook("s", event, b"{}", NOW + at * SECOND)
     return store.write_now(by.receive, arrival)
 
 
@@ -75,7 +75,7 @@ def sent(store: SqliteStore, at: int = 1_000) -> list[tuple[str | None, str]]:
         if claim is None:
             return told
         told.append((claim.facts.event_id, str(claim.facts.verdict)))
-        after = Recorded(State.SENT, "", now, "title", "body")
+        after = AttemptResult(State.SENT, "", now, "title", "body")
         item = (claim, Attempt(Outcome.DELIVERED, ""), after)
         store.write_now(lambda t, items: [t.record(*items[0])], item)
 
@@ -244,7 +244,7 @@ def test_a_healed_event_keeps_what_it_said_and_what_was_known(store: SqliteStore
         execution_url="https://x.example/",
     )  # fmt: skip
     for event in (pause, end):
-        store.write_now(REJECT.receive, Arrival("s", event, b"{}", NOW + 100 * SECOND))
+        store.write_now(REJECT.receive, VerifiedWebhook("s", event, b"{}", NOW + 100 * SECOND))
     tell(store, "resume", Status.RUNNING, 2)
     execution = shown(store)["execution"]
     assert (execution["agent_name"], execution["metadata"]) == ("Ann", {"team": "a"})

@@ -12,18 +12,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from receiver.events import SECOND, Status, format_time, parse_time
-from receiver.routing.quiet_hours import MIDNIGHT, Quiet, until
+from receiver.routing.quiet_hours import MIDNIGHT, QuietHours, until
 from tests.support.people import FAILED, GONE, HOUR, MINUTE, Walk
 
 ALL = frozenset(range(7))
 BERLIN, NEW_YORK, KOLKATA = map(ZoneInfo, ("Europe/Berlin", "America/New_York", "Asia/Kolkata"))
 
 
-def night(zone: ZoneInfo, begin: int = 22 * 60, end: int = 7 * 60) -> Quiet:
-    return Quiet(ALL, begin, end, zone)
+def night(zone: ZoneInfo, begin: int = 22 * 60, end: int = 7 * 60) -> QuietHours:
+    return QuietHours(ALL, begin, end, zone)
 
 
-def ends(quiet: Quiet, at: str) -> str | None:
+def ends(quiet: QuietHours, at: str) -> str | None:
     end = quiet.until(parse_time(at))
     return None if end is None else format_time(end)
 
@@ -67,14 +67,14 @@ def test_ends_that_clocks_skip_or_show_twice() -> None:
     assert ends(begins, "2026-03-29T00:59:59Z") is None
     assert ends(begins, "2026-03-29T01:00:00Z") == "2026-03-29T05:00:00Z"
     assert ends(begins, "2026-10-25T00:30:00Z") == "2026-10-25T06:00:00Z"
-    skipped = Quiet(ALL, 130, 170, BERLIN)
+    skipped = QuietHours(ALL, 130, 170, BERLIN)
     assert all(
         ends(skipped, f"2026-03-29T00:{minute}:00Z") is None for minute in ("00", "30", "59")
     )
 
 
 def test_a_night_belongs_to_the_day_on_which_it_begins() -> None:
-    friday = Quiet(frozenset({4}), 22 * 60, 7 * 60, ZoneInfo("UTC"))  # 5 June 2026 is a Friday
+    friday = QuietHours(frozenset({4}), 22 * 60, 7 * 60, ZoneInfo("UTC"))  # 5 June 2026 is a Friday
     assert ends(friday, "2026-06-05T06:00:00Z") is None
     assert ends(friday, "2026-06-05T23:00:00Z") == "2026-06-06T07:00:00Z"
     assert ends(friday, "2026-06-06T06:59:59Z") == "2026-06-06T07:00:00Z"
@@ -83,7 +83,7 @@ def test_a_night_belongs_to_the_day_on_which_it_begins() -> None:
 
 def test_windows_that_adjoin_are_one() -> None:
     utc = ZoneInfo("UTC")
-    weekend = Quiet(frozenset({5, 6}), 0, MIDNIGHT, utc)
+    weekend = QuietHours(frozenset({5, 6}), 0, MIDNIGHT, utc)
     nights = night(utc)
     end = until((weekend, nights), parse_time("2026-06-05T23:00:00Z"))
     assert end is not None
@@ -102,7 +102,7 @@ def test_quiet_ends_later_and_what_is_quiet_is_so_until_then(
 ) -> None:
     if begin == end:
         return
-    quiet = Quiet(days, begin, end, zone)
+    quiet = QuietHours(days, begin, end, zone)
     over = quiet.until(seconds * SECOND)
     shows = datetime.fromtimestamp(seconds, UTC).astimezone(zone)
     if over is None:

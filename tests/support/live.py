@@ -15,7 +15,7 @@ from typing import Any
 
 from receiver.cli import client
 from receiver.config import routes_file
-from receiver.config.live_rules import InForce
+from receiver.config.live_rules import LiveRules
 from receiver.config.rules import Rules
 from receiver.config.settings import load_settings
 from receiver.sources import signing
@@ -44,7 +44,7 @@ class Live:
     url: str
     verification: Verification
     store: SqliteStore
-    in_force: InForce
+    in_force: LiveRules
 
     def post(
         self, body: bytes, *, source: str = "asteroid", private: str = PRIVATE

@@ -13,11 +13,11 @@ from typing import Any
 
 from receiver.config import routes_file
 from receiver.deliveries import Acknowledgement, Attempt, Claim, Message, Outcome
-from receiver.dispatch.turn import Finished, Turn, turn
+from receiver.dispatch.turn import FinishedAttempt, TurnRequest, record_and_claim
 from receiver.dispatch.worker import follow, pace_of, rendered, with_others
 from receiver.events import SECOND, Event, Status, parse_time
 from receiver.intake.expiry import list_silences
-from receiver.intake.receive import Arrival, Intake, Receipt
+from receiver.intake.receive import Intake, Receipt, VerifiedWebhook
 from receiver.store.contract import Transaction
 from receiver.store.sqlite.store import SqliteStore
 
@@ -92,7 +92,7 @@ class Walk:
 
     def come(self, events: Sequence[Event]) -> Sequence[Receipt]:
         """Events come in now, in one batch."""
-        arrivals = [Arrival(event.source, event, b"{}", self.now) for event in events]
+        arrivals = [VerifiedWebhook(event.source, event, b"{}", self.now) for event in events]
         return self.store.write_now(lambda t, _: [self.intake.receive(t, arrivals)], None)
 
     def passes(self, time: int) -> None:
@@ -106,18 +106,18 @@ class Walk:
         pace = pace_of(of, self.rules, self.now)
         until, anew = self.now + 60 * SECOND, destination not in self.turned
         self.turned.add(destination)
-        asked = Turn(destination, pace, self.now, until, self.rules, is_first_by_rules=anew)
-        return self.store.write_now(turn, asked).claim
+        asked = TurnRequest(destination, pace, self.now, until, self.rules, is_first_by_rules=anew)
+        return self.store.write_now(record_and_claim, asked).claim
 
     def record(self, claim: Claim, attempt: Attempt = DELIVERED, chance: float = 0.5) -> Message:
         """What became of an attempt that ends now."""
         of = self.rules.destinations[claim.destination]
         message = rendered(claim, self.rules, self.now)
         after = follow(claim, attempt, of, message, self.now, chance)
-        done = Finished(claim, attempt, with_others(after, claim, self.rules, self.now))
+        done = FinishedAttempt(claim, attempt, with_others(after, claim, self.rules, self.now))
         pace = pace_of(of, self.rules, self.now)
-        asked = Turn(of.name, pace, self.now, self.now, self.rules, done, goes_on=False)
-        assert self.store.write_now(turn, asked).mine
+        asked = TurnRequest(of.name, pace, self.now, self.now, self.rules, done, goes_on=False)
+        assert self.store.write_now(record_and_claim, asked).mine
         return message
 
     def gets(self, destination: str | None = None, attempt: Attempt = DELIVERED) -> list[Told]:

@@ -14,7 +14,7 @@ from apprise.plugins.discord import NotifyDiscord
 from apprise.plugins.slack import NotifySlack
 from pytest_httpserver import HTTPServer
 
-from receiver.deliveries import Destination, Facts, Outcome
+from receiver.deliveries import Destination, MessageContext, Outcome
 from receiver.destinations.sending import send
 from receiver.events import SECOND, Status, Verdict
 from receiver.messages.notice import render
@@ -26,7 +26,7 @@ HOSTILE = (
     " [x](https://evil.example) <b onclick=x>HTML</b> &lt;!channel&gt;\r\nBcc: a@b.c\n.\n"
     "\u202egnp\u2066 {{ 7*7 }} \x1b[31mred\x00 *bold* `code`"
 )
-FACTS = Facts(
+FACTS = MessageContext(
     source="asteroid",
     verdict=Verdict.APPLIED,
     verdict_reason="first_seen",

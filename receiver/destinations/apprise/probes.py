@@ -22,7 +22,7 @@ from typing import Any
 
 from receiver.destinations.apprise import sessions
 from receiver.destinations.apprise.recorder import (
-    Ear,
+    AttemptRecorder,
     Warnings,
     cause,
     current,
@@ -79,7 +79,7 @@ def _not_here(find: Callable[..., Any]) -> Callable[..., Any]:
     return lambda *arguments, **named: find(*arguments, **named) if current() is None else None
 
 
-def _heard_write(ear: Ear, original: Any, connection: Any, data: Any) -> None:
+def _heard_write(ear: AttemptRecorder, original: Any, connection: Any, data: Any) -> None:
     if connection.sock is not None and not ear.connected:
         ear.keep(connection.sock)
     try:
@@ -89,7 +89,9 @@ def _heard_write(ear: Ear, original: Any, connection: Any, data: Any) -> None:
         ear.heard.written = ear.heard.written or connection.sock is not None
 
 
-def _heard_request(ear: Ear, original: Any, adapter: Any, *arguments: Any, **named: Any) -> Any:
+def _heard_request(
+    ear: AttemptRecorder, original: Any, adapter: Any, *arguments: Any, **named: Any
+) -> Any:
     ear.check()
     heard = ear.heard
     heard.status, heard.error, heard.written = None, "", False
@@ -177,7 +179,9 @@ def _words(response: Any) -> str:
     return str(content.decode("utf-8", "replace"))
 
 
-def _heard_step(ear: Ear, original: Any, server: Any, *arguments: Any, **named: Any) -> Any:
+def _heard_step(
+    ear: AttemptRecorder, original: Any, server: Any, *arguments: Any, **named: Any
+) -> Any:
     try:
         return original(server, *arguments, **named)
     except (OSError, smtplib.SMTPException) as error:
@@ -185,7 +189,7 @@ def _heard_step(ear: Ear, original: Any, server: Any, *arguments: Any, **named: 
         raise
 
 
-def _heard_command(ear: Ear, original: Any, server: Any, data: Any) -> None:
+def _heard_command(ear: AttemptRecorder, original: Any, server: Any, data: Any) -> None:
     if isinstance(data, bytes) and data.endswith(b"\r\n.\r\n"):
         ear.command, ear.heard.written = _MESSAGE, True
     else:
@@ -195,7 +199,7 @@ def _heard_command(ear: Ear, original: Any, server: Any, data: Any) -> None:
     original(server, data)
 
 
-def _heard_reply(ear: Ear, original: Any, server: Any) -> tuple[int, bytes]:
+def _heard_reply(ear: AttemptRecorder, original: Any, server: Any) -> tuple[int, bytes]:
     heard = ear.heard
     if server.sock is not None:
         server.sock.settimeout(ear.timeout + 1)  # the deadline decides

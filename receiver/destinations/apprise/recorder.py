@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from receiver.destinations.outcome import Heard
+from receiver.destinations.outcome import CallRecord
 
 _here = threading.local()
 
@@ -20,20 +20,20 @@ class Over(TimeoutError):
     """The deadline has ended this attempt: it makes no further connection."""
 
 
-class Ear:
+class AttemptRecorder:
     """Hears one attempt, and ends it when told to. `timeout` is the attempt's, in seconds.
 
     `connected`: it knows the connection of the present request; `kept`: which was there before.
     """
 
     def __init__(self, timeout: float) -> None:
-        self.heard, self.timeout, self.command = Heard(), timeout, ""
+        self.heard, self.timeout, self.command = CallRecord(), timeout, ""
         self.connected = self.kept = False
         self._sockets: list[socket.socket] = []
         self._over = False
         self._lock = threading.Lock()
 
-    def __enter__(self) -> Heard:
+    def __enter__(self) -> CallRecord:
         """Hear what this thread does from here on."""
         _here.ear = self
         return self.heard
@@ -80,9 +80,9 @@ class Ear:
             raise Over("the attempt is over")
 
 
-def current() -> Ear | None:
+def current() -> AttemptRecorder | None:
     """What hears this thread."""
-    ear: Ear | None = getattr(_here, "ear", None)
+    ear: AttemptRecorder | None = getattr(_here, "ear", None)
     return ear
 
 
@@ -108,7 +108,9 @@ class Warnings(logging.Handler):
             ear.heard.said.append(record.getMessage())
 
 
-def heard_connect(ear: Ear, original: Any, connection: socket.socket, address: Any) -> None:
+def heard_connect(
+    ear: AttemptRecorder, original: Any, connection: socket.socket, address: Any
+) -> None:
     """Whatever makes a connection: know it, and how it went."""
     ear.add(connection)
     try:

@@ -22,7 +22,7 @@ IDLE = 1.0
 _mine = threading.local()
 
 
-class Kept:
+class ThreadSession:
     """The session of a thread; `keeps` is false once its destination has cut a kept connection."""
 
     def __init__(self, session: Any) -> None:
@@ -47,7 +47,7 @@ def keeping(request: Callable[..., Any], session: Callable[[], Any]) -> Callable
         if current() is None:
             return request(method, url, **named)
         if (mine := _here()) is None:
-            mine = _mine.kept = Kept(session())
+            mine = _mine.kept = ThreadSession(session())
         # As if it were new: nothing of an earlier answer goes into this request.
         mine.session.cookies.clear()
         try:
@@ -72,6 +72,6 @@ def rest() -> None:
         mine.close()
 
 
-def _here() -> Kept | None:
-    found: Kept | None = getattr(_mine, "kept", None)
+def _here() -> ThreadSession | None:
+    found: ThreadSession | None = getattr(_mine, "kept", None)
     return found

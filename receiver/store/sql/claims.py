@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from receiver.deliveries import Claim, Digest, Kind, Pace, Ways
+from receiver.deliveries import Claim, Digest, Kind, RouteOptions, SendPolicy
 from receiver.events import SECOND
 from receiver.routing.silences import Silence
 from receiver.store.sql import digests, silences
@@ -78,14 +78,14 @@ class _Asked:
     """What is asked for, by whom and when (see Transaction.claim), and the silences in force."""
 
     destination: str
-    pace: Pace
+    pace: SendPolicy
     now: int
     until: int
     silences: Sequence[Silence]
 
 
 def claim(
-    db: sqlite3.Connection, destination: str, pace: Pace, now: int, until: int
+    db: sqlite3.Connection, destination: str, pace: SendPolicy, now: int, until: int
 ) -> Claim | None:
     """See store.Transaction.claim."""
     release(db, now, all_leases=False)
@@ -101,8 +101,8 @@ def claim(
     return None
 
 
-def awake(db: sqlite3.Connection, destination: str, now: int) -> None:
-    """See store.Transaction.awake."""
+def recheck_quiet(db: sqlite3.Connection, destination: str, now: int) -> None:
+    """See store.Transaction.recheck_quiet."""
     db.execute(_AWAKE, {"destination": destination, "now": now})
 
 
@@ -127,7 +127,7 @@ def _take(db: sqlite3.Connection, asked: _Asked, found: Sequence[Any]) -> Claim 
 
 
 def _told_until(
-    db: sqlite3.Connection, asked: _Asked, group: Mapping[str, Any], way: Ways
+    db: sqlite3.Connection, asked: _Asked, group: Mapping[str, Any], way: RouteOptions
 ) -> int | None:
     """Until when the group waits because it was told a short while ago, or is being told."""
     is_sent = (
@@ -240,7 +240,9 @@ def _missed(db: sqlite3.Connection, claim: Claim) -> Digest:
         number = row[3]
 
 
-def _allowance(db: sqlite3.Connection, destination: str, pace: Pace, now: int) -> tuple[float, int]:
+def _allowance(
+    db: sqlite3.Connection, destination: str, pace: SendPolicy, now: int
+) -> tuple[float, int]:
     """How many messages the destination could get now, and until when it waits as a whole."""
     row = db.execute(
         "SELECT tokens, counted_at, coalesce(paused_until, 0) FROM destination WHERE name = ?",

@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Mapping
 from typing import Any
 
-from receiver.deliveries import Digest, Kind, Listed
+from receiver.deliveries import Digest, DigestItem, Kind
 from receiver.store.sql import reads as queries
 from receiver.store.sql.outbox import STUCK, WAITS
 from receiver.store.sql.silences import MISSED, PAGE
@@ -100,10 +100,10 @@ def _counts(
 def _listed(
     db: sqlite3.Connection, where: str, values: Mapping[str, Any], limit: int,
     *, of_silence: bool = False,
-) -> tuple[Listed, ...]:  # fmt: skip
+) -> tuple[DigestItem, ...]:  # fmt: skip
     sql = _LISTED.replace("{where}", where).replace("{limit}", str(limit))
     return tuple(
-        Listed(
+        DigestItem(
             Kind(origin if kind == Kind.FALLBACK and origin else kind),
             step,
             queries.facts(db, event)[0],

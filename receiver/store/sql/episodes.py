@@ -11,8 +11,8 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from receiver.deliveries import Acknowledgement, Ways
-from receiver.store.contract import Entry
+from receiver.deliveries import Acknowledgement, RouteOptions
+from receiver.store.contract import JudgedWebhook
 from receiver.store.sql.outbox import inserted
 
 _FELL_FROM = "(SELECT o.kind FROM delivery AS o WHERE o.id = d.origin)"
@@ -109,7 +109,7 @@ _TELL_WHO = (
 UNLIMITED = 2**31
 
 
-def moved(db: sqlite3.Connection, entries: Sequence[Entry]) -> int:
+def moved(db: sqlite3.Connection, entries: Sequence[JudgedWebhook]) -> int:
     """Supersede what waits about the episodes that these entries end, and tell who was told.
 
     Returns how many deliveries that owes.
@@ -139,7 +139,7 @@ def supersede_untrue(db: sqlite3.Connection, where: str, values: Mapping[str, An
 
 
 def follow(
-    db: sqlite3.Connection, where: str, values: Mapping[str, Any], ways: Mapping[str, Ways],
+    db: sqlite3.Connection, where: str, values: Mapping[str, Any], ways: Mapping[str, RouteOptions],
     now: int,
 ) -> int:  # fmt: skip
     """Owe what follows from deliveries that were sent; how many deliveries that is.
@@ -151,7 +151,7 @@ def follow(
 
 
 def catch_up(
-    db: sqlite3.Connection, where: str, values: Mapping[str, Any], ways: Mapping[str, Ways],
+    db: sqlite3.Connection, where: str, values: Mapping[str, Any], ways: Mapping[str, RouteOptions],
     now: int,
 ) -> int:  # fmt: skip
     """Owe word of what happened to episodes while people were being told of them; how many."""
@@ -166,7 +166,7 @@ def catch_up(
 
 
 def remind(
-    db: sqlite3.Connection, where: str, values: Mapping[str, Any], ways: Mapping[str, Ways],
+    db: sqlite3.Connection, where: str, values: Mapping[str, Any], ways: Mapping[str, RouteOptions],
     now: int,
 ) -> int:  # fmt: skip
     """Owe the reminder after each of these deliveries; how many."""

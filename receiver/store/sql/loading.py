@@ -9,7 +9,7 @@ from typing import Any
 
 from receiver.events import Event, Execution, Held, Status, Verdict
 from receiver.store.contract import ExecutionKey, Loaded
-from receiver.store.sqlite.many_rows import Many
+from receiver.store.sqlite.many_rows import ManyRows
 
 # How many of the events that were rejected for a gap are looked at when their execution moves: the
 # earliest that are not overtaken. Of those that are held, none may be left out.
@@ -27,20 +27,20 @@ _HEALABLE = (
     " ORDER BY occurred_at, seq LIMIT ?"
 )
 _GIVEN_UP = f"{_HELD} WHERE verdict = 'held' AND held_until <= ? ORDER BY held_until, seq LIMIT 256"
-STORED_IDS = Many(
+STORED_IDS = ManyRows(
     "WITH asked (source, event_id) AS (VALUES {rows})"
     " SELECT e.source, e.event_id FROM asked AS a CROSS JOIN event AS e"
     " ON e.source = a.source AND e.event_id = a.event_id AND e.verdict <> 'quarantined'",
     2,
 )
-STORED_CHANGES = Many(
+STORED_CHANGES = ManyRows(
     "WITH asked (source, execution_id, status, occurred_at) AS (VALUES {rows})"
     " SELECT a.* FROM asked AS a CROSS JOIN event AS e ON e.source = a.source"
     " AND e.execution_id = a.execution_id AND e.occurred_at = a.occurred_at"
     " AND e.status = a.status AND e.verdict <> 'quarantined' AND e.repeated = 0",
     4,
 )
-STORED = Many(
+STORED = ManyRows(
     "WITH asked (source, execution_id) AS (VALUES {rows})"
     " SELECT x.source, x.execution_id, x.id, EXISTS (SELECT 1 FROM event AS e"
     " WHERE e.source = a.source AND e.execution_id = a.execution_id AND e.reason = 'gap'"
@@ -86,8 +86,8 @@ def _healable(db: sqlite3.Connection, key: ExecutionKey, mark: int) -> list[Held
     return [_held(row) for row in rows]
 
 
-def given_up(db: sqlite3.Connection, now: int) -> list[Held]:
-    """See store.Transaction.given_up."""
+def expired_held(db: sqlite3.Connection, now: int) -> list[Held]:
+    """See store.Transaction.expired_held."""
     return [_held(row) for row in db.execute(_GIVEN_UP, (now,))]
 
 

@@ -17,20 +17,20 @@ from receiver.deliveries import (
     Acknowledgement,
     Attempt,
     Claim,
-    Facts,
+    DeadOriginal,
     Kind,
-    Origin,
+    MessageContext,
     Outcome,
-    Owed,
-    Pace,
+    PlannedDelivery,
+    RouteOptions,
+    SendPolicy,
     State,
-    Ways,
 )
 from receiver.dispatch.retry import LONGEST, PAUSE_AFTER, pause
 from receiver.events import LATEST, SECOND
-from receiver.store.contract import Recorded
+from receiver.store.contract import AttemptResult
 from receiver.store.sql import reads as queries
-from receiver.store.sqlite.many_rows import Many
+from receiver.store.sqlite.many_rows import ManyRows
 
 # How many deliveries die in one transaction where many have to.
 MANY = 200
@@ -41,8 +41,8 @@ _DELIVERY = (
     " destination, kind, order_key, guard_version, origin, step, group_key, created_at, owed_at,"
     " due_at) VALUES {rows}"
 )
-DELIVERY = Many(_DELIVERY, 17)
-_NOT_YET_OWED = Many(f"{_DELIVERY} ON CONFLICT (dedup_key) DO NOTHING", 17)
+DELIVERY = ManyRows(_DELIVERY, 17)
+_NOT_YET_OWED = ManyRows(f"{_DELIVERY} ON CONFLICT (dedup_key) DO NOTHING", 17)
 COLUMNS = (
     "id, route, tries, repeat, owed_at, guard_version, event, kind, order_key, origin,"
     " destination, step, group_key"
@@ -112,7 +112,7 @@ _LIFTED = _WORKS.replace(" AND failures > 0", "")
 _PAUSED = "UPDATE destination SET paused_until = ? WHERE name = ?"
 
 
-def row(owed: Owed, about: tuple[Any, ...], now: int) -> tuple[Any, ...]:
+def row(owed: PlannedDelivery, about: tuple[Any, ...], now: int) -> tuple[Any, ...]:
     """A row for DELIVERY; `about` is its event, source, execution, event id and verdict."""
     due = now + owed.due_in
     return (
@@ -140,7 +140,9 @@ def promise(db: sqlite3.Connection, name: str, n: int) -> None:
         db.execute("UPDATE promised SET n = n + ? WHERE name = ?", (n, name))
 
 
-def owe(db: sqlite3.Connection, delivery: int, messages: Sequence[Owed], now: int) -> int:
+def owe(
+    db: sqlite3.Connection, delivery: int, messages: Sequence[PlannedDelivery], now: int
+) -> int:
     """Owe messages about the event of a delivery, those that are not owed yet; how many."""
     if not messages:
         return 0
@@ -153,7 +155,7 @@ def owe(db: sqlite3.Connection, delivery: int, messages: Sequence[Owed], now: in
     return added
 
 
-def record(db: sqlite3.Connection, claim: Claim, attempt: Attempt, after: Recorded) -> bool:
+def record(db: sqlite3.Connection, claim: Claim, attempt: Attempt, after: AttemptResult) -> bool:
     """See store.Transaction.record; what it owes to others is not owed here."""
     spared = LATEST if after.spared is None else after.spared
     told = (after.state, spared, after.reason, after.due_at, after.title, after.body)
@@ -175,7 +177,7 @@ def record(db: sqlite3.Connection, claim: Claim, attempt: Attempt, after: Record
     return True
 
 
-def _told(db: sqlite3.Connection, claim: Claim, ways: Mapping[str, Ways]) -> None:
+def _told(db: sqlite3.Connection, claim: Claim, ways: Mapping[str, RouteOptions]) -> None:
     """Remember when a group was told, for as long as that makes any of them wait."""
     at, way = claim.claimed_at, ways.get(claim.route)
     gathered = at + (way.wait if way else 0)
@@ -231,8 +233,8 @@ def redeliver(db: sqlite3.Connection, delivery: int, now: int) -> bool | None:
     return bool(_again(db, "id = ?", delivery, now))
 
 
-def lift(db: sqlite3.Connection, destination: str) -> None:
-    """See store.Transaction.lift."""
+def resume(db: sqlite3.Connection, destination: str) -> None:
+    """See store.Transaction.resume."""
     db.execute(_LIFTED, (destination,))
 
 
@@ -243,8 +245,10 @@ def redeliver_all(db: sqlite3.Connection, destination: str, now: int) -> int:
     return again
 
 
-def overdue(db: sqlite3.Connection, destination: str, pace: Pace, now: int) -> list[Claim]:
-    """See store.Transaction.overdue."""
+def expire_overdue(
+    db: sqlite3.Connection, destination: str, pace: SendPolicy, now: int
+) -> list[Claim]:
+    """See store.Transaction.expire_overdue."""
     failing = db.execute(
         "SELECT failures FROM destination WHERE name = ? AND several AND failures >= ?",
         (destination, PAUSE_AFTER),
@@ -253,12 +257,12 @@ def overdue(db: sqlite3.Connection, destination: str, pace: Pace, now: int) -> l
         return []
     reason = f"given up after retry_for: its destination failed {failing[0]} times in a row"
     where = "destination = ? AND state = 'waiting' AND owed_at < ?"
-    return _bury(db, where, (destination, pace.overdue), reason)
+    return _end_waiting(db, where, (destination, pace.overdue), reason)
 
 
-def bury(db: sqlite3.Connection, destinations: Sequence[str]) -> list[Claim]:
-    """See store.Transaction.bury."""
-    return _bury(
+def end_orphans(db: sqlite3.Connection, destinations: Sequence[str]) -> list[Claim]:
+    """See store.Transaction.end_orphans."""
+    return _end_waiting(
         db,
         "state = 'waiting' AND destination NOT IN (SELECT value FROM json_each(?))",
         (json.dumps(list(destinations)),),
@@ -266,13 +270,15 @@ def bury(db: sqlite3.Connection, destinations: Sequence[str]) -> list[Claim]:
     )
 
 
-def _bury(db: sqlite3.Connection, where: str, values: tuple[Any, ...], reason: str) -> list[Claim]:
+def _end_waiting(
+    db: sqlite3.Connection, where: str, values: tuple[Any, ...], reason: str
+) -> list[Claim]:
     rows = db.execute(f"{ABOUT} WHERE {where} ORDER BY id LIMIT {MANY}", values).fetchall()
     buried = [read(db, found) for found in rows]
     for dead in buried:
         end = "UPDATE delivery SET state = 'dead', reason = ? WHERE id = ?"
         db.execute(end, (reason, dead.delivery))
-    return [replace(dead, origin=Origin(dead.destination, reason, 0)) for dead in buried]
+    return [replace(dead, origin=DeadOriginal(dead.destination, reason, 0)) for dead in buried]
 
 
 def _again(db: sqlite3.Connection, where: str, value: object, now: int) -> int:
@@ -308,7 +314,7 @@ def read(db: sqlite3.Connection, found: Sequence[Any]) -> Claim:
     return replace(taken, version=episode, acknowledged=took)
 
 
-def _origin(db: sqlite3.Connection, origin: int | None) -> Origin | None:
+def _origin(db: sqlite3.Connection, origin: int | None) -> DeadOriginal | None:
     if origin is None:
         return None
     died = "SELECT destination, reason, state, kind, step, origin FROM delivery WHERE id = ?"
@@ -322,11 +328,11 @@ def _origin(db: sqlite3.Connection, origin: int | None) -> Origin | None:
     is_dead = state == State.DEAD
     if not is_dead and dead:
         (reason,) = db.execute("SELECT reason FROM delivery WHERE id = ?", (last,)).fetchone()
-    return Origin(destination, reason, dead, is_dead, Kind(kind), step)
+    return DeadOriginal(destination, reason, dead, is_dead, Kind(kind), step)
 
 
 def _acknowledged(
-    db: sqlite3.Connection, facts: Facts, version: int | None
+    db: sqlite3.Connection, facts: MessageContext, version: int | None
 ) -> Acknowledgement | None:
     row = db.execute(
         "SELECT a.by, a.at FROM acknowledgement AS a JOIN execution AS x ON x.id = a.execution"

@@ -16,7 +16,7 @@ from dataclasses import replace
 from typing import Any
 
 from receiver.retention import Limits
-from receiver.store.contract import Place, Pruned, Step
+from receiver.store.contract import PruneCursor, Pruned, PruneStage
 
 # How many rows one portion looks at, and how many it removes at most (but an execution's history
 # goes at once). So it takes a millisecond or two, however many there are.
@@ -83,7 +83,7 @@ _COUNT = (
 )
 
 
-def prune(db: sqlite3.Connection, limits: Limits, place: Place) -> Pruned:
+def prune(db: sqlite3.Connection, limits: Limits, place: PruneCursor) -> Pruned:
     """See store.Transaction.prune."""
     return _Portion(db, limits).taken(place)
 
@@ -98,14 +98,14 @@ class _Portion:
         self._gone: Counter[tuple[str, str]] = Counter()
         self._pruned = Pruned(None)
 
-    def taken(self, place: Place) -> Pruned:
-        walks = {Step.EXECUTIONS: self._executions, Step.EVENTS: self._events,
-                 Step.SILENCES: self._silences, Step.BODIES: self._bodies}  # fmt: skip
+    def taken(self, place: PruneCursor) -> Pruned:
+        walks = {PruneStage.EXECUTIONS: self._executions, PruneStage.EVENTS: self._events,
+                 PruneStage.SILENCES: self._silences, PruneStage.BODIES: self._bodies}  # fmt: skip
         after = walks[place.step](place)
         self._db.executemany(_COUNT, [(*name, n) for name, n in self._gone.items()])
         return replace(self._pruned, after=after)
 
-    def _executions(self, place: Place) -> Place:
+    def _executions(self, place: PruneCursor) -> PruneCursor:
         rows = self._db.execute(_ENDED, self._from(place, EXECUTIONS)).fetchall()
         for at, number, source, execution_id in rows:
             of = {**self._limits, "source": source, "execution": execution_id}
@@ -113,8 +113,8 @@ class _Portion:
                 self._execution(number, of)
             if self._left <= 0:
                 return place  # the rest of this one is looked for again
-            place = Place(Step.EXECUTIONS, at, number)
-        return place if len(rows) == EXECUTIONS else Place(Step.EVENTS)
+            place = PruneCursor(PruneStage.EXECUTIONS, at, number)
+        return place if len(rows) == EXECUTIONS else PruneCursor(PruneStage.EVENTS)
 
     def _execution(self, number: int, of: Mapping[str, Any]) -> None:
         """Remove an execution with all about it, or as much as may go now."""
@@ -136,7 +136,7 @@ class _Portion:
         self._left = max(self._left, 1)
         self._add(executions=1)
 
-    def _events(self, place: Place) -> Place:
+    def _events(self, place: PruneCursor) -> PruneCursor:
         """Events about no execution: ignored, in quarantine, or too late to begin one."""
         rows = self._db.execute(_UNAPPLIED, self._from(place, EVENTS)).fetchall()
         for at, seq, *execution in rows:
@@ -150,22 +150,22 @@ class _Portion:
                     "SELECT 1 FROM delivery WHERE event = ?", (seq,)
                 ).fetchone():
                     self._remove_events([seq])
-            place = Place(Step.EVENTS, at, seq)
+            place = PruneCursor(PruneStage.EVENTS, at, seq)
             if self._left <= 0:
                 return place
-        return place if len(rows) == EVENTS else Place(Step.SILENCES)
+        return place if len(rows) == EVENTS else PruneCursor(PruneStage.SILENCES)
 
-    def _silences(self, place: Place) -> Place:
+    def _silences(self, place: PruneCursor) -> PruneCursor:
         n = self._db.execute(_SILENCES, {**self._limits, "n": EVENTS}).rowcount
         self._add(silences=n)
-        return place if n == EVENTS else Place(Step.BODIES)
+        return place if n == EVENTS else PruneCursor(PruneStage.BODIES)
 
-    def _bodies(self, place: Place) -> Place | None:
+    def _bodies(self, place: PruneCursor) -> PruneCursor | None:
         n = self._db.execute(_BODIES, {**self._limits, "n": BODIES}).rowcount
         self._add(bodies=n)
         return place if n == BODIES else None
 
-    def _from(self, place: Place, n: int) -> Mapping[str, int]:
+    def _from(self, place: PruneCursor, n: int) -> Mapping[str, int]:
         return {**self._limits, "at": place.at, "number": place.number, "n": n}
 
     def _deliveries(self, where: str, of: Mapping[str, Any]) -> None:

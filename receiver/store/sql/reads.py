@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from receiver.deliveries import Facts, Pace
+from receiver.deliveries import MessageContext, SendPolicy
 from receiver.events import SECOND, Status, Verdict, format_time
 from receiver.store.contract import Tally
 from receiver.store.sql.loading import mapping, statuses
@@ -57,10 +57,10 @@ def _first(cursor: sqlite3.Cursor) -> int | None:
     return None if value is None else int(value)
 
 
-def facts(db: sqlite3.Connection, event: int) -> tuple[Facts, int | None]:
+def facts(db: sqlite3.Connection, event: int) -> tuple[MessageContext, int | None]:
     """What a message about a stored event is made of, and the version to which it took it."""
     row = _rows(db, _FACTS, (event,))[0]
-    made_of = Facts(
+    made_of = MessageContext(
         source=row["source"],
         verdict=Verdict(row["verdict"]),
         verdict_reason=row["reason"],
@@ -195,7 +195,7 @@ def ledger(db: sqlite3.Connection) -> dict[str, Any]:
     }
 
 
-def next_due(db: sqlite3.Connection, destination: str, pace: Pace, now: int) -> int | None:
+def next_due(db: sqlite3.Connection, destination: str, pace: SendPolicy, now: int) -> int | None:
     """See store.Store.next_due."""
     found = db.execute(
         "SELECT due_at FROM delivery AS d WHERE destination = ? AND state = 'waiting'"
@@ -225,7 +225,7 @@ def waited_for(db: sqlite3.Connection) -> set[str]:
     return {name for (name,) in rows}
 
 
-def tokens(pace: Pace, row: Sequence[Any], now: int) -> float:
+def tokens(pace: SendPolicy, row: Sequence[Any], now: int) -> float:
     """How many messages a destination could get now, by its row (tokens, counted_at, …)."""
     # A clock that was set back gives nothing and takes nothing.
     gained = max(now - row[1], 0) / SECOND * pace.rate

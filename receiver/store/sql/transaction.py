@@ -11,16 +11,31 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from receiver.deliveries import Acknowledgement, Attempt, Claim, Kind, Owed, Pace, State
+from receiver.deliveries import (
+    Acknowledgement,
+    Attempt,
+    Claim,
+    Kind,
+    PlannedDelivery,
+    SendPolicy,
+    State,
+)
 from receiver.events import Event, Execution, Held, Verdict
 from receiver.retention import Limits
 from receiver.routing.silences import Silence
-from receiver.store.contract import Entry, ExecutionKey, Loaded, Place, Pruned, Recorded
+from receiver.store.contract import (
+    AttemptResult,
+    ExecutionKey,
+    JudgedWebhook,
+    Loaded,
+    PruneCursor,
+    Pruned,
+)
 from receiver.store.sql import claims, episodes, loading, pruning, silences
 from receiver.store.sql import outbox as deliveries
 from receiver.store.sqlite.connection import connect
-from receiver.store.sqlite.many_rows import Many, Row
-from receiver.store.sqlite.wal import Log
+from receiver.store.sqlite.many_rows import ManyRows, Row
+from receiver.store.sqlite.wal import Checkpointer
 
 MAX_QUARANTINED = 1_000
 # After a failed sync the system may call pages written that are not, and SQLite goes on accepting
@@ -30,7 +45,7 @@ _LOST = {
     sqlite3.SQLITE_NOTADB,
 }  # fmt: skip
 
-_EVENT = Many(
+_EVENT = ManyRows(
     "INSERT INTO event (seq, source, event_id, repeated, execution_id, event, status, occurred_at,"
     " received_at, verdict, reason, flags, missing, held_until, agent_id, agent_name,"
     " execution_url, metadata, detail, version, owed, body) VALUES {rows}"
@@ -53,12 +68,12 @@ _STEP = (
     "INSERT INTO judgement (event, number, at, verdict, reason)"
     " SELECT event, max(number) + 1, ?, ?, ? FROM judgement WHERE event = ?"
 )
-_EXECUTION = Many(
+_EXECUTION = ManyRows(
     "INSERT INTO execution (id, source, execution_id, status, category, since, mark, version,"
     " first_seen, agent_id, agent_name, execution_url, metadata, gap, assumed) VALUES {rows}",
     15,
 )
-EXECUTION_MOVES = Many(
+EXECUTION_MOVES = ManyRows(
     # The columns of VALUES by their numbers: with their names before it, nothing would be counted.
     "UPDATE execution SET status = m.column3, category = m.column4, since = m.column5,"
     " mark = m.column6, version = m.column7, agent_id = m.column8, agent_name = m.column9,"
@@ -66,12 +81,12 @@ EXECUTION_MOVES = Many(
     " FROM (VALUES {rows}) AS m WHERE execution.id = m.column1 AND execution.version = m.column2",
     13,
 )
-_HISTORY = Many(
+_HISTORY = ManyRows(
     "INSERT INTO history (execution, version, event, status, previous_status, previous_since,"
     " applied_at) VALUES {rows}",
     7,
 )
-NUMBERS = Many(
+NUMBERS = ManyRows(
     "WITH asked (source, execution_id) AS (VALUES {rows})"
     " SELECT x.source, x.execution_id, x.id FROM asked AS a CROSS JOIN execution AS x"
     " ON x.source = a.source AND x.execution_id = a.execution_id",
@@ -90,7 +105,7 @@ class WriteConnection:
         self._checkpoints = checkpoints
         self._lost = self._full = False
         self._connection = connect(path)
-        self._log = Log(path, self._connection)
+        self._log = Checkpointer(path, self._connection)
 
     def begin(self) -> SqliteTransaction:
         # IMMEDIATE: a deferred one that reads first fails at once when somebody else writes.
@@ -141,10 +156,10 @@ class SqliteTransaction:
     def load(self, events: Sequence[Event]) -> Loaded:
         return loading.load(self._db, events, self._numbers)
 
-    def given_up(self, now: int) -> Sequence[Held]:
-        return loading.given_up(self._db, now)
+    def expired_held(self, now: int) -> Sequence[Held]:
+        return loading.expired_held(self._db, now)
 
-    def save(self, entries: Sequence[Entry]) -> None:
+    def save(self, entries: Sequence[JudgedWebhook]) -> None:
         messages = self._not_yet_owed(entries)
         numbers = self._write_down(entries, messages)
         self._judge_again(entries, numbers)
@@ -163,7 +178,7 @@ class SqliteTransaction:
             self._evict()
 
     def _write_down(
-        self, entries: Sequence[Entry], messages: Sequence[Sequence[Owed]]
+        self, entries: Sequence[JudgedWebhook], messages: Sequence[Sequence[PlannedDelivery]]
     ) -> Sequence[int]:
         """Insert the new events; the number of each entry's event, stored before or now."""
         last = self._highest("SELECT max(seq) FROM event")
@@ -177,7 +192,7 @@ class SqliteTransaction:
         # Only now: what is judged again may have come in this very batch.
         return [seq or self._seq(entry) for seq, entry in zip(numbers, entries, strict=True)]
 
-    def _judge_again(self, entries: Sequence[Entry], numbers: Sequence[int]) -> None:
+    def _judge_again(self, entries: Sequence[JudgedWebhook], numbers: Sequence[int]) -> None:
         for entry, seq in zip(entries, numbers, strict=True):
             if not entry.again:
                 continue
@@ -188,7 +203,7 @@ class SqliteTransaction:
             self._db.execute(_STEP, (entry.judged_at, *judged, seq))
             self._db.execute(_JUDGED_AGAIN, (*judged, *told, version, len(entry.owed), seq))
 
-    def _advance(self, entries: Sequence[Entry], numbers: Sequence[int]) -> None:
+    def _advance(self, entries: Sequence[JudgedWebhook], numbers: Sequence[int]) -> None:
         """Write down where executions stand now, and the steps that took them there."""
         last = self._highest("SELECT max(id) FROM execution")
         new: list[Row] = []
@@ -227,13 +242,13 @@ class SqliteTransaction:
         for source, execution_id, number in NUMBERS.find(self._db, unknown):
             self._numbers[source, execution_id] = number
 
-    def claim(self, destination: str, pace: Pace, now: int, until: int) -> Claim | None:
+    def claim(self, destination: str, pace: SendPolicy, now: int, until: int) -> Claim | None:
         return claims.claim(self._db, destination, pace, now, until)
 
-    def awake(self, destination: str, now: int) -> None:
-        claims.awake(self._db, destination, now)
+    def recheck_quiet(self, destination: str, now: int) -> None:
+        claims.recheck_quiet(self._db, destination, now)
 
-    def record(self, claim: Claim, attempt: Attempt, after: Recorded) -> bool:
+    def record(self, claim: Claim, attempt: Attempt, after: AttemptResult) -> bool:
         if not deliveries.record(self._db, claim, attempt, after):
             return False
         now, gathered = claim.claimed_at, claim.group_key is not None and claim.digest is not None
@@ -269,16 +284,16 @@ class SqliteTransaction:
     def redeliver_all(self, destination: str, now: int) -> int:
         return deliveries.redeliver_all(self._db, destination, now)
 
-    def lift(self, destination: str) -> None:
-        deliveries.lift(self._db, destination)
+    def resume(self, destination: str) -> None:
+        deliveries.resume(self._db, destination)
 
-    def overdue(self, destination: str, pace: Pace, now: int) -> Sequence[Claim]:
-        return deliveries.overdue(self._db, destination, pace, now)
+    def expire_overdue(self, destination: str, pace: SendPolicy, now: int) -> Sequence[Claim]:
+        return deliveries.expire_overdue(self._db, destination, pace, now)
 
-    def bury(self, destinations: Sequence[str]) -> Sequence[Claim]:
-        return deliveries.bury(self._db, destinations)
+    def end_orphans(self, destinations: Sequence[str]) -> Sequence[Claim]:
+        return deliveries.end_orphans(self._db, destinations)
 
-    def owe(self, delivery: int, messages: Sequence[Owed], now: int) -> None:
+    def owe(self, delivery: int, messages: Sequence[PlannedDelivery], now: int) -> None:
         owed = deliveries.owe(self._db, delivery, messages, now)
         self._promise("owed", owed)
 
@@ -300,13 +315,13 @@ class SqliteTransaction:
         self._promise("owed", owed)
         return told
 
-    def prune(self, limits: Limits, place: Place) -> Pruned:
+    def prune(self, limits: Limits, place: PruneCursor) -> Pruned:
         return pruning.prune(self._db, limits, place)
 
-    def touch(self) -> None:
+    def heartbeat(self) -> None:
         self._db.execute("UPDATE promised SET n = n WHERE name = 'accepted'")
 
-    def _not_yet_owed(self, entries: Sequence[Entry]) -> list[Sequence[Owed]]:
+    def _not_yet_owed(self, entries: Sequence[JudgedWebhook]) -> list[Sequence[PlannedDelivery]]:
         """What each entry adds to what is owed. Only quarantine asks for one message many times."""
         seen: set[str] = set()
         return [
@@ -326,7 +341,7 @@ class SqliteTransaction:
     def _highest(self, query: str) -> int:
         return int(self._db.execute(query).fetchone()[0] or 0)
 
-    def _seq(self, entry: Entry) -> int:
+    def _seq(self, entry: JudgedWebhook) -> int:
         """The number of a stored event that is judged again."""
         assert entry.event is not None
         row = self._db.execute(
@@ -349,7 +364,7 @@ class SqliteTransaction:
         self._promise("evicted", sum(reason != "malformed" for (reason,) in gone))
 
 
-def _event_row(seq: int, entry: Entry, owed: int) -> Row:
+def _event_row(seq: int, entry: JudgedWebhook, owed: int) -> Row:
     event, judgement = entry.event, entry.judgement
     # As plain text: what is only like text goes a longer way into a statement.
     told = (str(judgement.verdict), judgement.reason, _words(judgement.flags))
@@ -387,14 +402,16 @@ def _move_row(number: int, before: Execution, after: Execution) -> Row:
     )  # fmt: skip
 
 
-def _history_row(number: int, seq: int, entry: Entry) -> Row:
+def _history_row(number: int, seq: int, entry: JudgedWebhook) -> Row:
     assert entry.after is not None
     before = entry.before
     previous = (str(before.status), before.since) if before else (None, None)
     return (number, entry.after.version, seq, str(entry.after.status), *previous, entry.judged_at)
 
 
-def _delivery_rows(seq: int, entry: Entry, messages: Sequence[Owed]) -> list[Row]:
+def _delivery_rows(
+    seq: int, entry: JudgedWebhook, messages: Sequence[PlannedDelivery]
+) -> list[Row]:
     event, now, verdict = entry.event, entry.judged_at, entry.judgement.verdict
     ids = (event.execution_id, event.event_id) if event else (None, None)
     return [deliveries.row(owed, (seq, entry.source, *ids, verdict), now) for owed in messages]

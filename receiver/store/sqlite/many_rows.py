@@ -17,7 +17,7 @@ MOST = 64  # rows in a statement; each power of two up to it is prepared once
 Row = tuple[Any, ...]
 
 
-class Many:
+class ManyRows:
     """A statement with `{rows}` in it, where rows of `width` values go."""
 
     def __init__(self, statement: str, width: int) -> None:

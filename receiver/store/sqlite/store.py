@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from receiver.deliveries import Pace
+from receiver.deliveries import SendPolicy
 from receiver.errors import StorageRefused, StorageUnavailable
 from receiver.events import Event
 from receiver.retention import Limits
@@ -106,7 +106,7 @@ class SqliteStore:
     def silenced(self, subject: Subject, now: int) -> Silence | None:
         return self._read(lambda db: first(active(db, now), subject))
 
-    def next_due(self, destination: str, pace: Pace, now: int) -> int | None:
+    def next_due(self, destination: str, pace: SendPolicy, now: int) -> int | None:
         return self._read(lambda db: reads.next_due(db, destination, pace, now))
 
     def prunable(self, limits: Limits) -> dict[str, int]:
@@ -137,7 +137,7 @@ class SqliteStore:
 
 
 def _touch(transaction: Transaction, items: Sequence[None]) -> Sequence[None]:
-    transaction.touch()
+    transaction.heartbeat()
     return [None] * len(items)
 
 

@@ -24,7 +24,7 @@ _MOST = 10_000  # commits
 _AGAIN = 1.0  # seconds
 
 
-class Log:
+class Checkpointer:
     """Copies the log back after a commit, if it is time. Never waits for who reads or writes.
 
     While somebody reads for long the log grows, because what he reads must stay; it is made short

@@ -20,7 +20,7 @@ import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from receiver.web.problem import MEDIA_TYPE, problem
-from receiver.web.server.transport import Whole
+from receiver.web.server.transport import CoalescingTransport
 
 MAX_HEAD = 16_384  # bytes of request line and headers together
 MAX_FIELDS = 100
@@ -112,7 +112,7 @@ class Bounded(_Uvicorn):  # type: ignore[misc]
         self._is_refused = False
 
     def connection_made(self, transport: Any) -> None:
-        super().connection_made(Whole(transport))
+        super().connection_made(CoalescingTransport(transport))
         if hasattr(transport, "max_size"):  # asyncio's own loop would read 256 KiB at once
             transport.max_size = READ_AT_ONCE
         is_full = len(self.connections) > self.bounds.limit

@@ -9,7 +9,7 @@ from typing import Any
 _HEAD, _INFORMATION = b"HTTP/1.1 ", b"HTTP/1.1 1"
 
 
-class Whole:
+class CoalescingTransport:
     """A transport that sends the head of an answer with the first part of its body.
 
     uvicorn writes one after the other: each is a call of the system and a packet. A head that no

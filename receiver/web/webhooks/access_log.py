@@ -17,7 +17,7 @@ from receiver.intake.receive import Receipt
 log = logging.getLogger("receiver.intake")
 
 
-class Lines:
+class AccessLog:
     """Lives in the event loop's thread."""
 
     def __init__(self) -> None:

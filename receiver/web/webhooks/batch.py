@@ -11,19 +11,19 @@ import asyncio
 import time
 from dataclasses import dataclass
 
-from receiver.config.live_rules import InForce
+from receiver.config.live_rules import LiveRules
 from receiver.config.rules import Source
 from receiver.errors import TooManyWebhooks, UntrustedWebhook
 from receiver.events import SECOND
-from receiver.intake.rate_limit import Bucket
-from receiver.intake.receive import Arrival, Receipt
+from receiver.intake.rate_limit import TokenBucket
+from receiver.intake.receive import Receipt, VerifiedWebhook
 from receiver.sources import verification
 from receiver.sources.formats import registry
 from receiver.store.contract import Store
 
 
 @dataclass(slots=True)
-class Untold:
+class PendingWebhook:
     """A webhook of which nothing is known yet. `key`: which of the source's keys proved it."""
 
     source: Source
@@ -34,13 +34,13 @@ class Untold:
     key: int = 0
 
 
-class Arrivals:
+class WebhookBatcher:
     """Lives in the event loop's thread. `rate` is for sources that say nothing else."""
 
-    def __init__(self, store: Store, in_force: InForce, rate: float) -> None:
+    def __init__(self, store: Store, in_force: LiveRules, rate: float) -> None:
         self._store, self._in_force, self._rate = store, in_force, rate
-        self._buckets: dict[tuple[str, float], Bucket] = {}
-        self._waiting: list[Untold] = []
+        self._buckets: dict[tuple[str, float], TokenBucket] = {}
+        self._waiting: list[PendingWebhook] = []
 
     async def take(
         self, source: Source, headers: list[tuple[bytes, bytes]], body: bytes
@@ -50,7 +50,7 @@ class Arrivals:
         UntrustedWebhook, TooManyWebhooks, UnreadableWebhook, Overloaded, StorageUnavailable.
         """
         loop = asyncio.get_running_loop()
-        untold = Untold(source, headers, body, time.time_ns(), loop.create_future())
+        untold = PendingWebhook(source, headers, body, time.time_ns(), loop.create_future())
         if not self._waiting:
             loop.call_soon(self._take_all)
         self._waiting.append(untold)
@@ -58,7 +58,9 @@ class Arrivals:
 
     async def quarantine(self, source: Source, body: bytes) -> Receipt:
         """Keep the body of an authentic webhook that cannot be read."""
-        arrival = Arrival(source.name, None, body, time.time_ns(), "malformed", accepted=False)
+        arrival = VerifiedWebhook(
+            source.name, None, body, time.time_ns(), "malformed", accepted=False
+        )
         return await self._store.write(self._in_force.intake.receive, arrival)
 
     def _take_all(self) -> None:
@@ -76,7 +78,7 @@ class Arrivals:
         if proven:
             self._store.write_all(self._in_force.intake.receive, proven)
 
-    def _prove(self, untold: Untold) -> Arrival:
+    def _prove(self, untold: PendingWebhook) -> VerifiedWebhook:
         source, body, now = untold.source, untold.body, untold.received_at
         proof = verification.verify(source.verification, untold.headers, body, now / SECOND)
         untold.key = proof.key
@@ -84,7 +86,9 @@ class Arrivals:
         event = registry.read(source.format, source.name, body, proof.message_id)
         if source.agents and (event is None or event.agent_id not in source.agents):
             raise UntrustedWebhook("agent")
-        return Arrival(source.name, event, body, now, "" if event is not None else "no_envelope")
+        return VerifiedWebhook(
+            source.name, event, body, now, "" if event is not None else "no_envelope"
+        )
 
     def _pace(self, source: Source) -> None:
         """Only what is proven counts: forgeries must not use up what the sender may send."""
@@ -92,6 +96,6 @@ class Arrivals:
         of = (source.name, source.rate or self._rate)
         bucket = self._buckets.get(of)
         if bucket is None:
-            bucket = self._buckets[of] = Bucket(of[1], now)
+            bucket = self._buckets[of] = TokenBucket(of[1], now)
         if wait := bucket.take(now):
             raise TooManyWebhooks(wait)

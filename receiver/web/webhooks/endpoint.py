@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Mapping
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-from receiver.config.live_rules import InForce
+from receiver.config.live_rules import LiveRules
 from receiver.config.rules import Source
 from receiver.errors import (
     MalformedBody,
@@ -32,8 +32,8 @@ from receiver.intake.receive import Receipt
 from receiver.metrics import Counters
 from receiver.store.contract import Store
 from receiver.web.problem import problem, try_later
-from receiver.web.webhooks.access_log import Lines
-from receiver.web.webhooks.batch import Arrivals
+from receiver.web.webhooks.access_log import AccessLog
+from receiver.web.webhooks.batch import WebhookBatcher
 from receiver.web.webhooks.refusals import Refusals
 
 log = logging.getLogger("receiver.intake")
@@ -58,7 +58,7 @@ class WebhookEndpoint:
     def __init__(
         self,
         store: Store,
-        in_force: InForce,
+        in_force: LiveRules,
         wake: Callable[[Iterable[str]], None],
         *,
         max_body: int,
@@ -67,12 +67,12 @@ class WebhookEndpoint:
         refusals: Refusals,
     ) -> None:
         self._in_force = in_force
-        self._arrivals = Arrivals(store, in_force, rate)
+        self._arrivals = WebhookBatcher(store, in_force, rate)
         self._wake = wake
         self._max_body = max_body
         self._counters = counters
         self._refusals = refusals
-        self._lines = Lines()
+        self._lines = AccessLog()
         self._held = 0
         self.draining = False
         self.not_stored_at = float("-inf")  # monotonic seconds

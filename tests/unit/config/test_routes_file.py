@@ -12,7 +12,7 @@ from receiver.config.routes_file import load
 from receiver.config.rules import Rules
 from receiver.errors import ConfigurationError
 from receiver.events import SECOND, Status
-from receiver.routing.routes import Escalation, Group, Remind, Stuck
+from receiver.routing.routes import Escalation, Group, Reminders, Stuck
 
 TOP = Path(__file__).parents[3]
 GOOD = """\
@@ -185,7 +185,7 @@ STUCK = GOOD.replace(
 
 def test_what_people_are_told_later_is_read(tmp_path: Path) -> None:
     route = read(tmp_path, PEOPLE).routes[0]
-    assert route.remind == Remind(900 * SECOND, 3)
+    assert route.remind == Reminders(900 * SECOND, 3)
     assert route.escalate == (Escalation(3600 * SECOND, ("ops",)),)
     assert route.group == Group(("agent", "metadata.team"), 10 * SECOND, 60 * SECOND)
     assert str(route.quiet) == "22:00 to 24:00 Europe/Berlin, mon, sun"

@@ -6,7 +6,14 @@ import threading
 from collections.abc import Callable
 from queue import SimpleQueue
 
-from receiver.destinations.deadline import MOST_HANGING, End, GivenUp, judged, left_to, within
+from receiver.destinations.deadline import (
+    MOST_HANGING,
+    End,
+    GivenUp,
+    call_in_thread,
+    call_watched,
+    hand_over_to,
+)
 from tests.support.live import until
 
 # How a call ended, with its result; and whether that was said in the thread that made it.
@@ -18,33 +25,33 @@ def nothing() -> None:
 
 
 def test_a_call_gives_its_result_in_a_thread_that_is_kept() -> None:
-    first, second = (within("kept", 5, threading.get_ident, nothing) for _ in range(2))
+    first, second = (call_in_thread("kept", 5, threading.get_ident, nothing) for _ in range(2))
     assert first == second
     assert first[0] is End.DONE
     assert first[1] != threading.get_ident()
 
 
 def test_each_key_has_its_own_thread() -> None:
-    assert within("a", 5, threading.get_ident, nothing) != within(
+    assert call_in_thread("a", 5, threading.get_ident, nothing) != call_in_thread(
         "b", 5, threading.get_ident, nothing
     )
 
 
 def test_a_call_that_ends_when_it_is_cut_keeps_its_thread() -> None:
     cut = threading.Event()
-    before = within("cut", 5, threading.get_ident, nothing)
-    assert within("cut", 0.05, lambda: cut.wait(20), cut.set) == (End.CUT, True)
-    assert within("cut", 5, threading.get_ident, nothing) == before
+    before = call_in_thread("cut", 5, threading.get_ident, nothing)
+    assert call_in_thread("cut", 0.05, lambda: cut.wait(20), cut.set) == (End.CUT, True)
+    assert call_in_thread("cut", 5, threading.get_ident, nothing) == before
 
 
 def test_calls_that_hang_are_given_up_and_bounded_until_they_end() -> None:
     over = threading.Event()
     for _ in range(MOST_HANGING):
-        assert within("hung", 0.01, lambda: over.wait(20), nothing) == (End.HANGS, None)
-    assert within("hung", 5, lambda: 1, nothing) == (End.NOT_MADE, None)
-    assert within("other", 5, lambda: 1, nothing) == (End.DONE, 1)
+        assert call_in_thread("hung", 0.01, lambda: over.wait(20), nothing) == (End.HANGS, None)
+    assert call_in_thread("hung", 5, lambda: 1, nothing) == (End.NOT_MADE, None)
+    assert call_in_thread("other", 5, lambda: 1, nothing) == (End.DONE, 1)
     over.set()
-    until(lambda: within("hung", 5, lambda: 1, nothing) == (End.DONE, 1))
+    until(lambda: call_in_thread("hung", 5, lambda: 1, nothing) == (End.DONE, 1))
     hanging = [thread for thread in threading.enumerate() if "hung" in repr(vars(thread))]
     until(lambda: sum(thread.is_alive() for thread in hanging) == 1)
 
@@ -54,7 +61,7 @@ def test_two_calls_of_a_key_at_once_do_not_wait_for_each_other() -> None:
     results: list[End] = []
 
     def one() -> None:
-        results.append(within("both", 10, both.wait, nothing)[0])
+        results.append(call_in_thread("both", 10, both.wait, nothing)[0])
 
     threads = [threading.Thread(target=one) for _ in range(2)]
     for thread in threads:
@@ -71,9 +78,9 @@ def run(key: str, timeout: float, call: Callable[[], object], cut: Callable[[], 
 
     def own() -> None:
         here = threading.get_ident()
-        left_to(lambda end: given.put((end, threading.get_ident() == here)))
+        hand_over_to(lambda end: given.put((end, threading.get_ident() == here)))
         try:
-            end = judged(key, timeout, call, cut, lambda end, result: (end, result))
+            end = call_watched(key, timeout, call, cut, lambda end, result: (end, result))
             given.put((end, threading.get_ident() == here))
             quits.put(False)
         except GivenUp:

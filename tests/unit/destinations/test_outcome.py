@@ -5,50 +5,54 @@ from __future__ import annotations
 import pytest
 
 from receiver.deliveries import Attempt, Outcome
-from receiver.destinations.outcome import Heard, Refusal, judge
+from receiver.destinations.outcome import CallRecord, Refusal, classify
 
 FAILED, UNCERTAIN = Outcome.FAILED, Outcome.UNCERTAIN
 NO_USER, LATER = Refusal(550, "RCPT", "no such user"), Refusal(451, "RCPT", "later")
 
 
-def judged(heard: Heard, *, done: bool = False, late: bool = False, targets: int = 1) -> Attempt:
-    return judge(heard, done=done, late=late, targets=targets, timeout=30)
+def judged(
+    heard: CallRecord, *, done: bool = False, late: bool = False, targets: int = 1
+) -> Attempt:
+    return classify(heard, done=done, late=late, targets=targets, timeout=30)
 
 
 @pytest.mark.parametrize(
     ("heard", "late", "outcome", "detail"),
     [
-        (Heard(), False, FAILED, "Apprise says that it failed, and not why"),
-        (Heard(said=["No recipients.", "b", "c"]), False, FAILED, "No recipients. b"),
-        (Heard(error="Connection refused"), False, FAILED, "no connection: Connection refused"),
-        (Heard(), True, FAILED, "no connection within 30 s"),
-        (Heard(elsewhere=True), True, UNCERTAIN, "no answer within 30 s"),
-        (Heard(elsewhere=True, said=["No recipients."]), False, FAILED, "No recipients."),
-        (Heard(connected=True), True, FAILED,
+        (CallRecord(), False, FAILED, "Apprise says that it failed, and not why"),
+        (CallRecord(said=["No recipients.", "b", "c"]), False, FAILED, "No recipients. b"),
+        (CallRecord(error="Connection refused"), False, FAILED,
+         "no connection: Connection refused"),
+        (CallRecord(), True, FAILED, "no connection within 30 s"),
+        (CallRecord(elsewhere=True), True, UNCERTAIN, "no answer within 30 s"),
+        (CallRecord(elsewhere=True, said=["No recipients."]), False, FAILED, "No recipients."),
+        (CallRecord(connected=True), True, FAILED,
          "connected, and not ready for the message within 30 s"),
-        (Heard(connected=True, error="x"), False, FAILED,
+        (CallRecord(connected=True, error="x"), False, FAILED,
          "the connection failed before the message: x"),
-        (Heard(connected=True, written=True), True, UNCERTAIN,
+        (CallRecord(connected=True, written=True), True, UNCERTAIN,
          "it was sent, and no answer came within 30 s"),
-        (Heard(connected=True, written=True, error="reset"), False, UNCERTAIN,
+        (CallRecord(connected=True, written=True, error="reset"), False, UNCERTAIN,
          "it was sent, and no answer came (the connection ended: reset)"),
-        (Heard(connected=True, elsewhere=True), False, UNCERTAIN, "no answer within 30 s"),
-        (Heard(connected=True, elsewhere=True, said=["Failed."]), False, UNCERTAIN, "Failed."),
-        (Heard(status=502, phrase="Bad Gateway"), False, FAILED, "HTTP 502 Bad Gateway"),
-        (Heard(status=799, answer="no"), False, FAILED, "HTTP 799: no"),
-        (Heard(status=200, phrase="OK", said=["Not ok."]), False, FAILED, "HTTP 200 OK: Not ok."),
-        (Heard(status=200, phrase="OK", cut_short=True), False, UNCERTAIN,
+        (CallRecord(connected=True, elsewhere=True), False, UNCERTAIN, "no answer within 30 s"),
+        (CallRecord(connected=True, elsewhere=True, said=["Failed."]), False, UNCERTAIN, "Failed."),
+        (CallRecord(status=502, phrase="Bad Gateway"), False, FAILED, "HTTP 502 Bad Gateway"),
+        (CallRecord(status=799, answer="no"), False, FAILED, "HTTP 799: no"),
+        (CallRecord(status=200, phrase="OK", said=["Not ok."]), False, FAILED,
+         "HTTP 200 OK: Not ok."),
+        (CallRecord(status=200, phrase="OK", cut_short=True), False, UNCERTAIN,
          "HTTP 200 OK, and the rest of the answer did not come"),
-        (Heard(status=307, phrase="Temporary Redirect"), False, FAILED,
+        (CallRecord(status=307, phrase="Temporary Redirect"), False, FAILED,
          "HTTP 307 Temporary Redirect: redirects are not followed, give the address it leads to"),
-        (Heard(refusal=Refusal(421, "the greeting", "busy")), False, FAILED,
+        (CallRecord(refusal=Refusal(421, "the greeting", "busy")), False, FAILED,
          "SMTP 421 to the greeting: busy"),
-        (Heard(recipients=[NO_USER, LATER]), False, FAILED,
+        (CallRecord(recipients=[NO_USER, LATER]), False, FAILED,
          "SMTP 550 to RCPT: no such user; SMTP 451 to RCPT: later"),
     ],
 )  # fmt: skip
 def test_a_failure_says_what_it_was(
-    heard: Heard, late: bool, outcome: Outcome, detail: str
+    heard: CallRecord, late: bool, outcome: Outcome, detail: str
 ) -> None:
     attempt = judged(heard, late=late)
     assert (attempt.outcome, attempt.detail) == (outcome, detail)
@@ -58,20 +62,21 @@ def test_a_failure_says_what_it_was(
 @pytest.mark.parametrize(
     "heard",
     [
-        Heard(status=404), Heard(status=200, answer="invalid_auth"), Heard(recipients=[NO_USER]),
-        Heard(refusal=Refusal(535, "AUTH", "wrong")),
+        CallRecord(status=404), CallRecord(status=200, answer="invalid_auth"),
+        CallRecord(recipients=[NO_USER]),
+        CallRecord(refusal=Refusal(535, "AUTH", "wrong")),
     ],
 )  # fmt: skip
-def test_what_no_repeat_can_mend_is_permanent(heard: Heard) -> None:
+def test_what_no_repeat_can_mend_is_permanent(heard: CallRecord) -> None:
     assert judged(heard).permanent
 
 
 def test_a_permanent_word_in_an_answer_of_5xx_is_not_believed() -> None:
-    assert not judged(Heard(status=500, answer="invalid_auth")).permanent
+    assert not judged(CallRecord(status=500, answer="invalid_auth")).permanent
 
 
 def test_what_a_mail_server_has_taken_is_delivered_though_it_hangs_then() -> None:
-    heard = Heard(connected=True, taken=1)
+    heard = CallRecord(connected=True, taken=1)
     assert judged(heard, late=True).outcome is Outcome.DELIVERED
     assert judged(heard, late=True, targets=2).outcome is UNCERTAIN
 
@@ -82,17 +87,20 @@ def test_what_a_mail_server_has_taken_is_delivered_though_it_hangs_then() -> Non
 def test_a_part_that_has_it_gets_a_repeat_only_if_that_can_reach_the_rest(
     refused: Refusal, outcome: Outcome, permanent: bool
 ) -> None:
-    attempt = judged(Heard(taken=1, recipients=[refused]))
+    attempt = judged(CallRecord(taken=1, recipients=[refused]))
     assert (attempt.outcome, attempt.permanent) == (outcome, permanent)
     assert "a part of its recipients has it" in attempt.detail
 
 
 def test_a_login_that_went_well_is_not_a_part_that_has_it() -> None:
-    for heard in (Heard(accepted=1, status=500), Heard(accepted=1, error="Connection refused")):
+    for heard in (
+        CallRecord(accepted=1, status=500),
+        CallRecord(accepted=1, error="Connection refused"),
+    ):
         assert judged(heard).outcome is FAILED
         assert judged(heard, targets=2).outcome is UNCERTAIN
 
 
 def test_a_plugin_that_would_sleep_says_when_to_come_back() -> None:
-    attempt = judged(Heard(status=429, asked_wait=12.5))
+    attempt = judged(CallRecord(status=429, asked_wait=12.5))
     assert (attempt.outcome, attempt.retry_after) == (FAILED, 12.5)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from receiver.deliveries import Claim, Destination, Facts, Kind
+from receiver.deliveries import Claim, Destination, Kind, MessageContext
 from receiver.dispatch.dead_letters import HOUR, UNWRITTEN, owed
 from receiver.events import SECOND, Status, Verdict
 from receiver.routing.routes import Condition, Route
 
 NOW = 1_800_000_000 * SECOND
-FACTS = Facts("s", Verdict.APPLIED, "transition", NOW, "e-1", "E", Status.FAILED, NOW, "x-1")
+FACTS = MessageContext(
+    "s", Verdict.APPLIED, "transition", NOW, "e-1", "E", Status.FAILED, NOW, "x-1"
+)
 DEAD = Claim(7, "", "ops", "failures", 3, False, NOW, FACTS, order_key="s/x-1", guard_version=2)
 OPS, MAIL, SMS = (Destination(name, "console://") for name in ("ops", "mail", "sms"))
 ALL = {d.name: d for d in (OPS, MAIL, SMS)}

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from receiver.deliveries import Pace
+from receiver.deliveries import SendPolicy
 from receiver.events import SECOND, Event, Status
-from receiver.intake.receive import Arrival, Intake
+from receiver.intake.receive import Intake, VerifiedWebhook
 from receiver.routing.routes import Condition, Route
 from receiver.store.sqlite.store import SqliteStore
 
@@ -30,12 +30,14 @@ def store(tmp_path: Path) -> Iterator[SqliteStore]:
     opened.close()
 
 
-def arrival(event_id: str, status: Status | None, second: int, execution: str = "x") -> Arrival:
+def arrival(
+    event_id: str, status: Status | None, second: int, execution: str = "x"
+) -> VerifiedWebhook:
     event = Event("s", event_id, "E", status, execution, NOW + second * SECOND)
-    return Arrival("s", event, b"{}", NOW + 60 * SECOND)
+    return VerifiedWebhook("s", event, b"{}", NOW + 60 * SECOND)
 
 
-def receive(store: SqliteStore, *arrivals: Arrival) -> list[tuple[str, str]]:
+def receive(store: SqliteStore, *arrivals: VerifiedWebhook) -> list[tuple[str, str]]:
     """All in one batch."""
     receipts = store.write_now(lambda t, items: [Intake(ROUTES).receive(t, items[0])], arrivals)
     return [(r.judgement.verdict.value, r.judgement.reason) for r in receipts]
@@ -54,7 +56,7 @@ BATCH = [
     arrival("7", Status.RUNNING, 8),
     arrival("8", None, 7),
     arrival("9", Status.PAUSED, 9_999),
-    Arrival("s", None, b"[]", NOW, "no_envelope"),
+    VerifiedWebhook("s", None, b"[]", NOW, "no_envelope"),
 ]
 VERDICTS = [
     ("applied", "first_seen"), ("duplicate", "event_id"), ("duplicate", "same_change"),
@@ -114,7 +116,7 @@ def test_a_message_that_asks_for_an_answer_is_bound_to_its_moment(store: SqliteS
     receive(store, arrival("1", Status.AWAITING_CONFIRMATION, 1), arrival("2", Status.RUNNING, 2))
 
     def claim(transaction: object, items: object) -> list[object]:
-        return [transaction.claim("ops", Pace(1.0), NOW + 3600 * SECOND, NOW)]  # type: ignore[attr-defined]
+        return [transaction.claim("ops", SendPolicy(1.0), NOW + 3600 * SECOND, NOW)]  # type: ignore[attr-defined]
 
     claimed = store.write_now(claim, None)
     assert claimed.facts.status is Status.RUNNING
@@ -136,7 +138,9 @@ EVENTS = st.lists(
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(EVENTS, st.integers(1, 12))
-def test_any_batches_keep_the_promises(tmp_path: Path, events: list[Arrival], size: int) -> None:
+def test_any_batches_keep_the_promises(
+    tmp_path: Path, events: list[VerifiedWebhook], size: int
+) -> None:
     path = tmp_path / "any.db"
     path.unlink(missing_ok=True)
     store = SqliteStore(path, serve=True)

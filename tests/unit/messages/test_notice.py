@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.deliveries import Facts
+from receiver.deliveries import MessageContext
 from receiver.events import SECOND, Status, Verdict, parse_time
 from receiver.messages.notice import check_template, render
 from receiver.messages.sanitize import clean, safe_link
 
 AT = parse_time("2026-01-15T10:30:00Z")
-FACTS = Facts(
+FACTS = MessageContext(
     source="asteroid", verdict=Verdict.APPLIED, verdict_reason="transition",
     received_at=AT + 2 * SECOND, event_id="e-1", event="EXECUTION_FAILED", status=Status.FAILED,
     occurred_at=AT, execution_id="a2c7f3b3", execution_status=Status.FAILED,
@@ -28,7 +28,9 @@ FACTS = Facts(
 )  # fmt: skip
 
 
-def told(facts: Facts, title: str | None = None, body: str | None = None, **also: Any) -> str:
+def told(
+    facts: MessageContext, title: str | None = None, body: str | None = None, **also: Any
+) -> str:
     message = render(facts, "r", title, body, repeat=also.get("repeat", False), now=AT)
     return f"{message.title}\n{message.body}"
 
@@ -87,7 +89,7 @@ def test_an_event_that_does_not_fit_says_so_and_what_stands() -> None:
 
 @pytest.mark.parametrize("reason", ["future", "unknown_status", "no_envelope", "malformed"])
 def test_a_quarantined_webhook_says_what_to_do(reason: str) -> None:
-    text = told(Facts("asteroid", Verdict.QUARANTINED, reason, AT))
+    text = told(MessageContext("asteroid", Verdict.QUARANTINED, reason, AT))
     assert text.startswith(f"asteroid: a webhook was set aside ({reason})")
     assert "not announced today" in text
 
