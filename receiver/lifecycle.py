@@ -35,7 +35,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 
-from receiver.events import SECOND, Category, Event, Execution, Judgement, Status, Verdict
+from receiver.events import Category, Event, Execution, Judgement, Status, Verdict
+from receiver.times import SECOND
 
 TRANSITIONS: dict[Status, frozenset[Status]] = {
     Status.STARTING: frozenset({Status.RUNNING, Status.FAILED, Status.CANCELLED, Status.COMPLETED}),

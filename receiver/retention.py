@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from receiver.events import SECOND
 from receiver.lifecycle import FUTURE, MAX_EVENT_AGE
-from receiver.times import duration
+from receiver.times import SECOND, duration
 
 # What an event may say at most that it is younger than its receipt, and how old it may be then.
 REPEATABLE = MAX_EVENT_AGE + FUTURE

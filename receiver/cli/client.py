@@ -11,9 +11,9 @@ from typing import Any
 from uuid import uuid4
 
 from receiver.errors import ReceiverError
-from receiver.events import SECOND, format_time
 from receiver.sources import signing
 from receiver.sources.verification import Verification
+from receiver.times import SECOND, format_time
 
 
 def asteroid_event(

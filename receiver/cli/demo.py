@@ -19,11 +19,11 @@ import click
 from receiver.cli import client
 from receiver.config import routes_file
 from receiver.config.settings import load_settings
-from receiver.events import SECOND
 from receiver.sources import signing
 from receiver.sources.verification import Verification
 from receiver.store.contract import Store
 from receiver.store.sqlite.store import SqliteStore
+from receiver.times import SECOND
 from receiver.web import app
 from receiver.web.server import server
 

@@ -16,9 +16,10 @@ from receiver.config.settings import Settings, load_settings
 from receiver.deliveries import State
 from receiver.dispatch import operators
 from receiver.errors import ReceiverError, StorageServed
-from receiver.events import Category, Status, parse_time, span
+from receiver.events import Category, Status
 from receiver.store.pruning import prune_all, removed
 from receiver.store.sqlite.store import SqliteStore, open_existing
+from receiver.times import parse_time, span
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

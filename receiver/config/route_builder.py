@@ -8,9 +8,10 @@ from dataclasses import replace
 from receiver.config.matching import Problem
 from receiver.config.schema import QuietModel, RouteModel, near
 from receiver.config.strict_yaml import Path
-from receiver.events import SECOND, Category, Status, Verdict, span
+from receiver.events import Category, Status, Verdict
 from receiver.routing.quiet_hours import DAYS, QuietHours
 from receiver.routing.routes import Escalation, Group, Reminders, Route, Stuck, Subject
+from receiver.times import SECOND, span
 
 GROUP_BY = ("agent", "status", "source", "reason", "outcome")
 # They hold for as long as an execution stays in a status.

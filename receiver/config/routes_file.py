@@ -24,12 +24,12 @@ from receiver.config.schema import (
 )
 from receiver.deliveries import Destination
 from receiver.errors import ConfigurationError
-from receiver.events import SECOND
 from receiver.lifecycle import Ordering
 from receiver.messages import notice
 from receiver.routing.routes import Route
 from receiver.sources import keys
 from receiver.sources.verification import Verification, check
+from receiver.times import SECOND
 
 LABEL = re.compile(r"[A-Za-z0-9._-]{1,40}")
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")

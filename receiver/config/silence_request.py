@@ -12,11 +12,10 @@ from receiver.config.problems import explained, keys_of
 from receiver.config.schema import Match, near
 from receiver.config.strict_yaml import Path
 from receiver.errors import ConfigurationError
-from receiver.events import SECOND, parse_time
 from receiver.messages.sanitize import clean
 from receiver.routing.routes import CONDITIONS
 from receiver.routing.silences import Silence
-from receiver.times import LONGEST, duration
+from receiver.times import LONGEST, SECOND, duration, parse_time
 
 MAX_TEXT = 200
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from receiver.deliveries import Claim, Destination, Kind, PlannedDelivery
-from receiver.events import SECOND
 from receiver.routing.routes import Route, Subject, decide
+from receiver.times import SECOND
 
 HOUR = 3600 * SECOND
 # The name under which the rule that nobody wrote down tells people.

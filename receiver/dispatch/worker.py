@@ -31,11 +31,11 @@ from receiver.dispatch import dead_letters
 from receiver.dispatch.retry import LONGEST, delay
 from receiver.dispatch.turn import FinishedAttempt, TurnRequest, TurnResult, record_and_claim
 from receiver.errors import StorageError
-from receiver.events import SECOND
 from receiver.messages import digests, follow_ups
 from receiver.messages.notice import alarm
 from receiver.routing.routes import route_options
 from receiver.store.contract import AttemptResult, Store
+from receiver.times import SECOND
 
 log = logging.getLogger("receiver.dispatch")
 

@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterable, Sequence
 
 from receiver.config.live_rules import LiveRules
 from receiver.errors import StorageError
-from receiver.events import SECOND
 from receiver.intake.subscription_hints import hints
 from receiver.store.contract import JudgedWebhook, Store, Transaction
+from receiver.times import SECOND
 
 log = logging.getLogger("receiver.gaps")
 

@@ -8,7 +8,7 @@ from typing import Any
 from receiver.config.rules import Rules, Source
 from receiver.deliveries import MessageContext
 from receiver.errors import UnreadableWebhook
-from receiver.events import Event, format_time
+from receiver.events import Event
 from receiver.intake.explain_follow_ups import follow_up_if_stuck, follow_ups
 from receiver.intake.plan import subject
 from receiver.intake.receive import Intake, VerifiedWebhook
@@ -16,6 +16,7 @@ from receiver.messages.notice import render
 from receiver.routing.routes import Decision, Route, Subject, decide
 from receiver.sources.formats import registry
 from receiver.store.contract import JudgedWebhook, Loaded, Store
+from receiver.times import format_time
 
 # What `explain` says about the rule that decided.
 RULES: Mapping[tuple[str, str], str] = {

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from receiver.deliveries import Destination
-from receiver.events import Category, Status, format_time, span
+from receiver.events import Category, Status
 from receiver.routing.quiet_hours import until
 from receiver.routing.routes import Route
+from receiver.times import format_time, span
 
 
 def follow_ups(

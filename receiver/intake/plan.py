@@ -11,9 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from receiver.deliveries import Kind, PlannedDelivery
-from receiver.events import SECOND, Category, Execution, Status, Verdict
+from receiver.events import Category, Execution, Status, Verdict
 from receiver.routing.routes import Decision, Route, Subject, decide, group_key, shortlist
 from receiver.store.contract import JudgedWebhook
+from receiver.times import SECOND
 
 DAY = 24 * 3600 * SECOND
 

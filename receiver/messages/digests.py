@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from receiver.deliveries import Claim, Digest, DigestItem, Kind, Message, MessageContext
-from receiver.events import Status, Verdict, span
+from receiver.events import Status, Verdict
 from receiver.messages.follow_ups import doing_what, ended_how, new_wait, waits_since
 from receiver.messages.notice import MAX_BODY, noted
 from receiver.messages.sanitize import clean, safe_link
+from receiver.times import span
 
 # Notes and the lines around the list have to fit, too.
 _AROUND = 700

@@ -9,10 +9,11 @@ from __future__ import annotations
 import hashlib
 
 from receiver.deliveries import Claim, Kind, Message, MessageContext
-from receiver.events import Category, Status, span
+from receiver.events import Category, Status
 from receiver.messages.notice import noted, render
 from receiver.messages.sanitize import clean, safe_link
 from receiver.routing.routes import Route
+from receiver.times import span
 
 _DOING = {
     Status.STARTING: "starting",

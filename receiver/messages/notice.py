@@ -11,10 +11,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from receiver.deliveries import DeadOriginal, Message, MessageContext
-from receiver.events import SECOND, Status, Verdict, format_time, span
+from receiver.events import Status, Verdict
 from receiver.lifecycle import LATE
 from receiver.messages import templates
 from receiver.messages.sanitize import MAX_PART, clean, safe_link
+from receiver.times import SECOND, format_time, span
 
 # Together below Discord's 2,000 characters: what Apprise would cut there is the end, the link.
 MAX_TITLE, MAX_BODY = 120, 1_850

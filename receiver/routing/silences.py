@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from receiver.events import format_time
 from receiver.routing.routes import Condition, Route, Subject
+from receiver.times import format_time
 
 
 @dataclass(frozen=True, slots=True)

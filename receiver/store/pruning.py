@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields, replace
 
 from receiver.errors import StorageError, StorageUnavailable
-from receiver.events import SECOND
 from receiver.retention import Limits, Retention
 from receiver.store.contract import PruneCursor, Pruned, Store, Transaction
+from receiver.times import SECOND
 
 log = logging.getLogger("receiver.pruning")
 

@@ -31,10 +31,10 @@ from typing import Any
 from uuid import uuid4
 
 from receiver.cli import client
-from receiver.events import SECOND
 from receiver.sources import signing
 from receiver.store.pruning import FIRST
 from receiver.store.sqlite.store import SqliteStore
+from receiver.times import SECOND
 from tests.bench.intake import HOW, PRIVATE, Hook, drive, percentile, serve_ours
 from tests.support.grown import grow
 

@@ -30,8 +30,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from receiver.cli import client
-from receiver.events import SECOND
 from receiver.sources import signing, verification
+from receiver.times import SECOND
 from tests.support.live import free_port
 
 ROUTES = """\

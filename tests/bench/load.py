@@ -23,7 +23,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from receiver.cli import client
-from receiver.events import SECOND
+from receiver.times import SECOND
 from tests.support.destinations import Destination
 from tests.support.proving import Report, rules
 from tests.support.served import HERE, Served, event

@@ -16,11 +16,12 @@ import pytest
 
 from receiver.cli import client
 from receiver.cli.main import cli
-from receiver.events import SECOND, Event, Status
+from receiver.events import Event, Status
 from receiver.intake.explain import RULES
 from receiver.intake.receive import Intake, VerifiedWebhook
 from receiver.sources import signing
 from receiver.store.sqlite.store import SqliteStore
+from receiver.times import SECOND
 from tests.support.live import PUBLIC, ROUTES, free_port, live, until
 
 TOP = Path(__file__).parents[2]

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from receiver.events import Status, parse_time
+from receiver.events import Status
+from receiver.times import parse_time
 from tests.support.live import PUBLIC
 from tests.support.people import HOUR, MINUTE, SECOND, Walk
 from tests.support.readme_parts import README

@@ -27,11 +27,11 @@ from receiver.config.schema import (
     Verify,
 )
 from receiver.config.settings import Settings
-from receiver.events import SECOND
 from receiver.lifecycle import MAX_EVENT_AGE
 from receiver.metrics import CAUSES, REFUSALS, Counters
 from receiver.sources import keys
 from receiver.store.sql.transaction import MAX_QUARANTINED
+from receiver.times import SECOND
 from receiver.web import metrics, openapi
 from receiver.web.server import connection_h11
 from receiver.web.webhooks import endpoint

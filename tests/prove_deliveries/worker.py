@@ -34,8 +34,8 @@ from receiver.config.live_rules import LiveRules
 from receiver.config.rules import Rules
 from receiver.destinations import sending
 from receiver.dispatch.worker import DestinationWorker
-from receiver.events import SECOND
 from receiver.store.sqlite.store import SqliteStore
+from receiver.times import SECOND
 
 LONG = 60.0  # seconds: a lease that does not run out here
 

@@ -12,8 +12,8 @@ from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 from receiver.cli import client
-from receiver.events import SECOND
 from receiver.store.sqlite.connection import connect
+from receiver.times import SECOND
 from tests.prove_durability.driver import TOKEN, Receiver, Report, answered
 from tests.prove_durability.file import look
 from tests.prove_durability.sender import request

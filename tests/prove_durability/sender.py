@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from receiver.cli import client
-from receiver.events import SECOND
+from receiver.times import SECOND
 from tests.prove_durability.driver import TOKEN, Receiver, Report, answered
 from tests.support.served import CUT
 

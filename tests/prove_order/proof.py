@@ -30,12 +30,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from receiver.deliveries import Attempt, Claim, Outcome, SendPolicy, State
-from receiver.events import Event, Status, format_time
+from receiver.events import Event, Status
 from receiver.intake.receive import Intake, VerifiedWebhook
 from receiver.lifecycle import Ordering
 from receiver.routing.routes import Condition, Route
 from receiver.store.contract import AttemptResult
 from receiver.store.sqlite.store import SqliteStore
+from receiver.times import format_time
 from tests.prove_order.model import EVERY, PASSING, SECOND, TABLE, TERMINAL, Model, Said
 
 START = 1_800_000_000 * SECOND

@@ -16,7 +16,7 @@ import sqlite_utils
 
 from receiver.deliveries import Attempt, Claim, Kind, Outcome, PlannedDelivery, SendPolicy, State
 from receiver.errors import Overloaded, StorageRefused, StorageUnavailable
-from receiver.events import SECOND, Event, Execution, Judgement, Status, Verdict, parse_time
+from receiver.events import Event, Execution, Judgement, Status, Verdict
 from receiver.store.contract import AttemptResult, JudgedWebhook, Loaded, Store, Transaction
 from receiver.store.sql import claims, episodes, loading, silences
 from receiver.store.sql import outbox as deliveries
@@ -24,6 +24,7 @@ from receiver.store.sql.transaction import EXECUTION_MOVES, NUMBERS
 from receiver.store.sqlite.connection import APPLICATION_ID, connect, statements
 from receiver.store.sqlite.many_rows import MOST, ManyRows
 from receiver.store.sqlite.store import SqliteStore, open_existing
+from receiver.times import SECOND, parse_time
 
 NOW = 1_800_000_000 * SECOND
 

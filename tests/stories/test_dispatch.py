@@ -13,9 +13,10 @@ from pytest_httpserver import HTTPServer
 from receiver.cli import client
 from receiver.deliveries import Attempt, Claim, Destination, Message, MessageContext, Outcome, State
 from receiver.dispatch.worker import follow
-from receiver.events import SECOND, Verdict
+from receiver.events import Verdict
 from receiver.store.contract import Transaction
 from receiver.store.sqlite.store import SqliteStore
+from receiver.times import SECOND
 from tests.support.live import ROUTES, live, until
 
 NOW = 1_800_000_000 * SECOND

@@ -9,11 +9,12 @@ import pytest
 from pytest_httpserver import HTTPServer
 
 from receiver.cli import client
-from receiver.events import SECOND, Event, Status
+from receiver.events import Event, Status
 from receiver.intake.expiry import ExpiryTimer
 from receiver.intake.receive import Intake, VerifiedWebhook
 from receiver.intake.subscription_hints import ENOUGH
 from receiver.store.sqlite.store import SqliteStore
+from receiver.times import SECOND
 from tests.support.live import ROUTES, Live, live, until
 
 START = client.now_whole() - 60 * SECOND

@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 
 from receiver.deliveries import Attempt, Outcome, SendPolicy, State
-from receiver.events import SECOND, Event, Status
+from receiver.events import Event, Status
 from receiver.intake.receive import Intake, Receipt, VerifiedWebhook
 from receiver.lifecycle import MAX_HELD, Ordering
 from receiver.routing.routes import Condition, Route
 from receiver.store.contract import AttemptResult
 from receiver.store.sqlite.store import SqliteStore
+from receiver.times import SECOND
 
 NOW = 1_800_000_000 * SECOND
 TIMEOUT = 30 * SECOND

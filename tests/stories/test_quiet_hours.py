@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.events import SECOND, Status, format_time, parse_time
+from receiver.events import Status
 from receiver.routing.quiet_hours import MIDNIGHT, QuietHours, until
+from receiver.times import SECOND, format_time, parse_time
 from tests.support.people import FAILED, GONE, HOUR, MINUTE, Walk
 
 ALL = frozenset(range(7))

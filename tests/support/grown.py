@@ -10,9 +10,9 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from receiver.events import SECOND
 from receiver.store.sqlite.connection import connect
 from receiver.store.sqlite.store import SqliteStore
+from receiver.times import SECOND
 
 DAY = 86_400 * SECOND
 _UUID = (

@@ -15,11 +15,12 @@ from receiver.config import routes_file
 from receiver.deliveries import Acknowledgement, Attempt, Claim, Message, Outcome
 from receiver.dispatch.turn import FinishedAttempt, TurnRequest, record_and_claim
 from receiver.dispatch.worker import follow, pace_of, rendered, with_others
-from receiver.events import SECOND, Event, Status, parse_time
+from receiver.events import Event, Status
 from receiver.intake.expiry import list_silences
 from receiver.intake.receive import Intake, Receipt, VerifiedWebhook
 from receiver.store.contract import Transaction
 from receiver.store.sqlite.store import SqliteStore
+from receiver.times import SECOND, parse_time
 
 MINUTE, HOUR = 60 * SECOND, 3600 * SECOND
 START = parse_time("2026-06-01T12:00:00Z")  # a Monday

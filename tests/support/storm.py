@@ -15,7 +15,8 @@ import tracemalloc
 from dataclasses import dataclass
 from pathlib import Path
 
-from receiver.events import SECOND, Status
+from receiver.events import Status
+from receiver.times import SECOND
 from tests.support.people import DELIVERED, FAILED, MINUTE, Told, Walk
 
 ROUTES = """\

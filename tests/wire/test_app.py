@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from receiver.cli import client
-from receiver.events import SECOND, format_time
 from receiver.sources import signing
 from receiver.store.sqlite.connection import connect
+from receiver.times import SECOND, format_time
 from tests.support.live import PRIVATE, ROUTES, Live, live
 
 

@@ -16,8 +16,9 @@ from pytest_httpserver import HTTPServer
 
 from receiver.deliveries import Destination, MessageContext, Outcome
 from receiver.destinations.sending import send
-from receiver.events import SECOND, Status, Verdict
+from receiver.events import Status, Verdict
 from receiver.messages.notice import render
+from receiver.times import SECOND
 from tests.support.loopback import Mail, mail_server
 
 NOW = 1_800_000_000 * SECOND

@@ -19,9 +19,9 @@ from receiver.cli import client
 from receiver.config import routes_file
 from receiver.config.settings import load_settings
 from receiver.errors import ConfigurationError
-from receiver.events import SECOND, format_time
 from receiver.sources import keys, signing, verification
 from receiver.store.sqlite.connection import connect
+from receiver.times import SECOND, format_time
 from tests.support.live import PRIVATE, PUBLIC, Live, live
 from tests.support.raw import Answer, ask, chunked, request, wire
 

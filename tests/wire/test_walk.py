@@ -12,8 +12,8 @@ from apprise.plugins.slack import NotifySlack
 from pytest_httpserver import HTTPServer
 
 from receiver.cli import client
-from receiver.events import SECOND
 from receiver.sources import signing
+from receiver.times import SECOND
 from tests.support.live import free_port, live, until
 
 ROUTES = """\

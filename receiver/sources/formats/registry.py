@@ -13,7 +13,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from receiver.errors import MalformedBody, MalformedEnvelope
-from receiver.events import Event, Status, parse_time
+from receiver.events import Event, Status
+from receiver.times import parse_time
 
 MAX_DEPTH = 64
 MAX_ID = 200

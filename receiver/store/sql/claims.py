@@ -14,12 +14,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from receiver.deliveries import Claim, Digest, Kind, RouteOptions, SendPolicy
-from receiver.events import SECOND
 from receiver.routing.silences import Silence
 from receiver.store.sql import digests, silences
 from receiver.store.sql import reads as queries
 from receiver.store.sql.episodes import remind, supersede_untrue
 from receiver.store.sql.outbox import ABOUT, COLUMNS, STUCK, WAITS, promise, read, release
+from receiver.times import SECOND
 
 _CLAIMABLE = "state = 'waiting' AND due_at <= ?"
 # The order of one execution within a destination is kept: nothing is taken before what is older.

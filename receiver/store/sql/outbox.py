@@ -27,10 +27,10 @@ from receiver.deliveries import (
     State,
 )
 from receiver.dispatch.retry import LONGEST, PAUSE_AFTER, pause
-from receiver.events import LATEST, SECOND
 from receiver.store.contract import AttemptResult
 from receiver.store.sql import reads as queries
 from receiver.store.sqlite.many_rows import ManyRows
+from receiver.times import LATEST, SECOND
 
 # How many deliveries die in one transaction where many have to.
 MANY = 200

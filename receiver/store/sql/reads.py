@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from receiver.deliveries import MessageContext, SendPolicy
-from receiver.events import SECOND, Status, Verdict, format_time
+from receiver.events import Status, Verdict
 from receiver.store.contract import Tally
 from receiver.store.sql.loading import mapping, statuses
+from receiver.times import SECOND, format_time
 
 _FACTS = (
     "SELECT e.source, e.verdict, e.reason, e.received_at, e.event_id, e.event, e.status,"

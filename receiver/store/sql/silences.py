@@ -9,11 +9,12 @@ from functools import lru_cache
 from typing import Any
 
 from receiver.deliveries import Kind
-from receiver.events import Status, Verdict, format_time
+from receiver.events import Status, Verdict
 from receiver.routing.routes import Subject
 from receiver.routing.silences import Silence, first
 from receiver.store.sql.outbox import WAITS, inserted
 from receiver.store.sql.reads import MAX_ID
+from receiver.times import format_time
 
 # A silence has a digest for each so many confirmations, so that each of them is listed.
 PAGE = 10

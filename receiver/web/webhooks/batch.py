@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from receiver.config.live_rules import LiveRules
 from receiver.config.rules import Source
 from receiver.errors import TooManyWebhooks, UntrustedWebhook
-from receiver.events import SECOND
 from receiver.intake.rate_limit import TokenBucket
 from receiver.intake.receive import Receipt, VerifiedWebhook
 from receiver.sources import verification
 from receiver.sources.formats import registry
 from receiver.store.contract import Store
+from receiver.times import SECOND
 
 
 @dataclass(slots=True)

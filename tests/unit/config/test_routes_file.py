@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from receiver.config.routes_file import load
 from receiver.config.rules import Rules
 from receiver.errors import ConfigurationError
-from receiver.events import SECOND, Status
+from receiver.events import Status
 from receiver.routing.routes import Escalation, Group, Reminders, Stuck
+from receiver.times import SECOND
 
 TOP = Path(__file__).parents[3]
 GOOD = """\

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from receiver.deliveries import Claim, Destination, Kind, MessageContext
 from receiver.dispatch.dead_letters import HOUR, UNWRITTEN, owed
-from receiver.events import SECOND, Status, Verdict
+from receiver.events import Status, Verdict
 from receiver.routing.routes import Condition, Route
+from receiver.times import SECOND
 
 NOW = 1_800_000_000 * SECOND
 FACTS = MessageContext(

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from receiver.events import SECOND, Category, Event, Execution, Status, Verdict
+from receiver.events import Category, Event, Execution, Status, Verdict
 from receiver.lifecycle import (
     FUTURE,
     LATE,
@@ -21,6 +21,7 @@ from receiver.lifecycle import (
     moves,
     moves_mark,
 )
+from receiver.times import SECOND
 
 NOW = 1_800_000_000 * SECOND
 AT = NOW - 60 * SECOND

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.events import EARLIEST, LATEST, SECOND, format_time, parse_time
+from receiver.times import EARLIEST, LATEST, SECOND, format_time, parse_time
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from receiver.deliveries import SendPolicy
-from receiver.events import SECOND, Event, Status
+from receiver.events import Event, Status
 from receiver.intake.receive import Intake, VerifiedWebhook
 from receiver.routing.routes import Condition, Route
 from receiver.store.sqlite.store import SqliteStore
+from receiver.times import SECOND
 
 NOW = 1_800_000_000 * SECOND
 ROUTES = [

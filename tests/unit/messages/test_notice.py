@@ -13,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from receiver.deliveries import MessageContext
-from receiver.events import SECOND, Status, Verdict, parse_time
+from receiver.events import Status, Verdict
 from receiver.messages.notice import check_template, render
 from receiver.messages.sanitize import clean, safe_link
+from receiver.times import SECOND, parse_time
 
 AT = parse_time("2026-01-15T10:30:00Z")
 FACTS = MessageContext(

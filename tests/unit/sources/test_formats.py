@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from receiver.errors import MalformedBody, MalformedEnvelope, UnreadableWebhook
-from receiver.events import Event, Status, parse_time
+from receiver.events import Event, Status
 from receiver.sources.formats.registry import parse_json, read
+from receiver.times import parse_time
 
 
 def envelope(**info: Any) -> dict[str, Any]:
