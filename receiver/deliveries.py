@@ -8,7 +8,6 @@ from enum import StrEnum
 from typing import Any
 
 from receiver.events import Status, Verdict
-from receiver.routing.quiet_hours import QuietHours
 
 
 class State(StrEnum):
@@ -45,30 +44,6 @@ class Outcome(StrEnum):
     DELIVERED = "delivered"
     FAILED = "failed"
     UNCERTAIN = "uncertain"
-
-
-@dataclass(frozen=True, slots=True)
-class Destination:
-    """A named place to notify: one Apprise URL (a secret: never print it).
-
-    `rate` is messages per second; None leaves it to the kind of URL (Slack and e-mail 1/s, others
-    10/s). `parallel` attempts may be made at once. `retry_for` and `timeout` are seconds.
-    `fallback` are the destinations that get what dies here, `quiet` its quiet hours. `line` is
-    where it stands in routes.yaml.
-    """
-
-    name: str
-    url: str
-    rate: float | None = None
-    retry_for: float = 24 * 3600.0
-    timeout: float = 30.0
-    parallel: int = 1
-    fallback: tuple[str, ...] = ()
-    quiet: QuietHours | None = None
-    line: int = 0
-
-    def __repr__(self) -> str:
-        return f"Destination(name={self.name!r})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,46 +213,3 @@ class Claim:
     digest: Digest | None = None
     version: int | None = None
     acknowledged: Acknowledgement | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class RouteOptions:
-    """How the messages of one route go out, as its destination and the time of asking have it.
-
-    All nanoseconds. It is quiet until `quiet_until`. A digest takes what is due within `wait`, and
-    there is one each `every` at most. Where it is about executions that are stuck, nothing was
-    heard of them for `stuck_after`. After a message that was sent there is a reminder each
-    `remind_every`, at most `at_most` of them. Who was told is told who takes it (`acknowledged`)
-    and how it ends (`resolved`).
-    """
-
-    quiet_until: int | None = None
-    wait: int = 0
-    every: int = 0
-    stuck_after: int | None = None
-    remind_every: int | None = None
-    at_most: int | None = None
-    acknowledged: bool = False
-    resolved: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class SendPolicy:
-    """How a destination may be told: messages per second, in bursts of a second's worth.
-
-    `overdue` (ns): what was owed earlier than this is dead if the destination fails as a whole.
-    `ways` are those of the routes, by name; `other` holds for messages of routes that are gone.
-    """
-
-    rate: float
-    overdue: int = -(2**63)
-    ways: Mapping[str, RouteOptions] = field(default_factory=dict)
-    other: RouteOptions = field(default_factory=RouteOptions)
-
-    @property
-    def burst(self) -> float:
-        return max(self.rate, 1.0)
-
-    def way(self, route: str) -> RouteOptions:
-        """How the messages of a route go out."""
-        return self.ways.get(route, self.other)

@@ -14,12 +14,13 @@ import click
 from receiver import lifecycle
 from receiver.cli.listing import as_json
 from receiver.config import exposure, routes_file
-from receiver.config.rules import Rules, Source
+from receiver.config.rules import Rules
 from receiver.config.settings import Settings, load_settings
 from receiver.destinations import sending
 from receiver.errors import ConfigurationError, ReceiverError
 from receiver.intake import explain as explaining
 from receiver.intake.subscription_hints import hints
+from receiver.sources.source import Source
 from receiver.store.sqlite.store import SqliteStore, open_existing
 from receiver.web.server import server
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from receiver.config.schema import Match, near
 from receiver.config.strict_yaml import Path
 from receiver.events import Category, Status, Verdict
-from receiver.routing.routes import CONDITIONS, Condition
+from receiver.routing.conditions import CONDITIONS, Condition
 
 Problem = Callable[[Path, str], None]
 

@@ -9,8 +9,9 @@ from receiver.config.matching import Problem
 from receiver.config.schema import QuietModel, RouteModel, near
 from receiver.config.strict_yaml import Path
 from receiver.events import Category, Status, Verdict
+from receiver.routing.conditions import Subject
 from receiver.routing.quiet_hours import DAYS, QuietHours
-from receiver.routing.routes import Escalation, Group, Reminders, Route, Stuck, Subject
+from receiver.routing.routes import Escalation, Group, Reminders, Route, Stuck
 from receiver.times import SECOND, span
 
 GROUP_BY = ("agent", "status", "source", "reason", "outcome")

@@ -13,7 +13,7 @@ from receiver.config import strict_yaml
 from receiver.config.matching import conditions
 from receiver.config.problems import explained
 from receiver.config.route_builder import quiet_hours, surprises, unknown_destinations, with_options
-from receiver.config.rules import Rules, Source
+from receiver.config.rules import Rules
 from receiver.config.schema import (
     DestinationModel,
     FileModel,
@@ -22,12 +22,13 @@ from receiver.config.schema import (
     Verify,
     near,
 )
-from receiver.deliveries import Destination
+from receiver.destinations.destination import Destination
 from receiver.errors import ConfigurationError
 from receiver.lifecycle import Ordering
 from receiver.messages import notice
 from receiver.routing.routes import Route
 from receiver.sources import keys
+from receiver.sources.source import Source
 from receiver.sources.verification import Verification, check
 from receiver.times import SECOND
 

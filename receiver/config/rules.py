@@ -3,29 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from receiver.deliveries import Destination
+from receiver.destinations.destination import Destination
 from receiver.lifecycle import Ordering
 from receiver.routing.routes import Route
-from receiver.sources.verification import Verification
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """A configured sender: how its webhooks are verified and read.
-
-    `rate` is how many proven ones are taken a second; None leaves it to RECEIVER_RATE.
-    """
-
-    name: str
-    format: str
-    verification: Verification
-    agents: frozenset[str] = frozenset()
-    ordering: Ordering = field(default_factory=Ordering)
-    rejected_status: int = 200
-    rate: float | None = None
-    line: int = 0
+from receiver.sources.source import Source
 
 
 @dataclass(frozen=True, slots=True)

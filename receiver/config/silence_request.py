@@ -13,7 +13,7 @@ from receiver.config.schema import Match, near
 from receiver.config.strict_yaml import Path
 from receiver.errors import ConfigurationError
 from receiver.messages.sanitize import clean
-from receiver.routing.routes import CONDITIONS
+from receiver.routing.conditions import CONDITIONS
 from receiver.routing.silences import Silence
 from receiver.times import LONGEST, SECOND, duration, parse_time
 

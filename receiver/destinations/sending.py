@@ -15,11 +15,12 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
-from receiver.deliveries import Attempt, Destination, Message, Outcome
+from receiver.deliveries import Attempt, Message, Outcome
 from receiver.destinations import deadline
 from receiver.destinations.apprise import probes, sessions
 from receiver.destinations.apprise.recorder import AttemptRecorder, throttle
 from receiver.destinations.deadline import End
+from receiver.destinations.destination import Destination
 from receiver.destinations.outcome import CallRecord, classify
 from receiver.destinations.redaction import redact
 

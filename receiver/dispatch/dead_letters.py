@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from receiver.deliveries import Claim, Destination, Kind, PlannedDelivery
-from receiver.routing.routes import Route, Subject, decide
+from receiver.deliveries import Claim, Kind, PlannedDelivery
+from receiver.destinations.destination import Destination
+from receiver.routing.conditions import Subject
+from receiver.routing.routes import Route, decide
 from receiver.times import SECOND
 
 HOUR = 3600 * SECOND

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from receiver.config.rules import Rules
-from receiver.deliveries import Attempt, Claim, SendPolicy
+from receiver.deliveries import Attempt, Claim
 from receiver.dispatch import dead_letters
+from receiver.routing.policy import SendPolicy
 from receiver.store.contract import AttemptResult, Transaction
 
 
@@ -30,7 +31,7 @@ class TurnRequest:
     """
 
     destination: str
-    pace: SendPolicy
+    policy: SendPolicy
     now: int
     until: int
     rules: Rules
@@ -71,9 +72,9 @@ def _record_and_claim(transaction: Transaction, this: TurnRequest) -> TurnResult
         mine = transaction.record(done.claim, done.attempt, done.after)
         woken += [owed.destination for owed in done.after.owed if mine]
     if this.goes_on:
-        claim = transaction.claim(this.destination, this.pace, this.now, this.until)
+        claim = transaction.claim(this.destination, this.policy, this.now, this.until)
         if claim is None:
-            ended = transaction.expire_overdue(this.destination, this.pace, this.now)
+            ended = transaction.expire_overdue(this.destination, this.policy, this.now)
             woken += tell_of(transaction, ended, this.rules, this.now)
     return TurnResult(mine, claim, tuple(woken), tuple(ended))
 

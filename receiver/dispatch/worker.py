@@ -16,24 +16,16 @@ from dataclasses import replace
 
 from receiver.config.live_rules import LiveRules
 from receiver.config.rules import Rules
-from receiver.deliveries import (
-    Attempt,
-    Claim,
-    Destination,
-    Kind,
-    Message,
-    Outcome,
-    SendPolicy,
-    State,
-)
+from receiver.deliveries import Attempt, Claim, Kind, Message, Outcome, State
 from receiver.destinations import deadline, sending
+from receiver.destinations.destination import Destination
 from receiver.dispatch import dead_letters
 from receiver.dispatch.retry import LONGEST, delay
 from receiver.dispatch.turn import FinishedAttempt, TurnRequest, TurnResult, record_and_claim
 from receiver.errors import StorageError
 from receiver.messages import digests, follow_ups
 from receiver.messages.notice import alarm
-from receiver.routing.routes import route_options
+from receiver.routing.policy import SendPolicy, route_options
 from receiver.store.contract import AttemptResult, Store
 from receiver.times import SECOND
 
@@ -139,8 +131,8 @@ class DestinationWorker:
         until = now + int(max(self._lease, of.timeout + 10) * SECOND)
         goes_on = not self._stopping.is_set()
         rules = self._in_force.rules
-        pace, first, anew = pace_of(of, rules, now), self._is_first, self._by is not rules
-        asked = TurnRequest(of.name, pace, now, until, rules, finished, goes_on, first, anew)
+        policy, first, anew = policy_at(of, rules, now), self._is_first, self._by is not rules
+        asked = TurnRequest(of.name, policy, now, until, rules, finished, goes_on, first, anew)
         turned = self._store.write_now(record_and_claim, asked)
         self._is_first, self._by = False, rules
         if finished is not None:
@@ -154,8 +146,8 @@ class DestinationWorker:
 
     def _idle(self) -> float:
         now = time.time_ns()
-        pace = pace_of(self.destination, self._in_force.rules, now)
-        due = self._store.next_due(self.destination.name, pace, now)
+        policy = policy_at(self.destination, self._in_force.rules, now)
+        due = self._store.next_due(self.destination.name, policy, now)
         return POLL if due is None else min(max((due - now) / SECOND, 0.0), POLL)
 
     def _attempt(self, claim: Claim) -> FinishedAttempt:
@@ -172,7 +164,7 @@ class DestinationWorker:
         return FinishedAttempt(claim, attempt, with_others(after, claim, rules, now))
 
 
-def pace_of(destination: Destination, rules: Rules, now: int) -> SendPolicy:
+def policy_at(destination: Destination, rules: Rules, now: int) -> SendPolicy:
     """How the destination may be told at a time (nanoseconds)."""
     by_route, other = route_options(rules.routes, destination.quiet, now)
     overdue = now - int(destination.retry_for * SECOND)
@@ -185,7 +177,7 @@ def with_others(after: AttemptResult, claim: Claim, rules: Rules, now: int) -> A
         owed = dead_letters.owed(claim, rules.routes, rules.destinations, now)
         return replace(after, owed=owed)
     if after.state is State.SENT:
-        return replace(after, ways=route_options(rules.routes, None, now)[0])
+        return replace(after, options=route_options(rules.routes, None, now)[0])
     return after
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from receiver.config.rules import Rules, Source
+from receiver.config.rules import Rules
 from receiver.deliveries import MessageContext
 from receiver.errors import UnreadableWebhook
 from receiver.events import Event
@@ -13,8 +13,10 @@ from receiver.intake.explain_follow_ups import follow_up_if_stuck, follow_ups
 from receiver.intake.plan import subject
 from receiver.intake.receive import Intake, VerifiedWebhook
 from receiver.messages.notice import render
-from receiver.routing.routes import Decision, Route, Subject, decide
+from receiver.routing.conditions import Subject
+from receiver.routing.routes import Decision, Route, decide
 from receiver.sources.formats import registry
+from receiver.sources.source import Source
 from receiver.store.contract import JudgedWebhook, Loaded, Store
 from receiver.times import format_time
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from receiver.deliveries import Destination
+from receiver.destinations.destination import Destination
 from receiver.events import Category, Status
 from receiver.routing.quiet_hours import until
 from receiver.routing.routes import Route

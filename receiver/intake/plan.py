@@ -12,7 +12,9 @@ from collections.abc import Iterator, Sequence
 
 from receiver.deliveries import Kind, PlannedDelivery
 from receiver.events import Category, Execution, Status, Verdict
-from receiver.routing.routes import Decision, Route, Subject, decide, group_key, shortlist
+from receiver.routing.conditions import Subject
+from receiver.routing.policy import group_key
+from receiver.routing.routes import Decision, Route, decide, shortlist
 from receiver.store.contract import JudgedWebhook
 from receiver.times import SECOND
 

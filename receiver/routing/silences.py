@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from receiver.routing.routes import Condition, Route, Subject
+from receiver.routing.conditions import Condition, Subject
+from receiver.routing.routes import Route
 from receiver.times import format_time
 
 

@@ -24,18 +24,11 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol, TypeVar
 
-from receiver.deliveries import (
-    Acknowledgement,
-    Attempt,
-    Claim,
-    PlannedDelivery,
-    RouteOptions,
-    SendPolicy,
-    State,
-)
+from receiver.deliveries import Acknowledgement, Attempt, Claim, PlannedDelivery, State
 from receiver.events import Event, Execution, Held, Judgement, Status
 from receiver.retention import Limits
-from receiver.routing.routes import Subject
+from receiver.routing.conditions import Subject
+from receiver.routing.policy import RouteOptions, SendPolicy
 from receiver.routing.silences import Silence
 
 Item = TypeVar("Item")
@@ -151,7 +144,7 @@ class Transaction(Protocol):
     def expired_held(self, now: int) -> Sequence[Held]:
         """Held events whose time is over, those first that were due first; a bounded number."""
 
-    def claim(self, destination: str, pace: SendPolicy, now: int, until: int) -> Claim | None:
+    def claim(self, destination: str, policy: SendPolicy, now: int, until: int) -> Claim | None:
         """Take the next delivery that is due, until `until`; supersede those no longer true.
 
         None also if the destination has got all that its pace allows, or waits as a whole because
@@ -189,7 +182,7 @@ class Transaction(Protocol):
     def resume(self, destination: str) -> None:
         """Let a destination that waits as a whole be tried again at once."""
 
-    def expire_overdue(self, destination: str, pace: SendPolicy, now: int) -> Sequence[Claim]:
+    def expire_overdue(self, destination: str, policy: SendPolicy, now: int) -> Sequence[Claim]:
         """End what waits too long for a destination that fails as a whole; a bounded number."""
 
     def end_orphans(self, destinations: Sequence[str]) -> Sequence[Claim]:
@@ -236,7 +229,7 @@ class AttemptResult:
 
     `owed` is what its end owes to others. `chance` in [0, 1) spreads the waiting of a destination
     that fails as a whole. Of a digest that is dead, what was owed later than `spared` (ns) waits
-    until `due_at` instead. `ways` say what else follows from a message that was sent: reminders,
+    until `due_at` instead. `options` say what else follows from a message that was sent: reminders,
     and word of what happened to the episode meanwhile.
     """
 
@@ -248,7 +241,7 @@ class AttemptResult:
     owed: tuple[PlannedDelivery, ...] = ()
     chance: float = 0.5
     spared: int | None = None
-    ways: Mapping[str, RouteOptions] = field(default_factory=dict)
+    options: Mapping[str, RouteOptions] = field(default_factory=dict)
 
 
 Act = Callable[[Transaction, Sequence[Item]], Sequence[Result]]
@@ -322,7 +315,7 @@ class Store(Protocol):
     def is_log_long(self) -> bool:
         """Whether what others wrote waits for a commit of ours to be tidied away: see `probe`."""
 
-    def next_due(self, destination: str, pace: SendPolicy, now: int) -> int | None:
+    def next_due(self, destination: str, policy: SendPolicy, now: int) -> int | None:
         """When the next waiting delivery of a destination may be claimed, by all that it waits for.
 
         None: nothing waits.

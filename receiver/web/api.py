@@ -31,7 +31,7 @@ from receiver.dispatch.operators import (
 from receiver.errors import ConfigurationError, MalformedBody
 from receiver.events import Category, Status
 from receiver.intake.subscription_hints import hints
-from receiver.sources.formats.registry import parse_json
+from receiver.sources.strict_json import parse_json
 from receiver.store.contract import Store
 from receiver.web.problem import problem
 

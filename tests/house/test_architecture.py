@@ -10,15 +10,15 @@ PACKAGE = Path(__file__).parents[2] / "receiver"
 # From the lowest floor to the highest. A module imports from floors below its own, and on its own
 # floor only from modules named before it.
 FLOORS = [
-    ["errors", "times", "events", "routing.quiet_hours", "deliveries"],
-    ["lifecycle", "retention", "intake.rate_limit", "sources.keys", "sources.verification",
-     "sources.formats.registry", "routing.routes", "routing.silences",
+    ["errors", "times", "events", "deliveries"],
+    ["lifecycle", "routing.quiet_hours", "routing.conditions", "sources.strict_json", "sources.formats.fields", "sources.formats.asteroid", "sources.formats.plain", "routing.routes", "routing.policy", "destinations.destination", "retention", "intake.rate_limit", "sources.keys", "sources.verification",  # noqa: E501
+     "sources.formats.registry", "routing.silences",
      "dispatch.dead_letters", "messages.sanitize", "messages.templates", "messages.notice",
       "messages.follow_ups", "messages.digests", "intake.explain_follow_ups",
      "dispatch.retry", "sources.signing", "destinations.outcome", "destinations.redaction"],
     ["metrics", "config.settings", "config.strict_yaml", "config.schema",
      "config.problems", "config.matching",
-     "config.silence_request", "config.route_builder", "config.rules",
+     "config.silence_request", "config.route_builder", "sources.source", "config.rules",
       "config.routes_file", "config.exposure",
      "destinations.apprise.recorder", "destinations.apprise.sessions",
       "destinations.apprise.probes", "destinations.deadline", "destinations.sending",

@@ -29,11 +29,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from receiver.deliveries import Attempt, Claim, Outcome, SendPolicy, State
+from receiver.deliveries import Attempt, Claim, Outcome, State
 from receiver.events import Event, Status
 from receiver.intake.receive import Intake, VerifiedWebhook
 from receiver.lifecycle import Ordering
-from receiver.routing.routes import Condition, Route
+from receiver.routing.conditions import Condition
+from receiver.routing.policy import SendPolicy
+from receiver.routing.routes import Route
 from receiver.store.contract import AttemptResult
 from receiver.store.sqlite.store import SqliteStore
 from receiver.times import format_time

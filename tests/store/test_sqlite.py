@@ -14,9 +14,10 @@ from pathlib import Path
 import pytest
 import sqlite_utils
 
-from receiver.deliveries import Attempt, Claim, Kind, Outcome, PlannedDelivery, SendPolicy, State
+from receiver.deliveries import Attempt, Claim, Kind, Outcome, PlannedDelivery, State
 from receiver.errors import Overloaded, StorageRefused, StorageUnavailable
 from receiver.events import Event, Execution, Judgement, Status, Verdict
+from receiver.routing.policy import SendPolicy
 from receiver.store.contract import AttemptResult, JudgedWebhook, Loaded, Store, Transaction
 from receiver.store.sql import claims, episodes, loading, silences
 from receiver.store.sql import outbox as deliveries
@@ -273,14 +274,14 @@ def fails(
 
 def test_a_destination_gets_no_more_than_its_pace_allows(store: Store) -> None:
     five(store, *"abcde")
-    pace = SendPolicy(2.0)
+    policy = SendPolicy(2.0)
 
     def taken(now: int) -> bool:
-        return do(store, "claim", "ops", pace, now, now + 60 * SECOND) is not None
+        return do(store, "claim", "ops", policy, now, now + 60 * SECOND) is not None
 
     assert [taken(NOW), taken(NOW), taken(NOW)] == [True, True, False]
     half = NOW + SECOND // 2
-    assert store.next_due("ops", pace, NOW) == half
+    assert store.next_due("ops", policy, NOW) == half
     assert [taken(half - 1), taken(half), taken(half)] == [False, True, False]
     # A clock that is set back gives nothing.
     assert taken(NOW - 3600 * SECOND) is False

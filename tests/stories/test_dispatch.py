@@ -11,7 +11,8 @@ import pytest
 from pytest_httpserver import HTTPServer
 
 from receiver.cli import client
-from receiver.deliveries import Attempt, Claim, Destination, Message, MessageContext, Outcome, State
+from receiver.deliveries import Attempt, Claim, Message, MessageContext, Outcome, State
+from receiver.destinations.destination import Destination
 from receiver.dispatch.worker import follow
 from receiver.events import Verdict
 from receiver.store.contract import Transaction

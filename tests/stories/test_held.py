@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 
-from receiver.deliveries import Attempt, Outcome, SendPolicy, State
+from receiver.deliveries import Attempt, Outcome, State
 from receiver.events import Event, Status
 from receiver.intake.receive import Intake, Receipt, VerifiedWebhook
 from receiver.lifecycle import MAX_HELD, Ordering
-from receiver.routing.routes import Condition, Route
+from receiver.routing.conditions import Condition
+from receiver.routing.policy import SendPolicy
+from receiver.routing.routes import Route
 from receiver.store.contract import AttemptResult
 from receiver.store.sqlite.store import SqliteStore
 from receiver.times import SECOND

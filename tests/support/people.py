@@ -14,7 +14,7 @@ from typing import Any
 from receiver.config import routes_file
 from receiver.deliveries import Acknowledgement, Attempt, Claim, Message, Outcome
 from receiver.dispatch.turn import FinishedAttempt, TurnRequest, record_and_claim
-from receiver.dispatch.worker import follow, pace_of, rendered, with_others
+from receiver.dispatch.worker import follow, policy_at, rendered, with_others
 from receiver.events import Event, Status
 from receiver.intake.expiry import list_silences
 from receiver.intake.receive import Intake, Receipt, VerifiedWebhook
@@ -104,10 +104,12 @@ class Walk:
     def claim(self, destination: str) -> Claim | None:
         """What a lane would send to the destination now."""
         of = self.rules.destinations[destination]
-        pace = pace_of(of, self.rules, self.now)
+        policy = policy_at(of, self.rules, self.now)
         until, anew = self.now + 60 * SECOND, destination not in self.turned
         self.turned.add(destination)
-        asked = TurnRequest(destination, pace, self.now, until, self.rules, is_first_by_rules=anew)
+        asked = TurnRequest(
+            destination, policy, self.now, until, self.rules, is_first_by_rules=anew
+        )
         return self.store.write_now(record_and_claim, asked).claim
 
     def record(self, claim: Claim, attempt: Attempt = DELIVERED, chance: float = 0.5) -> Message:
@@ -116,8 +118,8 @@ class Walk:
         message = rendered(claim, self.rules, self.now)
         after = follow(claim, attempt, of, message, self.now, chance)
         done = FinishedAttempt(claim, attempt, with_others(after, claim, self.rules, self.now))
-        pace = pace_of(of, self.rules, self.now)
-        asked = TurnRequest(of.name, pace, self.now, self.now, self.rules, done, goes_on=False)
+        policy = policy_at(of, self.rules, self.now)
+        asked = TurnRequest(of.name, policy, self.now, self.now, self.rules, done, goes_on=False)
         assert self.store.write_now(record_and_claim, asked).mine
         return message
 

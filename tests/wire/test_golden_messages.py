@@ -14,7 +14,8 @@ from apprise.plugins.discord import NotifyDiscord
 from apprise.plugins.slack import NotifySlack
 from pytest_httpserver import HTTPServer
 
-from receiver.deliveries import Destination, MessageContext, Outcome
+from receiver.deliveries import MessageContext, Outcome
+from receiver.destinations.destination import Destination
 from receiver.destinations.sending import send
 from receiver.events import Status, Verdict
 from receiver.messages.notice import render

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from aiosmtpd.smtp import AuthResult, LoginPassword
 
-from receiver.deliveries import Attempt, Destination, Message, Outcome
+from receiver.deliveries import Attempt, Message, Outcome
+from receiver.destinations.destination import Destination
 from receiver.destinations.sending import problems, send
 from tests.support.loopback import Mail, Visit, certificate, mail_server, raw
 

@@ -20,7 +20,8 @@ from apprise.plugins.slack import NotifySlack
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
-from receiver.deliveries import Destination, Message, Outcome
+from receiver.deliveries import Message, Outcome
+from receiver.destinations.destination import Destination
 from receiver.destinations.sending import problems, rate, send, warnings
 from tests.support.live import free_port
 from tests.support.loopback import Mail, mail_server, raw

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from receiver.deliveries import Attempt, Destination, Message, Outcome
+from receiver.deliveries import Attempt, Message, Outcome
 from receiver.destinations import sending
+from receiver.destinations.destination import Destination
 from tests.support.live import until
 from tests.support.loopback import Visit, certificate, raw
 

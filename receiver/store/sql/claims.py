@@ -13,7 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from receiver.deliveries import Claim, Digest, Kind, RouteOptions, SendPolicy
+from receiver.deliveries import Claim, Digest, Kind
+from receiver.routing.policy import RouteOptions, SendPolicy
 from receiver.routing.silences import Silence
 from receiver.store.sql import digests, silences
 from receiver.store.sql import reads as queries
@@ -78,21 +79,21 @@ class _Asked:
     """What is asked for, by whom and when (see Transaction.claim), and the silences in force."""
 
     destination: str
-    pace: SendPolicy
+    policy: SendPolicy
     now: int
     until: int
     silences: Sequence[Silence]
 
 
 def claim(
-    db: sqlite3.Connection, destination: str, pace: SendPolicy, now: int, until: int
+    db: sqlite3.Connection, destination: str, policy: SendPolicy, now: int, until: int
 ) -> Claim | None:
     """See store.Transaction.claim."""
     release(db, now, all_leases=False)
-    tokens, paused_until = _allowance(db, destination, pace, now)
+    tokens, paused_until = _allowance(db, destination, policy, now)
     if tokens < 1 or paused_until > now:
         return None
-    asked = _Asked(destination, pace, now, until, silences.active(db, now))
+    asked = _Asked(destination, policy, now, until, silences.active(db, now))
     # Each round takes one or puts at least one off, so this ends.
     while (found := db.execute(_NEXT, (destination, now)).fetchone()) is not None:
         if (taken := _take(db, asked, found)) is not None:
@@ -109,16 +110,24 @@ def recheck_quiet(db: sqlite3.Connection, destination: str, now: int) -> None:
 def _take(db: sqlite3.Connection, asked: _Asked, found: Sequence[Any]) -> Claim | None:
     """The delivery, or the digest it belongs to; None if it may not go out (now)."""
     delivery, route, group_key = found[0], found[1], found[12]
-    way = asked.pace.way(route)
-    if way.quiet_until is not None:
-        hours = {"to": way.quiet_until, "key": f"quiet/{way.quiet_until}", "route": route}
+    route_options = asked.policy.options_for(route)
+    if route_options.quiet_until is not None:
+        hours = {
+            "to": route_options.quiet_until,
+            "key": f"quiet/{route_options.quiet_until}",
+            "route": route,
+        }
         db.execute(_QUIET, {**hours, "destination": asked.destination})
         return None
     if group_key is None:
         _sift(db, asked, _ONE, {"id": delivery})
         return _one(db, asked, delivery)
-    group = {"destination": asked.destination, "key": group_key, "until": asked.now + way.wait}
-    if (wait := _told_until(db, asked, group, way)) is not None:
+    group = {
+        "destination": asked.destination,
+        "key": group_key,
+        "until": asked.now + route_options.wait,
+    }
+    if (wait := _told_until(db, asked, group, route_options)) is not None:
         db.execute(f"{_PUT_OFF} WHERE id IN (SELECT d.id FROM delivery AS d WHERE {_GROUP}"
                    " AND d.due_at < :to)", {**group, "to": wait})  # fmt: skip
         return None
@@ -127,7 +136,7 @@ def _take(db: sqlite3.Connection, asked: _Asked, found: Sequence[Any]) -> Claim 
 
 
 def _told_until(
-    db: sqlite3.Connection, asked: _Asked, group: Mapping[str, Any], way: RouteOptions
+    db: sqlite3.Connection, asked: _Asked, group: Mapping[str, Any], route_options: RouteOptions
 ) -> int | None:
     """Until when the group waits because it was told a short while ago, or is being told."""
     is_sent = (
@@ -138,7 +147,7 @@ def _told_until(
         return asked.now + SECOND
     told = "SELECT told_at FROM digest_group WHERE destination = :destination AND key = :key"
     row = db.execute(told, group).fetchone()
-    wait = None if row is None else int(row[0]) + way.every
+    wait = None if row is None else int(row[0]) + route_options.every
     return wait if wait is not None and wait > asked.now else None
 
 
@@ -149,12 +158,16 @@ def _sift(db: sqlite3.Connection, asked: _Asked, where: str, values: Mapping[str
         silenced = silences.supersede_silenced(db, asked.silences, where, values, asked.now)
         if silenced:
             _remind_silenced(db, asked)
-    stuck = [route for route, way in asked.pace.ways.items() if way.stuck_after is not None]
+    stuck = [
+        route
+        for route, route_options in asked.policy.options.items()
+        if route_options.stuck_after is not None
+    ]
     asked_for = {**values, "stuck": json.dumps(stuck)}
     db.execute(_NOT_ASKED_FOR.replace("{where}", where), asked_for)
-    for route, way in asked.pace.ways.items():
-        if way.stuck_after is not None:
-            of = {"route": route, "after": way.stuck_after, "now": asked.now}
+    for route, route_options in asked.policy.options.items():
+        if route_options.stuck_after is not None:
+            of = {"route": route, "after": route_options.stuck_after, "now": asked.now}
             db.execute(_STUCK.replace("{where}", where), {**values, **of})
 
 
@@ -163,7 +176,9 @@ def _remind_silenced(db: sqlite3.Connection, asked: _Asked) -> None:
     where = "d.silence = :silence AND d.destination = :destination AND d.due_at = :at"
     for silence in asked.silences:
         of = {"silence": silence.id, "destination": asked.destination, "at": asked.now}
-        owed = remind(db, f"{where} AND d.state = 'superseded'", of, asked.pace.ways, asked.now)
+        owed = remind(
+            db, f"{where} AND d.state = 'superseded'", of, asked.policy.options, asked.now
+        )
         promise(db, "owed", owed)
 
 
@@ -241,11 +256,11 @@ def _missed(db: sqlite3.Connection, claim: Claim) -> Digest:
 
 
 def _allowance(
-    db: sqlite3.Connection, destination: str, pace: SendPolicy, now: int
+    db: sqlite3.Connection, destination: str, policy: SendPolicy, now: int
 ) -> tuple[float, int]:
     """How many messages the destination could get now, and until when it waits as a whole."""
     row = db.execute(
         "SELECT tokens, counted_at, coalesce(paused_until, 0) FROM destination WHERE name = ?",
         (destination,),
     ).fetchone()
-    return (pace.burst, 0) if row is None else (queries.tokens(pace, row, now), row[2])
+    return (policy.burst, 0) if row is None else (queries.tokens(policy, row, now), row[2])

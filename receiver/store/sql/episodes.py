@@ -11,7 +11,8 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from receiver.deliveries import Acknowledgement, RouteOptions
+from receiver.deliveries import Acknowledgement
+from receiver.routing.policy import RouteOptions
 from receiver.store.contract import JudgedWebhook
 from receiver.store.sql.outbox import inserted
 
@@ -139,25 +140,31 @@ def supersede_untrue(db: sqlite3.Connection, where: str, values: Mapping[str, An
 
 
 def follow(
-    db: sqlite3.Connection, where: str, values: Mapping[str, Any], ways: Mapping[str, RouteOptions],
+    db: sqlite3.Connection,
+    where: str,
+    values: Mapping[str, Any],
+    options: Mapping[str, RouteOptions],
     now: int,
-) -> int:  # fmt: skip
+) -> int:
     """Owe what follows from deliveries that were sent; how many deliveries that is.
 
     The next reminders; and where the episode has ended or was taken while they were being sent,
     word of that.
     """
-    return remind(db, where, values, ways, now) + catch_up(db, where, values, ways, now)
+    return remind(db, where, values, options, now) + catch_up(db, where, values, options, now)
 
 
 def catch_up(
-    db: sqlite3.Connection, where: str, values: Mapping[str, Any], ways: Mapping[str, RouteOptions],
+    db: sqlite3.Connection,
+    where: str,
+    values: Mapping[str, Any],
+    options: Mapping[str, RouteOptions],
     now: int,
-) -> int:  # fmt: skip
+) -> int:
     """Owe word of what happened to episodes while people were being told of them; how many."""
     owed = 0
-    resolved = tuple(name for name, way in ways.items() if way.resolved)
-    taken = tuple(name for name, way in ways.items() if way.acknowledged)
+    resolved = tuple(name for name, route_options in options.items() if route_options.resolved)
+    taken = tuple(name for name, route_options in options.items() if route_options.acknowledged)
     if resolved:
         owed += _tell(db, _RESOLVE, where, values, resolved, now)
     if taken:
@@ -166,16 +173,24 @@ def catch_up(
 
 
 def remind(
-    db: sqlite3.Connection, where: str, values: Mapping[str, Any], ways: Mapping[str, RouteOptions],
+    db: sqlite3.Connection,
+    where: str,
+    values: Mapping[str, Any],
+    options: Mapping[str, RouteOptions],
     now: int,
-) -> int:  # fmt: skip
+) -> int:
     """Owe the reminder after each of these deliveries; how many."""
     owed = 0
-    for route, way in ways.items():
-        if way.remind_every is None:
+    for route, route_options in options.items():
+        if route_options.remind_every is None:
             continue
-        at_most = UNLIMITED if way.at_most is None else way.at_most
-        of = {"route": route, "at_most": at_most, "now": now, "due": now + way.remind_every}
+        at_most = UNLIMITED if route_options.at_most is None else route_options.at_most
+        of = {
+            "route": route,
+            "at_most": at_most,
+            "now": now,
+            "due": now + route_options.remind_every,
+        }
         owed += inserted(db, _REMIND.replace("{where}", where), {**values, **of})
     return owed
 

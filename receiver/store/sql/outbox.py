@@ -22,11 +22,10 @@ from receiver.deliveries import (
     MessageContext,
     Outcome,
     PlannedDelivery,
-    RouteOptions,
-    SendPolicy,
     State,
 )
 from receiver.dispatch.retry import LONGEST, PAUSE_AFTER, pause
+from receiver.routing.policy import RouteOptions, SendPolicy
 from receiver.store.contract import AttemptResult
 from receiver.store.sql import reads as queries
 from receiver.store.sqlite.many_rows import ManyRows
@@ -173,16 +172,16 @@ def record(db: sqlite3.Connection, claim: Claim, attempt: Attempt, after: Attemp
     elif not attempt.permanent:
         _failed(db, claim, claim.claimed_at + attempt.duration_ms * MS, after.chance)
     if after.state is State.SENT and claim.group_key is not None:
-        _told(db, claim, after.ways)
+        _told(db, claim, after.options)
     return True
 
 
-def _told(db: sqlite3.Connection, claim: Claim, ways: Mapping[str, RouteOptions]) -> None:
+def _told(db: sqlite3.Connection, claim: Claim, options: Mapping[str, RouteOptions]) -> None:
     """Remember when a group was told, for as long as that makes any of them wait."""
-    at, way = claim.claimed_at, ways.get(claim.route)
-    gathered = at + (way.wait if way else 0)
+    at, route_options = claim.claimed_at, options.get(claim.route)
+    gathered = at + (route_options.wait if route_options else 0)
     db.execute(_TOLD, (claim.destination, claim.group_key, at, gathered))
-    longest = max((each.every for each in ways.values()), default=0)
+    longest = max((each.every for each in options.values()), default=0)
     db.execute("DELETE FROM digest_group WHERE told_at < ?", (at - longest,))
 
 
@@ -246,7 +245,7 @@ def redeliver_all(db: sqlite3.Connection, destination: str, now: int) -> int:
 
 
 def expire_overdue(
-    db: sqlite3.Connection, destination: str, pace: SendPolicy, now: int
+    db: sqlite3.Connection, destination: str, policy: SendPolicy, now: int
 ) -> list[Claim]:
     """See store.Transaction.expire_overdue."""
     failing = db.execute(
@@ -257,7 +256,7 @@ def expire_overdue(
         return []
     reason = f"given up after retry_for: its destination failed {failing[0]} times in a row"
     where = "destination = ? AND state = 'waiting' AND owed_at < ?"
-    return _end_waiting(db, where, (destination, pace.overdue), reason)
+    return _end_waiting(db, where, (destination, policy.overdue), reason)
 
 
 def end_orphans(db: sqlite3.Connection, destinations: Sequence[str]) -> list[Claim]:

@@ -6,8 +6,9 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from receiver.deliveries import MessageContext, SendPolicy
+from receiver.deliveries import MessageContext
 from receiver.events import Status, Verdict
+from receiver.routing.policy import SendPolicy
 from receiver.store.contract import Tally
 from receiver.store.sql.loading import mapping, statuses
 from receiver.times import SECOND, format_time
@@ -196,7 +197,7 @@ def ledger(db: sqlite3.Connection) -> dict[str, Any]:
     }
 
 
-def next_due(db: sqlite3.Connection, destination: str, pace: SendPolicy, now: int) -> int | None:
+def next_due(db: sqlite3.Connection, destination: str, policy: SendPolicy, now: int) -> int | None:
     """See store.Store.next_due."""
     found = db.execute(
         "SELECT due_at FROM delivery AS d WHERE destination = ? AND state = 'waiting'"
@@ -211,8 +212,8 @@ def next_due(db: sqlite3.Connection, destination: str, pace: SendPolicy, now: in
     ).fetchone()
     if row is None:
         return int(found[0])
-    lacking = max(1 - tokens(pace, row, now), 0.0)
-    return int(max(found[0], row[2], now + int(lacking / pace.rate * SECOND)))
+    lacking = max(1 - tokens(policy, row, now), 0.0)
+    return int(max(found[0], row[2], now + int(lacking / policy.rate * SECOND)))
 
 
 def waited_for(db: sqlite3.Connection) -> set[str]:
@@ -226,11 +227,11 @@ def waited_for(db: sqlite3.Connection) -> set[str]:
     return {name for (name,) in rows}
 
 
-def tokens(pace: SendPolicy, row: Sequence[Any], now: int) -> float:
+def tokens(policy: SendPolicy, row: Sequence[Any], now: int) -> float:
     """How many messages a destination could get now, by its row (tokens, counted_at, …)."""
     # A clock that was set back gives nothing and takes nothing.
-    gained = max(now - row[1], 0) / SECOND * pace.rate
-    return float(min(row[0] + gained, pace.burst))
+    gained = max(now - row[1], 0) / SECOND * policy.rate
+    return float(min(row[0] + gained, policy.burst))
 
 
 _EXECUTIONS = (

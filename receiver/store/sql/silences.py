@@ -10,7 +10,7 @@ from typing import Any
 
 from receiver.deliveries import Kind
 from receiver.events import Status, Verdict
-from receiver.routing.routes import Subject
+from receiver.routing.conditions import Subject
 from receiver.routing.silences import Silence, first
 from receiver.store.sql.outbox import WAITS, inserted
 from receiver.store.sql.reads import MAX_ID

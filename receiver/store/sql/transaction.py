@@ -11,17 +11,10 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from receiver.deliveries import (
-    Acknowledgement,
-    Attempt,
-    Claim,
-    Kind,
-    PlannedDelivery,
-    SendPolicy,
-    State,
-)
+from receiver.deliveries import Acknowledgement, Attempt, Claim, Kind, PlannedDelivery, State
 from receiver.events import Event, Execution, Held, Verdict
 from receiver.retention import Limits
+from receiver.routing.policy import SendPolicy
 from receiver.routing.silences import Silence
 from receiver.store.contract import (
     AttemptResult,
@@ -242,8 +235,8 @@ class SqliteTransaction:
         for source, execution_id, number in NUMBERS.find(self._db, unknown):
             self._numbers[source, execution_id] = number
 
-    def claim(self, destination: str, pace: SendPolicy, now: int, until: int) -> Claim | None:
-        return claims.claim(self._db, destination, pace, now, until)
+    def claim(self, destination: str, policy: SendPolicy, now: int, until: int) -> Claim | None:
+        return claims.claim(self._db, destination, policy, now, until)
 
     def recheck_quiet(self, destination: str, now: int) -> None:
         claims.recheck_quiet(self._db, destination, now)
@@ -263,12 +256,12 @@ class SqliteTransaction:
             of = {"head": claim.delivery}
             sent = f"{where} AND d.state = 'sent'"
             # What was sent by itself has one route; a digest may be of several.
-            own = {claim.route: after.ways[claim.route]} if claim.route in after.ways else {}
-            ways = after.ways if gathered else own
-            self._promise("owed", episodes.follow(self._db, sent, of, ways, now))
+            own = {claim.route: after.options[claim.route]} if claim.route in after.options else {}
+            options = after.options if gathered else own
+            self._promise("owed", episodes.follow(self._db, sent, of, options, now))
             if claim.kind is Kind.DIGEST:
                 listed = "d.digest = :head AND d.silence IS NOT NULL"
-                late = episodes.catch_up(self._db, listed, of, after.ways, now)
+                late = episodes.catch_up(self._db, listed, of, after.options, now)
                 self._promise("owed", late)
         return True
 
@@ -287,8 +280,8 @@ class SqliteTransaction:
     def resume(self, destination: str) -> None:
         deliveries.resume(self._db, destination)
 
-    def expire_overdue(self, destination: str, pace: SendPolicy, now: int) -> Sequence[Claim]:
-        return deliveries.expire_overdue(self._db, destination, pace, now)
+    def expire_overdue(self, destination: str, policy: SendPolicy, now: int) -> Sequence[Claim]:
+        return deliveries.expire_overdue(self._db, destination, policy, now)
 
     def end_orphans(self, destinations: Sequence[str]) -> Sequence[Claim]:
         return deliveries.end_orphans(self._db, destinations)

@@ -9,11 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from receiver.deliveries import SendPolicy
 from receiver.errors import StorageRefused, StorageUnavailable
 from receiver.events import Event
 from receiver.retention import Limits
-from receiver.routing.routes import Subject
+from receiver.routing.conditions import Subject
+from receiver.routing.policy import SendPolicy
 from receiver.routing.silences import Silence, first
 from receiver.store.committer import Committer
 from receiver.store.contract import Act, Item, Loaded, Result, Tally, Transaction
@@ -106,8 +106,8 @@ class SqliteStore:
     def silenced(self, subject: Subject, now: int) -> Silence | None:
         return self._read(lambda db: first(active(db, now), subject))
 
-    def next_due(self, destination: str, pace: SendPolicy, now: int) -> int | None:
-        return self._read(lambda db: reads.next_due(db, destination, pace, now))
+    def next_due(self, destination: str, policy: SendPolicy, now: int) -> int | None:
+        return self._read(lambda db: reads.next_due(db, destination, policy, now))
 
     def prunable(self, limits: Limits) -> dict[str, int]:
         return self._read(lambda db: pruning.prunable(db, limits))

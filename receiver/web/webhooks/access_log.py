@@ -10,9 +10,9 @@ import asyncio
 import logging
 
 from receiver import logs
-from receiver.config.rules import Source
 from receiver.intake.expiry import log_settled
 from receiver.intake.receive import Receipt
+from receiver.sources.source import Source
 
 log = logging.getLogger("receiver.intake")
 

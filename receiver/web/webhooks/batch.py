@@ -12,12 +12,12 @@ import time
 from dataclasses import dataclass
 
 from receiver.config.live_rules import LiveRules
-from receiver.config.rules import Source
 from receiver.errors import TooManyWebhooks, UntrustedWebhook
 from receiver.intake.rate_limit import TokenBucket
 from receiver.intake.receive import Receipt, VerifiedWebhook
 from receiver.sources import verification
 from receiver.sources.formats import registry
+from receiver.sources.source import Source
 from receiver.store.contract import Store
 from receiver.times import SECOND
 

@@ -18,7 +18,6 @@ from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from receiver.config.live_rules import LiveRules
-from receiver.config.rules import Source
 from receiver.errors import (
     MalformedBody,
     Overloaded,
@@ -30,6 +29,7 @@ from receiver.errors import (
 from receiver.events import Event, Verdict
 from receiver.intake.receive import Receipt
 from receiver.metrics import Counters
+from receiver.sources.source import Source
 from receiver.store.contract import Store
 from receiver.web.problem import problem, try_later
 from receiver.web.webhooks.access_log import AccessLog

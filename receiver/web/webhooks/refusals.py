@@ -9,7 +9,7 @@ import asyncio
 import logging
 import time
 
-from receiver.metrics import Counters, OncePerMinute
+from receiver.metrics import Counters
 
 log = logging.getLogger("receiver.refused")
 
@@ -55,3 +55,34 @@ def _log(kind: tuple[str, ...], count: int) -> None:
     act, source, cause = kind
     of = f" source={source}" if source else ""
     log.warning("%s%s cause=%s count=%d", act, of, cause, count)
+
+
+class OncePerMinute:
+    """Lets the first of a kind through at once, and then one sum a minute. `now` is seconds."""
+
+    def __init__(self, every: float = 60.0) -> None:
+        self._every = every
+        self._since: dict[tuple[str, ...], tuple[float, int]] = {}
+
+    def note(self, kind: tuple[str, ...], now: float) -> int:
+        """How many to tell of now, this one among them; 0 if it has to wait."""
+        began, waiting = self._since.get(kind, (float("-inf"), 0))
+        if now - began < self._every:
+            self._since[kind] = (began, waiting + 1)
+            return 0
+        self._since[kind] = (now, 0)
+        return waiting + 1
+
+    def is_waiting(self) -> bool:
+        """Whether anything was told so lately that more of it would have to wait."""
+        return bool(self._since)
+
+    def overdue(self, now: float) -> list[tuple[tuple[str, ...], int]]:
+        """What has waited long enough, with its count; what was told long ago is forgotten."""
+        old = [(kind, n) for kind, (at, n) in self._since.items() if now - at >= self._every]
+        for kind, waiting in old:
+            if waiting:
+                self._since[kind] = (now, 0)
+            else:
+                del self._since[kind]
+        return [(kind, waiting) for kind, waiting in old if waiting]

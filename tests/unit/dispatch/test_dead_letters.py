@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from receiver.deliveries import Claim, Destination, Kind, MessageContext
+from receiver.deliveries import Claim, Kind, MessageContext
+from receiver.destinations.destination import Destination
 from receiver.dispatch.dead_letters import HOUR, UNWRITTEN, owed
 from receiver.events import Status, Verdict
-from receiver.routing.routes import Condition, Route
+from receiver.routing.conditions import Condition
+from receiver.routing.routes import Route
 from receiver.times import SECOND
 
 NOW = 1_800_000_000 * SECOND

@@ -13,7 +13,8 @@ from collections.abc import Iterator
 import pytest
 
 from receiver import logs
-from receiver.deliveries import Destination, Message, Outcome
+from receiver.deliveries import Message, Outcome
+from receiver.destinations.destination import Destination
 from receiver.destinations.sending import send
 from tests.support.loopback import Visit, raw
 

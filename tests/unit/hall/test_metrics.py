@@ -9,8 +9,8 @@ import threading
 import pytest
 
 from receiver import errors
-from receiver.metrics import CAUSES, Counters, OncePerMinute
-from receiver.web.webhooks.refusals import Refusals
+from receiver.metrics import CAUSES, Counters
+from receiver.web.webhooks.refusals import OncePerMinute, Refusals
 
 
 def test_what_is_known_beforehand_starts_at_zero() -> None:

@@ -10,10 +10,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from receiver.deliveries import SendPolicy
 from receiver.events import Event, Status
 from receiver.intake.receive import Intake, VerifiedWebhook
-from receiver.routing.routes import Condition, Route
+from receiver.routing.conditions import Condition
+from receiver.routing.policy import SendPolicy
+from receiver.routing.routes import Route
 from receiver.store.sqlite.store import SqliteStore
 from receiver.times import SECOND
 

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from receiver.events import Status, Verdict
-from receiver.routing.routes import Condition, Route, Subject, decide
+from receiver.routing.conditions import Condition, Subject
+from receiver.routing.routes import Route, decide
 
 FAILED = Subject(
     "asteroid", Verdict.APPLIED, Status.FAILED, "agent-1", "Invoice agent", "EXECUTION_FAILED",

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from receiver.errors import MalformedBody, MalformedEnvelope, UnreadableWebhook
 from receiver.events import Event, Status
-from receiver.sources.formats.registry import parse_json, read
+from receiver.sources.formats.registry import read
+from receiver.sources.strict_json import parse_json
 from receiver.times import parse_time
 
 
