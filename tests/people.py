@@ -106,7 +106,9 @@ class Walk:
         pace = pace_of(of, self.rules, self.now)
         until, anew = self.now + 60 * SECOND, destination not in self.turned
         self.turned.add(destination)
-        asked = Turn(destination, pace, self.now, until, self.rules, is_first_by_rules=anew)
+        asked = Turn(
+            destination, pace, self.now, until, self.rules, is_first=anew, is_first_by_rules=anew
+        )
         return self.store.write_now(turn, asked).claim
 
     def record(self, claim: Claim, attempt: Attempt = DELIVERED, chance: float = 0.5) -> Message:

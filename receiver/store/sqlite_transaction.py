@@ -231,11 +231,13 @@ class SqliteTransaction:
         for source, execution_id, number in NUMBERS.find(self._db, unknown):
             self._numbers[source, execution_id] = number
 
-    def claim(self, destination: str, pace: Pace, now: int, until: int) -> Claim | None:
-        return claims.claim(self._db, destination, pace, now, until)
+    def claim(
+        self, destination: str, pace: Pace, now: int, until: int, *, anyway: bool = False
+    ) -> Claim | None:
+        return claims.claim(self._db, destination, pace, now, until, anyway=anyway)
 
-    def awake(self, destination: str, now: int) -> None:
-        claims.awake(self._db, destination, now)
+    def awake(self, destination: str, pace: Pace, now: int) -> None:
+        claims.awake(self._db, destination, pace, now)
 
     def record(self, claim: Claim, attempt: Attempt, after: Recorded) -> bool:
         if not deliveries.record(self._db, claim, attempt, after):
@@ -272,9 +274,6 @@ class SqliteTransaction:
 
     def redeliver_all(self, destination: str, now: int) -> int:
         return deliveries.redeliver_all(self._db, destination, now)
-
-    def lift(self, destination: str) -> None:
-        deliveries.lift(self._db, destination)
 
     def overdue(self, destination: str, pace: Pace, now: int) -> Sequence[Claim]:
         return deliveries.overdue(self._db, destination, pace, now)
