@@ -74,6 +74,7 @@ class Walk:
         self.store = SqliteStore(self.folder / "receiver.db", serve=True)
         self.turned = set()
         self.do(lambda transaction: transaction.release(self.now, all_leases=True))
+        self.do(lambda transaction: transaction.set_back(self.now))
 
     def do(self, act: Callable[[Transaction], Any]) -> Any:
         """One act in a transaction of its own."""
