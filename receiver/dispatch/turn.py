@@ -25,9 +25,10 @@ class FinishedAttempt:
 class TurnRequest:
     """What a lane asks for: to record what is finished and, if it goes on, to claim the next.
 
-    Times are nanoseconds; `until` is the end of the lease. The first turn of a lane lifts what made
-    its destination wait as a whole: its address may have been mended. The first by these rules
-    looks again at what quiet hours put off: they may have been changed.
+    Times are nanoseconds; `until` is the end of the lease. The first turn of a lane tries one
+    message though its destination waits as a whole: its address may have been mended. As long as
+    it `is_untried` since, nothing is given up: what waited while nobody served has its chance. The
+    first turn by these rules looks again at what quiet hours put off: they may have been changed.
     """
 
     destination: str
@@ -38,6 +39,7 @@ class TurnRequest:
     finished: FinishedAttempt | None = None
     goes_on: bool = True
     is_first: bool = False
+    is_untried: bool = False
     is_first_by_rules: bool = False
 
 
@@ -64,16 +66,16 @@ def record_and_claim(
 def _record_and_claim(transaction: Transaction, this: TurnRequest) -> TurnResult:
     mine, woken, claim = True, list[str](), None
     ended: Sequence[Claim] = ()
-    if this.is_first:
-        transaction.resume(this.destination)
     if this.is_first_by_rules:
-        transaction.recheck_quiet(this.destination, this.now)
+        transaction.recheck_quiet(this.destination, this.policy, this.now)
     if (done := this.finished) is not None:
         mine = transaction.record(done.claim, done.attempt, done.after)
         woken += [owed.destination for owed in done.after.owed if mine]
     if this.goes_on:
-        claim = transaction.claim(this.destination, this.policy, this.now, this.until)
-        if claim is None:
+        claim = transaction.claim(
+            this.destination, this.policy, this.now, this.until, anyway=this.is_first
+        )
+        if claim is None and not this.is_untried:
             ended = transaction.expire_overdue(this.destination, this.policy, this.now)
             woken += tell_of(transaction, ended, this.rules, this.now)
     return TurnResult(mine, claim, tuple(woken), tuple(ended))

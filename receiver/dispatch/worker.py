@@ -52,7 +52,7 @@ class DestinationWorker:
         self._store, self._in_force, self._lease = store, in_force, lease
         self._waking = threading.Condition()
         self._wakes = 0
-        self._is_first = True
+        self._is_first = self._is_untried = True
         self._by: Rules | None = None
         self._stopping = threading.Event()
         self._at_work = 0
@@ -131,10 +131,15 @@ class DestinationWorker:
         until = now + int(max(self._lease, of.timeout + 10) * SECOND)
         goes_on = not self._stopping.is_set()
         rules = self._in_force.rules
-        policy, first, anew = policy_at(of, rules, now), self._is_first, self._by is not rules
-        asked = TurnRequest(of.name, policy, now, until, rules, finished, goes_on, first, anew)
+        with self._waking:  # one of its threads tries first, the others see what came of it
+            first, self._is_first = self._is_first, False
+        self._is_untried = untried = self._is_untried and finished is None
+        policy, anew = policy_at(of, rules, now), self._by is not rules
+        asked = TurnRequest(
+            of.name, policy, now, until, rules, finished, goes_on, first, untried, anew
+        )
         turned = self._store.write_now(record_and_claim, asked)
-        self._is_first, self._by = False, rules
+        self._by = rules
         if finished is not None:
             _log(finished, turned.mine)
         for dead in turned.ended:

@@ -7,7 +7,6 @@ When that is stands in the store, so a restart forgets none of them.
 from __future__ import annotations
 
 import logging
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -24,6 +23,8 @@ log = logging.getLogger("receiver.gaps")
 POLL = 1.0
 # How often the log gets the hints (seconds), and when after the start for the first time.
 HINT_EVERY, FIRST_HINT = 3600.0, 60.0
+# For so long (seconds) after the clock was set back, what was begun before it may still be written.
+LATE = 60.0
 
 
 class ExpiryTimer:
@@ -41,7 +42,8 @@ class ExpiryTimer:
     ) -> None:
         self._store, self._in_force, self._wake = store, in_force, wake
         self._hint_at = time.monotonic() + FIRST_HINT
-        self._seen_at = sys.maxsize  # nanoseconds; at the start the clock may have been set back
+        self._seen_at: int | None = None  # nanoseconds; None: it has not looked yet
+        self._doubted_until = 0.0  # monotonic seconds
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="gaps", daemon=True)
 
@@ -74,9 +76,7 @@ class ExpiryTimer:
             self._hint_at = time.monotonic() + HINT_EVERY
             self.hint()
         now = time.time_ns()
-        if now < self._seen_at and (n := self._store.write_now(_set_back, now)):
-            log.warning("clock.set_back: %d waiting times are counted from now", n)
-        self._seen_at = now
+        self._look_back(now)
         given_up, silence_end = self._store.next_given_up(), self._store.next_silence_end()
         following = [due for due in (given_up, silence_end) if due is not None and due > now]
         rest = min((min(following) - now) / SECOND, POLL) if following else POLL
@@ -88,6 +88,20 @@ class ExpiryTimer:
         if given_up is not None and given_up <= now and self._give_up(now):
             rest = 0.0
         return rest
+
+    def _look_back(self, now: int) -> None:
+        """Let nothing wait for a time that a clock ahead of ours has written down.
+
+        At a start, and for a while once it sees the clock go back, it asks what began ahead of now:
+        the store tells that apart from what is meant to wait, see store.Transaction.set_back.
+        """
+        if self._seen_at is not None and now < self._seen_at:
+            self._doubted_until = time.monotonic() + LATE
+        if self._seen_at is None or time.monotonic() < self._doubted_until:
+            n = self._store.write_now(_set_back, now)
+            if n:
+                log.warning("clock.set_back: %d waiting times are counted from now", n)
+        self._seen_at = now
 
     def _give_up(self, now: int) -> bool:
         """Give up the held events that are due; whether that settled any."""

@@ -30,12 +30,16 @@ from receiver.retention import Limits
 from receiver.routing.conditions import Subject
 from receiver.routing.policy import RouteOptions, SendPolicy
 from receiver.routing.silences import Silence
+from receiver.times import SECOND
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 ExecutionKey = tuple[str, str]
 EventKey = tuple[str, str]
 Change = tuple[str, str, Status, int]
+# By so much (nanoseconds) clocks that are kept in time are stepped, or differ where a file moves to
+# another machine. What waits so much longer because of it is late for nobody.
+AHEAD = 5 * SECOND
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,18 +148,24 @@ class Transaction(Protocol):
     def expired_held(self, now: int) -> Sequence[Held]:
         """Held events whose time is over, those first that were due first; a bounded number."""
 
-    def claim(self, destination: str, policy: SendPolicy, now: int, until: int) -> Claim | None:
+    def claim(
+        self, destination: str, policy: SendPolicy, now: int, until: int, *, anyway: bool = False
+    ) -> Claim | None:
         """Take the next delivery that is due, until `until`; supersede those no longer true.
 
-        None also if the destination has got all that its pace allows, or waits as a whole because
-        it failed too often. Deliveries whose lease is over go back to waiting first, as repeats.
+        None also if the destination has got all that its policy allows, or waits as a whole because
+        it failed too often (`anyway`: it is tried though it waits, and if that works, waits no
+        longer). Deliveries whose lease is over go back to waiting first, as repeats.
         What a silence keeps back is superseded, what falls into quiet hours is put off to their
         end, what belongs to a group is taken with all of it that gathered, as a digest; and
         nothing is stuck of which something was heard.
         """
 
-    def recheck_quiet(self, destination: str, now: int) -> None:
-        """Make due what quiet hours put off: other hours may hold now. A claim looks again."""
+    def recheck_quiet(self, destination: str, policy: SendPolicy, now: int) -> None:
+        """Put what quiet hours put off to the end of those that hold by now: due if none do.
+
+        Where the same hours hold as before, nothing moves.
+        """
 
     def record(self, claim: Claim, attempt: Attempt, after: AttemptResult) -> bool:
         """Write down an attempt and what follows from it. False: the claim was lost meanwhile.
@@ -168,9 +178,15 @@ class Transaction(Protocol):
         """Put deliveries whose lease is over (or all in sending) back to waiting, as repeats."""
 
     def set_back(self, now: int) -> int:
-        """The clock is behind times that are stored: wait as long as was meant, from now on.
+        """Where the clock was set back: wait as long as was meant, from now on; how many waits.
 
-        Held events, deliveries and destinations; how many. To do it again changes nothing.
+        How that is told apart: every wait (of a delivery, a held event, a destination that waits
+        or was told a short while ago, a group, a silence) has the time at which it began. That
+        happened, so it cannot lie ahead of a clock that is right; if it does (by more than AHEAD),
+        the clock was set back since, while somebody served or between two runs. When something is
+        due is a plan, lies ahead because it was meant to, and is never a sign. So what began
+        before now is due when it was, however often this is asked; what began ahead begins now,
+        which is why doing it again changes nothing.
         """
 
     def redeliver(self, delivery: int, now: int) -> bool | None:
@@ -178,9 +194,6 @@ class Transaction(Protocol):
 
     def redeliver_all(self, destination: str, now: int) -> int:
         """Give all dead deliveries of a destination a new chance, at once; how many."""
-
-    def resume(self, destination: str) -> None:
-        """Let a destination that waits as a whole be tried again at once."""
 
     def expire_overdue(self, destination: str, policy: SendPolicy, now: int) -> Sequence[Claim]:
         """End what waits too long for a destination that fails as a whole; a bounded number."""

@@ -75,7 +75,7 @@ class Clocked:
     def __init__(self, receiver: Receiver, offset: Path, report: Report, hook: Hook) -> None:
         self.receiver, self.report, self.hook, self._offset = receiver, report, hook, offset
         self.acknowledged: dict[str, str] = {}
-        self.base = client.now_whole() - 12 * 3600 * SECOND
+        self.base = client.now_whole() - 36 * 3600 * SECOND
 
     def set_clock(self, hours: float) -> None:
         """Be so many hours ahead."""
@@ -124,7 +124,8 @@ def library() -> str:
 async def clock(given: argparse.Namespace, report: Report, folder: Path) -> None:
     """Forward and back, live and over a restart: nothing waits for longer than it was meant to."""
     for name, hours, dies in (
-        ("ahead", HOURS, False), ("back", -HOURS, False), ("back at the next start", -HOURS, True),
+        ("ahead", HOURS, False), ("back", -1, False), ("back a day", -24, False),
+        ("back at the next start", -1, True), ("back a day at the next start", -24, True),
     ):  # fmt: skip
         place, hook, offset = folder / name, Hook(), folder / name / "offset"
         place.mkdir()

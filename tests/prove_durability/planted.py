@@ -109,8 +109,8 @@ BUGS = (
     ),
     Bug(
         "a result is recorded with a lost token",
-        ((DELIVERIES, "lease_until = NULL WHERE token = ?9",
-          "lease_until = NULL WHERE id = ?7 AND ?9 <> '' AND state = 'sending'"),),
+        ((DELIVERIES, "lease_until = NULL, begun_at = ?10 WHERE token = ?9",
+          "lease_until = NULL, begun_at = ?10 WHERE id = ?7 AND ?9 <> '' AND state = 'sending'"),),
         "storage --only clock",
         "recorded over its successor",
     ),
@@ -171,7 +171,7 @@ BUGS = (
     ),
     Bug(
         "waiting times are not set back with the clock",
-        (("intake/expiry.py", "if now < self._seen_at and", "if False and"),),
+        (("intake/expiry.py", "if self._seen_at is None or time.", "if False and time."),),
         "storage --only clock",
         "clock back",
     ),

@@ -441,11 +441,14 @@ def test_a_destination_that_asks_for_time_gets_it_for_all_its_messages(store: St
 
 
 def test_a_destination_that_waits_as_a_whole_can_be_tried_at_once(store: Store) -> None:
-    five(store, *"abcdef")
+    five(store, *"abcdefg")
     for _ in range(5):
         fails(store, NOW)
     assert claim(store, now=NOW) is None
-    do(store, "resume", "ops")
+    mine = do(store, "claim", "ops", PACE, NOW, NOW + SECOND, anyway=True)
+    assert isinstance(mine, Claim)
+    assert claim(store, now=NOW) is None  # it is tried once
+    do(store, "record", mine, DELIVERED, SENT)
     assert claim(store, now=NOW) is not None
 
 
@@ -739,6 +742,9 @@ GROUP = "delivery_group (destination=? AND group_key=? AND state=? AND due_at<?)
         (claims._STUCK.replace("{where}", claims._TOGETHER), GROUP),
         (f"SELECT min(d.id) FROM delivery AS d WHERE {claims._TOGETHER}", GROUP),
         (claims._QUIET, "delivery_due (destination=? AND due_at<?)"),
+        (f"SELECT DISTINCT route FROM delivery WHERE {claims._BY_HOURS}",
+         "delivery_due (destination=? AND due_at>?)"),
+        (claims._HOURS_MOVED, "delivery_due (destination=? AND due_at>?)"),
         (deliveries._RECORD, "delivery_token (token=?)"),
         (episodes._OVER, "delivery_episode (source=? AND execution_id=? AND guard_version<?)"),
         (episodes._RESOLVE.replace("{where}", TOLD), "delivery_execution (source=?"),
@@ -764,6 +770,23 @@ def test_what_is_asked_of_episodes_and_digests_uses_its_index(
     scans = [step for step in plan.split(" / ") if step.startswith("SCAN")]
     looked_at = [step for step in scans if not step.endswith(found)]
     assert {step.split()[1] for step in looked_at} <= {"json_each", "delivery"}
+
+
+@pytest.mark.parametrize(
+    ("query", "index"),
+    [
+        (deliveries._WAITS_SET_BACK, "SCAN delivery USING INDEX delivery_due"),
+        (deliveries._HELD_SET_BACK, "SCAN event USING INDEX event_held"),
+        (deliveries._SILENCES_SET_BACK, "SCAN silence USING INDEX silence_open"),
+        (deliveries._GROUPS_SET_BACK, "SEARCH digest_group USING COVERING INDEX"),
+    ],
+)
+def test_a_start_looks_at_what_waits_and_not_at_what_is_kept(
+    tmp_path: Path, query: str, index: str
+) -> None:
+    plan = plan_of(tmp_path, query)
+    assert index in plan
+    assert plan.count("SCAN") <= 1
 
 
 def test_what_waits_is_superseded_by_a_move_in_its_own_transaction(store: Store) -> None:

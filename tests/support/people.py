@@ -75,6 +75,7 @@ class Walk:
         self.store = SqliteStore(self.folder / "receiver.db", serve=True)
         self.turned = set()
         self.do(lambda transaction: transaction.release(self.now, all_leases=True))
+        self.do(lambda transaction: transaction.set_back(self.now))
 
     def do(self, act: Callable[[Transaction], Any]) -> Any:
         """One act in a transaction of its own."""
@@ -108,7 +109,7 @@ class Walk:
         until, anew = self.now + 60 * SECOND, destination not in self.turned
         self.turned.add(destination)
         asked = TurnRequest(
-            destination, policy, self.now, until, self.rules, is_first_by_rules=anew
+            destination, policy, self.now, until, self.rules, is_first=anew, is_first_by_rules=anew
         )
         return self.store.write_now(record_and_claim, asked).claim
 

@@ -16,10 +16,20 @@ from typing import Any
 from receiver.deliveries import Claim, Digest, Kind
 from receiver.routing.policy import RouteOptions, SendPolicy
 from receiver.routing.silences import Silence
+from receiver.store.contract import AHEAD
 from receiver.store.sql import digests, silences
 from receiver.store.sql import reads as queries
 from receiver.store.sql.episodes import remind, supersede_untrue
-from receiver.store.sql.outbox import ABOUT, COLUMNS, STUCK, WAITS, promise, read, release
+from receiver.store.sql.outbox import (
+    ABOUT,
+    COLUMNS,
+    PUT_OFF_BY_HOURS,
+    STUCK,
+    WAITS,
+    promise,
+    read,
+    release,
+)
 from receiver.times import SECOND
 
 _CLAIMABLE = "state = 'waiting' AND due_at <= ?"
@@ -33,7 +43,7 @@ _TAKEN = (
     " ON CONFLICT (name) DO UPDATE SET tokens = excluded.tokens, counted_at = excluded.counted_at"
 )
 # The start of `retry_for` moves along: what is put off is not failing.
-_PUT_OFF = "UPDATE delivery SET owed_at = owed_at + (:to - due_at), due_at = :to"
+_PUT_OFF = "UPDATE delivery SET owed_at = owed_at + (:to - due_at), due_at = :to, begun_at = :now"
 # What was kept by the same hours goes out together. What tells of a destination's failure, or
 # lists what a silence kept back, stays a message of its own.
 _QUIET = (
@@ -41,17 +51,20 @@ _QUIET = (
     " OR (kind = 'notice' AND origin IS NOT NULL) THEN NULL ELSE :key END"
     " WHERE destination = :destination AND route = :route AND state = 'waiting' AND due_at < :to"
 )
-# What quiet hours put off, and nothing else since: due when they were to end.
-_AWAKE = (
-    "UPDATE delivery SET owed_at = owed_at + (:now - due_at), due_at = :now"
-    " WHERE destination = :destination AND state = 'waiting' AND due_at > :now"
-    " AND (group_key = 'quiet/' || due_at OR (group_key IS NULL AND tries = 0"
-    " AND (kind = 'digest' OR (kind = 'notice' AND origin IS NOT NULL))))"
+_BY_HOURS = (
+    f"destination = :destination AND state = 'waiting' AND due_at > :now AND {PUT_OFF_BY_HOURS}"
+)
+_HOURS_MOVED = (
+    f"{_PUT_OFF}, group_key = iif(:key IS NULL OR group_key IS NULL, group_key, :key)"
+    f" WHERE {_BY_HOURS} AND route = :route AND due_at <> :to"
 )
 _STUCK = (
-    "UPDATE delivery SET owed_at = owed_at + (h.heard + :after - due_at), due_at = h.heard + :after"
+    "UPDATE delivery SET owed_at = owed_at + (h.heard + :after - due_at),"
+    " due_at = h.heard + :after, begun_at = h.heard"
+    # What was received under a clock ahead of ours was heard before it was set back.
     " FROM (SELECT d.id, (SELECT max(e.received_at) FROM event AS e WHERE e.source = d.source"
-    " AND e.execution_id = d.execution_id) AS heard FROM delivery AS d WHERE d.route = :route"
+    " AND e.execution_id = d.execution_id AND e.received_at <= :now + :ahead) AS heard"
+    " FROM delivery AS d WHERE d.route = :route"
     " AND d.kind IN ('notice', 'reminder', 'fallback') AND d.guard_version IS NOT NULL"
     " AND {where}) AS h WHERE delivery.id = h.id AND h.heard + :after > :now"
 )
@@ -86,12 +99,18 @@ class _Asked:
 
 
 def claim(
-    db: sqlite3.Connection, destination: str, policy: SendPolicy, now: int, until: int
+    db: sqlite3.Connection,
+    destination: str,
+    policy: SendPolicy,
+    now: int,
+    until: int,
+    *,
+    anyway: bool,
 ) -> Claim | None:
     """See store.Transaction.claim."""
     release(db, now, all_leases=False)
     tokens, paused_until = _allowance(db, destination, policy, now)
-    if tokens < 1 or paused_until > now:
+    if tokens < 1 or (paused_until > now and not anyway):
         return None
     asked = _Asked(destination, policy, now, until, silences.active(db, now))
     # Each round takes one or puts at least one off, so this ends.
@@ -102,9 +121,15 @@ def claim(
     return None
 
 
-def recheck_quiet(db: sqlite3.Connection, destination: str, now: int) -> None:
+def recheck_quiet(db: sqlite3.Connection, destination: str, policy: SendPolicy, now: int) -> None:
     """See store.Transaction.recheck_quiet."""
-    db.execute(_AWAKE, {"destination": destination, "now": now})
+    of = {"destination": destination, "now": now}
+    routes = db.execute(f"SELECT DISTINCT route FROM delivery WHERE {_BY_HOURS}", of).fetchall()
+    for (route,) in routes:
+        end = policy.options_for(route).quiet_until
+        key = None if end is None else f"quiet/{end}"
+        to = now if end is None else end
+        db.execute(_HOURS_MOVED, {**of, "route": route, "to": to, "key": key})
 
 
 def _take(db: sqlite3.Connection, asked: _Asked, found: Sequence[Any]) -> Claim | None:
@@ -117,7 +142,7 @@ def _take(db: sqlite3.Connection, asked: _Asked, found: Sequence[Any]) -> Claim 
             "key": f"quiet/{route_options.quiet_until}",
             "route": route,
         }
-        db.execute(_QUIET, {**hours, "destination": asked.destination})
+        db.execute(_QUIET, {**hours, "destination": asked.destination, "now": asked.now})
         return None
     if group_key is None:
         _sift(db, asked, _ONE, {"id": delivery})
@@ -129,7 +154,7 @@ def _take(db: sqlite3.Connection, asked: _Asked, found: Sequence[Any]) -> Claim 
     }
     if (wait := _told_until(db, asked, group, route_options)) is not None:
         db.execute(f"{_PUT_OFF} WHERE id IN (SELECT d.id FROM delivery AS d WHERE {_GROUP}"
-                   " AND d.due_at < :to)", {**group, "to": wait})  # fmt: skip
+                   " AND d.due_at < :to)", {**group, "to": wait, "now": asked.now})  # fmt: skip
         return None
     _sift(db, asked, _TOGETHER, group)
     return _digest(db, asked, group)
@@ -167,7 +192,12 @@ def _sift(db: sqlite3.Connection, asked: _Asked, where: str, values: Mapping[str
     db.execute(_NOT_ASKED_FOR.replace("{where}", where), asked_for)
     for route, route_options in asked.policy.options.items():
         if route_options.stuck_after is not None:
-            of = {"route": route, "after": route_options.stuck_after, "now": asked.now}
+            of = {
+                "route": route,
+                "after": route_options.stuck_after,
+                "now": asked.now,
+                "ahead": AHEAD,
+            }
             db.execute(_STUCK.replace("{where}", where), {**values, **of})
 
 

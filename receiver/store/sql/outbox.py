@@ -26,7 +26,7 @@ from receiver.deliveries import (
 )
 from receiver.dispatch.retry import LONGEST, PAUSE_AFTER, pause
 from receiver.routing.policy import RouteOptions, SendPolicy
-from receiver.store.contract import AttemptResult
+from receiver.store.contract import AHEAD, AttemptResult
 from receiver.store.sql import reads as queries
 from receiver.store.sqlite.many_rows import ManyRows
 from receiver.times import LATEST, SECOND
@@ -62,7 +62,7 @@ _RECORD = (
     "UPDATE delivery SET state = CASE WHEN ?1 = 'dead' AND owed_at > ?2 THEN 'waiting' ELSE ?1 END,"
     " reason = ?3, due_at = ?4, title = CASE WHEN id = ?7 THEN ?5 END,"
     " body = CASE WHEN id = ?7 THEN ?6 END, attempts = attempts + 1, tries = tries + 1,"
-    " repeat = repeat OR ?8, token = NULL, lease_until = NULL WHERE token = ?9"
+    " repeat = repeat OR ?8, token = NULL, lease_until = NULL, begun_at = ?10 WHERE token = ?9"
 )
 _TOLD = (
     "INSERT INTO digest_group (destination, key, told_at) SELECT ?1, ?2, ?3 WHERE NOT EXISTS"
@@ -87,28 +87,44 @@ _FAILED = (
     " ON CONFLICT (name) DO UPDATE SET failures = failures + 1, failing = coalesce(failing, ?2),"
     " several = several OR coalesce(failing <> ?2, 0) RETURNING failures, several"
 )
-_WORKS = (
+_LIFTED = (
     "UPDATE destination SET failures = 0, failing = NULL, several = 0, paused_until = NULL"
-    " WHERE name = ? AND failures > 0"
+    " WHERE name = ?"
 )
-# Waits that began in the future are counted from now. One that was, ends before its beginning.
+# It failed before, or was tried though it waits as a whole.
+_WORKS = f"{_LIFTED} AND (failures > 0 OR paused_at <= ?)"
+# What quiet hours put off, and nothing else since: due when they were to end.
+PUT_OFF_BY_HOURS = (
+    "(group_key = 'quiet/' || due_at OR (group_key IS NULL AND tries = 0"
+    " AND (kind = 'digest' OR (kind = 'notice' AND origin IS NOT NULL))))"
+)
+# How far ahead of the clock (?1) a wait began; see store.Transaction.set_back. What was to be owed
+# later keeps its distance, and hours that are quiet are looked at again.
 _WAITS_SET_BACK = (
-    "UPDATE delivery SET due_at = min(due_at, ?1 + due_at - begun), owed_at = min(owed_at, ?1)"
-    " FROM (SELECT d.id AS waits, max(d.owed_at, coalesce((SELECT max(at) FROM attempt"
-    " WHERE delivery = d.id), 0)) AS begun FROM delivery AS d WHERE d.state = 'waiting')"
-    " WHERE id = waits AND begun > ?1 AND due_at >= begun"
+    "UPDATE delivery SET due_at = sooner, begun_at = ?1,"
+    " owed_at = iif(owed_at > ?1, owed_at - due_at + sooner, owed_at)"
+    f" FROM (SELECT id AS waits, iif({PUT_OFF_BY_HOURS}, ?1,"
+    " due_at - coalesce(begun_at, created_at) + ?1) AS sooner FROM delivery WHERE state = 'waiting'"
+    " AND coalesce(begun_at, created_at) > ?2 AND due_at >= coalesce(begun_at, created_at))"
+    " WHERE id = waits"
 )
 _HELD_SET_BACK = (
-    "UPDATE event SET held_until = min(held_until, ?1 + held_until - received_at)"
-    " WHERE verdict = 'held' AND received_at > ?1 AND held_until >= received_at"
+    "UPDATE event SET held_until = held_until - coalesce(begun_at, received_at) + ?1, begun_at = ?1"
+    " WHERE verdict = 'held' AND coalesce(begun_at, received_at) > ?2"
 )
-_GROUPS_SET_BACK = "UPDATE digest_group SET told_at = ?1 WHERE told_at > ?1"
+_GROUPS_SET_BACK = "UPDATE digest_group SET told_at = ?1 WHERE told_at > ?2"
 _PACE_SET_BACK = (
-    "UPDATE destination SET paused_until = min(paused_until, ?1 + paused_until - counted_at),"
-    " counted_at = ?1 WHERE counted_at > ?1"
+    "UPDATE destination SET paused_until = paused_until + iif(coalesce(paused_at, counted_at) > ?2,"
+    " ?1 - coalesce(paused_at, counted_at), 0), paused_at = iif(paused_at > ?2, ?1, paused_at),"
+    " counted_at = iif(counted_at > ?2, ?1, counted_at)"
+    " WHERE counted_at > ?2 OR paused_at > ?2"
 )
-_LIFTED = _WORKS.replace(" AND failures > 0", "")
-_PAUSED = "UPDATE destination SET paused_until = ? WHERE name = ?"
+# One that was to begin at once does; one that was planned stays.
+_SILENCES_SET_BACK = (
+    "UPDATE silence SET until_at = until_at - from_at + ?1, from_at = ?1"
+    " WHERE listed_at IS NULL AND from_at > ?2 AND from_at <= created_at"
+)
+_PAUSED = "UPDATE destination SET paused_until = ?, paused_at = ? WHERE name = ?"
 
 
 def row(owed: PlannedDelivery, about: tuple[Any, ...], now: int) -> tuple[Any, ...]:
@@ -159,16 +175,17 @@ def record(db: sqlite3.Connection, claim: Claim, attempt: Attempt, after: Attemp
     spared = LATEST if after.spared is None else after.spared
     told = (after.state, spared, after.reason, after.due_at, after.title, after.body)
     uncertain = int(attempt.outcome is Outcome.UNCERTAIN)
-    if not db.execute(_RECORD, (*told, claim.delivery, uncertain, claim.token)).rowcount:
+    about = (claim.delivery, uncertain, claim.token, claim.claimed_at)
+    if not db.execute(_RECORD, (*told, *about)).rowcount:
         return False
     _attempted(db, claim.delivery, claim.claimed_at, attempt)
     if attempt.outcome is Outcome.DELIVERED:
-        db.execute(_WORKS, (claim.destination,))
+        db.execute(_WORKS, (claim.destination, claim.claimed_at))
     elif attempt.retry_after:
         # It speaks for the destination, not for this one message.
         wait = min(attempt.retry_after, LONGEST)
         ended = claim.claimed_at + attempt.duration_ms * MS
-        db.execute(_PAUSED, (ended + int(wait * SECOND), claim.destination))
+        db.execute(_PAUSED, (ended + int(wait * SECOND), ended, claim.destination))
     elif not attempt.permanent:
         _failed(db, claim, claim.claimed_at + attempt.duration_ms * MS, after.chance)
     if after.state is State.SENT and claim.group_key is not None:
@@ -196,7 +213,7 @@ def _failed(db: sqlite3.Connection, claim: Claim, now: int, chance: float) -> No
         _FAILED, (claim.destination, claim.order_key, claim.claimed_at)
     ).fetchone()
     if several and (wait := pause(failures, chance)) > 0:
-        db.execute(_PAUSED, (now + int(wait * SECOND), claim.destination))
+        db.execute(_PAUSED, (now + int(wait * SECOND), now, claim.destination))
 
 
 def release(db: sqlite3.Connection, now: int, *, all_leases: bool) -> int:
@@ -211,16 +228,16 @@ def release(db: sqlite3.Connection, now: int, *, all_leases: bool) -> int:
         (now, Outcome.UNCERTAIN, "the process stopped while sending", *over),
     )
     return db.execute(
-        "UPDATE delivery SET state = 'waiting', due_at = ?, repeat = 1, token = NULL,"
+        "UPDATE delivery SET state = 'waiting', due_at = ?, begun_at = ?, repeat = 1, token = NULL,"
         f" lease_until = NULL, attempts = attempts + 1, tries = tries + 1 WHERE {lost}",
-        (now, *over),
+        (now, now, *over),
     ).rowcount
 
 
 def set_back(db: sqlite3.Connection, now: int) -> int:
     """See store.Transaction.set_back."""
-    acts = (_WAITS_SET_BACK, _HELD_SET_BACK, _PACE_SET_BACK, _GROUPS_SET_BACK)
-    return sum(db.execute(act, (now,)).rowcount for act in acts)
+    acts = (_WAITS_SET_BACK, _HELD_SET_BACK, _PACE_SET_BACK, _GROUPS_SET_BACK, _SILENCES_SET_BACK)
+    return sum(db.execute(act, (now, now + AHEAD)).rowcount for act in acts)
 
 
 def redeliver(db: sqlite3.Connection, delivery: int, now: int) -> bool | None:
@@ -230,11 +247,6 @@ def redeliver(db: sqlite3.Connection, delivery: int, now: int) -> bool | None:
         return None
     # A guarded message whose moment has passed will be superseded at its claim, not sent.
     return bool(_again(db, "id = ?", delivery, now))
-
-
-def resume(db: sqlite3.Connection, destination: str) -> None:
-    """See store.Transaction.resume."""
-    db.execute(_LIFTED, (destination,))
 
 
 def redeliver_all(db: sqlite3.Connection, destination: str, now: int) -> int:
@@ -284,8 +296,8 @@ def _again(db: sqlite3.Connection, where: str, value: object, now: int) -> int:
     # OR IGNORE: an old reminder gets no new chance while a later one of its episode waits.
     return db.execute(
         "UPDATE OR IGNORE delivery SET state = 'waiting', reason = '', due_at = ?, owed_at = ?,"
-        f" tries = 0 WHERE {where} AND state = 'dead'",
-        (now, now, value),
+        f" begun_at = ?, tries = 0 WHERE {where} AND state = 'dead'",
+        (now, now, now, value),
     ).rowcount
 
 

@@ -235,11 +235,13 @@ class SqliteTransaction:
         for source, execution_id, number in NUMBERS.find(self._db, unknown):
             self._numbers[source, execution_id] = number
 
-    def claim(self, destination: str, policy: SendPolicy, now: int, until: int) -> Claim | None:
-        return claims.claim(self._db, destination, policy, now, until)
+    def claim(
+        self, destination: str, policy: SendPolicy, now: int, until: int, *, anyway: bool = False
+    ) -> Claim | None:
+        return claims.claim(self._db, destination, policy, now, until, anyway=anyway)
 
-    def recheck_quiet(self, destination: str, now: int) -> None:
-        claims.recheck_quiet(self._db, destination, now)
+    def recheck_quiet(self, destination: str, policy: SendPolicy, now: int) -> None:
+        claims.recheck_quiet(self._db, destination, policy, now)
 
     def record(self, claim: Claim, attempt: Attempt, after: AttemptResult) -> bool:
         if not deliveries.record(self._db, claim, attempt, after):
@@ -276,9 +278,6 @@ class SqliteTransaction:
 
     def redeliver_all(self, destination: str, now: int) -> int:
         return deliveries.redeliver_all(self._db, destination, now)
-
-    def resume(self, destination: str) -> None:
-        deliveries.resume(self._db, destination)
 
     def expire_overdue(self, destination: str, policy: SendPolicy, now: int) -> Sequence[Claim]:
         return deliveries.expire_overdue(self._db, destination, policy, now)

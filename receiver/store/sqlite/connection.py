@@ -18,7 +18,7 @@ import sqlite_utils
 from receiver.errors import StorageRefused, StorageServed
 
 APPLICATION_ID = 0x72637672  # "rcvr"
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 
 
 def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
@@ -168,6 +168,10 @@ def _migrate(connection: sqlite3.Connection) -> None:
     @migrations()
     def schema_5(db: sqlite_utils.Database) -> None:
         _run(db.conn, "sqlite_5_retention.sql")
+
+    @migrations()
+    def schema_6(db: sqlite_utils.Database) -> None:
+        _run(db.conn, "sqlite_6_waits.sql")
 
     connection.execute("BEGIN IMMEDIATE")
     try:

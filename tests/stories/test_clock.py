@@ -1,0 +1,295 @@
+"""When what waits is due, walked over the real store with the time passed in: a restart moves
+nothing, a clock that was set back lets nothing wait for longer than was meant.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from receiver.deliveries import Attempt, Outcome
+from receiver.events import Status
+from receiver.routing.silences import Silence
+from receiver.store.contract import AHEAD
+from receiver.store.sqlite.connection import connect
+from receiver.times import SECOND
+from tests.support.people import DELIVERED, FAILED, HOUR, MINUTE, Told, Walk
+
+DAY = 24 * HOUR
+AWAITS, RUNNING, PAUSED, DONE = (
+    Status.AWAITING_CONFIRMATION, Status.RUNNING, Status.PAUSED, Status.COMPLETED
+)  # fmt: skip
+# A walk begins on a Monday at 12:00.
+ROUTES = """\
+sources:
+  s: {verify: {scheme: token, header: X-T, keys: [a-token-of-sixteen-bytes]}, gap_timeout: 40m}
+destinations:
+  approvers: {url: console://, rate: 1/s, retry_for: 3h, fallback: mail}
+  lead: {url: console://, rate: 1000/s, quiet: {from: "12:30", to: "15:00", tz: UTC}}
+  mail: {url: console://, rate: 1000/s}
+routes:
+  - name: waits
+    match: {status: [awaiting_confirmation, paused]}
+    notify: [approvers, lead]
+    remind: {every: 25m}
+    escalate: [{after: 1h, notify: mail}]
+    acknowledged: true
+    resolved: true
+  - name: fails
+    match: {status: [failed, completed]}
+    notify: [mail, lead]
+    group: {by: [agent], wait: 7m, every: 45m}
+  - name: works
+    match: {status: running}
+    notify: mail
+    quiet: {from: "13:00", to: "14:10", tz: UTC}
+    remind: {every: 50m, at_most: 2}
+  - {name: holes, match: {verdict: rejected}, notify: mail}
+  - {name: stuck, stuck: {status: running, after: 90m}, notify: approvers, remind: {every: 1h}}
+"""
+EXECUTIONS = ("a", "b", "c")
+BUSY = Attempt(Outcome.FAILED, "HTTP 429", retry_after=900.0)
+steps = st.one_of(
+    st.tuples(st.just("comes"), st.sampled_from(EXECUTIONS), st.sampled_from(list(Status))),
+    st.tuples(st.just("comes"), st.sampled_from(EXECUTIONS), st.sampled_from([RUNNING, AWAITS])),
+    st.tuples(st.just("passes"), st.sampled_from([1, 8, 26, 61, 140]), st.none()),
+    st.tuples(st.just("acknowledges"), st.sampled_from(EXECUTIONS), st.none()),
+    st.tuples(
+        st.just("silences"), st.sampled_from(["running", "awaiting_confirmation"]), st.none()
+    ),
+)
+Sent = tuple[int, str, str, str]
+
+
+def rows(walk: Walk, query: str) -> list[Any]:
+    """What its file says."""
+    with closing(connect(walk.folder / "receiver.db", read_only=True)) as connection:
+        return connection.execute(query).fetchall()
+
+
+def dues(walk: Walk) -> list[Any]:
+    """All that waits, and until when."""
+    return [
+        rows(walk, "SELECT id, state, created_at, owed_at, due_at, tries, order_key, group_key"
+                   " FROM delivery WHERE state = 'waiting' ORDER BY id"),
+        rows(walk, "SELECT seq, held_until FROM event WHERE verdict = 'held'"),
+        rows(walk, "SELECT name, tokens, counted_at, paused_until, failures FROM destination"),
+        rows(walk, "SELECT * FROM digest_group"),
+        rows(walk, "SELECT id, from_at, until_at, listed_at FROM silence"),
+    ]  # fmt: skip
+
+
+def goes_out(walk: Walk) -> list[Sent]:
+    """What goes out now; every third try of one destination fails."""
+    found = []
+    for name in walk.rules.destinations:
+        while (claim := walk.claim(name)) is not None:
+            fails = name == "approvers" and (claim.delivery + claim.attempts) % 3 == 0
+            told = Told(name, walk.record(claim, FAILED if fails else DELIVERED), claim)
+            found.append((walk.now, name, told.title, told.message.body))
+    return found
+
+
+def does(walk: Walk, act: str, one: Any, other: Any) -> list[Sent]:
+    """One step of a story, and all that goes out until it is over."""
+    if act == "comes":
+        walk.comes(other, one)
+    elif act == "acknowledges":
+        walk.acknowledge("Ann", one)
+    elif act == "silences":
+        of = Silence({"status": (one,)}, "r", "Ann", walk.now, walk.now + HOUR)
+        walk.do(lambda t: t.add_silence(of, walk.now))
+    found = goes_out(walk)
+    for _ in range(one if act == "passes" else 0):
+        walk.passes(MINUTE)
+        walk.store.write_now(walk.intake.expire, walk.now)
+        found += goes_out(walk)
+    return found
+
+
+def story(folder: Path, script: list[Any], restarts: set[int]) -> tuple[list[Sent], list[Any]]:
+    """What goes out in a story and when, and what waits in the end."""
+    walk = Walk(folder, ROUTES)
+    found: list[Sent] = []
+    try:
+        for number, step in enumerate(script):
+            if number in restarts:
+                before = dues(walk)
+                walk.restart()
+                assert dues(walk) == before
+            found += does(walk, *step)
+        return found, dues(walk)
+    finally:
+        walk.store.close()
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(steps, min_size=4, max_size=14), st.sets(st.integers(1, 13), min_size=1))
+def test_with_restarts_the_same_goes_out_at_the_same_time_as_without(
+    script: list[Any], restarts: set[int]
+) -> None:
+    with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as other:
+        assert story(Path(one), script, set()) == story(Path(other), script, restarts)
+
+
+@pytest.fixture
+def walk(tmp_path: Path) -> Iterator[Walk]:
+    opened = Walk(tmp_path, ROUTES)
+    yield opened
+    opened.store.close()
+
+
+def fill(walk: Walk) -> None:
+    """Something of each kind waits: it all began just now."""
+    for execution, *statuses in (
+        ("a", RUNNING, AWAITS), ("b", RUNNING), ("c", RUNNING, PAUSED, DONE), ("d", RUNNING, DONE)
+    ):  # fmt: skip
+        for status in statuses:
+            walk.comes(status, execution)
+    walk.gets("lead")
+    claim = walk.claim("approvers")
+    assert claim is not None
+    walk.record(claim, BUSY)
+    walk.gets("mail")
+    known = Silence({"agent": ("Nobody",)}, "r", "Ann", walk.now, walk.now + 2 * HOUR)
+    planned = Silence({"agent": ("Nobody",)}, "r", "Ann", walk.now + HOUR, walk.now + 2 * HOUR)
+    for silence in (known, planned):
+        walk.do(lambda t, silence=silence: t.add_silence(silence, walk.now))
+
+
+def remaining(walk: Walk) -> dict[str, Any]:
+    """For how long everything still waits, in whole seconds."""
+    kinds = rows(walk, "SELECT kind, route, destination, event_id, due_at, owed_at FROM delivery"
+                       " WHERE state = 'waiting' ORDER BY id")  # fmt: skip
+    held = rows(walk, "SELECT 'held', held_until FROM event WHERE verdict = 'held'")
+    paused = rows(walk, "SELECT name, paused_until FROM destination WHERE paused_until NOT NULL")
+    silence = rows(walk, "SELECT 'silence', until_at FROM silence WHERE id = 1")
+    found = {
+        " ".join(map(str, each[:-1])): each[-1] for each in [*held, *paused, *silence]
+    } | {f"{' '.join(each[:4])} {name}": at for each in kinds
+         for name, at in (("due", each[4]), ("owed", each[5]))}  # fmt: skip
+    return {name: round((at - walk.now) / SECOND) for name, at in found.items()}
+
+
+def looks(walk: Walk, between_runs: bool) -> int:
+    """What the clock of a process does that sees its clock go back, or that starts."""
+    if between_runs:
+        walk.restart()
+        return 1
+    done: int = walk.do(lambda transaction: transaction.set_back(walk.now))
+    return done
+
+
+@pytest.mark.parametrize("between_runs", [False, True])
+@pytest.mark.parametrize("back", [MINUTE, HOUR, DAY])
+def test_what_began_under_a_clock_ahead_waits_for_as_long_as_was_meant(
+    walk: Walk, back: int, between_runs: bool
+) -> None:
+    fill(walk)
+    meant = remaining(walk)
+    assert {name.split()[0] for name in meant} == {
+        "reminder", "escalation", "notice", "held", "approvers", "silence",
+    }  # fmt: skip
+    walk.now -= back
+    assert looks(walk, between_runs) > 0
+    assert remaining(walk) == meant
+    planned = rows(walk, "SELECT from_at FROM silence WHERE id = 2")
+    assert planned == [(walk.now + back + HOUR,)]
+    for _ in range(3):  # to ask again changes nothing, however long it still waits
+        before, walk.now = dues(walk), walk.now + MINUTE
+        assert walk.do(lambda transaction: transaction.set_back(walk.now)) == 0
+        walk.restart()
+        assert dues(walk) == before
+
+
+@pytest.mark.parametrize("between_runs", [False, True])
+def test_what_began_before_the_clock_went_ahead_stays_where_it_is(
+    walk: Walk, between_runs: bool
+) -> None:
+    fill(walk)
+    before = dues(walk)
+    walk.now += 2 * MINUTE
+    assert walk.gets() == []
+    walk.comes(RUNNING, "e")  # under the clock ahead
+    new = rows(walk, "SELECT id FROM delivery WHERE execution_id = 'e'")
+    walk.now -= MINUTE
+    looks(walk, between_runs)
+    ids = {number for (number,) in new}
+    assert [each for each in dues(walk)[0] if each[0] not in ids] == before[0]
+    assert dues(walk)[1:] == before[1:]
+
+
+def test_a_step_that_clocks_make_is_none(walk: Walk) -> None:
+    fill(walk)
+    before = dues(walk)
+    walk.now -= AHEAD // 2
+    walk.restart()
+    assert dues(walk) == before
+
+
+@pytest.mark.parametrize("back", [HOUR, DAY])
+def test_what_hours_put_off_under_a_clock_ahead_is_looked_at_again(walk: Walk, back: int) -> None:
+    walk.now += HOUR  # 13:00: quiet for `lead` and the route `works`, until 15:00 and 14:10
+    walk.comes(RUNNING, "a")
+    walk.comes(AWAITS, "a")
+    walk.gets()
+    walk.now -= back  # by an hour: 12:00, not quiet; by a day: the same hours, a day earlier
+    walk.do(lambda transaction: transaction.set_back(walk.now))
+    told = {told.destination for told in walk.gets()}
+    assert ("lead" in told) == (back == HOUR)
+    quiet = rows(walk, "SELECT DISTINCT group_key, due_at FROM delivery WHERE state = 'waiting'"
+                       " AND kind = 'notice' AND destination = 'lead'")  # fmt: skip
+    ends = (walk.now // DAY) * DAY + 15 * HOUR
+    assert quiet == ([] if back == HOUR else [(f"quiet/{ends}", ends)])
+
+
+def test_what_was_heard_under_a_clock_ahead_does_not_put_off_who_is_stuck(walk: Walk) -> None:
+    walk.comes(RUNNING, "a")
+    walk.gets()
+    walk.now += DAY - HOUR
+    walk.comes(RUNNING, "a")  # heard again, a day ahead
+    walk.now -= DAY - HOUR
+    walk.do(lambda transaction: transaction.set_back(walk.now))
+    found = [told.title for _, told in walk.until_quiet(91 * MINUTE) if told.claim.route == "stuck"]
+    assert len(found) == 1
+
+
+def test_a_long_stop_sends_once_what_is_still_true_in_order(walk: Walk) -> None:
+    fill(walk)
+    walk.comes(RUNNING, "a")  # what waited for a confirmation is over
+    walk.now += 5 * HOUR
+    walk.restart()
+    walk.store.write_now(walk.intake.expire, walk.now)
+    walk.passes(0)
+    found = []
+    for _ in range(30):
+        found += walk.gets()
+        walk.now += SECOND
+    assert not [t for t in found if t.claim.facts.status == AWAITS and t.claim.kind != "resolved"]
+    keys = [(told.claim.delivery, told.destination) for told in found]
+    assert len(keys) == len(set(keys))
+    approvers = [told.claim.claimed_at for told in found if told.destination == "approvers"]
+    assert all(b - a >= SECOND for a, b in pairwise(approvers))
+
+
+def test_a_start_tries_a_destination_that_asked_for_time_once(walk: Walk) -> None:
+    fill(walk)
+    walk.now += SECOND  # by its rate there is room for one
+    walk.comes(PAUSED, "e")
+    assert walk.claim("approvers") is None
+    before = rows(walk, "SELECT name, paused_until FROM destination")
+    walk.restart()
+    claim = walk.claim("approvers")
+    assert claim is not None
+    assert walk.claim("approvers") is None
+    assert rows(walk, "SELECT name, paused_until FROM destination") == before
+    walk.record(claim, DELIVERED)
+    assert rows(walk, "SELECT paused_until FROM destination WHERE name = 'approvers'") == [(None,)]
