@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from receiver.events import Status, Verdict
+from receiver.events import Event, Execution, Judgement, Status, Verdict
 
 
 class State(StrEnum):
@@ -102,6 +102,45 @@ class MessageContext:
     flags: frozenset[str] = frozenset()
     missing: tuple[Status, ...] = ()
     gap: bool = False
+
+
+def message_context(
+    source: str,
+    judgement: Judgement,
+    received_at: int,
+    event: Event | None,
+    execution: Execution | None,
+    previous: tuple[Status, int] | None,
+) -> MessageContext:
+    """Build the context of a message about a judged event: the one place for sending and `explain`.
+
+    `execution` is as it stands now; it says what the event leaves out. `previous` is the status
+    that an applied event ended, and since when (nanoseconds) the execution had it.
+    """
+    if event is None:
+        return MessageContext(source, judgement.verdict, judgement.reason, received_at)
+    return MessageContext(
+        source=source,
+        verdict=judgement.verdict,
+        verdict_reason=judgement.reason,
+        received_at=received_at,
+        event_id=event.event_id,
+        event=event.event,
+        status=event.status,
+        occurred_at=event.occurred_at,
+        execution_id=event.execution_id,
+        execution_status=execution.status if execution else None,
+        previous_status=previous[0] if previous else None,
+        previous_since=previous[1] if previous else None,
+        agent_id=event.agent_id or (execution.agent_id if execution else None),
+        agent_name=event.agent_name or (execution.agent_name if execution else None),
+        execution_url=event.execution_url or (execution.execution_url if execution else None),
+        metadata=event.metadata or (execution.metadata if execution else None) or {},
+        detail=event.detail,
+        flags=judgement.flags,
+        missing=judgement.missing,
+        gap=execution.gap if execution else False,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from receiver.config.rules import Rules
-from receiver.deliveries import MessageContext
+from receiver.deliveries import MessageContext, message_context
 from receiver.errors import UnreadableWebhook
-from receiver.events import Event
 from receiver.intake.explain_follow_ups import follow_up_if_stuck, follow_ups
 from receiver.intake.plan import subject
 from receiver.intake.receive import Intake, VerifiedWebhook
@@ -204,28 +203,9 @@ def _if_stuck(
 
 def facts(entry: JudgedWebhook) -> MessageContext:
     """What a message about an entry that is not stored would be made of."""
-    event: Event | None = entry.event
-    judged = (entry.source, entry.judgement.verdict, entry.judgement.reason, entry.judged_at)
-    if event is None:
-        return MessageContext(*judged)
     execution = entry.after or entry.before
     before = entry.before if entry.after else None
-    return MessageContext(
-        *judged,
-        event_id=event.event_id,
-        event=event.event,
-        status=event.status,
-        occurred_at=event.occurred_at,
-        execution_id=event.execution_id,
-        execution_status=execution.status if execution else None,
-        previous_status=before.status if before else None,
-        previous_since=before.since if before else None,
-        agent_id=event.agent_id or (execution.agent_id if execution else None),
-        agent_name=event.agent_name or (execution.agent_name if execution else None),
-        execution_url=event.execution_url or (execution.execution_url if execution else None),
-        metadata=event.metadata or (execution.metadata if execution else None) or {},
-        detail=event.detail,
-        flags=entry.judgement.flags,
-        missing=entry.judgement.missing,
-        gap=execution.gap if execution else False,
+    previous = (before.status, before.since) if before else None
+    return message_context(
+        entry.source, entry.judgement, entry.judged_at, entry.event, execution, previous
     )

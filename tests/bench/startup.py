@@ -30,7 +30,7 @@ HEAVY = (
 )
 _MODULES = (
     "import sys; sys.argv[0] = 'receiver'\n"
-    "from receiver.cli import main\n"
+    "from receiver.cli.main import main\n"
     "try: main()\n"
     "finally: print(*{name.split('.')[0] for name in sys.modules}, file=sys.stderr)"
 )

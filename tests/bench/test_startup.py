@@ -38,7 +38,7 @@ def test_the_list_of_commands_is_that_of_their_modules() -> None:
         command = cli.commands[name]
         assert command.name == name
         assert command.callback is not None
-        assert command.callback.__module__ == f"receiver.{module}"
+        assert command.callback.__module__ == f"receiver.cli.{module}"
         # The list says it as the command does, if in fewer words.
         first = said.split()[0].strip(",.")
         assert command.help is not None

@@ -278,9 +278,10 @@ def test_what_a_destination_must_not_do_is_a_problem_and_is_not_sent(url: str, s
 def test_only_what_the_destinations_use_is_switched_on() -> None:
     # In a process of its own: here other tests have switched on theirs.
     code = (
-        "import apprise; from receiver import notify; from receiver.deliveries import Destination\n"
+        "import apprise; from receiver.destinations import sending\n"
+        "from receiver.destinations.destination import Destination\n"
         f"for url in ('json://x', 'https://hooks.slack.com/services/{SLACK}', 'syslog://'):\n"
-        "    notify.problems(Destination('ops', url))\n"
+        "    sending.problems(Destination('ops', url))\n"
         "on = apprise.NotificationManager().plugins(include_disabled=False)\n"
         "print(sorted(plugin.__name__ for plugin in on))\n"
         "print(apprise.Apprise().add('xml://x'))\n"
