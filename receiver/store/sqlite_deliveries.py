@@ -63,7 +63,7 @@ _RECORD = (
     "UPDATE delivery SET state = CASE WHEN ?1 = 'dead' AND owed_at > ?2 THEN 'waiting' ELSE ?1 END,"
     " reason = ?3, due_at = ?4, title = CASE WHEN id = ?7 THEN ?5 END,"
     " body = CASE WHEN id = ?7 THEN ?6 END, attempts = attempts + 1, tries = tries + 1,"
-    " repeat = repeat OR ?8, token = NULL, lease_until = NULL, begun_at = ?10 WHERE token = ?9"
+    " repeat = repeat OR ?8, begun_at = ?10, token = NULL, lease_until = NULL WHERE token = ?9"
 )
 _TOLD = (
     "INSERT INTO digest_group (destination, key, told_at) SELECT ?1, ?2, ?3 WHERE NOT EXISTS"
@@ -227,7 +227,7 @@ def release(db: sqlite3.Connection, now: int, *, all_leases: bool) -> int:
         (now, Outcome.UNCERTAIN, "the process stopped while sending", *over),
     )
     return db.execute(
-        "UPDATE delivery SET state = 'waiting', due_at = ?, begun_at = ?, repeat = 1, token = NULL,"
+        "UPDATE delivery SET state = 'waiting', begun_at = ?, due_at = ?, repeat = 1, token = NULL,"
         f" lease_until = NULL, attempts = attempts + 1, tries = tries + 1 WHERE {lost}",
         (now, now, *over),
     ).rowcount
