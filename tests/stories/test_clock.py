@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from receiver.deliveries import Attempt, Outcome
+from receiver.dispatch.worker import policy_at
 from receiver.events import Status
 from receiver.routing.silences import Silence
 from receiver.store.contract import AHEAD
@@ -131,7 +132,7 @@ def story(folder: Path, script: list[Any], restarts: set[int]) -> tuple[list[Sen
         walk.store.close()
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(st.lists(steps, min_size=4, max_size=14), st.sets(st.integers(1, 13), min_size=1))
 def test_with_restarts_the_same_goes_out_at_the_same_time_as_without(
     script: list[Any], restarts: set[int]
@@ -293,3 +294,37 @@ def test_a_start_tries_a_destination_that_asked_for_time_once(walk: Walk) -> Non
     assert rows(walk, "SELECT name, paused_until FROM destination") == before
     walk.record(claim, DELIVERED)
     assert rows(walk, "SELECT paused_until FROM destination WHERE name = 'approvers'") == [(None,)]
+
+
+def test_what_was_tried_under_a_clock_ahead_is_tried_again_as_soon_as_was_meant(walk: Walk) -> None:
+    walk.comes(AWAITS, "a")
+    walk.now += HOUR
+    claim = walk.claim("approvers")
+    assert claim is not None
+    walk.record(claim, FAILED)
+    due = rows(walk, f"SELECT due_at - {HOUR} FROM delivery WHERE id = {claim.delivery}")
+    walk.now -= HOUR
+    looks(walk, between_runs=False)
+    found = rows(walk, f"SELECT due_at, owed_at FROM delivery WHERE id = {claim.delivery}")
+    assert found == [(*due[0], walk.now)]
+
+
+def test_what_came_before_and_was_put_off_under_a_clock_ahead_is_looked_at_again(
+    walk: Walk,
+) -> None:
+    walk.comes(AWAITS, "a")
+    walk.now += DAY + HOUR  # 13:00: quiet until 15:00 of the next day
+    assert walk.gets("lead") == []
+    walk.now -= DAY + HOUR
+    looks(walk, between_runs=False)
+    assert len(walk.gets("lead")) == 1
+
+
+def test_the_same_hours_move_nothing_though_nothing_can_be_claimed(walk: Walk) -> None:
+    walk.now += HOUR  # 13:00
+    walk.comes(AWAITS, "a")
+    assert walk.gets("lead") == []
+    before, walk.now = dues(walk), walk.now + MINUTE
+    policy = policy_at(walk.rules.destinations["lead"], walk.rules, walk.now)
+    walk.do(lambda transaction: transaction.recheck_quiet("lead", policy, walk.now))
+    assert dues(walk) == before
