@@ -46,7 +46,7 @@ def configure(log_format: str, level: str) -> None:
     logging._srcfile = None
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     # What libraries say below a warning is theirs; some of it holds addresses and tokens. Apprise
-    # is not among them: `notify` keeps its log to itself, and reads in it why a send failed.
+    # is not among them: its probes keep its log from this one, and read in it why a send failed.
     for name in ("uvicorn", "asyncio", "requests"):
         logging.getLogger(name).setLevel(logging.WARNING)
     # The one warns of each request that is no HTTP; we tell of those once a minute. The other warns

@@ -1,1 +1,1 @@
-"""Destinations: one message to one destination, and what came of it."""
+"""Destinations: one message to one destination, and the outcome of that attempt."""

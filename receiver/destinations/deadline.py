@@ -1,11 +1,13 @@
-"""Calls that are over by a deadline, whatever they do.
+"""Deadlines: calls are over in time, whatever they do.
 
-One that hangs even after its connections were cut is given up with its thread, since nothing in
-Python could end it; when too many of a key hang, further calls are not made until one comes back.
+A call that is late is cut, which should end it. If it hangs even then, it is abandoned with its
+thread, since nothing in Python could end it. When too many calls of a key hang, further ones are
+not made until one comes back.
 
-A thread that has said who goes on without it (`left_to`) makes its calls itself, and one thread
-watches all of them: to hand a call to another thread and its result back cost a fifth of a
-delivery. For others a call runs in a thread of its own, which is kept for the next one of its key.
+A thread that has registered a successor (`hand_over_to`) makes its calls itself, and one thread
+watches all of them: handing a call to another thread and its result back cost a fifth of a
+delivery. For any other thread a call runs in a thread of its own, which is kept for the next one
+of its key.
 """
 
 from __future__ import annotations
@@ -22,13 +24,16 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 R = TypeVar("R")
 
-RESTS, IDLE = 1.0, 600.0
+# A thread without calls rests after the one, and ends after the other (seconds).
+RESTS = 1.0
+IDLE = 600.0
+# How long a call that was cut may take to come back, in seconds.
 GRACE = 0.5
 MOST_HANGING = 4
 
 
-class End(Enum):
-    """How a call ended: by itself, after it was cut, not at all; or it was never made."""
+class CallEnd(Enum):
+    """The end of a call: by itself, after it was cut, none so far; or it was never made."""
 
     DONE = "done"
     CUT = "cut"
@@ -36,22 +41,22 @@ class End(Enum):
     NOT_MADE = "not made"
 
 
-class GivenUp(BaseException):
-    """The call has come back after all, and another thread has gone on: this one has to end."""
+class ThreadReplaced(BaseException):
+    """The call has come back after all, but a successor has gone on: this thread has to end."""
 
 
 _lock = threading.Lock()
-_idle: dict[Hashable, list[_Caller]] = {}
+_idle: dict[Hashable, list[_CallThread]] = {}
 _hanging: Counter[Hashable] = Counter()
-_here = threading.local()
+_this_thread = threading.local()
 
 
-def hand_over_to(go_on: Callable[[Any], None]) -> None:
-    """Say who goes on without this thread, should its next call hang.
+def hand_over_to(successor: Callable[[Any], None]) -> None:
+    """Register a successor for this thread, in case its next call hangs.
 
-    `go_on` is called in a new thread, with what `within` would have given here.
+    `successor` is called in a new thread, with the result that `call_watched` would have returned.
     """
-    _here.go_on = go_on
+    _this_thread.successor = successor
 
 
 def nothing() -> None:
@@ -63,20 +68,24 @@ def call_watched(
     timeout: float,
     call: Callable[[], T],
     cut: Callable[[], None],
-    judge: Callable[[End, T | None], R],
+    judge: Callable[[CallEnd, T | None], R],
     rest: Callable[[], None] = nothing,
 ) -> R:
-    """Make the call, here or as `within` does; `judge` says what end and result come to."""
-    go_on: Callable[[Any], None] | None = getattr(_here, "go_on", None)
-    if go_on is None:
+    """Make the call, in this thread if it has a successor; return what `judge` makes of its end.
+
+    The arguments are those of `call_in_thread`, whose two results `judge` gets.
+    """
+    successor: Callable[[Any], None] | None = getattr(_this_thread, "successor", None)
+    if successor is None:
         return judge(*call_in_thread(key, timeout, call, cut, rest))
-    _here.go_on, others = None, go_on
+    _this_thread.successor = None
+    go_on = successor
     due = time.monotonic() + timeout
-    watched = _WatchedCall(key, due, cut, lambda: others(judge(End.HANGS, None)))
-    if not _watch.begin(watched):
-        return judge(End.NOT_MADE, None)
+    watched = _WatchedCall(key, due, cut, lambda: go_on(judge(CallEnd.HANGS, None)))
+    if not _watchdog.begin(watched):
+        return judge(CallEnd.NOT_MADE, None)
     result = call()
-    return judge(_watch.end(watched), result)
+    return judge(_watchdog.end(watched), result)
 
 
 def call_in_thread(
@@ -85,51 +94,57 @@ def call_in_thread(
     call: Callable[[], T],
     cut: Callable[[], None],
     rest: Callable[[], None] = nothing,
-) -> tuple[End, T | None]:
+) -> tuple[CallEnd, T | None]:
     """Make the call in a thread of `key`. `call` must not raise.
 
-    After `timeout` seconds `cut` is called, which should end it; half a second later it is given
-    up. The result is None where there is none. When no call has come for a second, the thread
-    calls `rest`, which must not raise.
+    After `timeout` seconds `cut` is called, which should end it; half a second later the call is
+    abandoned. The result is None where there is none. When no call has come for a second, the
+    thread calls `rest`, which must not raise.
     """
     with _lock:
         if _hanging[key] >= MOST_HANGING:
-            return End.NOT_MADE, None
+            return CallEnd.NOT_MADE, None
         waiting = _idle.get(key)
-        caller = waiting.pop() if waiting else None
-    if caller is None:
-        caller = _Caller(key, rest)
-        caller.start()
-    caller.calls.put(call)
-    end = End.DONE
+        thread = waiting.pop() if waiting else None
+    if thread is None:
+        thread = _CallThread(key, rest)
+        thread.start()
+    thread.calls.put(call)
+    end = CallEnd.DONE
     try:
-        result = caller.results.get(timeout=timeout)
+        result = thread.results.get(timeout=timeout)
     except Empty:
         cut()
-        end = End.CUT
+        end = CallEnd.CUT
         try:
-            result = caller.results.get(timeout=GRACE)
+            result = thread.results.get(timeout=GRACE)
         except Empty:
-            if caller.give_up():
-                return End.HANGS, None
-            result = caller.results.get()
+            if thread.abandon():
+                return CallEnd.HANGS, None
+            result = thread.results.get()
     with _lock:
-        _idle.setdefault(key, []).append(caller)
+        _idle.setdefault(key, []).append(thread)
     return end, result
 
 
 class _WatchedCall:
-    """A call that is being made. `due`: when something has to be done about it."""
+    """A call that is being made. `due` is when the watchdog has to act, in monotonic seconds.
+
+    `cut` should end the call, `hung` goes on without it.
+    """
 
     def __init__(
         self, key: Hashable, due: float, cut: Callable[[], None], hung: Callable[[], None]
     ) -> None:
-        self.key, self.due, self.cut, self.hung = key, due, cut, hung
-        self.end = End.DONE
+        self.key = key
+        self.due = due
+        self.cut = cut
+        self.hung = hung
+        self.end = CallEnd.DONE
 
 
 class _Watchdog:
-    """Cuts and gives up what takes too long. Its thread starts with the first call."""
+    """A thread that cuts late calls and replaces hanging ones. It starts with the first call."""
 
     def __init__(self) -> None:
         self._waking = threading.Condition(_lock)
@@ -138,7 +153,7 @@ class _Watchdog:
         self._thread: threading.Thread | None = None
 
     def begin(self, call: _WatchedCall) -> bool:
-        """Watch it from here on; False if too many hang."""
+        """Watch the call from here on; False if too many hang."""
         with self._waking:
             if _hanging[call.key] >= MOST_HANGING:
                 return False
@@ -151,12 +166,12 @@ class _Watchdog:
                 self._waking.notify()
             return True
 
-    def end(self, call: _WatchedCall) -> End:
-        """How it ended, now that it has come back; GivenUp if that is too late."""
+    def end(self, call: _WatchedCall) -> CallEnd:
+        """Tell how the call ended, now that it is back; ThreadReplaced if that is too late."""
         with self._waking:
-            if call.end is End.HANGS:
+            if call.end is CallEnd.HANGS:
                 _hanging[call.key] -= 1
-                raise GivenUp
+                raise ThreadReplaced
             self._calls.discard(call)
             return call.end
 
@@ -165,13 +180,15 @@ class _Watchdog:
             while True:
                 now = time.monotonic()
                 for call in [call for call in self._calls if call.due <= now]:
-                    self._late(call, now)
+                    self._act_on(call, now)
                 self._looks_at = min((call.due for call in self._calls), default=None)
                 self._waking.wait(None if self._looks_at is None else self._looks_at - now)
 
-    def _late(self, call: _WatchedCall, now: float) -> None:
-        if call.end is End.DONE:
-            call.end, call.due = End.CUT, now + GRACE
+    def _act_on(self, call: _WatchedCall, now: float) -> None:
+        """Cut a call that is late; replace the thread of one that was cut and hangs."""
+        if call.end is CallEnd.DONE:
+            call.end = CallEnd.CUT
+            call.due = now + GRACE
             # Whatever it does wrong, there are others to watch.
             with contextlib.suppress(Exception):
                 call.cut()
@@ -181,34 +198,38 @@ class _Watchdog:
         except RuntimeError:
             call.due = now + GRACE  # the system has no thread left: nobody can go on yet
             return
-        call.end = End.HANGS
+        call.end = CallEnd.HANGS
         self._calls.discard(call)
         _hanging[call.key] += 1
 
 
-_watch = _Watchdog()
+_watchdog = _Watchdog()
 
 
-class _Caller(threading.Thread):
-    """The thread of one key: takes calls until it was idle for long, or was given up."""
+class _CallThread(threading.Thread):
+    """A thread of one key: it makes calls until it was idle for long, or was abandoned."""
 
     def __init__(self, key: Hashable, rest: Callable[[], None]) -> None:
         super().__init__(name="attempt", daemon=True)
         self.calls: SimpleQueue[Callable[[], Any]] = SimpleQueue()
         self.results: SimpleQueue[Any] = SimpleQueue()
-        self._key, self._rest, self._given_up = key, rest, False
+        self._key = key
+        self._rest = rest
+        self._abandoned = False
 
     def run(self) -> None:
-        while (call := self._next()) is not None:
+        """Make one call after the other."""
+        while (call := self._next_call()) is not None:
             result = call()
             del call
             with _lock:
-                if self._given_up:
+                if self._abandoned:
                     _hanging[self._key] -= 1
                     return
                 self.results.put(result)
 
-    def _next(self) -> Callable[[], Any] | None:
+    def _next_call(self) -> Callable[[], Any] | None:
+        """Wait for the next call; None if none came for so long that the thread may end."""
         try:
             return self.calls.get(timeout=RESTS)
         except Empty:
@@ -225,11 +246,11 @@ class _Caller(threading.Thread):
                             del _idle[self._key]
                         return None
 
-    def give_up(self) -> bool:
-        """Leave it behind; False if its call has just ended after all."""
+    def abandon(self) -> bool:
+        """Leave the thread behind with its call; False if that has just ended after all."""
         with _lock:
             if not self.results.empty():
                 return False
-            self._given_up = True
+            self._abandoned = True
             _hanging[self._key] += 1
             return True

@@ -1,10 +1,14 @@
-"""Destination: a named place to notify, and what its kind of URL says about it."""
+"""Destination: a named place to notify, its kind, and how often it may be told."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from receiver.routing.quiet_hours import QuietHours
+
+MAIL_KINDS = frozenset({"mailto", "mailtos"})
+# People read what arrives there: more than one message a second would only bury the others.
+_SLOW_KINDS = MAIL_KINDS | {"slack"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,7 +17,7 @@ class Destination:
 
     `rate` is messages per second; None leaves it to the kind of URL (Slack and e-mail 1/s, others
     10/s). `parallel` attempts may be made at once. `retry_for` and `timeout` are seconds.
-    `fallback` are the destinations that get what dies here, `quiet` its quiet hours. `line` is
+    `fallback` names the destinations that get what dies here, `quiet` is its quiet hours. `line` is
     where it stands in routes.yaml.
     """
 
@@ -29,3 +33,19 @@ class Destination:
 
     def __repr__(self) -> str:
         return f"Destination(name={self.name!r})"
+
+    @property
+    def kind(self) -> str:
+        """The scheme of its URL in lower case: slack, mailtos, console …"""
+        url = self.url.strip()
+        # Apprise takes Slack's own address, too.
+        if url.startswith("https://hooks.slack.com/"):
+            return "slack"
+        return url.partition(":")[0].lower()
+
+    @property
+    def messages_per_second(self) -> float:
+        """Its `rate`, or what suits its kind."""
+        if self.rate is not None:
+            return self.rate
+        return 1.0 if self.kind in _SLOW_KINDS else 10.0

@@ -1,4 +1,4 @@
-"""One readable line without the secrets of a URL."""
+"""Redaction: one readable line without the secrets of a URL."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SHORT = 6
 
 
 def redact(url: str, line: str) -> str:
-    """The line, at most 300 printable characters, without what in the URL could be a secret."""
+    """Return the line, at most 300 printable characters, without any secret of the URL."""
     plain = " ".join("".join(c if c.isprintable() else " " for c in line).split())
     for secret in sorted(_spellings(url), key=len, reverse=True):
         pattern = re.escape(secret)
@@ -35,22 +35,23 @@ def redact(url: str, line: str) -> str:
 
 
 def _spellings(url: str) -> set[str]:
-    """Every secret as it may be written: percent-encoded or not, base64 of a login."""
+    """Collect every secret as it may be written: percent-encoded or not, base64 of a login."""
     url = url.strip()
     scheme, _, rest = url.partition("://")
     before, _, query = rest.partition("?")
     authority, _, path = before.partition("/")
     login, _, host = authority.rpartition("@")
     user, _, password = login.partition(":")
-    found = {url, rest, *_of(4, path, login, user, *re.split(r"[/@:#]", path))}
-    found |= {*_of(4, *_values(query)), *_of(1, password)}
+    secrets = {url, rest, *_encodings(4, path, login, user, *re.split(r"[/@:#]", path))}
+    secrets |= {*_encodings(4, *_query_values(query)), *_encodings(1, password)}
     if scheme.lower() not in OPEN_HOSTS:
-        found |= {*_of(4, host, host.partition(":")[0])}
-    found |= set(_logins(unquote(user), unquote(password)))
-    return {secret for secret in found if secret and secret.lower() not in _OPEN_VALUES}
+        secrets |= {*_encodings(4, host, host.partition(":")[0])}
+    secrets |= set(_logins(unquote(user), unquote(password)))
+    return {secret for secret in secrets if secret and secret.lower() not in _OPEN_VALUES}
 
 
-def _of(least: int, *pieces: str) -> Iterator[str]:
+def _encodings(least: int, *pieces: str) -> Iterator[str]:
+    """Spell each piece in every way in which URLs are written, if it has `least` characters."""
     for piece in pieces:
         plain = unquote(piece)
         for spelling in (piece, plain, unquote_plus(piece), quote(plain, ""), quote_plus(plain)):
@@ -58,8 +59,8 @@ def _of(least: int, *pieces: str) -> Iterator[str]:
                 yield " ".join(spelling.split())
 
 
-def _values(query: str) -> Iterable[str]:
-    """The values, and the list items in them."""
+def _query_values(query: str) -> Iterable[str]:
+    """Yield the values of a query, and the list items in them."""
     for pair in re.split(r"[&;]", query):
         name, _, value = pair.partition("=")
         value = value or name  # a token may stand alone
@@ -68,7 +69,7 @@ def _values(query: str) -> Iterable[str]:
 
 
 def _logins(user: str, password: str) -> Iterator[str]:
-    """What HTTP and SMTP make of a login."""
+    """Yield what HTTP and SMTP make of a login."""
     if not password:
         return
     for text in (f"{user}:{password}", f"\0{user}\0{password}", password, user):

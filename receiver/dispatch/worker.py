@@ -87,7 +87,7 @@ class DestinationWorker:
         given_up = False
         try:
             self._send_on(begin)
-        except deadline.GivenUp:
+        except deadline.ThreadReplaced:
             given_up = True  # another one has gone on long since, and counts in its place
         finally:
             with self._waking:
@@ -173,7 +173,7 @@ def policy_at(destination: Destination, rules: Rules, now: int) -> SendPolicy:
     """How the destination may be told at a time (nanoseconds)."""
     by_route, other = route_options(rules.routes, destination.quiet, now)
     overdue = now - int(destination.retry_for * SECOND)
-    return SendPolicy(sending.rate(destination), overdue, by_route, other)
+    return SendPolicy(destination.messages_per_second, overdue, by_route, other)
 
 
 def with_others(after: AttemptResult, claim: Claim, rules: Rules, now: int) -> AttemptResult:

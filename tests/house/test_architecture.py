@@ -21,7 +21,8 @@ FLOORS = [
      "config.silence_request", "config.route_builder", "sources.source", "config.rules",
       "config.routes_file", "config.exposure",
      "destinations.apprise.recorder", "destinations.apprise.sessions",
-      "destinations.apprise.probes", "destinations.deadline", "destinations.sending",
+      "destinations.apprise.probes", "destinations.deadline", "destinations.console",
+     "destinations.apprise.adapter", "destinations.sending",
       "logs",
      "store.contract", "store.committer", "store.sqlite.wal", "store.sqlite.connection",
      "store.sqlite.many_rows", "store.sql.loading", "store.sql.reads", "store.sql.outbox",
@@ -42,7 +43,7 @@ FLOORS = [
      "cli.serve", "cli.main", "__main__"],
 ]  # fmt: skip
 OWNERS = {
-    "apprise": {"destinations.sending"},
+    "apprise": {"destinations.apprise.adapter"},
     "sqlite_utils": {"store.sqlite.connection"},
     "sqlite3": {"store.sqlite.store", "store.sqlite.connection", "store.sql.reads",
                 "store.sqlite.many_rows", "store.sql.loading",
@@ -69,8 +70,8 @@ IMPURE = {"time", "datetime", "os", "pathlib", "socket", "logging", "random", "t
           "asyncio", "sqlite3", "urllib", "http", "subprocess"}  # fmt: skip
 ALLOWED_IN_RULES = {("sources.verification", "os")}
 INSIDE_FUNCTIONS = {
-    ("destinations.sending", "apprise"),
-    ("destinations.sending", "requests"),
+    ("destinations.apprise.adapter", "apprise"),
+    ("destinations.apprise.adapter", "requests"),
     ("web.server.server", "receiver"),
 }
 

@@ -22,7 +22,7 @@ from werkzeug import Request, Response
 
 from receiver.deliveries import Message, Outcome
 from receiver.destinations.destination import Destination
-from receiver.destinations.sending import problems, rate, send, warnings
+from receiver.destinations.sending import problems, send, warnings
 from tests.support.live import free_port
 from tests.support.loopback import Mail, mail_server, raw
 
@@ -144,11 +144,13 @@ def test_of_an_answer_only_what_it_says_to_people_is_told(
 
 SEND_ALL = """\
 import sys
-from receiver import logs, notify
-from receiver.deliveries import Destination, Message
+from receiver import logs
+from receiver.deliveries import Message
+from receiver.destinations import sending
+from receiver.destinations.destination import Destination
 logs.configure("text", "debug")
 for url in sys.argv[1:]:
-    attempt = notify.send(Destination("ops", url), Message("title", "body"))
+    attempt = sending.send(Destination("ops", url), Message("title", "body"))
     print(attempt.outcome, attempt.detail)
 """
 
@@ -304,13 +306,6 @@ def test_what_a_service_takes_no_more_of_is_cut_and_sent(
     (request, _), *more = httpserver.log
     assert more == []
     assert len(request.get_json()["content"]) <= 2_000
-
-
-def test_people_are_told_slower_than_machines() -> None:
-    assert rate(Destination("ops", "slack://a/b/c")) == 1
-    assert rate(Destination("ops", "https://hooks.slack.com/services/T1/B1/x")) == 1
-    assert rate(Destination("ops", "json://x")) == 10
-    assert rate(Destination("ops", "json://x", rate=3)) == 3
 
 
 def test_mails_of_one_episode_stand_in_one_conversation() -> None:

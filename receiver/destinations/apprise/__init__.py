@@ -1,1 +1,1 @@
-"""Apprise: the services that it speaks to, and what really happened in a call."""
+"""Apprise: the services that it speaks to, and the probes that see what happens in a call."""

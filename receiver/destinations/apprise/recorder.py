@@ -1,4 +1,8 @@
-"""An attempt is heard in its own thread, and can be ended from another, by its connections."""
+"""Recorder: records an attempt in the thread that makes it, and can end it from another one.
+
+The probes find the recorder of their thread with `current_recorder`; where there is none, nobody
+makes an attempt, and they change nothing.
+"""
 
 from __future__ import annotations
 
@@ -13,132 +17,142 @@ from typing import Any
 
 from receiver.destinations.outcome import CallRecord
 
-_here = threading.local()
+_recording = threading.local()
 
 
-class Over(TimeoutError):
+class AttemptOver(TimeoutError):
     """The deadline has ended this attempt: it makes no further connection."""
 
 
 class AttemptRecorder:
-    """Hears one attempt, and ends it when told to. `timeout` is the attempt's, in seconds.
+    """Record of one attempt, and the means to end it. `timeout` is the attempt's, in seconds.
 
-    `connected`: it knows the connection of the present request; `kept`: which was there before.
+    `record` is what was seen so far. `command` is the SMTP command that is under way. `connected`:
+    the connection of the present request is registered; `reused`: an earlier request had made it.
     """
 
     def __init__(self, timeout: float) -> None:
-        self.heard, self.timeout, self.command = CallRecord(), timeout, ""
-        self.connected = self.kept = False
+        self.record = CallRecord()
+        self.timeout = timeout
+        self.command = ""
+        self.connected = False
+        self.reused = False
         self._sockets: list[socket.socket] = []
         self._over = False
         self._lock = threading.Lock()
 
     def __enter__(self) -> CallRecord:
-        """Hear what this thread does from here on."""
-        _here.ear = self
-        return self.heard
+        """Record what this thread does from here on."""
+        _recording.recorder = self
+        return self.record
 
     def __exit__(self, *_: object) -> None:
-        _here.ear = None
+        _recording.recorder = None
         with self._lock:
             for copy in self._sockets:
                 copy.close()
             self._sockets.clear()
 
     def cut(self) -> None:
-        """From another thread: break its connections, so that what waits for them goes on."""
+        """Break its connections from another thread, so that what waits for them goes on."""
         with self._lock:
             self._over = True
             for copy in self._sockets:
                 with contextlib.suppress(OSError):
                     copy.shutdown(socket.SHUT_RDWR)
 
-    def add(self, connection: socket.socket) -> None:
-        """Know a connection. Its copy stays valid when TLS takes the original away."""
+    def add_connection(self, connection: socket.socket) -> None:
+        """Register a new connection. Its copy stays valid when TLS takes the original away."""
         with self._lock:
             if self._over:
-                raise Over("the attempt is over")
+                raise AttemptOver("the attempt is over")
             self._sockets.append(connection.dup())
 
-    def keep(self, connection: socket.socket) -> None:
-        """Know a connection that was kept from an earlier request."""
+    def reuse_connection(self, connection: socket.socket) -> None:
+        """Register a connection that was kept from an earlier request."""
         # Not dup(): TLS has none, and what is to be shut down is the connection below it.
         copy = socket.fromfd(connection.fileno(), connection.family, connection.type)
         with self._lock:
             self._sockets.append(copy)
-        self.check()
-        self.connected = self.kept = self.heard.connected = True
+        self.raise_if_over()
+        self.connected = True
+        self.reused = True
+        self.record.connected = True
 
     @property
     def is_over(self) -> bool:
         """Whether the attempt was ended."""
         return self._over
 
-    def check(self) -> None:
-        """Raise if the attempt was ended."""
+    def raise_if_over(self) -> None:
+        """Raise AttemptOver if the attempt was ended."""
         if self._over:
-            raise Over("the attempt is over")
+            raise AttemptOver("the attempt is over")
 
 
-def current() -> AttemptRecorder | None:
-    """What hears this thread."""
-    ear: AttemptRecorder | None = getattr(_here, "ear", None)
-    return ear
+def current_recorder() -> AttemptRecorder | None:
+    """Return the recorder of this thread's attempt; None if it makes none."""
+    recorder: AttemptRecorder | None = getattr(_recording, "recorder", None)
+    return recorder
 
 
-def wrap(owner: Any, name: str, heard: Callable[..., Any]) -> None:
-    """In threads that are heard, `heard` is called in place of the method, with ear and method."""
+def wrap(owner: Any, name: str, probe: Callable[..., Any]) -> None:
+    """Let `probe(recorder, method, self, …)` take the place of a method during attempts."""
     original = getattr(owner, name)
 
     def wrapped(self: Any, *arguments: Any, **named: Any) -> Any:
-        ear = current()
-        if ear is None:
+        recorder = current_recorder()
+        if recorder is None:
             return original(self, *arguments, **named)
-        return heard(ear, original, self, *arguments, **named)
+        return probe(recorder, original, self, *arguments, **named)
 
     setattr(owner, name, wrapped)
 
 
-class Warnings(logging.Handler):
-    """Keeps what Apprise warns of in a thread that makes an attempt."""
+class WarningCollector(logging.Handler):
+    """Log handler that collects Apprise's warnings in threads that make an attempt."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        ear = current()
-        if ear is not None and record.levelno >= logging.WARNING and len(ear.heard.said) < 20:
-            ear.heard.said.append(record.getMessage())
+        recorder = current_recorder()
+        if recorder is None or record.levelno < logging.WARNING:
+            return
+        if len(recorder.record.warnings) < 20:
+            recorder.record.warnings.append(record.getMessage())
 
 
-def heard_connect(
-    ear: AttemptRecorder, original: Any, connection: socket.socket, address: Any
+def record_connect(
+    recorder: AttemptRecorder, original: Any, connection: socket.socket, address: Any
 ) -> None:
-    """Whatever makes a connection: know it, and how it went."""
-    ear.add(connection)
+    """Register a connection that is being made, by whatever library, and record how it went."""
+    recorder.add_connection(connection)
     try:
         original(connection, address)
     except OSError as error:
-        ear.heard.error = cause(error)
+        recorder.record.error = root_cause(error)
         raise
     # A connection that is broken while it comes about can look as if it had.
-    ear.check()
-    ear.connected, ear.heard.connected, ear.heard.error = True, True, ""
+    recorder.raise_if_over()
+    recorder.connected = True
+    recorder.record.connected = True
+    recorder.record.error = ""
 
 
-def throttle(last_io: object = None, wait: float | None = None) -> None:
-    """In place of a plugin's: it never sleeps, it says that it would have to wait."""
-    ear = current()
-    if wait and ear is not None:
-        ear.heard.asked_wait = float(wait)
-        raise Over(f"it asks to wait {wait:g} s")
+def record_throttle(last_io: object = None, wait: float | None = None) -> None:
+    """Record that a plugin wants to wait, and end the attempt: it takes its `throttle`'s place."""
+    recorder = current_recorder()
+    if wait and recorder is not None:
+        recorder.record.wanted_wait = float(wait)
+        raise AttemptOver(f"it asks to wait {wait:g} s")
 
 
-def cause(error: BaseException) -> str:
-    """What went wrong in the first place, in words: libraries wrap it three times."""
-    found = error
+def root_cause(error: BaseException) -> str:
+    """Say what went wrong in the first place: libraries wrap it three times."""
+    first = error
     while (inner := error.__cause__ or error.__context__) is not None and inner is not error:
         error = inner
         if isinstance(error, OSError | http.client.HTTPException):
-            found = error
-    text = re.sub(r"^\[.*?\] | \(_ssl.*\)$", "", getattr(found, "strerror", None) or str(found))
-    if isinstance(found, http.client.BadStatusLine) and not isinstance(found, ConnectionError):
+            first = error
+    text = re.sub(r"^\[.*?\] | \(_ssl.*\)$", "", getattr(first, "strerror", None) or str(first))
+    if isinstance(first, http.client.BadStatusLine) and not isinstance(first, ConnectionError):
         return f"it does not speak HTTP: {text}"
-    return text or type(found).__name__
+    return text or type(first).__name__

@@ -1,12 +1,12 @@
-"""HTTP connections that a thread keeps from one attempt to the next.
+"""HTTP sessions: a thread keeps its connections from one attempt to the next.
 
 A request of its own costs more in making and closing what carries it than in the message itself.
 So a thread that makes attempts has one session, which remembers no cookie, and keeps its connection
 while it is busy: when a second has passed without an attempt, the connection is closed.
 
 A server may close a kept connection in the very moment in which the next message is written to it.
-Nobody can tell then whether it was read. That destination's connections are not kept any more, so
-it happens to it once.
+Nobody can tell then whether it was read. Its connections are not kept any more, so that
+this happens to a destination once.
 """
 
 from __future__ import annotations
@@ -16,17 +16,19 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from receiver.destinations.apprise.recorder import current
+from receiver.destinations.apprise.recorder import current_recorder
 
 IDLE = 1.0
-_mine = threading.local()
+_sessions = threading.local()
 
 
 class ThreadSession:
     """The session of a thread; `keeps` is false once its destination has cut a kept connection."""
 
     def __init__(self, session: Any) -> None:
-        self.session, self.keeps, self.used_at = session, True, 0.0
+        self.session = session
+        self.keeps = True
+        self.used_at = 0.0
         # It has nothing of its own to add to a request: none of it is merged.
         session.params = session.proxies = None
 
@@ -40,38 +42,38 @@ class ThreadSession:
         self.session.close()
 
 
-def keeping(request: Callable[..., Any], session: Callable[[], Any]) -> Callable[..., Any]:
-    """`requests.request` that takes this thread's session, in threads that are heard."""
+def with_session(request: Callable[..., Any], new_session: Callable[[], Any]) -> Callable[..., Any]:
+    """Make of `requests.request` one that uses the thread's session during attempts."""
 
-    def kept_request(method: str, url: str, **named: Any) -> Any:
-        if current() is None:
+    def request_in_session(method: str, url: str, **named: Any) -> Any:
+        if current_recorder() is None:
             return request(method, url, **named)
-        if (mine := _here()) is None:
-            mine = _mine.kept = ThreadSession(session())
+        if (own := _thread_session()) is None:
+            own = _sessions.session = ThreadSession(new_session())
         # As if it were new: nothing of an earlier answer goes into this request.
-        mine.session.cookies.clear()
+        own.session.cookies.clear()
         try:
-            return mine.session.request(method=method, url=url, **named)
+            return own.session.request(method=method, url=url, **named)
         finally:
-            mine.used_at = time.monotonic()
-            if not mine.keeps:
-                mine.close()
+            own.used_at = time.monotonic()
+            if not own.keeps:
+                own.close()
 
-    return kept_request
+    return request_in_session
 
 
 def distrust() -> None:
-    """A kept connection of this thread was cut: keep none from here on."""
-    if (mine := _here()) is not None:
-        mine.keeps = False
+    """Keep no connection of this thread from here on: a kept one was cut."""
+    if (own := _thread_session()) is not None:
+        own.keeps = False
 
 
 def rest() -> None:
     """Close what this thread keeps, if it did not use it for a second."""
-    if (mine := _here()) is not None and time.monotonic() - mine.used_at >= IDLE:
-        mine.close()
+    if (own := _thread_session()) is not None and time.monotonic() - own.used_at >= IDLE:
+        own.close()
 
 
-def _here() -> ThreadSession | None:
-    found: ThreadSession | None = getattr(_mine, "kept", None)
-    return found
+def _thread_session() -> ThreadSession | None:
+    session: ThreadSession | None = getattr(_sessions, "session", None)
+    return session

@@ -1,4 +1,4 @@
-"""What an attempt came to, from what was heard: without any destination."""
+"""What an attempt came to, from the record of its call: without any destination."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ NO_USER, LATER = Refusal(550, "RCPT", "no such user"), Refusal(451, "RCPT", "lat
 
 
 def judged(
-    heard: CallRecord, *, done: bool = False, late: bool = False, targets: int = 1
+    record: CallRecord, *, done: bool = False, late: bool = False, targets: int = 1
 ) -> Attempt:
-    return classify(heard, done=done, late=late, targets=targets, timeout=30)
+    return classify(record, done=done, late=late, targets=targets, timeout=30)
 
 
 @pytest.mark.parametrize(
-    ("heard", "late", "outcome", "detail"),
+    ("record", "late", "outcome", "detail"),
     [
         (CallRecord(), False, FAILED, "Apprise says that it failed, and not why"),
-        (CallRecord(said=["No recipients.", "b", "c"]), False, FAILED, "No recipients. b"),
+        (CallRecord(warnings=["No recipients.", "b", "c"]), False, FAILED, "No recipients. b"),
         (CallRecord(error="Connection refused"), False, FAILED,
          "no connection: Connection refused"),
         (CallRecord(), True, FAILED, "no connection within 30 s"),
-        (CallRecord(elsewhere=True), True, UNCERTAIN, "no answer within 30 s"),
-        (CallRecord(elsewhere=True, said=["No recipients."]), False, FAILED, "No recipients."),
+        (CallRecord(untraced=True), True, UNCERTAIN, "no answer within 30 s"),
+        (CallRecord(untraced=True, warnings=["No recipients."]), False, FAILED, "No recipients."),
         (CallRecord(connected=True), True, FAILED,
          "connected, and not ready for the message within 30 s"),
         (CallRecord(connected=True, error="x"), False, FAILED,
@@ -35,11 +35,12 @@ def judged(
          "it was sent, and no answer came within 30 s"),
         (CallRecord(connected=True, written=True, error="reset"), False, UNCERTAIN,
          "it was sent, and no answer came (the connection ended: reset)"),
-        (CallRecord(connected=True, elsewhere=True), False, UNCERTAIN, "no answer within 30 s"),
-        (CallRecord(connected=True, elsewhere=True, said=["Failed."]), False, UNCERTAIN, "Failed."),
+        (CallRecord(connected=True, untraced=True), False, UNCERTAIN, "no answer within 30 s"),
+        (CallRecord(connected=True, untraced=True, warnings=["Failed."]), False, UNCERTAIN,
+         "Failed."),
         (CallRecord(status=502, phrase="Bad Gateway"), False, FAILED, "HTTP 502 Bad Gateway"),
         (CallRecord(status=799, answer="no"), False, FAILED, "HTTP 799: no"),
-        (CallRecord(status=200, phrase="OK", said=["Not ok."]), False, FAILED,
+        (CallRecord(status=200, phrase="OK", warnings=["Not ok."]), False, FAILED,
          "HTTP 200 OK: Not ok."),
         (CallRecord(status=200, phrase="OK", cut_short=True), False, UNCERTAIN,
          "HTTP 200 OK, and the rest of the answer did not come"),
@@ -47,28 +48,28 @@ def judged(
          "HTTP 307 Temporary Redirect: redirects are not followed, give the address it leads to"),
         (CallRecord(refusal=Refusal(421, "the greeting", "busy")), False, FAILED,
          "SMTP 421 to the greeting: busy"),
-        (CallRecord(recipients=[NO_USER, LATER]), False, FAILED,
+        (CallRecord(refused_recipients=[NO_USER, LATER]), False, FAILED,
          "SMTP 550 to RCPT: no such user; SMTP 451 to RCPT: later"),
     ],
 )  # fmt: skip
 def test_a_failure_says_what_it_was(
-    heard: CallRecord, late: bool, outcome: Outcome, detail: str
+    record: CallRecord, late: bool, outcome: Outcome, detail: str
 ) -> None:
-    attempt = judged(heard, late=late)
+    attempt = judged(record, late=late)
     assert (attempt.outcome, attempt.detail) == (outcome, detail)
     assert not attempt.permanent
 
 
 @pytest.mark.parametrize(
-    "heard",
+    "record",
     [
         CallRecord(status=404), CallRecord(status=200, answer="invalid_auth"),
-        CallRecord(recipients=[NO_USER]),
+        CallRecord(refused_recipients=[NO_USER]),
         CallRecord(refusal=Refusal(535, "AUTH", "wrong")),
     ],
 )  # fmt: skip
-def test_what_no_repeat_can_mend_is_permanent(heard: CallRecord) -> None:
-    assert judged(heard).permanent
+def test_what_no_repeat_can_mend_is_permanent(record: CallRecord) -> None:
+    assert judged(record).permanent
 
 
 def test_a_permanent_word_in_an_answer_of_5xx_is_not_believed() -> None:
@@ -76,9 +77,9 @@ def test_a_permanent_word_in_an_answer_of_5xx_is_not_believed() -> None:
 
 
 def test_what_a_mail_server_has_taken_is_delivered_though_it_hangs_then() -> None:
-    heard = CallRecord(connected=True, taken=1)
-    assert judged(heard, late=True).outcome is Outcome.DELIVERED
-    assert judged(heard, late=True, targets=2).outcome is UNCERTAIN
+    record = CallRecord(connected=True, mails_taken=1)
+    assert judged(record, late=True).outcome is Outcome.DELIVERED
+    assert judged(record, late=True, targets=2).outcome is UNCERTAIN
 
 
 @pytest.mark.parametrize(
@@ -87,20 +88,20 @@ def test_what_a_mail_server_has_taken_is_delivered_though_it_hangs_then() -> Non
 def test_a_part_that_has_it_gets_a_repeat_only_if_that_can_reach_the_rest(
     refused: Refusal, outcome: Outcome, permanent: bool
 ) -> None:
-    attempt = judged(CallRecord(taken=1, recipients=[refused]))
+    attempt = judged(CallRecord(mails_taken=1, refused_recipients=[refused]))
     assert (attempt.outcome, attempt.permanent) == (outcome, permanent)
     assert "a part of its recipients has it" in attempt.detail
 
 
 def test_a_login_that_went_well_is_not_a_part_that_has_it() -> None:
-    for heard in (
+    for record in (
         CallRecord(accepted=1, status=500),
         CallRecord(accepted=1, error="Connection refused"),
     ):
-        assert judged(heard).outcome is FAILED
-        assert judged(heard, targets=2).outcome is UNCERTAIN
+        assert judged(record).outcome is FAILED
+        assert judged(record, targets=2).outcome is UNCERTAIN
 
 
 def test_a_plugin_that_would_sleep_says_when_to_come_back() -> None:
-    attempt = judged(CallRecord(status=429, asked_wait=12.5))
+    attempt = judged(CallRecord(status=429, wanted_wait=12.5))
     assert (attempt.outcome, attempt.retry_after) == (FAILED, 12.5)

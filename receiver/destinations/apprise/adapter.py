@@ -1,0 +1,235 @@
+"""Apprise: sends to whatever service it speaks, and is imported by this file alone.
+
+A URL is accepted if it leads over the network to one target and reads no file of this machine.
+An attempt that fails says why in one readable line; the URL and its secrets never stand in it.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
+from urllib.parse import urlsplit
+
+from receiver.deliveries import Attempt, Message, Outcome
+from receiver.destinations import deadline
+from receiver.destinations.apprise import probes, sessions
+from receiver.destinations.apprise.recorder import AttemptRecorder, record_throttle
+from receiver.destinations.deadline import CallEnd
+from receiver.destinations.destination import MAIL_KINDS, Destination
+from receiver.destinations.outcome import CallRecord, classify
+from receiver.destinations.redaction import redact
+
+# There is no mail with that id; mail programs show what answers it together all the same.
+CONVERSATION = ("In-Reply-To", "References")
+# These act on this machine: its screen, its log, its files, its programs.
+LOCAL_KINDS = {
+    "syslog", "dbus", "kde", "qt", "glib", "gio", "gnome", "macosx", "windows", "blink1", "file",
+    "deltachat", "deltachats", "vapid",
+}  # fmt: skip
+# Options that make Apprise read a file.
+FILE_OPTIONS = {"attach", "include", "keyfile", "pgpkey", "pgpprv", "pgppub", "subfile"}
+_NOT_UNDERSTOOD = (
+    "its URL is not one that Apprise understands: compare it with the service's page in Apprise's"
+    " documentation"
+)
+
+
+def problems(destination: Destination) -> list[str]:
+    """Return what makes the destination unusable; never shows its URL."""
+    client = _client(destination)
+    return [client] if isinstance(client, str) else []
+
+
+def warnings(destination: Destination) -> list[str]:
+    """Return what works but may surprise."""
+    if destination.kind == "mailto" and urlsplit(destination.url).password:
+        return [
+            f"destination {destination.name} may send its password in the clear: use mailtos://"
+        ]
+    return []
+
+
+def send(destination: Destination, message: Message) -> Attempt:
+    """Try once, by the destination's deadline; see `sending.send`."""
+    started = time.monotonic()
+    recorder = AttemptRecorder(destination.timeout)
+
+    def attempt_of(end: CallEnd, result: _NotifyResult | None) -> Attempt:
+        attempt = _attempt(destination, recorder.record, end, result)
+        return replace(attempt, duration_ms=int((time.monotonic() - started) * 1000))
+
+    return deadline.call_watched(
+        destination,
+        destination.timeout,
+        lambda: _notify(destination, message, recorder),
+        recorder.cut,
+        attempt_of,
+        sessions.rest,
+    )
+
+
+def rest() -> None:
+    """Close the connections that this thread keeps, if it has not used them for a second."""
+    sessions.rest()
+
+
+@dataclass(slots=True)
+class _NotifyResult:
+    """The result of one call: whether Apprise says done, and how many targets its URL has.
+
+    `problem` says why there was nothing to call.
+    """
+
+    done: bool = False
+    problem: str = ""
+    targets: int = 1
+
+
+def _attempt(
+    destination: Destination, record: CallRecord, end: CallEnd, result: _NotifyResult | None
+) -> Attempt:
+    """Say what became of the attempt. `result` is None where the call did not come back."""
+    if end is CallEnd.NOT_MADE:
+        detail = f"{deadline.MOST_HANGING} earlier attempts still hang: none is made until one ends"
+        return Attempt(Outcome.FAILED, detail)
+    if result is not None and result.problem:
+        return Attempt(Outcome.FAILED, result.problem, permanent=True)
+    late = end is not CallEnd.DONE
+    result = result or _NotifyResult()
+    attempt = classify(
+        record, done=result.done, late=late, targets=result.targets, timeout=destination.timeout
+    )
+    if not attempt.detail:
+        return attempt
+    return replace(attempt, detail=redact(destination.url, attempt.detail))
+
+
+_this_thread = threading.local()
+
+
+def _notify(destination: Destination, message: Message, recorder: AttemptRecorder) -> _NotifyResult:
+    """Call Apprise in a thread of the destination, which keeps its client for the next call."""
+    with recorder as record:
+        try:
+            client = getattr(_this_thread, "client", None) or _client(destination)
+            if isinstance(client, str):
+                return _NotifyResult(problem=client)
+            _this_thread.client = client
+            record.untraced = not _is_traced(client[0])
+            text = _apprise.NotifyFormat.TEXT
+            if destination.kind in MAIL_KINDS:
+                _join_conversation(client[0], message.thread)
+            done = client.notify(body=message.body, title=message.title, body_format=text)
+            return _NotifyResult(bool(done), "", len(client[0]))
+        except BaseException as error:
+            # Whatever a plugin does wrong must not end the thread; the line says what it was.
+            record.warnings.append(f"{type(error).__name__}: {error}")
+            return _NotifyResult()
+
+
+def _join_conversation(plugin: Any, thread: str | None) -> None:
+    """Let the next e-mail join its conversation: all mails of one answer the same id."""
+    others = {k: v for k, v in plugin.headers.items() if k not in CONVERSATION}
+    plugin.headers = others | (dict.fromkeys(CONVERSATION, thread) if thread else {})
+
+
+def _is_traced(plugin: Any) -> bool:
+    """Tell whether the plugin speaks HTTP or SMTP through the libraries that have probes."""
+    modules = [sys.modules[kind.__module__] for kind in type(plugin).__mro__]
+    return any(hasattr(module, "requests") or hasattr(module, "smtplib") for module in modules)
+
+
+_importing = threading.Lock()
+_apprise: Any = None
+_enabled: set[str] = set()
+
+
+def _library() -> Any:
+    """Return Apprise, imported when it is first needed (160 ms), once."""
+    global _apprise
+    with _importing:
+        if _apprise is None:
+            import apprise
+            import requests
+
+            probes.install(requests)
+            _apprise = apprise
+        return _apprise
+
+
+def _client(destination: Destination) -> Any:
+    """Make the destination's Apprise object, or say what is wrong with its URL."""
+    apprise = _library()
+    url = destination.url.strip()
+    if (urls := len(apprise.utils.parse.parse_urls(url))) > 1:
+        return f"it holds {urls} URLs: make a destination of each"
+    parsed = apprise.plugins.url_to_dict(url)
+    kind = str(parsed.get("schema", "")) if parsed else destination.kind
+    if kind in LOCAL_KINDS:
+        return f"{kind}:// acts on this machine, not on another: give a service of the network"
+    if not parsed:
+        return _NOT_UNDERSTOOD
+    options = parsed.get("qsd") or {}
+    if problem := _option_problem(options):
+        return problem
+    _enable(kind)
+    # No pool, no throttle, no retries, no redirects of its own: those are ours to decide.
+    asset = apprise.AppriseAsset(service_timeout=0, http_redirects=False)
+    client = apprise.Apprise(asset=asset)
+    if not client.add(url) or len(client) != 1:
+        return _NOT_UNDERSTOOD
+    _configure(client[0], destination, options)
+    return _plugin_problem(client[0]) or client
+
+
+def _option_problem(options: Any) -> str:
+    """Say what is wrong with the options behind the URL's question mark, or nothing."""
+    if file_options := sorted(FILE_OPTIONS & set(options)):
+        return f"its option {file_options[0]}= reads a local file: leave it out"
+    if _apprise.utils.parse.parse_bool(options.get("optional"), False):
+        return "its option optional= would show a failure as delivered: leave it out"
+    if str(options.get("format", "")).lower() == "markdown":
+        return "its option format=markdown would let the text of an event act: leave it out"
+    return ""
+
+
+def _plugin_problem(plugin: Any) -> str:
+    """Say what is wrong with the plugin that the URL makes, or nothing."""
+    if any(isinstance(value, _apprise.AppriseAttachment) and len(value)
+           for value in vars(plugin).values()):  # fmt: skip
+        return "one of its options (such as template=) reads a file: leave it out"
+    if len(plugin) > 1:
+        return (
+            f"it names {len(plugin)} targets, and a repeat for one would go to all of them: make a"
+            " destination of each"
+        )
+    return ""
+
+
+def _enable(kind: str) -> None:
+    """Switch on, of all that Apprise speaks, only what the destinations use."""
+    with _importing:
+        if kind not in _enabled:
+            _enabled.add(kind)
+            _apprise.NotificationManager().enable_only(*_enabled)
+
+
+def _configure(plugin: Any, destination: Destination, options: Any) -> None:
+    """Take from the plugin what the receiver decides itself: pace, repeats, deadlines."""
+    plugin.request_rate_per_sec = 0
+    plugin.retry = 0
+    # Each result names its URL, which we never show; to write it anew took a tenth of an attempt.
+    plugin.url = lru_cache(maxsize=8)(plugin.url)
+    plugin.redirects = False
+    # Longer than the attempt may take, so that the deadline decides; but an address that takes no
+    # connection is left for the next one of the same name.
+    plugin.socket_connect_timeout = min(destination.timeout + 1, 10.0)
+    plugin.socket_read_timeout = destination.timeout + 1
+    plugin.throttle = record_throttle
+    if "overflow" not in options:
+        # What a service takes no more of is cut; else it would refuse the whole message.
+        plugin.overflow_mode = _apprise.OverflowMode.TRUNCATE
