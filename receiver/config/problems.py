@@ -1,77 +1,72 @@
-"""What is said about a key or a value of routes.yaml that is wrong."""
+"""Problems: what is wrong with a key or a value, in plain words, with a hint where there is one."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel
 
-from receiver.config.schema import (
-    DestinationModel,
-    EscalationModel,
-    FileModel,
-    GroupModel,
-    KeyModel,
-    Match,
-    QuietModel,
-    RemindModel,
-    RouteModel,
-    SecretHeader,
-    SourceModel,
-    StuckModel,
-    Verify,
-    near,
-)
 from receiver.config.strict_yaml import Path
 
 
-def explained(found: Mapping[str, Any], place: Path) -> str:
-    """A validation error in plain words, without the value: it may be a secret."""
+def near(word: str, known: Iterable[str]) -> str:
+    """Return a hint to end a problem with: the nearest known word, or all of them."""
+    words = list(known)
+    close = difflib.get_close_matches(word, words, 1)
+    if close:
+        return f": did you mean {close[0]!r}?"
+    return f": known are {', '.join(words)}" if words else ""
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Return the known word that is nearest, however far it is."""
+    return difflib.get_close_matches(word, list(known), 1, 0.0)[0]
+
+
+def describe_error(
+    error: Mapping[str, Any], place: Path, root: type[BaseModel], whole: str = "the file"
+) -> str:
+    """Describe a validation error without the value: it may be a secret.
+
+    `place` is where it is below the model `root`, and `whole` is what people call that.
+    """
     # What is wrong with one of a list is said of the list: people do not count from nought.
-    name = next((step for step in reversed(place) if isinstance(step, str)), "the file")
-    if found["type"] == "extra_forbidden":
-        return f"unknown key {place[-1]!r}{near(str(place[-1]), _known(place[:-1]))}"
-    if found["type"] == "model_type":
-        known = ", ".join(f"{key}: …" for key in _known(place))
-        return f"{name}: must be keys with values" + (f", like {{{known}}}" if known else "")
-    if found["type"] == "missing":
+    name = next((step for step in reversed(place) if isinstance(step, str)), whole)
+    if error["type"] == "extra_forbidden":
+        return f"unknown key {place[-1]!r}{near(str(place[-1]), _keys_at(root, place[:-1]))}"
+    if error["type"] == "model_type":
+        keys = ", ".join(f"{key}: …" for key in _keys_at(root, place))
+        return f"{name}: must be keys with values" + (f", like {{{keys}}}" if keys else "")
+    if error["type"] == "missing":
         return f"{name!r} is missing"
-    if found["type"] in ("string_too_short", "too_short"):
+    if error["type"] in ("string_too_short", "too_short"):
         return f"{name}: must not be empty"
-    said = found["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
-    return f"{name}: {said}"
+    text = error["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+    return f"{name}: {text}"
 
 
 def keys_of(model: type[BaseModel]) -> list[str]:
-    """The keys of a model as they are written."""
-    return [of.alias or name for name, of in model.model_fields.items()]
+    """Return the keys of a model as they are written."""
+    return [field.alias or name for name, field in model.model_fields.items()]
 
 
-# What may stand where: `*` is a name or a number in a list.
-_PLACES: Mapping[tuple[str, ...], type[BaseModel]] = {
-    (): FileModel,
-    ("sources", "*"): SourceModel,
-    ("sources", "*", "verify"): Verify,
-    ("sources", "*", "verify", "secret_header"): SecretHeader,
-    ("sources", "*", "verify", "keys", "*"): KeyModel,
-    ("destinations", "*"): DestinationModel,
-    ("destinations", "*", "quiet"): QuietModel,
-    ("routes", "*"): RouteModel,
-    ("routes", "*", "match"): Match,
-    ("routes", "*", "remind"): RemindModel,
-    ("routes", "*", "escalate", "*"): EscalationModel,
-    ("routes", "*", "group"): GroupModel,
-    ("routes", "*", "quiet"): QuietModel,
-    ("routes", "*", "stuck"): StuckModel,
-}
+def _keys_at(root: type[BaseModel], place: Path) -> list[str]:
+    """Return the keys that may stand at a place below a model."""
+    model = _model_at(root, place)
+    return keys_of(model) if model is not None else []
 
 
-def _known(around: Path) -> list[str]:
-    """The keys that may stand there."""
-    for pattern, model in _PLACES.items():
-        if len(pattern) == len(around) and all(
-            step in ("*", there) for step, there in zip(pattern, around, strict=True)
-        ):
-            return keys_of(model)
-    return []
+def _model_at(annotation: Any, place: Path) -> type[BaseModel] | None:
+    """Find the model at a place below a type; lists and dicts take one step of it."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        if not place:
+            return annotation
+        fields = dict(zip(keys_of(annotation), annotation.model_fields.values(), strict=True))
+        field = fields.get(str(place[0]))
+        return _model_at(field.annotation, place[1:]) if field else None
+    if get_origin(annotation) in (list, dict):
+        return _model_at(get_args(annotation)[-1], place[1:]) if place else None
+    models = (_model_at(inner, place) for inner in get_args(annotation))
+    return next(filter(None, models), None)

@@ -1,15 +1,16 @@
-"""What a route asks for beyond one message for an event, and what cannot be asked."""
+"""Route builder: makes routes of what routes.yaml says, and finds what cannot be asked of one."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
+import re
+from collections.abc import Callable, Iterable, Iterator
 
-from receiver.config.matching import Problem
-from receiver.config.schema import QuietModel, RouteModel, near
+from receiver.config.problems import near
+from receiver.config.schema import FileModel, Match, QuietModel, RouteModel
 from receiver.config.strict_yaml import Path
 from receiver.events import Category, Status, Verdict
-from receiver.routing.conditions import Subject
+from receiver.messages import notice
+from receiver.routing.conditions import CONDITIONS, METADATA, Condition, Subject
 from receiver.routing.quiet_hours import DAYS, QuietHours
 from receiver.routing.routes import Escalation, Group, Reminders, Route, Stuck
 from receiver.times import SECOND, span
@@ -17,66 +18,95 @@ from receiver.times import SECOND, span
 GROUP_BY = ("agent", "status", "source", "reason", "outcome")
 # They hold for as long as an execution stays in a status.
 _OF_AN_EPISODE = ("remind", "escalate", "resolved", "acknowledged")
+_TEMPLATES = ("title", "body")
 _STAYS = [status.value for status in Status if status.category is not Category.TERMINAL]
 
+# Takes each problem with its place below what is read.
+Problem = Callable[[Path, str], None]
 
-def with_options(route: Route, model: RouteModel, problem: Problem) -> Route:
-    """The route with its options; `problem` is told of what does not go together."""
-    for place, text in _problems(route, model):
+
+def build_route(model: RouteModel, file: FileModel, line: int, problem: Problem) -> Route:
+    """Make the route; `problem` gets everything in it that cannot be, with its place."""
+    for place, text in _unknown_destinations(model, list(file.destinations)):
         problem(place, text)
+    for place, text in _template_problems(model):
+        problem(place, text)
+    conditions = read_conditions(
+        model.match,
+        file.sources,
+        file.destinations,
+        lambda place, text: problem(("match", *place), text),
+    )
+    route = _route(model, tuple(conditions), line)
+    for place, text in _contradictions(route, model):
+        problem(place, text)
+    return route
+
+
+def _route(model: RouteModel, conditions: tuple[Condition, ...], line: int) -> Route:
     remind, group, stuck = model.remind, model.group, model.stuck
-    return replace(
-        route,
-        remind=Reminders(_ns(remind.every), remind.at_most) if remind else None,
+    return Route(
+        name=model.name,
+        conditions=conditions,
+        notify=tuple(dict.fromkeys(model.notify)),
+        title=model.title,
+        body=model.body,
+        stop=model.stop,
+        line=line,
+        remind=Reminders(_nanoseconds(remind.every), remind.at_most) if remind else None,
         escalate=tuple(
-            Escalation(_ns(each.after), tuple(dict.fromkeys(each.notify)))
+            Escalation(_nanoseconds(each.after), tuple(dict.fromkeys(each.notify)))
             for each in model.escalate
         ),
         resolved=model.resolved,
         acknowledged=model.acknowledged,
-        group=Group(tuple(group.by), _ns(group.wait), _ns(group.every)) if group else None,
+        group=Group(tuple(group.by), _nanoseconds(group.wait), _nanoseconds(group.every))
+        if group
+        else None,
         quiet=quiet_hours(model.quiet),
         urgent=model.urgent,
-        stuck=Stuck(_statuses(stuck.status), _ns(stuck.after)) if stuck else None,
+        stuck=Stuck(_staying(stuck.status), _nanoseconds(stuck.after)) if stuck else None,
     )
 
 
+def read_conditions(
+    match: Match, sources: Iterable[str], destinations: Iterable[str], problem: Problem
+) -> Iterator[Condition]:
+    """Yield the conditions of `match`, of a route or of a silence.
+
+    `problem` gets each word that cannot be right, with its place below `match`.
+    """
+    # The words of these two are what routes.yaml calls them.
+    ours = {"source": tuple(sources), "dead_letter": tuple(destinations)}
+    for name, kind in CONDITIONS.items():
+        patterns = getattr(match, name)
+        if name == METADATA or patterns is None:
+            continue
+        words = ours.get(name, kind.words)
+        for pattern in patterns:
+            word = pattern.removeprefix("!")
+            if (name in ours or words) and not _is_glob(word) and word not in words:
+                problem((name,), f"{name}: there is no {word!r}{near(word, words)}")
+        yield Condition(name, tuple(patterns))
+    for key, values in match.metadata.items():
+        texts = [v if isinstance(v, str) else str(v).lower() for v in values]
+        yield Condition(f"{METADATA}.{key}", tuple(texts))
+
+
+def _is_glob(word: str) -> bool:
+    return re.search(r"[*?\[]", word) is not None
+
+
 def quiet_hours(model: QuietModel | None) -> QuietHours | None:
-    """The window that a route or a destination asks for."""
+    """Make the quiet hours that a route or a destination asks for."""
     if model is None:
         return None
     days = frozenset(DAYS.index(day) for day in model.days)
     return QuietHours(days, model.begin, model.end, model.tz)
 
 
-def _problems(route: Route, model: RouteModel) -> Iterator[tuple[Path, str]]:
-    asked = [name for name in _OF_AN_EPISODE if getattr(model, name)]
-    if model.match.dead_letter is not None:
-        for name in (*asked, *(n for n in ("group", "stuck") if getattr(model, n))):
-            yield (name,), f"{name}: a route with dead_letter is about no status: remove one"
-        return
-    yield from _stuck(route, model)
-    verdicts = [c for c in route.conditions if c.name == "verdict"]
-    applied = not any(c.why_not(Subject("", Verdict.APPLIED)) for c in verdicts)
-    for name in asked:
-        if not applied:
-            yield (name,), f"{name}: only an applied event begins a stay in a status: see `verdict`"
-        elif not route.statuses():
-            yield (
-                (name,),
-                f"{name}: this route is about statuses that end an execution: nothing comes after"
-                " them",
-            )
-    for name in model.group.by if model.group else ():
-        if name not in GROUP_BY and not (name.startswith("metadata.") and len(name) > 9):
-            hint = near(name, [*GROUP_BY, "metadata.KEY"])
-            yield ("group", "by"), f"by: there is no {name!r}{hint}"
-    if model.urgent and model.quiet is not None:
-        yield ("urgent",), "urgent: this route has quiet hours of its own: remove one"
-
-
 def surprises(route: Route) -> Iterator[str]:
-    """What can be asked, and is hardly meant."""
+    """Yield what can be asked, and is hardly meant."""
     for n, each in enumerate(route.escalate):
         if each in route.escalate[:n]:
             yield f"escalate: the same one stands there twice, after {span(each.after)}"
@@ -87,12 +117,70 @@ def surprises(route: Route) -> Iterator[str]:
             f"group: every {span(route.group.every)} is shorter than wait {span(route.group.wait)},"
             " for which each message waits anyway"
         )
-    for part in ("title", "body"):
+    for part in _TEMPLATES:
         if getattr(route, part):
             yield f"{part}: digests are written without it, only a message that is alone has it"
 
 
-def _stuck(route: Route, model: RouteModel) -> Iterator[tuple[Path, str]]:
+def _unknown_destinations(model: RouteModel, known: list[str]) -> Iterator[tuple[Path, str]]:
+    """Yield names that no destination has, with their places."""
+    places: list[tuple[Path, list[str]]] = [(("notify",), model.notify)]
+    places += [(("escalate", n, "notify"), each.notify) for n, each in enumerate(model.escalate)]
+    for place, names in places:
+        for name in names:
+            if name not in known:
+                yield place, f"there is no destination {name!r}{near(name, known)}"
+
+
+def _template_problems(model: RouteModel) -> Iterator[tuple[Path, str]]:
+    for part in _TEMPLATES:
+        template = getattr(model, part)
+        if template and (problem := notice.check_template(template)):
+            yield (part,), problem
+        if template and model.match.dead_letter is not None:
+            yield (part,), f"{part}: a route with dead_letter writes its own"
+
+
+def _contradictions(route: Route, model: RouteModel) -> Iterator[tuple[Path, str]]:
+    """Yield what does not go together, with its place."""
+    if model.match.dead_letter is not None:
+        yield from _dead_letter_contradictions(model)
+        return
+    yield from _stuck_contradictions(route, model)
+    yield from _episode_contradictions(route, model)
+    for name in model.group.by if model.group else ():
+        if name not in GROUP_BY and not (name.startswith(f"{METADATA}.") and len(name) > 9):
+            hint = near(name, [*GROUP_BY, f"{METADATA}.KEY"])
+            yield ("group", "by"), f"by: there is no {name!r}{hint}"
+    if model.urgent and model.quiet is not None:
+        yield ("urgent",), "urgent: this route has quiet hours of its own: remove one"
+
+
+def _dead_letter_contradictions(model: RouteModel) -> Iterator[tuple[Path, str]]:
+    if model.match.verdict is not None:
+        yield ("match",), "dead_letter goes without verdict: remove one"
+    for name in (*_OF_AN_EPISODE, "group", "stuck"):
+        if getattr(model, name):
+            yield (name,), f"{name}: a route with dead_letter is about no status: remove one"
+
+
+def _episode_contradictions(route: Route, model: RouteModel) -> Iterator[tuple[Path, str]]:
+    verdicts = [c for c in route.conditions if c.name == "verdict"]
+    applied = not any(c.why_not(Subject("", Verdict.APPLIED)) for c in verdicts)
+    for name in _OF_AN_EPISODE:
+        if not getattr(model, name):
+            continue
+        if not applied:
+            yield (name,), f"{name}: only an applied event begins a stay in a status: see `verdict`"
+        elif not route.statuses():
+            yield (
+                (name,),
+                f"{name}: this route is about statuses that end an execution: nothing comes after"
+                " them",
+            )
+
+
+def _stuck_contradictions(route: Route, model: RouteModel) -> Iterator[tuple[Path, str]]:
     if model.stuck is None:
         return
     for word in model.stuck.status:
@@ -107,24 +195,15 @@ def _stuck(route: Route, model: RouteModel) -> Iterator[tuple[Path, str]]:
         )
     if model.stop:
         yield ("stop",), "stop: a route with stuck is not asked about events: remove it"
-    statuses = _statuses(model.stuck.status)
+    statuses = _staying(model.stuck.status)
     if statuses and not set(statuses) & set(route.statuses()):
         yield ("match",), "match: its status and that of stuck exclude each other"
 
 
-def _statuses(words: list[str]) -> tuple[Status, ...]:
+def _staying(words: list[str]) -> tuple[Status, ...]:
+    """Return the statuses of these words in which an execution can stay."""
     return tuple(Status(word) for word in words if word in _STAYS)
 
 
-def _ns(seconds: float) -> int:
+def _nanoseconds(seconds: float) -> int:
     return int(seconds) * SECOND
-
-
-def unknown_destinations(model: RouteModel, known: list[str]) -> Iterator[tuple[Path, str]]:
-    """Names that no destination has, where they stand."""
-    places: list[tuple[Path, list[str]]] = [(("notify",), model.notify)]
-    places += [(("escalate", n, "notify"), each.notify) for n, each in enumerate(model.escalate)]
-    for place, names in places:
-        for name in names:
-            if name not in known:
-                yield place, f"there is no destination {name!r}{near(name, known)}"

@@ -1,4 +1,4 @@
-"""routes.yaml: read once, strictly, with the line of each error."""
+"""Routes file: routes.yaml, read once, strictly, with the line of each error."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from receiver.config import strict_yaml
-from receiver.config.matching import conditions
-from receiver.config.problems import explained
-from receiver.config.route_builder import quiet_hours, surprises, unknown_destinations, with_options
+from receiver.config.problems import describe_error, near
+from receiver.config.route_builder import build_route, quiet_hours, surprises
 from receiver.config.rules import Rules
 from receiver.config.schema import (
     DestinationModel,
@@ -20,12 +19,10 @@ from receiver.config.schema import (
     RouteModel,
     SourceModel,
     Verify,
-    near,
 )
 from receiver.destinations.destination import Destination
 from receiver.errors import ConfigurationError
 from receiver.lifecycle import Ordering
-from receiver.messages import notice
 from receiver.routing.routes import Route
 from receiver.sources import keys
 from receiver.sources.source import Source
@@ -38,7 +35,7 @@ _VARIABLE = re.compile(r"\$(\$)?\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 
 
 def load(path: str, environ: Mapping[str, str]) -> Rules:
-    """The rules of a file; ConfigurationError with every problem found, `file:line: message`."""
+    """Read the rules of a file; ConfigurationError with all problems, as `file:line: message`."""
     try:
         raw = Path(path).read_bytes()
     except OSError as error:
@@ -53,18 +50,21 @@ def load(path: str, environ: Mapping[str, str]) -> Rules:
 
 
 class _Reading:
-    """One reading of a file: collects problems so that all are told at once."""
+    """One reading of a file: collects problems, so that all are reported at once."""
 
     def __init__(
         self, path: str, document: strict_yaml.Document, environ: Mapping[str, str]
     ) -> None:
-        self._path, self._document, self._environ = path, document, environ
+        self._path = path
+        self._document = document
+        self._environ = environ
         self._problems: list[tuple[int, str]] = []
         self._warnings: list[str] = []
         # What came from the environment, and from which variable: no error may show it.
         self._given: dict[str, str] = {}
 
     def rules(self) -> Rules:
+        """Return the rules, or raise ConfigurationError with every problem."""
         content = self._filled(self._document.content, ())
         if not isinstance(content, dict):
             self._problem((), "must hold sources, destinations and routes: see the README")
@@ -72,20 +72,21 @@ class _Reading:
         try:
             model = FileModel.model_validate(content)
         except ValidationError as error:
-            for found in error.errors():
-                place = tuple(step for step in found["loc"] if step != "[key]")
-                self._problem(place, explained(dict(found), place))
+            for each in error.errors():
+                place = tuple(step for step in each["loc"] if step != "[key]")
+                self._problem(place, describe_error(dict(each), place, FileModel))
         self._stop()
         sources = {name: self._source(name, m) for name, m in model.sources.items()}
         destinations = {name: self._destination(name, m) for name, m in model.destinations.items()}
-        self._fallbacks(destinations)
+        self._check_fallbacks(destinations)
         routes = tuple(self._route(n, m, model) for n, m in enumerate(model.routes))
-        self._same_names(model)
+        self._check_route_names(model)
         self._stop()
         self._warn(routes, destinations)
         return Rules(self._path, sources, destinations, routes, tuple(self._warnings))
 
     def _problem(self, place: strict_yaml.Path, text: str) -> None:
+        """Collect a problem, with no value in it that came from the environment."""
         for piece in sorted(self._given, key=len, reverse=True):
             text = text.replace(piece, f"${{{self._given[piece]}}}")
         self._problems.append((self._document.line(place), text))
@@ -97,6 +98,7 @@ class _Reading:
                 self._given[piece] = name
 
     def _stop(self) -> None:
+        """Raise ConfigurationError if there are problems so far."""
         if self._problems:
             lines = sorted(set(self._problems))
             raise ConfigurationError([f"{self._path}:{line}: {text}" for line, text in lines])
@@ -105,7 +107,7 @@ class _Reading:
         self._warnings.append(f"{self._path}:{line}: warning: {text}")
 
     def _filled(self, value: Any, place: strict_yaml.Path) -> Any:
-        """The content with its variables filled in. Keys are never filled."""
+        """Return the content with its variables filled in. Keys are never filled."""
         if isinstance(value, dict):
             return {name: self._filled(inner, (*place, name)) for name, inner in value.items()}
         if isinstance(value, list):
@@ -134,13 +136,13 @@ class _Reading:
             self._problem(place, f"{name} is not set: set it, or write ${{{name}:-default}}")
         return default or ""
 
-    def _name(self, name: str, place: strict_yaml.Path) -> None:
+    def _check_name(self, name: str, place: strict_yaml.Path) -> None:
         if not NAME.fullmatch(name):
             self._problem(place, f"{name!r}: a name has 1 to 40 of a-z, 0-9, - and _")
 
     def _source(self, name: str, model: SourceModel) -> Source:
         place: strict_yaml.Path = ("sources", name)
-        self._name(name, place)
+        self._check_name(name, place)
         verify, line = model.verify, self._document.line(place)
         secret = verify.secret_header
         fields = verify.model_dump(exclude={"keys", "secret_header"})
@@ -194,7 +196,7 @@ class _Reading:
 
     def _destination(self, name: str, model: DestinationModel) -> Destination:
         place: strict_yaml.Path = ("destinations", name)
-        self._name(name, place)
+        self._check_name(name, place)
         fields = model.model_dump(exclude={"fallback", "quiet"})
         return Destination(
             name=name,
@@ -204,8 +206,8 @@ class _Reading:
             **fields,
         )
 
-    def _fallbacks(self, destinations: Mapping[str, Destination]) -> None:
-        """A fall-back must be there, and none may lead back to where it began."""
+    def _check_fallbacks(self, destinations: Mapping[str, Destination]) -> None:
+        """Check that each fall-back is there, and that none leads back to where it began."""
         for name, destination in destinations.items():
             place: strict_yaml.Path = ("destinations", name, "fallback")
             for other in destination.fallback:
@@ -222,40 +224,14 @@ class _Reading:
 
     def _route(self, number: int, model: RouteModel, file: FileModel) -> Route:
         place: strict_yaml.Path = ("routes", number)
-        for inner, text in unknown_destinations(model, list(file.destinations)):
-            self._problem((*place, *inner), text)
-        for part in ("title", "body"):
-            template = getattr(model, part)
-            if template and (problem := notice.check_template(template)):
-                self._problem((*place, part), problem)
-        if model.match.dead_letter is not None:
-            self._about_dead_letters(model, place)
-        match = (*place, "match")
-        found = conditions(
-            model.match,
-            file.sources,
-            file.destinations,
-            lambda inner, text: self._problem((*match, *inner), text),
+        return build_route(
+            model,
+            file,
+            self._document.line(place),
+            lambda inner, text: self._problem((*place, *inner), text),
         )
-        route = Route(
-            name=model.name,
-            conditions=tuple(found),
-            notify=tuple(dict.fromkeys(model.notify)),
-            title=model.title,
-            body=model.body,
-            stop=model.stop,
-            line=self._document.line(place),
-        )
-        return with_options(route, model, lambda inner, text: self._problem((*place, *inner), text))
 
-    def _about_dead_letters(self, model: RouteModel, place: strict_yaml.Path) -> None:
-        for part in ("title", "body"):
-            if getattr(model, part):
-                self._problem((*place, part), f"{part}: a route with dead_letter writes its own")
-        if model.match.verdict is not None:
-            self._problem((*place, "match"), "dead_letter goes without verdict: remove one")
-
-    def _same_names(self, model: FileModel) -> None:
+    def _check_route_names(self, model: FileModel) -> None:
         seen: set[str] = set()
         for number, route in enumerate(model.routes):
             if route.name in seen:
@@ -263,11 +239,11 @@ class _Reading:
             seen.add(route.name)
 
     def _warn(self, routes: tuple[Route, ...], destinations: Mapping[str, Destination]) -> None:
-        told = {name for route in routes for name in route.notify}
-        told |= {n for route in routes for later in route.escalate for n in later.notify}
-        told |= {name for destination in destinations.values() for name in destination.fallback}
+        used = {name for route in routes for name in route.notify}
+        used |= {n for route in routes for later in route.escalate for n in later.notify}
+        used |= {name for destination in destinations.values() for name in destination.fallback}
         for name, destination in destinations.items():
-            if name not in told:
+            if name not in used:
                 self._warning(destination.line, f"no route names the destination {name}")
         if len(destinations) == 1:
             (only,) = destinations.values()

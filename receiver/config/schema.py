@@ -1,20 +1,31 @@
-"""The shape of routes.yaml: every key it may hold, and what its value must be."""
+"""Schema: every key that routes.yaml may hold, and the form of its value."""
 
 from __future__ import annotations
 
-import difflib
 import re
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from receiver.config.problems import near
 from receiver.events import Status
-from receiver.routing.quiet_hours import MIDNIGHT
+from receiver.routing.quiet_hours import DAYS, MIDNIGHT
+from receiver.sources.formats.registry import FORMATS
+from receiver.sources.verification import SCHEMES
 from receiver.times import UNITS, duration
+
+if TYPE_CHECKING:
+    Day = str
+    Format = str
+    Scheme = str
+else:
+    # The keys of registries: what is registered can be asked for, nothing else.
+    Day, Format, Scheme = (Literal[tuple(words)] for words in (DAYS, FORMATS, SCHEMES))
 
 
 def _rate(value: object) -> float:
+    """Return the number a second of `30/m`."""
     found = re.fullmatch(r"([0-9]{1,6})/([smhd])", str(value), re.ASCII)
     if found is None or int(found[1]) == 0:
         raise ValueError("must be a rate like 1/s, 30/m or 5/h")
@@ -22,7 +33,7 @@ def _rate(value: object) -> float:
 
 
 def _clock(value: object) -> int:
-    """Minutes since midnight of `22:30`; 24:00 is the end of the day."""
+    """Return the minutes since midnight of `22:30`; 24:00 is the end of the day."""
     found = re.fullmatch(r"([01][0-9]|2[0-3]):([0-5][0-9])|24:00", str(value), re.ASCII)
     if found is None:
         raise ValueError('must be a time of day like "22:30"')
@@ -30,10 +41,12 @@ def _clock(value: object) -> int:
 
 
 def _days(value: object) -> object:
+    """Return the days of a list, of one day or of `all`."""
     return list(DAYS) if value == "all" else _listed(value)
 
 
 def _zone(value: object) -> ZoneInfo:
+    """Return the time zone of a name like Europe/Berlin."""
     try:
         return ZoneInfo(str(value))
     except (ValueError, OSError, ZoneInfoNotFoundError):
@@ -43,34 +56,38 @@ def _zone(value: object) -> ZoneInfo:
 
 
 def _listed(value: object) -> object:
+    """Make a list of what may be written without one."""
     return value if isinstance(value, list) else [value]
 
 
 def _observed(value: object) -> object:
-    """The statuses that a source is subscribed to; None for all of them."""
+    """Return the statuses that a source is subscribed to; None for all of them."""
     if value in ("all", ["all"]):
         return None
     words = [str(word) for word in value] if isinstance(value, list) else [str(value)]
-    known = [status.value for status in Status]
+    statuses = [status.value for status in Status]
     for word in words:
-        if word not in known:
-            raise ValueError(f"there is no status {word!r}{near(word, ['all', *known])}")
+        if word not in statuses:
+            raise ValueError(f"there is no status {word!r}{near(word, ['all', *statuses])}")
     if not words:
         raise ValueError("name the statuses whose events are sent, or all")
     return frozenset(map(Status, words))
 
 
-def _every(value: object) -> object:
+def _true_is_any(value: object) -> object:
+    """Take `true` for the pattern that everything fits."""
     return "*" if value is True else value
 
 
-def _said(value: object) -> object:
+def _filled_in(value: object) -> object:
+    """Refuse a key without a value: YAML makes nothing of it, and so would we."""
     if value is None:
         raise ValueError("says nothing: fill it in, or leave it out")
     return value
 
 
-def _url_only(value: object) -> object:
+def _url_alone(value: object) -> object:
+    """Take a text for a destination's URL."""
     return {"url": value} if isinstance(value, str) else value
 
 
@@ -81,9 +98,7 @@ class _Strict(BaseModel):
 Text = Annotated[str, BeforeValidator(lambda v: str(v) if type(v) in (int, float) else v)]
 Texts = Annotated[list[Text], BeforeValidator(_listed)]
 Duration = Annotated[float, BeforeValidator(duration)]
-Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
-DAYS: tuple[Day, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-_FILLED_IN = BeforeValidator(_said)
+_FILLED_IN = BeforeValidator(_filled_in)
 Names = Annotated[list[str], BeforeValidator(_listed), Field(min_length=1)]
 
 
@@ -101,16 +116,17 @@ class KeyModel(_Strict):
     label: str | None = None
 
 
-def _key_only(value: object) -> object:
+def _key_alone(value: object) -> object:
+    """Take a text for a key without a label."""
     return value if isinstance(value, dict) else {"key": value}
 
 
 class Verify(_Strict):
-    """`verify`: see signing.Verification."""
+    """`verify`: see verification.Verification."""
 
-    scheme: Literal["rsa-sha256", "standard-webhooks", "hmac-sha256", "token"]
+    scheme: Scheme
     keys: Annotated[
-        list[Annotated[KeyModel, BeforeValidator(_key_only)]], BeforeValidator(_listed)
+        list[Annotated[KeyModel, BeforeValidator(_key_alone)]], BeforeValidator(_listed)
     ] = []
     secret_header: SecretHeader | None = None
     header: str = ""
@@ -126,7 +142,7 @@ class Verify(_Strict):
 class SourceModel(_Strict):
     """One of `sources`."""
 
-    format: Literal["asteroid", "plain"] = "asteroid"
+    format: Format = "asteroid"
     verify: Verify
     agents: Texts = []
     observes: Annotated[frozenset[Status] | None, BeforeValidator(_observed)] = None
@@ -137,7 +153,7 @@ class SourceModel(_Strict):
 
 
 class QuietModel(_Strict):
-    """`quiet`: see quiet.Quiet."""
+    """`quiet`: see quiet_hours.QuietHours."""
 
     days: Annotated[list[Day], BeforeValidator(_days)] = Field(list(DAYS), min_length=1)
     begin: Annotated[int, BeforeValidator(_clock)] = Field(alias="from")
@@ -166,7 +182,7 @@ class DestinationModel(_Strict):
 
 
 class Match(_Strict):
-    """`match`: every condition of a route."""
+    """`match`: every condition of a route, by the names of conditions.CONDITIONS."""
 
     source: Texts | None = None
     status: Texts | None = None
@@ -176,26 +192,26 @@ class Match(_Strict):
     outcome: Texts | None = None
     reason: Texts | None = None
     verdict: Texts | None = None
-    dead_letter: Annotated[Texts, BeforeValidator(_every)] | None = None
+    dead_letter: Annotated[Texts, BeforeValidator(_true_is_any)] | None = None
     metadata: dict[str, Annotated[list[Text | bool], BeforeValidator(_listed)]] = {}
 
 
 class RemindModel(_Strict):
-    """`remind`: see routing.Remind."""
+    """`remind`: see routes.Reminders."""
 
     every: Duration
     at_most: int | None = Field(None, ge=1, le=10_000)
 
 
 class EscalationModel(_Strict):
-    """One of `escalate`: see routing.Escalation."""
+    """One of `escalate`: see routes.Escalation."""
 
     after: Duration
     notify: Names
 
 
 class GroupModel(_Strict):
-    """`group`: see routing.Group."""
+    """`group`: see routes.Group."""
 
     by: Annotated[list[str], BeforeValidator(_listed), Field(min_length=1)]
     wait: Duration = 30.0
@@ -203,7 +219,7 @@ class GroupModel(_Strict):
 
 
 class StuckModel(_Strict):
-    """`stuck`: see routing.Stuck."""
+    """`stuck`: see routes.Stuck."""
 
     status: Annotated[Texts, Field(min_length=1)]
     after: Duration
@@ -234,13 +250,5 @@ class FileModel(_Strict):
     """routes.yaml."""
 
     sources: dict[str, SourceModel] = Field(min_length=1)
-    destinations: dict[str, Annotated[DestinationModel, BeforeValidator(_url_only)]] = {}
+    destinations: dict[str, Annotated[DestinationModel, BeforeValidator(_url_alone)]] = {}
     routes: list[RouteModel] = []
-
-
-def near(word: str, known: list[str]) -> str:
-    """A hint: the nearest known word, or all of them."""
-    close = difflib.get_close_matches(word, known, 1)
-    if close:
-        return f": did you mean {close[0]!r}?"
-    return f": known are {', '.join(known)}" if known else ""

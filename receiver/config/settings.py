@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
@@ -10,6 +9,7 @@ from typing import Literal
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from receiver.config.problems import nearest
 from receiver.errors import ConfigurationError
 from receiver.retention import Retention, broken
 from receiver.times import duration
@@ -86,12 +86,13 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Only what load_settings read: it knows of misspelled names and of _FILE."""
+        """Take only what load_settings read: it knows of misspelled names and of _FILE."""
         return (init_settings,)
 
     @field_validator("database_url")
     @classmethod
     def _is_sqlite(cls, url: str) -> str:
+        """Accept a file on disk."""
         if not url.startswith("sqlite:///") or len(url) == len("sqlite:///"):
             raise ValueError("must be sqlite:///FILE, or sqlite:////ABSOLUTE/FILE")
         if ":memory:" in url:
@@ -101,6 +102,7 @@ class Settings(BaseSettings):
     @field_validator("keep_bodies", "keep_event_ids", "keep_executions")
     @classmethod
     def _is_a_duration(cls, text: str, info: ValidationInfo) -> str:
+        """Accept a duration that goes with those before it."""
         duration(text)
         # Each is checked against what stands before it.
         event_ids = info.data.get("keep_event_ids", text)
@@ -120,7 +122,7 @@ class Settings(BaseSettings):
 
 
 def load_settings(environ: Mapping[str, str]) -> Settings:
-    """The settings of an environment; ConfigurationError with every problem, never a value."""
+    """Read the settings of an environment; ConfigurationError with every problem, never a value."""
     problems: list[str] = []
     values: dict[str, str] = {}
     for variable in sorted(environ):
@@ -130,7 +132,7 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
         settings = Settings(**values)  # type: ignore[arg-type]  # texts: pydantic reads them
     except ValidationError as error:
         problems += [
-            f"{PREFIX}{str(e['loc'][0]).upper()}: {_plain(e['msg'])}" for e in error.errors()
+            f"{PREFIX}{str(e['loc'][0]).upper()}: {_in_our_words(e['msg'])}" for e in error.errors()
         ]
     if problems:
         raise ConfigurationError(problems)
@@ -138,6 +140,7 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
 
 
 def _take(variable: str, value: str, values: dict[str, str], problems: list[str]) -> None:
+    """Add the value of one variable to `values`, or what is wrong with it to `problems`."""
     name = variable.removeprefix(PREFIX).lower()
     if value == "":
         return
@@ -150,13 +153,13 @@ def _take(variable: str, value: str, values: dict[str, str], problems: list[str]
             return
     if name not in Settings.model_fields:
         known = [PREFIX + each.upper() for each in Settings.model_fields]
-        near = difflib.get_close_matches(variable, known, 1, 0.0)
-        problems.append(f"{variable}: there is no such setting. Did you mean {near[0]}?")
+        hint = nearest(variable, known)
+        problems.append(f"{variable}: there is no such setting. Did you mean {hint}?")
     elif name in values:
         problems.append(f"{variable}: it is set twice, also as a file. Leave one out.")
     else:
         values[name] = value
 
 
-def _plain(message: str) -> str:
+def _in_our_words(message: str) -> str:
     return message.removeprefix("Value error, ").replace("Input should", "it should") + "."

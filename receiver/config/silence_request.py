@@ -1,4 +1,4 @@
-"""A silence as an operator asks for it, by API or command line: its shape, and its errors."""
+"""Silence request: a silence as an operator asks for it, by API or command line, and its errors."""
 
 from __future__ import annotations
 
@@ -7,13 +7,11 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from receiver.config.matching import conditions
-from receiver.config.problems import explained, keys_of
-from receiver.config.schema import Match, near
-from receiver.config.strict_yaml import Path
+from receiver.config.problems import describe_error
+from receiver.config.route_builder import read_conditions
+from receiver.config.schema import Match
 from receiver.errors import ConfigurationError
 from receiver.messages.sanitize import clean
-from receiver.routing.conditions import CONDITIONS
 from receiver.routing.silences import Silence
 from receiver.times import LONGEST, SECOND, duration, parse_time
 
@@ -21,7 +19,7 @@ MAX_TEXT = 200
 
 
 class SilenceModel(BaseModel):
-    """What is asked for; see silences.Silence. `for` or `until` says when it ends."""
+    """The request; see silences.Silence. `for` or `until` says when it ends."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -36,29 +34,33 @@ class SilenceModel(BaseModel):
 def read_silence(
     content: object, now: int, sources: Iterable[str], destinations: Iterable[str]
 ) -> Silence:
-    """The silence that is asked for now (nanoseconds); ConfigurationError with every problem."""
+    """Make the silence of a request, which came `now` (nanoseconds).
+
+    ConfigurationError with every problem.
+    """
     try:
         model = SilenceModel.model_validate(content)
     except ValidationError as error:
-        raise ConfigurationError([_explained(dict(found)) for found in error.errors()]) from None
+        raise ConfigurationError([_described(dict(each)) for each in error.errors()]) from None
     problems: list[str] = []
-    found = list(
-        conditions(model.match, sources, destinations, lambda _, text: problems.append(text))
+    conditions = list(
+        read_conditions(model.match, sources, destinations, lambda _, text: problems.append(text))
     )
-    if not found:
+    if not conditions:
         problems.append('match: say what is silenced; {"status": "*"} is everything')
-    begins, ends = _times(model, now, problems)
-    reason, by = clean(model.reason, MAX_TEXT), clean(model.by, 80)
+    begins, ends = _begin_and_end(model, now, problems)
+    reason = clean(model.reason, MAX_TEXT)
+    by = clean(model.by, 80)
     if not reason or not by:
         problems.append("reason and by: must hold something that can be read")
     if problems:
         raise ConfigurationError(problems)
-    match = {condition.name: condition.patterns for condition in found}
+    match = {condition.name: condition.patterns for condition in conditions}
     return Silence(match, reason, by, begins, ends)
 
 
 def match_of(texts: Sequence[str]) -> dict[str, Any]:
-    """`match` from `name=value` on a command line; a name that comes twice is any-of.
+    """Make `match` of `name=value` on a command line; a name that comes twice is any-of.
 
     ConfigurationError if one is not of that form.
     """
@@ -75,15 +77,15 @@ def match_of(texts: Sequence[str]) -> dict[str, Any]:
     return match
 
 
-def _times(model: SilenceModel, now: int, problems: list[str]) -> tuple[int, int]:
-    """When it begins and ends."""
+def _begin_and_end(model: SilenceModel, now: int, problems: list[str]) -> tuple[int, int]:
+    """Return when it begins and ends (nanoseconds)."""
     # Whole seconds: people read them.
-    begins = _time("from", model.begins, problems) or now // SECOND * SECOND
+    begins = _instant_or_none("from", model.begins, problems) or now // SECOND * SECOND
     if (model.lasts is None) == (model.ends is None):
         problems.append('for or until: say one of them, like {"for": "2h"}')
         return begins, begins
     if model.ends is not None:
-        ends = _time("until", model.ends, problems)
+        ends = _instant_or_none("until", model.ends, problems)
     else:
         ends = None
         try:
@@ -99,7 +101,7 @@ def _times(model: SilenceModel, now: int, problems: list[str]) -> tuple[int, int
     return begins, ends
 
 
-def _time(name: str, text: str | None, problems: list[str]) -> int | None:
+def _instant_or_none(name: str, text: str | None, problems: list[str]) -> int | None:
     if text is None:
         return None
     try:
@@ -109,9 +111,6 @@ def _time(name: str, text: str | None, problems: list[str]) -> int | None:
         return None
 
 
-def _explained(found: Mapping[str, Any]) -> str:
-    place: Path = tuple(step for step in found["loc"] if step != "[key]")
-    if found["type"] == "extra_forbidden":
-        known = keys_of(SilenceModel) if len(place) == 1 else list(CONDITIONS)
-        return f"unknown key {place[-1]!r}{near(str(place[-1]), known)}"
-    return explained(found, place)
+def _described(error: Mapping[str, Any]) -> str:
+    place = tuple(step for step in error["loc"] if step != "[key]")
+    return describe_error(error, place, SilenceModel, whole="the silence")

@@ -1,28 +1,30 @@
-"""Conditions: what a route or a silence asks of an event, and why one does not hold."""
+"""Conditions: what a route or a silence asks of an event, and why one does not hold.
+
+A new condition is an entry in CONDITIONS and a key of `Match` in config/schema.
+"""
 
 from __future__ import annotations
 
 import fnmatch
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-from receiver.events import Status, Verdict
+from receiver.events import Category, Status, Verdict
 
-CONDITIONS = (
-    "source", "status", "category", "agent", "event", "outcome", "reason", "verdict",
-    "dead_letter", "metadata",
-)  # fmt: skip
+# It has a condition for each of its keys: `metadata.KEY`.
+METADATA = "metadata"
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What conditions look at. `reason` and `outcome` are the provider's words.
+    """The things about an event that conditions look at.
 
-    `dead_letter` is the destination at which a delivery about the event died.
+    `reason` and `outcome` are the provider's words. `dead_letter` is the destination at which a
+    delivery about the event died.
     """
 
     source: str
@@ -37,21 +39,43 @@ class Subject:
     dead_letter: str | None = None
 
     def values(self, condition: str) -> list[str]:
-        """What the event says to a condition; several for an agent (id, name) or a list."""
-        if condition.startswith("metadata."):
-            return _texts(self.metadata.get(condition.removeprefix("metadata.")))
-        said: tuple[str | None, ...] = {
-            "source": (self.source,),
-            "verdict": (self.verdict.value,),
-            "status": (self.status.value if self.status else None,),
-            "category": (self.status.category.value if self.status else None,),
-            "agent": (self.agent_id, self.agent_name),
-            "event": (self.event,),
-            "outcome": (self.outcome,),
-            "reason": (self.reason,),
-            "dead_letter": (self.dead_letter,),
-        }[condition]
-        return [value for value in said if value is not None]
+        """Return what it has for a condition; several for an agent (id, name) or a list."""
+        name, _, key = condition.partition(".")
+        return [value for value in CONDITIONS[name].values(self, key) if value is not None]
+
+
+@dataclass(frozen=True, slots=True)
+class ConditionKind:
+    """A kind of condition: the values of a subject that it compares, for a key if it has keys.
+
+    `words` are all the values there are, where the program knows them.
+    """
+
+    values: Callable[[Subject, str], Sequence[str | None]]
+    words: tuple[str, ...] = ()
+
+
+CONDITIONS: Mapping[str, ConditionKind] = {
+    "source": ConditionKind(lambda subject, _: (subject.source,)),
+    "status": ConditionKind(
+        lambda subject, _: (subject.status.value if subject.status else None,),
+        words=tuple(status.value for status in Status),
+    ),
+    "category": ConditionKind(
+        lambda subject, _: (subject.status.category.value if subject.status else None,),
+        words=tuple(category.value for category in Category),
+    ),
+    "agent": ConditionKind(lambda subject, _: (subject.agent_id, subject.agent_name)),
+    "event": ConditionKind(lambda subject, _: (subject.event,)),
+    "outcome": ConditionKind(lambda subject, _: (subject.outcome,)),
+    "reason": ConditionKind(lambda subject, _: (subject.reason,)),
+    "verdict": ConditionKind(
+        lambda subject, _: (subject.verdict.value,),
+        words=tuple(verdict.value for verdict in Verdict),
+    ),
+    "dead_letter": ConditionKind(lambda subject, _: (subject.dead_letter,)),
+    METADATA: ConditionKind(lambda subject, key: _texts(subject.metadata.get(key))),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +86,14 @@ class Condition:
     patterns: tuple[str, ...]
 
     def why_not(self, subject: Subject) -> str:
-        """Empty if it holds, else a clause for people."""
+        """Return nothing if it holds, else a clause for people."""
         values = subject.values(self.name)
         unwanted = [p[1:] for p in self.patterns if p.startswith("!")]
         wanted = [p for p in self.patterns if not p.startswith("!")]
         if not _fit(unwanted, values) and (not wanted or _fit(wanted, values)):
             return ""
-        said = " / ".join(values) or "not said"
-        return f"{self.name} is {said}, not {', '.join(self.patterns)}"
+        present = " / ".join(values) or "not said"
+        return f"{self.name} is {present}, not {', '.join(self.patterns)}"
 
 
 def _fit(patterns: Sequence[str], values: Sequence[str]) -> bool:
@@ -82,7 +106,7 @@ def _compiled(pattern: str) -> re.Pattern[str]:
 
 
 def _texts(value: Any) -> list[str]:
-    """A metadata value as texts to match: strings as they are, any element of a list, else JSON."""
+    """Return a metadata value as texts: a string as it is, each element of a list, else JSON."""
     if value is None:
         return []
     if isinstance(value, list):
