@@ -16,7 +16,7 @@ from receiver.destinations.destination import Destination
 
 
 class DestinationKind(Protocol):
-    """What a kind of destinations can do. The texts never show a URL: it is a secret."""
+    """Functions of a kind's module. The texts never show a URL: it is a secret."""
 
     def problems(self, destination: Destination) -> list[str]:
         """Return what makes the destination unusable, without asking the network."""

@@ -16,7 +16,7 @@ Key = RSAPublicKey | Ed25519PublicKey | bytes
 
 
 def parse_key(scheme: str, text: str) -> Key:
-    """The key that a text of routes.yaml spells; ValueError says what to do, never the key."""
+    """Read the key that a text of routes.yaml spells; ValueError says what to do, never the key."""
     # Python's own error would show a piece of the key; an empty secret is everybody's.
     if not is_text(text):
         raise ValueError("is empty or not UTF-8 text: copy it again")
@@ -40,7 +40,7 @@ def parse_key(scheme: str, text: str) -> Key:
 
 
 def weak(scheme: str, text: str) -> str | None:
-    """A warning about a secret that can be guessed, or None (also for what parse_key refuses)."""
+    """Return a warning about a secret that can be guessed; None for what parse_key refuses, too."""
     with suppress(ValueError):
         key = parse_key(scheme, text)
         if isinstance(key, bytes) and len(key) < MIN_SECRET:
@@ -49,12 +49,12 @@ def weak(scheme: str, text: str) -> str | None:
 
 
 def is_text(text: str) -> bool:
-    """Whether it is not empty and can be written as UTF-8."""
+    """Tell whether it is not empty and can be written as UTF-8."""
     return bool(text) and text.encode(errors="ignore").decode() == text
 
 
 def _rsa_key(text: str) -> RSAPublicKey:
-    """PEM, base64 of DER or base64 of PEM; SPKI or PKCS#1 each (asteroid.md, Signature)."""
+    """Read PEM, base64 of DER or base64 of PEM; SPKI or PKCS#1 each."""
     # Environment variables often carry line ends as the two characters \n.
     material = text.replace("\\r", "").replace("\\n", "\n").strip().encode()
     if b"-----BEGIN" not in material:

@@ -1,4 +1,4 @@
-"""The sender's half of signing: making keys and signatures, for `keygen`, `send` and tests."""
+"""Signing, the sender's half: makes keys and signatures, for `keygen`, `send` and tests."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from receiver.sources.verification import Verification
 def sign(
     verification: Verification, private: str, body: bytes, *, message_id: str, now: float
 ) -> list[tuple[str, str]]:
-    """The headers that a sender with this private key or secret would send with the body.
+    """Return the headers that a sender with this private key or secret would send with the body.
 
-    ValueError if the key does not fit the scheme.
+    `now` is Unix seconds. ValueError if the key does not fit the scheme.
     """
     headers = _SIGNERS[verification.scheme](verification, private, body, message_id, str(int(now)))
     if verification.secret_header is not None:
@@ -37,7 +37,7 @@ def sign(
 
 
 def generate(scheme: str) -> tuple[str, str]:
-    """A new key for the scheme: what the sender keeps, what routes.yaml gets."""
+    """Make a key for the scheme: the sender's half, and the one for routes.yaml."""
     if scheme == "rsa-sha256":
         key = generate_private_key(65537, 2048)
         private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
@@ -53,7 +53,7 @@ def generate(scheme: str) -> tuple[str, str]:
 def _rsa(
     how: Verification, private: str, body: bytes, message_id: str, now: str
 ) -> list[tuple[str, str]]:
-    key = _pem(private)
+    key = _load_pem(private)
     if not isinstance(key, RSAPrivateKey):
         raise ValueError("rsa-sha256 is signed with an RSA private key in PEM")
     signature = key.sign(body, PKCS1v15(), hashes.SHA256())
@@ -65,7 +65,7 @@ def _standard(
 ) -> list[tuple[str, str]]:
     signed = f"{message_id}.{now}.".encode() + body
     if private.startswith("-----BEGIN"):
-        key = _pem(private)
+        key = _load_pem(private)
         if not isinstance(key, Ed25519PrivateKey):
             raise ValueError("v1a is signed with an Ed25519 private key in PEM")
         version, signature = "v1a", key.sign(signed)
@@ -112,7 +112,7 @@ _SIGNERS = {
 
 
 @lru_cache(maxsize=16)  # loading one checks its primes: 20 ms
-def _pem(private: str) -> object:
+def _load_pem(private: str) -> object:
     try:
         return load_pem_private_key(private.strip().encode(), None)
     except (ValueError, TypeError):

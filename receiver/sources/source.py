@@ -12,7 +12,10 @@ from receiver.sources.verification import Verification
 class Source:
     """A configured sender: how its webhooks are verified and read.
 
-    `rate` is how many proven ones are taken a second; None leaves it to RECEIVER_RATE.
+    `agents` are the only ones whose webhooks are believed, if there are any. `ordering` puts its
+    events in order. `rejected_status` is the HTTP status for a rejected event. `rate` is how many
+    proven webhooks are taken a second; None leaves it to RECEIVER_RATE. `line` is where it stands
+    in routes.yaml.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""JSON as every parser agrees on it: strict, bounded in depth."""
+"""Strict JSON: what every parser reads in the same way, bounded in depth."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from typing import Any
 from receiver.errors import MalformedBody
 
 MAX_DEPTH = 64
-
-
 # Longer integers are not for arithmetic: Python refuses them, and so they stay text.
 MAX_DIGITS = 4_000
 
 
 def parse_json(body: bytes) -> Any:
-    """JSON as every parser agrees on it: no duplicate members, NaN or more than 64 levels."""
+    """Return the content of a body; MalformedBody if parsers may disagree on it.
+
+    That is: duplicate members, NaN, Infinity, or more than 64 levels, besides what is no JSON.
+    """
     try:
         content = _DECODER.decode(body.decode("utf-8"))
     except RecursionError:
@@ -58,7 +59,7 @@ _DECODER = json.JSONDecoder(
 
 
 def _without_content(error: ValueError) -> str:
-    """Says what is wrong without a piece of the body: problems echo nothing of the request."""
+    """Say what is wrong without a piece of the body: problems echo nothing of the request."""
     if isinstance(error, json.JSONDecodeError):
         return f"Not JSON at line {error.lineno}, column {error.colno}."
     if isinstance(error, UnicodeDecodeError):
@@ -67,7 +68,7 @@ def _without_content(error: ValueError) -> str:
 
 
 def _is_deeper(content: Any, levels: int) -> bool:
-    """Whether objects and arrays are nested deeper than `levels`."""
+    """Tell whether objects and arrays are nested deeper than `levels`."""
     containers = [content] if isinstance(content, (dict, list)) else []
     for _ in range(levels):
         containers = [

@@ -1,4 +1,4 @@
-"""Is this webhook from its source? Four schemes, each with a list of keys, written over bytes.
+"""Verification: is this webhook from its source? Four schemes over bytes, each with many keys.
 
 Total: any headers and any body are accepted or `UntrustedWebhook`, never another exception. A
 header that a scheme relies on and that comes twice is a wrong one: two parsers may disagree on it.
@@ -29,10 +29,10 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey, RSAPubli
 from receiver.errors import UntrustedWebhook
 from receiver.sources.keys import Key, is_text
 
-SCHEMES = ("rsa-sha256", "standard-webhooks", "hmac-sha256", "token")
 # Each Ed25519 entry costs a pass over the body, and a header has room for hundreds.
 MAX_SIGNATURES = 32
-_PADDING, _SHA256 = PKCS1v15(), hashes.SHA256()
+_PADDING = PKCS1v15()
+_SHA256 = hashes.SHA256()
 Headers = Iterable[tuple[bytes, bytes]]
 
 
@@ -59,12 +59,12 @@ class Verification:
     labels: tuple[str, ...] = ()
 
     def label(self, key: int) -> str:
-        """The name of a key by its number from 0: its label in routes.yaml, or its place there."""
+        """Name a key by its number from 0: its label in routes.yaml, or its place there."""
         return self.labels[key] if key < len(self.labels) else str(key + 1)
 
     @property
     def signature_header(self) -> str:
-        """Where the signature or the token stands."""
+        """The header of the signature or of the token."""
         if self.scheme == "standard-webhooks":
             return f"{self.header_prefix}signature"
         return self.header or ("X-Asteroid-Signature" if self.scheme == "rsa-sha256" else "")
@@ -79,7 +79,7 @@ class Proof:
 
 
 def verify(verification: Verification, headers: Headers, body: bytes, now: float) -> Proof:
-    """The proof, or UntrustedWebhook. `now`: Unix seconds.
+    """Return the proof of a webhook, or raise UntrustedWebhook. `now`: Unix seconds.
 
     A refusal costs what a wrong signature costs, whatever its cause: the time must not tell it.
     """
@@ -101,7 +101,7 @@ def verify(verification: Verification, headers: Headers, body: bytes, now: float
 
 
 def check(verification: Verification) -> list[str]:
-    """What is wrong with the combination of settings, each with what to do."""
+    """Return what is wrong with the combination of settings, each with what to do."""
     problems = []
     if verification.scheme not in SCHEMES:
         return [f"scheme must be one of {', '.join(SCHEMES)}"]
@@ -129,7 +129,7 @@ def check(verification: Verification) -> list[str]:
 
 
 def _rsa(how: Verification, headers: Headers, body: bytes, now: float) -> Proof:
-    signature = _base64(_header(headers, how.signature_header))
+    signature = _decoded(_header(headers, how.signature_header))
     for number, key in enumerate(how.keys):
         if _key_fits(key, signature, body):
             return Proof(None, number)
@@ -153,7 +153,7 @@ def _standard_webhooks(how: Verification, headers: Headers, body: bytes, now: fl
     message_id = _header(headers, f"{how.header_prefix}id")
     timestamp = _header(headers, f"{how.header_prefix}timestamp")
     signatures = _header(headers, how.signature_header)
-    _in_time(timestamp, now, how.tolerance)
+    _check_time(timestamp, now, how.tolerance)
     entries = signatures.split(b" ")
     if len(entries) > MAX_SIGNATURES:
         raise UntrustedWebhook("malformed")
@@ -168,7 +168,7 @@ def _standard_webhooks(how: Verification, headers: Headers, body: bytes, now: fl
 
 
 def _first_fit(given: Iterable[bytes], expected: Iterable[bytes | None]) -> int | None:
-    """The number of the first expected text that was given. All are compared, whichever fits."""
+    """Find the first expected text that was given. All are compared, whichever fits."""
     fits = [
         number
         for number, text in enumerate(expected)
@@ -182,7 +182,7 @@ def _first_ed25519(keys: Iterable[Key], entries: Iterable[bytes], signed: bytes)
     for entry in entries:
         version, _, encoded = entry.partition(b",")
         with suppress(UntrustedWebhook):  # a malformed entry must not hide a valid one
-            signature = _base64(encoded)
+            signature = _decoded(encoded)
             for number, key in enumerate(keys):
                 if version == b"v1a" and _key_fits(key, signature, signed):
                     return number
@@ -198,7 +198,7 @@ def _hmac(how: Verification, headers: Headers, body: bytes, now: float) -> Proof
     elif how.timestamp_header:
         timestamp = _header(headers, how.timestamp_header)
     if how.layout or how.timestamp_header:
-        _in_time(timestamp, now, how.tolerance)
+        _check_time(timestamp, now, how.tolerance)
     # Digits by now, or empty; and the body is set in last, because it may hold {timestamp} itself.
     before, _, after = template.encode().replace(b"{timestamp}", timestamp).partition(b"{body}")
     is_hex = how.layout == "stripe" or how.encoding == "hex"
@@ -212,7 +212,7 @@ def _hmac(how: Verification, headers: Headers, body: bytes, now: float) -> Proof
 
 
 def _stripe(value: bytes) -> tuple[bytes, list[bytes]]:
-    """`t=…,v1=…,v1=…`; other entries are other schemes."""
+    """Split `t=…,v1=…,v1=…` into its time and signatures; other entries are other schemes."""
     entries = [entry.partition(b"=") for entry in value.split(b",")]
     times = [content for name, _, content in entries if name == b"t"]
     if len(times) != 1:
@@ -234,9 +234,9 @@ _VERIFIERS = {
     "hmac-sha256": _hmac,
     "token": _token,
 }
+SCHEMES = tuple(_VERIFIERS)
 
-
-# What is worked with where there is nothing: it fits no signature that anybody can make.
+# Stands in for a key where there is none: no signature that anybody can make fits it.
 _DECOY_RSA = RSAPublicNumbers(65537, (1 << 2047) + 9).public_key()
 
 
@@ -266,8 +266,8 @@ def _spend(how: Verification, body: bytes, now: float) -> None:
 
 
 def _header(headers: Headers, name: str, absent: str = "missing") -> bytes:
-    """The one value of a header; `absent` is the cause when it is missing or empty."""
-    wanted = _on_the_wire(name)
+    """Return the one value of a header; `absent` is the cause when it is missing or empty."""
+    wanted = _header_name(name)
     values = [value for key, value in headers if key.lower() == wanted]
     if len(values) > 1:
         raise UntrustedWebhook("repeated")
@@ -277,11 +277,11 @@ def _header(headers: Headers, name: str, absent: str = "missing") -> bytes:
 
 
 @lru_cache(maxsize=64)
-def _on_the_wire(name: str) -> bytes:
+def _header_name(name: str) -> bytes:
     return name.lower().encode("latin-1", "replace")
 
 
-def _base64(text: bytes) -> bytes:
+def _decoded(text: bytes) -> bytes:
     try:
         value = base64.b64decode(text, validate=True)
     except ValueError:
@@ -292,7 +292,7 @@ def _base64(text: bytes) -> bytes:
     return value
 
 
-def _in_time(timestamp: bytes, now: float, tolerance: float) -> None:
+def _check_time(timestamp: bytes, now: float, tolerance: float) -> None:
     # bytes.isdigit knows ASCII digits only; the length keeps int() cheap.
     if not timestamp.isdigit() or len(timestamp) > 20:
         raise UntrustedWebhook("malformed")

@@ -1,1 +1,1 @@
-"""Formats: how the body of a webhook becomes an event."""
+"""Formats: the forms of a webhook's body, each read into an event."""

@@ -1,4 +1,4 @@
-"""Asteroid's webhook, version 2."""
+"""Asteroid: the provider's webhook, version 2, and the only file that knows its names."""
 
 from __future__ import annotations
 
@@ -8,69 +8,116 @@ from typing import Any
 from receiver.errors import MalformedEnvelope
 from receiver.events import Event, Status
 from receiver.sources.formats.fields import (
-    _cut,
-    _detail,
-    _id,
-    _metadata,
-    _optional,
-    _text,
-    _time,
-    _time_if_any,
+    cut,
+    read_detail,
+    read_id,
+    read_metadata,
+    read_optional_text,
+    read_text,
+    read_time,
+    read_time_or_none,
 )
+from receiver.times import format_time
 
-# The provider's event names that announce a status (V2). A pause's kind is found in its payload.
-ASTEROID_STATUS = {
-    "EXECUTION_STARTED": Status.RUNNING,
-    "EXECUTION_RESUMED": Status.RUNNING,
-    "EXECUTION_PAUSED": Status.PAUSED,
-    "EXECUTION_AWAITING_CONFIRMATION": Status.AWAITING_CONFIRMATION,
-    "EXECUTION_COMPLETED": Status.COMPLETED,
-    "EXECUTION_FAILED": Status.FAILED,
-    "EXECUTION_CANCELLED": Status.CANCELLED,
+STARTED = "EXECUTION_STARTED"
+RESUMED = "EXECUTION_RESUMED"
+PAUSED = "EXECUTION_PAUSED"
+AWAITING_CONFIRMATION = "EXECUTION_AWAITING_CONFIRMATION"
+COMPLETED = "EXECUTION_COMPLETED"
+FAILED = "EXECUTION_FAILED"
+CANCELLED = "EXECUTION_CANCELLED"
+# The status that an event announces by its name (V2). A pause's kind is found in its payload.
+EVENT_STATUS = {
+    STARTED: Status.RUNNING,
+    RESUMED: Status.RUNNING,
+    PAUSED: Status.PAUSED,
+    AWAITING_CONFIRMATION: Status.AWAITING_CONFIRMATION,
+    COMPLETED: Status.COMPLETED,
+    FAILED: Status.FAILED,
+    CANCELLED: Status.CANCELLED,
 }
 
 
-def asteroid(source: str, content: Any, message_id: str | None) -> Event | None:
-    """Asteroid's webhook V2. Without `event_id` and `info` it is an unwrapped result: None."""
+def read(source: str, content: Any, message_id: str | None) -> Event | None:
+    """Read a webhook V2. Without `event_id` and `info` it is an unwrapped result: None."""
     if not isinstance(content, dict) or not ("event_id" in content or "info" in content):
         return None
-    event_id = _id(content, "event_id")
-    kind = _text(content, "type")
+    event_id = read_id(content, "event_id")
+    kind = read_text(content, "type")
     if kind != "execution":
-        return Event(source, event_id, _cut(kind), None, None, _time_if_any(content))
+        occurred_at = read_time_or_none(content, "timestamp")
+        return Event(source, event_id, cut(kind), None, None, occurred_at)
     info = content.get("info")
     if not isinstance(info, dict):
         raise MalformedEnvelope("info must be an object.")
-    name = _text(info, "event", "info.")
+    name = read_text(info, "event", "info.")
     payload = info.get("payload")
     payload = payload if isinstance(payload, dict) else {}
-    status, flags = _asteroid_status(name, payload)
+    status, flags = _announced_status(name, payload)
     # Names that announce no status come in shapes nobody has seen: kept, whatever they lack.
     needed = status is not None or "execution_id" in info
+    execution_id = read_id(info, "execution_id", "info.") if needed else None
+    read_timestamp = read_time if status else read_time_or_none
     return Event(
         source=source,
         event_id=event_id,
-        event=_cut(name),
+        event=cut(name),
         status=status,
-        execution_id=_id(info, "execution_id", "info.") if needed else None,
-        occurred_at=_time(content, "timestamp") if status else _time_if_any(content),
+        execution_id=execution_id,
+        occurred_at=read_timestamp(content, "timestamp"),
         # Agents are being renamed to workflows at the provider.
-        agent_id=_optional(info, "agent_id") or _optional(info, "workflow_id"),
-        agent_name=_optional(info, "agent_name") or _optional(info, "workflow_name"),
-        execution_url=_optional(info, "execution_url"),
-        metadata=_metadata(info),
-        detail=_detail(payload),
+        agent_id=read_optional_text(info, "agent_id") or read_optional_text(info, "workflow_id"),
+        agent_name=read_optional_text(info, "agent_name")
+        or read_optional_text(info, "workflow_name"),
+        execution_url=read_optional_text(info, "execution_url"),
+        metadata=read_metadata(info),
+        detail=read_detail(payload),
         flags=flags,
     )
 
 
-def _asteroid_status(name: str, payload: Mapping[str, Any]) -> tuple[Status | None, frozenset[str]]:
-    """The status an event announces. One event stands for both pauses.
+def sample(
+    event: str,
+    execution_id: str,
+    *,
+    event_id: str,
+    occurred_at: int,
+    reason: str | None = None,
+    payload: Mapping[str, Any] | None = None,
+    agent_id: str = "agent-1",
+    agent_name: str = "Invoice agent",
+    metadata: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Return the content of a test webhook as the provider would send it.
+
+    `event` is one of the names above, `occurred_at` is nanoseconds, `reason` goes into `payload`.
+    """
+    info = {
+        "event": event,
+        "execution_id": execution_id,
+        "execution_url": f"https://platform.asteroid.ai/executions/{execution_id}",
+        "agent_id": agent_id,
+        "agent_name": agent_name,
+        "payload": {**({"reason": reason} if reason else {}), **(payload or {})},
+        **({"metadata": dict(metadata)} if metadata else {}),
+    }
+    return {
+        "type": "execution",
+        "event_id": event_id,
+        "timestamp": format_time(occurred_at),
+        "info": info,
+    }
+
+
+def _announced_status(
+    name: str, payload: Mapping[str, Any]
+) -> tuple[Status | None, frozenset[str]]:
+    """Return the status that an event announces, and its flags. One event stands for both pauses.
 
     Only the agent asks a question. Where nothing tells the kind, it is assumed to be the user's,
     and the lifecycle then lets it go wherever either pause may go.
     """
-    status = ASTEROID_STATUS.get(name)
+    status = EVENT_STATUS.get(name)
     if status is not Status.PAUSED:
         return status, frozenset()
     paused_by = payload.get("paused_by")

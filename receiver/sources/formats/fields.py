@@ -12,20 +12,15 @@ from receiver.events import Status
 from receiver.times import parse_time
 
 MAX_ID = 200
-
-
 MAX_TEXT = 2_000
-
-
 STATUSES = {status.value: status for status in Status}
-
-
 # What people are told of a payload; `result` only if it is small.
 _DETAIL = ("reason", "outcome", "reasoning", "question", "os_error", "paused_by", "result")
 
 
-def _id(content: Mapping[str, Any], name: str, path: str = "") -> str:
-    value = _text(content, name, path)
+def read_id(content: Mapping[str, Any], name: str, path: str = "") -> str:
+    """Return a required id; MalformedEnvelope if it is none. `path` is for the error: `info.`."""
+    value = read_text(content, name, path)
     if not value.strip() or len(value) > MAX_ID:
         raise MalformedEnvelope(f"{path}{name} must have 1 to {MAX_ID} characters.")
     # Control characters, line separators and lone surrogates make an id that cannot be shown.
@@ -36,52 +31,58 @@ def _id(content: Mapping[str, Any], name: str, path: str = "") -> str:
     return value
 
 
-def _text(content: Mapping[str, Any], name: str, path: str = "") -> str:
+def read_text(content: Mapping[str, Any], name: str, path: str = "") -> str:
+    """Return a required text; MalformedEnvelope if it is missing or none."""
     value = content.get(name)
     if not isinstance(value, str):
-        is_missing = "is missing" if name not in content else "must be a string"
-        raise MalformedEnvelope(f"{path}{name} {is_missing}.")
+        problem = "is missing" if name not in content else "must be a string"
+        raise MalformedEnvelope(f"{path}{name} {problem}.")
     return value
 
 
-def _time(content: Mapping[str, Any], name: str) -> int:
+def read_time(content: Mapping[str, Any], name: str) -> int:
+    """Return a required time in nanoseconds; MalformedEnvelope if it is none."""
     try:
-        return parse_time(_text(content, name))
+        return parse_time(read_text(content, name))
     except ValueError:
         raise MalformedEnvelope(
             f"{name} must be an RFC 3339 time with an offset, like 2026-01-15T10:30:00Z."
         ) from None
 
 
-def _time_if_any(content: Mapping[str, Any]) -> int | None:
+def read_time_or_none(content: Mapping[str, Any], name: str) -> int | None:
+    """Return a time in nanoseconds; None if it is missing or none."""
     try:
-        return _time(content, "timestamp")
+        return read_time(content, name)
     except MalformedEnvelope:
         return None
 
 
-def _optional(content: Mapping[str, Any], name: str) -> str | None:
+def read_optional_text(content: Mapping[str, Any], name: str) -> str | None:
+    """Return a text, cut; None if it is missing, empty or none."""
     value = content.get(name)
-    return _cut(value) if isinstance(value, str) and value else None
+    return cut(value) if isinstance(value, str) and value else None
 
 
-def _cut(text: str) -> str:
-    """At most MAX_TEXT characters, without the lone surrogates that no database takes."""
-    if text.isascii():
-        return text[:MAX_TEXT]
-    return text[:MAX_TEXT].encode("utf-8", "replace").decode("utf-8")
-
-
-def _metadata(content: Mapping[str, Any]) -> Mapping[str, Any] | None:
+def read_metadata(content: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return `metadata` if it is an object."""
     metadata = content.get("metadata")
     return metadata if isinstance(metadata, dict) else None
 
 
-def _detail(payload: Mapping[str, Any]) -> dict[str, Any]:
+def read_detail(payload: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the members of a payload that people are told, their texts cut."""
     detail = {name: payload[name] for name in _DETAIL if payload.get(name) is not None}
     for name, value in list(detail.items()):
         if isinstance(value, str):
-            detail[name] = _cut(value)
+            detail[name] = cut(value)
         elif name == "result" and len(json.dumps(value)) > MAX_TEXT:
             del detail[name]
     return detail
+
+
+def cut(text: str) -> str:
+    """Return at most MAX_TEXT characters, without lone surrogates: no database takes them."""
+    if text.isascii():
+        return text[:MAX_TEXT]
+    return text[:MAX_TEXT].encode("utf-8", "replace").decode("utf-8")

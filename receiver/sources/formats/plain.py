@@ -1,4 +1,4 @@
-"""The plain format, for any other sender."""
+"""Plain: the format for any sender that has none of its own."""
 
 from __future__ import annotations
 
@@ -7,37 +7,54 @@ from typing import Any
 from receiver.events import Event
 from receiver.sources.formats.fields import (
     STATUSES,
-    _cut,
-    _detail,
-    _id,
-    _metadata,
-    _optional,
-    _text,
-    _time,
+    cut,
+    read_detail,
+    read_id,
+    read_metadata,
+    read_optional_text,
+    read_text,
+    read_time,
 )
+from receiver.times import format_time
 
 
-def plain(source: str, content: Any, message_id: str | None) -> Event | None:
-    """Any other sender: `event_id, execution_id, status, occurred_at` and the optional fields."""
+def read(source: str, content: Any, message_id: str | None) -> Event | None:
+    """Read `event_id, execution_id, status, occurred_at` and the optional fields.
+
+    `message_id` stands in for an `event_id` that is missing. With neither id it is no envelope.
+    """
     if not isinstance(content, dict):
         return None
     if message_id is not None and "event_id" not in content:
         content = {**content, "event_id": message_id}
     if "event_id" not in content and "execution_id" not in content:
         return None
-    text = _text(content, "status")
+    text = read_text(content, "status")
     status = STATUSES.get(text)
     return Event(
         source=source,
-        event_id=_id(content, "event_id"),
-        event=_cut(text),
+        event_id=read_id(content, "event_id"),
+        event=cut(text),
         status=status,
-        execution_id=_id(content, "execution_id"),
-        occurred_at=_time(content, "occurred_at"),
-        agent_id=_optional(content, "agent_id"),
-        agent_name=_optional(content, "agent_name"),
-        execution_url=_optional(content, "execution_url"),
-        metadata=_metadata(content),
-        detail=_detail(content),
-        unknown_status=None if status else _cut(text),
+        execution_id=read_id(content, "execution_id"),
+        occurred_at=read_time(content, "occurred_at"),
+        agent_id=read_optional_text(content, "agent_id"),
+        agent_name=read_optional_text(content, "agent_name"),
+        execution_url=read_optional_text(content, "execution_url"),
+        metadata=read_metadata(content),
+        detail=read_detail(content),
+        unknown_status=None if status else cut(text),
     )
+
+
+def sample(
+    event: str, execution_id: str, *, event_id: str, occurred_at: int, reason: str | None = None
+) -> dict[str, Any]:
+    """Return the content of a test webhook; `event` is a status, the time is nanoseconds."""
+    return {
+        "event_id": event_id,
+        "execution_id": execution_id,
+        "status": event,
+        "occurred_at": format_time(occurred_at),
+        **({"reason": reason} if reason else {}),
+    }

@@ -1,31 +1,46 @@
-"""From the body of an authentic webhook to an Event, one function per format.
+"""Formats: from the body of an authentic webhook to an Event, by the format of its source.
 
 What a sender may leave out or get wrong without making the event useless is read liberally: an
 alert lost over a mistyped `metadata` would be worse. What identifies an event is read strictly.
+A format is a module with the functions of `Format`; a new one is such a module and an entry in
+FORMATS.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 from receiver.events import Event
-from receiver.sources.formats.asteroid import asteroid
-from receiver.sources.formats.plain import plain
+from receiver.sources.formats import asteroid, plain
 from receiver.sources.strict_json import parse_json
 
 
+class Format(Protocol):
+    """Functions of a format's module. `content` is the JSON of a body."""
+
+    def read(self, source: str, content: Any, message_id: str | None) -> Event | None:
+        """Return the event, or None without any envelope; MalformedEnvelope; see `read` below."""
+
+    def sample(
+        self,
+        event: str,
+        execution_id: str,
+        *,
+        event_id: str,
+        occurred_at: int,
+        reason: str | None = None,
+    ) -> Mapping[str, Any]:
+        """Return the content of a test webhook; `event` is what its sender calls the event."""
+
+
+FORMATS: Mapping[str, Format] = {"asteroid": asteroid, "plain": plain}
+
+
 def read(name: str, source: str, body: bytes, message_id: str | None = None) -> Event | None:
-    """The event that a body of the format `name` says, or None if it has no envelope at all.
+    """Return the event that a body of the format `name` says; None if it has no envelope at all.
 
     `message_id` is the sender's id from the headers, for a body that has none. MalformedBody,
     MalformedEnvelope if it cannot be read; never another exception.
     """
-    content = parse_json(body)
-    return FORMATS[name](source, content, message_id)
-
-
-FORMATS: dict[str, Callable[[str, Any, str | None], Event | None]] = {
-    "asteroid": asteroid,
-    "plain": plain,
-}
+    return FORMATS[name].read(source, parse_json(body), message_id)

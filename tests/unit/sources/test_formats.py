@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from receiver.errors import MalformedBody, MalformedEnvelope, UnreadableWebhook
 from receiver.events import Event, Status
-from receiver.sources.formats.registry import read
+from receiver.sources.formats.asteroid import EVENT_STATUS
+from receiver.sources.formats.registry import FORMATS, read
 from receiver.sources.strict_json import parse_json
 from receiver.times import parse_time
 
@@ -31,6 +32,25 @@ def asteroid(content: Any) -> Event | None:
 
 def plain(content: Any, message_id: str | None = None) -> Event | None:
     return read("plain", "other", json.dumps(content).encode(), message_id)
+
+
+@pytest.mark.parametrize(
+    ("name", "event", "status"),
+    [
+        *(("asteroid", event, status) for event, status in EVENT_STATUS.items()),
+        *(("plain", status.value, status) for status in Status),
+    ],
+)
+def test_a_sample_of_a_format_is_read_as_what_it_says(
+    name: str, event: str, status: Status
+) -> None:
+    at = parse_time("2026-01-15T10:30:00Z")
+    content = FORMATS[name].sample(event, "x-1", event_id="e-1", occurred_at=at, reason="why")
+    found = read(name, "any", json.dumps(content).encode())
+    assert found is not None
+    assert (found.event, found.status, found.occurred_at) == (event, status, at)
+    assert (found.event_id, found.execution_id) == ("e-1", "x-1")
+    assert found.detail["reason"] == "why"
 
 
 def test_the_published_sample_is_read_in_full() -> None:
