@@ -1,4 +1,4 @@
-"""The frozen values of telling people: destinations, deliveries, attempts."""
+"""Deliveries: the words and frozen values of telling people."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from receiver.events import Event, Execution, Judgement, Status, Verdict
 
 
 class State(StrEnum):
-    """Where a delivery stands."""
+    """State of a delivery."""
 
     WAITING = "waiting"
     SENDING = "sending"
@@ -21,7 +21,7 @@ class State(StrEnum):
 
 
 class Kind(StrEnum):
-    """Why a delivery is owed.
+    """Kind of a delivery: the reason why it is owed.
 
     A route asks for a notice about an event. While the execution stays where that event took it
     (an episode), there may be reminders and escalations, somebody may take it (acknowledged), and
@@ -39,7 +39,7 @@ class Kind(StrEnum):
 
 
 class Outcome(StrEnum):
-    """What became of one attempt."""
+    """Outcome of one attempt."""
 
     DELIVERED = "delivered"
     FAILED = "failed"
@@ -48,7 +48,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What a destination gets: plain text, cleaned and cut.
+    """A text for a destination: plain, cleaned and cut.
 
     Messages with the same `thread` are one conversation, where the destination has such a thing.
     """
@@ -74,12 +74,12 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class MessageContext:
-    """What a message is made of. Every text in it is the sender's and hostile.
+    """The facts of a message. Every text in it is the sender's and hostile.
 
-    Times are nanoseconds; `previous_since` is when the status before this one began. `missing` are
-    the statuses one of which should have come before it, `gap` says that something was applied to
-    the execution over a gap. A quarantined webhook that could not be read has no event, no
-    execution and no status.
+    Times are nanoseconds; `previous_since` is when the status before this one began. One of the
+    statuses in `missing` should have come before it. `gap`: something was applied to the execution
+    over a gap. A quarantined webhook that could not be read has no event, no execution and no
+    status.
     """
 
     source: str
@@ -145,13 +145,13 @@ def message_context(
 
 @dataclass(frozen=True, slots=True)
 class PlannedDelivery:
-    """A delivery to be: what the intake asks the store to owe.
+    """A delivery that the intake asks the store to owe.
 
     `dedup_key` makes it owed once. `guard_version` is the version at which the execution must
     still stand when it is sent (None: true for ever). `order_key` keeps the order of one execution
-    within a destination. `origin` is the delivery whose end it tells of. It is due `due_in`
-    nanoseconds after it is owed; `step` is which reminder or escalation it is. Deliveries with the
-    same `group_key` go out together, as one digest.
+    within a destination. `origin` is the id of the dead delivery that it tells of. It is due
+    `due_in` nanoseconds after it is owed; `step` counts reminders or escalations. Deliveries with
+    the same `group_key` go out together, as one digest.
     """
 
     destination: str
@@ -170,7 +170,7 @@ class PlannedDelivery:
 class DeadOriginal:
     """A delivery that died: where, why, how many are dead there now, and whether it still is.
 
-    `kind` and `step` say what it was, before it fell back if it did.
+    `kind` and `step` are those of the first delivery, before any fall-back.
     """
 
     destination: str
@@ -186,7 +186,7 @@ class DigestItem:
     """One of the messages that a digest stands for.
 
     `over`: its episode has ended since. `taken`: somebody has taken it. `stuck`: nothing was heard
-    of it for too long.
+    of its execution for too long.
     """
 
     kind: Kind
@@ -201,11 +201,11 @@ class DigestItem:
 class Digest:
     """Many messages as one: how many in all, how many of each sort, the first few.
 
-    `counts` are (sort, agent, how many), most first. A sort is a status, with `stuck/` before it
-    where nothing was heard for too long, or what has become of it; there may be more sorts than
-    these. Of confirmations that still wait every one is in `listed`. `silence` says which silence
-    kept them back, if one did, and `page` which of its digests this is: then executions are
-    counted, however often people would have been reminded of them.
+    `counts` are (sort, agent, how many), most first; there may be more sorts than these. A sort is
+    a status, `stuck/` and a status where nothing was heard for too long, or what has become of the
+    execution. Every confirmation that still waits is in `listed`. `silence` names the silence that
+    kept them back, if one did, and `page` counts its digests: then executions are counted, however
+    often people would have been reminded of them.
     """
 
     total: int
@@ -217,7 +217,7 @@ class Digest:
 
 @dataclass(frozen=True, slots=True)
 class Acknowledgement:
-    """Who took an episode, and when (nanoseconds)."""
+    """The taking of an episode: by whom, and when (nanoseconds)."""
 
     by: str
     at: int
@@ -227,11 +227,11 @@ class Acknowledgement:
 class Claim:
     """A delivery taken for a limited time; `token` is the proof of it when recording.
 
-    `attempts` counts the attempts made before this one, `repeat` says that one of them may have
-    arrived, `owed_at` (ns) is the start of `retry_for`, `claimed_at` (ns) that of this attempt. The
-    facts, and for a message about another one's end its `origin`, are what its message is made of.
-    With a `digest` it stands for other deliveries as well, which share its token and its fate.
-    `version` is that of the episode it is about.
+    `attempts` counts the attempts before this one; `repeat`: one of them may have arrived.
+    `owed_at` (ns) is the start of `retry_for`, `claimed_at` (ns) that of this attempt. Its message
+    is made of `facts`, and of `origin` if it tells of a dead delivery. With a `digest` it stands
+    for other deliveries as well, which share its token and its fate. `version` is that of its
+    episode.
     """
 
     delivery: int

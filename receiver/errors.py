@@ -1,4 +1,4 @@
-"""Every error of the receiver. Each message says what to do next.
+"""Errors: every error of the receiver. Each message says what to do next.
 
 ReceiverError
 ├── ConfigurationError     settings or routes.yaml: `file:line: message`
@@ -18,7 +18,7 @@ from __future__ import annotations
 
 
 class ReceiverError(Exception):
-    """The act could not be done; the text says what to do."""
+    """An act that could not be done; the text says what to do."""
 
 
 class ConfigurationError(ReceiverError):
@@ -33,7 +33,7 @@ class ConfigurationError(ReceiverError):
 
 
 class UntrustedWebhook(ReceiverError):
-    """The webhook is not proven to come from the source.
+    """A webhook that is not proven to come from the source.
 
     `cause` is for the log and the counters, never for the answer: one of missing, repeated,
     malformed, wrong, expired, no_key, secret_header, agent.
@@ -45,7 +45,7 @@ class UntrustedWebhook(ReceiverError):
 
 
 class TooManyWebhooks(ReceiverError):
-    """The source sends more than its rate. `wait` is the seconds until it may send the next."""
+    """A webhook over its source's rate. `wait` is the seconds until the next may come."""
 
     def __init__(self, wait: float) -> None:
         super().__init__(f"More than this source's rate: send it again in {wait:.1f} s.")
@@ -57,28 +57,28 @@ class UnreadableWebhook(ReceiverError):
 
 
 class MalformedBody(UnreadableWebhook):
-    """The body is not JSON as this receiver accepts it (400)."""
+    """A body that is not JSON as this receiver accepts it (400)."""
 
 
 class MalformedEnvelope(UnreadableWebhook):
-    """The body is JSON, but a required field is missing or mistyped (422)."""
+    """A body of JSON in which a required field is missing or mistyped (422)."""
 
 
 class StorageError(ReceiverError):
-    """The database could not do its part."""
+    """A failure of the database."""
 
 
 class StorageRefused(StorageError):
-    """The database is damaged, foreign, of a newer schema or in use; nothing was changed."""
+    """A database that is damaged, foreign, of a newer schema or in use; nothing was changed."""
 
 
 class StorageServed(StorageRefused):
-    """Another process serves the database."""
+    """A database that another process serves."""
 
 
 class StorageUnavailable(StorageError):
-    """It was not committed, so it must be sent again."""
+    """Work that was not committed, so it must be sent again."""
 
 
 class Overloaded(StorageUnavailable):
-    """More is waiting for its commit than the backlog allows."""
+    """A backlog that is full: too much is waiting for its commit."""

@@ -1,4 +1,4 @@
-"""The words and frozen values that flow from a webhook to the history.
+"""Events: the words and frozen values that flow from a webhook to the history.
 
 Times are nanoseconds since 1970 (see `times`).
 """
@@ -21,7 +21,7 @@ class Category(StrEnum):
 
 
 class Status(StrEnum):
-    """Where an execution stands (source: the provider's page "Execution Statuses")."""
+    """Status of an execution (source: the provider's page "Execution Statuses")."""
 
     STARTING = "starting"
     RUNNING = "running"
@@ -34,6 +34,7 @@ class Status(StrEnum):
 
     @property
     def category(self) -> Category:
+        """Its group."""
         return CATEGORIES[self]
 
 
@@ -50,7 +51,7 @@ CATEGORIES = {
 
 
 class Verdict(StrEnum):
-    """What the receiver decided about an event."""
+    """The receiver's decision about an event."""
 
     APPLIED = "applied"
     HELD = "held"
@@ -63,7 +64,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """What a trusted webhook says. Everything in it but `source` is the sender's text.
+    """The content of a trusted webhook. Everything in it but `source` is the sender's text.
 
     `status` is None for an event that announces none; `unknown_status` then holds a status that
     no lifecycle knows. `execution_id` and `occurred_at` are None only where no status is announced.
@@ -125,7 +126,8 @@ class Judgement:
 class Held:
     """A stored event that waits for its predecessors (held), or waited in vain (rejected: gap).
 
-    The event's flags are those it was judged with. `until` is when it is given up.
+    The event's flags are those it was judged with. It waits for one of the statuses in `missing`,
+    `until` that time (nanoseconds).
     """
 
     event: Event

@@ -1,4 +1,4 @@
-"""The log on standard error: a line an act, as text or JSON; no event can forge one."""
+"""Logs: one line an act on standard error, as text or JSON; no event can forge one."""
 
 from __future__ import annotations
 
@@ -16,49 +16,51 @@ MAX_LINE = 8_000  # characters of a message
 
 
 class Text(logging.Formatter):
-    """`time level logger message`; whatever would start a new line is escaped."""
+    """Formatter of `time level logger message`; it escapes whatever would start a new line."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return f"{_time(record)} {record.levelname.lower()} {record.name} {_message(record)}"
+        return (
+            f"{_timestamp(record)} {record.levelname.lower()} {record.name} {_safe_message(record)}"
+        )
 
 
 class Json(logging.Formatter):
-    """One JSON object a line."""
+    """Formatter of one JSON object a line."""
 
     def format(self, record: logging.LogRecord) -> str:
         return json.dumps(
             {
-                "time": _time(record),
+                "time": _timestamp(record),
                 "level": record.levelname.lower(),
                 "logger": record.name,
-                "message": _message(record),
+                "message": _safe_message(record),
             }
         )
 
 
 def configure(log_format: str, level: str) -> None:
     """Log to standard error from here on."""
-    _Together.stream = _Together(sys.stderr)
-    handler = logging.StreamHandler(_Together.stream)
+    _BatchingStream.stream = _BatchingStream(sys.stderr)
+    handler = logging.StreamHandler(_BatchingStream.stream)
     handler.setFormatter(Json() if log_format == "json" else Text())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    # What no line of ours shows need not be found out for each (see Python's "Logging HOWTO").
+    # Not looked up for each line, since none of ours shows it (see Python's "Logging HOWTO").
     logging._srcfile = None
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
-    # What libraries say below a warning is theirs; some of it holds addresses and tokens. Apprise
-    # is not among them: its probes keep its log from this one, and read in it why a send failed.
+    # Below a warning, some of what libraries log holds addresses and tokens. Apprise is not here:
+    # its probes keep its log from this one, and read in it why a send failed.
     for name in ("uvicorn", "asyncio", "requests"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    # The one warns of each request that is no HTTP; we tell of those once a minute. The other warns
-    # of an answer that is no HTTP with the address it came from, which may hold a token.
+    # uvicorn warns of each request that is no HTTP; we log those once a minute. urllib3 warns of an
+    # answer that is no HTTP with the address it came from, which may hold a token.
     for name in ("uvicorn.error", "urllib3"):
         logging.getLogger(name).setLevel(logging.ERROR)
 
 
 @contextlib.contextmanager
 def together() -> Iterator[None]:
-    """What is logged inside goes out as one write: for the lines of acts that end together."""
-    stream = _Together.stream
+    """Write all lines that are logged inside at once: for acts that end together."""
+    stream = _BatchingStream.stream
     if stream is None:
         yield
         return
@@ -67,21 +69,24 @@ def together() -> Iterator[None]:
         yield
     finally:
         stream.waits = False
-        # Nobody is there who could be told of a log that cannot be written, as with a single line.
+        # Nobody could be told of a log that cannot be written, as with a single line.
         with contextlib.suppress(OSError, ValueError):
             stream.flush()
 
 
-class _Together:
-    """A stream that keeps what it is given while it `waits`. One thread at a time makes it wait."""
+class _BatchingStream:
+    """A stream that collects lines while it `waits`. One thread at a time makes it wait."""
 
-    stream: _Together | None = None  # the one that is logged to
+    stream: _BatchingStream | None = None  # the one that is logged to
 
     def __init__(self, stream: TextIO) -> None:
-        self._stream, self._lines, self.waits = stream, list[str](), False
+        self._stream = stream
+        self._lines: list[str] = []
+        self.waits = False
         # A signal's handler may log while its own thread is in here: it must neither wait for
         # itself nor write into the middle of a write.
-        self._lock, self._is_writing = threading.RLock(), False
+        self._lock = threading.RLock()
+        self._is_writing = False
 
     def write(self, text: str) -> None:
         with self._lock:
@@ -101,16 +106,16 @@ class _Together:
                 self._is_writing = False
 
 
-def _time(record: logging.LogRecord) -> str:
-    return f"{_second(int(record.created))}.{int(record.msecs):03d}Z"
+def _timestamp(record: logging.LogRecord) -> str:
+    return f"{_whole_second(int(record.created))}.{int(record.msecs):03d}Z"
 
 
 @lru_cache(maxsize=16)
-def _second(seconds: int) -> str:
+def _whole_second(seconds: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
 
 
-def _message(record: logging.LogRecord) -> str:
+def _safe_message(record: logging.LogRecord) -> str:
     message = record.getMessage()
     if record.exc_info:
         message += " " + logging.Formatter().formatException(record.exc_info)

@@ -1,4 +1,4 @@
-"""What happened since the process started, counted: for `GET /metrics` and for the log.
+"""Metrics: counts of what happened since the process started, for `GET /metrics` and the log.
 
 Every name and label is one of a few words of ours: nothing that a sender writes is ever a label.
 """
@@ -19,13 +19,13 @@ CAUSES = (
     "secret_header",
     "agent",
 )
-# Why a connection was refused before it was a request.
 RELOADS = ("done", "failed")
+# Why a connection was refused before it was a request.
 REFUSALS = ("malformed", "slow", "headers", "connections")
 
 
 class Counters:
-    """Counts of one process. Safe to use from any thread; times are Unix seconds."""
+    """Counters of one process. Safe to use from any thread; times are Unix seconds."""
 
     def __init__(self, sources: Iterable[str]) -> None:
         self._lock = threading.Lock()
@@ -37,39 +37,39 @@ class Counters:
         self._times: dict[tuple[str, ...], float] = {}
 
     def answered(self, source: str, status: int) -> None:
-        """A webhook was answered; `source` is "" where there is no such source."""
+        """Count the answer to a webhook; `source` is "" where there is no such source."""
         self._count("webhooks", source, str(status))
 
     def untrusted(self, source: str, cause: str) -> None:
-        """A webhook was not proven to come from its source."""
+        """Count a webhook that was not proven to come from its source."""
         self._count("untrusted", source, cause)
 
     def judged(self, source: str, verdict: str, reason: str, key: str, now: float) -> None:
-        """A webhook was accepted with a verdict; `key` is the label of the key that proved it."""
+        """Count a webhook that got a verdict; `key` is the label of the key that proved it."""
         with self._lock:
             name = ("verdicts", source, verdict, reason)
             self._counts[name] = self._counts.get(name, 0) + 1
             self._times["accepted", source] = self._times["key_used", source, key] = now
 
     def refused(self, cause: str) -> None:
-        """A connection or a head was refused before there was a request."""
+        """Count a connection or a head that was refused before there was a request."""
         self._count("refused", cause)
 
     def reloaded(self, result: str) -> None:
-        """routes.yaml was read again."""
+        """Count a reload of routes.yaml."""
         self._count("reloads", result)
 
     def counts(self, kind: str) -> list[tuple[tuple[str, ...], int]]:
-        """Labels and count of all of a kind: webhooks, untrusted, verdicts, refused, reloads."""
+        """Return labels and count of each: of webhooks, untrusted, verdicts, refused or reloads."""
         with self._lock:
-            found = [(name[1:], n) for name, n in self._counts.items() if name[0] == kind]
-        return sorted(found)
+            counts = [(name[1:], n) for name, n in self._counts.items() if name[0] == kind]
+        return sorted(counts)
 
     def times(self, kind: str) -> list[tuple[tuple[str, ...], float]]:
-        """Labels and Unix seconds of all of a kind: accepted, key_used."""
+        """Return labels and Unix seconds of each: of accepted or key_used."""
         with self._lock:
-            found = [(name[1:], at) for name, at in self._times.items() if name[0] == kind]
-        return sorted(found)
+            times = [(name[1:], at) for name, at in self._times.items() if name[0] == kind]
+        return sorted(times)
 
     def _count(self, *name: str) -> None:
         with self._lock:

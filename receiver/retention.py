@@ -1,4 +1,4 @@
-"""How long what is stored is kept, and the rule that holds between these times. Pure.
+"""Retention: how long things stay in the store, and the rule between these times. Pure.
 
 An execution that has not ended is kept, and so is everything about it but the raw bodies. A
 webhook that comes again must be known for longer than `lifecycle` would still believe its time.
@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from receiver.lifecycle import FUTURE, MAX_EVENT_AGE
 from receiver.times import SECOND, duration
 
-# What an event may say at most that it is younger than its receipt, and how old it may be then.
+# How long after its receipt an event can still be believed: its time may lie in the future.
 REPEATABLE = MAX_EVENT_AGE + FUTURE
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What is older than these instants (nanoseconds) may go.
+    """Instants (nanoseconds): older things may be deleted.
 
     `bodies`: raw bodies, by their receipt. `event_ids`: events, by theirs. `executions`: those that
     ended, with all that is about them, and deliveries, by their end.
@@ -30,7 +30,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """For how long each is kept, as people write it. ValueError if the rule does not hold."""
+    """Durations for which each is kept, as people write them. ValueError if the rule is broken."""
 
     bodies: str = "30d"
     event_ids: str = "90d"
@@ -41,13 +41,13 @@ class Retention:
             raise ValueError(text)
 
     def limits(self, now: int) -> Limits:
-        """What may go at a time (nanoseconds)."""
-        kept = (self.bodies, self.event_ids, self.executions)
-        return Limits(*(now - int(duration(each) * SECOND) for each in kept))
+        """Return the limits at a time (nanoseconds)."""
+        durations = (self.bodies, self.event_ids, self.executions)
+        return Limits(*(now - int(duration(each) * SECOND) for each in durations))
 
 
 def broken(event_ids: str, executions: str) -> str | None:
-    """What breaks the rule: event ids outlive what may be repeated, executions their events."""
+    """Say how the rule is broken: event ids outlive repeats, executions outlive event ids."""
     if duration(event_ids) * SECOND <= REPEATABLE:
         days = MAX_EVENT_AGE // (86_400 * SECOND)
         return f"event ids must be kept for longer than events are believed ({days}d and 5m)"

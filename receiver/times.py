@@ -1,4 +1,4 @@
-"""Instants and lengths of time, as the program keeps them, senders write them and people read them.
+"""Times: instants and durations, as the program keeps them, senders write them, people read them.
 
 An instant is an integer: nanoseconds since 1970-01-01T00:00:00Z, so that two instants compare to
 the nanosecond whatever zone or precision the sender wrote. It fits 64 bits: an instant outside the
@@ -12,18 +12,19 @@ from datetime import UTC, datetime
 from functools import lru_cache
 
 SECOND = 1_000_000_000
-EARLIEST, LATEST = -(2**63), 2**63 - 1
-# How people write a length of time in a setting, in seconds.
+EARLIEST = -(2**63)
+LATEST = 2**63 - 1
+# How people write a duration in a setting, in seconds.
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 LONGEST = 3_650 * UNITS["d"]
 
 
 def duration(value: object) -> float:
-    """Seconds of `90s`, `15m`, `2h`, `1d`; ValueError for anything else."""
-    found = re.fullmatch(r"([0-9]{1,6})([smhd])", str(value), re.ASCII)
-    if found is None or int(found[1]) == 0:
+    """Return the seconds of `90s`, `15m`, `2h`, `1d`; ValueError for anything else."""
+    match = re.fullmatch(r"([0-9]{1,6})([smhd])", str(value), re.ASCII)
+    if match is None or int(match[1]) == 0:
         raise ValueError("must be a duration like 90s, 15m, 2h or 1d")
-    seconds = int(found[1]) * UNITS[found[2]]
+    seconds = int(match[1]) * UNITS[match[2]]
     if seconds > LONGEST:
         raise ValueError("must be a duration of at most 3650d")
     return float(seconds)
@@ -38,14 +39,14 @@ _RFC3339 = re.compile(
 
 
 def parse_time(text: str) -> int:
-    """The instant of an RFC 3339 timestamp in nanoseconds (further digits are cut off).
+    """Return the instant of an RFC 3339 timestamp in nanoseconds; further digits are cut off.
 
-    ValueError if it is none. A leap second counts as the second after it.
+    ValueError if it is no timestamp. A leap second counts as the second after it.
     """
-    found = _RFC3339.fullmatch(text)
-    if found is None:
+    match = _RFC3339.fullmatch(text)
+    if match is None:
         raise ValueError("not an RFC 3339 timestamp with an offset")
-    minute, second, fraction, sign, hours, minutes = found.groups()
+    minute, second, fraction, sign, hours, minutes = match.groups()
     if second > "60":
         raise ValueError("not a second")
     offset = 0
@@ -53,7 +54,7 @@ def parse_time(text: str) -> int:
         if hours > "23" or minutes > "59":
             raise ValueError("not an offset")
         offset = (int(hours) * 3600 + int(minutes) * 60) * (-1 if sign == "-" else 1)
-    seconds = _minute(minute)
+    seconds = _start_of_minute(minute)
     if seconds is None:
         return EARLIEST
     nanoseconds = int(fraction[:9].ljust(9, "0")) if fraction else 0
@@ -61,8 +62,8 @@ def parse_time(text: str) -> int:
 
 
 @lru_cache(maxsize=1024)  # nearly all are of this minute or the last ones
-def _minute(text: str) -> int | None:
-    """The Unix seconds of the start of a minute, "2026-01-15T10:30"; None for the year 0."""
+def _start_of_minute(text: str) -> int | None:
+    """Return the Unix seconds at which "2026-01-15T10:30" begins; None for the year 0."""
     year, month, day, hour, minute = map(int, re.split("[^0-9]", text))
     # Year 0 is in RFC 3339 but not in datetime: it stands for "long before anything".
     if year == 0:
@@ -76,7 +77,7 @@ _ONE_SECOND = datetime(1970, 1, 1, 0, 0, 1) - datetime(1970, 1, 1)
 
 
 def format_time(instant: int) -> str:
-    """RFC 3339 in UTC, with only as many fractional digits as it needs."""
+    """Write an instant as RFC 3339 in UTC, with only as many fractional digits as it needs."""
     seconds, nanoseconds = divmod(instant, SECOND)
     # Built by hand because strftime does not pad years and timedelta is not needed for UTC.
     whole = datetime(1970, 1, 1) + _ONE_SECOND * seconds
@@ -85,11 +86,13 @@ def format_time(instant: int) -> str:
 
 
 def span(nanoseconds: int) -> str:
-    """A length of time as people say it: 40 s, 12 min, 3 h 5 min, 2 d 4 h."""
+    """Write a duration as people say it: 40 s, 12 min, 3 h 5 min, 2 d 4 h."""
     seconds = max(nanoseconds, 0) // SECOND
     if seconds < 60:
         return f"{seconds} s"
-    minutes, hours, days = seconds // 60, seconds // 3600, seconds // 86_400
+    minutes = seconds // 60
+    hours = seconds // 3600
+    days = seconds // 86_400
     if hours == 0:
         return f"{minutes} min"
     if days == 0:

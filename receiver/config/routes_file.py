@@ -114,12 +114,12 @@ class _Reading:
             return [self._filled(inner, (*place, n)) for n, inner in enumerate(value)]
         if not isinstance(value, str):
             return value
-        return _VARIABLE.sub(lambda found: self._variable(found, place), value)
+        return _VARIABLE.sub(lambda match: self._variable(match, place), value)
 
-    def _variable(self, found: re.Match[str], place: strict_yaml.Path) -> str:
-        escaped, name, default = found.groups()
+    def _variable(self, match: re.Match[str], place: strict_yaml.Path) -> str:
+        escaped, name, default = match.groups()
         if escaped:
-            return found[0][1:]
+            return match[0][1:]
         value = self._environ.get(name, "")
         if not value and (file := self._environ.get(f"{name}_FILE")):
             try:
@@ -143,7 +143,8 @@ class _Reading:
     def _source(self, name: str, model: SourceModel) -> Source:
         place: strict_yaml.Path = ("sources", name)
         self._check_name(name, place)
-        verify, line = model.verify, self._document.line(place)
+        line = self._document.line(place)
+        verify = model.verify
         secret = verify.secret_header
         fields = verify.model_dump(exclude={"keys", "secret_header"})
         labelled = list(self._keys(verify, (*place, "verify", "keys")))
@@ -214,7 +215,8 @@ class _Reading:
                 if other not in destinations:
                     hint = near(other, list(destinations))
                     self._problem(place, f"there is no destination {other!r}{hint}")
-            seen, edge = set[str](), set(destination.fallback)
+            seen: set[str] = set()
+            edge = set(destination.fallback)
             while edge:
                 seen |= edge
                 edge = {f for n in edge & destinations.keys() for f in destinations[n].fallback}

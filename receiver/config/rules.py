@@ -1,4 +1,4 @@
-"""What routes.yaml says, as frozen values: its sources, destinations and routes."""
+"""Rules: the content of routes.yaml as frozen values."""
 
 from __future__ import annotations
 
@@ -23,5 +23,5 @@ class Rules:
 
     @property
     def orderings(self) -> dict[str, Ordering]:
-        """How each source's events are put in order."""
+        """The ordering of each source's events, by the source's name."""
         return {name: source.ordering for name, source in self.sources.items()}

@@ -26,18 +26,18 @@ else:
 
 def _rate(value: object) -> float:
     """Return the number a second of `30/m`."""
-    found = re.fullmatch(r"([0-9]{1,6})/([smhd])", str(value), re.ASCII)
-    if found is None or int(found[1]) == 0:
+    match = re.fullmatch(r"([0-9]{1,6})/([smhd])", str(value), re.ASCII)
+    if match is None or int(match[1]) == 0:
         raise ValueError("must be a rate like 1/s, 30/m or 5/h")
-    return int(found[1]) / UNITS[found[2]]
+    return int(match[1]) / UNITS[match[2]]
 
 
 def _clock(value: object) -> int:
     """Return the minutes since midnight of `22:30`; 24:00 is the end of the day."""
-    found = re.fullmatch(r"([01][0-9]|2[0-3]):([0-5][0-9])|24:00", str(value), re.ASCII)
-    if found is None:
+    match = re.fullmatch(r"([01][0-9]|2[0-3]):([0-5][0-9])|24:00", str(value), re.ASCII)
+    if match is None:
         raise ValueError('must be a time of day like "22:30"')
-    return int(found[1]) * 60 + int(found[2]) if found[1] else MIDNIGHT
+    return int(match[1]) * 60 + int(match[2]) if match[1] else MIDNIGHT
 
 
 def _days(value: object) -> object:

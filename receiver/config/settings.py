@@ -19,7 +19,7 @@ FROM_FILES = ("api_token", "database_url")
 
 
 class Settings(BaseSettings):
-    """What the environment says. Each field's description stands in the README's table."""
+    """Settings of the environment. Each field's description stands in the README's table."""
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid")
 
@@ -152,8 +152,8 @@ def _take(variable: str, value: str, values: dict[str, str], problems: list[str]
             problems.append(f"{variable}: the file cannot be read. Check its path and permissions.")
             return
     if name not in Settings.model_fields:
-        known = [PREFIX + each.upper() for each in Settings.model_fields]
-        hint = nearest(variable, known)
+        settings = [PREFIX + each.upper() for each in Settings.model_fields]
+        hint = nearest(variable, settings)
         problems.append(f"{variable}: there is no such setting. Did you mean {hint}?")
     elif name in values:
         problems.append(f"{variable}: it is set twice, also as a file. Leave one out.")

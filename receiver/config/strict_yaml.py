@@ -1,7 +1,7 @@
-"""YAML read strictly, with the line of everything: the only file that knows the YAML library.
+"""Strict YAML, with the line of everything: the only file that knows the YAML library.
 
 Plain scalars are text unless they are null, true, false or a number, so `on` and `22:30` stay what
-was written. Twice the same key, anchors, tags and several documents are errors.
+was written. A key that comes twice, anchors, tags and several documents are errors.
 """
 
 from __future__ import annotations
@@ -12,18 +12,20 @@ from typing import Any
 
 import yaml
 
-MAX_SIZE, MAX_DEPTH = 2**20, 20
+MAX_SIZE = 2**20
+MAX_DEPTH = 20
 Path = tuple[str | int, ...]
 # The loader written in C is not in every build of the library; this one is, and files are small.
 _LOADER = yaml.SafeLoader
 
 
 class YamlError(Exception):
-    """What is wrong, and in which line."""
+    """A mistake in the file, and its line."""
 
     def __init__(self, line: int, message: str) -> None:
         super().__init__(message)
-        self.line, self.message = line, message
+        self.line = line
+        self.message = message
 
 
 @dataclass
@@ -34,14 +36,14 @@ class Document:
     lines: dict[Path, int] = field(default_factory=dict)
 
     def line(self, path: Path) -> int:
-        """The line of a value, or of the nearest thing around it."""
+        """Return the line of a value, or of the nearest thing around it."""
         while path not in self.lines and path:
             path = path[:-1]
         return self.lines.get(path, 1)
 
 
 def read(raw: bytes) -> Document:
-    """The one document of a file; YamlError if it is not one as this receiver wants it."""
+    """Read the one document of a file; YamlError if it is not as this receiver wants it."""
     if len(raw) > MAX_SIZE:
         raise YamlError(1, "the file has more than 1 MiB")
     try:
@@ -81,6 +83,7 @@ def _no_aliases(text: str) -> None:
 
 
 def _build(node: yaml.Node, path: Path, lines: dict[Path, int]) -> Any:
+    """Build the content of a node, and note the line of each value in `lines`."""
     line = node.start_mark.line + 1 if node.start_mark else 1
     lines.setdefault(path, line)
     if not node.tag.startswith("tag:yaml.org,2002:"):
@@ -91,12 +94,13 @@ def _build(node: yaml.Node, path: Path, lines: dict[Path, int]) -> Any:
     if isinstance(node, yaml.MappingNode):
         content: dict[str, Any] = {}
         for key, value in node.value:
-            name, at = key.value, key.start_mark.line + 1
+            name = key.value
+            key_line = key.start_mark.line + 1
             if not isinstance(key, yaml.ScalarNode):
-                raise YamlError(at, "a key must be a word")
+                raise YamlError(key_line, "a key must be a word")
             if name in content:
-                raise YamlError(at, f"{name!r} stands here a second time: remove one")
-            lines[(*path, name)] = at
+                raise YamlError(key_line, f"{name!r} stands here a second time: remove one")
+            lines[(*path, name)] = key_line
             content[name] = _build(value, (*path, name), lines)
         return content
     is_plain = isinstance(node, yaml.ScalarNode) and node.style is None
@@ -104,6 +108,7 @@ def _build(node: yaml.Node, path: Path, lines: dict[Path, int]) -> Any:
 
 
 def _scalar(text: str) -> Any:
+    """Return what a plain scalar means: null, true, false, a number, else text."""
     if text in ("", "~", "null"):
         return None
     if text in ("true", "false"):

@@ -1,1 +1,1 @@
-"""Destinations: one message to one destination, and the outcome of that attempt."""
+"""Destinations: one message to one destination, and its outcome."""

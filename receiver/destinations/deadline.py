@@ -42,7 +42,7 @@ class CallEnd(Enum):
 
 
 class ThreadReplaced(BaseException):
-    """The call has come back after all, but a successor has gone on: this thread has to end."""
+    """Return of a call that hung: a successor has gone on, and this thread has to end."""
 
 
 _lock = threading.Lock()

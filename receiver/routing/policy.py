@@ -1,4 +1,4 @@
-"""How the messages of each route go out to a destination at a time."""
+"""Policy: how the messages of each route go out to a destination at a time. Pure."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from receiver.routing.routes import Route
 
 @dataclass(frozen=True, slots=True)
 class RouteOptions:
-    """How the messages of one route go out, as its destination and the time of asking have it.
+    """Options for the messages of one route to one destination, at one time.
 
     All nanoseconds. It is quiet until `quiet_until`. A digest takes what is due within `wait`, and
-    there is one each `every` at most. Where it is about executions that are stuck, nothing was
-    heard of them for `stuck_after`. After a message that was sent there is a reminder each
-    `remind_every`, at most `at_most` of them. Who was told is told who takes it (`acknowledged`)
-    and how it ends (`resolved`).
+    there is one each `every` at most. A route about stuck executions tells of those of which
+    nothing was heard for `stuck_after`. After a message that was sent there is a reminder each
+    `remind_every`, at most `at_most` of them. People who were told are told who takes it
+    (`acknowledged`) and how it ends (`resolved`).
     """
 
     quiet_until: int | None = None
@@ -35,10 +35,10 @@ class RouteOptions:
 
 @dataclass(frozen=True, slots=True)
 class SendPolicy:
-    """How a destination may be told: messages per second, in bursts of a second's worth.
+    """Policy of a destination: `rate` messages per second, in bursts of a second's worth.
 
-    `overdue` (ns): what was owed earlier than this is dead if the destination fails as a whole.
-    `options` are those of the routes, by name; `other` holds for messages of routes that are gone.
+    If the destination fails as a whole, deliveries owed before `overdue` (ns) are dead. `options`
+    are those of the routes, by name; `other` holds for messages of routes that are gone.
     """
 
     rate: float
@@ -48,28 +48,29 @@ class SendPolicy:
 
     @property
     def burst(self) -> float:
+        """The number of messages that may go out at once."""
         return max(self.rate, 1.0)
 
     def options_for(self, route: str) -> RouteOptions:
-        """How the messages of a route go out."""
+        """Return the options for the messages of a route."""
         return self.options.get(route, self.other)
 
 
 def route_options(
     routes: Sequence[Route], destination: QuietHours | None, instant: int
 ) -> tuple[dict[str, RouteOptions], RouteOptions]:
-    """How the messages of each route go out to a destination at an instant (nanoseconds).
+    """Return the options of each route by its name, for a destination's quiet hours and an instant.
 
-    The second is that of messages whose route is not there any more.
+    The second result holds for messages whose route is gone. The instant is nanoseconds.
     """
     other = RouteOptions(quiet_until=until((destination,) if destination else (), instant))
-    found = {}
+    options = {}
     for route in routes:
         quiet_until = None if route.urgent else other.quiet_until
         if route.quiet is not None:
             windows = (route.quiet,) if destination is None else (route.quiet, destination)
             quiet_until = until(windows, instant)
-        found[route.name] = RouteOptions(
+        options[route.name] = RouteOptions(
             quiet_until=quiet_until,
             wait=route.group.wait if route.group else 0,
             every=route.group.every if route.group else 0,
@@ -79,15 +80,15 @@ def route_options(
             acknowledged=route.acknowledged,
             resolved=route.resolved,
         )
-    return found, other
+    return options, other
 
 
 def group_key(route: Route, subject: Subject) -> str | None:
-    """What the messages of a group have in common; None where the route asks for no groups."""
+    """Return what the messages of a group share; None where the route asks for no groups."""
     if route.group is None:
         return None
     # An agent is its id, or its name where it has no id.
-    said = [[name, *subject.values(name)[:1]] for name in route.group.by]
+    values = [[name, *subject.values(name)[:1]] for name in route.group.by]
     # The sender's words may be long and hostile: only whether they are the same matters.
-    digest = hashlib.sha256(json.dumps(said).encode()).hexdigest()[:16]
+    digest = hashlib.sha256(json.dumps(values).encode()).hexdigest()[:16]
     return f"{route.name}/{digest}"

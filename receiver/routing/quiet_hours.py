@@ -1,4 +1,4 @@
-"""Quiet hours: the windows in which a route or a destination is not told, and when they end. Pure.
+"""Quiet hours: the windows in which a route or a destination is not told, and their ends. Pure.
 
 A window is what clocks on the wall of its zone show, from `begin` to `end`; over midnight it
 belongs to the day on which it begins. On the days on which clocks change it is one stretch: from
@@ -36,7 +36,7 @@ class QuietHours:
         return f"{clock(self.begin)} to {clock(self.end)} {self.zone.key}, {days}"
 
     def until(self, instant: int) -> int | None:
-        """When the window that the instant (nanoseconds) falls into ends; None: into none."""
+        """Return the end of the window around the instant (nanoseconds); None if there is none."""
         seconds = instant // SECOND
         today = datetime.fromtimestamp(seconds, self.zone).date()
         for day in (today - timedelta(days=1), today):
@@ -51,7 +51,7 @@ class QuietHours:
 
 
 def until(windows: Sequence[QuietHours], instant: int) -> int | None:
-    """When it is quiet no more, by all of these windows; None: it is not quiet at the instant."""
+    """Return when it is quiet no more, by all windows; None if the instant is not quiet."""
     end = None
     for _ in range(_FOLLOWED):
         ends = [e for w in windows if (e := w.until(instant if end is None else end)) is not None]
@@ -62,19 +62,23 @@ def until(windows: Sequence[QuietHours], instant: int) -> int | None:
 
 
 def clock(minutes: int) -> str:
-    """Minutes since midnight as a clock shows them."""
+    """Write minutes since midnight as a clock shows them."""
     return f"{minutes // 60:02d}:{minutes % 60:02d}"
 
 
 def _instant(day: date, minutes: int, zone: ZoneInfo, *, last: bool) -> int:
-    """Seconds since 1970 at which clocks in the zone show so many minutes on that day."""
+    """Return the Unix seconds at which clocks in the zone show so many minutes on that day.
+
+    `last` chooses among two times at which they do, where clocks are set back.
+    """
     wall = datetime(day.year, day.month, day.day) + timedelta(minutes=minutes)
     first = int(wall.replace(tzinfo=zone, fold=0).timestamp())
     second = int(wall.replace(tzinfo=zone, fold=1).timestamp())
     if first <= second:  # shown once, or twice where clocks are set back
         return second if last else first
     # Skipped: the change lies between the two, and it counts.
-    low, high = second, first
+    low = second
+    high = first
     after = datetime.fromtimestamp(high, UTC).astimezone(zone).utcoffset()
     while high - low > 1:
         middle = (low + high) // 2

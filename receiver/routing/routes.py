@@ -1,9 +1,9 @@
-"""Which routes of routes.yaml apply to an event, and why the others do not.
+"""Routes: which of them apply to an event, and why the others do not. Pure.
 
 A value is a glob (case counts), a list is any-of, `!` negates: of a list, no `!` may fit and, if
 there are others, one of them must. Something an event does not say fits negations only. Several
-conditions are all-of. Without a `verdict` condition a route is about applied events, one with
-`dead_letter` is about deliveries that died, at the destinations it names, and one with `stuck` is
+conditions are all-of. Without a `verdict` condition a route is about applied events. One with
+`dead_letter` is about deliveries that died at the destinations it names, and one with `stuck` is
 about executions of which nothing is heard any more.
 """
 
@@ -16,10 +16,13 @@ from receiver.events import Category, Status, Verdict
 from receiver.routing.conditions import Condition, Subject
 from receiver.routing.quiet_hours import QuietHours
 
+# The conditions that `shortlist` decides.
+_OF_FEW_VALUES = frozenset({"source", "verdict", "status", "category"})
+
 
 @dataclass(frozen=True, slots=True)
 class Reminders:
-    """A reminder each `every` nanoseconds, at most `at_most` of them (None: no limit)."""
+    """Reminders each `every` nanoseconds, at most `at_most` of them (None: no limit)."""
 
     every: int
     at_most: int | None = None
@@ -27,7 +30,7 @@ class Reminders:
 
 @dataclass(frozen=True, slots=True)
 class Escalation:
-    """Whom to tell, too, if the execution still stands there `after` so many nanoseconds."""
+    """Others to tell, if the execution still stands there `after` so many nanoseconds."""
 
     after: int
     notify: tuple[str, ...]
@@ -35,7 +38,7 @@ class Escalation:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Messages that go out as one: those that agree in what is named in `by`.
+    """Messages that go out as one digest: those whose fields in `by` are equal.
 
     They gather for `wait`, and there is one digest each `every` at most (nanoseconds).
     """
@@ -57,8 +60,8 @@ class Stuck:
 class Route:
     """A rule of routes.yaml. `line` is where it stands there; `stop` ends the search after it.
 
-    `resolved` and `acknowledged`: who was told is told how it ends, and who takes it. `urgent`
-    passes through quiet hours.
+    `resolved`: people who were told are told how it ends. `acknowledged`: they are told who takes
+    it. `urgent` passes through quiet hours.
     """
 
     name: str
@@ -78,11 +81,11 @@ class Route:
     stuck: Stuck | None = None
 
     def why_not(self, subject: Subject) -> str:
-        """Empty if the route applies to an event or a dead letter, else the first reason."""
+        """Return nothing if it applies to an event or a dead letter, else the first reason."""
         return "it is about executions that are stuck" if self.stuck else self.unmet(subject)
 
     def unmet(self, subject: Subject) -> str:
-        """Empty if its conditions hold, else the first that does not."""
+        """Return nothing if its conditions hold, else the first that does not."""
         if self.is_about_dead_letters != (subject.dead_letter is not None):
             return (
                 "it is about dead letters" if self.is_about_dead_letters else "it is about events"
@@ -99,13 +102,13 @@ class Route:
         return ""
 
     def statuses(self) -> tuple[Status, ...]:
-        """The statuses in which an execution can stay and that its conditions let through."""
-        asked = [c for c in self.conditions if c.name in ("status", "category")]
+        """Return the statuses in which an execution can stay and that its conditions allow."""
+        conditions = [c for c in self.conditions if c.name in ("status", "category")]
         return tuple(
             status
             for status in Status
             if status.category is not Category.TERMINAL
-            and not any(c.why_not(Subject("", Verdict.APPLIED, status)) for c in asked)
+            and not any(c.why_not(Subject("", Verdict.APPLIED, status)) for c in conditions)
         )
 
     @property
@@ -121,7 +124,10 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Whether a route applies (`why_not` is empty) and whom it tells that nobody told before."""
+    """Decision about a route: it applies if `why_not` is empty.
+
+    `destinations` are those that no route above it tells.
+    """
 
     route: Route
     why_not: str
@@ -129,9 +135,9 @@ class Decision:
 
 
 def decide(routes: Sequence[Route], subject: Subject) -> list[Decision]:
-    """One decision per route, in order. A destination is told by the first route that names it."""
+    """Decide about each route, in order. The first route that names a destination tells it."""
     decisions: list[Decision] = []
-    told: set[str] = set()
+    served: set[str] = set()
     stopped_by = ""
     for route in routes:
         if stopped_by:
@@ -140,8 +146,8 @@ def decide(routes: Sequence[Route], subject: Subject) -> list[Decision]:
         if why_not := route.why_not(subject):
             decisions.append(Decision(route, why_not))
             continue
-        decisions.append(Decision(route, "", tuple(n for n in route.notify if n not in told)))
-        told.update(route.notify)
+        decisions.append(Decision(route, "", tuple(n for n in route.notify if n not in served)))
+        served.update(route.notify)
         stopped_by = route.name if route.stop else ""
     return decisions
 
@@ -149,17 +155,16 @@ def decide(routes: Sequence[Route], subject: Subject) -> list[Decision]:
 def shortlist(
     routes: Sequence[Route], source: str, verdict: Verdict, status: Status | None
 ) -> tuple[Route, ...]:
-    """The routes that these three do not rule out by themselves.
+    """Return the routes that these three do not rule out by themselves.
 
-    They are few words, so this can be found out once; the rest is asked of each event.
+    They have few values, so that this can be cached; the other conditions are asked of each event.
     """
-    told = Subject(source, verdict, status)
+    subject = Subject(source, verdict, status)
 
     def is_open(route: Route) -> bool:
-        alone = tuple(condition for condition in route.conditions if condition.name in _ALONE)
-        return not replace(route, conditions=alone).why_not(told)
+        alone = tuple(
+            condition for condition in route.conditions if condition.name in _OF_FEW_VALUES
+        )
+        return not replace(route, conditions=alone).why_not(subject)
 
     return tuple(filter(is_open, routes))
-
-
-_ALONE = frozenset({"source", "verdict", "status", "category"})

@@ -1,7 +1,7 @@
 """Silences: an operator's temporary "do not tell about these". Pure.
 
 Its conditions are those of `match`, and hold as they do for a route: without a `verdict` it is
-about applied events, and what tells of a destination's failure is only silenced by `dead_letter`.
+about applied events, and only `dead_letter` silences messages about a destination's failure.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from receiver.times import format_time
 
 @dataclass(frozen=True, slots=True)
 class Silence:
-    """What is not told about from `begins` until `ends` (nanoseconds), why, and who says so.
+    """A silence from `begins` until `ends` (nanoseconds), with its reason and author.
 
-    `match` is what the operator wrote, by condition; `id` is 0 while it is not stored.
+    `match` holds the patterns that the operator wrote, by condition; `id` is 0 until it is stored.
     """
 
     match: Mapping[str, tuple[str, ...]]
@@ -32,11 +32,11 @@ class Silence:
         return f"silenced by {self.by} until {format_time(self.ends)}: {self.reason}"
 
     def is_about(self, subject: Subject) -> bool:
-        """Whether it keeps a message about this back."""
+        """Tell whether it keeps a message about this back."""
         conditions = tuple(Condition(name, patterns) for name, patterns in self.match.items())
         return not Route("", conditions, ()).unmet(subject)
 
 
 def first(silences: Sequence[Silence], subject: Subject) -> Silence | None:
-    """The silence that keeps a message back, if one does."""
+    """Return the silence that keeps a message back; None if there is none."""
     return next((silence for silence in silences if silence.is_about(subject)), None)

@@ -68,13 +68,15 @@ def _standard(
         key = _load_pem(private)
         if not isinstance(key, Ed25519PrivateKey):
             raise ValueError("v1a is signed with an Ed25519 private key in PEM")
-        version, signature = "v1a", key.sign(signed)
+        version = "v1a"
+        signature = key.sign(signed)
     else:
         try:
             secret = base64.b64decode(private.removeprefix("whsec_"), validate=True)
         except ValueError:
             raise ValueError("standard-webhooks is signed with a whsec_ secret") from None
-        version, signature = "v1", hmac.digest(secret, signed, hashlib.sha256)
+        version = "v1"
+        signature = hmac.digest(secret, signed, hashlib.sha256)
     return [
         (f"{how.header_prefix}id", message_id),
         (f"{how.header_prefix}timestamp", now),

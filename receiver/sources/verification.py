@@ -38,7 +38,7 @@ Headers = Iterable[tuple[bytes, bytes]]
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """How a source's webhooks are proven. `tolerance` is seconds, both ways.
+    """The proof that a source's webhooks need. `tolerance` is seconds, both ways.
 
     `header` is where the signature stands (rsa-sha256: X-Asteroid-Signature unless said), `signed`
     what hmac-sha256 signs, `secret_header` an optional second proof (name, value). `labels` are

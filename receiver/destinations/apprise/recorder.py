@@ -21,7 +21,7 @@ _recording = threading.local()
 
 
 class AttemptOver(TimeoutError):
-    """The deadline has ended this attempt: it makes no further connection."""
+    """End of an attempt by its deadline: it makes no further connection."""
 
 
 class AttemptRecorder:
