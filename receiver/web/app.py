@@ -1,18 +1,17 @@
-"""The Starlette application: webhooks, health, API; what starts and stops with it."""
+"""Application: the routes of HTTP, and the threads that start and stop with them."""
 
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 import anyio.to_thread
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
@@ -25,68 +24,26 @@ from receiver.intake.expiry import ExpiryTimer
 from receiver.metrics import Counters
 from receiver.store.contract import Store
 from receiver.store.pruning import PruneTimer
-from receiver.web import api, metrics, openapi
+from receiver.web import api, health, metrics, openapi
+from receiver.web.guard import Guard
 from receiver.web.problem import problem, try_later
 from receiver.web.webhooks.endpoint import WebhookEndpoint
 from receiver.web.webhooks.refusals import Refusals
 
 log = logging.getLogger("receiver")
 
-# How long one answer of /readyz holds (seconds): who asks often must not make us write often.
-READY_FOR = 1.0
-# A webhook that could not be stored says more than a probe, which a full disk may still let pass.
-NOT_READY_FOR = 10.0
 WEBHOOKS = "/webhooks/"
 
 
-class Readiness:
-    """Whether this process can do its work: store a webhook and send what is owed."""
-
-    def __init__(
-        self,
-        store: Store,
-        dispatch: Dispatcher | None,
-        gaps: ExpiryTimer,
-        endpoint: WebhookEndpoint,
-    ) -> None:
-        self._store, self._dispatch, self._gaps, self._endpoint = store, dispatch, gaps, endpoint
-        self._probed_at, self._storage_error = float("-inf"), ""
-
-    def answer(self, request: Request) -> Response:
-        if self._endpoint.draining:
-            return try_later("Shutting down.")
-        if self._dispatch is not None and not self._dispatch.is_alive():
-            return try_later("Dispatch has stopped. Restart the process.")
-        if not self._gaps.is_alive():
-            return try_later("Held events are not given up any more. Restart the process.")
-        if time.monotonic() - self._endpoint.not_stored_at < NOT_READY_FOR:
-            return try_later("Webhooks could not be stored just now. See the log.")
-        if time.monotonic() - self._probed_at > READY_FOR:
-            self._storage_error = self._probe()
-            self._probed_at = time.monotonic()
-        if self._storage_error:
-            return try_later("The storage cannot be written. See the log.")
-        return JSONResponse({"status": "ready"})
-
-    def _probe(self) -> str:
-        try:
-            self._store.probe()
-        except StorageUnavailable as error:
-            log.error("ready.storage error=%s", error)
-            return str(error)
-        return ""
-
-
 class Application(Starlette):
-    """Starlette, but webhooks go straight to their endpoint.
+    """Starlette, with a shorter way for webhooks: they go straight to their endpoint.
 
-    Its middleware and its router cost a tenth of a webhook's time, and the endpoint answers for
-    itself in every case; everything else takes the usual way.
+    Starlette's middleware and router cost a tenth of a webhook's time, and the endpoint answers
+    every case by itself. All other requests take the usual way.
     """
 
-    def __init__(self, endpoint: WebhookEndpoint, **named: Any) -> None:
-        super().__init__(routes=[Route(f"{WEBHOOKS}{{source}}", endpoint), *named.pop("routes")],
-                         **named)  # fmt: skip
+    def __init__(self, endpoint: WebhookEndpoint, routes: Iterable[Route], **options: Any) -> None:
+        super().__init__(routes=[Route(f"{WEBHOOKS}{{source}}", endpoint), *routes], **options)
         self._endpoint = endpoint
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -107,93 +64,103 @@ def build(
     dispatch: bool = True,
     read: Callable[[], Rules] | None = None,
 ) -> Starlette:
-    """The application. It owns the store from here on: it closes it when it ends.
+    """Build the application. It owns the store from here on, and closes it at its end.
 
-    `read` gives the rules of routes.yaml anew when a reload is asked for.
+    `dispatch` says whether this process sends messages. `read` reads the rules of routes.yaml anew
+    when a reload is asked for.
     """
     counters = Counters(rules.sources)
     in_force = LiveRules(rules, read or (lambda: rules), counters.reloaded)
     public_url = settings.public_url or ""
-    lanes = Dispatcher(store, in_force, settings.lease, public_url) if dispatch else None
+    dispatcher = Dispatcher(store, in_force, settings.lease, public_url) if dispatch else None
 
-    wake = lanes.wake if lanes is not None else _nobody
-    gaps, pruning = ExpiryTimer(store, in_force, wake), PruneTimer(store, settings.retention)
+    wake = dispatcher.wake if dispatcher is not None else _wake_nobody
+    gaps = ExpiryTimer(store, in_force, wake)
+    pruning = PruneTimer(store, settings.retention)
     refusals = Refusals(counters)
     endpoint = WebhookEndpoint(
         store, in_force, wake,
         max_body=settings.max_body, rate=settings.rate, counters=counters, refusals=refusals,
     )  # fmt: skip
-    ready = Readiness(store, lanes, gaps, endpoint)
 
     def drain() -> None:
-        """Take no more, and finish what is being sent: answers to others go on meanwhile."""
+        """Refuse new webhooks and finish the calls in progress; other requests are answered."""
         endpoint.draining = True
-        if lanes is not None and not lanes.stop(0 if app.state.failure else settings.drain):
+        if dispatcher is not None and not dispatcher.stop(
+            0 if app.state.failure else settings.drain
+        ):
             log.warning("drain.incomplete: what is still being sent will be sent again")
 
-    @asynccontextmanager
-    async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        if lanes is not None:
-            await anyio.to_thread.run_sync(lanes.start)
-        gaps.start()
-        pruning.start()
-        try:
-            yield
-        finally:
-            for end in (drain, gaps.stop, pruning.stop, store.close):
-                await anyio.to_thread.run_sync(end)
-
+    starts = [*([dispatcher.start] if dispatcher is not None else []), gaps.start, pruning.start]
     app = Application(
         endpoint,
-        routes=[
-            Route("/healthz", _healthz, methods=["GET"]),
-            Route("/readyz", ready.answer, methods=["GET"]),
-            *_guarded(counters, api.Api(store, in_force, wake), api.Guard(settings)),
+        [
+            *health.routes(health.Readiness(store, dispatcher, gaps, endpoint)),
+            *_guarded_routes(counters, api.Api(store, in_force, wake), Guard(settings)),
         ],
-        lifespan=lifespan,
-        exception_handlers={HTTPException: _http_problem, Exception: _failure},
+        lifespan=_lifespan(starts, [drain, gaps.stop, pruning.stop, store.close]),
+        exception_handlers={HTTPException: _answer_http_error, Exception: _answer_failure},
     )
-    # A 307 would go wherever the request's Host says.
+    # A 307 would lead to the address that the request's Host names.
     app.router.redirect_slashes = False
-    app.state.endpoint, app.state.drain = endpoint, drain
-    app.state.in_force, app.state.refusals = in_force, refusals
-    _heed(store, app)
+    app.state.endpoint = endpoint
+    app.state.drain = drain
+    app.state.in_force = in_force
+    app.state.refusals = refusals
+    _end_on_storage_failure(store, app)
     return app
 
 
-def _guarded(counters: Counters, of: api.Api, guard: api.Guard) -> list[Route]:
-    """What only people and tools of ours may ask."""
-    return [metrics.route(counters, guard), openapi.route(guard), *api.routes(of, guard)]
+def _guarded_routes(counters: Counters, endpoints: api.Api, guard: Guard) -> list[Route]:
+    return [metrics.route(counters, guard), openapi.route(guard), *api.routes(endpoints, guard)]
 
 
-def _nobody(destinations: Iterable[str]) -> None:
-    """Who dispatches is elsewhere, and looks by itself."""
+def _lifespan(
+    starts: Iterable[Callable[[], None]], stops: Iterable[Callable[[], None]]
+) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
+    """Return a lifespan that calls these functions in their order, each in a thread."""
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        for start in starts:
+            await anyio.to_thread.run_sync(start)
+        try:
+            yield
+        finally:
+            for stop in stops:
+                await anyio.to_thread.run_sync(stop)
+
+    return lifespan
 
 
-def _heed(store: Store, app: Starlette) -> None:
-    """When the storage can no longer be believed, take no more; the server sees it and ends."""
+def _wake_nobody(destinations: Iterable[str]) -> None:
+    """Do nothing: another process dispatches, and it looks by itself."""
+
+
+def _end_on_storage_failure(store: Store, app: Starlette) -> None:
+    """Take no more webhooks once the storage has failed; the server sees the failure and ends."""
 
     def stop(reason: str) -> None:
         log.critical("storage.failed: %s; ending, and the next start checks the file", reason)
-        app.state.endpoint.draining, app.state.failure = True, reason
+        app.state.endpoint.draining = True
+        app.state.failure = reason
 
     app.state.failure = ""
     store.on_failure(stop)
 
 
-def _healthz(request: Request) -> Response:
-    return JSONResponse({"status": "alive"})
-
-
-def _http_problem(request: Request, error: Exception) -> Response:
+def _answer_http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    said = {404: "There is nothing at this address.", 405: "This address knows other methods."}
+    details = {404: "There is nothing at this address.", 405: "This address knows other methods."}
     headers = dict(error.headers or {})
-    return problem(error.status_code, said.get(error.status_code, "See the README."), headers)
+    return problem(error.status_code, details.get(error.status_code, "See the README."), headers)
 
 
-def _failure(request: Request, error: Exception) -> Response:
-    """The one broad except at the door. Starlette logs the error by raising it again."""
+def _answer_failure(request: Request, error: Exception) -> Response:
+    """Answer 503 to any error: the one broad handler of the API.
+
+    Starlette logs the error by raising it again.
+    """
     if isinstance(error, StorageUnavailable):
         return try_later("The storage does not answer. See the log.")
     return try_later("An error of ours. It is in the log.")

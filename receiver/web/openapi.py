@@ -1,25 +1,25 @@
-"""`GET /openapi.json`: the description of all HTTP that this server speaks.
+"""`GET /openapi.json`: the description of every address that this server answers.
 
-Written by hand, held to the routes by a test. It holds no secret and names no source.
+It is written by hand, and a test holds it to the routes. It names no source and no secret.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from receiver import __version__
-from receiver.web.api import DEFAULT_LIMIT, MAX_LIMIT, Guard
+from receiver.web.api import DEFAULT_LIMIT, MAX_LIMIT
+from receiver.web.guard import Guard
 from receiver.web.problem import MEDIA_TYPE
 from receiver.web.schemas import SCHEMAS, TEXT, Document, object_of, ref
 
-_GUARDED = ("401", "403", "421")
-_PROBLEMS = {
+_GUARD_STATUSES = ("401", "403", "421")
+_DETAILS = {
     "400": "It cannot be read.",
     "401": "Not proven to come from the source, or without the API's token.",
     "403": "Without RECEIVER_API_TOKEN the API answers on loopback only.",
@@ -37,108 +37,110 @@ _PROBLEMS = {
 }
 
 
-def _answer(says: str, schema: str) -> Document:
-    return {"description": says, "content": {"application/json": {"schema": ref(schema)}}}
+def _success(description: str, schema: str) -> Document:
+    return {"description": description, "content": {"application/json": {"schema": ref(schema)}}}
 
 
-def _problems(*statuses: str) -> Document:
+def _refusals(*statuses: str) -> Document:
     content = {MEDIA_TYPE: {"schema": ref("Problem")}}
-    return {s: {"description": _PROBLEMS[s], "content": content} for s in statuses}
+    return {status: {"description": _DETAILS[status], "content": content} for status in statuses}
 
 
-def _in_path(name: str) -> Document:
+def _path_parameter(name: str) -> Document:
     return {"name": name, "in": "path", "required": True, "schema": {**TEXT, "minLength": 1}}
 
 
-def _in_query(name: str, schema: Document) -> Document:
+def _query_parameter(name: str, schema: Document) -> Document:
     return {"name": name, "in": "query", "required": False, "schema": schema}
 
 
-def _written(schema: Document) -> Document:
+def _json_body(schema: Document) -> Document:
     return {"required": True, "content": {"application/json": {"schema": schema}}}
 
 
-def _page(says: str, schema: str, *conditions: str) -> Document:
+def _listing(summary: str, schema: str, *conditions: str) -> Document:
     limit = {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT}
     return {
-        "summary": says,
+        "summary": summary,
         "parameters": [
-            *[_in_query(name, TEXT) for name in conditions],
-            _in_query("limit", limit),
-            _in_query("after", {"type": "string", "pattern": "^[0-9]{1,18}$"}),
+            *[_query_parameter(name, TEXT) for name in conditions],
+            _query_parameter("limit", limit),
+            _query_parameter("after", {"type": "string", "pattern": "^[0-9]{1,18}$"}),
         ],
         "responses": {
-            "200": _answer("A page; `next` is the `after` of the next one.", schema),
-            **_problems("400", *_GUARDED),
+            "200": _success("A page; `next` is the `after` of the next one.", schema),
+            **_refusals("400", *_GUARD_STATUSES),
         },
         "security": [{"token": []}, {}],
     }
 
 
-def _guarded(says: str, answers: Document, *parameters: str, problems: Iterable[str] = ()) -> Any:
+def _operation(
+    summary: str, answers: Document, *parameters: str, problems: Iterable[str] = ()
+) -> Document:
     return {
-        "summary": says,
-        "parameters": [_in_path(name) for name in parameters],
-        "responses": {**answers, **_problems(*problems, *_GUARDED)},
+        "summary": summary,
+        "parameters": [_path_parameter(name) for name in parameters],
+        "responses": {**answers, **_refusals(*problems, *_GUARD_STATUSES)},
         "security": [{"token": []}, {}],
     }
 
 
 _WEBHOOK: Document = {
     "summary": "A signed webhook. A 2xx means that the event is on disk; else send it again.",
-    "parameters": [_in_path("source")],
+    "parameters": [_path_parameter("source")],
     "requestBody": {"required": True, "content": {"application/json": {"schema": {}}}},
     "responses": {
-        "200": _answer("Duplicate, stale, rejected, ignored or quarantined.", "Receipt"),
-        "202": _answer("Applied or held.", "Receipt"),
-        **_problems("400", "401", "404", "405", "408", "409", "413", "415", "422", "429", "431"),
-        **_problems("503"),
+        "200": _success("Duplicate, stale, rejected, ignored or quarantined.", "Receipt"),
+        "202": _success("Applied or held.", "Receipt"),
+        **_refusals("400", "401", "404", "405", "408", "409", "413", "415", "422", "429", "431"),
+        **_refusals("503"),
     },
 }
-_ALL_AGAIN: Document = {
-    **_guarded(
+_REDELIVER_ALL: Document = {
+    **_operation(
         "Give all dead deliveries of a destination a new chance.",
-        {"202": _answer("They wait.", "AllWaiting")},
+        {"202": _success("They wait.", "AllWaiting")},
         problems=["400", "503"],
     ),
-    "parameters": [{**_in_query("destination", TEXT), "required": True}],
+    "parameters": [{**_query_parameter("destination", TEXT), "required": True}],
 }
 _TAKE: Document = {
-    **_guarded(
+    **_operation(
         "Take the present episode: its reminders and escalations end.",
-        {"200": _answer("It is taken.", "Taken")},
+        {"200": _success("It is taken.", "Taken")},
         "source", "execution_id",
         problems=["400", "404", "409", "413", "415", "422", "503"],
     ),
-    "requestBody": _written(object_of(by=TEXT)),
+    "requestBody": _json_body(object_of(by=TEXT)),
 }  # fmt: skip
 _SILENCE: Document = {
-    **_guarded(
+    **_operation(
         "Keep messages back: conditions as in `match`, `for` or `until`, optionally `from`.",
-        {"201": _answer("It is kept.", "Silence")},
+        {"201": _success("It is kept.", "Silence")},
         problems=["400", "413", "415", "422", "503"],
     ),
-    "requestBody": _written(object_of(match={"type": "object"}, reason=TEXT, by=TEXT)),
+    "requestBody": _json_body(object_of(match={"type": "object"}, reason=TEXT, by=TEXT)),
 }
-_METRICS = {"200": {"description": "Prometheus text.", "content": {"text/plain": {}}}}
-_JSON = {"200": {"description": "This document.", "content": {"application/json": {}}}}
+_METRICS_ANSWER = {"200": {"description": "Prometheus text.", "content": {"text/plain": {}}}}
+_OPENAPI_ANSWER = {"200": {"description": "This document.", "content": {"application/json": {}}}}
 
 
-_OF_OPERATORS: Document = {
+_OPERATOR_PATHS: Document = {
     "/api/executions/{source}/{execution_id}/acknowledge": {"post": _TAKE},
-    "/api/silences": {"get": _page("Silences, newest first.", "Silences"), "post": _SILENCE},
+    "/api/silences": {"get": _listing("Silences, newest first.", "Silences"), "post": _SILENCE},
     "/api/silences/{id}": {
-        "delete": _guarded(
-            "End a silence now.", {"200": _answer("It is over.", "Silence")},
+        "delete": _operation(
+            "End a silence now.", {"200": _success("It is over.", "Silence")},
             "id", problems=["404", "409", "503"],
         )
     },
     "/api/reload": {
-        "post": _guarded(
+        "post": _operation(
             "Read routes.yaml again.",
             {
-                "200": _answer("The new rules are in force.", "Reloaded"),
-                "422": _answer("It has errors; the old rules stay.", "NotReloaded"),
+                "200": _success("The new rules are in force.", "Reloaded"),
+                "422": _success("It has errors; the old rules stay.", "NotReloaded"),
             },
         )
     },
@@ -146,45 +148,45 @@ _OF_OPERATORS: Document = {
 
 
 def document() -> Document:
-    """The description, OpenAPI 3.1."""
+    """Return the description in OpenAPI 3.1."""
     paths: Document = {
         "/webhooks/{source}": {"post": _WEBHOOK},
-        "/healthz": {"get": _open("The process lives.")},
-        "/readyz": {"get": _open("It can store webhooks and send what is owed.", "503")},
-        "/metrics": {"get": _guarded("Counters.", _METRICS)},
-        "/openapi.json": {"get": _guarded("This description.", _JSON)},
+        "/healthz": {"get": _public("The process lives.")},
+        "/readyz": {"get": _public("It can store webhooks and send what is owed.", "503")},
+        "/metrics": {"get": _operation("Counters.", _METRICS_ANSWER)},
+        "/openapi.json": {"get": _operation("This description.", _OPENAPI_ANSWER)},
         "/api/executions": {
-            "get": _page(
+            "get": _listing(
                 "Executions, newest first.", "Executions",
                 "status", "category", "source", "agent", "q",
             )
         },
         "/api/executions/{source}/{execution_id}": {
-            "get": _guarded(
+            "get": _operation(
                 "An execution, its events and its deliveries.",
-                {"200": _answer("What is known.", "Known")},
+                {"200": _success("What is known.", "Known")},
                 "source", "execution_id", problems=["404"],
             )
         },
-        **_OF_OPERATORS,
+        **_OPERATOR_PATHS,
         "/api/deliveries": {
-            "get": _page("Deliveries, newest first.", "Deliveries", "state", "destination")
+            "get": _listing("Deliveries, newest first.", "Deliveries", "state", "destination")
         },
-        "/api/deliveries/redeliver": {"post": _ALL_AGAIN},
+        "/api/deliveries/redeliver": {"post": _REDELIVER_ALL},
         "/api/deliveries/{id}/redeliver": {
-            "post": _guarded(
-                "Give a dead delivery a new chance.", {"202": _answer("It waits.", "Waiting")},
+            "post": _operation(
+                "Give a dead delivery a new chance.", {"202": _success("It waits.", "Waiting")},
                 "id", problems=["404", "409", "503"],
             )
         },
         "/api/hints": {
-            "get": _guarded(
-                "Sources that look badly subscribed.", {"200": _answer("Hints.", "Hints")}
+            "get": _operation(
+                "Sources that look badly subscribed.", {"200": _success("Hints.", "Hints")}
             )
         },
         "/api/ledger": {
-            "get": _guarded(
-                "What was promised against what is there.", {"200": _answer("Counts.", "Ledger")}
+            "get": _operation(
+                "What was promised against what is there.", {"200": _success("Counts.", "Ledger")}
             )
         },
     }  # fmt: skip
@@ -199,12 +201,15 @@ def document() -> Document:
     }
 
 
-def _open(says: str, *problems: str) -> Document:
-    return {"summary": says, "responses": {"200": _answer(says, "Health"), **_problems(*problems)}}
+def _public(summary: str, *problems: str) -> Document:
+    return {
+        "summary": summary,
+        "responses": {"200": _success(summary, "Health"), **_refusals(*problems)},
+    }
 
 
 def route(guard: Guard) -> Route:
-    """The route of the description."""
+    """Return the route of the description."""
     content = json.dumps(document()).encode()
 
     def openapi(request: Request) -> Response:

@@ -11,12 +11,12 @@ MEDIA_TYPE = "application/problem+json"
 
 
 def problem(status: int, detail: str, headers: dict[str, str] | None = None) -> Response:
-    """A problem document with a status and what to do about it."""
+    """Answer with a problem document; `detail` says what to do about it."""
     content = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status}
     body = json.dumps({**content, "detail": detail}).encode()
     return Response(body, status, {"Cache-Control": "no-store", **(headers or {})}, MEDIA_TYPE)
 
 
 def try_later(detail: str, seconds: int = 5) -> Response:
-    """503 with when to send it again."""
+    """Answer 503, and after how many seconds the sender may try again."""
     return problem(503, detail, {"Retry-After": str(seconds)})

@@ -1,4 +1,4 @@
-"""The shapes of what this server answers, for the description of its HTTP (JSON Schema)."""
+"""Schemas of the answers (JSON Schema), for the description of the HTTP interface."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ COUNT: Document = {"type": "integer", "minimum": 0}
 COUNTS: Document = {"type": "object", "additionalProperties": COUNT}
 
 
-def nullable(kind: Document) -> Document:
-    """A value of that kind, or null."""
-    return {"anyOf": [kind, {"type": "null"}]}
+def nullable(schema: Document) -> Document:
+    """Allow null besides the values of a schema."""
+    return {"anyOf": [schema, {"type": "null"}]}
 
 
 def words_of(words: Iterable[str]) -> Document:
-    """One of these words."""
+    """Describe a text that is one of these words."""
     return {"type": "string", "enum": [str(word) for word in words]}
 
 
 def ref(name: str) -> Document:
-    """The shape of that name."""
+    """Refer to the schema of that name in SCHEMAS."""
     return {"$ref": f"#/components/schemas/{name}"}
 
 
 def object_of(**properties: Document) -> Document:
-    """An object with exactly these members."""
+    """Describe an object that has all of these members."""
     return {"type": "object", "properties": properties, "required": list(properties)}
 
 
 def list_of(item: str) -> Document:
-    """A list of things of that shape."""
+    """Describe a list whose items have the schema of that name."""
     return {"type": "array", "items": ref(item)}
 
 

@@ -1,0 +1,73 @@
+"""Guard of the API: the token, the Host and the origin of each request."""
+
+from __future__ import annotations
+
+import hmac
+from urllib.parse import urlsplit
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from receiver.config.exposure import is_loopback
+from receiver.config.settings import Settings
+from receiver.web.problem import problem
+
+
+class Guard:
+    """The check of every request to the API, the metrics and the description.
+
+    With an API token, the request must bring it. Without one, only a loopback bind answers.
+
+    The Host must be ours in either case: otherwise a page elsewhere could reach a loopback service
+    by pointing its own name at it.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        token = settings.api_token
+        self._token = token.get_secret_value().encode() if token else None
+        self._is_loopback = is_loopback(settings.host)
+        self._hosts = {settings.host.lower(), "localhost"}
+        if settings.public_url and (name := urlsplit(settings.public_url).hostname):
+            self._hosts.add(name.lower())
+
+    def refuse(self, request: Request) -> Response | None:
+        """Return the refusal of a request, or None if it may pass."""
+        if _host_name(request.headers.get("host", "")) not in self._hosts:
+            return problem(421, "This Host is not ours. Set RECEIVER_PUBLIC_URL to the address.")
+        if request.method not in ("GET", "HEAD") and self._is_cross_site(request):
+            return problem(403, "A page elsewhere may not change anything here.")
+        if self._token is None:
+            if self._is_loopback:
+                return None
+            return problem(403, "Without RECEIVER_API_TOKEN the API answers on loopback only.")
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        given = token.strip().encode("latin-1", "replace")
+        if scheme.lower() == "bearer" and hmac.compare_digest(given, self._token):
+            return None
+        return problem(
+            401, "Send Authorization: Bearer and the API token.", {"WWW-Authenticate": "Bearer"}
+        )
+
+    def _is_cross_site(self, request: Request) -> bool:
+        """Return whether a browser says that another site's page sends this request.
+
+        Such a page can post without a preflight request. On a loopback bind without a token, that
+        would be enough to get in. Programs send neither header.
+        """
+        if request.headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
+            return True
+        origin = request.headers.get("origin")
+        if origin is None:
+            return False
+        try:
+            return urlsplit(origin).hostname not in self._hosts
+        except ValueError:
+            return True
+
+
+def _host_name(host: str) -> str:
+    """Return the name in a Host header without its port, an IPv6 address without brackets."""
+    name, _, port = host.lower().rpartition(":")
+    if not name or not port.isdigit():
+        name = host.lower()
+    return name.removeprefix("[").removesuffix("]")

@@ -1,0 +1,84 @@
+"""Health: `GET /healthz` says that the process lives, `GET /readyz` that it can do its work."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from receiver.dispatch.dispatcher import Dispatcher
+from receiver.errors import StorageUnavailable
+from receiver.intake.expiry import ExpiryTimer
+from receiver.store.contract import Store
+from receiver.web.problem import try_later
+from receiver.web.webhooks.endpoint import WebhookEndpoint
+
+log = logging.getLogger("receiver")
+
+# How long an answer of /readyz holds (seconds): frequent requests must not cause frequent writes.
+READY_FOR = 1.0
+# How long a webhook that could not be stored counts (seconds). It says more than a probe, because
+# a full disk may still let a probe pass.
+NOT_READY_FOR = 10.0
+
+
+class Readiness:
+    """The answer of /readyz: whether this process can store webhooks and send messages.
+
+    `dispatch` is None where the process only takes webhooks.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        dispatch: Dispatcher | None,
+        gaps: ExpiryTimer,
+        endpoint: WebhookEndpoint,
+    ) -> None:
+        self._store = store
+        self._dispatch = dispatch
+        self._gaps = gaps
+        self._endpoint = endpoint
+        self._probed_at = float("-inf")  # monotonic seconds
+        self._storage_error = ""
+
+    def answer(self, request: Request) -> Response:
+        """Answer 200, or 503 with the first reason found."""
+        if self._endpoint.draining:
+            return try_later("Shutting down.")
+        if self._dispatch is not None and not self._dispatch.is_alive():
+            return try_later("Dispatch has stopped. Restart the process.")
+        if not self._gaps.is_alive():
+            return try_later("Held events are not given up any more. Restart the process.")
+        if time.monotonic() - self._endpoint.not_stored_at < NOT_READY_FOR:
+            return try_later("Webhooks could not be stored just now. See the log.")
+        if time.monotonic() - self._probed_at > READY_FOR:
+            self._storage_error = self._probe()
+            self._probed_at = time.monotonic()
+        if self._storage_error:
+            return try_later("The storage cannot be written. See the log.")
+        return JSONResponse({"status": "ready"})
+
+    def _probe(self) -> str:
+        """Write to the store; return the error, or "" if it could be written."""
+        try:
+            self._store.probe()
+        except StorageUnavailable as error:
+            log.error("ready.storage error=%s", error)
+            return str(error)
+        return ""
+
+
+def routes(readiness: Readiness) -> list[Route]:
+    """Return the routes of both, which are open to everybody."""
+    return [
+        Route("/healthz", _answer_alive, methods=["GET"]),
+        Route("/readyz", readiness.answer, methods=["GET"]),
+    ]
+
+
+def _answer_alive(request: Request) -> Response:
+    return JSONResponse({"status": "alive"})
