@@ -37,7 +37,7 @@ FLOORS = [
     ["web", "web.problem", "web.webhooks.refusals", "web.webhooks.access_log",
      "web.webhooks.batch", "web.webhooks.endpoint",
      "web.guard", "web.health", "web.api", "web.metrics", "web.schemas", "web.openapi", "web.app",
-      "web.server.transport", "web.server.connection_h11",
+      "web.server.transport", "web.server.limits", "web.server.connection_h11",
      "web.server.connection_httptools", "web.server.server", "cli.demo", "cli.listing",
       "cli.inspect", "cli.operate", "cli.send",
      "cli.serve", "cli.main", "__main__"],

@@ -33,7 +33,7 @@ from receiver.sources import keys
 from receiver.store.sql.transaction import MAX_QUARANTINED
 from receiver.times import SECOND
 from receiver.web import metrics, openapi
-from receiver.web.server import connection_h11
+from receiver.web.server import limits
 from receiver.web.webhooks import endpoint
 from tests.support.readme_parts import README, written
 
@@ -150,7 +150,7 @@ def test_the_bounds_it_promises_are_the_program_s() -> None:
     text = " ".join(section("Security").split())
     settings = Settings()
     for promise in (
-        f"{connection_h11.MAX_HEAD // 1024} KiB and {connection_h11.MAX_FIELDS} fields (431)",
+        f"{limits.MAX_HEAD // 1024} KiB and {limits.MAX_FIELDS} fields (431)",
         f"and {settings.headers_timeout:g} s, a body {settings.max_body // 1024} KiB (413) and"
         f" {settings.body_timeout:g} s (408)",
         f"{settings.max_connections} connections at a time",
@@ -159,7 +159,7 @@ def test_the_bounds_it_promises_are_the_program_s() -> None:
         f"{MAX_QUARANTINED:,} webhooks in quarantine",
         f"{logs.MAX_LINE:,} characters in a line of the log",
         f"RSA keys under {keys.MIN_RSA_BITS:,} bits",
-        f"more than {connection_h11.MAX_PIPELINED} requests waiting",
+        f"more than {limits.MAX_PIPELINED} requests waiting",
         f"too old ({MAX_EVENT_AGE // (24 * 3600 * SECOND)} days)",
         f"refused after {Verify(scheme='token').tolerance / 60:g} minutes",
     ):

@@ -1,1 +1,1 @@
-"""The HTTP server under the application."""
+"""Server under the application: connections, their limits, start and end."""

@@ -1,7 +1,7 @@
 """Connections read by httptools (extra `fast`), made as strict as those that h11 reads.
 
-By itself httptools takes two Hosts or none, turns the trailers of a chunked body into headers,
-gives a request with `Upgrade` an empty body, has no bound on the size of a head or a trailer, and
+By itself, httptools accepts two Hosts or none, turns the trailers of a chunked body into headers,
+gives a request with `Upgrade` an empty body, does not limit the size of a head or a trailer, and
 reads any number of pipelined requests ahead.
 """
 
@@ -13,7 +13,7 @@ from typing import Any
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from receiver.web.server.connection_h11 import (
+from receiver.web.server.limits import (
     MAX_FIELDS,
     MAX_HEAD,
     MAX_PIPELINED,
@@ -23,35 +23,33 @@ from receiver.web.server.connection_h11 import (
 )
 
 
-class _Strict(HttpToolsProtocol):
-    """uvicorn's, with what httptools leaves out. `malformed` comes from Bounded."""
+class _StrictProtocol(HttpToolsProtocol):
+    """uvicorn's protocol with the checks that httptools leaves out."""
 
-    malformed: Any
+    malformed: Any  # from Bounded
 
-    def __init__(self, **given: Any) -> None:
-        super().__init__(**given)
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
         self.is_in_message = False  # between the end of a head and the end of its body
-        self._unanswered: deque[Any] = (
-            deque()
-        )  # requests in their order; the first is being answered
-        self._unheard = 0  # bytes fed since something came out of the parser
+        self._unanswered: deque[Any] = deque()  # requests; the first is being answered
+        self._unparsed = 0  # bytes fed since something came out of the parser
         self._status = 400
-        self._is_muted = False
+        self._is_resuming = False
 
     def data_received(self, data: bytes) -> None:
         self._unset_keepalive_if_required()
-        self._unheard += len(data)
+        self._unparsed += len(data)
         try:
             while data:
                 data = self._feed(data)
         except httptools.HttpParserError:
             self.malformed(self._status)
             return
-        if self._unheard > MAX_HEAD:
+        if self._unparsed > MAX_HEAD:
             self.malformed(431)
 
     def _feed(self, data: bytes) -> bytes:
-        """Parse; what remains after a request that wanted to upgrade."""
+        """Parse the data; return the rest after a request that asks for an upgrade."""
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -60,9 +58,9 @@ class _Strict(HttpToolsProtocol):
         return b""
 
     def _ignore_upgrade(self) -> None:
-        """Read the body after all: Java's client offers h2c with every request over plain HTTP.
+        """Read the body as HTTP: Java's client offers h2c with every request over plain HTTP.
 
-        The parser takes what follows for another protocol, so a new one goes on from the same
+        The parser would read the rest as another protocol. So a new parser goes on with the same
         framing. The application has not run yet.
         """
         self.parser = httptools.HttpRequestParser(self)
@@ -73,22 +71,22 @@ class _Strict(HttpToolsProtocol):
         ]
         self.is_in_message = self.cycle.more_body = True
         self.cycle.message_event.clear()
-        self._is_muted = True
+        self._is_resuming = True
         try:
             self.parser.feed_data(b"POST / HTTP/1.1\r\n" + b"".join(framing) + b"\r\n")
         finally:
-            self._is_muted = False
+            self._is_resuming = False
 
     def on_message_begin(self) -> None:
-        if not self._is_muted:
+        if not self._is_resuming:
             super().on_message_begin()
 
     def on_url(self, url: bytes) -> None:
-        if not self._is_muted:
+        if not self._is_resuming:
             super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        # What comes behind the head is a trailer: nobody signed it, nobody reads it.
+        # A header behind the head is a trailer: no signature covers it, and nothing reads it.
         if self.is_in_message:
             return
         if len(self.headers) >= MAX_FIELDS:  # before they fill the memory
@@ -97,9 +95,9 @@ class _Strict(HttpToolsProtocol):
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        if self._is_muted:
+        if self._is_resuming:
             return
-        self._unheard = 0
+        self._unparsed = 0
         version = self.parser.get_http_version()
         try:
             check_head(version, self.url, self.headers)
@@ -117,22 +115,22 @@ class _Strict(HttpToolsProtocol):
         self._unanswered.append(self.cycle)
 
     def first_unanswered(self) -> Any:
-        """The request that is being answered, or None."""
+        """Return the request that is being answered, or None."""
         while self._unanswered and self._unanswered[0].response_complete:
             self._unanswered.popleft()
         return self._unanswered[0] if self._unanswered else None
 
     def on_body(self, body: bytes) -> None:
-        self._unheard = 0
+        self._unparsed = 0
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        self._unheard = 0
+        self._unparsed = 0
         self.is_in_message = False
         super().on_message_complete()
 
 
-class FastConnection(Bounded, _Strict):
+class FastConnection(Bounded, _StrictProtocol):
     """A connection read by httptools."""
 
     def in_progress(self) -> Any:

@@ -1,4 +1,4 @@
-"""Serving the application with uvicorn: the only place that knows the HTTP implementation."""
+"""HTTP server: uvicorn with our limits, our signals and our end. Nothing else knows uvicorn."""
 
 from __future__ import annotations
 
@@ -20,17 +20,18 @@ from starlette.applications import Starlette
 
 from receiver.config.settings import Settings
 from receiver.errors import ConfigurationError, ReceiverError, StorageUnavailable
-from receiver.web.server.connection_h11 import MAX_HEAD, Bounds, H11Connection
+from receiver.web.server.connection_h11 import H11Connection
+from receiver.web.server.limits import MAX_HEAD, Bounds
 
 log = logging.getLogger("receiver")
 
 
 class Server(uvicorn.Server):
-    """uvicorn that ends with exit code 0 on SIGTERM and SIGINT, and says `draining` at once."""
+    """A uvicorn server that drains on SIGTERM and SIGINT and then ends with exit code 0."""
 
     def __init__(self, app: Starlette, settings: Settings) -> None:
         self._app = app.state
-        self.settled = threading.Event()  # it serves, or has given up
+        self.settled = threading.Event()  # it serves, or could not start
         bounds = Bounds(
             head=settings.headers_timeout,
             body=settings.body_timeout,
@@ -44,14 +45,14 @@ class Server(uvicorn.Server):
                 port=settings.port,
                 http=functools.partial(_protocol(settings.http), bounds=bounds),  # type: ignore[arg-type]
                 h11_max_incomplete_event_size=MAX_HEAD,
-                # uvloop comes with the faster parser; the two are one choice.
+                # uvloop and the faster parser come together: one setting chooses both.
                 loop="uvloop" if settings.http == "httptools" else "asyncio",
                 log_config=None,
-                access_log=False,  # one line per webhook is ours; a second costs a quarter
+                access_log=False,  # we log one line a webhook; a second one costs a quarter
                 server_header=False,
                 proxy_headers=False,
                 ws="none",
-                # Half-sent bodies must not hold up the end.
+                # Half-sent bodies must not delay the end.
                 timeout_graceful_shutdown=3,
             )
         )
@@ -63,12 +64,12 @@ class Server(uvicorn.Server):
             self.settled.set()
 
     async def on_tick(self, counter: int) -> bool:
-        """Whether to end: also when the storage can no longer be believed."""
+        """Return whether to end: also after a failure of the storage."""
         return await super().on_tick(counter) or bool(self._app.failure)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """As uvicorn's, but the signal is not raised again afterwards: the end was asked for."""
+        """Handle signals as uvicorn does, but do not raise them again: ending was asked for."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -82,9 +83,9 @@ class Server(uvicorn.Server):
                 signal.signal(each, handler)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Drain first: while what is being sent is finished, others are told to come again."""
+        """Drain before the end: finish the calls in progress, and answer 503 to new webhooks."""
         if self._app.endpoint.draining:
-            super().handle_exit(sig, frame)  # who asks twice does not want to wait
+            super().handle_exit(sig, frame)  # a second signal means: do not wait
             return
         self._app.endpoint.draining = True
         log.info("serve.stopping signal=%s", signal.Signals(sig).name)
@@ -106,7 +107,7 @@ class Server(uvicorn.Server):
 
 
 def check_parser(settings: Settings) -> None:
-    """ConfigurationError with what to do if the HTTP parser that was chosen is not there."""
+    """Raise ConfigurationError if the chosen HTTP parser is not installed."""
     missing = [name for name in ("httptools", "uvloop") if find_spec(name) is None]
     if settings.http == "httptools" and missing:
         raise ConfigurationError(
@@ -123,7 +124,7 @@ def _protocol(http: str) -> Any:
 
 
 def bind(settings: Settings) -> socket.socket:
-    """The listening socket; ConfigurationError with what to do if the address is taken."""
+    """Open the listening socket; raise ConfigurationError if the address is taken."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     # asyncio switches Nagle's algorithm off only where the protocol is named; with it on, the
     # second write of an answer waits 40 ms for an acknowledgement.
@@ -144,13 +145,13 @@ def bind(settings: Settings) -> socket.socket:
 
 
 def serve(app: Starlette, settings: Settings, listening: socket.socket) -> None:
-    """Serve until a signal comes; returns when everything has ended."""
+    """Serve until a signal comes; return when everything has ended."""
     port = listening.getsockname()[1]
     log.info("serve.started address=http://%s:%d", settings.host, port)
-    # The committer asks for the interpreter's lock once a batch, and 5 ms would be a long wait.
+    # The committer asks for the interpreter's lock once a batch: 5 ms would be a long wait.
     sys.setswitchinterval(0.0003)
-    # What is here by now stays: the collector need not look at all of it again and again, nor after
-    # every 700 objects, which are a dozen webhooks.
+    # The objects that exist by now stay: the collector need not look at them again and again. Nor
+    # need it run after every 700 new objects, which are a dozen webhooks.
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 20, 20)
@@ -168,7 +169,7 @@ def serve(app: Starlette, settings: Settings, listening: socket.socket) -> None:
 
 @contextlib.contextmanager
 def serving(app: Starlette, settings: Settings, listening: socket.socket) -> Iterator[str]:
-    """Serve in a thread for as long as the context lasts; yields the base URL."""
+    """Serve in a thread while the context lasts; yield the base URL."""
     server = Server(app, settings)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, name="server")
     thread.start()
