@@ -1,1 +1,1 @@
-"""What answers HTTP: the webhook endpoint and the API. The pages of ops will live here, too."""
+"""Web: HTTP for senders, people and their tools: webhooks, health, API, metrics."""

@@ -1,1 +1,1 @@
-"""The endpoint that takes webhooks."""
+"""Webhooks over HTTP: the endpoint, its batches, its log and its refusals."""

@@ -1,7 +1,7 @@
-"""The lines about webhooks: one for each, written at once for all that were answered together.
+"""Access log: one line for each webhook, written together for all that were answered together.
 
-Behind the answers, not before them. Whoever takes the log has to keep up: what is written waits
-for him, and the event loop with it.
+The lines follow the answers. The reader of the log has to keep up: a slow one delays the writing,
+and with it the event loop.
 """
 
 from __future__ import annotations
@@ -18,25 +18,26 @@ log = logging.getLogger("receiver.intake")
 
 
 class AccessLog:
-    """Lives in the event loop's thread."""
+    """The log of answered webhooks, for the event loop's thread only."""
 
     def __init__(self) -> None:
         self._waiting: list[tuple[Source, Receipt]] = []
 
-    def about(self, source: Source, receipt: Receipt) -> None:
-        """The line about a webhook and those about what it settled, before this turn ends."""
+    def add(self, source: Source, receipt: Receipt) -> None:
+        """Log a webhook and the held events that it settled, before this turn of the loop ends."""
         if not self._waiting:
-            asyncio.get_running_loop().call_soon(self._write)
+            asyncio.get_running_loop().call_soon(self._write_lines)
         self._waiting.append((source, receipt))
 
-    def _write(self) -> None:
-        waiting, self._waiting = self._waiting, []
+    def _write_lines(self) -> None:
+        waiting = self._waiting
+        self._waiting = []
         with logs.together():
             for source, receipt in waiting:
-                _log(source, receipt)
+                _log_received(source, receipt)
 
 
-def _log(source: Source, receipt: Receipt) -> None:
+def _log_received(source: Source, receipt: Receipt) -> None:
     event, judgement = receipt.event, receipt.judgement
     log.info(
         "webhook.received source=%s event_id=%r execution_id=%r verdict=%s reason=%s owed=%d",

@@ -1,8 +1,8 @@
-"""Webhooks whose bodies are here: proven, read and handed to the store, many at a time.
+"""Batches of webhooks: verified, read and handed to the store, many at a time.
 
-All that came in one turn of the event loop is done in one go, and reaches the committer as one
-batch. Done each by itself, every step of it would find the processor's caches full of the others,
-and the committer would wake up for the first and take turns with the rest.
+All webhooks of one turn of the event loop are done in one go, and reach the committer as one batch.
+One by one, each step would find the processor's caches full of the other steps, and the committer
+would wake up for the first webhook and take turns with the rest.
 """
 
 from __future__ import annotations
@@ -24,7 +24,10 @@ from receiver.times import SECOND
 
 @dataclass(slots=True)
 class PendingWebhook:
-    """A webhook of which nothing is known yet. `key`: which of the source's keys proved it."""
+    """A webhook whose body is complete and not yet verified.
+
+    `key` is the number of the source's key that proved it, `received_at` is nanoseconds.
+    """
 
     source: Source
     headers: list[tuple[bytes, bytes]]
@@ -35,54 +38,61 @@ class PendingWebhook:
 
 
 class WebhookBatcher:
-    """Lives in the event loop's thread. `rate` is for sources that say nothing else."""
+    """The way of webhooks into the store, for the event loop's thread only.
+
+    `rate` is proven webhooks a second, for sources that set no rate.
+    """
 
     def __init__(self, store: Store, in_force: LiveRules, rate: float) -> None:
-        self._store, self._in_force, self._rate = store, in_force, rate
+        self._store = store
+        self._in_force = in_force
+        self._rate = rate
         self._buckets: dict[tuple[str, float], TokenBucket] = {}
         self._waiting: list[PendingWebhook] = []
 
     async def take(
         self, source: Source, headers: list[tuple[bytes, bytes]], body: bytes
     ) -> tuple[Receipt, int]:
-        """What became of a webhook, on disk, and the number of the key that proved it.
+        """Store a webhook; return its receipt and the number of the key that proved it.
 
-        UntrustedWebhook, TooManyWebhooks, UnreadableWebhook, Overloaded, StorageUnavailable.
+        Raises UntrustedWebhook, TooManyWebhooks, UnreadableWebhook, Overloaded or
+        StorageUnavailable.
         """
         loop = asyncio.get_running_loop()
-        untold = PendingWebhook(source, headers, body, time.time_ns(), loop.create_future())
+        pending = PendingWebhook(source, headers, body, time.time_ns(), loop.create_future())
         if not self._waiting:
-            loop.call_soon(self._take_all)
-        self._waiting.append(untold)
-        return await untold.future, untold.key
+            loop.call_soon(self._store_all)
+        self._waiting.append(pending)
+        return await pending.future, pending.key
 
     async def quarantine(self, source: Source, body: bytes) -> Receipt:
-        """Keep the body of an authentic webhook that cannot be read."""
-        arrival = VerifiedWebhook(
+        """Store the body of an authentic webhook that cannot be read."""
+        webhook = VerifiedWebhook(
             source.name, None, body, time.time_ns(), "malformed", accepted=False
         )
-        return await self._store.write(self._in_force.intake.receive, arrival)
+        return await self._store.write(self._in_force.intake.receive, webhook)
 
-    def _take_all(self) -> None:
-        waiting, self._waiting = self._waiting, []
+    def _store_all(self) -> None:
+        waiting = self._waiting
+        self._waiting = []
         proven = []
-        for untold in waiting:
-            # Who is not there any more will send it again.
-            if untold.future.done():
+        for pending in waiting:
+            # A sender that has gone sends it again.
+            if pending.future.done():
                 continue
             try:
-                proven.append((self._prove(untold), untold.future))
+                proven.append((self._verify(pending), pending.future))
             except Exception as error:
-                # Whatever it is, it is about this one: the endpoint answers for it.
-                untold.future.set_exception(error)
+                # Any error is about this webhook alone: the endpoint answers it.
+                pending.future.set_exception(error)
         if proven:
             self._store.write_all(self._in_force.intake.receive, proven)
 
-    def _prove(self, untold: PendingWebhook) -> VerifiedWebhook:
-        source, body, now = untold.source, untold.body, untold.received_at
-        proof = verification.verify(source.verification, untold.headers, body, now / SECOND)
-        untold.key = proof.key
-        self._pace(source)
+    def _verify(self, pending: PendingWebhook) -> VerifiedWebhook:
+        source, body, now = pending.source, pending.body, pending.received_at
+        proof = verification.verify(source.verification, pending.headers, body, now / SECOND)
+        pending.key = proof.key
+        self._check_rate(source)
         event = registry.read(source.format, source.name, body, proof.message_id)
         if source.agents and (event is None or event.agent_id not in source.agents):
             raise UntrustedWebhook("agent")
@@ -90,12 +100,12 @@ class WebhookBatcher:
             source.name, event, body, now, "" if event is not None else "no_envelope"
         )
 
-    def _pace(self, source: Source) -> None:
-        """Only what is proven counts: forgeries must not use up what the sender may send."""
+    def _check_rate(self, source: Source) -> None:
+        """Count a proven webhook. Forgeries must not use up the sender's rate."""
         now = time.monotonic()
-        of = (source.name, source.rate or self._rate)
-        bucket = self._buckets.get(of)
+        rate = source.rate or self._rate
+        bucket = self._buckets.get((source.name, rate))
         if bucket is None:
-            bucket = self._buckets[of] = TokenBucket(of[1], now)
+            bucket = self._buckets[source.name, rate] = TokenBucket(rate, now)
         if wait := bucket.take(now):
             raise TooManyWebhooks(wait)

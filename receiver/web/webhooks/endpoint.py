@@ -1,8 +1,8 @@
-"""`POST /webhooks/{source}`: the door that everybody may knock at.
+"""Endpoint `POST /webhooks/{source}`, which is open to everybody.
 
-A plain ASGI callable: Starlette's request and response objects would cost as much as verifying and
-storing. Checked in this order: source, method, media type and coding, size and time, signature,
-JSON, shape, agent. An answer says only whether to send it again.
+It is a plain ASGI callable: Starlette's request and response objects would cost as much as
+verifying and storing. It checks in this order: source, method, media type and coding, size and
+time, signature, JSON, shape, agent. An answer says only whether to send the webhook again.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import json
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
@@ -43,16 +43,15 @@ UNTRUSTED = (
     " routes.yaml and, if one is set, its secret header and agent."
 )
 
-
-# Bytes of bodies that are held at a time, coming or waiting for their commit; beyond it 503.
+# Bytes of bodies in memory at a time, arriving or waiting for their commit; beyond it 503.
 MAX_HELD = 64 * 2**20
 
 
 class WebhookEndpoint:
-    """Takes webhooks of all sources; `wake` is told which destinations have something to send.
+    """The endpoint for the webhooks of all sources.
 
-    `max_body` is bytes, `rate` how many proven webhooks a second a source
-    may send that says nothing else.
+    `wake` gets the names of destinations that have something to send. `max_body` is bytes, `rate`
+    is proven webhooks a second, for sources that set no rate.
     """
 
     def __init__(
@@ -67,29 +66,29 @@ class WebhookEndpoint:
         refusals: Refusals,
     ) -> None:
         self._in_force = in_force
-        self._arrivals = WebhookBatcher(store, in_force, rate)
+        self._batcher = WebhookBatcher(store, in_force, rate)
         self._wake = wake
         self._max_body = max_body
         self._counters = counters
         self._refusals = refusals
-        self._lines = AccessLog()
-        self._held = 0
+        self._access_log = AccessLog()
+        self._bytes_held = 0
         self.draining = False
         self.not_stored_at = float("-inf")  # monotonic seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         source = self._in_force.rules.sources.get(scope["path_params"]["source"])
         try:
-            response = await self._answer(source, scope, receive)
+            response = await self._respond(source, scope, receive)
         except asyncio.CancelledError:
-            # The server has waited long enough at its end; whoever is still there sends it again.
+            # The server ends and has waited long enough; the sender sends the webhook again.
             response = try_later("Shutting down. Send it again.")
         except Exception:
-            # The broad except at this door: nobody above it would answer.
+            # The one broad handler of webhooks: nothing above it would answer.
             log.exception("webhook.failed source=%s", source.name if source else None)
             response = try_later("An error of ours. It is in the log.")
         if response is None:
-            return  # nobody is there to be answered
+            return  # the client is gone
         status = response[0] if isinstance(response, tuple) else response.status_code
         self._counters.answered(source.name if source else "", status)
         if isinstance(response, tuple):
@@ -97,7 +96,7 @@ class WebhookEndpoint:
         else:
             await response(scope, receive, send)
 
-    async def _answer(
+    async def _respond(
         self, source: Source | None, scope: Scope, receive: Receive
     ) -> Response | tuple[int, bytes] | None:
         if source is None:
@@ -107,23 +106,23 @@ class WebhookEndpoint:
         if self.draining:
             return try_later("Shutting down. Send it again.")
         headers: list[tuple[bytes, bytes]] = scope["headers"]
-        unfit = _unfit(headers, self._max_body)
-        if unfit is not None:
-            return unfit
-        body = await self._body(receive)
+        refusal = _header_problem(headers, self._max_body)
+        if refusal is not None:
+            return refusal
+        body = await self._read_body(receive)
         if not isinstance(body, bytes):
             return body
         if self._is_full(len(body)):
             return try_later("Too much is waiting. Send it again.", 1)
-        self._held += len(body)
+        self._bytes_held += len(body)
         try:
-            return await self._take(source, headers, body)
+            return await self._receive(source, headers, body)
         except UntrustedWebhook as untrusted:
             self._refusals.webhook(source.name, untrusted.cause)
             return problem(401, UNTRUSTED)
         except TooManyWebhooks as too_many:
-            after = {"Retry-After": str(math.ceil(too_many.wait))}
-            return problem(429, "More than this source's rate. Send it again later.", after)
+            retry = {"Retry-After": str(math.ceil(too_many.wait))}
+            return problem(429, "More than this source's rate. Send it again later.", retry)
         except Overloaded:
             return try_later("Too much is waiting. Send it again.", 1)
         except StorageUnavailable as error:
@@ -131,26 +130,27 @@ class WebhookEndpoint:
             log.error("webhook.not_stored source=%s error=%s", source.name, error)
             return try_later("It could not be stored. Send it again.")
         finally:
-            self._held -= len(body)
+            self._bytes_held -= len(body)
 
-    async def _body(self, receive: Receive) -> bytes | Response | None:
-        """The whole body, or the problem with it; None if the connection ends before it is here.
+    async def _read_body(self, receive: Receive) -> bytes | Response | None:
+        """Return the whole body, or the problem with it, or None if the connection ends before.
 
-        It has no deadline of its own: the connection has one (`connections`).
+        The deadline is that of the connection, see `server.limits`.
         """
-        message = await receive()  # as a rule it is all there already
+        message = await receive()  # as a rule it has the whole body
         if not message.get("more_body") and message["type"] == "http.request":
             body: bytes = message.get("body", b"")
             return body if len(body) <= self._max_body else _too_large(self._max_body)
-        return await self._long_body(message, receive)
+        return await self._read_long_body(message, receive)
 
-    async def _long_body(self, message: Message, receive: Receive) -> bytes | Response | None:
-        parts, size = [], 0
+    async def _read_long_body(self, message: Message, receive: Receive) -> bytes | Response | None:
+        parts: list[bytes] = []
+        size = 0
         try:
             while message["type"] == "http.request":
                 parts.append(message.get("body", b""))
                 size += len(parts[-1])
-                self._held += len(parts[-1])
+                self._bytes_held += len(parts[-1])
                 if size > self._max_body:
                     return _too_large(self._max_body)
                 if self._is_full(0):
@@ -159,37 +159,37 @@ class WebhookEndpoint:
                     return b"".join(parts)
                 message = await receive()
         finally:
-            self._held -= size
+            self._bytes_held -= size
         return None
 
     def _is_full(self, more: int) -> bool:
-        return self._held + more > MAX_HELD
+        return self._bytes_held + more > MAX_HELD
 
-    async def _take(
+    async def _receive(
         self, source: Source, headers: list[tuple[bytes, bytes]], body: bytes
     ) -> Response | tuple[int, bytes]:
         try:
-            receipt, key = await self._arrivals.take(source, headers, body)
+            receipt, key = await self._batcher.take(source, headers, body)
         except UnreadableWebhook as unreadable:
             return await self._quarantine(source, body, unreadable)
         self._wake(receipt.destinations)
-        verdict, reason = receipt.judgement.verdict, receipt.judgement.reason
+        judgement = receipt.judgement
         label = source.verification.label(key)
-        self._counters.judged(source.name, verdict, reason, label, time.time())
-        self._lines.about(source, receipt)
-        return _status(source, receipt), _content(receipt)
+        self._counters.judged(source.name, judgement.verdict, judgement.reason, label, time.time())
+        self._access_log.add(source, receipt)
+        return _answer_status(source, receipt), _answer_body(receipt)
 
     async def _quarantine(
         self, source: Source, body: bytes, unreadable: UnreadableWebhook
     ) -> Response:
-        receipt = await self._arrivals.quarantine(source, body)
+        receipt = await self._batcher.quarantine(source, body)
         self._wake(receipt.destinations)
         log.warning("webhook.malformed source=%s detail=%s", source.name, unreadable)
         return problem(400 if isinstance(unreadable, MalformedBody) else 422, str(unreadable))
 
 
-def _unfit(headers: Iterable[tuple[bytes, bytes]], max_body: int) -> Response | None:
-    """The problem with the media type, the coding or the announced size, if any."""
+def _header_problem(headers: Iterable[tuple[bytes, bytes]], max_body: int) -> Response | None:
+    """Return the problem with the media type, the coding or the announced size, or None."""
     for name, value in headers:
         if name == b"content-type" and not _is_json(value):
             return problem(415, "Send JSON, with Content-Type: application/json.")
@@ -212,32 +212,28 @@ def _is_json(content_type: bytes) -> bool:
 
 
 def _too_large(max_body: int) -> Response:
-    # Without `Connection: close`: closing while the rest comes would lose the answer on its way.
+    # No `Connection: close`: closing while the rest of the body arrives would lose the answer.
     return problem(413, f"The body may have {max_body} bytes.")
 
 
-def _status(source: Source, receipt: Receipt) -> int:
+def _answer_status(source: Source, receipt: Receipt) -> int:
     verdict = receipt.judgement.verdict
     if verdict in (Verdict.APPLIED, Verdict.HELD):
         return 202
     return source.rejected_status if verdict is Verdict.REJECTED else 200
 
 
-def _content(receipt: Receipt) -> bytes:
-    return json.dumps(answer(receipt.judgement.verdict, receipt)).encode()
-
-
-def answer(verdict: Verdict, receipt: Receipt) -> Mapping[str, str | None]:
-    """The body of a webhook's answer."""
+def _answer_body(receipt: Receipt) -> bytes:
     event = receipt.event or Event("", "", "", None, None, None)
-    return {
-        "verdict": verdict,
+    content = {
+        "verdict": receipt.judgement.verdict,
         "reason": receipt.judgement.reason,
         "event_id": event.event_id or None,
         "execution_id": event.execution_id,
         "status": event.status or event.unknown_status,
         "execution_status": receipt.execution_status,
     }
+    return json.dumps(content).encode()
 
 
 async def _send_answer(send: Send, status: int, body: bytes) -> None:
