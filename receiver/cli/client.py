@@ -1,4 +1,4 @@
-"""The other side: makes, signs and posts test events, for `send`, `demo` and the tests."""
+"""Client of a receiver: makes, signs and posts test events, for `send`, `demo` and the tests."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def asteroid_event(
     agent_name: str = "Invoice agent",
     metadata: Mapping[str, Any] | None = None,
 ) -> bytes:
-    """A webhook body as Asteroid's V2 sends it; `occurred_at` is nanoseconds, now if None."""
+    """Make a webhook body as Asteroid's V2 sends it; `occurred_at` is nanoseconds, now if None."""
     info = {
         "event": event,
         "execution_id": execution_id,
@@ -37,7 +37,7 @@ def asteroid_event(
         "payload": dict(payload or {}),
         **({"metadata": dict(metadata)} if metadata else {}),
     }
-    return _body(
+    return _compact_json(
         {
             "type": "execution",
             "event_id": event_id or str(uuid4()),
@@ -55,8 +55,8 @@ def plain_event(
     occurred_at: int | None = None,
     reason: str | None = None,
 ) -> bytes:
-    """A webhook body of the format `plain`."""
-    return _body(
+    """Make a webhook body of the format `plain`; `occurred_at` as in `asteroid_event`."""
+    return _compact_json(
         {
             "event_id": event_id or str(uuid4()),
             "execution_id": execution_id,
@@ -70,7 +70,10 @@ def plain_event(
 def post(
     url: str, body: bytes, verification: Verification, private: str, *, now: float = 0.0
 ) -> tuple[int, dict[str, Any]]:
-    """Sign a body as the source's sender would, post it; the status and what was answered."""
+    """Sign a body as the source's sender would and post it; return status and answer.
+
+    `now` is Unix seconds for schemes that sign a time: 0 means now.
+    """
     headers = signing.sign(
         verification, private, body, message_id=str(uuid4()), now=now or time.time()
     )
@@ -78,15 +81,15 @@ def post(
 
 
 def post_raw(url: str, body: bytes, headers: Mapping[str, str]) -> tuple[int, dict[str, Any]]:
-    """Post a body with these headers; ReceiverError if nobody answers."""
+    """Post a body with these headers; raise ReceiverError if nobody answers."""
     request = urllib.request.Request(
         url, body, {"Content-Type": "application/json", **headers}, method="POST"
     )
     try:
         with urllib.request.urlopen(request, timeout=30) as answer:
-            return answer.status, _read(answer.read())
+            return answer.status, _answer_content(answer.read())
     except urllib.error.HTTPError as error:
-        return error.code, _read(error.read())
+        return error.code, _answer_content(error.read())
     except OSError as error:
         reason = getattr(error, "reason", error)
         raise ReceiverError(
@@ -95,15 +98,15 @@ def post_raw(url: str, body: bytes, headers: Mapping[str, str]) -> tuple[int, di
 
 
 def now_whole() -> int:
-    """The current second in nanoseconds: senders write whole seconds."""
+    """Return the current second in nanoseconds: senders write whole seconds."""
     return time.time_ns() // SECOND * SECOND
 
 
-def _body(content: Mapping[str, Any]) -> bytes:
+def _compact_json(content: Mapping[str, Any]) -> bytes:
     return json.dumps(content, separators=(",", ":"), ensure_ascii=False).encode()
 
 
-def _read(content: bytes) -> dict[str, Any]:
+def _answer_content(content: bytes) -> dict[str, Any]:
     try:
         answer = json.loads(content)
     except ValueError:

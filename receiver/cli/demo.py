@@ -1,7 +1,7 @@
 """`receiver demo`: a scripted sender with a throw-away key against a real server.
 
-Everything in it is the real thing: HTTP on loopback, RSA signatures, the SQLite store, the rules,
-the dispatch. Only the destination is the console.
+Everything in it is real: HTTP on loopback, RSA signatures, the SQLite store, the rules, the
+dispatch. Only the destination is the console.
 """
 
 from __future__ import annotations
@@ -55,9 +55,9 @@ routes:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One webhook of the script. `seconds` is when it happened, against the script's start."""
+    """One webhook of the script. `seconds` is when it happened, after the script's start."""
 
-    what: str
+    description: str
     event: str
     execution: str
     seconds: int
@@ -67,7 +67,7 @@ class Step:
 
 
 def script(run: str) -> list[Step]:
-    """The webhooks in the order in which they arrive. `run` makes their ids new."""
+    """Return the webhooks in their order of arrival. `run` makes their ids new."""
     invoice, report = f"invoice-{run}", f"report-{run}"
     question = {"reason": "About to pay 4,200 EUR to a new supplier"}
     broken = {"reason": "The supplier's portal refused the log-in three times"}
@@ -87,9 +87,10 @@ def script(run: str) -> list[Step]:
 
 
 def run(*, stay: bool, port: int) -> None:
-    """Serve on a throw-away database, send the script, print what became of it.
+    """Serve on a throw-away database, send the script, print the outcome of each webhook.
 
-    With `stay` it goes on serving until Ctrl-C, so that one can look around in the API.
+    With `stay` it serves until Ctrl-C, so that people can look around in the API. With `port` 0 it
+    takes a free one.
     """
     private, public = signing.generate("rsa-sha256")
     with tempfile.TemporaryDirectory(prefix="receiver-demo-") as folder:
@@ -108,13 +109,13 @@ def run(*, stay: bool, port: int) -> None:
             store.close()
             raise
         with server.serving(application, settings, listening) as url:
-            _walk(url, rules.sources["asteroid"].verification, private, store)
+            _send_script(url, rules.sources["asteroid"].verification, private, store)
             if stay:
-                _stay(url)
+                _stay_up(url)
 
 
-def _walk(url: str, verification: Verification, private: str, store: Store) -> None:
-    strangers = signing.generate("rsa-sha256")[0]
+def _send_script(url: str, verification: Verification, private: str, store: Store) -> None:
+    foreign_key = signing.generate("rsa-sha256")[0]
     start = client.now_whole() - 60 * SECOND
     steps = script(os.urandom(3).hex())
     click.echo(
@@ -129,39 +130,39 @@ def _walk(url: str, verification: Verification, private: str, store: Store) -> N
             occurred_at=start + step.seconds * SECOND,
             payload=step.payload,
         )
-        key = strangers if step.forged else private
+        key = foreign_key if step.forged else private
         status, answer = client.post(f"{url}/webhooks/asteroid", body, verification, key)
-        became = f"{answer['verdict']} ({answer['reason']})" if "verdict" in answer else "refused"
-        click.echo(f"  {step.what:<24} {step.event:<32} HTTP {status}  {became}")
-    _until(lambda: not _open(store), seconds=20)
-    _report(store, dict.fromkeys(step.execution for step in steps))
+        outcome = f"{answer['verdict']} ({answer['reason']})" if "verdict" in answer else "refused"
+        click.echo(f"  {step.description:<24} {step.event:<32} HTTP {status}  {outcome}")
+    _wait_until(lambda: not _count_unsent(store), seconds=20)
+    _print_report(store, dict.fromkeys(step.execution for step in steps))
 
 
-def _open(store: Store) -> int:
+def _count_unsent(store: Store) -> int:
     states = store.ledger()["deliveries"]
     return int(states.get("waiting", 0)) + int(states.get("sending", 0))
 
 
-def _until(is_so: Callable[[], bool], *, seconds: float) -> None:
+def _wait_until(is_done: Callable[[], bool], *, seconds: float) -> None:
     end = time.monotonic() + seconds
-    while not is_so() and time.monotonic() < end:
+    while not is_done() and time.monotonic() < end:
         time.sleep(0.05)
 
 
-def _report(store: Store, executions: dict[str, None]) -> None:
+def _print_report(store: Store, executions: dict[str, None]) -> None:
     click.echo("\nWhat is known now:\n")
     for execution_id in executions:
-        found = store.execution("asteroid", execution_id)
-        if found is None:
+        story = store.execution("asteroid", execution_id)
+        if story is None:
             continue
-        click.echo(f"  {execution_id}: {found['execution']['status']}")
-        for event in found["events"]:
+        click.echo(f"  {execution_id}: {story['execution']['status']}")
+        for event in story["events"]:
             verdict = ", then ".join(f"{s['verdict']} ({s['reason']})" for s in event["steps"])
             click.echo(f"    {event['occurred_at']}  {event['event']:<32} {verdict}")
-        for delivery in found["deliveries"]:
-            why = f" ({delivery['reason']})" if delivery["reason"] else ""
-            to = f"{delivery['destination']}: {delivery['state']}{why}"
-            click.echo(f"    message {delivery['id']} to {to}")
+        for delivery in story["deliveries"]:
+            reason = f" ({delivery['reason']})" if delivery["reason"] else ""
+            state = f"{delivery['destination']}: {delivery['state']}{reason}"
+            click.echo(f"    message {delivery['id']} to {state}")
     ledger = store.ledger()
     verdicts = ", ".join(f"{n} {name}" for name, n in sorted(ledger["verdicts"].items()))
     click.echo(
@@ -170,7 +171,7 @@ def _report(store: Store, executions: dict[str, None]) -> None:
     )
 
 
-def _stay(url: str) -> None:
+def _stay_up(url: str) -> None:
     click.echo(
         f"\nStill serving. Look around:\n  curl {url}/api/executions\n"
         f"  curl '{url}/api/executions?category=terminal'\n"

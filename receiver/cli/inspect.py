@@ -1,26 +1,20 @@
-"""The commands about the rules: check, explain, the lifecycle, and what doctor finds."""
+"""Commands that inspect the rules: check, explain and the lifecycle."""
 
 from __future__ import annotations
 
-import json
-import os
 import time
 from contextlib import closing
-from dataclasses import asdict, replace
 from typing import Any
 
 import click
 
 from receiver import lifecycle
-from receiver.cli.listing import as_json
-from receiver.config import exposure, routes_file
+from receiver.cli.configuration import load_configuration, source_named
+from receiver.cli.output import json_option, print_json
 from receiver.config.rules import Rules
-from receiver.config.settings import Settings, load_settings
 from receiver.destinations import sending
-from receiver.errors import ConfigurationError, ReceiverError
 from receiver.intake import explain as explaining
 from receiver.intake.subscription_hints import hints
-from receiver.sources.source import Source
 from receiver.store.sqlite.store import SqliteStore, open_existing
 from receiver.web.server import server
 
@@ -28,7 +22,7 @@ from receiver.web.server import server
 @click.command()
 def check() -> None:
     """Check settings, routes, keys and destinations, without the network."""
-    settings, rules = configured()
+    settings, rules = load_configuration()
     server.check_parser(settings)
     for warning in rules.warnings:
         click.echo(warning)
@@ -37,7 +31,7 @@ def check() -> None:
             click.echo(f"{rules.path}:{destination.line}: warning: {warning}")
     if settings.database_path.exists():
         with closing(open_existing(settings.database_path)) as store:
-            _say_hints(rules, store)
+            _print_hints(rules, store)
     click.echo(
         f"{rules.path}: {len(rules.sources)} sources, {len(rules.destinations)} destinations,"
         f" {len(rules.routes)} routes: fine."
@@ -47,23 +41,26 @@ def check() -> None:
 @click.command()
 @click.argument("event", type=click.File("rb"))
 @click.option("--source", required=True, help="The source it would come from.")
-@as_json
+@json_option
 def explain(event: Any, source: str, in_json: bool) -> None:
     """Say what would become of the webhook body in the file EVENT (- for standard input).
 
     The verdict against what is stored, which routes match and why the others do not, and the text
     that would go out. Nothing is stored or sent.
     """
-    settings, rules = configured()
+    settings, rules = load_configuration()
     store = SqliteStore(settings.database_path) if settings.database_path.exists() else None
     try:
-        told = explaining.explain(
+        explanation = explaining.explain(
             rules, source_named(rules, source), event.read(), time.time_ns(), store
         )
     finally:
         if store is not None:
             store.close()
-    click.echo(json.dumps(told, indent=2) if in_json else explaining.as_text(told))
+    if in_json:
+        print_json(explanation)
+    else:
+        click.echo(explaining.as_text(explanation))
 
 
 @click.command(name="lifecycle")
@@ -73,63 +70,15 @@ def lifecycle_(source: str | None, mermaid: bool) -> None:
     """Print the legal moves of an execution."""
     observes = None
     if source is not None:
-        _, rules = configured(destinations=False)
+        _, rules = load_configuration(destinations=False)
         observes = source_named(rules, source).ordering.observes
     click.echo(lifecycle.mermaid(observes) if mermaid else lifecycle.table(observes))
 
 
-@click.command()
-@as_json
-def doctor(in_json: bool) -> None:
-    """Verify the ledger and the store, and say which source looks badly subscribed."""
-    settings, rules = configured(destinations=False)
-    with closing(open_existing(settings.database_path, thorough=True)) as store:
-        ledger = store.ledger()
-        found = hints(rules.orderings, store.tallies())
-    if in_json:
-        told = {"ledger": ledger, "hints": [asdict(hint) for hint in found]}
-        click.echo(json.dumps(told, indent=2))
-    else:
-        click.echo(f"{settings.database_path}: the file is whole.")
-        click.echo(
-            f"Ledger: {ledger['accepted']} accepted, {ledger['owed']} messages owed, imbalance"
-            f" {ledger['imbalance']}."
-        )
-        for hint in found:
-            click.echo(f"source {hint.source}: {hint.text}.")
-    if ledger["imbalance"]:
-        raise ReceiverError(
-            "What was promised and what is there differ. Keep a copy of the file and report it."
-        )
-
-
-def configured(*, destinations: bool = True) -> tuple[Settings, Rules]:
-    """Settings and rules, both checked; ConfigurationError with every problem found."""
-    settings = load_settings(os.environ)
-    rules = routes_file.load(settings.routes, os.environ)
-    problems = [
-        f"{rules.path}:{destination.line}: destination {name}: {problem}"
-        for name, destination in (rules.destinations.items() if destinations else ())
-        for problem in sending.problems(destination)
-    ]
-    if destinations:
-        problems += exposure.problems(settings, rules)
-    if problems:
-        raise ConfigurationError(problems)
-    return settings, replace(rules, warnings=(*rules.warnings, *exposure.warnings(settings, rules)))
-
-
-def source_named(rules: Rules, name: str) -> Source:
-    """The source that `--source` names."""
-    if name not in rules.sources:
-        raise ReceiverError(f"--source: {rules.path} has {', '.join(rules.sources)}, not {name}.")
-    return rules.sources[name]
-
-
-def _say_hints(rules: Rules, store: SqliteStore) -> None:
+def _print_hints(rules: Rules, store: SqliteStore) -> None:
     for hint in hints(rules.orderings, store.tallies()):
         line = rules.sources[hint.source].line
         click.echo(f"{rules.path}:{line}: warning: source {hint.source}: {hint.text}")
 
 
-COMMANDS = (check, explain, lifecycle_, doctor)
+COMMANDS = (check, explain, lifecycle_)

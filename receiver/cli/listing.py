@@ -1,34 +1,19 @@
-"""The commands about what is stored: executions, deliveries, what has been kept for long enough."""
+"""Commands that list what is stored: executions and deliveries."""
 
 from __future__ import annotations
 
-import json
-import os
-import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import closing
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
-from receiver.config.settings import Settings, load_settings
+from receiver.cli.output import json_option, print_json, print_table
+from receiver.cli.setup import open_store
 from receiver.deliveries import State
-from receiver.dispatch import operators
-from receiver.errors import ReceiverError, StorageServed
 from receiver.events import Category, Status
-from receiver.store.pruning import prune_all, removed
-from receiver.store.sqlite.store import SqliteStore, open_existing
 from receiver.times import parse_time, span
-
-Command = TypeVar("Command", bound=Callable[..., Any])
-
-
-def as_json(command: Command) -> Command:
-    """The option of every command that lists something."""
-    return click.option("--json", "in_json", is_flag=True, help="Print JSON, one document.")(
-        command
-    )
 
 
 @click.command()
@@ -37,121 +22,46 @@ def as_json(command: Command) -> Command:
 @click.option("--source", help="The source's name.")
 @click.option("--agent", help="The agent's id or name.")
 @click.option("--limit", type=click.IntRange(1, 200), default=50, show_default=True)
-@as_json
-def executions(limit: int, in_json: bool, **conditions: str | None) -> None:
+@json_option
+def executions(limit: int, in_json: bool, **options: str | None) -> None:
     """List executions, newest first."""
-    given = {name: value for name, value in conditions.items() if value is not None}
-    with closing(stored()) as store:
-        items, _ = store.executions(given, limit, None)
-    listed(items, ("since", "status", "source", "execution_id", "agent_name"), in_json)
+    conditions = {name: value for name, value in options.items() if value is not None}
+    with closing(open_store()) as store:
+        items, _ = store.executions(conditions, limit, None)
+    if in_json:
+        print_json(items)
+    else:
+        print_table(items, ("since", "status", "source", "execution_id", "agent_name"))
 
 
 @click.command()
 @click.option("--state", type=click.Choice([state.value for state in State]))
 @click.option("--destination", help="The destination's name.")
 @click.option("--limit", type=click.IntRange(1, 200), default=50, show_default=True)
-@as_json
-def deliveries(limit: int, in_json: bool, **conditions: str | None) -> None:
+@json_option
+def deliveries(limit: int, in_json: bool, **options: str | None) -> None:
     """List deliveries with their attempts, newest first."""
-    given = {name: value for name, value in conditions.items() if value is not None}
-    with closing(stored()) as store:
-        items, _ = store.deliveries(given, limit, None)
-    columns = ("id", "age", "state", "destination", "execution_id", "tries", "next", "reason")
-    now = time.time_ns()
-    shown = items if in_json else [{**item, **_progress(item, now)} for item in items]
-    listed(shown, columns, in_json)
-
-
-@click.command()
-@click.argument("delivery", type=click.IntRange(1, 2**63 - 1), required=False)
-@click.option("--destination", help="All dead ones of this destination.")
-def redeliver(delivery: int | None, destination: str | None) -> None:
-    """Give the dead DELIVERY (a number from `receiver deliveries`) a new chance."""
-    if (delivery is None) == (destination is None):
-        raise click.UsageError("Give the number of a delivery, or --destination.")
-    with closing(stored()) as store:
-        if destination is not None:
-            if not store.deliveries({"destination": destination}, 1, None)[0]:
-                raise ReceiverError(f"Nothing was ever owed to {destination!r}: see its spelling.")
-            n = store.write_now(operators.redeliver_all, (destination, time.time_ns()))
-            click.echo(f"{n} deliveries to {destination} wait again: `receiver serve` sends them.")
-            return
-        assert delivery is not None
-        done = store.write_now(operators.redeliver, (delivery, time.time_ns()))
-    if done is None:
-        raise ReceiverError(f"There is no delivery {delivery}: see `receiver deliveries`.")
-    if not done:
-        raise ReceiverError(f"Delivery {delivery} is not dead, so there is nothing to redeliver.")
-    click.echo(f"Delivery {delivery} waits again: `receiver serve` sends it.")
-
-
-@click.command()
-@click.option("--dry-run", is_flag=True, help="Say what would go, remove nothing.")
-@as_json
-def prune(dry_run: bool, in_json: bool) -> None:
-    """Remove what has been kept for as long as RECEIVER_KEEP_… say, now.
-
-    A server does so by itself, once an hour. What is owed stays, and so does an execution that has
-    not ended. The file does not shrink: what becomes free in it is used again.
-    """
-    settings = load_settings(os.environ)
-    limits = settings.retention.limits(time.time_ns())
-    store, rest = _prunable(settings, dry_run)
-    with closing(store):
-        gone = dict(store.prunable(limits)) if dry_run else removed(prune_all(store, limits, rest))
+    conditions = {name: value for name, value in options.items() if value is not None}
+    with closing(open_store()) as store:
+        items, _ = store.deliveries(conditions, limit, None)
     if in_json:
-        click.echo(json.dumps({"removed": not dry_run, **gone}, indent=2))
+        print_json(items)
         return
-    listed = ", ".join(f"{n} {name}" for name, n in gone.items())
-    click.echo(f"It would remove at most {listed}." if dry_run else f"Removed {listed}.")
-
-
-def _prunable(settings: Settings, dry_run: bool) -> tuple[SqliteStore, Callable[[float], object]]:
-    """The store, and how to rest: not at all where it is ours alone.
-
-    It is served by us unless it is by another process: somebody has to tidy the log.
-    """
-    rest = threading.Event().wait
-    store = open_existing(settings.database_path)
-    if dry_run:
-        return store, rest
-    store.close()
-    try:
-        return SqliteStore(settings.database_path, serve=True), lambda seconds: None
-    except StorageServed:
-        return open_existing(settings.database_path), rest
+    now = time.time_ns()
+    print_table(
+        [{**item, **_progress(item, now)} for item in items],
+        ("id", "age", "state", "destination", "execution_id", "tries", "next", "reason"),
+    )
 
 
 def _progress(delivery: Mapping[str, Any], now: int) -> dict[str, str]:
-    """What a person wants to see at once: its age, how often it was tried, when it is again."""
-    waits = delivery["state"] == "waiting"
+    """Return the age of a delivery, the number of its attempts, and the time until the next."""
+    is_waiting = delivery["state"] == "waiting"
     return {
         "age": span(now - parse_time(delivery["created_at"])),
         "tries": str(len(delivery["attempts"])),
-        "next": span(parse_time(delivery["due_at"]) - now) if waits else "",
+        "next": span(parse_time(delivery["due_at"]) - now) if is_waiting else "",
     }
 
 
-def stored() -> SqliteStore:
-    """The store of a server that runs or ran here."""
-    return open_existing(load_settings(os.environ).database_path)
-
-
-def listed(items: Sequence[Mapping[str, Any]], columns: Sequence[str], in_json: bool) -> None:
-    """Print a table, or JSON."""
-    if in_json:
-        click.echo(json.dumps(items, indent=2))
-        return
-    rows = [[_cell(item[column]) for column in columns] for item in items]
-    widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
-    for row in [list(columns), *rows]:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)))
-
-
-def _cell(value: object) -> str:
-    """One line for a terminal: what the sender wrote must not move the cursor."""
-    text = "" if value is None else str(value)
-    return "".join(c if c.isprintable() else "�" for c in text)[:80]
-
-
-COMMANDS = (executions, deliveries, redeliver, prune)
+COMMANDS = (executions, deliveries)

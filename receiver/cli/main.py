@@ -1,8 +1,8 @@
-"""The command line. Exit codes: 0 fine, 1 it says what is wrong, 2 usage.
+"""Command line. Exit codes: 0 fine, 1 it says what is wrong, 2 usage.
 
 A command's module is imported when the command is named, here and nowhere else: `receiver --help`
-needs none of them, and who looks at executions needs neither the server nor what sends messages.
-Together they cost ten times as much processor time as the list of them.
+needs none of them, and `receiver executions` needs neither the server nor Apprise. To import all of
+them costs ten times as much processor time as to list them.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ import click
 from receiver import __version__
 from receiver.errors import ReceiverError
 
-# Each command's module, and what it says of itself in the list of all.
+# The module of each command, and its line in the list of commands.
 LISTED = {
     "acknowledge": ("operate", "Take what an execution waits for: its reminders end."),
     "check": ("inspect", "Check settings, routes, keys and destinations, without the network."),
     "deliveries": ("listing", "List deliveries with their attempts, newest first."),
     "demo": ("serve", "Show the whole walk: a scripted sender against a real server."),
-    "doctor": ("inspect", "Verify the ledger and the store, and how sources are subscribed."),
+    "doctor": ("maintain", "Verify the ledger and the store, and how sources are subscribed."),
     "executions": ("listing", "List executions, newest first."),
     "explain": ("inspect", "Say what would become of a webhook body, and why."),
     "keygen": ("send", "Make a key for `receiver send` and for tests."),
     "lifecycle": ("inspect", "Print the legal moves of an execution."),
-    "prune": ("listing", "Remove what has been kept for long enough, now."),
-    "redeliver": ("listing", "Give dead deliveries a new chance."),
+    "prune": ("maintain", "Remove what has been kept for long enough, now."),
+    "redeliver": ("operate", "Give dead deliveries a new chance."),
     "send": ("send", "Sign and post a test event, as the source's sender would."),
     "serve": ("serve", "Take webhooks and send messages, until SIGTERM or Ctrl-C."),
     "silence": ("operate", "Keep messages back for a while, and list them afterwards."),
@@ -36,7 +36,7 @@ LISTED = {
 
 
 def main() -> None:
-    """Run a command; errors of ours become one clear text and exit code 1."""
+    """Run a command; print an error of ours as one clear text, with exit code 1."""
     try:
         cli()
     except ReceiverError as error:
@@ -45,7 +45,7 @@ def main() -> None:
 
 
 class OnDemand(Mapping[str, click.Command]):
-    """The commands by name, each imported when it is asked for."""
+    """The commands by name; each is imported when it is looked up."""
 
     def __getitem__(self, name: str) -> click.Command:
         module = import_module(f"receiver.cli.{LISTED[name][0]}")
@@ -64,7 +64,7 @@ class Commands(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl([(name, said) for name, (_, said) in LISTED.items()])
+            formatter.write_dl([(name, line) for name, (_, line) in LISTED.items()])
 
 
 @click.group(

@@ -1,4 +1,4 @@
-"""The commands of operators and approvers: take an episode, silence what is known."""
+"""Commands of operators and approvers: acknowledge, redeliver, silence."""
 
 from __future__ import annotations
 
@@ -6,46 +6,77 @@ import getpass
 import json
 import time
 from contextlib import closing
-from typing import Any
 
 import click
 
-from receiver.cli.inspect import configured
-from receiver.cli.listing import as_json, listed, stored
+from receiver.cli.configuration import load_configuration
+from receiver.cli.output import json_option, print_json, print_table
+from receiver.cli.setup import open_store
 from receiver.config.silence_request import match_of, read_silence
-from receiver.dispatch.operators import acknowledge, add_silence, expire_silence, take
+from receiver.dispatch import operators
 from receiver.errors import ReceiverError
 
 
-def _whoever() -> str:
+def _user_name() -> str:
     try:
         return getpass.getuser()
     except (OSError, KeyError):
         return "somebody"
 
 
-_by = click.option("--by", default=_whoever, help="Who says so. Default: the user's name.")
+_by_option = click.option("--by", default=_user_name, help="Who says so. Default: the user's name.")
 
 
-@click.command(name="acknowledge")
+@click.command()
 @click.argument("source")
 @click.argument("execution", metavar="ID")
-@_by
-def acknowledge_(source: str, execution: str, by: str) -> None:
+@_by_option
+def acknowledge(source: str, execution: str, by: str) -> None:
     """Take what the execution ID of SOURCE waits for: its reminders and escalations end."""
-    _, rules = configured(destinations=False)
-    asked = take(source, execution, by, rules, time.time_ns())
-    if asked is None:
+    _, rules = load_configuration(destinations=False)
+    claim = operators.take(source, execution, by, rules, time.time_ns())
+    if claim is None:
         raise click.UsageError("--by: say who takes it.")
-    with closing(stored()) as store:
-        done = store.write_now(acknowledge, asked)
-    if done is None:
+    with closing(open_store()) as store:
+        is_taken = store.write_now(operators.acknowledge, claim)
+    if is_taken is None:
         raise ReceiverError(
             f"There is no execution {execution} of {source}: see `receiver executions`."
         )
-    if not done:
+    if not is_taken:
         raise ReceiverError(f"{execution} has ended: there is nothing to acknowledge.")
-    click.echo(f"{asked.taken.by} takes care of {execution}: there are no more reminders of it.")
+    click.echo(f"{claim.taken.by} takes care of {execution}: there are no more reminders of it.")
+
+
+@click.command()
+@click.argument("delivery", type=click.IntRange(1, 2**63 - 1), required=False)
+@click.option("--destination", help="All dead ones of this destination.")
+def redeliver(delivery: int | None, destination: str | None) -> None:
+    """Give the dead DELIVERY (a number from `receiver deliveries`) a new chance."""
+    if delivery is not None and destination is None:
+        _redeliver_one(delivery)
+    elif destination is not None and delivery is None:
+        _redeliver_all(destination)
+    else:
+        raise click.UsageError("Give the number of a delivery, or --destination.")
+
+
+def _redeliver_one(delivery: int) -> None:
+    with closing(open_store()) as store:
+        is_waiting = store.write_now(operators.redeliver, (delivery, time.time_ns()))
+    if is_waiting is None:
+        raise ReceiverError(f"There is no delivery {delivery}: see `receiver deliveries`.")
+    if not is_waiting:
+        raise ReceiverError(f"Delivery {delivery} is not dead, so there is nothing to redeliver.")
+    click.echo(f"Delivery {delivery} waits again: `receiver serve` sends it.")
+
+
+def _redeliver_all(destination: str) -> None:
+    with closing(open_store()) as store:
+        if not store.deliveries({"destination": destination}, 1, None)[0]:
+            raise ReceiverError(f"Nothing was ever owed to {destination!r}: see its spelling.")
+        count = store.write_now(operators.redeliver_all, (destination, time.time_ns()))
+    click.echo(f"{count} deliveries to {destination} wait again: `receiver serve` sends them.")
 
 
 @click.group()
@@ -66,52 +97,53 @@ def silence() -> None:
 @click.option("--for", "lasts", metavar="2h", help="How long it lasts.")
 @click.option("--until", "ends", metavar="TIME", help="Instead: when it ends (RFC 3339).")
 @click.option("--from", "begins", metavar="TIME", help="When it begins. Default: now.")
-@_by  # fmt: skip
-@as_json
-def add(match: tuple[str, ...], in_json: bool, **said: str | None) -> None:
+@_by_option
+@json_option
+def add(match: tuple[str, ...], in_json: bool, **options: str | None) -> None:
     """Keep messages back that all of the conditions fit."""
-    _, rules = configured(destinations=False)
-    names = {"lasts": "for", "ends": "until", "begins": "from"}
-    given = {names.get(name, name): text for name, text in said.items() if text is not None}
+    _, rules = load_configuration(destinations=False)
+    keys = {"lasts": "for", "ends": "until", "begins": "from"}
+    given = {keys.get(name, name): text for name, text in options.items() if text is not None}
     now = time.time_ns()
     content = {"match": match_of(match), **given}
-    asked = read_silence(content, now, rules.sources, rules.destinations)
-    with closing(stored()) as store:
-        number = store.write_now(add_silence, (asked, now))
-        kept = store.silence(number)
+    request = read_silence(content, now, rules.sources, rules.destinations)
+    with closing(open_store()) as store:
+        number = store.write_now(operators.add_silence, (request, now))
+        added = store.silence(number)
     if in_json:
-        click.echo(json.dumps(kept, indent=2))
-    elif kept is not None:
+        print_json(added)
+    elif added is not None:
         click.echo(
-            f"Silence {number} lasts until {kept['until']}; `receiver silence expire {number}`"
+            f"Silence {number} lasts until {added['until']}; `receiver silence expire {number}`"
             " ends it."
         )
 
 
 @silence.command(name="list")
 @click.option("--limit", type=click.IntRange(1, 200), default=50, show_default=True)
-@as_json
+@json_option
 def list_(limit: int, in_json: bool) -> None:
     """List silences, newest first, with how many messages each kept back."""
-    with closing(stored()) as store:
+    with closing(open_store()) as store:
         items, _ = store.silences({}, limit, None)
-    shown: list[dict[str, Any]] = items
-    if not in_json:
-        shown = [{**item, "match": json.dumps(item["match"], ensure_ascii=False)} for item in items]
-    listed(shown, ("id", "from", "until", "silenced", "by", "reason", "match"), in_json)
+    if in_json:
+        print_json(items)
+        return
+    rows = [{**item, "match": json.dumps(item["match"], ensure_ascii=False)} for item in items]
+    print_table(rows, ("id", "from", "until", "silenced", "by", "reason", "match"))
 
 
 @silence.command()
 @click.argument("number", metavar="ID", type=click.IntRange(1, 2**63 - 1))
 def expire(number: int) -> None:
     """End the silence ID now; who missed something gets its digest."""
-    with closing(stored()) as store:
-        done = store.write_now(expire_silence, (number, time.time_ns()))
-    if done is None:
+    with closing(open_store()) as store:
+        is_ended = store.write_now(operators.expire_silence, (number, time.time_ns()))
+    if is_ended is None:
         raise ReceiverError(f"There is no silence {number}: see `receiver silence list`.")
-    if not done:
+    if not is_ended:
         raise ReceiverError(f"Silence {number} is over already.")
     click.echo(f"Silence {number} is over.")
 
 
-COMMANDS = (acknowledge_, silence)
+COMMANDS = (acknowledge, redeliver, silence)

@@ -1,4 +1,4 @@
-"""The commands of the other side: make a key, sign and post a test event."""
+"""Commands of the sender's side: make a key, sign and post a test event."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from receiver.cli import client
-from receiver.cli.inspect import configured, source_named
+from receiver.cli.configuration import load_configuration, source_named
 from receiver.errors import ReceiverError
 from receiver.sources import signing
 
@@ -30,17 +30,16 @@ def send(
     source: str, event: str, execution: str, key: Any, url: str, reason: str | None, event_id: str
 ) -> None:
     """Sign and post a test event, as the source's sender would."""
-    _, rules = configured(destinations=False)
-    of = source_named(rules, source)
-    if of.format == "plain":
+    _, rules = load_configuration(destinations=False)
+    sender = source_named(rules, source)
+    if sender.format == "plain":
         body = client.plain_event(event, execution, event_id=event_id, reason=reason)
     else:
         payload = {"reason": reason} if reason else {}
         body = client.asteroid_event(event, execution, event_id=event_id, payload=payload)
+    address = f"{url.rstrip('/')}/webhooks/{sender.name}"
     try:
-        status, answer = client.post(
-            f"{url.rstrip('/')}/webhooks/{of.name}", body, of.verification, key.read().strip()
-        )
+        status, answer = client.post(address, body, sender.verification, key.read().strip())
     except ValueError as error:
         raise ReceiverError(f"--key: {error}") from error
     click.echo(f"HTTP {status}\n{json.dumps(answer, indent=2)}")
@@ -69,16 +68,20 @@ def keygen(scheme: str, out: Path) -> None:
     if private != public:
         files = {f"{out}.private.pem": private, f"{out}.public.pem": public}
     for name, content in files.items():
-        try:
-            # Only the owner may read it, from the moment it exists.
-            descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except FileExistsError:
-            raise ReceiverError(f"{name} exists. Choose another name with --out.") from None
-        except OSError as error:
-            raise ReceiverError(f"{name} cannot be written: {error.strerror}.") from error
-        with os.fdopen(descriptor, "w") as file:
-            file.write(content if content.endswith("\n") else content + "\n")
+        _write_key(name, content)
         click.echo(f"wrote {name}")
+
+
+def _write_key(name: str, content: str) -> None:
+    """Write a new file that only its owner may read, from the moment it exists."""
+    try:
+        descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        raise ReceiverError(f"{name} exists. Choose another name with --out.") from None
+    except OSError as error:
+        raise ReceiverError(f"{name} cannot be written: {error.strerror}.") from error
+    with os.fdopen(descriptor, "w") as file:
+        file.write(content if content.endswith("\n") else content + "\n")
 
 
 COMMANDS = (send, keygen)

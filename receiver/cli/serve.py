@@ -1,4 +1,4 @@
-"""The commands that serve: the server itself, and the demo."""
+"""Commands that serve: the server itself, and the demo."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import click
 
 from receiver import logs
 from receiver.cli import demo
-from receiver.cli.inspect import configured
+from receiver.cli.configuration import load_configuration
 from receiver.store.sqlite.store import SqliteStore
 from receiver.web import app
 from receiver.web.server import server
@@ -23,10 +23,10 @@ log = logging.getLogger("receiver")
 @click.option("--no-dispatch", is_flag=True, help="Take webhooks, send nothing.")
 def serve(no_dispatch: bool) -> None:
     """Take webhooks and send messages, until SIGTERM or Ctrl-C."""
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until it can be heard, it must not end us
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # nothing was taken yet
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # it would end us; the server handles it later
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # no webhook was accepted yet
     os.umask(0o077)  # the database holds the bodies of webhooks
-    settings, rules = configured()
+    settings, rules = load_configuration()
     logs.configure(settings.log_format, settings.log_level)
     for warning in rules.warnings:
         log.warning("config %s", warning)
@@ -34,7 +34,7 @@ def serve(no_dispatch: bool) -> None:
     listening = server.bind(settings)
     store = SqliteStore(settings.database_path, backlog=settings.backlog, serve=True)
     application = app.build(
-        settings, rules, store, dispatch=not no_dispatch, read=lambda: configured()[1]
+        settings, rules, store, dispatch=not no_dispatch, read=lambda: load_configuration()[1]
     )
     server.serve(application, settings, listening)
 

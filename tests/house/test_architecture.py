@@ -38,9 +38,9 @@ FLOORS = [
      "web.webhooks.batch", "web.webhooks.endpoint",
      "web.guard", "web.health", "web.api", "web.metrics", "web.schemas", "web.openapi", "web.app",
       "web.server.transport", "web.server.limits", "web.server.connection_h11",
-     "web.server.connection_httptools", "web.server.server", "cli.demo", "cli.listing",
-      "cli.inspect", "cli.operate", "cli.send",
-     "cli.serve", "cli.main", "__main__"],
+     "web.server.connection_httptools", "web.server.server", "cli.setup", "cli.configuration",
+      "cli.demo", "cli.output", "cli.listing", "cli.inspect", "cli.operate", "cli.maintain",
+     "cli.send", "cli.serve", "cli.main", "__main__"],
 ]  # fmt: skip
 OWNERS = {
     "apprise": {"destinations.apprise.adapter"},
@@ -62,8 +62,8 @@ OWNERS = {
     "httptools": {"web.server.connection_httptools"},
     "jinja2": {"messages.templates"},
     "cryptography": {"sources.keys", "sources.verification", "sources.signing"},
-    "click": {"cli.main", "cli.listing", "cli.inspect", "cli.operate", "cli.send",
-     "cli.serve", "cli.demo"},
+    "click": {"cli.main", "cli.output", "cli.maintain", "cli.listing", "cli.inspect",
+     "cli.operate", "cli.send", "cli.serve", "cli.demo"},
 }  # fmt: skip
 # Rules are pure: no clock, disk, network or log.
 IMPURE = {"time", "datetime", "os", "pathlib", "socket", "logging", "random", "threading",

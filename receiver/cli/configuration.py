@@ -1,0 +1,40 @@
+"""Configuration of a command: settings and rules, read and checked together."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+
+from receiver.config import exposure, routes_file
+from receiver.config.rules import Rules
+from receiver.config.settings import Settings, load_settings
+from receiver.destinations import sending
+from receiver.errors import ConfigurationError, ReceiverError
+from receiver.sources.source import Source
+
+
+def load_configuration(*, destinations: bool = True) -> tuple[Settings, Rules]:
+    """Read and check settings and rules; raise ConfigurationError with every problem found.
+
+    Without `destinations`, no check of where messages go and of what the network would see: a
+    command that sends and serves nothing must not fail for it.
+    """
+    settings = load_settings(os.environ)
+    rules = routes_file.load(settings.routes, os.environ)
+    problems = [
+        f"{rules.path}:{destination.line}: destination {name}: {problem}"
+        for name, destination in (rules.destinations.items() if destinations else ())
+        for problem in sending.problems(destination)
+    ]
+    if destinations:
+        problems += exposure.problems(settings, rules)
+    if problems:
+        raise ConfigurationError(problems)
+    return settings, replace(rules, warnings=(*rules.warnings, *exposure.warnings(settings, rules)))
+
+
+def source_named(rules: Rules, name: str) -> Source:
+    """Return the source that `--source` names; raise ReceiverError if there is none."""
+    if name not in rules.sources:
+        raise ReceiverError(f"--source: {rules.path} has {', '.join(rules.sources)}, not {name}.")
+    return rules.sources[name]

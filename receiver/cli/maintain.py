@@ -1,0 +1,90 @@
+"""Commands that maintain the store: doctor and prune."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import asdict
+
+import click
+
+from receiver.cli.configuration import load_configuration
+from receiver.cli.output import json_option, print_json
+from receiver.config.settings import Settings, load_settings
+from receiver.errors import ReceiverError, StorageServed
+from receiver.intake.subscription_hints import hints
+from receiver.store.pruning import prune_all, removed
+from receiver.store.sqlite.store import SqliteStore, open_existing
+
+
+@click.command()
+@json_option
+def doctor(in_json: bool) -> None:
+    """Verify the ledger and the store, and say which source looks badly subscribed."""
+    settings, rules = load_configuration(destinations=False)
+    with closing(open_existing(settings.database_path, thorough=True)) as store:
+        ledger = store.ledger()
+        warnings = hints(rules.orderings, store.tallies())
+    if in_json:
+        print_json({"ledger": ledger, "hints": [asdict(hint) for hint in warnings]})
+    else:
+        click.echo(f"{settings.database_path}: the file is whole.")
+        click.echo(
+            f"Ledger: {ledger['accepted']} accepted, {ledger['owed']} messages owed, imbalance"
+            f" {ledger['imbalance']}."
+        )
+        for hint in warnings:
+            click.echo(f"source {hint.source}: {hint.text}.")
+    if ledger["imbalance"]:
+        raise ReceiverError(
+            "What was promised and what is there differ. Keep a copy of the file and report it."
+        )
+
+
+@click.command()
+@click.option("--dry-run", is_flag=True, help="Say what would go, remove nothing.")
+@json_option
+def prune(dry_run: bool, in_json: bool) -> None:
+    """Remove what has been kept for as long as RECEIVER_KEEP_… say, now.
+
+    A server does so by itself, once an hour. What is owed stays, and so does an execution that has
+    not ended. The file does not shrink: what becomes free in it is used again.
+    """
+    settings = load_settings(os.environ)
+    limits = settings.retention.limits(time.time_ns())
+    store, pause = _open_prunable(settings, dry_run)
+    with closing(store):
+        if dry_run:
+            counts = dict(store.prunable(limits))
+        else:
+            counts = removed(prune_all(store, limits, pause))
+    if in_json:
+        print_json({"removed": not dry_run, **counts})
+        return
+    text = ", ".join(f"{n} {name}" for name, n in counts.items())
+    click.echo(f"It would remove at most {text}." if dry_run else f"Removed {text}.")
+
+
+def _open_prunable(
+    settings: Settings, dry_run: bool
+) -> tuple[SqliteStore, Callable[[float], object]]:
+    """Open the store, and return with it how to pause (seconds) between two portions.
+
+    Where no other process serves the store, this one does: somebody has to tidy the log. Then
+    nobody else needs the storage, and it does not pause.
+    """
+    pause = threading.Event().wait
+    store = open_existing(settings.database_path)
+    if dry_run:
+        return store, pause
+    store.close()
+    try:
+        return SqliteStore(settings.database_path, serve=True), lambda seconds: None
+    except StorageServed:
+        return open_existing(settings.database_path), pause
+
+
+COMMANDS = (doctor, prune)

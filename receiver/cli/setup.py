@@ -1,0 +1,13 @@
+"""Setup of a command that needs the store alone. It imports no rules, so it starts quickly."""
+
+from __future__ import annotations
+
+import os
+
+from receiver.config.settings import load_settings
+from receiver.store.sqlite.store import SqliteStore, open_existing
+
+
+def open_store() -> SqliteStore:
+    """Open the store of a server that runs or ran here; StorageRefused if there is none."""
+    return open_existing(load_settings(os.environ).database_path)
