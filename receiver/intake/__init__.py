@@ -1,1 +1,1 @@
-"""Intake: one webhook in: judge it, hold it, plan the deliveries that it causes."""
+"""Intake: takes one webhook in, judges it, and plans the deliveries that it causes."""

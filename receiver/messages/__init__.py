@@ -1,1 +1,1 @@
-"""Messages: what people read."""
+"""Messages: the texts that people read."""

@@ -1,1 +1,1 @@
-"""What is decided about the store, once for every engine."""
+"""SQL of the store: everything that it decides, once for every engine."""

@@ -1,1 +1,1 @@
-"""The engine for one SQLite file."""
+"""SQLite: the engine for one file."""

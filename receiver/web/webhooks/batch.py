@@ -61,7 +61,7 @@ class WebhookBatcher:
         loop = asyncio.get_running_loop()
         pending = PendingWebhook(source, headers, body, time.time_ns(), loop.create_future())
         if not self._waiting:
-            loop.call_soon(self._store_all)
+            loop.call_soon(self._take_all)
         self._waiting.append(pending)
         return await pending.future, pending.key
 
@@ -72,7 +72,7 @@ class WebhookBatcher:
         )
         return await self._store.write(self._in_force.intake.receive, webhook)
 
-    def _store_all(self) -> None:
+    def _take_all(self) -> None:
         waiting = self._waiting
         self._waiting = []
         proven = []
