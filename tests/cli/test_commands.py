@@ -1,4 +1,4 @@
-"""The commands as people run them: what they print, and the exit code."""
+"""Commands as people run them: their output and their exit code."""
 
 from __future__ import annotations
 
@@ -87,8 +87,8 @@ def test_explain_says_the_verdict_the_routes_and_the_text(folder: Path) -> None:
     assert "Reason: no log-in" in shown
     assert "route 'not accepted' does not match: verdict is applied" in shown
     assert not (folder / "receiver.db").exists()
-    told = run(folder, "explain", "-", "--source", "asteroid", "--json", stdin=body, PUBLIC=PUBLIC)
-    assert json.loads(told.stdout)["verdict"] == "applied"
+    done = run(folder, "explain", "-", "--source", "asteroid", "--json", stdin=body, PUBLIC=PUBLIC)
+    assert json.loads(done.stdout)["verdict"] == "applied"
     unreadable = run(folder, "explain", "-", "--source", "asteroid", stdin=b"{", PUBLIC=PUBLIC)
     assert b"quarantined (malformed)" in unreadable.stdout
 
@@ -113,11 +113,11 @@ def test_keygen_and_send_reach_a_running_server(folder: Path) -> None:
         sent = run(folder, *send, "--url", receiver.url, PUBLIC=public)
         until(lambda: receiver.ask("/api/deliveries?state=sent")[1]["items"])
         shown = run(folder, "executions", PUBLIC=public)
-        owed = run(folder, "deliveries", "--json", PUBLIC=public)
+        listed = run(folder, "deliveries", "--json", PUBLIC=public)
         again = run(folder, "redeliver", "1", PUBLIC=public)
     assert (sent.returncode, b'"verdict": "applied"' in sent.stdout) == (0, True)
     assert b"failed" in shown.stdout
-    assert json.loads(owed.stdout)[0]["state"] == "sent"
+    assert json.loads(listed.stdout)[0]["state"] == "sent"
     assert (again.returncode, b"is not dead" in again.stderr) == (1, True)
     nobody = run(folder, *send, "--url", f"http://127.0.0.1:{free_port()}", PUBLIC=public)
     assert (nobody.returncode, b"receiver serve" in nobody.stderr) == (1, True)
@@ -236,9 +236,9 @@ def test_doctor_and_check_say_who_is_badly_subscribed(folder: Path) -> None:
         done = run(folder, command, PUBLIC=PUBLIC)
         assert done.returncode == 0, done.stderr.decode()
         assert "lack an event for running: subscribe to that event" in done.stdout.decode()
-    told = json.loads(run(folder, "doctor", "--json", PUBLIC=PUBLIC).stdout)
-    assert told["ledger"]["imbalance"] == 0
-    assert told["hints"][0]["status"] == "running"
+    report = json.loads(run(folder, "doctor", "--json", PUBLIC=PUBLIC).stdout)
+    assert report["ledger"]["imbalance"] == 0
+    assert report["hints"][0]["status"] == "running"
 
 
 def test_doctor_tells_when_the_ledger_is_out_of_balance(folder: Path) -> None:
@@ -262,8 +262,8 @@ def test_prune_removes_what_is_old_beside_a_server_and_without_one(folder: Path)
         arrival = VerifiedWebhook("asteroid", event, b"{}", at)
         store.write_now(lambda t, _, a=arrival: [intake.receive(t, [a])], None)  # type: ignore[misc]
     store.close()
-    said = run(folder, "prune", "--dry-run")
-    assert said.stdout.decode() == (
+    dry = run(folder, "prune", "--dry-run")
+    assert dry.stdout.decode() == (
         "It would remove at most 2 executions, 2 events, 0 deliveries, 0 silences, 3 bodies.\n"
     )
     with live(folder) as receiver:

@@ -98,9 +98,9 @@ def test_malformed_json_is_400_and_a_wrong_shape_422_and_both_are_kept(
     assert status == 422
     assert "info" in str(content["detail"])
     database = connect(tmp_path / "receiver.db", read_only=True)
-    kept = database.execute("SELECT reason, body FROM event ORDER BY seq").fetchall()
+    rows = database.execute("SELECT reason, body FROM event ORDER BY seq").fetchall()
     database.close()
-    assert kept == [
+    assert rows == [
         ("malformed", b'{"event_id": '),
         ("malformed", b'{"event_id": "1", "type": "execution"}'),
     ]

@@ -1,4 +1,4 @@
-"""What holds before there is a request: framing, deadlines, sizes and numbers, on both parsers."""
+"""Limits before there is a request: framing, deadlines, sizes and numbers, on both parsers."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def port(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 
 def framed(*fields: tuple[str, str], body: bytes | None = None) -> bytes:
-    """A signed request with these fields for its framing, and no other."""
+    """Return a signed request with these fields for its framing, and no other."""
     content = fresh()
     return request(b"", [*signed(content), *fields], length=False) + (
         content if body is None else body
@@ -196,10 +196,10 @@ def test_a_client_that_expects_to_be_asked_for_its_body_is_asked(port: int) -> N
     expecting = request(body, [*signed(body), ("Expect", "100-continue")])
     with wire(port) as connection:
         connection.send(expecting[: -len(body)])
-        asked = b""
-        while not asked.endswith(b"\r\n\r\n"):
-            asked += connection.socket.recv(1)
-        assert asked.startswith(b"HTTP/1.1 100")
+        interim = b""
+        while not interim.endswith(b"\r\n\r\n"):
+            interim += connection.socket.recv(1)
+        assert interim.startswith(b"HTTP/1.1 100")
         connection.send(body)
         assert connection.answer().status == 202
     too_large = [("Expect", "100-continue"), ("Content-Length", "300000")]
@@ -294,7 +294,7 @@ def test_a_slow_head_is_408_and_silence_is_ended_without_a_word(port: int) -> No
 
 
 def drip(connection: Wire, piece: bytes) -> bool:
-    """Send a byte whenever the last one had time to arrive, until it is over; whether it was."""
+    """Send a piece up to 100 times, slowly; return whether the server ended the connection."""
     connection.socket.settimeout(0.05)
     for _ in range(100):
         connection.send(piece)
@@ -380,9 +380,9 @@ def test_a_flood_of_silent_connections_does_not_keep_the_others_out(tmp_path: Pa
 
 def test_head_and_body_of_an_answer_come_in_one_piece(port: int) -> None:
     body = fresh()
-    for asked in (request(body, signed(body)), GET, request(body, path="/webhooks/nobody")):
+    for sent in (request(body, signed(body)), GET, request(body, path="/webhooks/nobody")):
         with wire(port) as connection:
-            connection.send(asked)
+            connection.send(sent)
             piece = connection.socket.recv(65_536)
         head, _, rest = piece.partition(b"\r\n\r\n")
         assert b"content-length: %d" % len(rest) in head.lower()
@@ -391,9 +391,9 @@ def test_head_and_body_of_an_answer_come_in_one_piece(port: int) -> None:
 
 def test_a_client_that_is_asked_to_go_on_is_asked_before_its_body(port: int) -> None:
     body = fresh()
-    asked = request(body, [*signed(body), ("Expect", "100-continue")])
+    sent = request(body, [*signed(body), ("Expect", "100-continue")])
     with wire(port) as connection:
-        connection.send(asked[: -len(body)])
+        connection.send(sent[: -len(body)])
         assert connection.socket.recv(65_536).startswith(b"HTTP/1.1 100")
         connection.send(body)
         assert connection.answer().status == 202

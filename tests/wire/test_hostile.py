@@ -47,14 +47,14 @@ routes: [{{name: not accepted, match: {{verdict: [rejected, quarantined]}}, noti
 
 
 class Target:
-    """A server of the module, and what it has stored."""
+    """A server of the module, and the rows that it has stored."""
 
     def __init__(self, running: Live, folder: Path) -> None:
         self.live, self.folder = running, folder
         self.port = int(running.url.rpartition(":")[2])
 
     def rows(self) -> int:
-        """Rows of everything that a webhook could write."""
+        """Return the rows of everything that a webhook could write."""
         database = connect(self.folder / "receiver.db", read_only=True)
         try:
             tables = ("event", "execution", "delivery", "history")
@@ -97,7 +97,7 @@ def signed(body: bytes, private: str = PRIVATE) -> list[tuple[str, str]]:
 
 
 def event(**fields: Any) -> dict[str, Any]:
-    """A good event's content, to be spoilt."""
+    """Return the content of a good event, to be spoilt."""
     body = client.asteroid_event("EXECUTION_STARTED", f"x-{time.time_ns()}")
     content = json.loads(body)
     assert isinstance(content, dict)
@@ -413,8 +413,8 @@ def test_an_odd_id_is_kept_as_it_is_and_found_again(target: Target, name: str) -
     answer = target.post(spoilt(execution_id=name))
     assert (answer.status, answer.content["execution_id"]) == (202, name)
     path = "/api/executions/asteroid/" + "".join(f"%{byte:02X}" for byte in name.encode())
-    found = ask(target.port, request(method="GET", path=path))
-    assert (found.status, found.content["execution"]["execution_id"]) == (200, name)
+    answer = ask(target.port, request(method="GET", path=path))
+    assert (answer.status, answer.content["execution"]["execution_id"]) == (200, name)
 
 
 @pytest.mark.parametrize("optional", [None, 7, [], {}, "x" * 10_240, "\ud800", "a\0b", True, ""])

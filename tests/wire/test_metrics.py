@@ -1,4 +1,4 @@
-"""GET /metrics: what is shown, to whom, and that no sender can write into it."""
+"""`GET /metrics`: its text, its readers, and that no sender can write into it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def metrics(receiver: Live, **headers: str) -> Answer:
 
 
 def shown(receiver: Live) -> dict[str, float]:
-    """Every sample by its name and labels."""
+    """Return every sample by its name and labels."""
     lines = metrics(receiver).body.decode().splitlines()
     assert all(LINE.fullmatch(line) for line in lines)
     samples = (line.rpartition(" ") for line in lines if not line.startswith("#"))
@@ -109,8 +109,8 @@ def test_a_flood_of_forgeries_is_a_line_a_cause_in_the_log(
             assert receiver.post(body, private=OLD[0])[0] == 401
             assert ask(port, request(body)).status == 401
             assert ask(port, b"nonsense\r\n\r\n").status == 400
-    told = [r.getMessage() for r in caplog.records if r.name == "receiver.refused"]
-    assert sorted(told) == [
+    lines = [r.getMessage() for r in caplog.records if r.name == "receiver.refused"]
+    assert sorted(lines) == [
         "connection.refused cause=malformed count=1",
         "webhook.untrusted source=asteroid cause=missing count=1",
         "webhook.untrusted source=asteroid cause=wrong count=1",

@@ -1,4 +1,4 @@
-"""GET /openapi.json says what the server does, all of it and no more."""
+"""`GET /openapi.json` describes everything that the server does, and no more."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_its_references_lead_somewhere() -> None:
 
 
 def fits(value: Any, schema: dict[str, Any], schemas: dict[str, Any]) -> bool:
-    """Whether a value has the shape, as far as this document uses JSON Schema."""
+    """Return whether a value fits the schema, as far as this document uses JSON Schema."""
     if "$ref" in schema:
         return fits(value, schemas[schema["$ref"].rpartition("/")[2]], schemas)
     if "anyOf" in schema:

@@ -61,7 +61,7 @@ class Bounds:
     lingering: int = 0
 
     def make_room(self, now: float) -> bool:
-        """End the connection that has waited longest; return whether it had waited for GRACE."""
+        """End the connection that has waited longest, if for GRACE; return whether it was ended."""
         oldest, since = next(iter(self.waiting.items()), (None, now))
         if oldest is None or now - since < GRACE:
             return False
@@ -74,7 +74,9 @@ def check_head(version: str, target: bytes, headers: Iterable[tuple[bytes, bytes
 
     Also for a head that is addressed to a proxy: its target would have to count above its Host.
     """
-    size, fields, lengths = len(target), 0, 0
+    size = len(target)
+    fields = 0
+    lengths = 0
     for name, value in headers:
         size += len(name) + len(value) + 4
         fields += 1

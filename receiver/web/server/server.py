@@ -1,4 +1,4 @@
-"""HTTP server: uvicorn with our limits, our signals and our end. Nothing else knows uvicorn."""
+"""HTTP server: uvicorn with our limits on connections, our signals and our end."""
 
 from __future__ import annotations
 

@@ -38,7 +38,8 @@ class AccessLog:
 
 
 def _log_received(source: Source, receipt: Receipt) -> None:
-    event, judgement = receipt.event, receipt.judgement
+    event = receipt.event
+    judgement = receipt.judgement
     log.info(
         "webhook.received source=%s event_id=%r execution_id=%r verdict=%s reason=%s owed=%d",
         source.name,

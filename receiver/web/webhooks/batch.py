@@ -89,7 +89,9 @@ class WebhookBatcher:
             self._store.write_all(self._in_force.intake.receive, proven)
 
     def _verify(self, pending: PendingWebhook) -> VerifiedWebhook:
-        source, body, now = pending.source, pending.body, pending.received_at
+        source = pending.source
+        body = pending.body
+        now = pending.received_at
         proof = verification.verify(source.verification, pending.headers, body, now / SECOND)
         pending.key = proof.key
         self._check_rate(source)
