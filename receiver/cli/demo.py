@@ -68,7 +68,8 @@ class Step:
 
 def script(run: str) -> list[Step]:
     """Return the webhooks in their order of arrival. `run` makes their ids new."""
-    invoice, report = f"invoice-{run}", f"report-{run}"
+    invoice = f"invoice-{run}"
+    report = f"report-{run}"
     question = {"reason": "About to pay 4,200 EUR to a new supplier"}
     broken = {"reason": "The supplier's portal refused the log-in three times"}
     return [

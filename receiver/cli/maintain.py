@@ -48,10 +48,10 @@ def doctor(in_json: bool) -> None:
 @click.option("--dry-run", is_flag=True, help="Say what would go, remove nothing.")
 @json_option
 def prune(dry_run: bool, in_json: bool) -> None:
-    """Remove what has been kept for as long as RECEIVER_KEEP_… say, now.
+    """Remove now what has been kept for as long as the settings RECEIVER_KEEP_… say.
 
-    A server does so by itself, once an hour. What is owed stays, and so does an execution that has
-    not ended. The file does not shrink: what becomes free in it is used again.
+    A server does this by itself, once an hour. Messages that are still owed stay, and so do
+    executions that have not ended. The file does not shrink: new events use the space in it again.
     """
     settings = load_settings(os.environ)
     limits = settings.retention.limits(time.time_ns())

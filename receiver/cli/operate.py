@@ -24,7 +24,9 @@ def _user_name() -> str:
         return "somebody"
 
 
-_by_option = click.option("--by", default=_user_name, help="Who says so. Default: the user's name.")
+_by_option = click.option(
+    "--by", default=_user_name, help="Who does this. Default: the user's name."
+)
 
 
 @click.command()
@@ -81,7 +83,7 @@ def _redeliver_all(destination: str) -> None:
 
 @click.group()
 def silence() -> None:
-    """Keep messages back for a while; who missed some gets a digest of them afterwards."""
+    """Keep messages back for a while; people who missed some get a digest of them afterwards."""
 
 
 @silence.command()
@@ -93,14 +95,14 @@ def silence() -> None:
     metavar="NAME=VALUE",
     help="As in routes.yaml: status=failed, metadata.team=payments. Repeat it.",
 )
-@click.option("--reason", required=True, help="Why; it stands beside everything it keeps back.")
+@click.option("--reason", required=True, help="Why; listed beside each message that is kept back.")
 @click.option("--for", "lasts", metavar="2h", help="How long it lasts.")
 @click.option("--until", "ends", metavar="TIME", help="Instead: when it ends (RFC 3339).")
 @click.option("--from", "begins", metavar="TIME", help="When it begins. Default: now.")
 @_by_option
 @json_option
 def add(match: tuple[str, ...], in_json: bool, **options: str | None) -> None:
-    """Keep messages back that all of the conditions fit."""
+    """Keep back the messages that fit all of the conditions."""
     _, rules = load_configuration(destinations=False)
     keys = {"lasts": "for", "ends": "until", "begins": "from"}
     given = {keys.get(name, name): text for name, text in options.items() if text is not None}
@@ -136,7 +138,7 @@ def list_(limit: int, in_json: bool) -> None:
 @silence.command()
 @click.argument("number", metavar="ID", type=click.IntRange(1, 2**63 - 1))
 def expire(number: int) -> None:
-    """End the silence ID now; who missed something gets its digest."""
+    """End the silence ID now; people who missed something get its digest."""
     with closing(open_store()) as store:
         is_ended = store.write_now(operators.expire_silence, (number, time.time_ns()))
     if is_ended is None:

@@ -24,7 +24,7 @@ from receiver.sources import signing
     "--key", type=click.File("r"), required=True, help="File with the private key or the secret."
 )
 @click.option("--url", default="http://127.0.0.1:8000", show_default=True, help="The receiver.")
-@click.option("--reason", help="The provider's reason to put into it.")
+@click.option("--reason", help="The provider's reason in the event.")
 @click.option("--event-id", default="", help="Default: a new one.")
 def send(
     source: str, event: str, execution: str, key: Any, url: str, reason: str | None, event_id: str
