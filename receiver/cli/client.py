@@ -12,8 +12,31 @@ from uuid import uuid4
 
 from receiver.errors import ReceiverError
 from receiver.sources import signing
+from receiver.sources.formats import asteroid
+from receiver.sources.formats.registry import FORMATS
 from receiver.sources.verification import Verification
-from receiver.times import SECOND, format_time
+from receiver.times import SECOND
+
+
+def sample(
+    source_format: str,
+    event: str,
+    execution_id: str,
+    *,
+    event_id: str = "",
+    occurred_at: int | None = None,
+    reason: str | None = None,
+) -> bytes:
+    """Make a test webhook's body; `occurred_at` is nanoseconds, now if None."""
+    return _compact_json(
+        FORMATS[source_format].sample(
+            event,
+            execution_id,
+            event_id=event_id or str(uuid4()),
+            occurred_at=time.time_ns() if occurred_at is None else occurred_at,
+            reason=reason,
+        )
+    )
 
 
 def asteroid_event(
@@ -22,49 +45,23 @@ def asteroid_event(
     *,
     event_id: str = "",
     occurred_at: int | None = None,
-    payload: Mapping[str, Any] | None = None,
-    agent_id: str = "agent-1",
-    agent_name: str = "Invoice agent",
-    metadata: Mapping[str, Any] | None = None,
+    **more: Any,
 ) -> bytes:
-    """Make a webhook body as Asteroid's V2 sends it; `occurred_at` is nanoseconds, now if None."""
-    info = {
-        "event": event,
-        "execution_id": execution_id,
-        "execution_url": f"https://platform.asteroid.ai/executions/{execution_id}",
-        "agent_id": agent_id,
-        "agent_name": agent_name,
-        "payload": dict(payload or {}),
-        **({"metadata": dict(metadata)} if metadata else {}),
-    }
+    """Make a webhook body as Asteroid's V2 sends it; `more` is that of `asteroid.sample`."""
     return _compact_json(
-        {
-            "type": "execution",
-            "event_id": event_id or str(uuid4()),
-            "timestamp": format_time(time.time_ns() if occurred_at is None else occurred_at),
-            "info": info,
-        }
+        asteroid.sample(
+            event,
+            execution_id,
+            event_id=event_id or str(uuid4()),
+            occurred_at=time.time_ns() if occurred_at is None else occurred_at,
+            **more,
+        )
     )
 
 
-def plain_event(
-    status: str,
-    execution_id: str,
-    *,
-    event_id: str = "",
-    occurred_at: int | None = None,
-    reason: str | None = None,
-) -> bytes:
-    """Make a webhook body of the format `plain`; `occurred_at` as in `asteroid_event`."""
-    return _compact_json(
-        {
-            "event_id": event_id or str(uuid4()),
-            "execution_id": execution_id,
-            "status": status,
-            "occurred_at": format_time(time.time_ns() if occurred_at is None else occurred_at),
-            **({"reason": reason} if reason else {}),
-        }
-    )
+def plain_event(status: str, execution_id: str, **more: Any) -> bytes:
+    """Make a webhook body of the format `plain`; `more` is that of `sample`."""
+    return sample("plain", status, execution_id, **more)
 
 
 def post(

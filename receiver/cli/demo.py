@@ -20,6 +20,7 @@ from receiver.cli import client
 from receiver.config import routes_file
 from receiver.config.settings import load_settings
 from receiver.sources import signing
+from receiver.sources.formats import asteroid
 from receiver.sources.verification import Verification
 from receiver.store.contract import Store
 from receiver.store.sqlite.store import SqliteStore
@@ -73,17 +74,17 @@ def script(run: str) -> list[Step]:
     question = {"reason": "About to pay 4,200 EUR to a new supplier"}
     broken = {"reason": "The supplier's portal refused the log-in three times"}
     return [
-        Step("it starts", "EXECUTION_STARTED", invoice, 0, {}, f"{run}-1"),
-        Step("it waits for people", "EXECUTION_AWAITING_CONFIRMATION", invoice, 20, question),
-        Step("the start, sent again", "EXECUTION_STARTED", invoice, 0, {}, f"{run}-1"),
-        Step("a resume, come late", "EXECUTION_RESUMED", invoice, 10, {}),
-        Step("it fails", "EXECUTION_FAILED", invoice, 40, broken),
-        Step("a resume after the end", "EXECUTION_RESUMED", invoice, 50, {}),
-        Step("signed by somebody else", "EXECUTION_FAILED", report, 30, {}, forged=True),
-        Step("another one starts", "EXECUTION_STARTED", report, 30, {}),
-        Step("a user pauses it", "EXECUTION_PAUSED", report, 35, {"paused_by": "user"}),
-        Step("its end, come too early", "EXECUTION_COMPLETED", report, 45, {"outcome": "failure"}),
-        Step("the resume in between", "EXECUTION_RESUMED", report, 40, {}),
+        Step("it starts", asteroid.STARTED, invoice, 0, {}, f"{run}-1"),
+        Step("it waits for people", asteroid.AWAITING_CONFIRMATION, invoice, 20, question),
+        Step("the start, sent again", asteroid.STARTED, invoice, 0, {}, f"{run}-1"),
+        Step("a resume, come late", asteroid.RESUMED, invoice, 10, {}),
+        Step("it fails", asteroid.FAILED, invoice, 40, broken),
+        Step("a resume after the end", asteroid.RESUMED, invoice, 50, {}),
+        Step("signed by somebody else", asteroid.FAILED, report, 30, {}, forged=True),
+        Step("another one starts", asteroid.STARTED, report, 30, {}),
+        Step("a user pauses it", asteroid.PAUSED, report, 35, {"paused_by": "user"}),
+        Step("its end, come too early", asteroid.COMPLETED, report, 45, {"outcome": "failure"}),
+        Step("the resume in between", asteroid.RESUMED, report, 40, {}),
     ]
 
 

@@ -32,11 +32,7 @@ def send(
     """Sign and post a test event, as the source's sender would."""
     _, rules = load_configuration(destinations=False)
     sender = source_named(rules, source)
-    if sender.format == "plain":
-        body = client.plain_event(event, execution, event_id=event_id, reason=reason)
-    else:
-        payload = {"reason": reason} if reason else {}
-        body = client.asteroid_event(event, execution, event_id=event_id, payload=payload)
+    body = client.sample(sender.format, event, execution, event_id=event_id, reason=reason)
     address = f"{url.rstrip('/')}/webhooks/{sender.name}"
     try:
         status, answer = client.post(address, body, sender.verification, key.read().strip())
