@@ -25,7 +25,7 @@ class Dispatcher:
     """All lanes. Deliveries to destinations that are gone die with that reason."""
 
     def __init__(
-        self, store: Store, in_force: LiveRules, lease: float, public_url: str = ""
+        self, store: Store, in_force: LiveRules[object], lease: float, public_url: str = ""
     ) -> None:
         self._store, self._in_force, self._lease = store, in_force, lease
         self._public_url = public_url

@@ -42,7 +42,7 @@ class DestinationWorker:
         self,
         store: Store,
         destination: Destination,
-        in_force: LiveRules,
+        in_force: LiveRules[object],
         lease: float,
         public_url: str = "",
     ) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from receiver.config.live_rules import LiveRules
 from receiver.errors import StorageError
+from receiver.intake.receive import Intake
 from receiver.intake.subscription_hints import hints
 from receiver.store.contract import JudgedWebhook, Store, Transaction
 from receiver.times import SECOND
@@ -37,7 +38,7 @@ class ExpiryTimer:
     def __init__(
         self,
         store: Store,
-        in_force: LiveRules,
+        in_force: LiveRules[Intake],
         wake: Callable[[Iterable[str]], None],
     ) -> None:
         self._store, self._in_force, self._wake = store, in_force, wake
@@ -105,7 +106,7 @@ class ExpiryTimer:
 
     def _give_up(self, now: int) -> bool:
         """Give up the held events that are due; whether that settled any."""
-        settled = self._store.write_now(self._in_force.intake.expire, now)
+        settled = self._store.write_now(self._in_force.derived.expire, now)
         self._wake({owed.destination for entry in settled for owed in entry.owed})
         for entry in settled:
             log_settled(entry)

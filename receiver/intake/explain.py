@@ -144,7 +144,7 @@ def _entries(
     except UnreadableWebhook:
         event, arrival = None, VerifiedWebhook(source.name, None, body, now, "malformed")
     loaded = store.known(event) if store is not None and event else Loaded.empty()
-    return Intake(rules.routes, rules.orderings).judge_all([arrival], loaded)[0]
+    return Intake.by(rules).judge_all([arrival], loaded)[0]
 
 
 def _silence(entry: JudgedWebhook, now: int, store: Store | None) -> str | None:

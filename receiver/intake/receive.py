@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from receiver.config.rules import Rules
 from receiver.events import Event, Held, Judgement, Status, Verdict
 from receiver.intake.held import bounded, expire, hold, rejudge_held, remember
 from receiver.intake.plan import Planner
@@ -53,6 +54,11 @@ class Intake:
         self._owes = Planner(routes)
         self._resolved = tuple(route.name for route in routes if route.resolved)
         self._orderings = dict(orderings)
+
+    @classmethod
+    def by(cls, rules: Rules) -> Intake:
+        """Build the intake that judges by these rules."""
+        return cls(rules.routes, rules.orderings)
 
     def receive(
         self, transaction: Transaction, arrivals: Sequence[VerifiedWebhook]

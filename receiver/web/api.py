@@ -99,7 +99,7 @@ class Api:
     """The endpoints. They are plain functions: Starlette runs them in a thread."""
 
     def __init__(
-        self, store: Store, in_force: LiveRules, wake: Callable[[Iterable[str]], None]
+        self, store: Store, in_force: LiveRules[object], wake: Callable[[Iterable[str]], None]
     ) -> None:
         self._store, self._in_force, self._wake = store, in_force, wake
 

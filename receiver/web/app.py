@@ -22,6 +22,7 @@ from receiver.config.settings import Settings
 from receiver.dispatch.dispatcher import Dispatcher
 from receiver.errors import StorageUnavailable
 from receiver.intake.expiry import ExpiryTimer
+from receiver.intake.receive import Intake
 from receiver.metrics import Counters
 from receiver.store.contract import Store
 from receiver.store.pruning import PruneTimer
@@ -112,7 +113,7 @@ def build(
     `read` gives the rules of routes.yaml anew when a reload is asked for.
     """
     counters = Counters(rules.sources)
-    in_force = LiveRules(rules, read or (lambda: rules), counters.reloaded)
+    in_force = LiveRules(rules, Intake.by, read or (lambda: rules), counters.reloaded)
     public_url = settings.public_url or ""
     lanes = Dispatcher(store, in_force, settings.lease, public_url) if dispatch else None
 

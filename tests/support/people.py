@@ -65,7 +65,7 @@ class Walk:
         path = self.folder / "routes.yaml"
         path.write_text(text if "sources:" in text else SOURCES + text, "utf-8")
         self.rules = routes_file.load(str(path), self.environ)
-        self.intake = Intake(self.rules.routes, self.rules.orderings)
+        self.intake = Intake.by(self.rules)
         self.source = next(iter(self.rules.sources))
         self.turned = set[str]()
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from receiver.config.live_rules import LiveRules
 from receiver.errors import TooManyWebhooks, UntrustedWebhook
 from receiver.intake.rate_limit import TokenBucket
-from receiver.intake.receive import Receipt, VerifiedWebhook
+from receiver.intake.receive import Intake, Receipt, VerifiedWebhook
 from receiver.sources import verification
 from receiver.sources.formats import registry
 from receiver.sources.source import Source
@@ -37,7 +37,7 @@ class PendingWebhook:
 class WebhookBatcher:
     """Lives in the event loop's thread. `rate` is for sources that say nothing else."""
 
-    def __init__(self, store: Store, in_force: LiveRules, rate: float) -> None:
+    def __init__(self, store: Store, in_force: LiveRules[Intake], rate: float) -> None:
         self._store, self._in_force, self._rate = store, in_force, rate
         self._buckets: dict[tuple[str, float], TokenBucket] = {}
         self._waiting: list[PendingWebhook] = []
@@ -61,7 +61,7 @@ class WebhookBatcher:
         arrival = VerifiedWebhook(
             source.name, None, body, time.time_ns(), "malformed", accepted=False
         )
-        return await self._store.write(self._in_force.intake.receive, arrival)
+        return await self._store.write(self._in_force.derived.receive, arrival)
 
     def _take_all(self) -> None:
         waiting, self._waiting = self._waiting, []
@@ -76,7 +76,7 @@ class WebhookBatcher:
                 # Whatever it is, it is about this one: the endpoint answers for it.
                 untold.future.set_exception(error)
         if proven:
-            self._store.write_all(self._in_force.intake.receive, proven)
+            self._store.write_all(self._in_force.derived.receive, proven)
 
     def _prove(self, untold: PendingWebhook) -> VerifiedWebhook:
         source, body, now = untold.source, untold.body, untold.received_at
