@@ -60,6 +60,11 @@ def expire_silence(
     return ended
 
 
+def list_silences(transaction: Transaction, times: Sequence[int]) -> Sequence[Sequence[str]]:
+    """Owe the digests of the silences that have ended at each time; return their destinations."""
+    return [transaction.list_silences(now) for now in times]
+
+
 def redeliver(transaction: Transaction, items: Sequence[tuple[int, int]]) -> Sequence[bool | None]:
     """The act of giving dead deliveries a new chance; see Transaction.redeliver."""
     return [transaction.redeliver(*item) for item in items]

@@ -6,6 +6,7 @@ arrival, and answers each as if it had come alone. What it moves may settle even
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -16,6 +17,8 @@ from receiver.intake.plan import Planner
 from receiver.lifecycle import Known, Ordering, advance, judge, moves_mark
 from receiver.routing.routes import Route
 from receiver.store.contract import ExecutionKey, JudgedWebhook, Loaded, Transaction
+
+log = logging.getLogger("receiver.gaps")
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,3 +190,17 @@ def _receipt(entries: Sequence[JudgedWebhook]) -> Receipt:
     owed = [owed.destination for each in entries for owed in each.owed if not owed.due_in]
     status = execution.status if execution else None
     return Receipt(entry.judgement, entry.event, status, tuple(owed), settled)
+
+
+def log_judged_again(entry: JudgedWebhook) -> None:
+    """Log that a held event has another verdict now."""
+    event = entry.event
+    log.info(
+        "event.judged_again source=%s event_id=%r execution_id=%r verdict=%s reason=%s owed=%d",
+        entry.source,
+        event.event_id if event else None,
+        event.execution_id if event else None,
+        entry.judgement.verdict,
+        entry.judgement.reason,
+        len(entry.owed),
+    )

@@ -20,6 +20,7 @@ from receiver.config.live_rules import LiveRules
 from receiver.config.rules import Rules
 from receiver.config.settings import Settings
 from receiver.dispatch.dispatcher import Dispatcher
+from receiver.dispatch.operators import list_silences
 from receiver.errors import StorageUnavailable
 from receiver.intake.expiry import ExpiryTimer
 from receiver.intake.receive import Intake
@@ -116,9 +117,9 @@ def build(
     in_force = LiveRules(rules, Intake.by, read or (lambda: rules), counters.reloaded)
     public_url = settings.public_url or ""
     lanes = Dispatcher(store, in_force, settings.lease, public_url) if dispatch else None
-
     wake = lanes.wake if lanes is not None else _nobody
-    gaps, pruning = ExpiryTimer(store, in_force, wake), PruneTimer(store, settings.retention)
+    gaps = ExpiryTimer(store, in_force, wake, list_silences)
+    pruning = PruneTimer(store, settings.retention)
     refusals = Refusals(counters)
     endpoint = WebhookEndpoint(
         store, in_force, wake,

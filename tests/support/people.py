@@ -13,10 +13,10 @@ from typing import Any
 
 from receiver.config import routes_file
 from receiver.deliveries import Acknowledgement, Attempt, Claim, Message, Outcome
+from receiver.dispatch.operators import list_silences
 from receiver.dispatch.turn import FinishedAttempt, TurnRequest, record_and_claim
 from receiver.dispatch.worker import follow, policy_at, rendered, with_others
 from receiver.events import Event, Status
-from receiver.intake.expiry import list_silences
 from receiver.intake.receive import Intake, Receipt, VerifiedWebhook
 from receiver.store.contract import Transaction
 from receiver.store.sqlite.store import SqliteStore
