@@ -22,7 +22,7 @@ _WORDS = {"awaiting_confirmation": "waiting for confirmation", "over": "over by 
 _SHORTEST_LINE, _LONGEST_LINE = 60, 300
 
 
-def told(claim: Claim, digest: Digest, public_url: str, now: int) -> Message:
+def digest_message(claim: Claim, digest: Digest, public_url: str, now: int) -> Message:
     """The message of a digest. `public_url` is where more can be seen, if anywhere."""
     fallen = claim.origin if claim.kind is Kind.FALLBACK else None
     first = []

@@ -29,7 +29,7 @@ _GOES_ON = {
 }
 
 
-def told(claim: Claim, route: Route | None, now: int) -> Message:
+def episode_message(claim: Claim, route: Route | None, now: int) -> Message:
     """The message of a claimed delivery, by its route as it is now (None: it is gone)."""
     facts, fallen = claim.facts, claim.origin if claim.kind is Kind.FALLBACK else None
     kind, step = (fallen.kind, fallen.step) if fallen else (claim.kind, claim.step)
@@ -56,7 +56,7 @@ def told(claim: Claim, route: Route | None, now: int) -> Message:
     )
 
 
-def thread(claim: Claim) -> str | None:
+def thread_id(claim: Claim) -> str | None:
     """What all messages of an episode have in common, as an id of RFC 5322."""
     facts = claim.facts
     if claim.version is None or facts.execution_id is None:

@@ -42,7 +42,8 @@ class Periodic(ABC):
         """Do no further step, and wait for the present one, at most `timeout` seconds."""
         self._is_stopping = True
         self._rest_is_over.set()
-        self._thread.join(timeout)
+        if self._thread.is_alive():
+            self._thread.join(timeout)
 
     def is_alive(self) -> bool:
         """Return whether the thread runs."""

@@ -64,7 +64,7 @@ class Watched:
         turned = self._store.write_now(act, turn)
         self._step(f"after-{what}")
         if what == "record":
-            os._exit(self.MINE if turned.mine else self.LOST)
+            os._exit(self.MINE if turned.recorded else self.LOST)
         if turned.claim is None:
             os._exit(self.NOTHING)
         return turned

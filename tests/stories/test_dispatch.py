@@ -13,7 +13,7 @@ from pytest_httpserver import HTTPServer
 from receiver.cli import client
 from receiver.deliveries import Attempt, Claim, Message, MessageContext, Outcome, State
 from receiver.destinations.destination import Destination
-from receiver.dispatch.worker import follow
+from receiver.dispatch.retry import follow
 from receiver.events import Verdict
 from receiver.store.contract import Transaction
 from receiver.store.sqlite.store import SqliteStore
