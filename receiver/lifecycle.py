@@ -3,26 +3,10 @@
 The table is the union of the provider's text and diagram ("Execution Statuses"). A move that is
 not in it is illegal; there is no other list of exceptions.
 
-An event is judged by the first of these rules that fits it:
-
-    announces a status that no lifecycle knows              quarantined (unknown_status)
-    happened more than 5 min in the future                  quarantined (future)
-    has a stored event id                                   duplicate (event_id)
-    same execution, status and time as a stored one         duplicate (same_change)
-    announces no status                                     ignored (not_a_status, unknown_event)
-    is older than `max_event_age`                           stale (too_old)
-    is the first about its execution                        applied (first_seen)
-    is older than the mark                                  stale (older)
-    has the mark's time, and the pair only fits the other
-      way round, or the execution has ended                 stale (tie)
-    repeats a processing or terminal status                 duplicate (same_status)
-    comes after a terminal status                           rejected (terminal)
-    is a legal transition                                   applied (transition)
-    could be one after statuses that we have not seen       held (gap)
-    anything else                                           rejected (illegal)
+An event is judged by the first rule of `RULES` that fits it.
 
 A held event is judged again, by the rules from `older` on, whenever its execution or its mark
-moves: see healing.py.
+moves: see `intake.held`.
 
 A source may be subscribed to some statuses only (`observes`). The table is then contracted over
 the others: from one observed status an execution may go to another if a path leads there through
@@ -31,6 +15,7 @@ unobserved ones.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
@@ -66,11 +51,46 @@ MAX_EVENT_AGE = 14 * 24 * 3600 * SECOND
 # More held events of one execution would only be a sender that is out of its mind.
 MAX_HELD = 100
 
-# Names of the provider's events that announce no status. Any other unknown name is kept too.
-NOT_A_STATUS = frozenset(
-    {"EXECUTION_ACTION_STARTED", "EXECUTION_ACTION_COMPLETED", "EXECUTION_ACTION_FAILED"}
-)
-_NOT_A_STATUS_WORDS = ("STEP", "WORKFLOW", "FILE", "MESSAGE", "BATCH")
+# Every verdict with its reason, and the rule in words for people, in the order in which rules are
+# asked. The first two are about webhooks that could not be read; those after the blank line are
+# about events that were held.
+RULES: Mapping[tuple[Verdict, str], str] = {
+    (Verdict.QUARANTINED, "malformed"): "it cannot be read",
+    (Verdict.QUARANTINED, "no_envelope"): (
+        "it is no event: it says neither of which execution nor when"
+    ),
+    (Verdict.QUARANTINED, "unknown_status"): "it announces a status that no lifecycle knows",
+    (Verdict.QUARANTINED, "future"): "it says it happened more than 5 min in the future",
+    (Verdict.DUPLICATE, "event_id"): "an event with this id is stored: the first wins",
+    (Verdict.DUPLICATE, "same_change"): (
+        "the same change at the same time is stored under another id"
+    ),
+    (Verdict.IGNORED, "not_a_status"): "it is known to announce no status",
+    (Verdict.IGNORED, "unknown_event"): "it announces no status that is known",
+    (Verdict.STALE, "too_old"): "it happened more than 14 days ago",
+    (Verdict.APPLIED, "first_seen"): "it is the first about its execution",
+    (Verdict.STALE, "older"): (
+        "it happened before the time up to which the execution is known"
+    ),
+    # Also if the execution has ended, whatever fits.
+    (Verdict.STALE, "tie"): (
+        "it happened at the same time as the last one and fits only before it"
+    ),
+    # Only of a processing or terminal status: a second pause or wait is another change.
+    (Verdict.DUPLICATE, "same_status"): "the execution stands there already",
+    (Verdict.REJECTED, "terminal"): "the execution has ended, and that never changes",
+    (Verdict.APPLIED, "transition"): "the lifecycle allows this move",
+    (Verdict.HELD, "gap"): "a status in between has not been seen yet: it waits for that",
+    (Verdict.REJECTED, "illegal"): "the lifecycle allows no way to this status",
+
+    (Verdict.APPLIED, "healed"): "it was held, and now the lifecycle allows this move",
+    (Verdict.APPLIED, "gap"): (
+        "what should have come before it did not come in time (gaps: apply)"
+    ),
+    (Verdict.REJECTED, "gap"): (
+        "a status in between did not come in time, or too many events wait"
+    ),
+}  # fmt: skip
 
 
 class Known(StrEnum):
@@ -191,7 +211,7 @@ def _before_the_execution(
     if known is not None:
         return Verdict.DUPLICATE, known.value
     if event.status is None or event.occurred_at is None:
-        return Verdict.IGNORED, "not_a_status" if is_not_a_status(event.event) else "unknown_event"
+        return Verdict.IGNORED, "not_a_status" if event.is_known_without_status else "unknown_event"
     if event.occurred_at < now - MAX_EVENT_AGE:
         return Verdict.STALE, "too_old"
     return None
@@ -228,11 +248,6 @@ def moves_mark(judgement: Judgement, status: Status) -> bool:
     Only a processing one does: otherwise a late pause from in between would win.
     """
     return judgement.reason == "same_status" and status.category is Category.PROCESSING
-
-
-def is_not_a_status(event: str) -> bool:
-    """Whether the provider is known to send this name without a change of status."""
-    return event in NOT_A_STATUS or any(word in event.split("_") for word in _NOT_A_STATUS_WORDS)
 
 
 def advance(before: Execution | None, event: Event, received_at: int) -> Execution:

@@ -19,6 +19,7 @@ from receiver.config.settings import Settings, load_settings
 from receiver.destinations import sending
 from receiver.errors import ConfigurationError, ReceiverError
 from receiver.intake import explain as explaining
+from receiver.intake.explain_text import as_text
 from receiver.intake.subscription_hints import hints
 from receiver.sources.source import Source
 from receiver.store.sqlite.store import SqliteStore, open_existing
@@ -63,7 +64,7 @@ def explain(event: Any, source: str, in_json: bool) -> None:
     finally:
         if store is not None:
             store.close()
-    click.echo(json.dumps(told, indent=2) if in_json else explaining.as_text(told))
+    click.echo(json.dumps(told, indent=2) if in_json else as_text(told))
 
 
 @click.command(name="lifecycle")

@@ -15,7 +15,7 @@ FLOORS = [
      "sources.formats.registry", "routing.silences",
      "messages.sanitize", "messages.templates", "messages.notice",
       "messages.follow_ups", "messages.digests", "messages.compose",
-     "intake.explain_follow_ups", "dispatch.dead_letters", "sources.signing",
+     "intake.explain_follow_ups", "intake.explain_text", "dispatch.dead_letters", "sources.signing",
      "destinations.outcome", "destinations.redaction"],
     ["metrics", "config.settings", "config.strict_yaml", "config.schema",
      "config.problems", "config.matching",

@@ -28,6 +28,11 @@ ASTEROID_STATUS = {
     "EXECUTION_FAILED": Status.FAILED,
     "EXECUTION_CANCELLED": Status.CANCELLED,
 }
+# Its names that announce no status. Any other unknown name is kept too.
+WITHOUT_STATUS = frozenset(
+    {"EXECUTION_ACTION_STARTED", "EXECUTION_ACTION_COMPLETED", "EXECUTION_ACTION_FAILED"}
+)
+_WORDS_WITHOUT_STATUS = ("STEP", "WORKFLOW", "FILE", "MESSAGE", "BATCH")
 
 
 def asteroid(source: str, content: Any, message_id: str | None) -> Event | None:
@@ -37,7 +42,15 @@ def asteroid(source: str, content: Any, message_id: str | None) -> Event | None:
     event_id = _id(content, "event_id")
     kind = _text(content, "type")
     if kind != "execution":
-        return Event(source, event_id, _cut(kind), None, None, _time_if_any(content))
+        return Event(
+            source=source,
+            event_id=event_id,
+            event=_cut(kind),
+            status=None,
+            execution_id=None,
+            occurred_at=_time_if_any(content),
+            is_known_without_status=is_without_status(_cut(kind)),
+        )
     info = content.get("info")
     if not isinstance(info, dict):
         raise MalformedEnvelope("info must be an object.")
@@ -61,7 +74,13 @@ def asteroid(source: str, content: Any, message_id: str | None) -> Event | None:
         metadata=_metadata(info),
         detail=_detail(payload),
         flags=flags,
+        is_known_without_status=status is None and is_without_status(_cut(name)),
     )
+
+
+def is_without_status(name: str) -> bool:
+    """Return whether the provider is known to send this name without a change of status."""
+    return name in WITHOUT_STATUS or any(word in name.split("_") for word in _WORDS_WITHOUT_STATUS)
 
 
 def _asteroid_status(name: str, payload: Mapping[str, Any]) -> tuple[Status | None, frozenset[str]]:
