@@ -1,1 +1,1 @@
-"""Dispatch: due deliveries out, one worker per destination."""
+"""Dispatch: sends due deliveries, with one worker per destination."""

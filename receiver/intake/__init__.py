@@ -1,1 +1,1 @@
-"""Intake: one webhook in: judge it, hold it, plan the deliveries that it causes."""
+"""Intake: judges a webhook, holds it if it must, and plans the deliveries that it causes."""
