@@ -69,6 +69,7 @@ class Event:
     `status` is None for an event that announces none; `unknown_status` then holds a status that
     no lifecycle knows. `execution_id` and `occurred_at` are None only where no status is announced.
     `detail` is the provider's reason, outcome, question …; `flags` may hold `assumed`.
+    `is_known_without_status`: its sender is known to send such an event without a change of status.
     """
 
     source: str
@@ -84,6 +85,7 @@ class Event:
     detail: Mapping[str, Any] = field(default_factory=dict)
     unknown_status: str | None = None
     flags: frozenset[str] = frozenset()
+    is_known_without_status: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,28 +1,12 @@
-"""Which moves an execution may make, and the verdict about an event. Pure: no clock, no store.
+"""Lifecycle: the moves that an execution may make, and the verdict about an event. Pure.
 
 The table is the union of the provider's text and diagram ("Execution Statuses"). A move that is
 not in it is illegal; there is no other list of exceptions.
 
-An event is judged by the first of these rules that fits it:
-
-    announces a status that no lifecycle knows              quarantined (unknown_status)
-    happened more than 5 min in the future                  quarantined (future)
-    has a stored event id                                   duplicate (event_id)
-    same execution, status and time as a stored one         duplicate (same_change)
-    announces no status                                     ignored (not_a_status, unknown_event)
-    is older than `max_event_age`                           stale (too_old)
-    is the first about its execution                        applied (first_seen)
-    is older than the mark                                  stale (older)
-    has the mark's time, and the pair only fits the other
-      way round, or the execution has ended                 stale (tie)
-    repeats a processing or terminal status                 duplicate (same_status)
-    comes after a terminal status                           rejected (terminal)
-    is a legal transition                                   applied (transition)
-    could be one after statuses that we have not seen       held (gap)
-    anything else                                           rejected (illegal)
+An event is judged by the first rule of `RULES` that fits it.
 
 A held event is judged again, by the rules from `older` on, whenever its execution or its mark
-moves: see healing.py.
+moves: see `intake.held`.
 
 A source may be subscribed to some statuses only (`observes`). The table is then contracted over
 the others: from one observed status an execution may go to another if a path leads there through
@@ -31,6 +15,7 @@ unobserved ones.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
@@ -63,18 +48,53 @@ TRANSITIONS: dict[Status, frozenset[Status]] = {
 FUTURE = 5 * 60 * SECOND
 LATE = 5 * 60 * SECOND
 MAX_EVENT_AGE = 14 * 24 * 3600 * SECOND
-# More held events of one execution would only be a sender that is out of its mind.
+# More held events of one execution would only come from a sender that is out of its mind.
 MAX_HELD = 100
 
-# Names of the provider's events that announce no status. Any other unknown name is kept too.
-NOT_A_STATUS = frozenset(
-    {"EXECUTION_ACTION_STARTED", "EXECUTION_ACTION_COMPLETED", "EXECUTION_ACTION_FAILED"}
-)
-_NOT_A_STATUS_WORDS = ("STEP", "WORKFLOW", "FILE", "MESSAGE", "BATCH")
+# Every verdict with its reason, and the rule in words for people, in the order in which rules are
+# asked. The first two are about webhooks that could not be read; those after the blank line are
+# about events that were held.
+RULES: Mapping[tuple[Verdict, str], str] = {
+    (Verdict.QUARANTINED, "malformed"): "it cannot be read",
+    (Verdict.QUARANTINED, "no_envelope"): (
+        "it is no event: it says neither of which execution nor when"
+    ),
+    (Verdict.QUARANTINED, "unknown_status"): "it announces a status that no lifecycle knows",
+    (Verdict.QUARANTINED, "future"): "it says it happened more than 5 min in the future",
+    (Verdict.DUPLICATE, "event_id"): "an event with this id is stored: the first wins",
+    (Verdict.DUPLICATE, "same_change"): (
+        "the same change at the same time is stored under another id"
+    ),
+    (Verdict.IGNORED, "not_a_status"): "it is known to announce no status",
+    (Verdict.IGNORED, "unknown_event"): "it announces no status that is known",
+    (Verdict.STALE, "too_old"): "it happened more than 14 days ago",
+    (Verdict.APPLIED, "first_seen"): "it is the first about its execution",
+    (Verdict.STALE, "older"): (
+        "it happened before the time up to which the execution is known"
+    ),
+    # Also if the execution has ended, whatever fits.
+    (Verdict.STALE, "tie"): (
+        "it happened at the same time as the last one and fits only before it"
+    ),
+    # Only of a processing or terminal status: a second pause or wait is another change.
+    (Verdict.DUPLICATE, "same_status"): "the execution stands there already",
+    (Verdict.REJECTED, "terminal"): "the execution has ended, and that never changes",
+    (Verdict.APPLIED, "transition"): "the lifecycle allows this move",
+    (Verdict.HELD, "gap"): "a status in between has not been seen yet: it waits for that",
+    (Verdict.REJECTED, "illegal"): "the lifecycle allows no way to this status",
+
+    (Verdict.APPLIED, "healed"): "it was held, and now the lifecycle allows this move",
+    (Verdict.APPLIED, "gap"): (
+        "what should have come before it did not come in time (gaps: apply)"
+    ),
+    (Verdict.REJECTED, "gap"): (
+        "a status in between did not come in time, or too many events wait"
+    ),
+}  # fmt: skip
 
 
 class Known(StrEnum):
-    """What the store already has of an event."""
+    """A part of an event that the store already has."""
 
     EVENT_ID = "event_id"
     SAME_CHANGE = "same_change"
@@ -82,10 +102,10 @@ class Known(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Ordering:
-    """How a source's events are put in order.
+    """The way in which a source's events are put in order.
 
-    `observes` are the statuses whose events it is subscribed to (None: all of them), `gaps` what
-    becomes of a held event whose predecessor does not come within `gap_timeout` (nanoseconds).
+    `observes` are the statuses whose events it is subscribed to (None: all of them). `gaps` says
+    what becomes of a held event whose predecessor does not come within `gap_timeout` (nanoseconds).
     """
 
     observes: frozenset[Status] | None = None
@@ -114,15 +134,15 @@ class Moves:
                 self._reachable[status, assumed] = _through(first, frozenset(Status))
 
     def is_legal(self, before: Status, after: Status, *, assumed: bool = False) -> bool:
-        """Whether an execution may go from one status to the other in one step."""
+        """Return whether an execution may go from one status to the other in one step."""
         return after in self._legal[before, assumed]
 
     def is_reachable(self, before: Status, after: Status, *, assumed: bool = False) -> bool:
-        """Whether it may get there at all, by whatever way."""
+        """Return whether an execution may get there at all, by whatever way."""
         return after in self._reachable[before, assumed]
 
     def missing(self, before: Status, after: Status) -> tuple[Status, ...]:
-        """The statuses one of which must have come in between, where one is enough."""
+        """Return the statuses one of which must have come in between, where one is enough."""
         return tuple(
             status
             for status in Status
@@ -130,22 +150,23 @@ class Moves:
         )
 
     def targets(self, before: Status) -> list[Status]:
-        """Where an execution may go from a status, in the order of the words."""
+        """Return where an execution may go from a status, in the order of `Status`."""
         return [status for status in Status if self.is_legal(before, status)]
 
 
 def _through(first: frozenset[Status], passable: frozenset[Status]) -> frozenset[Status]:
-    """What can be reached from the first steps on, going on from passable statuses only."""
-    found, edge = frozenset(first), first
+    """Return all that can be reached from the first steps on, through passable statuses only."""
+    reached = frozenset(first)
+    edge = first
     while edge:
-        edge = frozenset(t for s in edge & passable for t in TRANSITIONS[s]) - found
-        found |= edge
-    return found
+        edge = frozenset(t for s in edge & passable for t in TRANSITIONS[s]) - reached
+        reached |= edge
+    return reached
 
 
 @lru_cache(maxsize=256)
 def moves(observes: frozenset[Status] | None = None) -> Moves:
-    """The table in force, made once for each set of observed statuses."""
+    """Return the table in force, made once for each set of observed statuses."""
     return Moves(observes)
 
 
@@ -156,7 +177,7 @@ def judge(
     now: int,
     observes: frozenset[Status] | None = None,
 ) -> Judgement:
-    """The verdict about an event against the stored execution (None: nothing applied to it yet).
+    """Judge an event against the stored execution (None: nothing was applied to it yet).
 
     `now` is the time of receipt in nanoseconds.
     """
@@ -173,7 +194,7 @@ def judge(
 def judge_again(
     event: Event, execution: Execution, observes: frozenset[Status] | None = None
 ) -> Judgement:
-    """The verdict about a held event now that its execution has moved."""
+    """Judge a held event again, now that its execution has moved."""
     judgement = _against(execution, event, event.flags, moves(observes))
     if judgement.verdict is not Verdict.APPLIED:
         return judgement
@@ -183,7 +204,7 @@ def judge_again(
 def _before_the_execution(
     event: Event, known: Known | None, now: int
 ) -> tuple[Verdict, str] | None:
-    """The rules that need no execution, in their order."""
+    """Apply the rules that need no execution, in their order; None if none fits."""
     if event.unknown_status is not None:
         return Verdict.QUARANTINED, "unknown_status"
     if event.occurred_at is not None and event.occurred_at > now + FUTURE:
@@ -191,20 +212,22 @@ def _before_the_execution(
     if known is not None:
         return Verdict.DUPLICATE, known.value
     if event.status is None or event.occurred_at is None:
-        return Verdict.IGNORED, "not_a_status" if is_not_a_status(event.event) else "unknown_event"
+        return Verdict.IGNORED, "not_a_status" if event.is_known_without_status else "unknown_event"
     if event.occurred_at < now - MAX_EVENT_AGE:
         return Verdict.STALE, "too_old"
     return None
 
 
 def _against(execution: Execution, event: Event, flags: frozenset[str], table: Moves) -> Judgement:
-    """The rules about an event that announces a status, against the stored execution."""
-    status, standing, assumed = event.status, execution.status, execution.assumed
+    """Apply the rules that need an execution to an event that announces a status."""
+    status = event.status
+    standing = execution.status
     assert status is not None
     assert event.occurred_at is not None
     if event.occurred_at < execution.mark:
         return Judgement(Verdict.STALE, "older", flags)
-    fits, uncertain = table.is_legal(standing, status, assumed=assumed), False
+    fits = table.is_legal(standing, status, assumed=execution.assumed)
+    uncertain = False
     if event.occurred_at == execution.mark:
         swapped = table.is_legal(status, standing, assumed="assumed" in event.flags)
         if standing.category is Category.TERMINAL or (swapped and not fits):
@@ -217,26 +240,21 @@ def _against(execution: Execution, event: Event, flags: frozenset[str], table: M
     if fits:
         either = flags | {"order_uncertain"} if uncertain else flags
         return Judgement(Verdict.APPLIED, "transition", either)
-    if table.is_reachable(standing, status, assumed=assumed):
+    if table.is_reachable(standing, status, assumed=execution.assumed):
         return Judgement(Verdict.HELD, "gap", flags, table.missing(standing, status))
     return Judgement(Verdict.REJECTED, "illegal", flags)
 
 
 def moves_mark(judgement: Judgement, status: Status) -> bool:
-    """Whether a repetition confirms the status up to its own time.
+    """Return whether a repetition confirms the status up to its own time.
 
     Only a processing one does: otherwise a late pause from in between would win.
     """
     return judgement.reason == "same_status" and status.category is Category.PROCESSING
 
 
-def is_not_a_status(event: str) -> bool:
-    """Whether the provider is known to send this name without a change of status."""
-    return event in NOT_A_STATUS or any(word in event.split("_") for word in _NOT_A_STATUS_WORDS)
-
-
 def advance(before: Execution | None, event: Event, received_at: int) -> Execution:
-    """The execution after an applied event. What the event does not say stays as it was."""
+    """Return the execution after an applied event. What the event leaves out stays as it was."""
     assert event.execution_id is not None
     assert event.status is not None
     assert event.occurred_at is not None
@@ -258,7 +276,7 @@ def advance(before: Execution | None, event: Event, received_at: int) -> Executi
 
 
 def mermaid(observes: frozenset[Status] | None = None) -> str:
-    """The table in force as a Mermaid state diagram (the README's drawing)."""
+    """Draw the table in force as a Mermaid state diagram (the README's drawing)."""
     lines = ["stateDiagram-v2", "    [*] --> starting"]
     for source in Status:
         targets = moves(observes).targets(source)
@@ -269,9 +287,10 @@ def mermaid(observes: frozenset[Status] | None = None) -> str:
 
 
 def table(observes: frozenset[Status] | None = None) -> str:
-    """The table in force as text, a status a line; statuses that are not observed say so."""
-    known = frozenset(Status) if observes is None else observes
-    names = {status: status + ("" if status in known else " (not observed)") for status in Status}
+    """Write the table in force as text, a status a line; statuses not observed are marked."""
+    observed = frozenset(Status) if observes is None else observes
+    marks = {status: "" if status in observed else " (not observed)" for status in Status}
+    names = {status: f"{status}{mark}" for status, mark in marks.items()}
     width = max(map(len, names.values()))
     return "\n".join(
         f"{names[source]:<{width}}  →  "

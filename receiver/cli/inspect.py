@@ -14,6 +14,7 @@ from receiver.cli.output import json_option, print_json
 from receiver.config.rules import Rules
 from receiver.destinations import sending
 from receiver.intake import explain as explaining
+from receiver.intake.explain_text import as_text
 from receiver.intake.subscription_hints import hints
 from receiver.store.sqlite.store import SqliteStore, open_existing
 from receiver.web.server import server
@@ -60,7 +61,7 @@ def explain(event: Any, source: str, in_json: bool) -> None:
     if in_json:
         print_json(explanation)
     else:
-        click.echo(explaining.as_text(explanation))
+        click.echo(as_text(explanation))
 
 
 @click.command(name="lifecycle")

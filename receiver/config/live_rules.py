@@ -1,60 +1,68 @@
-"""The rules in force, swapped as one: every act sees one routes.yaml, never parts of two."""
+"""Rules in force: every act sees one routes.yaml, never parts of two."""
 
 from __future__ import annotations
 
 import logging
 import threading
 from collections.abc import Callable
+from typing import Generic, TypeVar
 
 from receiver.config.rules import Rules
 from receiver.errors import ConfigurationError
-from receiver.intake.receive import Intake
 
 log = logging.getLogger("receiver")
 
+Derived = TypeVar("Derived", covariant=True)
 
-class LiveRules:
-    """The rules in force and the intake that judges by them.
 
-    `read` gives the rules of the file as it is now, or raises ConfigurationError. `counted` is told
-    how each reload went: done or failed.
+class LiveRules(Generic[Derived]):
+    """The rules in force and what is derived from them, swapped as one by a reload.
+
+    `derive` makes it once for each set of rules: `derived` is one object until the next reload.
+    `read` returns the rules of the file as it is now, or raises ConfigurationError. `count` gets
+    the result of each reload: done or failed.
     """
 
     def __init__(
         self,
         rules: Rules,
+        derive: Callable[[Rules], Derived],
         read: Callable[[], Rules],
-        counted: Callable[[str], None] = lambda result: None,
+        count: Callable[[str], None] = lambda result: None,
     ) -> None:
-        self._read, self._counted = read, counted
-        self._reading = threading.Lock()
+        self._derive = derive
+        self._read_rules = read
+        self._count = count
+        self._reloading = threading.Lock()
         self._listeners: list[Callable[[Rules], None]] = []
-        self._now = (rules, _intake(rules))
+        self._in_force = (rules, derive(rules))
 
     @property
     def rules(self) -> Rules:
-        return self._now[0]
+        """The rules in force."""
+        return self._in_force[0]
 
     @property
-    def intake(self) -> Intake:
-        return self._now[1]
+    def derived(self) -> Derived:
+        """What is derived from the rules in force."""
+        return self._in_force[1]
 
     def on_change(self, listener: Callable[[Rules], None]) -> None:
-        """Call this with the new rules after each reload."""
+        """Call the listener with the new rules after each reload."""
         self._listeners.append(listener)
 
     def reload(self) -> Rules:
-        """Read routes.yaml again. With an error the old rules stay, and the error is raised."""
-        with self._reading:
+        """Read routes.yaml again. After an error the old rules stay, and the error is raised."""
+        with self._reloading:
             try:
-                rules = self._read()
+                rules = self._read_rules()
             except ConfigurationError as error:
-                self._counted("failed")
+                self._count("failed")
                 for problem in error.problems:
                     log.error("rules.not_reloaded %s", problem)
                 raise
-            self._now = (rules, _intake(rules))
-            self._counted("done")
+            self._in_force = (rules, self._derive(rules))
+            self._count("done")
             for warning in rules.warnings:
                 log.warning("config %s", warning)
             for listener in self._listeners:
@@ -66,7 +74,3 @@ class LiveRules:
                 len(rules.routes),
             )
             return rules
-
-
-def _intake(rules: Rules) -> Intake:
-    return Intake(rules.routes, rules.orderings)

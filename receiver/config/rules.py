@@ -21,6 +21,10 @@ class Rules:
     routes: tuple[Route, ...]
     warnings: tuple[str, ...] = ()
 
+    def route(self, name: str) -> Route | None:
+        """Return the route with this name; None if there is none."""
+        return next((route for route in self.routes if route.name == name), None)
+
     @property
     def orderings(self) -> dict[str, Ordering]:
         """The ordering of each source's events, by the source's name."""

@@ -1,1 +1,1 @@
-"""Dispatch: sends due deliveries, one worker per destination."""
+"""Dispatch: sends due deliveries, with one worker per destination."""

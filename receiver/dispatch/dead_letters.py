@@ -1,7 +1,7 @@
-"""Who is told when a delivery dies, so that none does so silently. Pure.
+"""Dead letters: who is told when a delivery dies, so that none does so silently. Pure.
 
 The `fallback` of its destination gets the message itself. Routes with `dead_letter` say that a
-destination cannot be told, at most once in an hour for each; where they tell nobody and there is no
+destination cannot be told, at most once in an hour for each. Where they tell nobody and there is no
 fall-back, all the other destinations hear of it.
 """
 
@@ -20,23 +20,24 @@ HOUR = 3600 * SECOND
 UNWRITTEN = "dead letters"
 
 
-def owed(
+def plan(
     dead: Claim, routes: Sequence[Route], destinations: Mapping[str, Destination], now: int
 ) -> tuple[PlannedDelivery, ...]:
-    """What the end of a delivery owes to others than its own destination. `now` is nanoseconds."""
-    gone = destinations.get(dead.destination)
-    fallback = gone.fallback if gone else ()
-    told = {name: route for name, route in _told(dead, routes).items() if name != dead.destination}
-    if not told and not fallback:
-        told = {name: UNWRITTEN for name in destinations if name != dead.destination}
+    """Plan the deliveries that the end of one causes elsewhere. `now` is nanoseconds."""
+    destination = destinations.get(dead.destination)
+    fallback = destination.fallback if destination else ()
+    routed = _routed(dead, routes)
+    alarmed = {name: route for name, route in routed.items() if name != dead.destination}
+    if not alarmed and not fallback:
+        alarmed = {name: UNWRITTEN for name in destinations if name != dead.destination}
     return (
         *(_fallback(dead, name) for name in fallback),
-        *(_alarm(dead, name, route, now) for name, route in told.items()),
+        *(_alarm(dead, name, route, now) for name, route in alarmed.items()),
     )
 
 
 def subject(dead: Claim) -> Subject:
-    """What the conditions of a route look at when a delivery has died."""
+    """Return what the conditions of a route look at when a delivery has died."""
     facts = dead.facts
     return Subject(
         source=facts.source,
@@ -45,15 +46,20 @@ def subject(dead: Claim) -> Subject:
         agent_id=facts.agent_id,
         agent_name=facts.agent_name,
         event=facts.event,
-        outcome=_text(facts.detail.get("outcome")),
-        reason=_text(facts.detail.get("reason")),
+        outcome=_detail_text(dead, "outcome"),
+        reason=_detail_text(dead, "reason"),
         dead_letter=dead.destination,
         metadata=facts.metadata,
     )
 
 
-def _told(dead: Claim, routes: Sequence[Route]) -> dict[str, str]:
-    """Destinations that the routes tell, with the route that does."""
+def _detail_text(dead: Claim, name: str) -> str | None:
+    value = dead.facts.detail.get(name)
+    return value if isinstance(value, str) else None
+
+
+def _routed(dead: Claim, routes: Sequence[Route]) -> dict[str, str]:
+    """Return the destinations that routes tell, with the name of the route that does."""
     return {
         name: decision.route.name
         for decision in decide(routes, subject(dead))
@@ -61,13 +67,13 @@ def _told(dead: Claim, routes: Sequence[Route]) -> dict[str, str]:
     }
 
 
-def _fallback(dead: Claim, name: str) -> PlannedDelivery:
+def _fallback(dead: Claim, destination: str) -> PlannedDelivery:
     return PlannedDelivery(
-        destination=name,
+        destination=destination,
         route=dead.route,
         kind=Kind.FALLBACK,
         # One for each of its ends: a redelivery may die again.
-        dedup_key=f"fallback/{dead.delivery}/{dead.owed_at}/{name}",
+        dedup_key=f"fallback/{dead.delivery}/{dead.owed_at}/{destination}",
         order_key=dead.order_key,
         guard_version=dead.guard_version,
         origin=dead.delivery,
@@ -76,17 +82,13 @@ def _fallback(dead: Claim, name: str) -> PlannedDelivery:
     )
 
 
-def _alarm(dead: Claim, name: str, route: str, now: int) -> PlannedDelivery:
+def _alarm(dead: Claim, destination: str, route: str, now: int) -> PlannedDelivery:
     return PlannedDelivery(
-        destination=name,
+        destination=destination,
         route=route,
         kind=Kind.NOTICE,
-        dedup_key=f"dead/{dead.destination}/{now // HOUR}/{name}",
+        dedup_key=f"dead/{dead.destination}/{now // HOUR}/{destination}",
         order_key=f"dead/{dead.destination}",
         guard_version=None,
         origin=dead.delivery,
     )
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) else None

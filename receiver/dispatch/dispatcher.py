@@ -1,85 +1,90 @@
-"""What is owed, out: one lane per destination."""
+"""Dispatcher: sends due deliveries, with one worker per destination."""
 
 from __future__ import annotations
 
 import logging
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from receiver.config.live_rules import LiveRules
 from receiver.config.rules import Rules
 from receiver.deliveries import Claim
 from receiver.dispatch.turn import tell_of
 from receiver.dispatch.worker import DestinationWorker, log_dead
-from receiver.errors import StorageError
 from receiver.store.contract import Store, Transaction
+from receiver.store.periodic import Periodic
 
 log = logging.getLogger("receiver.dispatch")
 
-# How often it is looked for what no lane will ever send (seconds).
-BURY_EVERY = 5.0
+# How often the reaper looks for orphans (seconds).
+REAP_EVERY = 5.0
 
 
 class Dispatcher:
-    """All lanes. Deliveries to destinations that are gone die with that reason."""
+    """All workers, and the reaper of deliveries to destinations that are gone.
+
+    `lease` is in seconds. `public_url` is where people can see more than a message says.
+    """
 
     def __init__(
-        self, store: Store, in_force: LiveRules, lease: float, public_url: str = ""
+        self, store: Store, live_rules: LiveRules[object], lease: float, public_url: str = ""
     ) -> None:
-        self._store, self._in_force, self._lease = store, in_force, lease
+        self._store = store
+        self._live_rules = live_rules
+        self._lease = lease
         self._public_url = public_url
-        self._lanes: dict[str, DestinationWorker] = {}
-        self._left: list[DestinationWorker] = []
+        self._workers: dict[str, DestinationWorker] = {}
+        self._replaced: list[DestinationWorker] = []
         self._changing = threading.Lock()
-        self._changed = threading.Event()
         self._stopped = False
-        self._sexton = threading.Thread(target=self._keep_burying, name="sexton", daemon=True)
-        in_force.on_change(self.change)
+        self._reaper = OrphanReaper(store, live_rules, self.wake)
+        live_rules.on_change(self.change)
 
     def start(self) -> None:
-        """Take back what a dead process was sending, then start the lanes."""
+        """Take back what a dead process was sending, then start the workers."""
         back = self._store.write_now(_release, time.time_ns())
         log.info("dispatch.started taken_back=%d", back)
-        self.change(self._in_force.rules)
-        self._sexton.start()
+        self.change(self._live_rules.rules)
+        self._reaper.start()
 
     def change(self, rules: Rules) -> None:
-        """Lanes for the destinations of these rules; one that changed gets a new lane."""
+        """Run workers for the destinations of these rules: a new one where one has changed."""
         with self._changing:
             if self._stopped:
                 return
-            old = list(self._lanes.values())
-            kept = [lane for lane in old if lane.destination in rules.destinations.values()]
-            gone = [lane for lane in old if lane not in kept]
-            for lane in gone:
-                lane.stop()  # what it is sending is still recorded
-            self._left = [lane for lane in self._left if lane.is_alive()] + gone
-            lanes = {lane.destination.name: lane for lane in kept}
+            running = list(self._workers.values())
+            unchanged = [w for w in running if w.destination in rules.destinations.values()]
+            replaced = [worker for worker in running if worker not in unchanged]
+            for worker in replaced:
+                worker.stop()  # what it is sending is still recorded
+            self._replaced = [worker for worker in self._replaced if worker.is_alive()] + replaced
+            workers = {worker.destination.name: worker for worker in unchanged}
             for name, destination in rules.destinations.items():
-                if name not in lanes:
-                    lanes[name] = DestinationWorker(
-                        self._store, destination, self._in_force, self._lease, self._public_url
+                if name not in workers:
+                    workers[name] = DestinationWorker(
+                        self._store, destination, self._live_rules, self._lease, self._public_url
                     )
-            self._lanes = lanes
-            for lane in lanes.values():
-                lane.others = tuple(lanes.values())
-                if lane not in kept:
-                    lane.start()
-        self._changed.set()
+            self._workers = workers
+            for worker in workers.values():
+                worker.others = tuple(workers.values())
+                if worker not in unchanged:
+                    worker.start()
+        self._reaper.wake()
 
     def wake(self, destinations: Iterable[str]) -> None:
-        """Say that these have something to send."""
+        """Wake the workers of these destinations: they have something to send."""
         for name in destinations:
-            if (lane := self._lanes.get(name)) is not None:
-                lane.wake()
+            if (worker := self._workers.get(name)) is not None:
+                worker.wake()
 
     def is_alive(self) -> bool:
-        lanes = list(self._lanes.values())
-        return self._sexton.is_alive() and all(lane.is_alive() for lane in lanes)
+        """Return whether all its threads run."""
+        workers = list(self._workers.values())
+        return self._reaper.is_alive() and all(worker.is_alive() for worker in workers)
 
     def stop(self, drain: float) -> bool:
-        """Finish what is being sent, for at most `drain` seconds; whether all of it was.
+        """Finish what is being sent, for at most `drain` seconds; return whether all of it was.
 
         A second call does not wait again.
         """
@@ -87,46 +92,52 @@ class Dispatcher:
             if self._stopped:
                 drain = 0.0
             self._stopped = True
-            self._changed.set()
-            lanes = [*self._lanes.values(), *self._left]
-        for lane in lanes:
-            lane.stop()
+            workers = [*self._workers.values(), *self._replaced]
+        self._reaper.stop(timeout=0)
+        for worker in workers:
+            worker.stop()
         end = time.monotonic() + drain
-        ended = [lane.join(end) for lane in lanes]
+        ended = [worker.join(end) for worker in workers]
         return all(ended)
 
-    def _keep_burying(self) -> None:
-        """End what waits for a destination that is not in the file, however it came to wait.
 
-        After a reload at once, and now and then: an attempt that was under way at the reload may
-        put its delivery back, and so may somebody who redelivers.
-        """
-        while not self._stopped:
-            self._changed.wait(BURY_EVERY)
-            self._changed.clear()
-            try:
-                self._bury(self._in_force.rules)
-            except StorageError as error:
-                log.warning("dispatch.storage error=%s", error)
-            except Exception:
-                # Without this thread a delivery could wait for ever, and nobody would hear of it.
-                log.exception("dispatch.failed")
+class OrphanReaper(Periodic):
+    """A thread that ends deliveries to destinations that are not in the file.
 
-    def _bury(self, rules: Rules) -> None:
+    After a reload it looks at once, and otherwise now and then: an attempt that was in progress at
+    the reload may put its delivery back, and so may somebody who redelivers. `wake` gets the
+    destinations that may be owed word of it.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        live_rules: LiveRules[object],
+        wake: Callable[[Iterable[str]], None],
+    ) -> None:
+        super().__init__("dispatch", first_rest=0.0, rest_after_failure=REAP_EVERY)
+        self._store = store
+        self._live_rules = live_rules
+        self._wake = wake
+
+    def step(self) -> float:
+        """End all orphans; return how long to rest (seconds)."""
+        rules = self._live_rules.rules
         while self._store.waits_for_others(tuple(rules.destinations)):
-            for dead in self._store.write_now(_bury, rules):
+            for dead in self._store.write_now(_end_orphans, rules):
                 log_dead(dead)
-            self.wake(rules.destinations)
+            self._wake(rules.destinations)
+        return REAP_EVERY
 
 
 def _release(transaction: Transaction, times: Sequence[int]) -> Sequence[int]:
     return [transaction.release(now, all_leases=True) for now in times]
 
 
-def _bury(transaction: Transaction, items: Sequence[Rules]) -> Sequence[Sequence[Claim]]:
-    buried = []
+def _end_orphans(transaction: Transaction, items: Sequence[Rules]) -> Sequence[Sequence[Claim]]:
+    ended = []
     for rules in items:
         dead = transaction.end_orphans(tuple(rules.destinations))
         tell_of(transaction, dead, rules, time.time_ns())
-        buried.append(dead)
-    return buried
+        ended.append(dead)
+    return ended

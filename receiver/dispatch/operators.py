@@ -1,6 +1,7 @@
-"""What operators do to what is owed: give dead deliveries a new chance, take an episode, silence.
+"""Operators' acts: give dead deliveries a new chance, take an episode, silence.
 
-Each is an act on a transaction, for the API and the command line alike.
+Each is an act on a transaction, for the API and the command line alike. An act takes items and
+returns one result for each; the store's contract says what the results mean.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ MAX_NAME = 80
 
 @dataclass(frozen=True, slots=True)
 class Take:
-    """Somebody takes the present episode of an execution; `routes` say whose people learn of it."""
+    """A person who takes the present episode of an execution, and the routes that tell of it."""
 
     source: str
     execution_id: str
@@ -28,14 +29,14 @@ class Take:
 
 
 def take(source: str, execution_id: str, by: str, rules: Rules, now: int) -> Take | None:
-    """What is asked for, at a time (nanoseconds); None if nobody is named."""
+    """Return the item for `acknowledge`, at a time (nanoseconds); None if nobody is named."""
     name = clean(by, MAX_NAME)
     routes = tuple(route.name for route in rules.routes if route.acknowledged)
     return Take(source, execution_id, Acknowledgement(name, now), routes) if name else None
 
 
 def acknowledge(transaction: Transaction, items: Sequence[Take]) -> Sequence[bool | None]:
-    """The act of taking an episode; see Transaction.acknowledge."""
+    """Take episodes."""
     return [
         transaction.acknowledge(each.source, each.execution_id, each.taken, each.routes)
         for each in items
@@ -43,28 +44,33 @@ def acknowledge(transaction: Transaction, items: Sequence[Take]) -> Sequence[boo
 
 
 def add_silence(transaction: Transaction, items: Sequence[tuple[Silence, int]]) -> Sequence[int]:
-    """The act of adding a silence at a time; its id."""
+    """Add silences, each at a time (nanoseconds); return their ids."""
     return [transaction.add_silence(*item) for item in items]
 
 
 def expire_silence(
     transaction: Transaction, items: Sequence[tuple[int, int]]
 ) -> Sequence[bool | None]:
-    """The act of ending a silence at a time, and of listing what it kept back."""
-    ended = []
+    """End silences, each by its id and at a time (nanoseconds), and list what they kept back."""
+    results = []
     for number, now in items:
-        done = transaction.expire_silence(number, now)
-        if done:
+        ended = transaction.expire_silence(number, now)
+        if ended:
             transaction.list_silences(now)
-        ended.append(done)
-    return ended
+        results.append(ended)
+    return results
+
+
+def list_silences(transaction: Transaction, times: Sequence[int]) -> Sequence[Sequence[str]]:
+    """Owe the digests of the silences that have ended at each time; return their destinations."""
+    return [transaction.list_silences(now) for now in times]
 
 
 def redeliver(transaction: Transaction, items: Sequence[tuple[int, int]]) -> Sequence[bool | None]:
-    """The act of giving dead deliveries a new chance; see Transaction.redeliver."""
+    """Give dead deliveries a new chance, each by its id and at a time (nanoseconds)."""
     return [transaction.redeliver(*item) for item in items]
 
 
 def redeliver_all(transaction: Transaction, items: Sequence[tuple[str, int]]) -> Sequence[int]:
-    """The act of giving a destination's dead deliveries a new chance."""
+    """Give all dead deliveries of a destination a new chance, at a time (nanoseconds)."""
     return [transaction.redeliver_all(*item) for item in items]

@@ -1,4 +1,4 @@
-"""A turn of a lane, in one transaction: record what is finished, and claim the next delivery."""
+"""Turn of a worker: one transaction that records an attempt and claims the next delivery."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 from receiver.config.rules import Rules
 from receiver.deliveries import Attempt, Claim
+from receiver.destinations.destination import Destination
 from receiver.dispatch import dead_letters
-from receiver.routing.policy import SendPolicy
+from receiver.routing.policy import SendPolicy, route_options
 from receiver.store.contract import AttemptResult, Transaction
+from receiver.times import SECOND
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +25,9 @@ class FinishedAttempt:
 
 @dataclass(frozen=True, slots=True)
 class TurnRequest:
-    """What a lane asks for: to record what is finished and, if it goes on, to claim the next.
+    """What a worker asks for: to record what is finished and, if it goes on, to claim the next.
 
-    Times are nanoseconds; `until` is the end of the lease. The first turn of a lane tries one
+    Times are nanoseconds; `until` is the end of the lease. The first turn of a worker tries one
     message though its destination waits as a whole: its address may have been mended. As long as
     it `is_untried` since, nothing is given up: what waited while nobody served has its chance. The
     first turn by these rules looks again at what quiet hours put off: they may have been changed.
@@ -45,21 +47,29 @@ class TurnRequest:
 
 @dataclass(frozen=True, slots=True)
 class TurnResult:
-    """What came of it: whether the claim was still ours, the next one, who is owed something.
+    """What came of a turn.
 
-    `ended` are deliveries that died without an attempt.
+    `recorded` says whether the claim of the finished attempt was still the worker's. `claim` is
+    the next delivery. `destinations` are owed something now. `ended` died without an attempt.
     """
 
-    mine: bool
+    recorded: bool
     claim: Claim | None
-    woken: tuple[str, ...]
+    destinations: tuple[str, ...]
     ended: tuple[Claim, ...] = ()
+
+
+def policy_at(destination: Destination, rules: Rules, now: int) -> SendPolicy:
+    """Return how the destination may be told at a time (nanoseconds)."""
+    by_route, other = route_options(rules.routes, destination.quiet, now)
+    overdue = now - int(destination.retry_for * SECOND)
+    return SendPolicy(destination.messages_per_second, overdue, by_route, other)
 
 
 def record_and_claim(
     transaction: Transaction, turns: Sequence[TurnRequest]
 ) -> Sequence[TurnResult]:
-    """The act of dispatch: record, then claim."""
+    """Take turns: record what is finished, then claim. This is the act of dispatch."""
     return [_record_and_claim(transaction, each) for each in turns]
 
 
@@ -82,10 +92,10 @@ def _record_and_claim(transaction: Transaction, this: TurnRequest) -> TurnResult
 
 
 def tell_of(transaction: Transaction, dead: Iterable[Claim], rules: Rules, now: int) -> list[str]:
-    """Owe what the end of deliveries owes to others; the destinations that are owed it."""
-    told = []
+    """Owe others word of deliveries that have died; return the destinations that are owed it."""
+    destinations = []
     for claim in dead:
-        owed = dead_letters.owed(claim, rules.routes, rules.destinations, now)
-        transaction.owe(claim.delivery, owed, now)
-        told += [message.destination for message in owed]
-    return told
+        planned = dead_letters.plan(claim, rules.routes, rules.destinations, now)
+        transaction.owe(claim.delivery, planned, now)
+        destinations += [delivery.destination for delivery in planned]
+    return destinations

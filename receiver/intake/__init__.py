@@ -1,1 +1,1 @@
-"""Intake: takes one webhook in, judges it, and plans the deliveries that it causes."""
+"""Intake: judges a webhook, holds it if it must, and plans the deliveries that it causes."""

@@ -1,25 +1,24 @@
-"""The clock of what ends by itself: held events are given up when their `gap_timeout` is over, and
-what a silence kept back is listed when it ends.
+"""Expiry: what ends by itself. A held event when its `gap_timeout` is over, a silence at its end.
 
-When that is stands in the store, so a restart forgets none of them.
+Both times stand in the store, so a restart forgets none of them.
 """
 
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 
 from receiver.config.live_rules import LiveRules
-from receiver.errors import StorageError
+from receiver.intake.receive import Intake, log_judged_again
 from receiver.intake.subscription_hints import hints
-from receiver.store.contract import JudgedWebhook, Store, Transaction
+from receiver.store.contract import Act, Store, Transaction
+from receiver.store.periodic import Periodic
 from receiver.times import SECOND
 
 log = logging.getLogger("receiver.gaps")
 
-# The longest it sleeps without looking (seconds); what is held meanwhile waits longer than that.
+# The longest rest between two looks (seconds); what is held meanwhile waits longer than that.
 POLL = 1.0
 # How often the log gets the hints (seconds), and when after the start for the first time.
 HINT_EVERY, FIRST_HINT = 3600.0, 60.0
@@ -27,73 +26,56 @@ HINT_EVERY, FIRST_HINT = 3600.0, 60.0
 LATE = 60.0
 
 
-class ExpiryTimer:
-    """A thread that ends held events and silences; `wake` is told who has something to send.
+class ExpiryTimer(Periodic):
+    """A thread that ends held events and lists what silences kept back.
 
-    While it is at it, it says in the log which source looks badly subscribed, once an hour, and
-    sees to it that nothing waits for a time that a clock ahead of ours has written down.
+    `list_silences` is the act that owes the digests of the silences that have ended at a time, and
+    returns their destinations. `wake` gets the destinations that have something to send.
+
+    Once an hour it logs which source looks badly subscribed. It also sees to it that nothing waits
+    for a time that a clock ahead of ours has written down.
     """
 
     def __init__(
         self,
         store: Store,
-        in_force: LiveRules,
+        live_rules: LiveRules[Intake],
         wake: Callable[[Iterable[str]], None],
+        list_silences: Act[int, Sequence[str]],
     ) -> None:
-        self._store, self._in_force, self._wake = store, in_force, wake
+        super().__init__("gaps", first_rest=0.0, rest_after_failure=POLL)
+        self._store = store
+        self._live_rules = live_rules
+        self._wake = wake
+        self._list_silences = list_silences
         self._hint_at = time.monotonic() + FIRST_HINT
         self._seen_at: int | None = None  # nanoseconds; None: it has not looked yet
         self._doubted_until = 0.0  # monotonic seconds
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="gaps", daemon=True)
 
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._stopping.set()
-        self._thread.join()
-
-    def is_alive(self) -> bool:
-        return self._thread.is_alive()
-
-    def _run(self) -> None:
-        rest = 0.0
-        while not self._stopping.wait(rest):
-            try:
-                rest = self._step()
-            except StorageError as error:
-                log.warning("gaps.storage error=%s", error)
-                rest = POLL
-            except Exception:
-                # Without this thread a hole in a story would stay silent.
-                log.exception("gaps.failed")
-                rest = POLL
-
-    def _step(self) -> float:
-        """End what is due; how long to rest (seconds)."""
+    def step(self) -> float:
+        """End what is due; return how long to rest (seconds)."""
         if time.monotonic() >= self._hint_at:
             self._hint_at = time.monotonic() + HINT_EVERY
             self.hint()
         now = time.time_ns()
-        self._look_back(now)
-        given_up, silence_end = self._store.next_given_up(), self._store.next_silence_end()
-        following = [due for due in (given_up, silence_end) if due is not None and due > now]
+        self._mend_waits(now)
+        expiry, silence_end = self._store.next_given_up(), self._store.next_silence_end()
+        following = [due for due in (expiry, silence_end) if due is not None and due > now]
         rest = min((min(following) - now) / SECOND, POLL) if following else POLL
         if silence_end is not None and silence_end <= now:
-            told = self._store.write_now(list_silences, now)
-            log.info("silences.listed destinations=%s", ",".join(told) or "none")
-            self._wake(told)
+            destinations = self._store.write_now(self._list_silences, now)
+            log.info("silences.listed destinations=%s", ",".join(destinations) or "none")
+            self._wake(destinations)
         # What is due and cannot be settled would be a mistake of ours: never a loop without rest.
-        if given_up is not None and given_up <= now and self._give_up(now):
+        if expiry is not None and expiry <= now and self._expire_held(now):
             rest = 0.0
         return rest
 
-    def _look_back(self, now: int) -> None:
+    def _mend_waits(self, now: int) -> None:
         """Let nothing wait for a time that a clock ahead of ours has written down.
 
-        At a start, and for a while once it sees the clock go back, it asks what began ahead of now:
-        the store tells that apart from what is meant to wait, see store.Transaction.set_back.
+        It looks at a start, and for a while once it sees the clock go back. The store tells such
+        waits from those that are meant to be long, see store.Transaction.set_back.
         """
         if self._seen_at is not None and now < self._seen_at:
             self._doubted_until = time.monotonic() + LATE
@@ -103,38 +85,19 @@ class ExpiryTimer:
                 log.warning("clock.set_back: %d waiting times are counted from now", n)
         self._seen_at = now
 
-    def _give_up(self, now: int) -> bool:
-        """Give up the held events that are due; whether that settled any."""
-        settled = self._store.write_now(self._in_force.intake.expire, now)
-        self._wake({owed.destination for entry in settled for owed in entry.owed})
+    def _expire_held(self, now: int) -> bool:
+        """End the wait of held events that are due; return whether that settled any."""
+        settled = self._store.write_now(self._live_rules.derived.expire, now)
+        self._wake({delivery.destination for entry in settled for delivery in entry.owed})
         for entry in settled:
-            log_settled(entry)
+            log_judged_again(entry)
         return bool(settled)
 
     def hint(self) -> None:
-        """Say in the log which source looks badly subscribed."""
-        for hint in hints(self._in_force.rules.orderings, self._store.tallies()):
+        """Log which source looks badly subscribed."""
+        for hint in hints(self._live_rules.rules.orderings, self._store.tallies()):
             log.warning("source.hint source=%s %s", hint.source, hint.text)
 
 
 def _set_back(transaction: Transaction, times: Sequence[int]) -> Sequence[int]:
     return [transaction.set_back(now) for now in times]
-
-
-def list_silences(transaction: Transaction, times: Sequence[int]) -> Sequence[Sequence[str]]:
-    """The act of listing what silences kept back that have ended; see Transaction.list_silences."""
-    return [transaction.list_silences(now) for now in times]
-
-
-def log_settled(entry: JudgedWebhook) -> None:
-    """The line about a held event that has another verdict now."""
-    event = entry.event
-    log.info(
-        "event.judged_again source=%s event_id=%r execution_id=%r verdict=%s reason=%s owed=%d",
-        entry.source,
-        event.event_id if event else None,
-        event.execution_id if event else None,
-        entry.judgement.verdict,
-        entry.judgement.reason,
-        len(entry.owed),
-    )

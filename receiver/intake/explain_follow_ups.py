@@ -1,4 +1,4 @@
-"""What a route will do about an execution beyond one message, said in words for `explain`. Pure."""
+"""Follow-ups of an explanation: what a route will do beyond one message, in words. Pure."""
 
 from __future__ import annotations
 
@@ -14,23 +14,24 @@ from receiver.times import format_time, span
 def follow_ups(
     route: Route,
     status: Status | None,
-    told: Sequence[str],
+    names: Sequence[str],
     destinations: Mapping[str, Destination],
     instant: int,
 ) -> list[str]:
-    """Sentences about a route that applies to an event and tells these destinations now.
+    """Return sentences about a route that applies to an event.
 
-    `status` is where the event takes its execution, None if it does not; `instant` is nanoseconds.
+    `names` are the destinations that it tells at the instant (nanoseconds). `status` is where the
+    event takes its execution, None if it does not.
     """
     lines = list(_as_digest(route))
-    if told and status is not None and status.category is not Category.TERMINAL:
-        lines += _while_it_stays(route, status, told)
-    lines += _quiet(route, told, destinations, instant)
+    if names and status is not None and status.category is not Category.TERMINAL:
+        lines += _while_it_stays(route, status)
+    lines += _quiet(route, names, destinations, instant)
     return lines
 
 
 def follow_up_if_stuck(route: Route) -> str:
-    """What a route about stuck executions will do."""
+    """Return a clause about what a route about stuck executions will do."""
     assert route.stuck is not None
     after = span(route.stuck.after)
     return f"tells {', '.join(route.notify)} once nothing was heard of it for {after}"
@@ -44,7 +45,7 @@ def _as_digest(route: Route) -> Iterator[str]:
         )
 
 
-def _while_it_stays(route: Route, status: Status, told: Sequence[str]) -> Iterator[str]:
+def _while_it_stays(route: Route, status: Status) -> Iterator[str]:
     if (remind := route.remind) is not None:
         limit = f", at most {remind.at_most} times" if remind.at_most else ""
         yield f"reminds them every {span(remind.every)} while it stays {status}{limit}"
@@ -60,9 +61,9 @@ def _while_it_stays(route: Route, status: Status, told: Sequence[str]) -> Iterat
 
 
 def _quiet(
-    route: Route, told: Sequence[str], destinations: Mapping[str, Destination], instant: int
+    route: Route, names: Sequence[str], destinations: Mapping[str, Destination], instant: int
 ) -> Iterator[str]:
-    for name in told:
+    for name in names:
         hours = [
             quiet
             for quiet in (route.quiet, destinations[name].quiet if name in destinations else None)
@@ -70,10 +71,10 @@ def _quiet(
         ]
         if not hours:
             continue
-        said = " and ".join(str(quiet) for quiet in hours)
+        shown = " and ".join(str(quiet) for quiet in hours)
         if route.urgent:
-            yield f"urgent: passes through the quiet hours of {name} ({said})"
+            yield f"urgent: passes through the quiet hours of {name} ({shown})"
         elif (end := until(hours, instant)) is not None:
-            yield f"quiet for {name} then ({said}): waits until {format_time(end)}"
+            yield f"quiet for {name} then ({shown}): waits until {format_time(end)}"
         else:
-            yield f"quiet hours for {name}: {said}"
+            yield f"quiet hours for {name}: {shown}"

@@ -1,9 +1,9 @@
-"""What becomes of held events: judged again when their execution moves, given up when it does not.
+"""Held events: judged again when their execution moves, expired when it does not.
 
 Whenever an execution or its mark moves, its held events are judged again in the order of their
-times (equal times: of receipt), and so are those that were rejected for a gap, which the missing
-event can still heal. An event whose `gap_timeout` is over is rejected, or applied over the gap
-where its source says `gaps: apply`. Pure: it works on what was loaded, and changes that in place.
+times (equal times: of receipt). So are those that were rejected for a gap, which the missing event
+can still heal. An event whose `gap_timeout` is over is rejected, or applied over the gap where its
+source says `gaps: apply`. Pure: the functions work on what was loaded, and change that in place.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from receiver.store.contract import ExecutionKey, JudgedWebhook, Loaded
 
 
 def hold(event: Event, judgement: Judgement, now: int, ordering: Ordering) -> Held:
-    """The event as it waits from now (nanoseconds) on, or was rejected at once."""
+    """Return the event as it waits from now (nanoseconds) on, or was rejected at once."""
     until = now + ordering.gap_timeout if judgement.verdict is Verdict.HELD else None
     waiting = replace(event, flags=judgement.flags)
     return Held(waiting, now, judgement.verdict, judgement.missing, until)
 
 
 def bounded(judgement: Judgement, loaded: Loaded, key: ExecutionKey) -> Judgement:
-    """Rejected at once instead of held where too many events of the execution are held already."""
+    """Reject at once instead of holding where the execution has too many held events already."""
     if judgement.verdict is Verdict.HELD and (
         sum(held.verdict is Verdict.HELD for held in loaded.held.get(key, ())) >= MAX_HELD
     ):
@@ -34,7 +34,7 @@ def bounded(judgement: Judgement, loaded: Loaded, key: ExecutionKey) -> Judgemen
 
 
 def remember(held: Held, loaded: Loaded, key: ExecutionKey) -> None:
-    """Let the rest of the batch see it, in the order of times and of receipt."""
+    """Let the rest of the batch see a held event, in the order of times and of receipt."""
     insort(loaded.held.setdefault(key, []), held, key=_occurred_at)
 
 
@@ -42,7 +42,8 @@ def rejudge_held(
     loaded: Loaded, key: ExecutionKey, now: int, ordering: Ordering
 ) -> Iterator[JudgedWebhook]:
     """Judge an execution's held events again, earliest first, until nothing changes."""
-    waiting, number = loaded.held.get(key, []), 0
+    waiting = loaded.held.get(key, [])
+    number = 0
     while number < len(waiting):
         held, before = waiting[number], loaded.executions[key]
         judgement = judge_again(held.event, before, ordering.observes)
@@ -58,14 +59,14 @@ def rejudge_held(
 
 
 def expire(held: Held, loaded: Loaded, now: int, ordering: Ordering) -> Iterator[JudgedWebhook]:
-    """What follows when the `gap_timeout` of a held event is over; nothing if it was settled."""
+    """End the wait of a held event; yield what that settles, nothing if it was settled before."""
     key = (held.event.source, held.event.execution_id or "")
     # The rules may have changed since it was held.
     yield from rejudge_held(loaded, key, now, ordering)
-    while (place := _place(held, loaded, key)) is not None:
+    while (position := _position(held, loaded, key)) is not None:
         waiting, before = loaded.held[key], loaded.executions[key]
         if ordering.gaps != "apply":
-            waiting[place] = replace(held, verdict=Verdict.REJECTED, until=None)
+            waiting[position] = replace(held, verdict=Verdict.REJECTED, until=None)
             still = judge_again(held.event, before, ordering.observes)
             yield judged_again(held, replace(still, verdict=Verdict.REJECTED), before, now)
             return
@@ -81,7 +82,7 @@ def expire(held: Held, loaded: Loaded, now: int, ordering: Ordering) -> Iterator
 
 
 def judged_again(held: Held, judgement: Judgement, before: Execution, now: int) -> JudgedWebhook:
-    """The entry of a stored event with its new verdict."""
+    """Return the entry of a stored event with its new verdict."""
     event = replace(held.event, flags=judgement.flags)
     entry = JudgedWebhook(event.source, event, judgement, now, b"", before=before, again=True)
     if judgement.verdict is Verdict.APPLIED:
@@ -94,14 +95,14 @@ def judged_again(held: Held, judgement: Judgement, before: Execution, now: int) 
 
 
 def _decides(judgement: Judgement, held: Held) -> bool:
-    """Whether a new judgement changes anything. What was rejected can only be healed."""
+    """Return whether a new judgement changes anything. What was rejected can only be healed."""
     if held.verdict is Verdict.HELD:
         return judgement.verdict is not Verdict.HELD
     return judgement.verdict is Verdict.APPLIED
 
 
-def _place(held: Held, loaded: Loaded, key: ExecutionKey) -> int | None:
-    """Where it still waits among its execution's held events."""
+def _position(held: Held, loaded: Loaded, key: ExecutionKey) -> int | None:
+    """Return where an event waits among the held events of its execution; None: it does not."""
     for number, other in enumerate(loaded.held.get(key, ())):
         if other.event.event_id == held.event.event_id and other.verdict is Verdict.HELD:
             return number

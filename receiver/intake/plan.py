@@ -1,9 +1,9 @@
-"""What the verdict about an event owes to whom, now and for as long as its execution stays there.
+"""Plans: the deliveries that a judged event causes, now and while its execution stays there. Pure.
 
-A route owes a notice to each of its destinations that no route above it tells. An event that takes
-an execution to a status begins an episode: one stay in one status. Escalations of it are owed with
-it, due later; reminders follow from what was sent (see store.Transaction.record). What is about an
-episode carries its version: once the execution has moved on, it is no longer true.
+A route plans a notice for each of its destinations that no route above it tells. An event that
+takes an execution to a status begins an episode: one stay in one status. Its escalations are
+planned with it, due later; reminders follow from what was sent (see the store's contract). What is
+about an episode carries its version: once the execution has moved on, it is no longer true.
 """
 
 from __future__ import annotations
@@ -22,47 +22,47 @@ DAY = 24 * 3600 * SECOND
 
 
 class Planner:
-    """The rule by the routes in force: an entry in, the deliveries it owes out."""
+    """Plans by the routes in force: an entry in, the deliveries that it causes out."""
 
     def __init__(self, routes: Sequence[Route]) -> None:
         self._routes = tuple(routes)
-        self._stuck = tuple(route for route in routes if route.stuck is not None)
+        self._stuck_routes = tuple(route for route in routes if route.stuck is not None)
         self._shortlists: dict[tuple[str, Verdict, Status | None], tuple[Route, ...]] = {}
 
     def __call__(self, entry: JudgedWebhook) -> tuple[PlannedDelivery, ...]:
         routes = self._shortlist(entry)
-        if not routes and not self._stuck:
+        if not routes and not self._stuck_routes:
             return ()  # as for most events: nobody wants to hear of each step
-        told = subject(entry, entry.after or entry.before)
-        decisions = decide(routes, told)
-        if not self._stuck and all(decision.why_not for decision in decisions):
+        about = subject(entry, entry.after or entry.before)
+        decisions = decide(routes, about)
+        if not self._stuck_routes and all(decision.why_not for decision in decisions):
             return ()
-        return tuple(self._each(entry, told, decisions))
+        return tuple(self._deliveries(entry, about, decisions))
 
     def _shortlist(self, entry: JudgedWebhook) -> tuple[Route, ...]:
         status = entry.event.status if entry.event else None
-        about = (entry.source, entry.judgement.verdict, status)
-        found = self._shortlists.get(about)
-        if found is None:
-            found = self._shortlists[about] = shortlist(self._routes, *about)
-        return found
+        key = (entry.source, entry.judgement.verdict, status)
+        routes = self._shortlists.get(key)
+        if routes is None:
+            routes = self._shortlists[key] = shortlist(self._routes, *key)
+        return routes
 
-    def _each(
-        self, entry: JudgedWebhook, told: Subject, decisions: Sequence[Decision]
+    def _deliveries(
+        self, entry: JudgedWebhook, about: Subject, decisions: Sequence[Decision]
     ) -> Iterator[PlannedDelivery]:
         for decision in decisions:
             if decision.why_not:
                 continue
-            key = group_key(decision.route, told)
+            key = group_key(decision.route, about)
             for destination in decision.destinations:
                 yield _notice(entry, decision.route, destination, key)
             yield from _escalations(entry, decision.route, key)
-        for route in self._stuck:
-            yield from _stuck(entry, route, told)
+        for route in self._stuck_routes:
+            yield from _if_stuck(entry, route, about)
 
 
 def subject(entry: JudgedWebhook, execution: Execution | None) -> Subject:
-    """What the routes' conditions look at."""
+    """Return what the conditions of routes look at."""
     event = entry.event
     detail = event.detail if event else {}
     metadata = (event.metadata if event else None) or (execution.metadata if execution else None)
@@ -74,13 +74,13 @@ def subject(entry: JudgedWebhook, execution: Execution | None) -> Subject:
         agent_name=(event.agent_name if event else None)
         or (execution.agent_name if execution else None),
         event=event.event if event else None,
-        outcome=_text(detail.get("outcome")),
-        reason=_text(detail.get("reason")),
+        outcome=_string(detail.get("outcome")),
+        reason=_string(detail.get("reason")),
         metadata=metadata or {},
     )
 
 
-def _text(value: object) -> str | None:
+def _string(value: object) -> str | None:
     return value if isinstance(value, str) else None
 
 
@@ -90,11 +90,9 @@ def _notice(
     event, verdict = entry.event, entry.judgement.verdict
     if verdict is Verdict.QUARANTINED or event is None:
         # The first of a kind, once a day.
-        kind_of = f"{entry.source}/{entry.judgement.reason}"
-        dedup_key = f"quarantine/{kind_of}/{entry.judged_at // DAY}/{destination}"
-        return PlannedDelivery(
-            destination, route.name, Kind.NOTICE, dedup_key, f"quarantine/{kind_of}", None
-        )
+        order_key = f"quarantine/{entry.source}/{entry.judgement.reason}"
+        dedup_key = f"{order_key}/{entry.judged_at // DAY}/{destination}"
+        return PlannedDelivery(destination, route.name, Kind.NOTICE, dedup_key, order_key, None)
     # One for each verdict: what was rejected for a gap may still be healed.
     dedup_key = f"notice/{event.source}/{destination}/{event.event_id}/{verdict}"
     order_key = f"{event.source}/{event.execution_id or event.event_id}"
@@ -115,12 +113,12 @@ def _notice(
 
 
 def _escalations(entry: JudgedWebhook, route: Route, key: str | None) -> Iterator[PlannedDelivery]:
-    """Whom else to tell if the execution is still there later."""
-    if not route.escalate or (version := _stays(entry)) is None:
+    """Plan whom else to tell if the execution is still there later."""
+    if not route.escalate or (version := _new_episode(entry)) is None:
         return
     for step, escalation in enumerate(route.escalate, 1):
         for destination in escalation.notify:
-            dedup_key = _key("escalation", entry, route, destination, step)
+            dedup_key = _later_key("escalation", entry, route, destination, step)
             yield PlannedDelivery(
                 destination=destination,
                 route=route.name,
@@ -134,15 +132,15 @@ def _escalations(entry: JudgedWebhook, route: Route, key: str | None) -> Iterato
             )
 
 
-def _stuck(entry: JudgedWebhook, route: Route, told: Subject) -> Iterator[PlannedDelivery]:
-    """Whom to tell once nothing has been heard for too long."""
-    version, stuck = _stays(entry), route.stuck
-    if version is None or stuck is None or told.status not in stuck.statuses:
+def _if_stuck(entry: JudgedWebhook, route: Route, about: Subject) -> Iterator[PlannedDelivery]:
+    """Plan whom to tell once nothing has been heard for too long."""
+    version, stuck = _new_episode(entry), route.stuck
+    if version is None or stuck is None or about.status not in stuck.statuses:
         return
-    if route.unmet(told):
+    if route.unmet(about):
         return
     for destination in route.notify:
-        dedup_key = _key("stuck", entry, route, destination, 1)
+        dedup_key = _later_key("stuck", entry, route, destination, 1)
         yield PlannedDelivery(
             destination=destination,
             route=route.name,
@@ -151,23 +149,26 @@ def _stuck(entry: JudgedWebhook, route: Route, told: Subject) -> Iterator[Planne
             order_key=dedup_key,
             guard_version=version,
             due_in=stuck.after,
-            group_key=group_key(route, told),
+            group_key=group_key(route, about),
         )
 
 
-def _key(what: str, entry: JudgedWebhook, route: Route, destination: str, step: int) -> str:
+def _later_key(kind: str, entry: JudgedWebhook, route: Route, destination: str, step: int) -> str:
     assert entry.event is not None
-    return f"{what}/{entry.source}/{destination}/{entry.event.event_id}/{route.name}/{step}"
+    return f"{kind}/{entry.source}/{destination}/{entry.event.event_id}/{route.name}/{step}"
 
 
-def _stays(entry: JudgedWebhook) -> int | None:
-    """The version of the episode that the event begins; None if it begins none that can last."""
+def _new_episode(entry: JudgedWebhook) -> int | None:
+    """Return the version of the episode that the event begins; None: it begins none that lasts."""
     after = entry.after
     return None if after is None or after.status.category is Category.TERMINAL else after.version
 
 
 def _guard(entry: JudgedWebhook) -> int | None:
-    """A message that asks people to act is only true while the execution still stands there."""
+    """Return the version at which a notice is still true; None: it is true for ever.
+
+    A message that asks people to act is only true while the execution still stands there.
+    """
     after = entry.after
     if after is None or after.status.category not in (Category.PAUSED, Category.AWAITING):
         return None

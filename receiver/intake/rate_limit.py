@@ -1,17 +1,22 @@
-"""A token bucket: how often something may happen, with room for one second's worth at once."""
+"""Rate limit: how often something may happen."""
 
 from __future__ import annotations
 
 
 class TokenBucket:
-    """`rate` a second. Time is an argument: seconds that only grow."""
+    """A bucket with room for one second's worth of tokens, filled with `rate` of them a second.
+
+    Time is an argument: seconds that only grow.
+    """
 
     def __init__(self, rate: float, now: float) -> None:
-        self._rate, self._room = rate, max(rate, 1.0)
-        self._left, self._at = self._room, now
+        self._rate = rate
+        self._room = max(rate, 1.0)
+        self._left = self._room
+        self._at = now
 
     def take(self, now: float) -> float:
-        """0.0 if it may happen now, else the seconds until it may."""
+        """Take a token: return 0.0 if there is one, else the seconds until there is."""
         self._left = min(self._room, self._left + (now - self._at) * self._rate)
         self._at = now
         if self._left < 1.0:

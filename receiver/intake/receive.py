@@ -1,20 +1,30 @@
-"""One webhook in: judged against the stored execution, recorded, and what it owes, owed.
+"""Intake: judges webhooks against the stored executions, and records them with their deliveries.
 
-All of it in the transaction that stores it. `receive` takes what has gathered, in its order of
-arrival, and answers each as if it had come alone. What it moves may settle events that are held.
+All of it happens in one transaction. `receive` takes the webhooks that have gathered, in their
+order of arrival, and answers each as if it had come alone. A webhook that moves its execution may
+settle events that are held.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
+from receiver.config.rules import Rules
 from receiver.events import Event, Held, Judgement, Status, Verdict
 from receiver.intake.held import bounded, expire, hold, rejudge_held, remember
 from receiver.intake.plan import Planner
 from receiver.lifecycle import Known, Ordering, advance, judge, moves_mark
 from receiver.routing.routes import Route
 from receiver.store.contract import ExecutionKey, JudgedWebhook, Loaded, Transaction
+
+log = logging.getLogger("receiver.gaps")
+
+# Why a webhook could not be read: reasons of `lifecycle.RULES`. Empty: it could.
+Unreadable = Literal["", "malformed", "no_envelope"]
+_DEFAULT_ORDERING = Ordering()
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +38,7 @@ class VerifiedWebhook:
     event: Event | None
     body: bytes
     received_at: int
-    unreadable: str = ""
+    unreadable: Unreadable = ""
     accepted: bool = True
 
 
@@ -47,83 +57,88 @@ class Receipt:
 
 
 class Intake:
-    """The act that judges webhooks by the routes in force and the orderings of their sources."""
+    """Acts that judge webhooks by the routes in force and the orderings of their sources."""
 
     def __init__(self, routes: Sequence[Route], orderings: Mapping[str, Ordering] = {}) -> None:
-        self._owes = Planner(routes)
+        self._plan = Planner(routes)
         self._resolved = tuple(route.name for route in routes if route.resolved)
         self._orderings = dict(orderings)
 
+    @classmethod
+    def by(cls, rules: Rules) -> Intake:
+        """Build the intake that judges by these rules."""
+        return cls(rules.routes, rules.orderings)
+
     def receive(
-        self, transaction: Transaction, arrivals: Sequence[VerifiedWebhook]
+        self, transaction: Transaction, webhooks: Sequence[VerifiedWebhook]
     ) -> Sequence[Receipt]:
-        """Judge and store webhooks in their order; one receipt each."""
-        loaded = transaction.load([a.event for a in arrivals if a.event is not None])
-        judged = self.judge_all(arrivals, loaded)
+        """Judge and store webhooks in their order; return one receipt for each."""
+        loaded = transaction.load([w.event for w in webhooks if w.event is not None])
+        judged = self.judge_all(webhooks, loaded)
         transaction.save([entry for entries in judged for entry in entries])
         return [_receipt(entries) for entries in judged]
 
     def expire(
         self, transaction: Transaction, times: Sequence[int]
     ) -> Sequence[list[JudgedWebhook]]:
-        """Give up held events whose time is over at each of these times; what that settled."""
-        return [self._given_up(transaction, transaction.expired_held(now), now) for now in times]
+        """End the wait of held events that are due at each of these times (nanoseconds).
+
+        Return for each time the entries of the events that this settled.
+        """
+        return [self._expire_due(transaction, transaction.expired_held(now), now) for now in times]
 
     def judge_all(
-        self, arrivals: Iterable[VerifiedWebhook], loaded: Loaded
+        self, webhooks: Iterable[VerifiedWebhook], loaded: Loaded
     ) -> list[list[JudgedWebhook]]:
-        """For each arrival its own entry, then those of the held events that it settles.
+        """Judge webhooks; return for each its entry, then those of held events that it settles.
 
-        Needs no store; `loaded` is changed so that later arrivals see what earlier ones did.
+        Needs no store; `loaded` is changed so that later webhooks see what earlier ones did.
         """
-        return [self._enter(arrival, loaded) for arrival in arrivals]
+        return [self._judge(webhook, loaded) for webhook in webhooks]
 
-    def _enter(self, arrival: VerifiedWebhook, loaded: Loaded) -> list[JudgedWebhook]:
-        event, now = arrival.event, arrival.received_at
+    def _judge(self, webhook: VerifiedWebhook, loaded: Loaded) -> list[JudgedWebhook]:
+        event, now = webhook.event, webhook.received_at
         if event is None:
-            judgement = Judgement(Verdict.QUARANTINED, arrival.unreadable)
+            judgement = Judgement(Verdict.QUARANTINED, webhook.unreadable)
             entry = JudgedWebhook(
-                arrival.source, None, judgement, now, arrival.body, arrival.accepted
+                webhook.source, None, judgement, now, webhook.body, webhook.accepted
             )
-            return [self._owing(entry)]
-        ordering, key = self._ordering(event), _key(event)
-        entry = enter(arrival, event, loaded, ordering)
-        _remember(entry, event, loaded, ordering)
-        entries = [self._owing(entry)]
+            return [self._with_deliveries(entry)]
+        ordering, key = self._ordering(event), _execution_key(event)
+        entry = judge_event(webhook, event, loaded, ordering)
+        _show_to_batch(entry, event, loaded, ordering)
+        entries = [self._with_deliveries(entry)]
         if (entry.after or entry.moved) is not None and loaded.held.get(key):
-            entries += map(self._owing, rejudge_held(loaded, key, now, ordering))
+            entries += map(self._with_deliveries, rejudge_held(loaded, key, now, ordering))
         return entries
 
-    def _given_up(
+    def _expire_due(
         self, transaction: Transaction, due: Sequence[Held], now: int
     ) -> list[JudgedWebhook]:
         loaded = transaction.load([held.event for held in due])
         entries: list[JudgedWebhook] = []
         for held in due:
             settled = expire(held, loaded, now, self._ordering(held.event))
-            entries += map(self._owing, settled)
+            entries += map(self._with_deliveries, settled)
         transaction.save(entries)
         return entries
 
     def _ordering(self, event: Event) -> Ordering:
-        return self._orderings.get(event.source, _DEFAULT)
+        return self._orderings.get(event.source, _DEFAULT_ORDERING)
 
-    def _owing(self, entry: JudgedWebhook) -> JudgedWebhook:
-        """The entry with the deliveries that its verdict owes."""
-        owed = self._owes(entry)
+    def _with_deliveries(self, entry: JudgedWebhook) -> JudgedWebhook:
+        """Add the deliveries that the verdict causes."""
+        planned = self._plan(entry)
         ended = entry.before is not None and entry.after is not None
         resolved = self._resolved if ended else ()
-        return replace(entry, owed=owed, resolved=resolved) if owed or resolved else entry
+        return replace(entry, owed=planned, resolved=resolved) if planned or resolved else entry
 
 
-_DEFAULT = Ordering()
-
-
-def enter(
-    arrival: VerifiedWebhook, event: Event, loaded: Loaded, ordering: Ordering
+def judge_event(
+    webhook: VerifiedWebhook, event: Event, loaded: Loaded, ordering: Ordering
 ) -> JudgedWebhook:
-    """The judged event and what it does to its execution; changes nothing."""
-    key, now = _key(event), arrival.received_at
+    """Judge an event; return its entry with what it does to its execution. Changes nothing."""
+    key, now = _execution_key(event), webhook.received_at
     before = loaded.executions.get(key)
     judgement = judge(event, before, known(event, loaded), now, ordering.observes)
     judgement = bounded(judgement, loaded, key)
@@ -136,17 +151,17 @@ def enter(
         assert event.occurred_at is not None
         moved = replace(before, mark=event.occurred_at)
     return JudgedWebhook(
-        arrival.source, event, judgement, now, arrival.body,
+        webhook.source, event, judgement, now, webhook.body,
         before=before, after=after, moved=moved, until=until,
     )  # fmt: skip
 
 
-def _key(event: Event) -> ExecutionKey:
+def _execution_key(event: Event) -> ExecutionKey:
     return event.source, event.execution_id or ""
 
 
 def known(event: Event, loaded: Loaded) -> Known | None:
-    """What the store has of the event already."""
+    """Return what the store has of the event already."""
     if (event.source, event.event_id) in loaded.event_ids:
         return Known.EVENT_ID
     if event.execution_id is None or event.status is None or event.occurred_at is None:
@@ -155,7 +170,7 @@ def known(event: Event, loaded: Loaded) -> Known | None:
     return Known.SAME_CHANGE if change in loaded.changes else None
 
 
-def _remember(entry: JudgedWebhook, event: Event, loaded: Loaded, ordering: Ordering) -> None:
+def _show_to_batch(entry: JudgedWebhook, event: Event, loaded: Loaded, ordering: Ordering) -> None:
     """Let the rest of the batch see this event, as the next batch will see it in the store."""
     if entry.judgement.verdict is Verdict.QUARANTINED:
         return
@@ -165,7 +180,7 @@ def _remember(entry: JudgedWebhook, event: Event, loaded: Loaded, ordering: Orde
     if entry.judgement.reason == Known.EVENT_ID:
         return  # of a repeated id the first body wins: what a later one says is nobody's change
     loaded.changes.add((event.source, event.execution_id, event.status, event.occurred_at))
-    key = _key(event)
+    key = _execution_key(event)
     if (after := entry.after or entry.moved) is not None:
         loaded.executions[key] = after
     elif entry.judgement.reason == "gap":
@@ -178,6 +193,22 @@ def _receipt(entries: Sequence[JudgedWebhook]) -> Receipt:
     execution = entry.after or entry.before
     for each in settled:
         execution = each.after or execution
-    owed = [owed.destination for each in entries for owed in each.owed if not owed.due_in]
+    destinations = tuple(
+        delivery.destination for each in entries for delivery in each.owed if not delivery.due_in
+    )
     status = execution.status if execution else None
-    return Receipt(entry.judgement, entry.event, status, tuple(owed), settled)
+    return Receipt(entry.judgement, entry.event, status, destinations, settled)
+
+
+def log_judged_again(entry: JudgedWebhook) -> None:
+    """Log that a held event has another verdict now."""
+    event = entry.event
+    log.info(
+        "event.judged_again source=%s event_id=%r execution_id=%r verdict=%s reason=%s owed=%d",
+        entry.source,
+        event.event_id if event else None,
+        event.execution_id if event else None,
+        entry.judgement.verdict,
+        entry.judgement.reason,
+        len(entry.owed),
+    )

@@ -1,12 +1,12 @@
-"""What the newest events say about how a source is subscribed. Pure."""
+"""Hints about subscriptions: what the newest events say of a source's. Pure."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 
-from receiver.events import Verdict
+from receiver.events import Status, Verdict
 from receiver.lifecycle import Ordering
 from receiver.store.contract import Tally
 
@@ -16,7 +16,7 @@ ENOUGH = 5
 
 @dataclass(frozen=True, slots=True)
 class Hint:
-    """A source that looks badly configured, the status it is about, and what to do."""
+    """A source that looks badly subscribed, the status that this is about, and what to do."""
 
     source: str
     status: str
@@ -25,15 +25,21 @@ class Hint:
 
 
 def hints(orderings: Mapping[str, Ordering], tallies: Sequence[Tally]) -> list[Hint]:
-    """The hints for each source that is configured, from its newest events."""
+    """Return the hints for each source that is configured, from its newest events."""
     return [
         hint
         for source, ordering in orderings.items()
-        for hint in _of(source, ordering, [t for t in tallies if t.source == source])
+        for hint in _source_hints(source, ordering, [t for t in tallies if t.source == source])
     ]
 
 
-def _of(source: str, ordering: Ordering, tallies: Sequence[Tally]) -> Iterable[Hint]:
+def _source_hints(source: str, ordering: Ordering, tallies: Sequence[Tally]) -> Iterable[Hint]:
+    yield from _missing_status(source, tallies)
+    if ordering.observes is not None:
+        yield from _unobserved_statuses(source, ordering.observes, tallies)
+
+
+def _missing_status(source: str, tallies: Sequence[Tally]) -> Iterable[Hint]:
     rejected = sum(t.n for t in tallies if t.verdict == Verdict.REJECTED)
     gaps: Counter[str] = Counter()
     for tally in tallies:
@@ -50,14 +56,17 @@ def _of(source: str, ordering: Ordering, tallies: Sequence[Tally]) -> Iterable[H
                 f"{n} of its {rejected} newest rejections lack an event for {status}: subscribe to"
                 " that event at the sender, or leave the status out of `observes` in routes.yaml",
             )
-    if ordering.observes is None:
-        return
+
+
+def _unobserved_statuses(
+    source: str, observes: Set[Status], tallies: Sequence[Tally]
+) -> Iterable[Hint]:
     seen: Counter[str] = Counter()
     for tally in tallies:
         if tally.status is not None and tally.verdict != Verdict.QUARANTINED:
             seen[tally.status] += tally.n
     for status, n in seen.items():
-        if status not in ordering.observes:
+        if status not in observes:
             yield Hint(
                 source,
                 status,

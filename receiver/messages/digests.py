@@ -1,4 +1,4 @@
-"""Many messages as one: how many, of which sorts, the first few. Pure.
+"""Digests: many messages as one, with how many of which sorts, and the first few. Pure.
 
 A confirmation that still waits is never only counted: each has a line of its own, with the id of
 its execution, and together they fit.
@@ -11,26 +11,26 @@ from collections.abc import Sequence
 from receiver.deliveries import Claim, Digest, DigestItem, Kind, Message, MessageContext
 from receiver.events import Status, Verdict
 from receiver.messages.follow_ups import doing_what, ended_how, new_wait, waits_since
-from receiver.messages.notice import MAX_BODY, noted
+from receiver.messages.notice import MAX_BODY, with_notes
 from receiver.messages.sanitize import clean, safe_link
 from receiver.times import span
 
 # Notes and the lines around the list have to fit, too.
 _AROUND = 700
 STUCK = "stuck/"
-_WORDS = {"awaiting_confirmation": "waiting for confirmation", "over": "over by now"}
+_SORT_WORDS = {"awaiting_confirmation": "waiting for confirmation", "over": "over by now"}
 _SHORTEST_LINE, _LONGEST_LINE = 60, 300
 
 
-def told(claim: Claim, digest: Digest, public_url: str, now: int) -> Message:
-    """The message of a digest. `public_url` is where more can be seen, if anywhere."""
-    fallen = claim.origin if claim.kind is Kind.FALLBACK else None
-    first = []
+def digest_message(claim: Claim, digest: Digest, public_url: str, now: int) -> Message:
+    """Write the message of a digest. `public_url` is where more can be seen, if anywhere."""
+    original = claim.origin if claim.kind is Kind.FALLBACK else None
+    prefaces = []
     if digest.silence:
-        first.append(f"The silence is over: {clean(digest.silence, 200)}")
+        prefaces.append(f"The silence is over: {clean(digest.silence, 200)}")
     waiting = [each for each in digest.listed if _waits(each)]
     others = [each for each in digest.listed if not _waits(each)]
-    # What somebody has to answer comes first: the end is what would be cut.
+    # Confirmations come first: the end would be cut.
     lines = _lines("Waiting for confirmation:", waiting, MAX_BODY - _AROUND, now)
     if digest.page == 1:
         lines += _counted(digest)
@@ -40,7 +40,9 @@ def told(claim: Claim, digest: Digest, public_url: str, now: int) -> Message:
         lines += _lines(few, others, room, now)
     if public_url:
         lines.append(f"All of them: {public_url.rstrip('/')}/")
-    return noted(_title(digest), first, "\n".join(lines), repeat=claim.repeat, instead_of=fallen)
+    return with_notes(
+        _title(digest), prefaces, "\n".join(lines), repeat=claim.repeat, instead_of=original
+    )
 
 
 def _title(digest: Digest) -> str:
@@ -55,14 +57,14 @@ def _title(digest: Digest) -> str:
         return stuck + they_wait
     if len(digest.counts) == 1:
         sort, agent, n = digest.counts[0]
-        return f"{stuck}{clean(agent or 'An agent', 60)}: {_n(n)} {_words(sort)}"
+        return f"{stuck}{clean(agent or 'An agent', 60)}: {_n(n)} {_sort_words(sort)}"
     return f"{stuck}{_n(digest.total)} updates" + (f", {they_wait}" if waiting else "")
 
 
 def _counted(digest: Digest) -> list[str]:
-    """How many of which sort; what has no line of its own is counted, too."""
+    """Count the sorts, and together what has no sort of its own."""
     lines = [
-        f"{_n(n)} × {_words(status)}: {clean(agent or 'An agent', 60)}"
+        f"{_n(n)} × {_sort_words(status)}: {clean(agent or 'An agent', 60)}"
         for status, agent, n in digest.counts
     ]
     others = digest.total - sum(n for _, _, n in digest.counts)
@@ -77,7 +79,7 @@ def _lines(head: str, listed: Sequence[DigestItem], room: int, now: int) -> list
 
 
 def _line(listed: DigestItem, room: int, now: int) -> str:
-    """Which execution of which agent, since when, the link if it fits, and why."""
+    """Name an execution with its agent, since when, the link if it fits, and why."""
     facts = listed.facts
     agent = clean(facts.agent_name or facts.agent_id or "An agent", 30)
     parts = [f"· {clean(facts.execution_id or facts.event_id or facts.source, room - 45)}", agent]
@@ -112,7 +114,7 @@ def _reason(facts: MessageContext) -> str:
 
 
 def _waits(listed: DigestItem) -> bool:
-    """Whether somebody has to confirm it, still."""
+    """Return whether somebody still has to confirm it."""
     facts = listed.facts
     return (
         facts.status is Status.AWAITING_CONFIRMATION
@@ -124,12 +126,12 @@ def _waits(listed: DigestItem) -> bool:
     )
 
 
-def _words(sort: str) -> str:
-    """A sort as a number of executions has it."""
+def _sort_words(sort: str) -> str:
+    """Name a sort as one says it of a number of executions."""
     status = sort.removeprefix(STUCK)
     if status != sort:
-        return f"{_WORDS.get(status, status)}, nothing heard"
-    return _WORDS.get(status, status) or "set aside"
+        return f"{_SORT_WORDS.get(status, status)}, nothing heard"
+    return _SORT_WORDS.get(status, status) or "set aside"
 
 
 def _n(number: int) -> str:

@@ -1,7 +1,8 @@
-"""What people are told in the course of an episode: how long it has waited, who took it, its end.
+"""Follow-ups: messages in the course of an episode, from its reminders to its end. Pure.
 
 An episode is one stay of an execution in one status. A reminder or an escalation is the notice
-once more, with that said first; what says that it was taken or is over is short. Pure.
+once more, with a preface that says how long it waits. The message that somebody takes it, or that
+it is over, is short.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import hashlib
 
 from receiver.deliveries import Claim, Kind, Message, MessageContext
 from receiver.events import Category, Status
-from receiver.messages.notice import noted, render
+from receiver.messages.notice import render, with_notes
 from receiver.messages.sanitize import clean, safe_link
 from receiver.routing.routes import Route
 from receiver.times import span
@@ -29,35 +30,37 @@ _GOES_ON = {
 }
 
 
-def told(claim: Claim, route: Route | None, now: int) -> Message:
-    """The message of a claimed delivery, by its route as it is now (None: it is gone)."""
-    facts, fallen = claim.facts, claim.origin if claim.kind is Kind.FALLBACK else None
-    kind, step = (fallen.kind, fallen.step) if fallen else (claim.kind, claim.step)
+def episode_message(claim: Claim, route: Route | None, now: int) -> Message:
+    """Write the message of a claimed delivery, by its route as it is now (None: it is gone)."""
+    facts = claim.facts
+    original = claim.origin if claim.kind is Kind.FALLBACK else None
+    kind, step = (original.kind, original.step) if original else (claim.kind, claim.step)
     if kind in (Kind.RESOLVED, Kind.ACKNOWLEDGED):
         title, line = _over(facts) if kind is Kind.RESOLVED else _taken(claim)
-        text = "\n".join([line, *_of(facts)])
-        return noted(title, (), text, repeat=claim.repeat, instead_of=fallen)
-    heading, first = "", ""
+        text = "\n".join([line, *_execution_lines(facts)])
+        return with_notes(title, (), text, repeat=claim.repeat, instead_of=original)
+    heading = preface = ""
     if kind in (Kind.REMINDER, Kind.ESCALATION):
-        heading, first = _still(facts, route, kind, step, now)
+        heading, preface = _still(facts, route, kind, step, now)
     if route is not None and route.stuck is not None:
-        heading, first = f"{heading}Stuck? ", _stuck(facts, route.stuck.after, now)
+        heading = f"{heading}Stuck? "
+        preface = _nothing_heard(facts, route.stuck.after, now)
     return render(
         facts,
         claim.route,
         route.title if route else None,
         route.body if route else None,
         repeat=claim.repeat,
-        # What is told later on purpose does not come late.
-        now=facts.occurred_at if first and facts.occurred_at is not None else now,
-        instead_of=fallen,
+        # A message that is sent later on purpose does not come late.
+        now=facts.occurred_at if preface and facts.occurred_at is not None else now,
+        instead_of=original,
         heading=heading,
-        said_first=first,
+        preface=preface,
     )
 
 
-def thread(claim: Claim) -> str | None:
-    """What all messages of an episode have in common, as an id of RFC 5322."""
+def thread_id(claim: Claim) -> str | None:
+    """Return the id that all messages of an episode have in common, in the form of RFC 5322."""
     facts = claim.facts
     if claim.version is None or facts.execution_id is None:
         return None
@@ -69,16 +72,16 @@ def thread(claim: Claim) -> str | None:
 def _still(
     facts: MessageContext, route: Route | None, kind: Kind, step: int, now: int
 ) -> tuple[str, str]:
-    """What a reminder or an escalation says before the notice."""
+    """Return the heading and the preface of a reminder or an escalation."""
     doing, waited = doing_what(facts), waits_since(facts, now)
     if kind is Kind.ESCALATION:
         return "Escalated: ", f"It is still {doing}, for {waited} by now."
     remind = route.remind if route else None
-    of = f" of at most {remind.at_most}" if remind and remind.at_most else ""
-    return f"Reminder {step}: ", f"It is still {doing}, for {waited} by now (reminder {step}{of})."
+    number = f"{step} of at most {remind.at_most}" if remind and remind.at_most else f"{step}"
+    return f"Reminder {step}: ", f"It is still {doing}, for {waited} by now (reminder {number})."
 
 
-def _stuck(facts: MessageContext, after: int, now: int) -> str:
+def _nothing_heard(facts: MessageContext, after: int, now: int) -> str:
     return (
         f"Nothing was heard of it for more than {span(after)}; it has been {doing_what(facts)} for"
         f" {waits_since(facts, now)} by now."
@@ -86,17 +89,17 @@ def _stuck(facts: MessageContext, after: int, now: int) -> str:
 
 
 def doing_what(facts: MessageContext) -> str:
-    """What an execution does while it stays in the status of the event."""
+    """Say what an execution does while it stays in the status of the event."""
     return _DOING.get(facts.status, str(facts.status)) if facts.status else "not known"
 
 
 def waits_since(facts: MessageContext, now: int) -> str:
-    """How long ago the episode began, as people say it."""
+    """Say how long ago the episode began."""
     return span(now - facts.occurred_at) if facts.occurred_at is not None else "some time"
 
 
 def ended_how(facts: MessageContext) -> str:
-    """How an episode ended, in a few words; the facts are those of the event that ended it."""
+    """Say how an episode ended, in a few words; the facts are those of the event that ended it."""
     before, after = facts.previous_status, facts.status
     if before is None or after is None:
         return "over"
@@ -113,15 +116,16 @@ def ended_how(facts: MessageContext) -> str:
 
 
 def new_wait(facts: MessageContext) -> str:
-    """Where an execution waits by now, if it does though the episode that it is about has ended."""
-    stands = facts.execution_status or facts.status
-    if stands is None or stands.category not in (Category.PAUSED, Category.AWAITING):
+    """Say where an execution waits by now, if it waits again though the episode has ended."""
+    status = facts.execution_status or facts.status
+    if status is None or status.category not in (Category.PAUSED, Category.AWAITING):
         return ""
-    return f"it is {stands} by now, which is a new wait"
+    return f"it is {status} by now, which is a new wait"
 
 
 def _over(facts: MessageContext) -> tuple[str, str]:
-    how, agent = ended_how(facts), _agent(facts)
+    how = ended_how(facts)
+    agent = _agent(facts)
     if waits := new_wait(facts):
         return f"{agent}: {how}", f"That wait is over: {how}. But {waits}."
     later = facts.execution_status
@@ -138,8 +142,8 @@ def _taken(claim: Claim) -> tuple[str, str]:
     )
 
 
-def _of(facts: MessageContext) -> list[str]:
-    """Which execution it is about."""
+def _execution_lines(facts: MessageContext) -> list[str]:
+    """Name the execution that a message is about."""
     lines = [f"Agent: {_agent(facts)}", f"Execution: {clean(facts.execution_id or '')}"]
     reason = facts.detail.get("reason")
     if isinstance(reason, str) and reason:

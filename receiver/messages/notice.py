@@ -1,8 +1,8 @@
-"""From the facts of a delivery to its title and body.
+"""Notices: title and body of a message about an event. Pure.
 
 Everything that comes from an event is hostile text: it is cleaned before a template sees it and
 again afterwards. A message says what happened, for which agent and execution, when, since when,
-why, where to look, and whether earlier updates are missing; the end of it is never what is cut.
+why, where to look, and whether earlier updates are missing. Its end is never cut.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _QUARANTINED = {
 
 
 def variables(facts: MessageContext, route: str, now: int) -> dict[str, Any]:
-    """What a template can use, all of it cleaned. `now` is nanoseconds."""
+    """Return what a template can use, all of it cleaned. `now` is nanoseconds."""
     detail = _cleaned(facts.detail)
     return {
         "source": facts.source,
@@ -50,18 +50,18 @@ def variables(facts: MessageContext, route: str, now: int) -> dict[str, Any]:
         "status": str(facts.status or ""),
         "category": str(facts.status.category) if facts.status else "",
         "previous_status": str(facts.previous_status or ""),
-        "occurred_at": _time(facts.occurred_at),
-        "received_at": _time(facts.received_at),
-        "since": _time(facts.occurred_at),
+        "occurred_at": _shown_time(facts.occurred_at),
+        "received_at": _shown_time(facts.received_at),
+        "since": _shown_time(facts.occurred_at),
         "execution_id": clean(facts.execution_id or ""),
         "execution_status": str(facts.execution_status or ""),
         "agent_id": clean(facts.agent_id or ""),
         "agent_name": clean(facts.agent_name or facts.agent_id or "An agent", 80),
         "execution_url": safe_link(facts.execution_url),
         "metadata": _cleaned(facts.metadata),
-        "reason": _said(detail.get("reason")),
-        "outcome": _said(detail.get("outcome")),
-        "question": _question(facts.detail.get("question")),
+        "reason": _plain_text(detail.get("reason")),
+        "outcome": _plain_text(detail.get("outcome")),
+        "question": _question_text(facts.detail.get("question")),
         "detail": detail,
         "verdict": str(facts.verdict),
         "verdict_reason": clean(facts.verdict_reason),
@@ -72,7 +72,7 @@ def variables(facts: MessageContext, route: str, now: int) -> dict[str, Any]:
 
 
 def alarm(origin: DeadOriginal, about: str, *, repeat: bool) -> Message:
-    """What people are told when a destination cannot be: `about` is the message that died."""
+    """Write what people read when a destination gets nothing; `about` is the title that died."""
     more = f"{origin.dead} of its messages are" if origin.dead > 1 else "One of its messages is"
     lines = [
         *([REPEAT] if repeat else []),
@@ -95,98 +95,100 @@ def render(
     now: int,
     instead_of: DeadOriginal | None = None,
     heading: str = "",
-    said_first: str = "",
+    preface: str = "",
 ) -> Message:
-    """The message of a delivery. A template that fails gives way to the default: no alert is lost.
+    """Write the message about an event, by the templates of its route or by default.
 
-    `repeat`: an earlier attempt may have arrived, and the message says so. `instead_of`: the
-    delivery that died, if this one goes to a fall-back. `heading` stands before the title and
-    `said_first` before the body.
+    A template that fails gives way to the default: no alert is lost. `repeat`: an earlier attempt
+    may have arrived, and the message says so. `instead_of`: the delivery that died, if this one
+    goes to a fall-back. `heading` stands before the title and `preface` before the body.
     """
-    known = variables(facts, route, now)
-    head, text, failed = _title(facts, known), _body(facts, known), False
+    values = variables(facts, route, now)
+    default_title, default_text = _title(facts, values), _body(facts, values)
+    prefaces = [preface] if preface else []
     try:
-        head = templates.render(title, known) if title else head
-        text = templates.render(body, known) if body else text
+        head = templates.render(title, values) if title else default_title
+        text = templates.render(body, values) if body else default_text
     except Exception:
         # Whatever a template does with an event nobody foresaw: the alert goes out without it.
-        head, text, failed = _title(facts, known), _body(facts, known), True
-    first = [said_first] if said_first else []
-    if failed:
-        first.append(f"(The template of route {route!r} failed on this event.)")
-    return noted(heading + head, first, text, repeat=repeat, instead_of=instead_of)
+        head, text = default_title, default_text
+        prefaces.append(f"(The template of route {route!r} failed on this event.)")
+    return with_notes(heading + head, prefaces, text, repeat=repeat, instead_of=instead_of)
 
 
-def noted(
-    title: str, first: Sequence[str], text: str, *, repeat: bool, instead_of: DeadOriginal | None
+def with_notes(
+    title: str, prefaces: Sequence[str], text: str, *, repeat: bool, instead_of: DeadOriginal | None
 ) -> Message:
-    """A message with what is to be known about it before its text, within its limits."""
+    """Build a message within its limits, with notes about it and prefaces before its text."""
     notes = [REPEAT] if repeat else []
     if instead_of is not None:
         why = clean(instead_of.reason, 300)
         notes.append(f"Sent here because {instead_of.destination} did not get it: {why}")
-    notes_text = "\n".join([*notes, *first])
+    notes_text = "\n".join([*notes, *prefaces])
     room = MAX_BODY - len(notes_text) - 1
     cut = clean(text, room if notes_text else MAX_BODY, lines=True)
     return Message(clean(title, MAX_TITLE), f"{notes_text}\n{cut}" if notes_text else cut)
 
 
 def check_template(text: str) -> str | None:
-    """What is wrong with a template, or None."""
+    """Return what is wrong with a template, or None."""
     return templates.problem(text, VARIABLES)
 
 
-def _title(facts: MessageContext, known: Mapping[str, Any]) -> str:
-    agent = known["agent_name"]
+def _title(facts: MessageContext, values: Mapping[str, Any]) -> str:
+    agent = values["agent_name"]
     if facts.verdict is Verdict.QUARANTINED:
         return f"{facts.source}: a webhook was set aside ({facts.verdict_reason})"
     if facts.verdict is not Verdict.APPLIED:
-        said = known["status"] or known["event"]
-        return f"{agent}: an update was {facts.verdict} ({said}, {facts.verdict_reason})"
+        announced = values["status"] or values["event"]
+        return f"{agent}: an update was {facts.verdict} ({announced}, {facts.verdict_reason})"
     assert facts.status is not None
-    if facts.status is Status.COMPLETED and known["outcome"] not in ("", "success"):
-        return f"{agent} completed without success: {known['outcome']}"
+    if facts.status is Status.COMPLETED and values["outcome"] not in ("", "success"):
+        return f"{agent} completed without success: {values['outcome']}"
     return f"{agent} {_HAPPENED[facts.status][0]}"
 
 
-def _body(facts: MessageContext, known: Mapping[str, Any]) -> str:
-    lines = [_what(facts, known)]
-    for label, said, room in _why(known):
-        if said:
-            lines.append(f"{label}: {clean(said, room)}")
-    if known["execution_id"]:
-        lines.append(f"Agent: {known['agent_name']}")
-        lines.append(f"Execution: {known['execution_id']}")
-    if known["occurred_at"]:
+def _body(facts: MessageContext, values: Mapping[str, Any]) -> str:
+    lines = [_first_sentence(facts, values)]
+    for label, text, room in _labelled_words(values):
+        if text:
+            lines.append(f"{label}: {clean(text, room)}")
+    if values["execution_id"]:
+        lines.append(f"Agent: {values['agent_name']}")
+        lines.append(f"Execution: {values['execution_id']}")
+    if values["occurred_at"]:
         label = "Since" if facts.verdict is Verdict.APPLIED else "Said to have happened"
-        lines.append(f"{label}: {known['occurred_at']}")
+        lines.append(f"{label}: {values['occurred_at']}")
     if facts.verdict is Verdict.APPLIED and facts.execution_status not in (None, facts.status):
         lines.append(f"Now: {facts.execution_status}")
-    if known["waited"]:
-        lines.append(f"Before: {known['previous_status']} for {known['waited']}")
-    if known["late"]:
-        lines.append(f"This comes late: it happened {known['late']} ago.")
+    if values["waited"]:
+        lines.append(f"Before: {values['previous_status']} for {values['waited']}")
+    if values["late"]:
+        lines.append(f"This comes late: it happened {values['late']} ago.")
     if facts.gap:
         lines.append("Earlier updates are missing.")
-    if known["execution_url"]:
-        lines.append(known["execution_url"])
+    if values["execution_url"]:
+        lines.append(values["execution_url"])
     return "\n".join(lines)
 
 
-def _why(known: Mapping[str, Any]) -> list[tuple[str, str, int]]:
-    """The provider's words, each with its room: together they leave the end of a message alone."""
-    detail = known["detail"]
+def _labelled_words(values: Mapping[str, Any]) -> list[tuple[str, str, int]]:
+    """Return the provider's words with their labels and the room that each has.
+
+    Together they leave the end of a message alone.
+    """
+    detail = values["detail"]
     return [
-        ("Outcome", known["outcome"], 80),
-        ("Reason", known["reason"], 350),
-        ("Question", known["question"], 350),
-        ("Reasoning", _said(detail.get("reasoning")), 150),
-        ("Error", _said(detail.get("os_error")), 200),
+        ("Outcome", values["outcome"], 80),
+        ("Reason", values["reason"], 350),
+        ("Question", values["question"], 350),
+        ("Reasoning", _plain_text(detail.get("reasoning")), 150),
+        ("Error", _plain_text(detail.get("os_error")), 200),
     ]
 
 
-def _what(facts: MessageContext, known: Mapping[str, Any]) -> str:
-    """The first sentence: what happened, or what was said and did not."""
+def _first_sentence(facts: MessageContext, values: Mapping[str, Any]) -> str:
+    """Say what happened, or what the sender says and did not happen."""
     if facts.verdict is Verdict.QUARANTINED:
         advice = _QUARANTINED.get(facts.verdict_reason, "Look into the quarantine.")
         return (
@@ -194,48 +196,50 @@ def _what(facts: MessageContext, known: Mapping[str, Any]) -> str:
             " Further ones of this kind are not announced today."
         )
     if facts.verdict is not Verdict.APPLIED or facts.status is None:
-        return _not_applied(facts, known)
+        return _not_applied(facts, values)
     return _HAPPENED[facts.status][1]
 
 
-def _not_applied(facts: MessageContext, known: Mapping[str, Any]) -> str:
-    said = known["status"] or known["event"]
-    stands = known["execution_status"] or "not known"
+def _not_applied(facts: MessageContext, values: Mapping[str, Any]) -> str:
+    announced = values["status"] or values["event"]
+    status = values["execution_status"] or "not known"
     missing = " or ".join(facts.missing)
     if facts.verdict is Verdict.HELD:
-        return f"The sender says {said}. It waits for an earlier update ({missing})."
+        return f"The sender says {announced}. It waits for an earlier update ({missing})."
     if facts.verdict_reason == "gap":
         may_heal = facts.execution_status and facts.execution_status.category.value != "terminal"
         return (
-            f"The sender says {said}, but earlier updates are missing ({missing}): the execution is"
-            f" {stands}, and stays so"
+            f"The sender says {announced}, but earlier updates are missing ({missing}): the"
+            f" execution is {status}, and stays so"
             + (" unless the missing update still comes." if may_heal else ".")
             + " If this happens often, see `receiver check`."
         )
     return (
-        f"The sender says {said}, which does not fit: the execution is {stands}, and stays so"
+        f"The sender says {announced}, which does not fit: the execution is {status}, and stays so"
         f" ({facts.verdict}: {facts.verdict_reason})."
     )
 
 
-def _question(question: object) -> str:
-    """The agent's questions with their options (asteroid.md: EXECUTION_PAUSED)."""
+def _question_text(question: object) -> str:
+    """Write out the agent's questions with their options.
+
+    The detail of an event has a text, or `{"questions": [{"question", "options": [{"label"}]}]}`.
+    """
     if isinstance(question, str):
         return clean(question)
-    asked = question.get("questions") if isinstance(question, dict) else None
     texts = []
-    for one in (asked if isinstance(asked, list) else [])[:5]:
-        if not isinstance(one, dict):
-            continue
-        options = one.get("options")
-        labels = [
-            clean(option.get("label", ""), 80)
-            for option in (options if isinstance(options, list) else [])[:10]
-            if isinstance(option, dict)
-        ]
+    for each in _objects(question, "questions", 5):
+        labels = [clean(o.get("label", ""), 80) for o in _objects(each, "options", 10)]
         choice = f" ({' / '.join(labels)})" if labels else ""
-        texts.append(clean(one.get("question", ""), 300) + choice)
+        texts.append(clean(each.get("question", ""), 300) + choice)
     return " · ".join(texts)[:MAX_PART]
+
+
+def _objects(value: object, name: str, most: int) -> list[dict[str, Any]]:
+    """Return the objects among the first elements of a member, if it is a list of an object."""
+    elements = value.get(name) if isinstance(value, dict) else None
+    first = elements[:most] if isinstance(elements, list) else []
+    return [element for element in first if isinstance(element, dict)]
 
 
 def _cleaned(value: Any, depth: int = 0) -> Any:
@@ -248,14 +252,14 @@ def _cleaned(value: Any, depth: int = 0) -> Any:
     return value if isinstance(value, (bool, int, float)) or value is None else clean(value)
 
 
-def _said(value: object) -> str:
-    """The provider's words; an object says its `message`."""
+def _plain_text(value: object) -> str:
+    """Return the provider's words; those of an object are its `message`."""
     if isinstance(value, Mapping):
         value = value.get("message", "")
     return value if isinstance(value, str) else ""
 
 
-def _time(instant: int | None) -> str:
+def _shown_time(instant: int | None) -> str:
     if instant is None:
         return ""
     return format_time(instant // SECOND * SECOND).replace("T", " ").replace("Z", " UTC")
@@ -268,7 +272,7 @@ def _waited(facts: MessageContext) -> str:
 
 
 def _late(facts: MessageContext, now: int) -> str:
-    """How long ago it happened, if that is long: whatever the delay was due to."""
+    """Return how long ago it happened if that is long, whatever the delay was due to."""
     if facts.occurred_at is None or now - facts.occurred_at <= LATE:
         return ""
     return span(now - facts.occurred_at)

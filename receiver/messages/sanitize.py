@@ -1,7 +1,7 @@
-"""Hostile text made harmless: what an event says, as people may see it.
+"""Sanitizer: makes the hostile text of an event harmless for people to see. Pure.
 
-No control or direction characters, no mention that a destination would act on, no link that does
-not show where it leads; and the text stays readable.
+No control or direction characters, no mention that a destination would act on, no link that hides
+where it leads; and the text stays readable.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 MAX_PART, MAX_LINK = 600, 300
 
-# What a destination would act on gets a wider letter: readable, and nothing is hidden in it.
+# A sign that a destination would act on becomes a wider letter: readable, and it hides nothing.
 _MENTION = re.compile(r"@(?=(?:everyone|here|channel|all)\b)|(?<![\w.+-])@(?=[\w&])", re.IGNORECASE)
 _MASKED = re.compile(r"\](?=\()")  # Discord and Mattermost read [click](https://…) in plain text
 _ANGLE = re.compile(r"<(?=[!@#]|https?:|mailto:|tel:)", re.IGNORECASE)
@@ -21,17 +21,17 @@ _BREAKS = {"\n", "\r", "\x0b", "\x0c", "\x85", "\u2028", "\u2029"}
 
 
 def clean(text: object, limit: int = MAX_PART, *, lines: bool = False) -> str:
-    """The text without control and direction characters, mentions and links in disguise.
+    """Return the text without control and direction characters, mentions and disguised links.
 
-    At most `limit` characters; with `lines` line breaks stay, else they become spaces.
+    It has at most `limit` characters. With `lines` line breaks stay, else they become spaces.
     """
     # Cut before the work, too: a huge text must not cost more than a small one.
     raw = str(text)[: limit * 4].replace("\r\n", "\n")
-    # Nothing of what is printable would be dropped or changed one by one.
+    # No character of a printable text would be dropped or changed.
     printable = (raw.replace("\n", "") if lines else raw).isprintable()
-    kept = raw if printable else "".join(_plain(character, lines) for character in raw)
-    kept = _MASKED.sub("］", _ANGLE.sub("＜", _MENTION.sub("＠", kept))).strip()
-    return kept if len(kept) <= limit else kept[: limit - 1].rstrip() + "…"
+    plain = raw if printable else "".join(_plain(character, lines) for character in raw)
+    harmless = _MASKED.sub("］", _ANGLE.sub("＜", _MENTION.sub("＠", plain))).strip()
+    return harmless if len(harmless) <= limit else harmless[: limit - 1].rstrip() + "…"
 
 
 def _plain(character: str, lines: bool) -> str:
@@ -43,12 +43,12 @@ def _plain(character: str, lines: bool) -> str:
 
 
 def safe_link(url: str | None) -> str:
-    """The URL if it is http(s) and shows where it leads; else nothing."""
+    """Return the URL if it is http(s) and shows where it leads, else an empty text."""
     if not url or len(url) > MAX_LINK or not url.isprintable() or re.search(r"[\s<>|\"'`]", url):
         return ""
     try:
         parts = urlsplit(url)
     except ValueError:
         return ""
-    fits = parts.scheme in ("http", "https") and bool(parts.hostname) and "@" not in url
-    return url if fits else ""
+    is_safe = parts.scheme in ("http", "https") and bool(parts.hostname) and "@" not in url
+    return url if is_safe else ""

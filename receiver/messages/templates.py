@@ -1,7 +1,7 @@
-"""Templates of routes.yaml: Jinja2 in a sandbox where nothing can run long or grow large.
+"""Templates of routes.yaml: Jinja2 in a sandbox where nothing runs long or grows large. Pure.
 
 An event's text is data to a template, never a template. A template may branch, loop over what the
-event says and shape words; it has no ranges, macros, powers or paddings, so that a message is ready
+event says and shape words. It has no ranges, macros, powers or paddings, so that a message is ready
 in an instant whatever somebody wrote.
 """
 
@@ -43,7 +43,7 @@ class _Sandbox(ImmutableSandboxedEnvironment):
         return super().call_binop(context, operator, left, right)
 
     def wrap_str_format(self, value: Any) -> None:
-        """Nothing: what Jinja would allow of str.format can pad as well."""
+        """Allow no form of str.format: those that Jinja allows can pad as well."""
 
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
         if isinstance(obj, str):
@@ -52,22 +52,22 @@ class _Sandbox(ImmutableSandboxedEnvironment):
 
 
 def _environment() -> _Sandbox:
-    made = _Sandbox(undefined=StrictUndefined, autoescape=False)
-    made.globals.clear()
-    made.filters = {name: of for name, of in made.filters.items() if name in FILTERS}
-    return made
+    sandbox = _Sandbox(undefined=StrictUndefined, autoescape=False)
+    sandbox.globals.clear()
+    sandbox.filters = {name: f for name, f in sandbox.filters.items() if name in FILTERS}
+    return sandbox
 
 
 _ENVIRONMENT = _environment()
 
 
 def render(text: str, variables: Mapping[str, Any]) -> str:
-    """The text that a template makes of these variables; it may raise whatever it does wrong."""
+    """Return the text that a template makes of these variables; it may raise any exception."""
     return _template(text).render(variables)
 
 
 def problem(text: str, variables: Set[str]) -> str | None:
-    """What is wrong with a template that may use these variables, or None."""
+    """Return what is wrong with a template that may use these variables, or None."""
     if len(text) > MAX_LENGTH:
         return f"the template has more than {MAX_LENGTH} characters"
     try:
@@ -82,19 +82,19 @@ def problem(text: str, variables: Set[str]) -> str | None:
         return f"the template has more than {MAX_LOOPS} loops inside each other"
     for name in sorted(unknown):
         close = difflib.get_close_matches(name, variables, 1)
-        hint = f": did you mean {close[0]!r}?" if close else f"; known are {_words(variables)}"
+        hint = (
+            f": did you mean {close[0]!r}?"
+            if close
+            else f"; known are {', '.join(sorted(variables))}"
+        )
         return f"the template uses {name!r}, which is unknown{hint}"
     return None
 
 
 def _loops(node: nodes.Node) -> int:
-    """How deep its loops are inside each other."""
+    """Return how deep its loops are inside each other."""
     below = max((_loops(child) for child in node.iter_child_nodes()), default=0)
     return below + isinstance(node, nodes.For)
-
-
-def _words(words: Set[str]) -> str:
-    return ", ".join(sorted(words))
 
 
 @lru_cache(maxsize=512)

@@ -5,14 +5,14 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields, replace
 
-from receiver.errors import StorageError, StorageUnavailable
+from receiver.errors import StorageUnavailable
 from receiver.retention import Limits, Retention
 from receiver.store.contract import PruneCursor, Pruned, Store, Transaction
+from receiver.store.periodic import Periodic
 from receiver.times import SECOND
 
 log = logging.getLogger("receiver.pruning")
@@ -84,7 +84,7 @@ def _until_short(store: Store, pause: Callable[[float], object], so_far: Pruned)
         pause(0.1)
 
 
-class PruneTimer:
+class PruneTimer(Periodic):
     """A thread that removes what has been kept for long enough, and sees to the log's length.
 
     It rests between portions, so that nobody else waits long. A clock that jumps while it runs is
@@ -92,39 +92,18 @@ class PruneTimer:
     """
 
     def __init__(self, store: Store, retention: Retention, first: float = FIRST) -> None:
+        super().__init__("pruning", first_rest=POLL, rest_after_failure=POLL)
         self._store, self._retention = store, retention
         self._walk: Iterator[Pruned] = iter(())
         self._whole = Pruned(None)
         self._round_at = time.monotonic() + first
         self._apart = _apart()
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="pruning", daemon=True)
 
-    def start(self) -> None:
-        self._thread.start()
+    def step(self) -> float:
+        """Remove a portion if it is time; return how long to rest (seconds).
 
-    def stop(self) -> None:
-        self._stopping.set()
-        self._thread.join()
-
-    def is_alive(self) -> bool:
-        return self._thread.is_alive()
-
-    def _run(self) -> None:
-        rest = POLL
-        while not self._stopping.wait(rest):
-            try:
-                rest = self._step()
-            except StorageError as error:
-                log.warning("pruning.storage error=%s", error)
-                rest = POLL
-            except Exception:
-                # Nobody is told less or later because of it; the file grows.
-                log.exception("pruning.failed")
-                self._walk, rest = iter(()), POLL
-
-    def _step(self) -> float:
-        """Remove a portion if it is time; how long to rest (seconds)."""
+        A portion that fails is the last one of its round: the walk has ended with its error.
+        """
         if time.monotonic() >= self._round_at:
             self._round_at = time.monotonic() + EVERY
             self._begin()

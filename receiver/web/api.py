@@ -50,7 +50,7 @@ class Api:
     """
 
     def __init__(
-        self, store: Store, in_force: LiveRules, wake: Callable[[Iterable[str]], None]
+        self, store: Store, in_force: LiveRules[object], wake: Callable[[Iterable[str]], None]
     ) -> None:
         self._store = store
         self._in_force = in_force

@@ -19,8 +19,10 @@ from receiver.config.live_rules import LiveRules
 from receiver.config.rules import Rules
 from receiver.config.settings import Settings
 from receiver.dispatch.dispatcher import Dispatcher
+from receiver.dispatch.operators import list_silences
 from receiver.errors import StorageUnavailable
 from receiver.intake.expiry import ExpiryTimer
+from receiver.intake.receive import Intake
 from receiver.metrics import Counters
 from receiver.store.contract import Store
 from receiver.store.pruning import PruneTimer
@@ -70,12 +72,12 @@ def build(
     when a reload is asked for.
     """
     counters = Counters(rules.sources)
-    in_force = LiveRules(rules, read or (lambda: rules), counters.reloaded)
+    in_force = LiveRules(rules, Intake.by, read or (lambda: rules), counters.reloaded)
     public_url = settings.public_url or ""
     dispatcher = Dispatcher(store, in_force, settings.lease, public_url) if dispatch else None
 
     wake = dispatcher.wake if dispatcher is not None else _wake_nobody
-    gaps = ExpiryTimer(store, in_force, wake)
+    gaps = ExpiryTimer(store, in_force, wake, list_silences)
     pruning = PruneTimer(store, settings.retention)
     refusals = Refusals(counters)
     endpoint = WebhookEndpoint(

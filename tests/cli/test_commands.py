@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import signal
 import sqlite3
 import subprocess
@@ -17,7 +16,6 @@ import pytest
 from receiver.cli import client
 from receiver.cli.main import cli
 from receiver.events import Event, Status
-from receiver.intake.explain import RULES
 from receiver.intake.receive import Intake, VerifiedWebhook
 from receiver.sources import signing
 from receiver.store.sqlite.store import SqliteStore
@@ -218,13 +216,6 @@ def test_explain_names_the_rule_and_what_it_would_settle(folder: Path) -> None:
     done = run(folder, "explain", "-", "--source", "asteroid", stdin=late, PUBLIC=PUBLIC)
     assert "held (gap): a status in between has not been seen yet" in done.stdout.decode()
     assert "running is missing; given up at" in done.stdout.decode()
-
-
-def test_every_verdict_and_reason_has_its_rule() -> None:
-    text = (TOP / "README.md").read_text("utf-8").split("| verdict | reason |")[1].split("\n\n")[0]
-    rows = re.findall(r"^\| (\w+) \| ([\w, ]+) \|", text, re.M)
-    named = {(verdict, reason.strip()) for verdict, of in rows for reason in of.split(",")}
-    assert named - {("verdict", "reason")} == set(RULES)
 
 
 def test_doctor_and_check_say_who_is_badly_subscribed(folder: Path) -> None:

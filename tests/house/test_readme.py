@@ -42,7 +42,7 @@ TESTS = "python3 -m venv .venv && .venv/bin/pip install -e '.[test]' && .venv/bi
 DEMO = "python3 -m venv .venv && .venv/bin/pip install -e . && .venv/bin/receiver demo"
 
 
-def test_its_drawing_settings_and_variables_are_the_program_s() -> None:
+def test_its_verdicts_drawing_settings_and_variables_are_the_program_s() -> None:
     assert written(TEXT) == TEXT
 
 

@@ -53,10 +53,11 @@ BUGS = (
         "a message is recorded as sent before it is sent",
         LANES,
         SEND,
+        "        from receiver.deliveries import Outcome\n"
         "        told = Attempt(Outcome.DELIVERED, '')\n"
         "        early = follow(claim, told, self.destination, message, 0, 0.5)\n"
         "        self._stopping.set()\n"
-        "        self._turn(Finished(claim, told, early))\n"
+        "        self._turn(FinishedAttempt(claim, told, early))\n"
         f"        self._stopping.clear()\n{SEND}",
         f"{KILLS} --moments connected",
         "nothing owed is missing",

@@ -64,7 +64,7 @@ class Watched:
         turned = self._store.write_now(act, turn)
         self._step(f"after-{what}")
         if what == "record":
-            os._exit(self.MINE if turned.mine else self.LOST)
+            os._exit(self.MINE if turned.recorded else self.LOST)
         if turned.claim is None:
             os._exit(self.NOTHING)
         return turned
@@ -87,7 +87,7 @@ def work(path: Path, rules: Rules, name: str, at: str, sig: int, lease: float) -
     real_send, sending.send = sending.send, send
     store = Watched(SqliteStore(path), step, lease)
     lane = DestinationWorker(
-        store, rules.destinations[name], LiveRules(rules, lambda: rules), lease
+        store, rules.destinations[name], LiveRules(rules, lambda rules: None, lambda: rules), lease
     )  # type: ignore[arg-type]
     lane.start()
     lane.join(time.monotonic() + LONG)

@@ -98,10 +98,11 @@ BUGS = (
     Bug(
         "a message counts as sent before it is sent",
         (("dispatch/worker.py", "        attempt = sending.send(self.destination, message)\n",
+          "        from receiver.deliveries import Outcome\n"
           "        told = Attempt(Outcome.DELIVERED, '')\n"
           "        early = follow(claim, told, self.destination, message, 0, 0.5)\n"
           "        self._stopping.set()\n"
-          "        self._turn(Finished(claim, told, early))\n"
+          "        self._turn(FinishedAttempt(claim, told, early))\n"
           "        self._stopping.clear()\n"
           "        attempt = sending.send(self.destination, message)\n"),),
         "kills --points 60 --kills 0 --cold 0 --calls write",

@@ -36,6 +36,7 @@ from receiver.lifecycle import Ordering
 from receiver.routing.conditions import Condition
 from receiver.routing.policy import SendPolicy
 from receiver.routing.routes import Route
+from receiver.sources.formats import asteroid
 from receiver.store.contract import AttemptResult
 from receiver.store.sqlite.store import SqliteStore
 from receiver.times import format_time
@@ -316,6 +317,7 @@ def event(source: str, said: Said) -> Event:
     return Event(
         source, said.event_id, said.name or "E", status, said.execution, said.at,
         unknown_status="dancing" if said.unknown else None,
+        is_known_without_status=asteroid.is_without_status(said.name),
         flags=frozenset({"assumed"} if said.assumed else ()),
     )  # fmt: skip
 

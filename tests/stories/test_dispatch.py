@@ -1,4 +1,4 @@
-"""What is owed goes out: lanes over the real store, to real destinations on loopback."""
+"""Due deliveries go out: workers over the real store, to real destinations on loopback."""
 
 from __future__ import annotations
 
@@ -11,49 +11,10 @@ import pytest
 from pytest_httpserver import HTTPServer
 
 from receiver.cli import client
-from receiver.deliveries import Attempt, Claim, Message, MessageContext, Outcome, State
-from receiver.destinations.destination import Destination
-from receiver.dispatch.worker import follow
-from receiver.events import Verdict
 from receiver.store.contract import Transaction
 from receiver.store.sqlite.store import SqliteStore
 from receiver.times import SECOND
 from tests.support.live import ROUTES, live, until
-
-NOW = 1_800_000_000 * SECOND
-OPS = Destination("ops", "console://", retry_for=3600)
-CLAIM = Claim(1, "token", "ops", "r", 2, False, NOW, MessageContext("s", Verdict.APPLIED, "", NOW))
-MESSAGE = Message("title", "body")
-
-
-def after(attempt: Attempt, now: int = NOW, chance: float = 0.5) -> tuple[State, str, float]:
-    found = follow(CLAIM, attempt, OPS, MESSAGE, now, chance)
-    return found.state, found.reason, (found.due_at - now) / SECOND
-
-
-def test_what_was_delivered_is_sent() -> None:
-    assert after(Attempt(Outcome.DELIVERED, "")) == (State.SENT, "", 0)
-
-
-def test_a_failure_waits_with_jitter_as_its_number_says() -> None:
-    assert after(Attempt(Outcome.FAILED, "HTTP 500")) == (State.WAITING, "HTTP 500", 10)
-    assert after(Attempt(Outcome.UNCERTAIN, "no answer"), chance=0.1)[2] == 2
-
-
-def test_a_destination_that_says_when_is_obeyed() -> None:
-    assert after(Attempt(Outcome.FAILED, "429", retry_after=90.0))[2] == 90
-
-
-def test_what_no_retry_can_mend_is_dead_at_once() -> None:
-    state, reason, _ = after(Attempt(Outcome.FAILED, "HTTP 404", permanent=True))
-    assert (state, reason) == (State.DEAD, "no retry can mend it: HTTP 404")
-
-
-def test_after_retry_for_it_is_dead_with_the_last_reason() -> None:
-    last = NOW + 3595 * SECOND
-    state, reason, _ = after(Attempt(Outcome.FAILED, "HTTP 500"), now=last)
-    assert (state, reason) == (State.DEAD, "given up after retry_for: HTTP 500")
-
 
 TWO = ROUTES.replace(
     "  ops: console://",

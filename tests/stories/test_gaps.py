@@ -9,6 +9,7 @@ import pytest
 from pytest_httpserver import HTTPServer
 
 from receiver.cli import client
+from receiver.dispatch.operators import list_silences
 from receiver.events import Event, Status
 from receiver.intake.expiry import ExpiryTimer
 from receiver.intake.receive import Intake, VerifiedWebhook
@@ -103,6 +104,6 @@ def test_the_log_says_it_too(tmp_path: Path, caplog: pytest.LogCaptureFixture) -
     only = ROUTES.replace("    verify:", "    observes: [failed]\n    verify:")
     with live(tmp_path, only) as receiver:
         post(receiver, "EXECUTION_STARTED", 1)
-        clock = ExpiryTimer(receiver.store, receiver.in_force, lambda names: None)
-        clock.hint()
+        timer = ExpiryTimer(receiver.store, receiver.in_force, lambda names: None, list_silences)
+        timer.hint()
     assert "source.hint source=asteroid 1 of its newest events announce running" in caplog.text

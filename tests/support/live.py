@@ -18,6 +18,7 @@ from receiver.config import routes_file
 from receiver.config.live_rules import LiveRules
 from receiver.config.rules import Rules
 from receiver.config.settings import load_settings
+from receiver.intake.receive import Intake
 from receiver.sources import signing
 from receiver.sources.verification import Verification
 from receiver.store.sqlite.store import SqliteStore
@@ -44,7 +45,7 @@ class Live:
     url: str
     verification: Verification
     store: SqliteStore
-    in_force: LiveRules
+    in_force: LiveRules[Intake]
 
     def post(
         self, body: bytes, *, source: str = "asteroid", private: str = PRIVATE

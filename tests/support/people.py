@@ -13,11 +13,12 @@ from typing import Any
 
 from receiver.config import routes_file
 from receiver.deliveries import Acknowledgement, Attempt, Claim, Message, Outcome
-from receiver.dispatch.turn import FinishedAttempt, TurnRequest, record_and_claim
-from receiver.dispatch.worker import follow, policy_at, rendered, with_others
+from receiver.dispatch.operators import list_silences
+from receiver.dispatch.retry import follow, with_others
+from receiver.dispatch.turn import FinishedAttempt, TurnRequest, policy_at, record_and_claim
 from receiver.events import Event, Status
-from receiver.intake.expiry import list_silences
 from receiver.intake.receive import Intake, Receipt, VerifiedWebhook
+from receiver.messages.compose import compose
 from receiver.store.contract import Transaction
 from receiver.store.sqlite.store import SqliteStore
 from receiver.times import SECOND, parse_time
@@ -65,7 +66,7 @@ class Walk:
         path = self.folder / "routes.yaml"
         path.write_text(text if "sources:" in text else SOURCES + text, "utf-8")
         self.rules = routes_file.load(str(path), self.environ)
-        self.intake = Intake(self.rules.routes, self.rules.orderings)
+        self.intake = Intake.by(self.rules)
         self.source = next(iter(self.rules.sources))
         self.turned = set[str]()
 
@@ -116,12 +117,12 @@ class Walk:
     def record(self, claim: Claim, attempt: Attempt = DELIVERED, chance: float = 0.5) -> Message:
         """What became of an attempt that ends now."""
         of = self.rules.destinations[claim.destination]
-        message = rendered(claim, self.rules, self.now)
+        message = compose(claim, self.rules.route(claim.route), self.now)
         after = follow(claim, attempt, of, message, self.now, chance)
         done = FinishedAttempt(claim, attempt, with_others(after, claim, self.rules, self.now))
         policy = policy_at(of, self.rules, self.now)
         asked = TurnRequest(of.name, policy, self.now, self.now, self.rules, done, goes_on=False)
-        assert self.store.write_now(record_and_claim, asked).mine
+        assert self.store.write_now(record_and_claim, asked).recorded
         return message
 
     def gets(self, destination: str | None = None, attempt: Attempt = DELIVERED) -> list[Told]:

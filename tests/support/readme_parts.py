@@ -17,6 +17,13 @@ def drawing() -> str:
     return f"```mermaid\n{lifecycle.mermaid()}\n```"
 
 
+def verdicts_table() -> str:
+    """The rows of the table of verdicts."""
+    return "\n".join(
+        f"| {verdict} | {reason} | {text} |" for (verdict, reason), text in lifecycle.RULES.items()
+    )
+
+
 def settings_table() -> str:
     """The rows of the table of settings."""
     return "\n".join(
@@ -38,6 +45,12 @@ def written(text: str) -> str:
     text = re.sub(
         r"(\| variable \| default \| meaning \|\n\|---\|---\|---\|\n).*?(?=\n\n)",
         lambda found: found[1] + settings_table(),
+        text,
+        flags=re.S,
+    )
+    text = re.sub(
+        r"(\| verdict \| reason \| when \|\n\|---\|---\|---\|\n).*?(?=\n\n)",
+        lambda found: found[1] + verdicts_table(),
         text,
         flags=re.S,
     )

@@ -36,6 +36,11 @@ EVENT_STATUS = {
     FAILED: Status.FAILED,
     CANCELLED: Status.CANCELLED,
 }
+# Its names that announce no status. Any other unknown name is kept, too.
+WITHOUT_STATUS = frozenset(
+    {"EXECUTION_ACTION_STARTED", "EXECUTION_ACTION_COMPLETED", "EXECUTION_ACTION_FAILED"}
+)
+_WORDS_WITHOUT_STATUS = ("STEP", "WORKFLOW", "FILE", "MESSAGE", "BATCH")
 
 
 def read(source: str, content: Any, message_id: str | None) -> Event | None:
@@ -43,10 +48,17 @@ def read(source: str, content: Any, message_id: str | None) -> Event | None:
     if not isinstance(content, dict) or not ("event_id" in content or "info" in content):
         return None
     event_id = read_id(content, "event_id")
-    kind = read_text(content, "type")
+    kind = cut(read_text(content, "type"))
     if kind != "execution":
-        occurred_at = read_time_or_none(content, "timestamp")
-        return Event(source, event_id, cut(kind), None, None, occurred_at)
+        return Event(
+            source=source,
+            event_id=event_id,
+            event=kind,
+            status=None,
+            execution_id=None,
+            occurred_at=read_time_or_none(content, "timestamp"),
+            is_known_without_status=is_without_status(kind),
+        )
     info = content.get("info")
     if not isinstance(info, dict):
         raise MalformedEnvelope("info must be an object.")
@@ -73,6 +85,7 @@ def read(source: str, content: Any, message_id: str | None) -> Event | None:
         metadata=read_metadata(info),
         detail=read_detail(payload),
         flags=flags,
+        is_known_without_status=status is None and is_without_status(cut(name)),
     )
 
 
@@ -107,6 +120,11 @@ def sample(
         "timestamp": format_time(occurred_at),
         "info": info,
     }
+
+
+def is_without_status(name: str) -> bool:
+    """Tell whether the provider is known to send this name without a change of status."""
+    return name in WITHOUT_STATUS or any(word in name.split("_") for word in _WORDS_WITHOUT_STATUS)
 
 
 def _announced_status(

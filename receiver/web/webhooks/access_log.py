@@ -10,8 +10,7 @@ import asyncio
 import logging
 
 from receiver import logs
-from receiver.intake.expiry import log_settled
-from receiver.intake.receive import Receipt
+from receiver.intake.receive import Receipt, log_judged_again
 from receiver.sources.source import Source
 
 log = logging.getLogger("receiver.intake")
@@ -50,4 +49,4 @@ def _log_received(source: Source, receipt: Receipt) -> None:
         len(receipt.destinations),
     )
     for entry in receipt.settled:
-        log_settled(entry)
+        log_judged_again(entry)

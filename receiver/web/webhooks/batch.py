@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from receiver.config.live_rules import LiveRules
 from receiver.errors import TooManyWebhooks, UntrustedWebhook
 from receiver.intake.rate_limit import TokenBucket
-from receiver.intake.receive import Receipt, VerifiedWebhook
+from receiver.intake.receive import Intake, Receipt, VerifiedWebhook
 from receiver.sources import verification
 from receiver.sources.formats import registry
 from receiver.sources.source import Source
@@ -43,7 +43,7 @@ class WebhookBatcher:
     `rate` is proven webhooks a second, for sources that set no rate.
     """
 
-    def __init__(self, store: Store, in_force: LiveRules, rate: float) -> None:
+    def __init__(self, store: Store, in_force: LiveRules[Intake], rate: float) -> None:
         self._store = store
         self._in_force = in_force
         self._rate = rate
@@ -70,7 +70,7 @@ class WebhookBatcher:
         webhook = VerifiedWebhook(
             source.name, None, body, time.time_ns(), "malformed", accepted=False
         )
-        return await self._store.write(self._in_force.intake.receive, webhook)
+        return await self._store.write(self._in_force.derived.receive, webhook)
 
     def _take_all(self) -> None:
         waiting = self._waiting
@@ -86,7 +86,7 @@ class WebhookBatcher:
                 # Any error is about this webhook alone: the endpoint answers it.
                 pending.future.set_exception(error)
         if proven:
-            self._store.write_all(self._in_force.intake.receive, proven)
+            self._store.write_all(self._in_force.derived.receive, proven)
 
     def _verify(self, pending: PendingWebhook) -> VerifiedWebhook:
         source = pending.source

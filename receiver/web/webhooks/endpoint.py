@@ -27,7 +27,7 @@ from receiver.errors import (
     UntrustedWebhook,
 )
 from receiver.events import Event, Verdict
-from receiver.intake.receive import Receipt
+from receiver.intake.receive import Intake, Receipt
 from receiver.metrics import Counters
 from receiver.sources.source import Source
 from receiver.store.contract import Store
@@ -57,7 +57,7 @@ class WebhookEndpoint:
     def __init__(
         self,
         store: Store,
-        in_force: LiveRules,
+        in_force: LiveRules[Intake],
         wake: Callable[[Iterable[str]], None],
         *,
         max_body: int,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from receiver.deliveries import Claim, Kind, MessageContext
 from receiver.destinations.destination import Destination
-from receiver.dispatch.dead_letters import HOUR, UNWRITTEN, owed
+from receiver.dispatch.dead_letters import HOUR, UNWRITTEN, plan
 from receiver.events import Status, Verdict
 from receiver.routing.conditions import Condition
 from receiver.routing.routes import Route
@@ -20,7 +20,7 @@ ALL = {d.name: d for d in (OPS, MAIL, SMS)}
 
 
 def told(*routes: Route, destinations: dict[str, Destination] = ALL) -> list[tuple[str, str]]:
-    return [(o.destination, o.route) for o in owed(DEAD, routes, destinations, NOW)]
+    return [(o.destination, o.route) for o in plan(DEAD, routes, destinations, NOW)]
 
 
 def about(name: str, *notify: str, more: tuple[Condition, ...] = ()) -> Route:
@@ -53,14 +53,14 @@ def test_where_the_routes_tell_nobody_all_others_are_told_all_the_same() -> None
 
 def test_a_fallback_gets_the_message_itself_under_the_same_guard_and_order() -> None:
     ops = Destination("ops", "console://", fallback=("mail",))
-    (message,) = owed(DEAD, [], {**ALL, "ops": ops}, NOW)
+    (message,) = plan(DEAD, [], {**ALL, "ops": ops}, NOW)
     assert (message.destination, message.kind, message.route) == ("mail", Kind.FALLBACK, "failures")
     assert (message.guard_version, message.order_key, message.origin) == (2, "s/x-1", 7)
 
 
 def test_a_destination_is_told_of_once_an_hour() -> None:
     def keys(now: int) -> set[str]:
-        return {o.dedup_key for o in owed(DEAD, [about("dead", "mail")], ALL, now)}
+        return {o.dedup_key for o in plan(DEAD, [about("dead", "mail")], ALL, now)}
 
     start = NOW // HOUR * HOUR
     assert keys(start) == keys(start + HOUR - 1)

@@ -1,8 +1,21 @@
-"""Waiting grows to an hour and never beyond, whatever the attempt."""
+"""Retries: waiting grows to an hour and never beyond, and what cannot be mended is given up."""
 
 from __future__ import annotations
 
-from receiver.dispatch.retry import delay, pause
+from dataclasses import replace
+
+from receiver.config.rules import Rules
+from receiver.deliveries import Attempt, Claim, Message, MessageContext, Outcome, State
+from receiver.destinations.destination import Destination
+from receiver.dispatch.retry import delay, follow, pause, with_others
+from receiver.events import Verdict
+from receiver.routing.routes import Route
+from receiver.times import SECOND
+
+NOW = 1_800_000_000 * SECOND
+OPS = Destination("ops", "console://", retry_for=3600)
+CLAIM = Claim(1, "token", "ops", "r", 2, False, NOW, MessageContext("s", Verdict.APPLIED, "", NOW))
+MESSAGE = Message("title", "body")
 
 
 def test_full_jitter_reaches_up_to_5_10_20_seconds_and_an_hour() -> None:
@@ -17,3 +30,45 @@ def test_full_jitter_reaches_up_to_5_10_20_seconds_and_an_hour() -> None:
 def test_a_destination_waits_as_a_whole_after_five_failures_for_a_minute_at_most() -> None:
     assert [pause(n, 1.0) for n in (0, 4, 5, 6, 9, 500)] == [0, 0, 5, 10, 60, 60]
     assert pause(500, 0.5) == 30
+
+
+def after(attempt: Attempt, now: int = NOW, chance: float = 0.5) -> tuple[State, str, float]:
+    result = follow(CLAIM, attempt, OPS, MESSAGE, now, chance)
+    return result.state, result.reason, (result.due_at - now) / SECOND
+
+
+def test_what_was_delivered_is_sent() -> None:
+    assert after(Attempt(Outcome.DELIVERED, "")) == (State.SENT, "", 0)
+
+
+def test_a_failure_waits_with_jitter_as_its_number_says() -> None:
+    assert after(Attempt(Outcome.FAILED, "HTTP 500")) == (State.WAITING, "HTTP 500", 10)
+    assert after(Attempt(Outcome.UNCERTAIN, "no answer"), chance=0.1)[2] == 2
+
+
+def test_a_destination_that_says_when_is_obeyed() -> None:
+    assert after(Attempt(Outcome.FAILED, "429", retry_after=90.0))[2] == 90
+
+
+def test_what_no_retry_can_mend_is_dead_at_once() -> None:
+    state, reason, _ = after(Attempt(Outcome.FAILED, "HTTP 404", permanent=True))
+    assert (state, reason) == (State.DEAD, "no retry can mend it: HTTP 404")
+
+
+def test_after_retry_for_it_is_dead_with_the_last_reason() -> None:
+    last = NOW + 3595 * SECOND
+    state, reason, _ = after(Attempt(Outcome.FAILED, "HTTP 500"), now=last)
+    assert (state, reason) == (State.DEAD, "given up after retry_for: HTTP 500")
+
+
+def test_others_are_told_of_a_death_only_and_what_was_sent_has_its_routes_options() -> None:
+    mail = Destination("mail", "mailto://")
+    routes = (Route("r", (), ("ops",), acknowledged=True),)
+    rules = Rules("routes.yaml", {}, {"ops": OPS, "mail": mail}, routes)
+    sent = follow(CLAIM, Attempt(Outcome.DELIVERED, ""), OPS, MESSAGE, NOW, 0.5)
+    waiting = replace(sent, state=State.WAITING)
+    dead = with_others(replace(sent, state=State.DEAD), CLAIM, rules, NOW)
+    assert [delivery.destination for delivery in dead.owed] == ["mail"]
+    assert with_others(waiting, CLAIM, rules, NOW) == waiting
+    options = with_others(sent, CLAIM, rules, NOW).options
+    assert [(name, option.acknowledged) for name, option in options.items()] == [("r", True)]

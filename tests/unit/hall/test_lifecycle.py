@@ -14,7 +14,6 @@ from receiver.lifecycle import (
     TRANSITIONS,
     Known,
     Moves,
-    is_not_a_status,
     judge,
     judge_again,
     mermaid,
@@ -98,7 +97,7 @@ def test_what_is_stored_is_a_duplicate_before_anything_else_is_asked(known: Know
 
 
 def test_an_event_without_a_status_is_ignored_by_its_name() -> None:
-    known = event(None, event="EXECUTION_ACTION_STARTED")
+    known = event(None, event="EXECUTION_ACTION_STARTED", is_known_without_status=True)
     assert verdict(known, None) == ("ignored", "not_a_status")
     assert verdict(event(None, event="EXECUTION_DREAMT"), None) == ("ignored", "unknown_event")
 
@@ -138,14 +137,6 @@ def test_an_event_received_more_than_five_minutes_after_it_happened_is_flagged_l
     assert "late" not in judge(event(Status.RUNNING, NOW - LATE), None, None, NOW).flags
     assumed = event(Status.PAUSED, flags=frozenset({"assumed"}))
     assert judge(assumed, None, None, NOW).flags == {"assumed"}
-
-
-def test_names_that_announce_no_status_are_told_from_unknown_ones() -> None:
-    assert is_not_a_status("EXECUTION_ACTION_FAILED")
-    assert is_not_a_status("WORKFLOW_STEP_COMPLETED")
-    assert is_not_a_status("BATCH_COMPLETED")
-    assert not is_not_a_status("EXECUTION_QUEUED")
-    assert not is_not_a_status("PROFILE_CHANGED")
 
 
 @pytest.mark.parametrize(

@@ -108,6 +108,26 @@ def test_every_event_name_announces_its_status_and_unknown_ones_none(
 
 
 @pytest.mark.parametrize(
+    ("name", "is_known"),
+    [
+        ("EXECUTION_ACTION_FAILED", True),
+        ("WORKFLOW_STEP_COMPLETED", True),
+        ("BATCH_COMPLETED", True),
+        ("EXECUTION_QUEUED", False),
+        ("PROFILE_CHANGED", False),
+        ("EXECUTION_STARTED", False),
+    ],
+)
+def test_names_that_announce_no_status_are_told_from_unknown_ones(
+    name: str, is_known: bool
+) -> None:
+    for content in (envelope(event=name), {"type": name, "event_id": "e-9"}):
+        event = asteroid(content)
+        assert event is not None
+        assert event.is_known_without_status == is_known
+
+
+@pytest.mark.parametrize(
     ("payload", "status", "flags"),
     [
         ({"question": {"questions": []}}, Status.PAUSED_BY_AGENT, set()),

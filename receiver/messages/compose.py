@@ -1,0 +1,24 @@
+"""Composition: the message of a claimed delivery, whatever its kind. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from receiver.deliveries import Claim, Kind, Message
+from receiver.messages.digests import digest_message
+from receiver.messages.follow_ups import episode_message, thread_id
+from receiver.messages.notice import alarm
+from receiver.routing.routes import Route
+
+
+def compose(claim: Claim, route: Route | None, now: int, public_url: str = "") -> Message:
+    """Compose the message of a claimed delivery by its route as it is now (None: it is gone).
+
+    `now` is nanoseconds. `public_url` is where people can see more, if anywhere.
+    """
+    if claim.digest is not None:
+        return digest_message(claim, claim.digest, public_url, now)
+    message = replace(episode_message(claim, route, now), thread=thread_id(claim))
+    if claim.origin is None or claim.kind is not Kind.NOTICE:
+        return message
+    return alarm(claim.origin, message.title, repeat=claim.repeat)

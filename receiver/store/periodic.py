@@ -1,0 +1,69 @@
+"""Periodic work on the store: a thread that does a step, rests, and goes on whatever fails."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from abc import ABC, abstractmethod
+
+from receiver.errors import StorageError
+
+
+class Periodic(ABC):
+    """A thread that does its step again and again, until it is stopped.
+
+    `name` is that of the thread, of its logger (`receiver.name`) and of its lines in the log.
+    `first_rest` is how long it rests before the first step, `rest_after_failure` how long after a
+    step that failed (seconds).
+    """
+
+    def __init__(self, name: str, first_rest: float, rest_after_failure: float) -> None:
+        self._name = name
+        self._log = logging.getLogger(f"receiver.{name}")
+        self._first_rest = first_rest
+        self._rest_after_failure = rest_after_failure
+        self._is_stopping = False
+        self._rest_is_over = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    @abstractmethod
+    def step(self) -> float:
+        """Do what is due; return how long to rest (seconds)."""
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def wake(self) -> None:
+        """End the present rest."""
+        self._rest_is_over.set()
+
+    def stop(self, timeout: float | None = None) -> None:
+        """Do no further step, and wait for the present one, at most `timeout` seconds."""
+        self._is_stopping = True
+        self._rest_is_over.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout)
+
+    def is_alive(self) -> bool:
+        """Return whether the thread runs."""
+        return self._thread.is_alive()
+
+    def _run(self) -> None:
+        rest = self._first_rest
+        while True:
+            self._rest_is_over.wait(rest)
+            self._rest_is_over.clear()
+            if self._is_stopping:
+                return
+            rest = self._safe_step()
+
+    def _safe_step(self) -> float:
+        try:
+            return self.step()
+        except StorageError as error:
+            self._log.warning("%s.storage error=%s", self._name, error)
+        except Exception:
+            # The one broad except: a thread that ended would be silent about all that follows.
+            self._log.exception("%s.failed", self._name)
+        return self._rest_after_failure
