@@ -21,7 +21,8 @@ from receiver.errors import ConfigurationError, ReceiverError
 from receiver.intake import explain as explaining
 from receiver.intake.subscription_hints import hints
 from receiver.sources.source import Source
-from receiver.store.sqlite.store import SqliteStore, open_existing
+from receiver.store import opening
+from receiver.store.contract import Store
 from receiver.web.server import server
 
 
@@ -35,8 +36,9 @@ def check() -> None:
     for destination in rules.destinations.values():
         for warning in sending.warnings(destination):
             click.echo(f"{rules.path}:{destination.line}: warning: {warning}")
-    if settings.database_path.exists():
-        with closing(open_existing(settings.database_path)) as store:
+    url = settings.database_url
+    if opening.exists(url):
+        with closing(opening.open_existing(url)) as store:
             _say_hints(rules, store)
     click.echo(
         f"{rules.path}: {len(rules.sources)} sources, {len(rules.destinations)} destinations,"
@@ -55,7 +57,8 @@ def explain(event: Any, source: str, in_json: bool) -> None:
     that would go out. Nothing is stored or sent.
     """
     settings, rules = configured()
-    store = SqliteStore(settings.database_path) if settings.database_path.exists() else None
+    url = settings.database_url
+    store = opening.open_existing(url) if opening.exists(url) else None
     try:
         told = explaining.explain(
             rules, source_named(rules, source), event.read(), time.time_ns(), store
@@ -83,7 +86,7 @@ def lifecycle_(source: str | None, mermaid: bool) -> None:
 def doctor(in_json: bool) -> None:
     """Verify the ledger and the store, and say which source looks badly subscribed."""
     settings, rules = configured(destinations=False)
-    with closing(open_existing(settings.database_path, thorough=True)) as store:
+    with closing(opening.open_existing(settings.database_url, thorough=True)) as store:
         ledger = store.ledger()
         found = hints(rules.orderings, store.tallies())
     if in_json:
@@ -126,7 +129,7 @@ def source_named(rules: Rules, name: str) -> Source:
     return rules.sources[name]
 
 
-def _say_hints(rules: Rules, store: SqliteStore) -> None:
+def _say_hints(rules: Rules, store: Store) -> None:
     for hint in hints(rules.orderings, store.tallies()):
         line = rules.sources[hint.source].line
         click.echo(f"{rules.path}:{line}: warning: source {hint.source}: {hint.text}")

@@ -17,9 +17,11 @@ from receiver.deliveries import State
 from receiver.dispatch import operators
 from receiver.errors import ReceiverError, StorageServed
 from receiver.events import Category, Status
+from receiver.store import opening
+from receiver.store.contract import Store
 from receiver.store.pruning import prune_all, removed
-from receiver.store.sqlite.store import SqliteStore, open_existing
-from receiver.times import parse_time, span
+from receiver.times import span
+from receiver.web import json_views
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -43,7 +45,8 @@ def executions(limit: int, in_json: bool, **conditions: str | None) -> None:
     given = {name: value for name, value in conditions.items() if value is not None}
     with closing(stored()) as store:
         items, _ = store.executions(given, limit, None)
-    listed(items, ("since", "status", "source", "execution_id", "agent_name"), in_json)
+    shown = [json_views.execution(item) for item in items]
+    listed(shown, ("since", "status", "source", "execution_id", "agent_name"), in_json)
 
 
 @click.command()
@@ -58,7 +61,10 @@ def deliveries(limit: int, in_json: bool, **conditions: str | None) -> None:
         items, _ = store.deliveries(given, limit, None)
     columns = ("id", "age", "state", "destination", "execution_id", "tries", "next", "reason")
     now = time.time_ns()
-    shown = items if in_json else [{**item, **_progress(item, now)} for item in items]
+    shown = [json_views.delivery(item) for item in items]
+    if not in_json:
+        progress = [_progress(item, now) for item in items]
+        shown = [{**item, **more} for item, more in zip(shown, progress, strict=True)]
     listed(shown, columns, in_json)
 
 
@@ -106,35 +112,35 @@ def prune(dry_run: bool, in_json: bool) -> None:
     click.echo(f"It would remove at most {listed}." if dry_run else f"Removed {listed}.")
 
 
-def _prunable(settings: Settings, dry_run: bool) -> tuple[SqliteStore, Callable[[float], object]]:
+def _prunable(settings: Settings, dry_run: bool) -> tuple[Store, Callable[[float], object]]:
     """The store, and how to rest: not at all where it is ours alone.
 
     It is served by us unless it is by another process: somebody has to tidy the log.
     """
     rest = threading.Event().wait
-    store = open_existing(settings.database_path)
+    store = opening.open_existing(settings.database_url)
     if dry_run:
         return store, rest
     store.close()
     try:
-        return SqliteStore(settings.database_path, serve=True), lambda seconds: None
+        return opening.open_to_serve(settings.database_url), lambda seconds: None
     except StorageServed:
-        return open_existing(settings.database_path), rest
+        return opening.open_existing(settings.database_url), rest
 
 
 def _progress(delivery: Mapping[str, Any], now: int) -> dict[str, str]:
     """What a person wants to see at once: its age, how often it was tried, when it is again."""
     waits = delivery["state"] == "waiting"
     return {
-        "age": span(now - parse_time(delivery["created_at"])),
+        "age": span(now - delivery["created_at"]),
         "tries": str(len(delivery["attempts"])),
-        "next": span(parse_time(delivery["due_at"]) - now) if waits else "",
+        "next": span(delivery["due_at"] - now) if waits else "",
     }
 
 
-def stored() -> SqliteStore:
+def stored() -> Store:
     """The store of a server that runs or ran here."""
-    return open_existing(load_settings(os.environ).database_path)
+    return opening.open_existing(load_settings(os.environ).database_url)
 
 
 def listed(items: Sequence[Mapping[str, Any]], columns: Sequence[str], in_json: bool) -> None:

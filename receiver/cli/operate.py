@@ -15,6 +15,7 @@ from receiver.cli.listing import as_json, listed, stored
 from receiver.config.silence_request import match_of, read_silence
 from receiver.dispatch.operators import acknowledge, add_silence, expire_silence, take
 from receiver.errors import ReceiverError
+from receiver.web import json_views
 
 
 def _whoever() -> str:
@@ -78,7 +79,8 @@ def add(match: tuple[str, ...], in_json: bool, **said: str | None) -> None:
     asked = read_silence(content, now, rules.sources, rules.destinations)
     with closing(stored()) as store:
         number = store.write_now(add_silence, (asked, now))
-        kept = store.silence(number)
+        found = store.silence(number)
+    kept = None if found is None else json_views.silence(found)
     if in_json:
         click.echo(json.dumps(kept, indent=2))
     elif kept is not None:
@@ -95,9 +97,9 @@ def list_(limit: int, in_json: bool) -> None:
     """List silences, newest first, with how many messages each kept back."""
     with closing(stored()) as store:
         items, _ = store.silences({}, limit, None)
-    shown: list[dict[str, Any]] = items
+    shown: list[dict[str, Any]] = [json_views.silence(item) for item in items]
     if not in_json:
-        shown = [{**item, "match": json.dumps(item["match"], ensure_ascii=False)} for item in items]
+        shown = [{**item, "match": json.dumps(item["match"], ensure_ascii=False)} for item in shown]
     listed(shown, ("id", "from", "until", "silenced", "by", "reason", "match"), in_json)
 
 

@@ -120,7 +120,7 @@ class Dispatcher:
 
 
 def _release(transaction: Transaction, times: Sequence[int]) -> Sequence[int]:
-    return [transaction.release(now, all_leases=True) for now in times]
+    return [transaction.release(now, own=True) for now in times]
 
 
 def _bury(transaction: Transaction, items: Sequence[Rules]) -> Sequence[Sequence[Claim]]:

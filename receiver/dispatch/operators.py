@@ -35,7 +35,7 @@ def take(source: str, execution_id: str, by: str, rules: Rules, now: int) -> Tak
 
 
 def acknowledge(transaction: Transaction, items: Sequence[Take]) -> Sequence[bool | None]:
-    """The act of taking an episode; see Transaction.acknowledge."""
+    """The act of taking an episode; see Operating.acknowledge."""
     return [
         transaction.acknowledge(each.source, each.execution_id, each.taken, each.routes)
         for each in items
@@ -61,7 +61,7 @@ def expire_silence(
 
 
 def redeliver(transaction: Transaction, items: Sequence[tuple[int, int]]) -> Sequence[bool | None]:
-    """The act of giving dead deliveries a new chance; see Transaction.redeliver."""
+    """The act of giving dead deliveries a new chance; see Operating.redeliver."""
     return [transaction.redeliver(*item) for item in items]
 
 

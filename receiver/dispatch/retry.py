@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from receiver.deliveries import Attempt, Outcome
+from receiver.store.records import Failures
+
 FIRST, LONGEST = 5.0, 3600.0
 # So many failures in a row, over several executions, are the destination's and not a message's.
 PAUSE_AFTER = 5
@@ -24,3 +27,23 @@ def pause(failures: int, chance: float) -> float:
     if failures < PAUSE_AFTER:
         return 0.0
     return min(delay(failures - PAUSE_AFTER + 1, 1.0), LONGEST_PAUSE) * chance
+
+
+def fails_as_a_whole(failures: Failures) -> bool:
+    """Return whether a destination fails, and not only some of its messages."""
+    return failures.several and failures.in_a_row >= PAUSE_AFTER
+
+
+def pause_after(attempt: Attempt, failures: Failures, chance: float) -> float:
+    """Return for how many seconds the destination waits as a whole after an attempt.
+
+    `failures` counts this attempt as well. 0.0: it does not wait.
+    """
+    if attempt.outcome is Outcome.DELIVERED:
+        return 0.0
+    if attempt.retry_after:
+        # It speaks for the destination, not for this one message.
+        return min(attempt.retry_after, LONGEST)
+    if attempt.permanent or not failures.several:
+        return 0.0
+    return pause(failures.in_a_row, chance)

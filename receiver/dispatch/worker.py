@@ -26,7 +26,8 @@ from receiver.errors import StorageError
 from receiver.messages import digests, follow_ups
 from receiver.messages.notice import alarm
 from receiver.routing.policy import SendPolicy, route_options
-from receiver.store.contract import AttemptResult, Store
+from receiver.store.contract import Store
+from receiver.store.records import AttemptResult
 from receiver.times import SECOND
 
 log = logging.getLogger("receiver.dispatch")

@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterable, Sequence
 from receiver.config.live_rules import LiveRules
 from receiver.errors import StorageError
 from receiver.intake.subscription_hints import hints
-from receiver.store.contract import JudgedWebhook, Store, Transaction
+from receiver.store.contract import Store, Transaction
+from receiver.store.records import JudgedWebhook
 from receiver.times import SECOND
 
 log = logging.getLogger("receiver.gaps")
@@ -72,6 +73,8 @@ class ExpiryTimer:
 
     def _step(self) -> float:
         """End what is due; how long to rest (seconds)."""
+        if not self._store.leads("expiry"):
+            return POLL
         if time.monotonic() >= self._hint_at:
             self._hint_at = time.monotonic() + HINT_EVERY
             self.hint()
@@ -93,7 +96,7 @@ class ExpiryTimer:
         """Let nothing wait for a time that a clock ahead of ours has written down.
 
         At a start, and for a while once it sees the clock go back, it asks what began ahead of now:
-        the store tells that apart from what is meant to wait, see store.Transaction.set_back.
+        the store tells that apart from what is meant to wait, see contract.Operating.set_back.
         """
         if self._seen_at is not None and now < self._seen_at:
             self._doubted_until = time.monotonic() + LATE
@@ -122,7 +125,7 @@ def _set_back(transaction: Transaction, times: Sequence[int]) -> Sequence[int]:
 
 
 def list_silences(transaction: Transaction, times: Sequence[int]) -> Sequence[Sequence[str]]:
-    """The act of listing what silences kept back that have ended; see Transaction.list_silences."""
+    """The act of listing what silences kept back that have ended; see Operating.list_silences."""
     return [transaction.list_silences(now) for now in times]
 
 

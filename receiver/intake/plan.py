@@ -2,7 +2,7 @@
 
 A route owes a notice to each of its destinations that no route above it tells. An event that takes
 an execution to a status begins an episode: one stay in one status. Escalations of it are owed with
-it, due later; reminders follow from what was sent (see store.Transaction.record). What is about an
+it, due later; reminders follow from what was sent (see store.contract). What is about an
 episode carries its version: once the execution has moved on, it is no longer true.
 """
 
@@ -15,7 +15,7 @@ from receiver.events import Category, Execution, Status, Verdict
 from receiver.routing.conditions import Subject
 from receiver.routing.policy import group_key
 from receiver.routing.routes import Decision, Route, decide, shortlist
-from receiver.store.contract import JudgedWebhook
+from receiver.store.records import JudgedWebhook
 from receiver.times import SECOND
 
 DAY = 24 * 3600 * SECOND

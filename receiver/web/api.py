@@ -32,7 +32,8 @@ from receiver.errors import ConfigurationError, MalformedBody
 from receiver.events import Category, Status
 from receiver.intake.subscription_hints import hints
 from receiver.sources.strict_json import parse_json
-from receiver.store.contract import Store
+from receiver.store.contract import Page, Store
+from receiver.web import json_views
 from receiver.web.problem import problem
 
 DEFAULT_LIMIT, MAX_LIMIT = 50, 200
@@ -105,15 +106,18 @@ class Api:
 
     def executions(self, request: Request) -> Response:
         allowed = ("status", "category", "source", "agent", "q")
-        return _page(request, allowed, self._store.executions)
+        return _page(request, allowed, self._store.executions, json_views.execution)
 
     def execution(self, request: Request) -> Response:
         path = request.path_params
         found = self._store.execution(path["source"], path["execution_id"])
-        return _json(found) if found else problem(404, "No event was applied to such an execution.")
+        if found:
+            return _json(json_views.known(found))
+        return problem(404, "No event was applied to such an execution.")
 
     def deliveries(self, request: Request) -> Response:
-        return _page(request, ("state", "destination"), self._store.deliveries)
+        allowed = ("state", "destination")
+        return _page(request, allowed, self._store.deliveries, json_views.delivery)
 
     def acknowledge(self, request: Request, content: Any) -> Response:
         path, rules = request.path_params, self._in_force.rules
@@ -129,10 +133,10 @@ class Api:
             return problem(409, "This execution has ended: there is nothing to acknowledge.")
         self._wake(rules.destinations)
         found = self._store.execution(path["source"], path["execution_id"])
-        return _json({"execution": found["execution"] if found else None})
+        return _json({"execution": json_views.execution(found["execution"]) if found else None})
 
     def silences(self, request: Request) -> Response:
-        return _page(request, (), self._store.silences)
+        return _page(request, (), self._store.silences, json_views.silence)
 
     def add_silence(self, request: Request, content: Any) -> Response:
         now, rules = time.time_ns(), self._in_force.rules
@@ -141,7 +145,7 @@ class Api:
         except ConfigurationError as error:
             return problem(422, " ".join(f"{line}." for line in error.problems))
         number = self._store.write_now(add_silence, (asked, now))
-        return _json(self._store.silence(number), 201)
+        return _json(self._silence(number), 201)
 
     def expire_silence(self, request: Request) -> Response:
         number, now = _number(request.path_params["id"]), time.time_ns()
@@ -151,7 +155,11 @@ class Api:
         if not done:
             return problem(409, "This silence is over.")
         self._wake(self._in_force.rules.destinations)
-        return _json(self._store.silence(number))
+        return _json(self._silence(number))
+
+    def _silence(self, number: int) -> dict[str, Any] | None:
+        found = self._store.silence(number)
+        return None if found is None else json_views.silence(found)
 
     def redeliver(self, request: Request) -> Response:
         number = _number(request.path_params["id"])
@@ -248,7 +256,8 @@ async def _read(request: Request) -> Any:
 def _page(
     request: Request,
     allowed: Iterable[str],
-    query: Callable[[Mapping[str, str], int, int | None], tuple[list[dict[str, Any]], int | None]],
+    query: Callable[[Mapping[str, str], int, int | None], Page],
+    shape: Callable[[Mapping[str, Any]], dict[str, Any]],
 ) -> Response:
     parameters = request.query_params
     unknown = set(parameters) - {*allowed, "limit", "after"}
@@ -265,7 +274,8 @@ def _page(
         if name in conditions and conditions[name] not in words:
             return problem(400, f"{name} is one of {', '.join(words)}.")
     items, following = query(conditions, limit, after)
-    return _json({"items": items, "next": None if following is None else str(following)})
+    shaped = [shape(item) for item in items]
+    return _json({"items": shaped, "next": None if following is None else str(following)})
 
 
 def _number(text: str) -> int | None:

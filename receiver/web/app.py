@@ -70,7 +70,7 @@ class Readiness:
 
     def _probe(self) -> str:
         try:
-            self._store.probe()
+            self._store.check_writable()
         except StorageUnavailable as error:
             log.error("ready.storage error=%s", error)
             return str(error)

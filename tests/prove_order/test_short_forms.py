@@ -27,7 +27,7 @@ from receiver.intake import held as holding
 from receiver.intake import plan
 from receiver.intake import receive as receiving
 from receiver.intake.receive import Intake, VerifiedWebhook
-from receiver.store.contract import Loaded
+from receiver.store.records import Loaded
 from tests.prove_order import proof
 from tests.prove_order.model import EVERY, PASSING, SECOND, TABLE, TERMINAL, Model, Said
 from tests.prove_order.proof import (
@@ -396,7 +396,7 @@ FAULTS: dict[str, Plant] = {
     "one more is held": constant(holding, "MAX_HELD", 101),
     "a pause may complete": move("paused", "completed"),
     "an agent's pause cannot fail": move("paused_by_agent", "failed", dropped=True),
-    "nothing heals": around(receiving, "heal", lambda real, *given: iter(())),
+    "nothing heals": around(receiving, "rejudge_held", lambda real, *given: iter(())),
     "what was rejected is not healed": around(
         holding,
         "_decides",
@@ -410,7 +410,7 @@ FAULTS: dict[str, Plant] = {
     ),
     "a repetition does not move the mark": constant(receiving, "moves_mark", lambda *given: False),
     "gaps are always applied": around(
-        receiving, "give_up",
+        receiving, "expire",
         lambda real, held, loaded, now, ordering: real(
             held, loaded, now, replace(ordering, gaps="apply")
         ),
