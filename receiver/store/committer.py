@@ -91,11 +91,11 @@ class Committer:
         return await future
 
     def write_all(
-        self, act: Act[Any, Any], asked: Sequence[tuple[Any, asyncio.Future[Any]]]
+        self, act: Act[Any, Any], items: Sequence[tuple[Any, asyncio.Future[Any]]]
     ) -> None:
         """See contract.Writing.write_all."""
         loop = asyncio.get_running_loop()
-        self._submit([_Write(act, item, future, loop) for item, future in asked])
+        self._submit([_Write(act, item, future, loop) for item, future in items])
 
     def write_now(self, act: Act[Any, Any], item: Any) -> Any:
         """See contract.Writing.write_now."""

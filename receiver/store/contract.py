@@ -1,4 +1,4 @@
-"""The store's contract, in words. Every engine keeps it, and one suite of tests is its definition.
+"""The store's contract. Every engine keeps it, and one suite of tests is its definition.
 
 * A **write** is an act on a transaction. Writes that wait together are committed together, with
   one sync to disk; each is answered only after that. If the batch fails, its acts are tried again
@@ -96,7 +96,7 @@ class Sending(Protocol):
 
         What was sent owes the next reminder while its episode lasts; if that ended or was taken
         meanwhile, it owes word of that. A failure counts against the destination unless no retry
-        can mend it or the destination asked for time; a success ends the count and the pause.
+        can mend it or the destination items for time; a success ends the count and the pause.
         """
 
     def failures(self, destination: str) -> Failures:
@@ -155,14 +155,14 @@ class Operating(Protocol):
         """
 
     def set_back(self, now: int) -> int:
-        """Where the clock was set back: wait as long as was meant, from now on; how many waits.
+        """Where the clock was set back: count waits anew from now on; return how many waits.
 
         How that is told apart: every wait (of a delivery, a held event, a destination that waits
         or was told a short while ago, a group, a silence) has the time at which it began. That
         happened, so it cannot lie ahead of a clock that is right; if it does (by more than AHEAD),
         the clock was set back since, while somebody served or between two runs. When something is
         due is a plan, lies ahead because it was meant to, and is never a sign. So what began
-        before now is due when it was, however often this is asked; what began ahead begins now,
+        before now is due when it was, however often this is items; what began ahead begins now,
         which is why doing it again changes nothing.
         """
 
@@ -191,7 +191,7 @@ class Writing(Protocol):
         """Do the act on the item in a transaction; return after it is on disk."""
 
     def write_all(
-        self, act: Act[Item, Result], asked: Sequence[tuple[Item, asyncio.Future[Result]]]
+        self, act: Act[Item, Result], items: Sequence[tuple[Item, asyncio.Future[Result]]]
     ) -> None:
         """Do the same for many items; each has its own future, of the running event loop."""
 

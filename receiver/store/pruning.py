@@ -65,12 +65,13 @@ def prune_all(store: Store, limits: Limits, pause: Callable[[float], object]) ->
     StorageUnavailable if nobody copies back the log, which must not grow for ever.
     """
     whole = Pruned(None)
-    found = True
-    while found:  # what a walk passed over may go once others have gone
-        found = False
+    goes_on = True
+    while goes_on:  # what a walk passed over may go once others have gone
+        goes_on = False
         begun = time.monotonic()
         for portion in walk(store, limits):
-            whole, found = together(whole, portion), found or any(removed(portion).values())
+            whole = together(whole, portion)
+            goes_on = goes_on or any(removed(portion).values())
             pause(REST * (time.monotonic() - begun))
             _until_short(store, pause, whole)
             begun = time.monotonic()
@@ -90,7 +91,7 @@ def _until_short(store: Store, pause: Callable[[float], object], so_far: Pruned)
 
 
 class PruneTimer:
-    """A thread that removes what has been kept for long enough, and sees to the log's length.
+    """A thread that removes what has been kept for long enough, and tidies up behind writes.
 
     It rests between portions, so that nobody else waits long. A clock that jumps while it runs is
     not believed before the next round: what is removed does not come back.

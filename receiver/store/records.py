@@ -21,7 +21,7 @@ AHEAD = 5 * SECOND
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What is stored about events: their ids, changes (execution, status, time), executions.
+    """The stored ids, changes (execution, status, time) and executions that events are about.
 
     `held` has the events of an execution that may still be applied, by time and receipt.
     """

@@ -118,10 +118,10 @@ BUGS = (
     ),
     Bug(
         "messages are owed in a transaction of their own",
-        ((TRANSACTION, "        owed = [\n            row\n",
+        ((TRANSACTION, "        deliveries = [\n            row\n",
           '        self._database.connection.execute("COMMIT")\n'
           '        self._database.connection.execute("BEGIN IMMEDIATE")\n'
-          "        owed = [\n            row\n"),),
+          "        deliveries = [\n            row\n"),),
         KILLS,
         "the ledger is out of balance",
     ),

@@ -19,7 +19,7 @@ from receiver.errors import Overloaded, StorageUnavailable
 from receiver.events import Event, Execution, Judgement, Status, Verdict
 from receiver.routing.policy import SendPolicy
 from receiver.store.contract import Store, Transaction
-from receiver.store.records import AttemptResult, JudgedWebhook, Loaded
+from receiver.store.records import AttemptResult, Failures, JudgedWebhook, Loaded
 from receiver.times import SECOND
 
 NOW = 1_800_000_000 * SECOND
@@ -606,3 +606,54 @@ class StoreContract:
         later = claim(store, now=NOW + 60 * SECOND)
         assert later is not None
         assert (later.kind, later.step, later.owed_at) == (Kind.REMINDER, 1, NOW + 60 * SECOND)
+
+    def test_failures_are_counted_until_it_works_again(self, store: Store) -> None:
+        assert do(store, "failures", "ops") == Failures()
+        five(store, *"aab")
+        for n in (1, 2):
+            mine = claim(store, now=NOW)
+            assert mine is not None
+            again = AttemptResult(State.WAITING, "refused", NOW, "t", "b")
+            assert do(store, "record", mine, Attempt(Outcome.FAILED, "refused"), again) is True
+            assert do(store, "failures", "ops") == Failures(n, several=False)
+        mine = claim(store, now=NOW + SECOND)
+        assert mine is not None
+        do(store, "record", mine, DELIVERED, SENT)
+        assert do(store, "failures", "ops") == Failures()
+
+    def test_a_destination_that_pauses_waits_to_the_end_of_it(self, store: Store) -> None:
+        five(store, "a", "b")
+        mine = claim(store)
+        assert mine is not None
+        do(store, "record", mine, DELIVERED, SENT)
+        do(store, "pause", "ops", NOW, NOW + 30 * SECOND)
+        assert claim(store, now=NOW + 30 * SECOND - 1) is None
+        assert store.next_due("ops", PACE, NOW) == NOW + 30 * SECOND
+        assert claim(store, now=NOW + 30 * SECOND) is not None
+
+    def test_one_reminder_of_an_episode_gets_a_new_chance(self, store: Store) -> None:
+        save(store, applied(1, Status.AWAITING_CONFIRMATION, None, reminder("k-1")))
+        dead, numbers = AttemptResult(State.DEAD, "gone", NOW, "t", "b"), []
+        for step in (2, 3):
+            mine = claim(store, now=NOW + 60 * SECOND)
+            assert mine is not None
+            do(store, "record", mine, Attempt(Outcome.FAILED, "gone", permanent=True), dead)
+            numbers.append(mine.delivery)
+            do(store, "owe", mine.delivery, [reminder(f"k-{step}", step)], NOW)
+        assert do(store, "redeliver", numbers[0], NOW) is False  # a later one waits
+        mine = claim(store, now=NOW + 60 * SECOND)
+        assert mine is not None
+        do(store, "record", mine, Attempt(Outcome.FAILED, "gone", permanent=True), dead)
+        assert do(store, "redeliver_all", "ops", NOW) == 1
+        waiting = store.deliveries({"state": "waiting"}, 9, None)[0]
+        assert [item["id"] for item in waiting] == numbers[:1]
+        assert do(store, "redeliver", numbers[1], NOW) is False
+        assert store.ledger()["imbalance"] == 0
+
+    def test_times_are_instants(self, store: Store) -> None:
+        save(store, applied(1, Status.RUNNING, None, owed("ops", "k-1")))
+        found = store.execution("s", "x-1")
+        assert found is not None
+        assert found["execution"]["since"] == NOW + SECOND
+        assert found["events"][0]["received_at"] == NOW
+        assert found["deliveries"][0]["due_at"] == NOW

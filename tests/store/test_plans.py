@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from receiver.store.sql.database import STATEMENTS, Dialect, Statement
+from receiver.store.sql.outbox import INSERT_DELIVERY
 from receiver.store.sqlite import many_rows
 from receiver.store.sqlite.connection import DIALECT, connect
 from receiver.store.sqlite.many_rows import MOST, ManyRows
@@ -94,6 +95,15 @@ def test_postgresql_plans_every_statement(postgresql: Any) -> None:
         except Exception as error:
             refused.append(f"{statement.name}: {str(error).splitlines()[0]}")
     assert refused == []
+
+
+def test_deliveries_are_inserted_by_one_text() -> None:
+    inserts = {
+        re.match(r"INSERT INTO delivery \([^)]*\)", statement.text)
+        for statement in STATEMENTS.values()
+        if "INTO delivery" in statement.text
+    }
+    assert {insert and insert[0] for insert in inserts} == {INSERT_DELIVERY}
 
 
 @pytest.mark.parametrize(

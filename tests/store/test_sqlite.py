@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable, Sequence
 from importlib import resources
 from pathlib import Path
 
@@ -11,11 +12,14 @@ import sqlite_utils
 
 from receiver.errors import StorageRefused, StorageUnavailable
 from receiver.events import Status
+from receiver.store.contract import Transaction
 from receiver.store.opening import exists, open_existing, open_to_serve
+from receiver.store.sql.transaction import SqlTransaction
 from receiver.store.sqlite.connection import connect
 from receiver.store.sqlite.schema import APPLICATION_ID, statements
 from receiver.store.sqlite.store import SqliteStore
-from tests.store.conformance import NOW, Engine, StoreContract, applied, claim, save
+from receiver.times import SECOND
+from tests.store.conformance import NOW, PACE, Engine, StoreContract, applied, claim, owed, save
 
 
 class TestSqlite(StoreContract):
@@ -133,3 +137,22 @@ def test_a_store_is_opened_by_its_url(tmp_path: Path) -> None:
     store.close()
     with pytest.raises(StorageRefused, match="sqlite:///FILE"):
         open_existing("mysql://somewhere")
+
+
+def test_what_another_holder_sends_is_taken_back_when_its_lease_is_over(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "r.db", serve=True)
+    save(store, applied(1, Status.RUNNING, None, owed("ops", "k-1")))
+
+    def as_holder(name: str, act: Callable[[SqlTransaction], object]) -> object:
+        def run(transaction: Transaction, items: Sequence[None]) -> list[object]:
+            assert isinstance(transaction, SqlTransaction)
+            return [act(SqlTransaction(transaction._database, name)) for _ in items]
+
+        return store.write_now(run, None)
+
+    assert as_holder("a/", lambda t: t.claim("ops", PACE, NOW, NOW + 60 * SECOND)) is not None
+    assert as_holder("b/", lambda t: t.release(NOW, own=True)) == 0
+    assert as_holder("a/", lambda t: t.release(NOW, own=True)) == 1
+    assert as_holder("a/", lambda t: t.claim("ops", PACE, NOW, NOW + 60 * SECOND)) is not None
+    assert as_holder("b/", lambda t: t.release(NOW + 61 * SECOND, own=True)) == 1
+    store.close()

@@ -166,8 +166,8 @@ def claim(
         return None
     request = _Request(destination, policy, now, until, holder, silences.active(db, now))
     # Each round takes one or puts at least one off, so this ends.
-    while (found := db.row(NEXT, request.values())) is not None:
-        if (taken := _take(db, request, found)) is not None:
+    while (row := db.row(NEXT, request.values())) is not None:
+        if (taken := _take(db, request, row)) is not None:
             db.change(SPEND_TOKEN, request.values() | {"tokens": tokens - 1})
             return taken
     return None
@@ -183,9 +183,9 @@ def recheck_quiet(db: Database, destination: str, policy: SendPolicy, now: int) 
         db.change(MOVE_QUIET, {**values, "route": route, "to": to, "key": key})
 
 
-def _take(db: Database, request: _Request, found: Row) -> Claim | None:
+def _take(db: Database, request: _Request, row: Row) -> Claim | None:
     """Take the delivery, or the digest it belongs to; None if it may not go out (now)."""
-    delivery, route, group_key = found[0], found[1], found[12]
+    delivery, route, group_key = row[0], row[1], row[12]
     options = request.policy.options_for(route)
     if (end := options.quiet_until) is not None:
         db.change(PUT_OFF_QUIET, request.values(to=end, key=f"quiet/{end}", route=route))

@@ -1,4 +1,4 @@
-"""The one text of SQL: named statements, and what an engine has to say differently.
+"""Statements in one text of SQL for all engines, and a dialect for each engine.
 
 A statement uses `:name` parameters and a few words in braces, which a dialect fills in:
 
@@ -52,7 +52,7 @@ def variants(name: str, text: str, conditions: Mapping[str, str]) -> dict[str, S
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Dialect:
-    """What one engine says differently; see above for the words that stand in statements.
+    """The spelling of one engine; see above for the words that stand in statements.
 
     `texts` and `numbers` have a `{}` where the name of the parameter goes, `as_list` gives the
     value that is bound to it. `now` may use the parameter `:now`, which holds the caller's clock.
@@ -77,8 +77,8 @@ class Dialect:
             self._spelled[statement] = self.spell(_WORD.sub(self._word, statement.text))
         return self._spelled[statement]
 
-    def _word(self, found: re.Match[str]) -> str:
-        word, parameter = found.groups()
+    def _word(self, match: re.Match[str]) -> str:
+        word, parameter = match.groups()
         text: str = getattr(self, word)
         return text.format(f":{parameter}") if parameter else text
 
@@ -161,13 +161,13 @@ class Database:
 
     def row(self, statement: Statement, values: Values = _NOTHING) -> Row | None:
         """Return the first row, or None."""
-        found = self.rows(statement, values)
-        return found[0] if found else None
+        rows = self.rows(statement, values)
+        return rows[0] if rows else None
 
     def value(self, statement: Statement, values: Values = _NOTHING) -> Any:
         """Return the only value of the first row; None without a row."""
-        found = self.rows(statement, values)
-        return found[0][0] if found else None
+        rows = self.rows(statement, values)
+        return rows[0][0] if rows else None
 
     def records(self, statement: Statement, values: Values = _NOTHING) -> list[dict[str, Any]]:
         """Return all rows as mappings from the names of their columns."""

@@ -82,8 +82,8 @@ NOT_TOLD = statement(
     "UPDATE delivery SET digest = NULL WHERE digest = :number AND state = 'superseded'"
     " AND silence IS NOT NULL",
 )
-SAID = statement(
-    "silence_said",
+SILENCE_REASON = statement(
+    "silence_reason",
     "SELECT reason || ' (silenced by ' || by || ')' FROM silence WHERE id = :silence",
 )
 
@@ -114,20 +114,20 @@ def silenced(db: Database, number: int | None, silence: int, destination: str, p
     waiting = _listed(db, LISTED["paged"], values, PAGE)
     others = _listed(db, LISTED["missed"], values, shown, of_silence=True)
     total = int(db.value(TOTAL["missed"], values))
-    counts, said = _counts(db, "missed", values), db.value(SAID, values)
-    return Digest(total, counts, (*waiting, *others), said, page)
+    counts, reason = _counts(db, "missed", values), db.value(SILENCE_REASON, values)
+    return Digest(total, counts, (*waiting, *others), reason, page)
 
 
 def _counts(db: Database, which: str, values: Values) -> tuple[tuple[str, str, int], ...]:
-    found = db.rows(COUNTS[which], values)
-    return tuple((status or "", agent, n) for status, agent, n in found)
+    counts = db.rows(COUNTS[which], values)
+    return tuple((sort or "", agent, n) for sort, agent, n in counts)
 
 
 def _listed(
     db: Database, which: Statement, values: Values, limit: int, *, of_silence: bool = False
 ) -> tuple[DigestItem, ...]:
-    found = db.rows(which, {**values, "limit": limit})
-    return tuple(_item(db, row, of_silence=of_silence) for row in found)
+    items = db.rows(which, {**values, "limit": limit})
+    return tuple(_item(db, row, of_silence=of_silence) for row in items)
 
 
 def _item(db: Database, row: tuple[Any, ...], *, of_silence: bool) -> DigestItem:

@@ -185,14 +185,14 @@ def moved(db: Database, entries: Sequence[JudgedWebhook]) -> int:
     for (source, execution), after in now_at.items():
         values = {"status": str(after.status), "version": after.version}
         db.change(OVER, {**values, "source": source, "execution": execution})
-    owed = 0
+    added = 0
     for entry in ended:
         if entry.resolved and entry.before is not None:
             before = entry.before
             episode = {"source": before.source, "execution": before.execution_id,
                        "version": before.version}  # fmt: skip
-            owed += _tell(db, RESOLVE["episode"], episode, entry.resolved, entry.judged_at)
-    return owed
+            added += _tell(db, RESOLVE["episode"], episode, entry.resolved, entry.judged_at)
+    return added
 
 
 def follow(
@@ -210,21 +210,21 @@ def catch_up(
     db: Database, which: str, values: Values, options: Mapping[str, RouteOptions], now: int
 ) -> int:
     """Owe word of what happened to episodes while people were being told of them; how many."""
-    owed = 0
+    added = 0
     resolved = tuple(name for name, route_options in options.items() if route_options.resolved)
     taken = tuple(name for name, route_options in options.items() if route_options.acknowledged)
     if resolved:
-        owed += _tell(db, RESOLVE[which], values, resolved, now)
+        added += _tell(db, RESOLVE[which], values, resolved, now)
     if taken:
-        owed += _tell(db, TELL_WHO[which], values, taken, now)
-    return owed
+        added += _tell(db, TELL_WHO[which], values, taken, now)
+    return added
 
 
 def remind(
     db: Database, which: str, values: Values, options: Mapping[str, RouteOptions], now: int
 ) -> int:
     """Owe the reminder after each of these deliveries; how many."""
-    owed = 0
+    added = 0
     for route, route_options in options.items():
         if route_options.remind_every is None:
             continue
@@ -234,8 +234,8 @@ def remind(
             "now": now,
             "due": now + route_options.remind_every,
         }
-        owed += inserted(db, REMIND[which], {**values, **more})
-    return owed
+        added += inserted(db, REMIND[which], {**values, **more})
+    return added
 
 
 def acknowledge(

@@ -66,9 +66,9 @@ def load(
 def _healable(db: Database, key: ExecutionKey, mark: int) -> list[Held]:
     """Return the events of an execution that were held, or rejected for a gap, not overtaken."""
     values = {"source": key[0], "execution": key[1], "mark": mark, "limit": MAX_HEALABLE}
-    found = db.rows(STILL_HELD, values) + db.rows(HEALABLE, values)
-    found.sort(key=lambda row: (row[_OCCURRED_AT], row[_SEQ]))
-    return [rows.held(row) for row in found]
+    events = db.rows(STILL_HELD, values) + db.rows(HEALABLE, values)
+    events.sort(key=lambda row: (row[_OCCURRED_AT], row[_SEQ]))
+    return [rows.held(row) for row in events]
 
 
 def expired_held(db: Database, now: int) -> list[Held]:

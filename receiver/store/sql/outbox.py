@@ -324,7 +324,7 @@ def end_orphans(db: Database, destinations: Sequence[str]) -> list[Claim]:
 def _end_waiting(
     db: Database, which: Statement, values: Mapping[str, Any], reason: str
 ) -> list[Claim]:
-    found = [facts.claimed(db, row) for row in db.rows(which, {**values, "limit": MANY})]
-    for dead in found:
+    ended = [facts.claimed(db, row) for row in db.rows(which, {**values, "limit": MANY})]
+    for dead in ended:
         db.change(END_WAITING, {"reason": reason, "delivery": dead.delivery})
-    return [replace(dead, origin=DeadOriginal(dead.destination, reason, 0)) for dead in found]
+    return [replace(dead, origin=DeadOriginal(dead.destination, reason, 0)) for dead in ended]

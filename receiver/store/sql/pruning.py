@@ -198,15 +198,15 @@ class _Portion:
         return replace(self._pruned, after=after)
 
     def _executions(self, place: PruneCursor) -> PruneCursor:
-        found = self._db.rows(ENDED, self._from(place, EXECUTIONS))
-        for at, number, source, execution_id in found:
+        rows = self._db.rows(ENDED, self._from(place, EXECUTIONS))
+        for at, number, source, execution_id in rows:
             execution = {**self._limits, "source": source, "execution": execution_id}
             if not self._db.value(EXECUTION_STAYS, execution):
                 self._execution(number, execution)
             if self._left <= 0:
                 return place  # the rest of this one is looked for again
             place = PruneCursor(PruneStage.EXECUTIONS, at, number)
-        return place if len(found) == EXECUTIONS else PruneCursor(PruneStage.EVENTS)
+        return place if len(rows) == EXECUTIONS else PruneCursor(PruneStage.EVENTS)
 
     def _execution(self, number: int, execution: Values) -> None:
         """Remove an execution with all about it, or as much as may go now."""
@@ -227,8 +227,8 @@ class _Portion:
 
     def _events(self, place: PruneCursor) -> PruneCursor:
         """Remove events about no execution: ignored, in quarantine, or too late to begin one."""
-        found = self._db.rows(UNAPPLIED, self._from(place, EVENTS))
-        for at, seq, source, execution_id in found:
+        rows = self._db.rows(UNAPPLIED, self._from(place, EVENTS))
+        for at, seq, source, execution_id in rows:
             event = {**self._limits, "event": seq}
             execution = {"source": source, "execution": execution_id}
             has_own = self._db.row(HAS_EXECUTION, execution) is not None
@@ -241,7 +241,7 @@ class _Portion:
             place = PruneCursor(PruneStage.EVENTS, at, seq)
             if self._left <= 0:
                 return place
-        return place if len(found) == EVENTS else PruneCursor(PruneStage.SILENCES)
+        return place if len(rows) == EVENTS else PruneCursor(PruneStage.SILENCES)
 
     def _silences(self, place: PruneCursor) -> PruneCursor:
         n = self._db.change(REMOVE_SILENCES, {**self._limits, "n": EVENTS})
@@ -259,10 +259,10 @@ class _Portion:
     def _deliveries(self, which: str, values: Values) -> None:
         """Remove the deliveries that may go, as many as the portion has left."""
         while self._left > 0:
-            found = self._db.rows(LEAVES[which], {**values, "n": self._left})
-            if not found:
+            rows = self._db.rows(LEAVES[which], {**values, "n": self._left})
+            if not rows:
                 return
-            numbers = {"deliveries": self._db.as_list([number for (number,) in found])}
+            numbers = {"deliveries": self._db.as_list([number for (number,) in rows])}
             self._db.change(REMOVE_ATTEMPTS, numbers)
             gone = self._db.rows(REMOVE_DELIVERIES, numbers)
             for event, n in Counter(event for _, event in gone).items():

@@ -46,8 +46,8 @@ WAITED_FOR = statement(
 
 def next_given_up(db: Database) -> int | None:
     """See contract.Waiting.next_given_up."""
-    found = db.value(NEXT_GIVEN_UP)
-    return None if found is None else int(found)
+    until = db.value(NEXT_GIVEN_UP)
+    return None if until is None else int(until)
 
 
 def tallies(db: Database) -> list[Tally]:

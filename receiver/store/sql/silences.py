@@ -132,23 +132,24 @@ def supersede_silenced(
     """End those candidates that a silence keeps back (due_at says when); return how many."""
 
     @lru_cache(maxsize=1024)
-    def keeps_back(kind: str, died: str | None, *said: Any) -> Silence | None:
-        return first(silences, _subject(None if kind == Kind.FALLBACK else died, *said))
+    def keeps_back(kind: str, died: str | None, *subject: Any) -> Silence | None:
+        return first(silences, _subject(None if kind == Kind.FALLBACK else died, *subject))
 
     by_id = {silence.id: silence for silence in silences}
-    found = defaultdict[int, list[int]](list)
+    kept_back = defaultdict[int, list[int]](list)
     for delivery, *subject in db.rows(which, values):
         if (silence := keeps_back(*subject)) is not None:
-            found[silence.id].append(delivery)
-    for number, deliveries in found.items():
+            kept_back[silence.id].append(delivery)
+    for number, deliveries in kept_back.items():
         more = {"silence": number, "reason": str(by_id[number]), "now": now}
         db.change(SUPERSEDE, {**more, "deliveries": db.as_list(deliveries)})
-    return sum(map(len, found.values()))
+    return sum(map(len, kept_back.values()))
 
 
 def list_ended(db: Database, now: int) -> tuple[list[str], int]:
     """See contract.Operating.list_silences; and how many deliveries that owes."""
-    destinations, owed = list[str](), 0
+    destinations: list[str] = []
+    added = 0
     for (silence,) in db.rows(ENDED, {"now": now, "limit": _ENDING}):
         for destination, missed in db.rows(DESTINATIONS, {"silence": silence}):
             destinations.append(destination)
@@ -157,15 +158,15 @@ def list_ended(db: Database, now: int) -> tuple[list[str], int]:
             for page in range(1, max(-(-confirmations // PAGE), 1) + 1):
                 key = f"silence/{silence}/{destination}/{page}"
                 values = {"key": key, "route": ROUTE, "page": page, "silence": silence, "now": now}
-                owed += inserted(db, OWE_LIST, {**values, "delivery": missed})
+                added += inserted(db, OWE_LIST, {**values, "delivery": missed})
         db.change(MARK_LISTED, {"silence": silence, "now": now})
-    return destinations, owed
+    return destinations, added
 
 
 def next_end(db: Database) -> int | None:
     """See contract.Waiting.next_silence_end."""
-    found = db.value(NEXT_END)
-    return None if found is None else int(found)
+    until = db.value(NEXT_END)
+    return None if until is None else int(until)
 
 
 def stored_silence(row: Row) -> Silence:
@@ -179,8 +180,8 @@ def _subject(
     died: str | None, source: str, verdict: str, status: str | None, agent_id: str | None,
     agent_name: str | None, event: str | None, detail: str | None, metadata: str | None,
 ) -> Subject:  # fmt: skip
-    said = rows.mapping(detail)
-    outcome, reason = said.get("outcome"), said.get("reason")
+    words = rows.mapping(detail)
+    outcome, reason = words.get("outcome"), words.get("reason")
     return Subject(
         source=source,
         verdict=Verdict(verdict),

@@ -74,14 +74,14 @@ class SqlTransaction:
         self._judge_again(entries, numbers)
         self._advance(entries, numbers)
         self._promise("accepted", sum(entry.accepted for entry in entries if not entry.again))
-        owed = [
+        deliveries = [
             row
             for entry, seq, owing in zip(entries, numbers, messages, strict=True)
             for row in rows.delivery_rows(seq, entry, owing)
         ]
-        if owed:
-            self._database.bulk.add_deliveries(owed)
-            self._promise("owed", len(owed))
+        if deliveries:
+            self._database.bulk.add_deliveries(deliveries)
+            self._promise("owed", len(deliveries))
         # Only now: what ends here may have begun in this very batch.
         self._promise("owed", episodes.moved(self._database, entries))
         if any(entry.judgement.verdict is Verdict.QUARANTINED for entry in entries):
@@ -176,12 +176,12 @@ class SqlTransaction:
         if not outbox.record(self._database, claim, attempt, after):
             return False
         is_digest = claim.group_key is not None and claim.digest is not None
-        for owed in after.owed:
-            if is_digest and owed.kind is Kind.FALLBACK:
-                fallen = outbox.fall_back(self._database, claim, owed.destination)
+        for message in after.owed:
+            if is_digest and message.kind is Kind.FALLBACK:
+                fallen = outbox.fall_back(self._database, claim, message.destination)
                 self._promise("owed", fallen)
             else:
-                self.owe(claim.delivery, (owed,), claim.claimed_at)
+                self.owe(claim.delivery, (message,), claim.claimed_at)
         if after.state is State.SENT:
             self._follow(claim, after, "digest" if is_digest else "one")
         return True
@@ -224,8 +224,8 @@ class SqlTransaction:
     def acknowledge(
         self, source: str, execution_id: str, taken: Acknowledgement, routes: Sequence[str]
     ) -> bool | None:
-        done, owed = episodes.acknowledge(self._database, source, execution_id, taken, routes)
-        self._promise("owed", owed)
+        done, added = episodes.acknowledge(self._database, source, execution_id, taken, routes)
+        self._promise("owed", added)
         return done
 
     def add_silence(self, silence: Silence, now: int) -> int:
@@ -235,8 +235,8 @@ class SqlTransaction:
         return silences.expire(self._database, silence, now)
 
     def list_silences(self, now: int) -> Sequence[str]:
-        destinations, owed = silences.list_ended(self._database, now)
-        self._promise("owed", owed)
+        destinations, added = silences.list_ended(self._database, now)
+        self._promise("owed", added)
         return destinations
 
     def set_back(self, now: int) -> int:

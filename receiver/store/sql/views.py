@@ -82,11 +82,11 @@ SILENCES = statement("silences", f"{_SILENCES} WHERE s.id < :after ORDER BY s.id
 def execution(db: Database, source: str, execution_id: str) -> View | None:
     """See contract.Reading.execution."""
     values = {"source": source, "execution": execution_id}
-    found = db.records(EXECUTION, values)
-    if not found:
+    records = db.records(EXECUTION, values)
+    if not records:
         return None
     return {
-        "execution": _execution(found[0]),
+        "execution": _execution(records[0]),
         "events": [_event(db, record) for record in db.records(EVENTS, values)],
         "deliveries": [
             _delivery(db, record) for record in db.records(DELIVERIES_OF_EXECUTION, values)
@@ -98,22 +98,22 @@ def executions(db: Database, conditions: Mapping[str, str], limit: int, after: i
     """See contract.Reading.executions."""
     which = EXECUTIONS_OF_SOURCE if "source" in conditions else EXECUTIONS
     names = ("status", "category", "source", "agent", "q")
-    found = db.records(which, _page_values(names, conditions, limit, after))
-    return [_execution(record) for record in found[:limit]], _next(found, limit)
+    records = db.records(which, _page_values(names, conditions, limit, after))
+    return [_execution(record) for record in records[:limit]], _next(records, limit)
 
 
 def deliveries(db: Database, conditions: Mapping[str, str], limit: int, after: int | None) -> Page:
     """See contract.Reading.deliveries."""
     values = _page_values(("state", "destination"), conditions, limit, after)
-    found = db.records(DELIVERIES, values)
-    return [_delivery(db, record) for record in found[:limit]], _next(found, limit)
+    records = db.records(DELIVERIES, values)
+    return [_delivery(db, record) for record in records[:limit]], _next(records, limit)
 
 
 def silences(db: Database, limit: int, after: int | None) -> Page:
     """See contract.Reading.silences."""
-    found = db.rows(SILENCES, _page_values((), {}, limit, after))
-    following = int(found[limit - 1][0]) if len(found) > limit else None
-    return [_silence(row) for row in found[:limit]], following
+    rows = db.rows(SILENCES, _page_values((), {}, limit, after))
+    following = int(rows[limit - 1][0]) if len(rows) > limit else None
+    return [_silence(row) for row in rows[:limit]], following
 
 
 def silence(db: Database, number: int) -> View | None:
@@ -131,8 +131,8 @@ def _page_values(
     return {**given, "limit": limit + 1, "after": MAX_ID if after is None else after}
 
 
-def _next(found: list[View], limit: int) -> int | None:
-    return int(found[limit - 1]["id"]) if len(found) > limit else None
+def _next(records: list[View], limit: int) -> int | None:
+    return int(records[limit - 1]["id"]) if len(records) > limit else None
 
 
 def _execution(record: View) -> View:

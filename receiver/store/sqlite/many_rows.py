@@ -42,13 +42,13 @@ class ManyRows:
 
     def find(self, db: sqlite3.Connection, rows: Sequence[Row]) -> list[Row]:
         """Return what a SELECT finds for the rows; it may be found more than once."""
-        found: list[Row] = []
+        rows_found: list[Row] = []
         for start in range(0, len(rows), MOST):
             part = list(rows[start : start + MOST])
             # Asked twice is no different: so there are few lengths to prepare.
             part += part[-1:] * ((1 << (len(part) - 1).bit_length()) - len(part))
-            found += self._run(db, part).fetchall()
-        return found
+            rows_found += self._run(db, part).fetchall()
+        return rows_found
 
     def text(self, n: int) -> str:
         """Return the statement about so many rows."""
@@ -84,31 +84,31 @@ HISTORY = ManyRows(
 )
 DELIVERY = ManyRows(f"{INSERT_DELIVERY} VALUES {{rows}}", len(DELIVERY_COLUMNS))
 NUMBERS = ManyRows(
-    "WITH asked (source, execution_id) AS (VALUES {rows})"
-    " SELECT x.source, x.execution_id, x.id FROM asked AS a CROSS JOIN execution AS x"
+    "WITH wanted (source, execution_id) AS (VALUES {rows})"
+    " SELECT x.source, x.execution_id, x.id FROM wanted AS a CROSS JOIN execution AS x"
     " ON x.source = a.source AND x.execution_id = a.execution_id",
     2,
 )
 STORED_IDS = ManyRows(
-    "WITH asked (source, event_id) AS (VALUES {rows})"
-    " SELECT e.source, e.event_id FROM asked AS a CROSS JOIN event AS e"
+    "WITH wanted (source, event_id) AS (VALUES {rows})"
+    " SELECT e.source, e.event_id FROM wanted AS a CROSS JOIN event AS e"
     " ON e.source = a.source AND e.event_id = a.event_id AND e.verdict <> 'quarantined'",
     2,
 )
 STORED_CHANGES = ManyRows(
-    "WITH asked (source, execution_id, status, occurred_at) AS (VALUES {rows})"
-    " SELECT a.* FROM asked AS a CROSS JOIN event AS e ON e.source = a.source"
+    "WITH wanted (source, execution_id, status, occurred_at) AS (VALUES {rows})"
+    " SELECT a.* FROM wanted AS a CROSS JOIN event AS e ON e.source = a.source"
     " AND e.execution_id = a.execution_id AND e.occurred_at = a.occurred_at"
     " AND e.status = a.status AND e.verdict <> 'quarantined' AND e.repeated = 0",
     4,
 )
 STORED = ManyRows(
-    "WITH asked (source, execution_id) AS (VALUES {rows})"
+    "WITH wanted (source, execution_id) AS (VALUES {rows})"
     " SELECT x.source, x.execution_id, x.id, EXISTS (SELECT 1 FROM event AS e"
     " WHERE e.source = a.source AND e.execution_id = a.execution_id AND e.reason = 'gap'"
     " AND e.verdict <> 'applied'), x.status, x.since, x.mark, x.version, x.first_seen, x.agent_id,"
     " x.agent_name, x.execution_url, x.metadata, x.gap, x.assumed"
-    " FROM asked AS a CROSS JOIN execution AS x ON x.source = a.source"
+    " FROM wanted AS a CROSS JOIN execution AS x ON x.source = a.source"
     " AND x.execution_id = a.execution_id",
     2,
 )

@@ -167,11 +167,11 @@ def _run(connection: sqlite3.Connection, script: str) -> None:
 
 def statements(script: str) -> list[str]:
     """Split a script: executescript would commit the transaction in which it is run."""
-    found: list[str] = []
+    complete: list[str] = []
     pending = ""
     for line in script.splitlines(keepends=True):
         pending += line
         if sqlite3.complete_statement(pending):
-            found.append(pending)
+            complete.append(pending)
             pending = ""
-    return found
+    return complete

@@ -50,9 +50,9 @@ class SqliteStore(SqlReading):
         return result
 
     def write_all(
-        self, act: Act[Item, Result], asked: Sequence[tuple[Item, asyncio.Future[Result]]]
+        self, act: Act[Item, Result], items: Sequence[tuple[Item, asyncio.Future[Result]]]
     ) -> None:
-        self._committer.write_all(act, asked)
+        self._committer.write_all(act, items)
 
     def write_now(self, act: Act[Item, Result], item: Item) -> Result:
         result: Result = self._committer.write_now(act, item)
