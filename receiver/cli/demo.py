@@ -22,10 +22,10 @@ from receiver.config.settings import load_settings
 from receiver.sources import signing
 from receiver.sources.formats import asteroid
 from receiver.sources.verification import Verification
+from receiver.store import opening
 from receiver.store.contract import Store
-from receiver.store.sqlite.store import SqliteStore
 from receiver.times import SECOND
-from receiver.web import app
+from receiver.web import app, json_views
 from receiver.web.server import server
 
 ROUTES = """\
@@ -103,7 +103,7 @@ def run(*, stay: bool, port: int) -> None:
         settings = load_settings({"RECEIVER_PORT": str(port)} if port else {})
         if not port:
             settings = settings.model_copy(update={"port": 0})
-        store = SqliteStore(Path(folder, "demo.db"), serve=True)
+        store = opening.open_to_serve(f"sqlite:///{Path(folder, 'demo.db')}")
         try:
             application = app.build(settings, rules, store)
             listening = server.bind(settings)
@@ -158,7 +158,7 @@ def _print_report(store: Store, executions: dict[str, None]) -> None:
         if story is None:
             continue
         click.echo(f"  {execution_id}: {story['execution']['status']}")
-        for event in story["events"]:
+        for event in json_views.known(story)["events"]:
             verdict = ", then ".join(f"{s['verdict']} ({s['reason']})" for s in event["steps"])
             click.echo(f"    {event['occurred_at']}  {event['event']:<32} {verdict}")
         for delivery in story["deliveries"]:

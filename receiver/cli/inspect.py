@@ -16,7 +16,8 @@ from receiver.destinations import sending
 from receiver.intake import explain as explaining
 from receiver.intake.explain_text import as_text
 from receiver.intake.subscription_hints import hints
-from receiver.store.sqlite.store import SqliteStore, open_existing
+from receiver.store import opening
+from receiver.store.contract import Store
 from receiver.web.server import server
 
 
@@ -30,8 +31,8 @@ def check() -> None:
     for destination in rules.destinations.values():
         for warning in sending.warnings(destination):
             click.echo(f"{rules.path}:{destination.line}: warning: {warning}")
-    if settings.database_path.exists():
-        with closing(open_existing(settings.database_path)) as store:
+    if opening.exists(settings.database_url):
+        with closing(opening.open_existing(settings.database_url)) as store:
             _print_hints(rules, store)
     click.echo(
         f"{rules.path}: {len(rules.sources)} sources, {len(rules.destinations)} destinations,"
@@ -50,7 +51,8 @@ def explain(event: Any, source: str, in_json: bool) -> None:
     that would go out. Nothing is stored or sent.
     """
     settings, rules = load_configuration()
-    store = SqliteStore(settings.database_path) if settings.database_path.exists() else None
+    url = settings.database_url
+    store = opening.open_existing(url) if opening.exists(url) else None
     try:
         explanation = explaining.explain(
             rules, source_named(rules, source), event.read(), time.time_ns(), store
@@ -76,7 +78,7 @@ def lifecycle_(source: str | None, mermaid: bool) -> None:
     click.echo(lifecycle.mermaid(observes) if mermaid else lifecycle.table(observes))
 
 
-def _print_hints(rules: Rules, store: SqliteStore) -> None:
+def _print_hints(rules: Rules, store: Store) -> None:
     for hint in hints(rules.orderings, store.tallies()):
         line = rules.sources[hint.source].line
         click.echo(f"{rules.path}:{line}: warning: source {hint.source}: {hint.text}")

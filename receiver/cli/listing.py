@@ -13,7 +13,8 @@ from receiver.cli.output import json_option, print_json, print_table
 from receiver.cli.setup import open_store
 from receiver.deliveries import State
 from receiver.events import Category, Status
-from receiver.times import parse_time, span
+from receiver.times import span
+from receiver.web import json_views
 
 
 @click.command()
@@ -27,7 +28,8 @@ def executions(limit: int, in_json: bool, **options: str | None) -> None:
     """List executions, newest first."""
     conditions = {name: value for name, value in options.items() if value is not None}
     with closing(open_store()) as store:
-        items, _ = store.executions(conditions, limit, None)
+        rows, _ = store.executions(conditions, limit, None)
+    items = [json_views.execution(row) for row in rows]
     if in_json:
         print_json(items)
     else:
@@ -43,13 +45,14 @@ def deliveries(limit: int, in_json: bool, **options: str | None) -> None:
     """List deliveries with their attempts, newest first."""
     conditions = {name: value for name, value in options.items() if value is not None}
     with closing(open_store()) as store:
-        items, _ = store.deliveries(conditions, limit, None)
+        rows, _ = store.deliveries(conditions, limit, None)
+    items = [json_views.delivery(row) for row in rows]
     if in_json:
         print_json(items)
         return
     now = time.time_ns()
     print_table(
-        [{**item, **_progress(item, now)} for item in items],
+        [{**item, **_progress(row, now)} for item, row in zip(items, rows, strict=True)],
         ("id", "age", "state", "destination", "execution_id", "tries", "next", "reason"),
     )
 
@@ -58,9 +61,9 @@ def _progress(delivery: Mapping[str, Any], now: int) -> dict[str, str]:
     """Return the age of a delivery, the number of its attempts, and the time until the next."""
     is_waiting = delivery["state"] == "waiting"
     return {
-        "age": span(now - parse_time(delivery["created_at"])),
+        "age": span(now - delivery["created_at"]),
         "tries": str(len(delivery["attempts"])),
-        "next": span(parse_time(delivery["due_at"]) - now) if is_waiting else "",
+        "next": span(delivery["due_at"] - now) if is_waiting else "",
     }
 
 

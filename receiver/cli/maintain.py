@@ -16,8 +16,9 @@ from receiver.cli.output import json_option, print_json
 from receiver.config.settings import Settings, load_settings
 from receiver.errors import ReceiverError, StorageServed
 from receiver.intake.subscription_hints import hints
+from receiver.store import opening
+from receiver.store.contract import Store
 from receiver.store.pruning import prune_all, removed
-from receiver.store.sqlite.store import SqliteStore, open_existing
 
 
 @click.command()
@@ -25,7 +26,7 @@ from receiver.store.sqlite.store import SqliteStore, open_existing
 def doctor(in_json: bool) -> None:
     """Verify the ledger and the store, and say which source looks badly subscribed."""
     settings, rules = load_configuration(destinations=False)
-    with closing(open_existing(settings.database_path, thorough=True)) as store:
+    with closing(opening.open_existing(settings.database_url, thorough=True)) as store:
         ledger = store.ledger()
         warnings = hints(rules.orderings, store.tallies())
     if in_json:
@@ -68,23 +69,21 @@ def prune(dry_run: bool, in_json: bool) -> None:
     click.echo(f"It would remove at most {text}." if dry_run else f"Removed {text}.")
 
 
-def _open_prunable(
-    settings: Settings, dry_run: bool
-) -> tuple[SqliteStore, Callable[[float], object]]:
+def _open_prunable(settings: Settings, dry_run: bool) -> tuple[Store, Callable[[float], object]]:
     """Open the store, and return with it how to pause (seconds) between two portions.
 
     Where no other process serves the store, this one does: somebody has to tidy the log. Then
     nobody else needs the storage, and it does not pause.
     """
     pause = threading.Event().wait
-    store = open_existing(settings.database_path)
+    store = opening.open_existing(settings.database_url)
     if dry_run:
         return store, pause
     store.close()
     try:
-        return SqliteStore(settings.database_path, serve=True), lambda seconds: None
+        return opening.open_to_serve(settings.database_url), lambda seconds: None
     except StorageServed:
-        return open_existing(settings.database_path), pause
+        return opening.open_existing(settings.database_url), pause
 
 
 COMMANDS = (doctor, prune)

@@ -15,6 +15,7 @@ from receiver.cli.setup import open_store
 from receiver.config.silence_request import match_of, read_silence
 from receiver.dispatch import operators
 from receiver.errors import ReceiverError
+from receiver.web import json_views
 
 
 def _user_name() -> str:
@@ -111,7 +112,8 @@ def add(match: tuple[str, ...], in_json: bool, **options: str | None) -> None:
     request = read_silence(content, now, rules.sources, rules.destinations)
     with closing(open_store()) as store:
         number = store.write_now(operators.add_silence, (request, now))
-        added = store.silence(number)
+        row = store.silence(number)
+    added = None if row is None else json_views.silence(row)
     if in_json:
         print_json(added)
     elif added is not None:
@@ -127,12 +129,13 @@ def add(match: tuple[str, ...], in_json: bool, **options: str | None) -> None:
 def list_(limit: int, in_json: bool) -> None:
     """List silences, newest first, with how many messages each kept back."""
     with closing(open_store()) as store:
-        items, _ = store.silences({}, limit, None)
+        rows, _ = store.silences({}, limit, None)
+    items = [json_views.silence(row) for row in rows]
     if in_json:
         print_json(items)
         return
-    rows = [{**item, "match": json.dumps(item["match"], ensure_ascii=False)} for item in items]
-    print_table(rows, ("id", "from", "until", "silenced", "by", "reason", "match"))
+    table = [{**item, "match": json.dumps(item["match"], ensure_ascii=False)} for item in items]
+    print_table(table, ("id", "from", "until", "silenced", "by", "reason", "match"))
 
 
 @silence.command()

@@ -12,7 +12,7 @@ import click
 from receiver import logs
 from receiver.cli import demo
 from receiver.cli.configuration import load_configuration
-from receiver.store.sqlite.store import SqliteStore
+from receiver.store import opening
 from receiver.web import app
 from receiver.web.server import server
 
@@ -32,7 +32,7 @@ def serve(no_dispatch: bool) -> None:
         log.warning("config %s", warning)
     server.check_parser(settings)
     listening = server.bind(settings)
-    store = SqliteStore(settings.database_path, backlog=settings.backlog, serve=True)
+    store = opening.open_to_serve(settings.database_url, backlog=settings.backlog)
     application = app.build(
         settings, rules, store, dispatch=not no_dispatch, read=lambda: load_configuration()[1]
     )

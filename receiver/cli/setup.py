@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 
 from receiver.config.settings import load_settings
-from receiver.store.sqlite.store import SqliteStore, open_existing
+from receiver.store import opening
+from receiver.store.contract import Store
 
 
-def open_store() -> SqliteStore:
+def open_store() -> Store:
     """Open the store of a server that runs or ran here; StorageRefused if there is none."""
-    return open_existing(load_settings(os.environ).database_path)
+    return opening.open_existing(load_settings(os.environ).database_url)

@@ -131,7 +131,7 @@ class OrphanReaper(Periodic):
 
 
 def _release(transaction: Transaction, times: Sequence[int]) -> Sequence[int]:
-    return [transaction.release(now, all_leases=True) for now in times]
+    return [transaction.release(now, own=True) for now in times]
 
 
 def _end_orphans(transaction: Transaction, items: Sequence[Rules]) -> Sequence[Sequence[Claim]]:

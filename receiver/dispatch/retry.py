@@ -13,7 +13,7 @@ from receiver.deliveries import Attempt, Claim, Message, Outcome, State
 from receiver.destinations.destination import Destination
 from receiver.dispatch import dead_letters
 from receiver.routing.policy import route_options
-from receiver.store.contract import AttemptResult
+from receiver.store.records import AttemptResult, Failures
 from receiver.times import SECOND
 
 FIRST, LONGEST = 5.0, 3600.0
@@ -78,3 +78,23 @@ def with_others(result: AttemptResult, claim: Claim, rules: Rules, now: int) -> 
     if result.state is State.SENT:
         return replace(result, options=route_options(rules.routes, None, now)[0])
     return result
+
+
+def fails_as_a_whole(failures: Failures) -> bool:
+    """Return whether a destination fails, and not only some of its messages."""
+    return failures.several and failures.in_a_row >= PAUSE_AFTER
+
+
+def pause_after(attempt: Attempt, failures: Failures, chance: float) -> float:
+    """Return for how many seconds the destination waits as a whole after an attempt.
+
+    `failures` counts this attempt as well. 0.0: it does not wait.
+    """
+    if attempt.outcome is Outcome.DELIVERED:
+        return 0.0
+    if attempt.retry_after:
+        # It speaks for the destination, not for this one message.
+        return min(attempt.retry_after, LONGEST)
+    if attempt.permanent or not failures.several:
+        return 0.0
+    return pause(failures.in_a_row, chance)

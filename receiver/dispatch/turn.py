@@ -6,11 +6,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from receiver.config.rules import Rules
-from receiver.deliveries import Attempt, Claim
+from receiver.deliveries import Attempt, Claim, Outcome
 from receiver.destinations.destination import Destination
-from receiver.dispatch import dead_letters
+from receiver.dispatch import dead_letters, retry
 from receiver.routing.policy import SendPolicy, route_options
-from receiver.store.contract import AttemptResult, Transaction
+from receiver.store.contract import Transaction
+from receiver.store.records import AttemptResult
 from receiver.times import SECOND
 
 
@@ -79,16 +80,46 @@ def _record_and_claim(transaction: Transaction, this: TurnRequest) -> TurnResult
     if this.is_first_by_rules:
         transaction.recheck_quiet(this.destination, this.policy, this.now)
     if (done := this.finished) is not None:
-        mine = transaction.record(done.claim, done.attempt, done.after)
+        mine = record(transaction, done)
         woken += [owed.destination for owed in done.after.owed if mine]
     if this.goes_on:
         claim = transaction.claim(
             this.destination, this.policy, this.now, this.until, anyway=this.is_first
         )
         if claim is None and not this.is_untried:
-            ended = transaction.expire_overdue(this.destination, this.policy, this.now)
+            ended = expire_overdue(transaction, this.destination, this.policy)
             woken += tell_of(transaction, ended, this.rules, this.now)
     return TurnResult(mine, claim, tuple(woken), tuple(ended))
+
+
+def record(transaction: Transaction, finished: FinishedAttempt) -> bool:
+    """Record an attempt, and let its destination wait as a whole if that asks for it.
+
+    False: the claim was lost meanwhile.
+    """
+    claim, attempt = finished.claim, finished.attempt
+    if not transaction.record(claim, attempt, finished.after):
+        return False
+    if attempt.outcome is Outcome.DELIVERED:
+        return True
+    failures = transaction.failures(claim.destination)
+    wait = retry.pause_after(attempt, failures, finished.after.chance)
+    if wait > 0:
+        ended = claim.claimed_at + attempt.duration_ms * (SECOND // 1000)
+        transaction.pause(claim.destination, ended, ended + int(wait * SECOND))
+    return True
+
+
+def expire_overdue(
+    transaction: Transaction, destination: str, policy: SendPolicy
+) -> Sequence[Claim]:
+    """End what waits too long for a destination that fails as a whole; a bounded number."""
+    failures = transaction.failures(destination)
+    if not retry.fails_as_a_whole(failures):
+        return []
+    times = f"its destination failed {failures.in_a_row} times in a row"
+    reason = f"given up after retry_for: {times}"
+    return transaction.expire_overdue(destination, policy.overdue, reason)
 
 
 def tell_of(transaction: Transaction, dead: Iterable[Claim], rules: Rules, now: int) -> list[str]:

@@ -54,6 +54,8 @@ class ExpiryTimer(Periodic):
 
     def step(self) -> float:
         """End what is due; return how long to rest (seconds)."""
+        if not self._store.leads("expiry"):
+            return POLL
         if time.monotonic() >= self._hint_at:
             self._hint_at = time.monotonic() + HINT_EVERY
             self.hint()

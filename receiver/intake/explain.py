@@ -16,7 +16,8 @@ from receiver.routing.conditions import Subject
 from receiver.routing.routes import Decision, Route, decide
 from receiver.sources.formats import registry
 from receiver.sources.source import Source
-from receiver.store.contract import JudgedWebhook, Loaded, Store
+from receiver.store.contract import Store
+from receiver.store.records import JudgedWebhook, Loaded
 from receiver.times import format_time
 
 

@@ -14,7 +14,7 @@ from dataclasses import replace
 
 from receiver.events import Event, Execution, Held, Judgement, Verdict
 from receiver.lifecycle import MAX_HELD, Ordering, advance, judge_again, moves_mark
-from receiver.store.contract import ExecutionKey, JudgedWebhook, Loaded
+from receiver.store.records import ExecutionKey, JudgedWebhook, Loaded
 
 
 def hold(event: Event, judgement: Judgement, now: int, ordering: Ordering) -> Held:

@@ -15,7 +15,7 @@ from receiver.events import Category, Execution, Status, Verdict
 from receiver.routing.conditions import Subject
 from receiver.routing.policy import group_key
 from receiver.routing.routes import Decision, Route, decide, shortlist
-from receiver.store.contract import JudgedWebhook
+from receiver.store.records import JudgedWebhook
 from receiver.times import SECOND
 
 DAY = 24 * 3600 * SECOND

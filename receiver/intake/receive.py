@@ -18,7 +18,8 @@ from receiver.intake.held import bounded, expire, hold, rejudge_held, remember
 from receiver.intake.plan import Planner
 from receiver.lifecycle import Known, Ordering, advance, judge, moves_mark
 from receiver.routing.routes import Route
-from receiver.store.contract import ExecutionKey, JudgedWebhook, Loaded, Transaction
+from receiver.store.contract import Transaction
+from receiver.store.records import ExecutionKey, JudgedWebhook, Loaded
 
 log = logging.getLogger("receiver.gaps")
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from receiver.events import Status, Verdict
 from receiver.lifecycle import Ordering
-from receiver.store.contract import Tally
+from receiver.store.records import Tally
 
 # Fewer rejections over a gap are an accident, not a subscription.
 ENOUGH = 5

@@ -49,11 +49,25 @@ class SendPolicy:
     @property
     def burst(self) -> float:
         """The number of messages that may go out at once."""
-        return max(self.rate, 1.0)
+        return burst(self.rate)
 
     def options_for(self, route: str) -> RouteOptions:
         """Return the options for the messages of a route."""
         return self.options.get(route, self.other)
+
+
+def burst(rate: float) -> float:
+    """Return how many may go at once at a rate: a second's worth, and never less than one."""
+    return max(rate, 1.0)
+
+
+def tokens_left(tokens: float, passed: float, rate: float) -> float:
+    """Return how many may go at once after `passed` seconds, `tokens` being what was left.
+
+    It gains `rate` a second, up to a burst. A clock that was set back gives nothing and takes
+    nothing.
+    """
+    return min(tokens + max(passed, 0.0) * rate, burst(rate))
 
 
 def route_options(

@@ -22,7 +22,7 @@ MAX_BATCH = 256
 
 
 class Connection(Protocol):
-    """What an engine lends to the committer. `Failure` is what it raises when storage fails."""
+    """A connection that an engine lends; `failures` are what it raises when the storage fails."""
 
     failures: tuple[type[Exception], ...]
 
@@ -30,16 +30,16 @@ class Connection(Protocol):
     def commit(self) -> None: ...
     def rollback(self) -> None: ...
     def tidy(self) -> None:
-        """Whatever is better done after the answers than before them."""
+        """Do whatever is better done after the answers than before them."""
 
     def is_lost(self, error: Exception) -> bool:
-        """Whether nothing that the storage says can be believed after this error."""
+        """Return whether nothing that the storage says can be believed after this error."""
 
     def close(self) -> None: ...
 
 
 class _Write:
-    """One act waiting for its commit. Either future is answered, whichever there is."""
+    """One act that waits for its commit, with the future that is answered then."""
 
     __slots__ = ("act", "error", "future", "item", "loop", "result")
 
@@ -60,7 +60,7 @@ class _Write:
 
 
 class Committer:
-    """Does writes in the order in which they come, many in one commit.
+    """The thread that does writes in the order in which they come, many in one commit.
 
     `opened` runs in the thread that will own the connection, because SQLite's may not wander.
     `backlog` is how many writes may wait; further ones are Overloaded.
@@ -85,26 +85,26 @@ class Committer:
         self._started.result()
 
     async def write(self, act: Act[Any, Any], item: Any) -> Any:
-        """See Store.write."""
+        """See contract.Writing.write."""
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self.write_all(act, [(item, future)])
         return await future
 
     def write_all(
-        self, act: Act[Any, Any], asked: Sequence[tuple[Any, asyncio.Future[Any]]]
+        self, act: Act[Any, Any], items: Sequence[tuple[Any, asyncio.Future[Any]]]
     ) -> None:
-        """See Store.write_all."""
+        """See contract.Writing.write_all."""
         loop = asyncio.get_running_loop()
-        self._submit([_Write(act, item, future, loop) for item, future in asked])
+        self._submit([_Write(act, item, future, loop) for item, future in items])
 
     def write_now(self, act: Act[Any, Any], item: Any) -> Any:
-        """See Store.write_now."""
+        """See contract.Writing.write_now."""
         future: Future[Any] = Future()
         self._submit([_Write(act, item, future, None)])
         return future.result()
 
     def on_failure(self, listener: Callable[[str], None]) -> None:
-        """See Store.on_failure."""
+        """See contract.Writing.on_failure."""
         with self._door:
             self._listeners.append(listener)
             failure = self.failure
@@ -112,7 +112,7 @@ class Committer:
             listener(failure)
 
     def close(self) -> None:
-        """Commits what waits and ends the thread."""
+        """Commit what waits and end the thread."""
         with self._door:
             if not self._closed:
                 self._closed = True
@@ -124,10 +124,10 @@ class Committer:
             room = 0 if self._closed else self._backlog - self._waiting.qsize()
             for write in writes[: max(room, 0)]:
                 self._waiting.put(write)
-            said = (self.failure or "The store is closed") if self._closed else ""
+            reason = (self.failure or "The store is closed") if self._closed else ""
         for write in writes[max(room, 0) :]:
-            if said:
-                write.error = StorageUnavailable(f"{said}: send it again.")
+            if reason:
+                write.error = StorageUnavailable(f"{reason}: send it again.")
             else:
                 write.error = Overloaded("Too much waits for its commit: send it again later.")
             write.settle()
@@ -169,7 +169,7 @@ class Committer:
             listener(self.failure)
 
     def _gather(self) -> list[_Write] | None:
-        """The first write that comes and what waits behind it; None when there is no more."""
+        """Take the first write that comes and what waits behind it; None when there is no more."""
         first = self._waiting.get()
         if first is None:
             return None

@@ -1,4 +1,4 @@
-"""What has been kept for long enough is removed: by the serving process, once an hour, and by
+"""Pruning: the serving process removes once an hour what has been kept for long enough, and so does
 `receiver prune`. Portion by portion, each a short transaction between those of others.
 """
 
@@ -11,8 +11,9 @@ from dataclasses import fields, replace
 
 from receiver.errors import StorageUnavailable
 from receiver.retention import Limits, Retention
-from receiver.store.contract import PruneCursor, Pruned, Store, Transaction
+from receiver.store.contract import Store, Transaction
 from receiver.store.periodic import Periodic
+from receiver.store.records import PruneCursor, Pruned
 from receiver.times import SECOND
 
 log = logging.getLogger("receiver.pruning")
@@ -32,23 +33,25 @@ PATIENCE = 30.0
 def prune(
     transaction: Transaction, items: Sequence[tuple[Limits, PruneCursor]]
 ) -> Sequence[Pruned]:
-    """The act of removing a portion; see Transaction.prune."""
+    """Remove a portion: an act; see contract.Operating.prune."""
     return [transaction.prune(*item) for item in items]
 
 
 def together(one: Pruned, other: Pruned) -> Pruned:
-    """What both removed, and where the other one goes on."""
-    names = [of.name for of in fields(Pruned) if of.name != "after"]
+    """Return what both removed, and where the other one goes on."""
+    names = [count.name for count in fields(Pruned) if count.name != "after"]
     return replace(other, **{name: getattr(one, name) + getattr(other, name) for name in names})
 
 
 def removed(pruned: Pruned) -> dict[str, int]:
-    """How much of what, by name."""
-    return {of.name: getattr(pruned, of.name) for of in fields(Pruned) if of.name != "after"}
+    """Return how much of what it removed, by name."""
+    return {
+        count.name: getattr(pruned, count.name) for count in fields(Pruned) if count.name != "after"
+    }
 
 
 def walk(store: Store, limits: Limits) -> Iterator[Pruned]:
-    """Remove all that may go, a portion at each step: what one removed."""
+    """Remove all that may go, a portion at each step; yield what one removed."""
     place: PruneCursor | None = PruneCursor()
     while place is not None:
         portion = store.write_now(prune, (limits, place))
@@ -61,11 +64,14 @@ def prune_all(store: Store, limits: Limits, pause: Callable[[float], object]) ->
 
     StorageUnavailable if nobody copies back the log, which must not grow for ever.
     """
-    whole, found = Pruned(None), True
-    while found:  # what a walk passed over may go once others have gone
-        found, begun = False, time.monotonic()
+    whole = Pruned(None)
+    goes_on = True
+    while goes_on:  # what a walk passed over may go once others have gone
+        goes_on = False
+        begun = time.monotonic()
         for portion in walk(store, limits):
-            whole, found = together(whole, portion), found or any(removed(portion).values())
+            whole = together(whole, portion)
+            goes_on = goes_on or any(removed(portion).values())
             pause(REST * (time.monotonic() - begun))
             _until_short(store, pause, whole)
             begun = time.monotonic()
@@ -74,7 +80,7 @@ def prune_all(store: Store, limits: Limits, pause: Callable[[float], object]) ->
 
 def _until_short(store: Store, pause: Callable[[float], object], so_far: Pruned) -> None:
     end = time.monotonic() + PATIENCE
-    while store.is_log_long():
+    while not store.tidy():
         if time.monotonic() > end:
             raise StorageUnavailable(
                 "The server that uses this file does not tidy up behind it. See its log, then go on"
@@ -85,7 +91,7 @@ def _until_short(store: Store, pause: Callable[[float], object], so_far: Pruned)
 
 
 class PruneTimer(Periodic):
-    """A thread that removes what has been kept for long enough, and sees to the log's length.
+    """A thread that removes what has been kept for long enough, and tidies up behind writes.
 
     It rests between portions, so that nobody else waits long. A clock that jumps while it runs is
     not believed before the next round: what is removed does not come back.
@@ -104,19 +110,20 @@ class PruneTimer(Periodic):
 
         A portion that fails is the last one of its round: the walk has ended with its error.
         """
+        if not self._store.leads("pruning"):
+            return POLL
         if time.monotonic() >= self._round_at:
             self._round_at = time.monotonic() + EVERY
             self._begin()
         begun = time.monotonic()
         portion = next(self._walk, None)
         if portion is None:
-            if self._store.is_log_long():
-                self._store.probe()  # a command beside us wrote; a commit of ours tidies up
+            self._store.tidy()  # a command beside us may have written
             return POLL
         self._whole = together(self._whole, portion)
         if portion.after is None and any(removed(self._whole).values()):
-            said = " ".join(f"{name}={n}" for name, n in removed(self._whole).items())
-            log.info("pruning.done %s", said)
+            counts = " ".join(f"{name}={n}" for name, n in removed(self._whole).items())
+            log.info("pruning.done %s", counts)
         return min(REST * (time.monotonic() - begun), POLL)
 
     def _begin(self) -> None:
@@ -129,5 +136,5 @@ class PruneTimer(Periodic):
 
 
 def _apart() -> float:
-    """How far apart the clock and the time that only passes are (seconds)."""
+    """Return how far the clock is from the time that only passes (seconds)."""
     return time.time_ns() / SECOND - time.monotonic()

@@ -28,7 +28,8 @@ from receiver.errors import ConfigurationError, MalformedBody
 from receiver.events import Category, Status
 from receiver.intake.subscription_hints import hints
 from receiver.sources.strict_json import parse_json
-from receiver.store.contract import Store
+from receiver.store.contract import Page, Store
+from receiver.web import json_views
 from receiver.web.guard import Guard
 from receiver.web.problem import problem
 
@@ -58,17 +59,18 @@ class Api:
 
     def executions(self, request: Request) -> Response:
         allowed = ("status", "category", "source", "agent", "q")
-        return _answer_page(request, allowed, self._store.executions)
+        return _answer_page(request, allowed, self._store.executions, json_views.execution)
 
     def execution(self, request: Request) -> Response:
         path = request.path_params
         story = self._store.execution(path["source"], path["execution_id"])
         if story is None:
             return problem(404, "No event was applied to such an execution.")
-        return _json_response(story)
+        return _json_response(json_views.known(story))
 
     def deliveries(self, request: Request) -> Response:
-        return _answer_page(request, ("state", "destination"), self._store.deliveries)
+        allowed = ("state", "destination")
+        return _answer_page(request, allowed, self._store.deliveries, json_views.delivery)
 
     def acknowledge(self, request: Request, content: Any) -> Response:
         path = request.path_params
@@ -85,10 +87,11 @@ class Api:
             return problem(409, "This execution has ended: there is nothing to acknowledge.")
         self._wake(rules.destinations)
         story = self._store.execution(path["source"], path["execution_id"])
-        return _json_response({"execution": story["execution"] if story else None})
+        execution = json_views.execution(story["execution"]) if story else None
+        return _json_response({"execution": execution})
 
     def silences(self, request: Request) -> Response:
-        return _answer_page(request, (), self._store.silences)
+        return _answer_page(request, (), self._store.silences, json_views.silence)
 
     def add_silence(self, request: Request, content: Any) -> Response:
         now = time.time_ns()
@@ -98,7 +101,7 @@ class Api:
         except ConfigurationError as error:
             return problem(422, " ".join(f"{line}." for line in error.problems))
         number = self._store.write_now(add_silence, (silence, now))
-        return _json_response(self._store.silence(number), 201)
+        return _json_response(self._silence_view(number), 201)
 
     def expire_silence(self, request: Request) -> Response:
         number = _whole_number(request.path_params["id"])
@@ -110,7 +113,11 @@ class Api:
         if not is_ended:
             return problem(409, "This silence is over.")
         self._wake(self._in_force.rules.destinations)
-        return _json_response(self._store.silence(number))
+        return _json_response(self._silence_view(number))
+
+    def _silence_view(self, number: int) -> dict[str, Any] | None:
+        silence = self._store.silence(number)
+        return None if silence is None else json_views.silence(silence)
 
     def redeliver(self, request: Request) -> Response:
         number = _whole_number(request.path_params["id"])
@@ -208,7 +215,8 @@ async def _read_document(request: Request) -> Any:
 def _answer_page(
     request: Request,
     allowed: Iterable[str],
-    query: Callable[[Mapping[str, str], int, int | None], tuple[list[dict[str, Any]], int | None]],
+    query: Callable[[Mapping[str, str], int, int | None], Page],
+    shape: Callable[[Mapping[str, Any]], dict[str, Any]],
 ) -> Response:
     """Answer a page of `query`, or 400 if a parameter is not `allowed` or has no such value."""
     parameters = request.query_params
@@ -226,7 +234,8 @@ def _answer_page(
         if name in conditions and conditions[name] not in values:
             return problem(400, f"{name} is one of {', '.join(values)}.")
     items, following = query(conditions, limit, after)
-    return _json_response({"items": items, "next": None if following is None else str(following)})
+    page = [shape(item) for item in items]
+    return _json_response({"items": page, "next": None if following is None else str(following)})
 
 
 def _whole_number(text: str) -> int | None:

@@ -65,7 +65,7 @@ class Readiness:
     def _probe(self) -> str:
         """Write to the store; return the error, or "" if it could be written."""
         try:
-            self._store.probe()
+            self._store.check_writable()
         except StorageUnavailable as error:
             log.error("ready.storage error=%s", error)
             return str(error)

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import sqlite_utils
 
-from receiver.store.sqlite import connection
+from receiver.store.sqlite import schema
+from receiver.store.sqlite.connection import connect
 from tests.prove_durability.driver import Receiver, Report
 from tests.prove_durability.storage import Running
 
@@ -96,18 +97,18 @@ DAMAGES: dict[str, tuple[Callable[[Path], None], str]] = {
 
 def older(path: Path, events: int) -> None:
     """A file of the first schema, with events in it."""
-    with closing(connection.connect(path)) as database:
-        script = Path(connection.__file__).parent / "schema" / "sqlite.sql"
+    with closing(connect(path)) as database:
+        script = Path(schema.__file__).parent / "schema" / "sqlite.sql"
         migrations = sqlite_utils.Migrations("receiver")
 
         @migrations()
         def schema_1(db: sqlite_utils.Database) -> None:
-            for statement in connection.statements(script.read_text("utf-8")):
+            for statement in schema.statements(script.read_text("utf-8")):
                 db.conn.execute(statement)
 
         database.execute("PRAGMA journal_mode = WAL").fetchall()
         migrations.apply(sqlite_utils.Database(database, execute_plugins=False))
-        database.execute(f"PRAGMA application_id = {connection.APPLICATION_ID}")
+        database.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
         database.execute("PRAGMA user_version = 1")
         for number in range(events):
             database.execute(

@@ -45,7 +45,8 @@ def planted(bug: Bug) -> Iterator[Path]:
 
 COMMITTER, TRANSACTION = "store/committer.py", "store/sql/transaction.py"
 LOG = "store/sqlite/wal.py"
-CONNECTION, DELIVERIES = "store/sqlite/connection.py", "store/sql/outbox.py"
+CONNECTION, SCHEMA = "store/sqlite/connection.py", "store/sqlite/schema.py"
+MANY_ROWS, DELIVERIES = "store/sqlite/many_rows.py", "store/sql/outbox.py"
 KILLS, ORDER = "kills --points 60 --kills 0 --cold 0", "order --events 60"
 LOAD_ONLY = "kills --points 1 --kills 0 --cold 0"
 BUGS = (
@@ -70,7 +71,7 @@ BUGS = (
     ),
     Bug(
         "the transaction begins deferred",
-        ((TRANSACTION, '"BEGIN IMMEDIATE")', '"BEGIN DEFERRED")'),),
+        ((CONNECTION, '"BEGIN IMMEDIATE")', '"BEGIN DEFERRED")'),),
         "storage --only beside",
         "a short lock refuses nothing",
     ),
@@ -78,11 +79,11 @@ BUGS = (
         "an event id is not unique, and nobody looks for it",
         (("store/sqlite/schema/sqlite.sql",
           "CREATE UNIQUE INDEX event_id", "CREATE INDEX event_id"),
-         (TRANSACTION, '    " ON CONFLICT (source, event_id, repeated) WHERE verdict <>'
+         (MANY_ROWS, '    " ON CONFLICT (source, event_id, repeated) WHERE verdict <>'
           " 'quarantined'\"\n", ""),
-         (TRANSACTION, '    " DO UPDATE SET times = times + 1, received_at ='
+         (MANY_ROWS, '    " DO UPDATE SET times = times + 1, received_at ='
           ' excluded.received_at"\n', ""),
-         (TRANSACTION, '    " WHERE event.repeated = 1",\n', '    "",\n'),
+         (MANY_ROWS, '    " WHERE event.repeated = 1",\n', '    "",\n'),
          ("intake/receive.py", "in loaded.event_ids:", "in ():")),
         LOAD_ONLY,
         "an event id is stored twice",
@@ -110,16 +111,18 @@ BUGS = (
     ),
     Bug(
         "a result is recorded with a lost token",
-        ((DELIVERIES, "lease_until = NULL, begun_at = ?10 WHERE token = ?9",
-          "lease_until = NULL, begun_at = ?10 WHERE id = ?7 AND ?9 <> '' AND state = 'sending'"),),
+        ((DELIVERIES, "lease_until = NULL, begun_at = :now WHERE token = :token",
+          "lease_until = NULL, begun_at = :now WHERE id = :delivery AND :token <> ''"
+          " AND state = 'sending'"),),
         "storage --only clock",
         "recorded over its successor",
     ),
     Bug(
         "messages are owed in a transaction of their own",
-        ((TRANSACTION, "        owed = [\n            row\n",
-          '        self._db.execute("COMMIT")\n        self._db.execute("BEGIN IMMEDIATE")\n'
-          "        owed = [\n            row\n"),),
+        ((TRANSACTION, "        deliveries = [\n            row\n",
+          '        self._database.connection.execute("COMMIT")\n'
+          '        self._database.connection.execute("BEGIN IMMEDIATE")\n'
+          "        deliveries = [\n            row\n"),),
         KILLS,
         "the ledger is out of balance",
     ),
@@ -153,20 +156,20 @@ BUGS = (
     ),
     Bug(
         "the file is made under its own name",
-        ((CONNECTION, '    made = path.with_name(f"{path.name}.new")\n', "    made = path\n"),
-         (CONNECTION, "    made.rename(path)\n", "")),
+        ((SCHEMA, '    made = path.with_name(f"{path.name}.new")\n', "    made = path\n"),
+         (SCHEMA, "    made.rename(path)\n", "")),
         "kills --points 12 --kills 0 --cold 0 --calls fdatasync --fresh 1",
         "is empty",
     ),
     Bug(
         "a start does not look for damage",
-        ((CONNECTION, "if thorough else \"ok\"", "if False else \"ok\""),),
+        ((SCHEMA, "if thorough else \"ok\"", "if False else \"ok\""),),
         "storage --only files",
         "damaged in an index: it is refused",
     ),
     Bug(
         "an empty file is taken for a new one",
-        ((CONNECTION, "        if path.stat().st_size == 0:", "        if False:"),),
+        ((SCHEMA, "        if path.stat().st_size == 0:", "        if False:"),),
         "storage --only files",
         "empty: it is refused",
     ),

@@ -37,9 +37,8 @@ from receiver.routing.conditions import Condition
 from receiver.routing.policy import SendPolicy
 from receiver.routing.routes import Route
 from receiver.sources.formats import asteroid
-from receiver.store.contract import AttemptResult
+from receiver.store.records import AttemptResult
 from receiver.store.sqlite.store import SqliteStore
-from receiver.times import format_time
 from tests.prove_order.model import EVERY, PASSING, SECOND, TABLE, TERMINAL, Model, Said
 
 START = 1_800_000_000 * SECOND
@@ -220,8 +219,8 @@ class Bench:
             if facts.status in PASSING and facts.verdict == "applied":
                 # Committed reads see the execution as it stood when the message was taken.
                 stood = self.store.execution(*key)["execution"]
-                since = facts.occurred_at and format_time(facts.occurred_at)
-                self.agree(key, "wait", (stood["status"], stood["since"]), (facts.status, since))
+                known = stood["status"], stood["since"]
+                self.agree(key, "wait", known, (facts.status, facts.occurred_at))
         if not slow and len(claims) < most:
             self.nothing_else(destination)
 

@@ -27,7 +27,7 @@ from receiver.intake import held as holding
 from receiver.intake import plan
 from receiver.intake import receive as receiving
 from receiver.intake.receive import Intake, VerifiedWebhook
-from receiver.store.contract import Loaded
+from receiver.store.records import Loaded
 from tests.prove_order import proof
 from tests.prove_order.model import EVERY, PASSING, SECOND, TABLE, TERMINAL, Model, Said
 from tests.prove_order.proof import (

@@ -18,10 +18,11 @@ from receiver.events import Status
 from receiver.intake.receive import VerifiedWebhook
 from receiver.retention import Limits, Retention
 from receiver.routing.silences import Silence
-from receiver.store.contract import PruneCursor, Pruned
 from receiver.store.pruning import PruneTimer, prune, prune_all, removed, together, walk
+from receiver.store.records import PruneCursor, Pruned
 from receiver.store.sql import pruning
-from tests.store.test_sqlite import plan_of
+from receiver.store.sql.database import Statement
+from tests.store.test_plans import plan_of
 from tests.support.live import until
 from tests.support.people import DELIVERED, FAILED, GONE, HOUR, MINUTE, Walk
 
@@ -365,12 +366,12 @@ def test_what_would_go_is_said_beforehand(walked: Walk) -> None:
 @pytest.mark.parametrize(
     ("query", "index"),
     [
-        (pruning._BODIES, "INDEX event_body (received_at<?)"),
-        (pruning._ENDED, "INDEX execution_ended (since"),
-        (pruning._UNAPPLIED, "INDEX event_unapplied (received_at"),
-        (pruning._EXECUTION_STAYS, "r USING INDEX event_execution (source=? AND"),
-        (pruning._EVENT_STAYS, "d USING INDEX delivery_event (event=?)"),
-        (pruning._LEAVES.replace("{where}", pruning._OF_EXECUTION),
+        (pruning.REMOVE_BODIES, "INDEX event_body (received_at<?)"),
+        (pruning.ENDED, "INDEX execution_ended (since"),
+        (pruning.UNAPPLIED, "INDEX event_unapplied (received_at"),
+        (pruning.EXECUTION_STAYS, "r USING INDEX event_execution (source=? AND"),
+        (pruning.EVENT_STAYS, "d USING INDEX delivery_event (event=?)"),
+        (pruning.LEAVES["execution"],
          "m USING COVERING INDEX delivery_digest (digest=?)"),
         ("DELETE FROM event WHERE seq = 1", "history USING COVERING INDEX history_event"),
         ("DELETE FROM delivery WHERE id = 1", "delivery USING COVERING INDEX delivery_origin"),
@@ -379,7 +380,7 @@ def test_what_would_go_is_said_beforehand(walked: Walk) -> None:
         ("DELETE FROM silence WHERE id = 1", "delivery USING COVERING INDEX delivery_silence"),
     ],
 )  # fmt: skip
-def test_what_goes_is_found_by_an_index(tmp_path: Path, query: str, index: str) -> None:
+def test_what_goes_is_found_by_an_index(tmp_path: Path, query: str | Statement, index: str) -> None:
     plan = plan_of(tmp_path, query)
     assert index in plan
     assert "SCAN" not in plan.replace("SCAN CONSTANT ROW", "")

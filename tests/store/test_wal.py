@@ -76,7 +76,7 @@ def test_what_others_write_is_tidied_by_who_serves(store: SqliteStore, tmp_path:
     other = SqliteStore(tmp_path / "receiver.db")
 
     def act(transaction: Transaction, items: Sequence[int]) -> list[None]:
-        transaction._db.execute(  # type: ignore[attr-defined]
+        transaction._database.connection.execute(  # type: ignore[attr-defined]
             "INSERT INTO silence (match, reason, by, created_at, from_at, until_at)"
             " VALUES (?, 'r', 'b', 1, 1, 1)",
             ("x" * MIB,),
@@ -87,6 +87,6 @@ def test_what_others_write_is_tidied_by_who_serves(store: SqliteStore, tmp_path:
         other.write_now(act, 1)
     other.close()
     assert store.is_log_long()
-    store.probe()
-    store.probe()  # begins when the first one has tidied up
+    store.check_writable()
+    store.check_writable()  # begins when the first one has tidied up
     assert not store.is_log_long()

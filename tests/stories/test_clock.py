@@ -19,7 +19,7 @@ from receiver.deliveries import Attempt, Outcome
 from receiver.dispatch.worker import policy_at
 from receiver.events import Status
 from receiver.routing.silences import Silence
-from receiver.store.contract import AHEAD
+from receiver.store.records import AHEAD
 from receiver.store.sqlite.connection import connect
 from receiver.times import SECOND
 from tests.support.people import DELIVERED, FAILED, HOUR, MINUTE, Told, Walk

@@ -69,7 +69,7 @@ def test_what_a_dead_process_was_sending_goes_out_again_and_says_so(
     store = SqliteStore(tmp_path / "receiver.db")
 
     def die(transaction: Transaction, items: Sequence[None]) -> list[None]:
-        transaction._db.execute(  # type: ignore[attr-defined]
+        transaction._database.connection.execute(  # type: ignore[attr-defined]
             "UPDATE delivery SET state = 'sending', token = 't', lease_until = ?", (2**62,)
         )
         return [None] * len(items)

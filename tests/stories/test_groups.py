@@ -285,7 +285,7 @@ def test_what_was_told_long_ago_is_not_remembered(walk: Walk) -> None:
         assert len(walk.gets()) == 1
 
     def remembered(transaction: Transaction) -> int:
-        found = transaction._db.execute("SELECT count(*) FROM digest_group")  # type: ignore[attr-defined]
+        found = transaction._database.connection.execute("SELECT count(*) FROM digest_group")  # type: ignore[attr-defined]
         return int(found.fetchone()[0])
 
     assert walk.do(remembered) == 1

@@ -16,7 +16,7 @@ from receiver.lifecycle import MAX_HELD, Ordering
 from receiver.routing.conditions import Condition
 from receiver.routing.policy import SendPolicy
 from receiver.routing.routes import Route
-from receiver.store.contract import AttemptResult
+from receiver.store.records import AttemptResult
 from receiver.store.sqlite.store import SqliteStore
 from receiver.times import SECOND
 

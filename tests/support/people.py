@@ -22,6 +22,7 @@ from receiver.messages.compose import compose
 from receiver.store.contract import Transaction
 from receiver.store.sqlite.store import SqliteStore
 from receiver.times import SECOND, parse_time
+from receiver.web import json_views
 
 MINUTE, HOUR = 60 * SECOND, 3600 * SECOND
 START = parse_time("2026-06-01T12:00:00Z")  # a Monday
@@ -75,7 +76,7 @@ class Walk:
         self.store.close()
         self.store = SqliteStore(self.folder / "receiver.db", serve=True)
         self.turned = set()
-        self.do(lambda transaction: transaction.release(self.now, all_leases=True))
+        self.do(lambda transaction: transaction.release(self.now, own=True))
         self.do(lambda transaction: transaction.set_back(self.now))
 
     def do(self, act: Callable[[Transaction], Any]) -> Any:
@@ -168,4 +169,4 @@ class Walk:
         """What the API says of an execution."""
         found = self.store.execution(self.source, execution)
         assert found is not None
-        return json.loads(json.dumps(found))  # type: ignore[no-any-return]
+        return json.loads(json.dumps(json_views.known(found)))  # type: ignore[no-any-return]

@@ -1,14 +1,13 @@
-"""What a digest says, read from SQLite: how many messages, of which sorts, the first few."""
+"""Digests: how many messages one stands for, of which sorts, and the first few of them."""
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Mapping
 from typing import Any
 
 from receiver.deliveries import Digest, DigestItem, Kind
-from receiver.store.sql import reads as queries
-from receiver.store.sql.outbox import STUCK, WAITS
+from receiver.store.sql import facts
+from receiver.store.sql.database import Database, Statement, Values, statement, variants
+from receiver.store.sql.facts import STUCK, WAITS
 from receiver.store.sql.silences import MISSED, PAGE
 
 # How many sorts of messages are counted by name, and how many are shown that need nobody's answer.
@@ -19,98 +18,126 @@ _JOINED = (
     " LEFT JOIN execution AS x ON x.source = e.source AND x.execution_id = e.execution_id"
 )
 # Its episode is over; somebody has taken it. What a digest gathers is asked before, by the claim.
-_OVER = "(d.guard_version IS NOT NULL AND x.version IS NOT d.guard_version)"
+_OVER = "(d.guard_version IS NOT NULL AND (x.version IS NULL OR x.version <> d.guard_version))"
 _TAKEN = (
     "EXISTS (SELECT 1 FROM acknowledgement AS a WHERE a.execution = x.id"
     " AND a.version = d.guard_version)"
 )
 _STILL_WAITS = f"({WAITS} AND NOT {_OVER} AND NOT {_TAKEN})"
-_BY_NOW = f"WHEN {_OVER} THEN 'over' WHEN {_TAKEN} THEN 'acknowledged'"
-_COUNTS = (
-    "SELECT CASE WHEN d.kind IN ('resolved', 'acknowledged') THEN d.kind {by_now}"
-    f" WHEN e.verdict <> 'applied' THEN e.verdict WHEN {STUCK} THEN 'stuck/' || e.status"
-    " ELSE e.status END,"
-    " coalesce(e.agent_name, x.agent_name, e.agent_id, x.agent_id, ''), count(*)"
-    f" {_JOINED} WHERE {{where}} GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2 LIMIT {SORTS}"
+_GATHERED = "d.digest = :head AND d.state = 'sending'"
+_MISSED = f"d.id IN ({MISSED})"
+# The confirmations of a page that still stand as they did, and all that is none.
+_PAGED = (
+    f"d.id IN (SELECT d.id {_JOINED} WHERE {_MISSED} AND {WAITS} ORDER BY d.id LIMIT :page_size"
+    f" OFFSET :skipped) AND {_STILL_WAITS}"
 )
-_LISTED = (
+_OTHERS = f"{_MISSED} AND NOT {_STILL_WAITS}"
+TOTAL = variants(
+    "digest_total",
+    "SELECT count(*) FROM delivery AS d WHERE {where}",
+    {"gathered": _GATHERED, "missed": _MISSED},
+)
+
+
+def _counts_of(by_now: str, where: str) -> str:
+    return (
+        f"SELECT CASE WHEN d.kind IN ('resolved', 'acknowledged') THEN d.kind {by_now}"
+        f" WHEN e.verdict <> 'applied' THEN e.verdict WHEN {STUCK} THEN 'stuck/' || e.status"
+        " ELSE e.status END,"
+        " coalesce(e.agent_name, x.agent_name, e.agent_id, x.agent_id, ''), count(*)"
+        f" {_JOINED} WHERE {where} GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2 LIMIT {SORTS}"
+    )
+
+
+COUNTS = {
+    "gathered": statement("digest_counts_gathered", _counts_of("", _GATHERED)),
+    "missed": statement(
+        "digest_counts_missed",
+        _counts_of(f"WHEN {_OVER} THEN 'over' WHEN {_TAKEN} THEN 'acknowledged'", _MISSED),
+    ),
+}
+LISTED = variants(
+    "digest_listed",
     f"SELECT d.kind, d.step, d.event, o.kind, {_OVER}, {_TAKEN}, {STUCK} {_JOINED}"
-    " LEFT JOIN delivery AS o ON o.id = d.origin WHERE {where} ORDER BY d.id LIMIT {limit}"
+    " LEFT JOIN delivery AS o ON o.id = d.origin WHERE {where} ORDER BY d.id LIMIT :limit",
+    {
+        "waiting": f"{_GATHERED} AND {WAITS}",
+        "gathered": f"{_GATHERED} AND NOT {WAITS}",
+        "paged": _PAGED,
+        "missed": _OTHERS,
+    },
 )
 # Who learns of an episode from the digest of a silence was told of it, as from any message.
-_TOLD = (
+TOLD = variants(
+    "digest_told",
     "UPDATE delivery SET digest = :number FROM (SELECT d.event"
-    f" {_JOINED} WHERE e.version = x.version AND {{where}} ORDER BY d.id LIMIT {{limit}}) AS u"
-    " WHERE delivery.event = u.event AND silence = :silence AND destination = :destination"
-    " AND state = 'superseded' AND kind NOT IN ('acknowledged', 'resolved')"
+    f" {_JOINED} WHERE e.version = x.version AND {{where}} ORDER BY d.id LIMIT :limit) AS u"
+    " WHERE delivery.event = u.event AND delivery.silence = :silence"
+    " AND delivery.destination = :destination AND delivery.state = 'superseded'"
+    " AND delivery.kind NOT IN ('acknowledged', 'resolved')",
+    {"paged": _PAGED, "missed": _OTHERS},
 )
-_NOT_TOLD = (
-    "UPDATE delivery SET digest = NULL WHERE digest = ? AND state = 'superseded'"
-    " AND silence IS NOT NULL"
+NOT_TOLD = statement(
+    "digest_not_told",
+    "UPDATE delivery SET digest = NULL WHERE digest = :number AND state = 'superseded'"
+    " AND silence IS NOT NULL",
+)
+SILENCE_REASON = statement(
+    "silence_reason",
+    "SELECT reason || ' (silenced by ' || by || ')' FROM silence WHERE id = :silence",
 )
 
 
-def gathered(db: sqlite3.Connection, head: int) -> Digest:
-    """What the digest with this head says of its messages, all of which are being sent."""
-    where, values = "d.digest = :head AND d.state = 'sending'", {"head": head}
-    waiting = _listed(db, f"{where} AND {WAITS}", values, PAGE)
-    others = _listed(db, f"{where} AND NOT {WAITS}", values, SHOWN)
-    return Digest(_total(db, where, values), _counts(db, where, values), (*waiting, *others))
+def gathered(db: Database, head: int) -> Digest:
+    """Return what the digest with this head says of its messages, all of which are being sent."""
+    values = {"head": head}
+    waiting = _listed(db, LISTED["waiting"], values, PAGE)
+    others = _listed(db, LISTED["gathered"], values, SHOWN)
+    total = int(db.value(TOTAL["gathered"], values))
+    return Digest(total, _counts(db, "gathered", values), (*waiting, *others))
 
 
-def silenced(
-    db: sqlite3.Connection, number: int | None, silence: int, destination: str, page: int
-) -> Digest:
-    """What a destination missed because of a silence, by execution; confirmations by the page.
+def silenced(db: Database, number: int | None, silence: int, destination: str, page: int) -> Digest:
+    """Return what a destination missed because of a silence, by execution, a page of it.
 
     The delivery with this number tells of it: what it lists as it still stands is marked so.
     """
-    where = f"d.id IN ({MISSED})"
-    values = {"silence": silence, "destination": destination, "number": number}
-    paged = (
-        f"d.id IN (SELECT d.id {_JOINED} WHERE {where} AND {WAITS} ORDER BY d.id LIMIT {PAGE}"
-        f" OFFSET {PAGE * (page - 1)}) AND {_STILL_WAITS}"
-    )
-    other, shown = f"{where} AND NOT {_STILL_WAITS}", SHOWN if page == 1 else 0
+    values = {
+        "silence": silence, "destination": destination, "number": number, "page_size": PAGE,
+        "skipped": PAGE * (page - 1),
+    }  # fmt: skip
+    shown = SHOWN if page == 1 else 0
     if number is not None:
-        db.execute(_NOT_TOLD, (number,))
-        for part, limit in ((paged, PAGE), (other, shown)):
-            db.execute(_TOLD.replace("{where}", part).replace("{limit}", str(limit)), values)
-    waiting = _listed(db, paged, values, PAGE)
-    others = _listed(db, other, values, shown, of_silence=True)
-    said = db.execute(
-        "SELECT reason || ' (silenced by ' || by || ')' FROM silence WHERE id = ?", (silence,)
-    ).fetchone()[0]
-    total, counts = _total(db, where, values), _counts(db, where, values, _BY_NOW)
-    return Digest(total, counts, (*waiting, *others), said, page)
+        db.change(NOT_TOLD, values)
+        for which, limit in (("paged", PAGE), ("missed", shown)):
+            db.change(TOLD[which], {**values, "limit": limit})
+    waiting = _listed(db, LISTED["paged"], values, PAGE)
+    others = _listed(db, LISTED["missed"], values, shown, of_silence=True)
+    total = int(db.value(TOTAL["missed"], values))
+    counts, reason = _counts(db, "missed", values), db.value(SILENCE_REASON, values)
+    return Digest(total, counts, (*waiting, *others), reason, page)
 
 
-def _total(db: sqlite3.Connection, where: str, values: Mapping[str, Any]) -> int:
-    found = db.execute(f"SELECT count(*) FROM delivery AS d WHERE {where}", values)
-    return int(found.fetchone()[0])
-
-
-def _counts(
-    db: sqlite3.Connection, where: str, values: Mapping[str, Any], by_now: str = ""
-) -> tuple[tuple[str, str, int], ...]:
-    rows = db.execute(_COUNTS.replace("{where}", where).replace("{by_now}", by_now), values)
-    return tuple((status or "", agent, n) for status, agent, n in rows)
+def _counts(db: Database, which: str, values: Values) -> tuple[tuple[str, str, int], ...]:
+    counts = db.rows(COUNTS[which], values)
+    return tuple((sort or "", agent, n) for sort, agent, n in counts)
 
 
 def _listed(
-    db: sqlite3.Connection, where: str, values: Mapping[str, Any], limit: int,
-    *, of_silence: bool = False,
-) -> tuple[DigestItem, ...]:  # fmt: skip
-    sql = _LISTED.replace("{where}", where).replace("{limit}", str(limit))
-    return tuple(
-        DigestItem(
-            Kind(origin if kind == Kind.FALLBACK and origin else kind),
-            step,
-            queries.facts(db, event)[0],
-            # A digest that gathers notices lists each confirmation as waiting, whoever took it.
-            of_silence and bool(over),
-            of_silence and bool(taken),
-            bool(stuck),
-        )
-        for kind, step, event, origin, over, taken, stuck in db.execute(sql, values).fetchall()
+    db: Database, which: Statement, values: Values, limit: int, *, of_silence: bool = False
+) -> tuple[DigestItem, ...]:
+    items = db.rows(which, {**values, "limit": limit})
+    return tuple(_item(db, row, of_silence=of_silence) for row in items)
+
+
+def _item(db: Database, row: tuple[Any, ...], *, of_silence: bool) -> DigestItem:
+    kind, step, event, origin, over, taken, stuck = row
+    return DigestItem(
+        Kind(origin if kind == Kind.FALLBACK and origin else kind),
+        step,
+        facts.context(db, event)[0],
+        # A digest that gathers notices lists each confirmation as waiting, whoever took it.
+        of_silence and bool(over),
+        of_silence and bool(taken),
+        bool(stuck),
     )

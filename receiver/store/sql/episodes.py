@@ -1,20 +1,19 @@
-"""What happens to what is owed in the course of an episode, on SQLite: reminders follow from what
-was sent, its end supersedes what is no longer true and is told of, and somebody may take it.
+"""Episodes: what happens to deliveries while an execution stays where it is, and when it moves on.
 
-All of it in sets: `where` names deliveries (as `d`) of which the acts below are done.
+Reminders follow from what was sent, its end supersedes what is no longer true and is told of, and
+somebody may take it. All of it in sets: the variants of a statement say of which deliveries (`d`).
 """
 
 from __future__ import annotations
 
-import json
-import sqlite3
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from receiver.deliveries import Acknowledgement
 from receiver.routing.policy import RouteOptions
-from receiver.store.contract import JudgedWebhook
-from receiver.store.sql.outbox import inserted
+from receiver.store.records import JudgedWebhook
+from receiver.store.sql.database import Database, Statement, Values, statement, variants
+from receiver.store.sql.outbox import inserted, owing
 
 _FELL_FROM = "(SELECT o.kind FROM delivery AS o WHERE o.id = d.origin)"
 # Reminders and escalations, also where they have fallen back.
@@ -26,15 +25,19 @@ NAGGING = (
 _WHO_TOOK_IT = (
     f"(d.kind = 'acknowledged' OR (d.kind = 'fallback' AND {_FELL_FROM} = 'acknowledged'))"
 )
-_OVER = (
-    "UPDATE delivery SET state = 'superseded', reason = (SELECT 'no longer ' || status || ': now '"
-    " || ?1 || iif(status = ?1, ' again', '') FROM event WHERE seq = delivery.event)"
-    " WHERE source = ?2 AND execution_id = ?3 AND state = 'waiting' AND guard_version < ?4"
+OVER = statement(
+    "episode_over",
+    "UPDATE delivery SET state = 'superseded', reason = (SELECT 'no longer ' || e.status"
+    " || ': now ' || CAST(:status AS text)"
+    " || CASE WHEN e.status = CAST(:status AS text) THEN ' again' ELSE '' END"
+    " FROM event AS e WHERE e.seq = delivery.event)"
+    " WHERE source = :source AND execution_id = :execution AND state = 'waiting'"
+    " AND guard_version < :version",
 )
 # What it tells of is over: what died has another chance, or nothing there is dead any more.
 _ANOTHER_CHANCE = (
-    "(iif(d.kind = 'fallback', o.state <> 'dead', NOT EXISTS (SELECT 1 FROM delivery AS dead"
-    " WHERE dead.state = 'dead' AND dead.destination = o.destination)))"
+    "(CASE WHEN d.kind = 'fallback' THEN o.state <> 'dead' ELSE NOT EXISTS (SELECT 1"
+    " FROM delivery AS dead WHERE dead.state = 'dead' AND dead.destination = o.destination) END)"
 )
 # Why a delivery must not be sent any more. `d` is it, `e` its event, `x` the execution.
 _UNTRUE = (
@@ -43,7 +46,7 @@ _UNTRUE = (
     " WHEN e.verdict <> d.verdict"
     " THEN 'no longer ' || d.verdict || ': now ' || e.verdict || ' (' || e.reason || ')'"
     " WHEN x.version <> d.guard_version THEN 'no longer ' || e.status || ': now ' || x.status"
-    " || iif(e.status = x.status, ' again', '')"
+    " || CASE WHEN e.status = x.status THEN ' again' ELSE '' END"
     " ELSE 'acknowledged by ' || a.by END AS reason"
     " FROM delivery AS d JOIN event AS e ON e.seq = d.event"
     " LEFT JOIN execution AS x ON x.source = e.source AND x.execution_id = e.execution_id"
@@ -58,25 +61,44 @@ _EPISODE = (
     "FROM delivery AS d JOIN event AS e ON e.seq = d.event"
     " JOIN execution AS x ON x.source = e.source AND x.execution_id = e.execution_id"
 )
-_COLUMNS = (
-    "INSERT INTO delivery (dedup_key, event, source, execution_id, event_id, verdict, route,"
-    " destination, kind, order_key, guard_version, step, group_key, created_at, owed_at, due_at)"
-)
-_KEY = "'reminder/' || d.source || '/' || d.destination || '/' || d.event_id || '/' || d.route"
+# What was sent: one message, or all of a digest; what the digest of a silence lists; what a silence
+# kept back now; all about an episode; all about an execution.
+_SENT = {
+    "one": "d.id = :head AND d.state = 'sent'",
+    "digest": "d.digest = :head AND d.state = 'sent'",
+}
+_LISTED = {"listed": "d.digest = :head AND d.silence IS NOT NULL"}
+_KEPT_BACK = {
+    "kept_back": "d.silence = :silence AND d.destination = :destination AND d.due_at = :at"
+    " AND d.state = 'superseded'"
+}
+_OF_EPISODE = {
+    "episode": "d.source = :source AND d.execution_id = :execution AND e.version = :version"
+}
+_OF_EXECUTION = {"execution": "d.source = :source AND d.execution_id = :execution"}
 # A reminder that a silence kept back is none that people got: the one after it has its number.
-_STEP = "(d.step + iif(d.silence IS NULL OR d.step = 0, 1, 0))"
-_NTH = f"{_KEY} || '/' || {_STEP} || iif({_STEP} = d.step, '/' || d.id, '')"
-_REMIND = (
-    f"{_COLUMNS} SELECT {_NTH}, d.event, d.source, d.execution_id,"
-    f" d.event_id, d.verdict, d.route, d.destination, 'reminder', {_NTH},"
-    f" e.version, {_STEP}, d.group_key, :now, :due, :due {_EPISODE}"
-    f" WHERE d.route = :route AND {_STEP} <= :at_most AND e.version = x.version"
-    " AND x.category <> 'terminal'"
-    " AND ((d.kind IN ('notice', 'reminder') AND d.origin IS NULL) OR (d.kind = 'fallback'"
-    f" AND {_FELL_FROM} NOT IN ('escalation', 'acknowledged', 'resolved', 'digest')))"
-    " AND NOT EXISTS (SELECT 1 FROM acknowledgement AS a WHERE a.execution = x.id"
-    " AND a.version = x.version) AND {where} ON CONFLICT DO NOTHING"
+_STEP = "(d.step + CASE WHEN d.silence IS NULL OR d.step = 0 THEN 1 ELSE 0 END)"
+_NTH = (
+    "'reminder/' || d.source || '/' || d.destination || '/' || d.event_id || '/' || d.route"
+    f" || '/' || {_STEP} || CASE WHEN {_STEP} = d.step THEN '/' || d.id ELSE '' END"
 )
+REMIND = variants(
+    "remind",
+    owing(
+        f"{_EPISODE} WHERE d.route = :route AND {_STEP} <= :at_most AND e.version = x.version"
+        " AND x.category <> 'terminal'"
+        " AND ((d.kind IN ('notice', 'reminder') AND d.origin IS NULL) OR (d.kind = 'fallback'"
+        f" AND {_FELL_FROM} NOT IN ('escalation', 'acknowledged', 'resolved', 'digest')))"
+        " AND NOT EXISTS (SELECT 1 FROM acknowledgement AS a WHERE a.execution = x.id"
+        " AND a.version = x.version) AND {where}",
+        conflict="",
+        dedup_key=_NTH, event="d.event", source="d.source", execution_id="d.execution_id",
+        event_id="d.event_id", verdict="d.verdict", route="d.route", destination="d.destination",
+        kind="'reminder'", order_key=_NTH, guard_version="e.version", step=_STEP,
+        group_key="d.group_key", created_at=":now", owed_at=":due", due_at=":due",
+    ),
+    {**_SENT, **_KEPT_BACK},
+)  # fmt: skip
 # Who was told of an episode: whoever was sent something about it, if only after a silence. A notice
 # with an origin is about a destination's failure, whatever its route is called.
 _WERE_TOLD = (
@@ -84,148 +106,153 @@ _WERE_TOLD = (
     " AND EXISTS (SELECT 1 FROM delivery AS l WHERE l.id = d.digest AND l.state = 'sent')))"
     " AND ((d.kind IN ('notice', 'reminder', 'escalation') AND d.origin IS NULL)"
     f" OR (d.kind = 'fallback' AND {_FELL_FROM} NOT IN ('acknowledged', 'resolved', 'digest')))"
-    " AND d.route IN (SELECT value FROM json_each(:routes))"
+    " AND d.route IN {texts:routes}"
 )
-_RESOLVE = (
-    f"{_COLUMNS} SELECT 'resolved/' || d.source || '/' || d.destination || '/' || e.event_id,"
-    " n.seq, d.source, d.execution_id, n.event_id, n.verdict, min(d.route), d.destination,"
-    " 'resolved', d.source || '/' || d.execution_id, NULL, 0, max(d.group_key) || '#resolved',"
-    f" :now, :now, :now {_EPISODE} JOIN history AS h ON h.execution = x.id"
-    " AND h.version = e.version + 1 JOIN event AS n ON n.seq = h.event"
-    f" WHERE {_WERE_TOLD} AND {{where}} GROUP BY d.destination, e.seq ON CONFLICT DO NOTHING"
-)
+# One for each destination and episode, of whichever routes told it.
+RESOLVE = variants(
+    "resolve",
+    owing(
+        f"{_EPISODE} JOIN history AS h ON h.execution = x.id AND h.version = e.version + 1"
+        f" JOIN event AS n ON n.seq = h.event WHERE {_WERE_TOLD} AND {{where}}"
+        " GROUP BY d.destination, e.seq, n.seq",
+        conflict="",
+        dedup_key="'resolved/' || e.source || '/' || d.destination || '/' || e.event_id",
+        event="n.seq", source="e.source", execution_id="e.execution_id", event_id="n.event_id",
+        verdict="n.verdict", route="min(d.route)", destination="d.destination", kind="'resolved'",
+        order_key="e.source || '/' || e.execution_id", group_key="max(d.group_key) || '#resolved'",
+        created_at=":now", owed_at=":now", due_at=":now",
+    ),
+    {**_SENT, **_LISTED, **_OF_EPISODE},
+)  # fmt: skip
 # Each time that somebody takes it, though it is the same one again.
 _TOOK = (
-    "'acknowledged/' || d.source || '/' || d.destination || '/' || e.event_id || '/' || a.by"
+    "'acknowledged/' || e.source || '/' || d.destination || '/' || e.event_id || '/' || a.by"
     " || '/' || a.at"
 )
-_TELL_WHO = (
-    f"{_COLUMNS} SELECT {_TOOK}, d.event, d.source, d.execution_id, d.event_id, d.verdict,"
-    f" min(d.route), d.destination, 'acknowledged', {_TOOK}, e.version, 0,"
-    f" max(d.group_key) || '#acknowledged', :now, :now, :now {_EPISODE}"
-    " JOIN acknowledgement AS a ON a.execution = x.id AND a.version = x.version"
-    f" WHERE e.version = x.version AND {_WERE_TOLD} AND {{where}}"
-    " GROUP BY d.destination, e.seq ON CONFLICT DO NOTHING"
+TELL_WHO = variants(
+    "tell_who_took_it",
+    owing(
+        f"{_EPISODE} JOIN acknowledgement AS a ON a.execution = x.id AND a.version = x.version"
+        f" WHERE e.version = x.version AND {_WERE_TOLD} AND {{where}}"
+        " GROUP BY d.destination, e.seq, a.execution, a.version",
+        conflict="",
+        dedup_key=_TOOK, event="e.seq", source="e.source", execution_id="e.execution_id",
+        event_id="e.event_id", verdict="e.verdict", route="min(d.route)",
+        destination="d.destination", kind="'acknowledged'", order_key=_TOOK,
+        guard_version="e.version", group_key="max(d.group_key) || '#acknowledged'",
+        created_at=":now", owed_at=":now", due_at=":now",
+    ),
+    {**_SENT, **_LISTED, **_OF_EXECUTION},
+)  # fmt: skip
+STANDING = statement(
+    "execution_standing",
+    "SELECT id, version, category FROM execution"
+    " WHERE source = :source AND execution_id = :execution{lock}",
+)
+ACKNOWLEDGE = statement(
+    "acknowledge",
+    "INSERT INTO acknowledgement (execution, version, by, at)"
+    " VALUES (:number, :version, :by, :at)"
+    " ON CONFLICT (execution, version) DO UPDATE SET by = excluded.by, at = excluded.at"
+    " WHERE acknowledgement.by <> excluded.by",
+)
+END_NAGGING = statement(
+    "end_nagging",
+    "UPDATE delivery AS d SET state = 'superseded',"
+    " reason = 'acknowledged by ' || CAST(:by AS text)"
+    " WHERE d.source = :source AND d.execution_id = :execution AND d.state = 'waiting'"
+    f" AND d.guard_version = :version AND ({NAGGING}"
+    f" OR (CAST(:changed AS integer) = 1 AND {_WHO_TOOK_IT}))",
 )
 UNLIMITED = 2**31
 
 
-def moved(db: sqlite3.Connection, entries: Sequence[JudgedWebhook]) -> int:
+def untrue(where: str) -> str:
+    """Return the UPDATE that ends the deliveries that are not true any more, with the reason."""
+    return (
+        "UPDATE delivery SET state = 'superseded', reason = u.reason"
+        f" FROM ({_UNTRUE} AND {where}) AS u WHERE delivery.id = u.id"
+    )
+
+
+def moved(db: Database, entries: Sequence[JudgedWebhook]) -> int:
     """Supersede what waits about the episodes that these entries end, and tell who was told.
 
     Returns how many deliveries that owes.
     """
     ended = [entry for entry in entries if entry.before is not None and entry.after is not None]
     now_at = {(e.after.source, e.after.execution_id): e.after for e in ended if e.after}
-    stands = [(x.status, *key, x.version) for key, x in now_at.items()]
-    db.executemany(_OVER, stands)
-    owed = 0
+    for (source, execution), after in now_at.items():
+        values = {"status": str(after.status), "version": after.version}
+        db.change(OVER, {**values, "source": source, "execution": execution})
+    added = 0
     for entry in ended:
         if entry.resolved and entry.before is not None:
             before = entry.before
-            where = "d.source = :source AND d.execution_id = :execution AND e.version = :version"
-            of = {"source": before.source, "execution": before.execution_id,
-                  "version": before.version}  # fmt: skip
-            owed += _tell(db, _RESOLVE, where, of, entry.resolved, entry.judged_at)
-    return owed
-
-
-def supersede_untrue(db: sqlite3.Connection, where: str, values: Mapping[str, Any]) -> None:
-    """End the deliveries that are not true any more, each with the reason."""
-    db.execute(
-        "UPDATE delivery SET state = 'superseded', reason = u.reason"
-        f" FROM ({_UNTRUE} AND {where}) AS u WHERE delivery.id = u.id",
-        values,
-    )
+            episode = {"source": before.source, "execution": before.execution_id,
+                       "version": before.version}  # fmt: skip
+            added += _tell(db, RESOLVE["episode"], episode, entry.resolved, entry.judged_at)
+    return added
 
 
 def follow(
-    db: sqlite3.Connection,
-    where: str,
-    values: Mapping[str, Any],
-    options: Mapping[str, RouteOptions],
-    now: int,
+    db: Database, which: str, values: Values, options: Mapping[str, RouteOptions], now: int
 ) -> int:
-    """Owe what follows from deliveries that were sent; how many deliveries that is.
+    """Owe what follows from deliveries that were sent; return how many deliveries that is.
 
     The next reminders; and where the episode has ended or was taken while they were being sent,
     word of that.
     """
-    return remind(db, where, values, options, now) + catch_up(db, where, values, options, now)
+    return remind(db, which, values, options, now) + catch_up(db, which, values, options, now)
 
 
 def catch_up(
-    db: sqlite3.Connection,
-    where: str,
-    values: Mapping[str, Any],
-    options: Mapping[str, RouteOptions],
-    now: int,
+    db: Database, which: str, values: Values, options: Mapping[str, RouteOptions], now: int
 ) -> int:
     """Owe word of what happened to episodes while people were being told of them; how many."""
-    owed = 0
+    added = 0
     resolved = tuple(name for name, route_options in options.items() if route_options.resolved)
     taken = tuple(name for name, route_options in options.items() if route_options.acknowledged)
     if resolved:
-        owed += _tell(db, _RESOLVE, where, values, resolved, now)
+        added += _tell(db, RESOLVE[which], values, resolved, now)
     if taken:
-        owed += _tell(db, _TELL_WHO, where, values, taken, now)
-    return owed
+        added += _tell(db, TELL_WHO[which], values, taken, now)
+    return added
 
 
 def remind(
-    db: sqlite3.Connection,
-    where: str,
-    values: Mapping[str, Any],
-    options: Mapping[str, RouteOptions],
-    now: int,
+    db: Database, which: str, values: Values, options: Mapping[str, RouteOptions], now: int
 ) -> int:
     """Owe the reminder after each of these deliveries; how many."""
-    owed = 0
+    added = 0
     for route, route_options in options.items():
         if route_options.remind_every is None:
             continue
-        at_most = UNLIMITED if route_options.at_most is None else route_options.at_most
-        of = {
+        more: dict[str, Any] = {
             "route": route,
-            "at_most": at_most,
+            "at_most": UNLIMITED if route_options.at_most is None else route_options.at_most,
             "now": now,
             "due": now + route_options.remind_every,
         }
-        owed += inserted(db, _REMIND.replace("{where}", where), {**values, **of})
-    return owed
+        added += inserted(db, REMIND[which], {**values, **more})
+    return added
 
 
 def acknowledge(
-    db: sqlite3.Connection, source: str, execution_id: str, taken: Acknowledgement,
-    routes: Sequence[str],
-) -> tuple[bool | None, int]:  # fmt: skip
-    """See store.Transaction.acknowledge; and how many deliveries that owes."""
-    row = db.execute(
-        "SELECT id, version, category FROM execution WHERE source = ? AND execution_id = ?",
-        (source, execution_id),
-    ).fetchone()
+    db: Database, source: str, execution_id: str, taken: Acknowledgement, routes: Sequence[str]
+) -> tuple[bool | None, int]:
+    """See contract.Operating.acknowledge; and how many deliveries that owes."""
+    execution = {"source": source, "execution": execution_id}
+    row = db.row(STANDING, execution)
     if row is None or row[2] == "terminal":
         return (None if row is None else False), 0
-    changed = db.execute(
-        "INSERT INTO acknowledgement (execution, version, by, at) VALUES (?, ?, ?, ?)"
-        " ON CONFLICT (execution, version) DO UPDATE SET by = excluded.by, at = excluded.at"
-        " WHERE by <> excluded.by",
-        (row[0], row[1], taken.by, taken.at),
-    ).rowcount
-    of = {"source": source, "execution": execution_id, "version": row[1]}
-    db.execute(
-        "UPDATE delivery AS d SET state = 'superseded', reason = 'acknowledged by ' || :by"
-        " WHERE d.source = :source AND d.execution_id = :execution AND d.state = 'waiting'"
-        f" AND d.guard_version = :version AND ({NAGGING} OR (:changed AND {_WHO_TOOK_IT}))",
-        {**of, "by": taken.by, "changed": changed},
-    )
-    where = "d.source = :source AND d.execution_id = :execution"
-    return True, _tell(db, _TELL_WHO, where, of, routes, taken.at) if routes else 0
+    values = {**execution, "number": row[0], "version": row[1], "by": taken.by, "at": taken.at}
+    changed = db.change(ACKNOWLEDGE, values)
+    db.change(END_NAGGING, {**values, "changed": changed})
+    if not routes:
+        return True, 0
+    return True, _tell(db, TELL_WHO["execution"], execution, routes, taken.at)
 
 
-def _tell(
-    db: sqlite3.Connection, insert: str, where: str, values: Mapping[str, Any],
-    routes: Sequence[str], now: int,
-) -> int:  # fmt: skip
-    of = {**values, "routes": json.dumps(list(routes)), "now": now}
-    return inserted(db, insert.replace("{where}", where), of)
+def _tell(db: Database, insert: Statement, values: Values, routes: Sequence[str], now: int) -> int:
+    return inserted(db, insert, {**values, "routes": db.as_list(routes), "now": now})

@@ -1,5 +1,4 @@
-"""What is owed, on SQLite: owed, recorded, taken back, given a new chance. Functions over the write
-connection's transaction; see store.Transaction for what each promises.
+"""The outbox: deliveries are owed, recorded, taken back, given a new chance. See contract.Sending.
 
 The deliveries of a digest share a token and the number of its first one, its head: what became of
 the digest became of all of them. They are settled as a set, however many there are.
@@ -7,347 +6,325 @@ the digest became of all of them. They are settled as a set, however many there 
 
 from __future__ import annotations
 
-import json
-import sqlite3
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from receiver.deliveries import (
-    Acknowledgement,
-    Attempt,
-    Claim,
-    DeadOriginal,
-    Kind,
-    MessageContext,
-    Outcome,
-    PlannedDelivery,
-    State,
-)
-from receiver.dispatch.retry import LONGEST, PAUSE_AFTER, pause
-from receiver.routing.policy import RouteOptions, SendPolicy
-from receiver.store.contract import AHEAD, AttemptResult
-from receiver.store.sql import reads as queries
-from receiver.store.sqlite.many_rows import ManyRows
-from receiver.times import LATEST, SECOND
+from receiver.deliveries import Attempt, Claim, DeadOriginal, Outcome, PlannedDelivery, State
+from receiver.routing.policy import RouteOptions
+from receiver.store.records import AHEAD, AttemptResult, Failures
+from receiver.store.sql import facts
+from receiver.store.sql.database import Database, Statement, Values, statement
+from receiver.store.sql.rows import DELIVERY_COLUMNS
+from receiver.times import LATEST
 
 # How many deliveries die in one transaction where many have to.
 MANY = 200
-MS = SECOND // 1000
+INSERT_DELIVERY = f"INSERT INTO delivery ({', '.join(DELIVERY_COLUMNS)})"
 
-_DELIVERY = (
-    "INSERT INTO delivery (dedup_key, event, source, execution_id, event_id, verdict, route,"
-    " destination, kind, order_key, guard_version, origin, step, group_key, created_at, owed_at,"
-    " due_at) VALUES {rows}"
-)
-DELIVERY = ManyRows(_DELIVERY, 17)
-_NOT_YET_OWED = ManyRows(f"{_DELIVERY} ON CONFLICT (dedup_key) DO NOTHING", 17)
-COLUMNS = (
-    "id, route, tries, repeat, owed_at, guard_version, event, kind, order_key, origin,"
-    " destination, step, group_key"
-)
-ABOUT = f"SELECT {COLUMNS} FROM delivery AS d"
-# A confirmation that waits unless it is over or taken: never only counted.
-WAITS = (
-    "(e.status = 'awaiting_confirmation' AND d.guard_version IS NOT NULL"
-    " AND d.kind <> 'acknowledged')"
-)
-# A route of executions that are stuck owed it, or what it follows from.
-STUCK = (
-    "EXISTS (SELECT 1 FROM delivery AS s WHERE s.event = d.event AND s.route = d.route"
-    " AND s.source = d.source AND s.execution_id = d.execution_id AND s.dedup_key GLOB 'stuck/*')"
-)
+
+def owing(selection: str, /, *, conflict: str = "(dedup_key) ", **columns: str) -> str:
+    """Return the INSERT of deliveries of a `selection`; a column left out has none.
+
+    `conflict` says which deliveries are owed already. It returns the event of each new delivery.
+    """
+    values = [columns.pop(name, "0" if name == "step" else "NULL") for name in DELIVERY_COLUMNS]
+    if columns:
+        raise ValueError(f"a delivery has no {', '.join(columns)}")
+    return (
+        f"{INSERT_DELIVERY} SELECT {', '.join(values)} {selection}"
+        f" ON CONFLICT {conflict}DO NOTHING RETURNING event"
+    )
+
+
+OWE = statement(
+    "owe",
+    owing(
+        "FROM delivery WHERE id = :delivery",
+        dedup_key=":dedup_key", event="event", source="source", execution_id="execution_id",
+        event_id="event_id", verdict="verdict", route=":route", destination=":destination",
+        kind=":kind", order_key=":order_key", guard_version=":guard_version", origin=":origin",
+        step=":step", group_key=":group_key", created_at=":now", owed_at=":due", due_at=":due",
+    ),
+)  # fmt: skip
+OWE_FALLBACK = statement(
+    "owe_fallback",
+    owing(
+        "FROM delivery WHERE digest = :head AND state = 'dead'",
+        dedup_key="'fallback/' || id || '/' || owed_at || '/' || CAST(:destination AS text)",
+        event="event", source="source", execution_id="execution_id", event_id="event_id",
+        verdict="verdict", route="route", destination=":destination", kind="'fallback'",
+        order_key="order_key", guard_version="guard_version", origin="id", step="step",
+        group_key="group_key", created_at=":now", owed_at=":now", due_at=":now",
+    ),
+)  # fmt: skip
+COUNT_OWED = statement("count_owed", "UPDATE event SET owed = owed + :n WHERE seq = :event")
+PROMISE = statement("promise", "UPDATE promised SET n = n + :n WHERE name = :name")
 # Of a digest only the head keeps the text, and what is younger than its end allows is spared.
-_RECORD = (
-    "UPDATE delivery SET state = CASE WHEN ?1 = 'dead' AND owed_at > ?2 THEN 'waiting' ELSE ?1 END,"
-    " reason = ?3, due_at = ?4, title = CASE WHEN id = ?7 THEN ?5 END,"
-    " body = CASE WHEN id = ?7 THEN ?6 END, attempts = attempts + 1, tries = tries + 1,"
-    " repeat = repeat OR ?8, token = NULL, lease_until = NULL, begun_at = ?10 WHERE token = ?9"
+RECORD = statement(
+    "record",
+    "UPDATE delivery SET state = CASE WHEN CAST(:state AS text) = 'dead' AND owed_at > :spared"
+    " THEN 'waiting' ELSE CAST(:state AS text) END, reason = :reason, due_at = :due,"
+    " title = CASE WHEN id = :delivery THEN CAST(:title AS text) END,"
+    " body = CASE WHEN id = :delivery THEN CAST(:body AS text) END,"
+    " attempts = attempts + 1, tries = tries + 1,"
+    " repeat = CASE WHEN CAST(:uncertain AS integer) = 1 THEN 1 ELSE repeat END,"
+    " token = NULL, lease_until = NULL, begun_at = :now WHERE token = :token",
 )
-_TOLD = (
-    "INSERT INTO digest_group (destination, key, told_at) SELECT ?1, ?2, ?3 WHERE NOT EXISTS"
-    # Of confirmations only so many fit: those left over are not made to wait for the next digest.
-    # What came in meanwhile is none of them, and waits for its turn.
-    " (SELECT 1 FROM delivery AS d JOIN event AS e ON e.seq = d.event WHERE d.destination = ?1"
-    " AND d.group_key = ?2 AND d.state = 'waiting' AND d.state IN ('waiting', 'sending')"
-    f" AND d.due_at <= ?4 AND {WAITS})"
-    " ON CONFLICT (destination, key) DO UPDATE SET told_at = excluded.told_at"
+ATTEMPTED = statement(
+    "attempted",
+    "INSERT INTO attempt (delivery, number, at, outcome, detail, duration_ms)"
+    " SELECT id, attempts, :now, :outcome, :detail, :duration FROM delivery WHERE id = :delivery",
 )
-_FALLBACK = (
-    "INSERT INTO delivery (dedup_key, event, source, execution_id, event_id, verdict, route,"
-    " destination, kind, order_key, guard_version, origin, step, group_key, created_at, owed_at,"
-    " due_at) SELECT 'fallback/' || id || '/' || owed_at || '/' || ?1, event, source,"
-    " execution_id, event_id, verdict, route, ?1, 'fallback', order_key, guard_version, id, step,"
-    " group_key, ?2, ?2, ?2 FROM delivery WHERE digest = ?3 AND state = 'dead'"
-    " ON CONFLICT (dedup_key) DO NOTHING"
+# Of confirmations only so many fit into a digest: those left over are not made to wait for the next
+# one. What came in meanwhile is none of them, and waits for its turn.
+GROUP_TOLD = statement(
+    "group_told",
+    "INSERT INTO digest_group (destination, key, told_at) SELECT CAST(:destination AS text),"
+    " CAST(:key AS text), CAST(:now AS bigint) WHERE NOT EXISTS"
+    " (SELECT 1 FROM delivery AS d JOIN event AS e ON e.seq = d.event"
+    " WHERE d.destination = :destination AND d.group_key = :key AND d.state = 'waiting'"
+    f" AND d.state IN ('waiting', 'sending') AND d.due_at <= :gathered AND {facts.WAITS})"
+    " ON CONFLICT (destination, key) DO UPDATE SET told_at = excluded.told_at",
 )
-_FAILED = (
+FORGET_GROUPS = statement("forget_groups", "DELETE FROM digest_group WHERE told_at < :before")
+FAILED = statement(
+    "destination_failed",
     "INSERT INTO destination (name, tokens, counted_at, failures, failing)"
-    " VALUES (?1, 0, ?3, 1, ?2)"
-    " ON CONFLICT (name) DO UPDATE SET failures = failures + 1, failing = coalesce(failing, ?2),"
-    " several = several OR coalesce(failing <> ?2, 0) RETURNING failures, several"
+    " VALUES (:destination, 0, :now, 1, :order_key)"
+    " ON CONFLICT (name) DO UPDATE SET failures = destination.failures + 1,"
+    " failing = coalesce(destination.failing, excluded.failing),"
+    " several = CASE WHEN destination.several = 1 OR destination.failing <> excluded.failing"
+    " THEN 1 ELSE 0 END",
 )
-_LIFTED = (
+FAILURES = statement(
+    "failures", "SELECT failures, several FROM destination WHERE name = :destination"
+)
+_RESUME = (
     "UPDATE destination SET failures = 0, failing = NULL, several = 0, paused_until = NULL"
-    " WHERE name = ?"
+    " WHERE name = :destination"
 )
+RESUME = statement("resume_destination", _RESUME)
 # It failed before, or was tried though it waits as a whole.
-_WORKS = f"{_LIFTED} AND (failures > 0 OR paused_at <= ?)"
+WORKS = statement("destination_works", f"{_RESUME} AND (failures > 0 OR paused_at <= :now)")
+PAUSE = statement(
+    "pause_destination",
+    "UPDATE destination SET paused_until = :until, paused_at = :now WHERE name = :destination",
+)
+# A lease ends by the database's clock. The token of its holder begins with the holder's name.
+_LOST = (
+    "state = 'sending' AND (lease_until <= {now}"
+    " OR substr(token, 1, length(CAST(:holder AS text))) = CAST(:holder AS text))"
+)
+LOST = statement("lost_leases", f"SELECT 1 FROM delivery WHERE {_LOST} LIMIT 1")
+LOST_ATTEMPTS = statement(
+    "lost_attempts",
+    "INSERT INTO attempt (delivery, number, at, outcome, detail, duration_ms)"
+    " SELECT id, attempts + 1, :now, 'uncertain', 'the process stopped while sending', 0"
+    f" FROM delivery WHERE {_LOST} AND (digest IS NULL OR digest = id)",
+)
+RELEASE = statement(
+    "release",
+    "UPDATE delivery SET state = 'waiting', due_at = :now, begun_at = :now, repeat = 1,"
+    " token = NULL, lease_until = NULL, attempts = attempts + 1, tries = tries + 1"
+    f" WHERE {_LOST}",
+)
 # What quiet hours put off, and nothing else since: due when they were to end.
 PUT_OFF_BY_HOURS = (
     "(group_key = 'quiet/' || due_at OR (group_key IS NULL AND tries = 0"
     " AND (kind = 'digest' OR (kind = 'notice' AND origin IS NOT NULL))))"
 )
-# How far ahead of the clock (?1) a wait began; see store.Transaction.set_back. What was to be owed
+# How far ahead of the clock a wait began; see contract.Operating.set_back. What was to be owed
 # later keeps its distance, and hours that are quiet are looked at again.
-_WAITS_SET_BACK = (
-    "UPDATE delivery SET due_at = sooner, begun_at = ?1,"
-    " owed_at = iif(owed_at > ?1, owed_at - due_at + sooner, owed_at)"
-    f" FROM (SELECT id AS waits, iif({PUT_OFF_BY_HOURS}, ?1,"
-    " due_at - coalesce(begun_at, created_at) + ?1) AS sooner FROM delivery WHERE state = 'waiting'"
-    " AND coalesce(begun_at, created_at) > ?2 AND due_at >= coalesce(begun_at, created_at))"
-    " WHERE id = waits"
+SET_BACK = (
+    statement(
+        "set_back_deliveries",
+        "UPDATE delivery SET due_at = w.sooner, begun_at = :now, owed_at = CASE"
+        " WHEN owed_at > :now THEN owed_at - due_at + w.sooner ELSE owed_at END"
+        f" FROM (SELECT id, CASE WHEN {PUT_OFF_BY_HOURS} THEN :now"
+        " ELSE due_at - coalesce(begun_at, created_at) + :now END AS sooner FROM delivery"
+        " WHERE state = 'waiting' AND coalesce(begun_at, created_at) > :ahead"
+        " AND due_at >= coalesce(begun_at, created_at)) AS w WHERE delivery.id = w.id",
+    ),
+    statement(
+        "set_back_held",
+        "UPDATE event SET held_until = held_until - coalesce(begun_at, received_at) + :now,"
+        " begun_at = :now WHERE verdict = 'held' AND coalesce(begun_at, received_at) > :ahead",
+    ),
+    statement(
+        "set_back_destinations",
+        "UPDATE destination SET paused_until = paused_until + CASE"
+        " WHEN coalesce(paused_at, counted_at) > :ahead"
+        " THEN :now - coalesce(paused_at, counted_at) ELSE 0 END,"
+        " paused_at = CASE WHEN paused_at > :ahead THEN :now ELSE paused_at END,"
+        " counted_at = CASE WHEN counted_at > :ahead THEN :now ELSE counted_at END"
+        " WHERE counted_at > :ahead OR paused_at > :ahead",
+    ),
+    statement("set_back_groups", "UPDATE digest_group SET told_at = :now WHERE told_at > :ahead"),
+    # One that was to begin at once does; one that was planned stays.
+    statement(
+        "set_back_silences",
+        "UPDATE silence SET until_at = until_at - from_at + :now, from_at = :now"
+        " WHERE listed_at IS NULL AND from_at > :ahead AND from_at <= created_at",
+    ),
 )
-_HELD_SET_BACK = (
-    "UPDATE event SET held_until = held_until - coalesce(begun_at, received_at) + ?1, begun_at = ?1"
-    " WHERE verdict = 'held' AND coalesce(begun_at, received_at) > ?2"
+STATE = statement("delivery_state", "SELECT state FROM delivery WHERE id = :delivery")
+_REDELIVER = (
+    "UPDATE delivery SET state = 'waiting', reason = '', due_at = :now, owed_at = :now,"
+    " begun_at = :now, tries = 0 WHERE state = 'dead' AND {where}"
+    # An old reminder gets no new chance while another one of its episode waits.
+    " AND NOT (kind = 'reminder' AND EXISTS (SELECT 1 FROM delivery AS r"
+    " WHERE r.event = delivery.event AND r.route = delivery.route"
+    " AND r.destination = delivery.destination AND r.kind = 'reminder'"
+    " AND (r.state IN ('waiting', 'sending'){earlier})))"
 )
-_GROUPS_SET_BACK = "UPDATE digest_group SET told_at = ?1 WHERE told_at > ?2"
-_PACE_SET_BACK = (
-    "UPDATE destination SET paused_until = paused_until + iif(coalesce(paused_at, counted_at) > ?2,"
-    " ?1 - coalesce(paused_at, counted_at), 0), paused_at = iif(paused_at > ?2, ?1, paused_at),"
-    " counted_at = iif(counted_at > ?2, ?1, counted_at)"
-    " WHERE counted_at > ?2 OR paused_at > ?2"
+REDELIVER = statement(
+    "redeliver", _REDELIVER.replace("{where}", "id = :delivery").replace("{earlier}", "")
 )
-# One that was to begin at once does; one that was planned stays.
-_SILENCES_SET_BACK = (
-    "UPDATE silence SET until_at = until_at - from_at + ?1, from_at = ?1"
-    " WHERE listed_at IS NULL AND from_at > ?2 AND from_at <= created_at"
+REDELIVER_ALL = statement(
+    "redeliver_all",
+    _REDELIVER.replace("{where}", "destination = :destination").replace(
+        "{earlier}", " OR (r.state = 'dead' AND r.id < delivery.id)"
+    ),
 )
-_PAUSED = "UPDATE destination SET paused_until = ?, paused_at = ? WHERE name = ?"
+OVERDUE = statement(
+    "overdue",
+    f"{facts.DELIVERY} WHERE destination = :destination AND state = 'waiting'"
+    " AND owed_at < :before ORDER BY id LIMIT :limit",
+)
+ORPHANS = statement(
+    "orphans",
+    f"{facts.DELIVERY} WHERE state = 'waiting' AND destination NOT IN {{texts:destinations}}"
+    " ORDER BY id LIMIT :limit",
+)
+END_WAITING = statement(
+    "end_waiting", "UPDATE delivery SET state = 'dead', reason = :reason WHERE id = :delivery"
+)
 
 
-def row(owed: PlannedDelivery, about: tuple[Any, ...], now: int) -> tuple[Any, ...]:
-    """A row for DELIVERY; `about` is its event, source, execution, event id and verdict."""
-    due = now + owed.due_in
-    return (
-        owed.dedup_key, *about, owed.route, owed.destination, owed.kind, owed.order_key,
-        owed.guard_version, owed.origin, owed.step, owed.group_key, now, due, due,
+def inserted(db: Database, insert: Statement, values: Values) -> int:
+    """Owe what an INSERT of `owing` says, each to its event; return how many deliveries."""
+    events = Counter(event for (event,) in db.rows(insert, values))
+    for event, n in events.items():
+        db.change(COUNT_OWED, {"n": n, "event": event})
+    return events.total()
+
+
+def promise(db: Database, name: str, n: int) -> None:
+    """Count what was promised, for the ledger."""
+    if n:
+        db.change(PROMISE, {"n": n, "name": name})
+
+
+def owe(db: Database, delivery: int, messages: Sequence[PlannedDelivery], now: int) -> int:
+    """Owe messages about the event of a delivery, those not owed yet; return how many."""
+    return sum(
+        inserted(
+            db,
+            OWE,
+            {
+                "delivery": delivery, "dedup_key": message.dedup_key, "route": message.route,
+                "destination": message.destination, "kind": str(message.kind),
+                "order_key": message.order_key, "guard_version": message.guard_version,
+                "origin": message.origin, "step": message.step, "group_key": message.group_key,
+                "now": now, "due": now + message.due_in,
+            },
+        )
+        for message in messages
     )  # fmt: skip
 
 
-def inserted(db: sqlite3.Connection, insert: str, values: Sequence[Any] | Mapping[str, Any]) -> int:
-    """Owe what an INSERT … SELECT says, each to its event; how many deliveries that is."""
-    last = db.execute("SELECT coalesce(max(id), 0) FROM delivery").fetchone()[0]
-    added = db.execute(insert, values).rowcount
-    if added:
-        db.execute(
-            "UPDATE event SET owed = owed + new.n FROM (SELECT event, count(*) AS n FROM delivery"
-            " WHERE id > ? GROUP BY event) AS new WHERE seq = new.event",
-            (last,),
-        )
-    return int(added)
-
-
-def promise(db: sqlite3.Connection, name: str, n: int) -> None:
-    """Count what was promised, for the ledger."""
-    if n:
-        db.execute("UPDATE promised SET n = n + ? WHERE name = ?", (n, name))
-
-
-def owe(
-    db: sqlite3.Connection, delivery: int, messages: Sequence[PlannedDelivery], now: int
-) -> int:
-    """Owe messages about the event of a delivery, those that are not owed yet; how many."""
-    if not messages:
-        return 0
-    about = db.execute(
-        "SELECT event, source, execution_id, event_id, verdict FROM delivery WHERE id = ?",
-        (delivery,),
-    ).fetchone()
-    added = _NOT_YET_OWED.change(db, [row(owed, about, now) for owed in messages])
-    db.execute("UPDATE event SET owed = owed + ? WHERE seq = ?", (added, about[0]))
-    return added
-
-
-def record(db: sqlite3.Connection, claim: Claim, attempt: Attempt, after: AttemptResult) -> bool:
-    """See store.Transaction.record; what it owes to others is not owed here."""
-    spared = LATEST if after.spared is None else after.spared
-    told = (after.state, spared, after.reason, after.due_at, after.title, after.body)
-    uncertain = int(attempt.outcome is Outcome.UNCERTAIN)
-    about = (claim.delivery, uncertain, claim.token, claim.claimed_at)
-    if not db.execute(_RECORD, (*told, *about)).rowcount:
+def record(db: Database, claim: Claim, attempt: Attempt, after: AttemptResult) -> bool:
+    """See contract.Sending.record; what it owes to others is not owed here."""
+    values = {
+        "state": str(after.state), "reason": after.reason, "due": after.due_at,
+        "spared": LATEST if after.spared is None else after.spared, "title": after.title,
+        "body": after.body, "uncertain": int(attempt.outcome is Outcome.UNCERTAIN),
+        "delivery": claim.delivery, "token": claim.token, "now": claim.claimed_at,
+        "outcome": str(attempt.outcome), "detail": attempt.detail,
+        "duration": attempt.duration_ms, "destination": claim.destination,
+        "order_key": claim.order_key,
+    }  # fmt: skip
+    if not db.change(RECORD, values):
         return False
-    _attempted(db, claim.delivery, claim.claimed_at, attempt)
+    db.change(ATTEMPTED, values)
     if attempt.outcome is Outcome.DELIVERED:
-        db.execute(_WORKS, (claim.destination, claim.claimed_at))
-    elif attempt.retry_after:
-        # It speaks for the destination, not for this one message.
-        wait = min(attempt.retry_after, LONGEST)
-        ended = claim.claimed_at + attempt.duration_ms * MS
-        db.execute(_PAUSED, (ended + int(wait * SECOND), ended, claim.destination))
-    elif not attempt.permanent:
-        _failed(db, claim, claim.claimed_at + attempt.duration_ms * MS, after.chance)
+        db.change(WORKS, values)
+    elif not attempt.retry_after and not attempt.permanent:
+        db.change(FAILED, values)
     if after.state is State.SENT and claim.group_key is not None:
-        _told(db, claim, after.options)
+        _group_told(db, claim, after.options)
     return True
 
 
-def _told(db: sqlite3.Connection, claim: Claim, options: Mapping[str, RouteOptions]) -> None:
+def _group_told(db: Database, claim: Claim, options: Mapping[str, RouteOptions]) -> None:
     """Remember when a group was told, for as long as that makes any of them wait."""
     at, route_options = claim.claimed_at, options.get(claim.route)
     gathered = at + (route_options.wait if route_options else 0)
-    db.execute(_TOLD, (claim.destination, claim.group_key, at, gathered))
+    values = {"destination": claim.destination, "key": claim.group_key}
+    db.change(GROUP_TOLD, {**values, "now": at, "gathered": gathered})
     longest = max((each.every for each in options.values()), default=0)
-    db.execute("DELETE FROM digest_group WHERE told_at < ?", (at - longest,))
+    db.change(FORGET_GROUPS, {"before": at - longest})
 
 
-def fall_back(db: sqlite3.Connection, claim: Claim, destination: str) -> int:
+def failures(db: Database, destination: str) -> Failures:
+    """See contract.Sending.failures."""
+    row = db.row(FAILURES, {"destination": destination})
+    return Failures() if row is None else Failures(row[0], bool(row[1]))
+
+
+def fall_back(db: Database, claim: Claim, destination: str) -> int:
     """Owe to another destination what died with a digest, in the same group; how many."""
-    return inserted(db, _FALLBACK, (destination, claim.claimed_at, claim.delivery))
+    values = {"destination": destination, "now": claim.claimed_at, "head": claim.delivery}
+    return inserted(db, OWE_FALLBACK, values)
 
 
-def _failed(db: sqlite3.Connection, claim: Claim, now: int, chance: float) -> None:
-    """Count it against the destination, which waits as a whole once it looks like its own fault."""
-    failures, several = db.execute(
-        _FAILED, (claim.destination, claim.order_key, claim.claimed_at)
-    ).fetchone()
-    if several and (wait := pause(failures, chance)) > 0:
-        db.execute(_PAUSED, (now + int(wait * SECOND), now, claim.destination))
-
-
-def release(db: sqlite3.Connection, now: int, *, all_leases: bool) -> int:
-    """See store.Transaction.release."""
-    lost = "state = 'sending' AND (? OR lease_until <= ?)"
-    over = (int(all_leases), now)
-    if db.execute(f"SELECT 1 FROM delivery WHERE {lost} LIMIT 1", over).fetchone() is None:
+def release(db: Database, now: int, *, holder: str | None) -> int:
+    """See contract.Sending.release; `holder` is the one whose leases are taken back in any case."""
+    values = {"now": now, "holder": holder}
+    if db.row(LOST, values) is None:
         return 0
-    db.execute(
-        "INSERT INTO attempt SELECT id, attempts + 1, ?, ?, ?, 0 FROM delivery"
-        f" WHERE {lost} AND (digest IS NULL OR digest = id)",
-        (now, Outcome.UNCERTAIN, "the process stopped while sending", *over),
-    )
-    return db.execute(
-        "UPDATE delivery SET state = 'waiting', due_at = ?, begun_at = ?, repeat = 1, token = NULL,"
-        f" lease_until = NULL, attempts = attempts + 1, tries = tries + 1 WHERE {lost}",
-        (now, now, *over),
-    ).rowcount
+    db.change(LOST_ATTEMPTS, values)
+    return db.change(RELEASE, values)
 
 
-def set_back(db: sqlite3.Connection, now: int) -> int:
-    """See store.Transaction.set_back."""
-    acts = (_WAITS_SET_BACK, _HELD_SET_BACK, _PACE_SET_BACK, _GROUPS_SET_BACK, _SILENCES_SET_BACK)
-    return sum(db.execute(act, (now, now + AHEAD)).rowcount for act in acts)
+def set_back(db: Database, now: int) -> int:
+    """See contract.Operating.set_back."""
+    return sum(db.change(act, {"now": now, "ahead": now + AHEAD}) for act in SET_BACK)
 
 
-def redeliver(db: sqlite3.Connection, delivery: int, now: int) -> bool | None:
-    """See store.Transaction.redeliver."""
-    state = db.execute("SELECT state FROM delivery WHERE id = ?", (delivery,)).fetchone()
-    if state is None:
+def redeliver(db: Database, delivery: int, now: int) -> bool | None:
+    """See contract.Operating.redeliver."""
+    if db.row(STATE, {"delivery": delivery}) is None:
         return None
     # A guarded message whose moment has passed will be superseded at its claim, not sent.
-    return bool(_again(db, "id = ?", delivery, now))
+    return bool(db.change(REDELIVER, {"delivery": delivery, "now": now}))
 
 
-def redeliver_all(db: sqlite3.Connection, destination: str, now: int) -> int:
-    """See store.Transaction.redeliver_all."""
-    again = _again(db, "destination = ?", destination, now)
-    db.execute(_LIFTED, (destination,))  # somebody says that it is mended
+def redeliver_all(db: Database, destination: str, now: int) -> int:
+    """See contract.Operating.redeliver_all."""
+    again = db.change(REDELIVER_ALL, {"destination": destination, "now": now})
+    db.change(RESUME, {"destination": destination})  # somebody says that it is mended
     return again
 
 
-def expire_overdue(
-    db: sqlite3.Connection, destination: str, policy: SendPolicy, now: int
-) -> list[Claim]:
-    """See store.Transaction.expire_overdue."""
-    failing = db.execute(
-        "SELECT failures FROM destination WHERE name = ? AND several AND failures >= ?",
-        (destination, PAUSE_AFTER),
-    ).fetchone()
-    if failing is None:
-        return []
-    reason = f"given up after retry_for: its destination failed {failing[0]} times in a row"
-    where = "destination = ? AND state = 'waiting' AND owed_at < ?"
-    return _end_waiting(db, where, (destination, policy.overdue), reason)
+def expire_overdue(db: Database, destination: str, before: int, reason: str) -> list[Claim]:
+    """See contract.Sending.expire_overdue."""
+    return _end_waiting(db, OVERDUE, {"destination": destination, "before": before}, reason)
 
 
-def end_orphans(db: sqlite3.Connection, destinations: Sequence[str]) -> list[Claim]:
-    """See store.Transaction.end_orphans."""
-    return _end_waiting(
-        db,
-        "state = 'waiting' AND destination NOT IN (SELECT value FROM json_each(?))",
-        (json.dumps(list(destinations)),),
-        "its destination is not in routes.yaml: add it again and redeliver",
-    )
+def end_orphans(db: Database, destinations: Sequence[str]) -> list[Claim]:
+    """See contract.Sending.end_orphans."""
+    values = {"destinations": db.as_list(destinations)}
+    reason = "its destination is not in routes.yaml: add it again and redeliver"
+    return _end_waiting(db, ORPHANS, values, reason)
 
 
 def _end_waiting(
-    db: sqlite3.Connection, where: str, values: tuple[Any, ...], reason: str
+    db: Database, which: Statement, values: Mapping[str, Any], reason: str
 ) -> list[Claim]:
-    rows = db.execute(f"{ABOUT} WHERE {where} ORDER BY id LIMIT {MANY}", values).fetchall()
-    buried = [read(db, found) for found in rows]
-    for dead in buried:
-        end = "UPDATE delivery SET state = 'dead', reason = ? WHERE id = ?"
-        db.execute(end, (reason, dead.delivery))
-    return [replace(dead, origin=DeadOriginal(dead.destination, reason, 0)) for dead in buried]
-
-
-def _again(db: sqlite3.Connection, where: str, value: object, now: int) -> int:
-    # OR IGNORE: an old reminder gets no new chance while a later one of its episode waits.
-    return db.execute(
-        "UPDATE OR IGNORE delivery SET state = 'waiting', reason = '', due_at = ?, owed_at = ?,"
-        f" begun_at = ?, tries = 0 WHERE {where} AND state = 'dead'",
-        (now, now, now, value),
-    ).rowcount
-
-
-def _attempted(db: sqlite3.Connection, delivery: int, at: int, attempt: Attempt) -> None:
-    db.execute(
-        "INSERT INTO attempt SELECT id, attempts, ?, ?, ?, ? FROM delivery WHERE id = ?",
-        (at, attempt.outcome, attempt.detail, attempt.duration_ms, delivery),
-    )
-
-
-def read(db: sqlite3.Connection, found: Sequence[Any]) -> Claim:
-    """A delivery (a row of ABOUT) as it may be claimed."""
-    (delivery, route, tries, repeat, owed_at, guard, event, kind, order_key, origin, destination,
-     step, group_key) = found  # fmt: skip
-    facts, version = queries.facts(db, event)
-    died = _origin(db, origin)
-    taken = Claim(
-        delivery, "", destination, route, tries, bool(repeat), owed_at, facts, Kind(kind),
-        order_key, guard, 0, died, step, group_key,
-    )  # fmt: skip
-    what = died.kind if died is not None and taken.kind is Kind.FALLBACK else taken.kind
-    # The event that ends an episode is the first of the next one.
-    episode = version - 1 if version is not None and what is Kind.RESOLVED else version
-    took = _acknowledged(db, facts, episode) if what is Kind.ACKNOWLEDGED else None
-    return replace(taken, version=episode, acknowledged=took)
-
-
-def _origin(db: sqlite3.Connection, origin: int | None) -> DeadOriginal | None:
-    if origin is None:
-        return None
-    died = "SELECT destination, reason, state, kind, step, origin FROM delivery WHERE id = ?"
-    destination, reason, state, kind, step, before = db.execute(died, (origin,)).fetchone()
-    while kind == Kind.FALLBACK and before is not None:
-        _, _, _, kind, step, before = db.execute(died, (before,)).fetchone()
-    dead, last = db.execute(
-        "SELECT count(*), max(id) FROM delivery WHERE state = 'dead' AND destination = ?",
-        (destination,),
-    ).fetchone()
-    is_dead = state == State.DEAD
-    if not is_dead and dead:
-        (reason,) = db.execute("SELECT reason FROM delivery WHERE id = ?", (last,)).fetchone()
-    return DeadOriginal(destination, reason, dead, is_dead, Kind(kind), step)
-
-
-def _acknowledged(
-    db: sqlite3.Connection, facts: MessageContext, version: int | None
-) -> Acknowledgement | None:
-    row = db.execute(
-        "SELECT a.by, a.at FROM acknowledgement AS a JOIN execution AS x ON x.id = a.execution"
-        " WHERE x.source = ? AND x.execution_id = ? AND a.version = ?",
-        (facts.source, facts.execution_id, version),
-    ).fetchone()
-    return None if row is None else Acknowledgement(*row)
+    ended = [facts.claimed(db, row) for row in db.rows(which, {**values, "limit": MANY})]
+    for dead in ended:
+        db.change(END_WAITING, {"reason": reason, "delivery": dead.delivery})
+    return [replace(dead, origin=DeadOriginal(dead.destination, reason, 0)) for dead in ended]

@@ -1,5 +1,4 @@
-"""What has been kept for long enough goes, on SQLite, a bounded portion at a time. See
-store.Transaction.prune.
+"""Pruning: rows that were kept for long enough go, a bounded portion at a time.
 
 A walk goes over what is old, in the order of its times, and looks at each once: what must stay, for
 whatever reason, is passed over and looked at again by the next walk. Deliveries go before what they
@@ -8,35 +7,39 @@ refer to: members of a digest before its head, what fell back before what died.
 
 from __future__ import annotations
 
-import json
-import sqlite3
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from receiver.retention import Limits
-from receiver.store.contract import PruneCursor, Pruned, PruneStage
+from receiver.store.records import PruneCursor, Pruned, PruneStage
+from receiver.store.sql.database import Database, Values, statement, variants
 
 # How many rows one portion looks at, and how many it removes at most (but an execution's history
 # goes at once). So it takes a millisecond or two, however many there are.
 BODIES, EXECUTIONS, EVENTS, ROWS = 50, 5, 50, 50
 
-_BODIES = (
+REMOVE_BODIES = statement(
+    "remove_bodies",
     "UPDATE event SET body = NULL WHERE seq IN (SELECT seq FROM event WHERE body IS NOT NULL"
-    " AND received_at < :bodies ORDER BY received_at LIMIT :n)"
+    " AND received_at < :bodies ORDER BY received_at LIMIT :n)",
 )
-_ENDED = (
+ENDED = statement(
+    "ended_executions",
     "SELECT since, id, source, execution_id FROM execution WHERE category = 'terminal'"
-    " AND since < :executions AND (since, id) > (:at, :number) ORDER BY since, id LIMIT :n"
+    " AND since < :executions AND (since, id) > (:at, :number) ORDER BY since, id LIMIT :n",
 )
 # Applied and held events have an execution, and go with it.
-_UNAPPLIED = (
+UNAPPLIED = statement(
+    "unapplied_events",
     "SELECT received_at, seq, source, execution_id FROM event WHERE verdict <> 'applied'"
     " AND received_at < :event_ids AND (received_at, seq) > (:at, :number)"
-    " ORDER BY received_at, seq LIMIT :n"
+    " ORDER BY received_at, seq LIMIT :n",
 )
-_OWN = "SELECT 1 FROM execution WHERE source = ? AND execution_id = ?"
+HAS_EXECUTION = statement(
+    "has_execution",
+    "SELECT 1 FROM execution WHERE source = :source AND execution_id = :execution",
+)
 # A silence that was not listed long ago, or whose digests have not got through, still counts what
 # it kept back.
 _STILL_LISTED = (
@@ -60,95 +63,180 @@ _STAYS = (
     " AND (r.received_at >= :executions OR r.verdict = 'held')) OR EXISTS (SELECT 1 FROM delivery"
     f" AS d WHERE d.source = {{source}} AND d.execution_id = {{execution}} AND {_KEPT}))"
 )
-_EXECUTION_STAYS = f"SELECT {_STAYS.format(source=':source', execution=':execution')}"
-_EVENT_STAYS = f"SELECT EXISTS (SELECT 1 FROM delivery AS d WHERE {_OF_EVENT} AND {_KEPT})"
+EXECUTION_STAYS = statement(
+    "execution_stays", f"SELECT {_STAYS.format(source=':source', execution=':execution')}"
+)
+EVENT_STAYS = statement(
+    "event_stays", f"SELECT EXISTS (SELECT 1 FROM delivery AS d WHERE {_OF_EVENT} AND {_KEPT})"
+)
+HAS_DELIVERIES = variants(
+    "has_deliveries",
+    "SELECT 1 FROM delivery AS d WHERE {where} LIMIT 1",
+    {"execution": _OF_EXECUTION, "event": _OF_EVENT},
+)
 # Deliveries that no other one refers to.
-_LEAVES = (
-    "SELECT id FROM delivery AS d WHERE {where}"
+LEAVES = variants(
+    "leaves",
+    "SELECT d.id FROM delivery AS d WHERE {where}"
     " AND NOT EXISTS (SELECT 1 FROM delivery AS m WHERE m.digest = d.id AND m.id <> d.id)"
-    " AND NOT EXISTS (SELECT 1 FROM delivery AS f WHERE f.origin = d.id) LIMIT :n"
+    " AND NOT EXISTS (SELECT 1 FROM delivery AS f WHERE f.origin = d.id) LIMIT :n",
+    {"execution": _OF_EXECUTION, "event": _OF_EVENT},
 )
-_LISTED = "(SELECT value FROM json_each(?))"
-_BESIDES = (
+REMOVE_ATTEMPTS = statement(
+    "remove_attempts", "DELETE FROM attempt WHERE delivery IN {numbers:deliveries}"
+)
+REMOVE_DELIVERIES = statement(
+    "remove_deliveries",
+    "DELETE FROM delivery WHERE id IN {numbers:deliveries} RETURNING state, event",
+)
+OWES_LESS = statement("owes_less", "UPDATE event SET owed = owed - :n WHERE seq = :event")
+BESIDES = statement(
+    "besides_history",
     "SELECT seq FROM event WHERE source = :source AND execution_id = :execution"
-    " AND verdict <> 'applied' LIMIT :n"
+    " AND verdict <> 'applied' LIMIT :n",
 )
-_SILENCES = (
-    "DELETE FROM silence WHERE id IN (SELECT id FROM silence WHERE listed_at < :executions"
-    " AND NOT EXISTS (SELECT 1 FROM delivery AS d WHERE d.silence = silence.id) LIMIT :n)"
+HISTORY = statement("history_events", "SELECT event FROM history WHERE execution = :number")
+REMOVE_EXECUTION = (
+    statement("remove_acknowledgements", "DELETE FROM acknowledgement WHERE execution = :number"),
+    statement("remove_history", "DELETE FROM history WHERE execution = :number"),
+    statement("remove_execution", "DELETE FROM execution WHERE id = :number"),
 )
-_COUNT = (
-    "INSERT INTO pruned (what, name, n) VALUES (?, ?, ?)"
-    " ON CONFLICT (what, name) DO UPDATE SET n = n + excluded.n"
+REMOVE_JUDGEMENTS = statement(
+    "remove_judgements", "DELETE FROM judgement WHERE event IN {numbers:events}"
 )
+REMOVE_EVENTS = statement(
+    "remove_events",
+    "DELETE FROM event WHERE seq IN {numbers:events} RETURNING verdict, reason, times",
+)
+REMOVE_SILENCES = statement(
+    "remove_silences",
+    "DELETE FROM silence WHERE id IN (SELECT s.id FROM silence AS s"
+    " WHERE s.listed_at < :executions AND NOT EXISTS"
+    " (SELECT 1 FROM delivery AS d WHERE d.silence = s.id) LIMIT :n)",
+)
+COUNT_PRUNED = statement(
+    "count_pruned",
+    "INSERT INTO pruned (what, name, n) VALUES (:what, :name, :n)"
+    " ON CONFLICT (what, name) DO UPDATE SET n = pruned.n + excluded.n",
+)
+_IS_ENDED = (
+    "x.category = 'terminal' AND x.since < :executions"
+    f" AND NOT {_STAYS.format(source='x.source', execution='x.execution_id')}"
+)
+_IS_LOOSE = (
+    "e.verdict <> 'applied' AND e.received_at < :event_ids"
+    " AND NOT EXISTS (SELECT 1 FROM execution AS x WHERE x.source = e.source"
+    " AND x.execution_id = e.execution_id)"
+    f" AND NOT EXISTS (SELECT 1 FROM delivery AS d WHERE d.event = e.seq AND {_KEPT})"
+)
+PRUNABLE = {
+    "executions": statement(
+        "prunable_executions", f"SELECT count(*) FROM execution AS x WHERE {_IS_ENDED}"
+    ),
+    "events": statement(
+        "prunable_events",
+        "SELECT (SELECT count(*) FROM execution AS x JOIN event AS e ON e.source = x.source"
+        f" AND e.execution_id = x.execution_id WHERE {_IS_ENDED})"
+        f" + (SELECT count(*) FROM event AS e WHERE {_IS_LOOSE})",
+    ),
+    "deliveries": statement(
+        "prunable_deliveries",
+        "SELECT (SELECT count(*) FROM execution AS x JOIN delivery AS d ON d.source = x.source"
+        f" AND d.execution_id = x.execution_id WHERE {_IS_ENDED})"
+        " + (SELECT count(*) FROM event AS e JOIN delivery AS d ON d.event = e.seq"
+        f" WHERE {_IS_LOOSE})",
+    ),
+    "silences": statement(
+        "prunable_silences", "SELECT count(*) FROM silence WHERE listed_at < :executions"
+    ),
+    "bodies": statement(
+        "prunable_bodies",
+        "SELECT count(*) FROM event WHERE body IS NOT NULL AND received_at < :bodies",
+    ),
+}
 
 
-def prune(db: sqlite3.Connection, limits: Limits, place: PruneCursor) -> Pruned:
-    """See store.Transaction.prune."""
-    return _Portion(db, limits).taken(place)
+def prune(db: Database, limits: Limits, place: PruneCursor) -> Pruned:
+    """See contract.Operating.prune."""
+    return _Portion(db, limits).remove(place)
+
+
+def prunable(db: Database, limits: Limits) -> dict[str, int]:
+    """See contract.Reading.prunable."""
+    values = _limits(limits)
+    return {name: int(db.value(count, values)) for name, count in PRUNABLE.items()}
+
+
+def _limits(limits: Limits) -> dict[str, int]:
+    return {
+        "bodies": limits.bodies,
+        "event_ids": limits.event_ids,
+        "executions": limits.executions,
+    }
 
 
 class _Portion:
     """One portion of a walk; counts what it removed, for the ledger."""
 
-    def __init__(self, db: sqlite3.Connection, limits: Limits) -> None:
+    def __init__(self, db: Database, limits: Limits) -> None:
         self._db, self._left = db, ROWS
-        self._limits = {"bodies": limits.bodies, "event_ids": limits.event_ids,
-                        "executions": limits.executions}  # fmt: skip
+        self._limits = _limits(limits)
         self._gone: Counter[tuple[str, str]] = Counter()
         self._pruned = Pruned(None)
 
-    def taken(self, place: PruneCursor) -> Pruned:
-        walks = {PruneStage.EXECUTIONS: self._executions, PruneStage.EVENTS: self._events,
-                 PruneStage.SILENCES: self._silences, PruneStage.BODIES: self._bodies}  # fmt: skip
+    def remove(self, place: PruneCursor) -> Pruned:
+        """Remove what may go, from a place on."""
+        walks = {
+            PruneStage.EXECUTIONS: self._executions,
+            PruneStage.EVENTS: self._events,
+            PruneStage.SILENCES: self._silences,
+            PruneStage.BODIES: self._bodies,
+        }
         after = walks[place.step](place)
-        self._db.executemany(_COUNT, [(*name, n) for name, n in self._gone.items()])
+        for (what, name), n in self._gone.items():
+            self._db.change(COUNT_PRUNED, {"what": what, "name": name, "n": n})
         return replace(self._pruned, after=after)
 
     def _executions(self, place: PruneCursor) -> PruneCursor:
-        rows = self._db.execute(_ENDED, self._from(place, EXECUTIONS)).fetchall()
+        rows = self._db.rows(ENDED, self._from(place, EXECUTIONS))
         for at, number, source, execution_id in rows:
-            of = {**self._limits, "source": source, "execution": execution_id}
-            if not self._db.execute(_EXECUTION_STAYS, of).fetchone()[0]:
-                self._execution(number, of)
+            execution = {**self._limits, "source": source, "execution": execution_id}
+            if not self._db.value(EXECUTION_STAYS, execution):
+                self._execution(number, execution)
             if self._left <= 0:
                 return place  # the rest of this one is looked for again
             place = PruneCursor(PruneStage.EXECUTIONS, at, number)
         return place if len(rows) == EXECUTIONS else PruneCursor(PruneStage.EVENTS)
 
-    def _execution(self, number: int, of: Mapping[str, Any]) -> None:
+    def _execution(self, number: int, execution: Values) -> None:
         """Remove an execution with all about it, or as much as may go now."""
-        self._deliveries(_OF_EXECUTION, of)
-        stays = f"SELECT 1 FROM delivery AS d WHERE {_OF_EXECUTION}"
-        if self._left <= 0 or self._db.execute(stays, of).fetchone():
+        self._deliveries("execution", execution)
+        if self._left <= 0 or self._db.row(HAS_DELIVERIES["execution"], execution):
             return
-        besides = self._db.execute(_BESIDES, {**of, "n": self._left}).fetchall()
+        besides = self._db.rows(BESIDES, {**execution, "n": self._left})
         self._remove_events([seq for (seq,) in besides])
         if self._left <= 0:
             return
-        applied = self._db.execute("SELECT event FROM history WHERE execution = ?", (number,))
-        events = [seq for (seq,) in applied.fetchall()]
-        self._db.execute("DELETE FROM acknowledgement WHERE execution = ?", (number,))
-        self._db.execute("DELETE FROM history WHERE execution = ?", (number,))
-        self._db.execute("DELETE FROM execution WHERE id = ?", (number,))
-        self._remove_events(events)
+        applied = [seq for (seq,) in self._db.rows(HISTORY, {"number": number})]
+        for act in REMOVE_EXECUTION:
+            self._db.change(act, {"number": number})
+        self._remove_events(applied)
         # Nothing is left of it: also if that took all of the portion, the walk goes on behind it.
         self._left = max(self._left, 1)
         self._add(executions=1)
 
     def _events(self, place: PruneCursor) -> PruneCursor:
-        """Events about no execution: ignored, in quarantine, or too late to begin one."""
-        rows = self._db.execute(_UNAPPLIED, self._from(place, EVENTS)).fetchall()
-        for at, seq, *execution in rows:
-            of = {**self._limits, "event": seq}
-            has_own = self._db.execute(_OWN, execution).fetchone() is not None
-            if not has_own and not self._db.execute(_EVENT_STAYS, of).fetchone()[0]:
-                self._deliveries(_OF_EVENT, of)
+        """Remove events about no execution: ignored, in quarantine, or too late to begin one."""
+        rows = self._db.rows(UNAPPLIED, self._from(place, EVENTS))
+        for at, seq, source, execution_id in rows:
+            event = {**self._limits, "event": seq}
+            execution = {"source": source, "execution": execution_id}
+            has_own = self._db.row(HAS_EXECUTION, execution) is not None
+            if not has_own and not self._db.value(EVENT_STAYS, event):
+                self._deliveries("event", event)
                 if self._left <= 0:
                     return place
-                if not self._db.execute(
-                    "SELECT 1 FROM delivery WHERE event = ?", (seq,)
-                ).fetchone():
+                if not self._db.row(HAS_DELIVERIES["event"], event):
                     self._remove_events([seq])
             place = PruneCursor(PruneStage.EVENTS, at, seq)
             if self._left <= 0:
@@ -156,45 +244,37 @@ class _Portion:
         return place if len(rows) == EVENTS else PruneCursor(PruneStage.SILENCES)
 
     def _silences(self, place: PruneCursor) -> PruneCursor:
-        n = self._db.execute(_SILENCES, {**self._limits, "n": EVENTS}).rowcount
+        n = self._db.change(REMOVE_SILENCES, {**self._limits, "n": EVENTS})
         self._add(silences=n)
         return place if n == EVENTS else PruneCursor(PruneStage.BODIES)
 
     def _bodies(self, place: PruneCursor) -> PruneCursor | None:
-        n = self._db.execute(_BODIES, {**self._limits, "n": BODIES}).rowcount
+        n = self._db.change(REMOVE_BODIES, {**self._limits, "n": BODIES})
         self._add(bodies=n)
         return place if n == BODIES else None
 
-    def _from(self, place: PruneCursor, n: int) -> Mapping[str, int]:
+    def _from(self, place: PruneCursor, n: int) -> dict[str, int]:
         return {**self._limits, "at": place.at, "number": place.number, "n": n}
 
-    def _deliveries(self, where: str, of: Mapping[str, Any]) -> None:
+    def _deliveries(self, which: str, values: Values) -> None:
         """Remove the deliveries that may go, as many as the portion has left."""
-        leaves = _LEAVES.replace("{where}", where)
         while self._left > 0:
-            found = self._db.execute(leaves, {**of, "n": self._left}).fetchall()
-            if not found:
+            rows = self._db.rows(LEAVES[which], {**values, "n": self._left})
+            if not rows:
                 return
-            numbers = json.dumps([number for (number,) in found])
-            self._db.execute(f"DELETE FROM attempt WHERE delivery IN {_LISTED}", (numbers,))
-            gone = self._db.execute(
-                f"DELETE FROM delivery WHERE id IN {_LISTED} RETURNING state, event", (numbers,)
-            ).fetchall()
-            less = Counter(event for _, event in gone)
-            self._db.executemany(
-                "UPDATE event SET owed = owed - ? WHERE seq = ?",
-                [(n, event) for event, n in less.items()],
-            )
+            numbers = {"deliveries": self._db.as_list([number for (number,) in rows])}
+            self._db.change(REMOVE_ATTEMPTS, numbers)
+            gone = self._db.rows(REMOVE_DELIVERIES, numbers)
+            for event, n in Counter(event for _, event in gone).items():
+                self._db.change(OWES_LESS, {"n": n, "event": event})
             self._gone.update(("delivery", state) for state, _ in gone)
             self._left -= len(gone)
             self._add(deliveries=len(gone))
 
-    def _remove_events(self, numbers: Sequence[int]) -> None:
-        listed = (json.dumps(numbers),)
-        self._db.execute(f"DELETE FROM judgement WHERE event IN {_LISTED}", listed)
-        gone = self._db.execute(
-            f"DELETE FROM event WHERE seq IN {_LISTED} RETURNING verdict, reason, times", listed
-        ).fetchall()
+    def _remove_events(self, events: Sequence[int]) -> None:
+        values = {"events": self._db.as_list(events)}
+        self._db.change(REMOVE_JUDGEMENTS, values)
+        gone = self._db.rows(REMOVE_EVENTS, values)
         for verdict, reason, times in gone:
             if reason != "malformed":  # those were never promised
                 self._gone["event", verdict] += times
@@ -206,40 +286,3 @@ class _Portion:
         self._pruned = replace(
             before, **{name: getattr(before, name) + n for name, n in more.items()}
         )
-
-
-_PRUNABLE = {
-    "executions": "SELECT count(*) FROM execution AS x WHERE {ended}",
-    "events": (
-        "SELECT (SELECT count(*) FROM execution AS x JOIN event AS e ON e.source = x.source"
-        " AND e.execution_id = x.execution_id WHERE {ended})"
-        " + (SELECT count(*) FROM event AS e WHERE {loose})"
-    ),
-    "deliveries": (
-        "SELECT (SELECT count(*) FROM execution AS x JOIN delivery AS d ON d.source = x.source"
-        " AND d.execution_id = x.execution_id WHERE {ended})"
-        " + (SELECT count(*) FROM event AS e JOIN delivery AS d ON d.event = e.seq WHERE {loose})"
-    ),
-    "silences": "SELECT count(*) FROM silence WHERE listed_at < :executions",
-    "bodies": "SELECT count(*) FROM event WHERE body IS NOT NULL AND received_at < :bodies",
-}
-_IS_ENDED = (
-    "x.category = 'terminal' AND x.since < :executions"
-    f" AND NOT {_STAYS.format(source='x.source', execution='x.execution_id')}"
-)
-_IS_LOOSE = (
-    "e.verdict <> 'applied' AND e.received_at < :event_ids"
-    " AND NOT EXISTS (SELECT 1 FROM execution AS x WHERE x.source = e.source"
-    " AND x.execution_id = e.execution_id)"
-    f" AND NOT EXISTS (SELECT 1 FROM delivery AS d WHERE d.event = e.seq AND {_KEPT})"
-)
-
-
-def prunable(db: sqlite3.Connection, limits: Limits) -> dict[str, int]:
-    """See store.Store.prunable."""
-    of = {"bodies": limits.bodies, "event_ids": limits.event_ids, "executions": limits.executions}
-    found = {}
-    for name, query in _PRUNABLE.items():
-        sql = query.replace("{ended}", _IS_ENDED).replace("{loose}", _IS_LOOSE)
-        found[name] = int(db.execute(sql, of).fetchone()[0])
-    return found

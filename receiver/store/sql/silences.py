@@ -1,20 +1,25 @@
-"""Silences on SQLite: added, ended, listed once; what they keep back. See store.Transaction."""
+"""Silences: added, ended, listed once, and what they keep back. See contract.Operating.
+
+What a silence keeps back is decided by `routing.silences`: the candidates are read, and those that
+it keeps back are superseded by their numbers.
+"""
 
 from __future__ import annotations
 
 import json
-import sqlite3
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
 from receiver.deliveries import Kind
-from receiver.events import Status, Verdict
+from receiver.events import Verdict
 from receiver.routing.conditions import Subject
 from receiver.routing.silences import Silence, first
-from receiver.store.sql.outbox import WAITS, inserted
-from receiver.store.sql.reads import MAX_ID
-from receiver.times import format_time
+from receiver.store.sql import rows
+from receiver.store.sql.database import Database, Row, Statement, Values, statement
+from receiver.store.sql.facts import WAITS
+from receiver.store.sql.outbox import inserted, owing
 
 # A silence has a digest for each so many confirmations, so that each of them is listed.
 PAGE = 10
@@ -22,185 +27,170 @@ PAGE = 10
 ROUTE = "silences"
 _ENDING = 100
 
-_COLUMNS = "id, match, reason, by, from_at, until_at"
+COLUMNS = "s.id, s.match, s.reason, s.by, s.from_at, s.until_at"
 # What conditions look at; `o` is the delivery whose end it tells of.
-_SUBJECT = (
-    "silenced(d.kind, o.destination, e.source, e.verdict, e.status,"
+_CANDIDATES = (
+    "SELECT d.id, d.kind, o.destination, e.source, e.verdict, e.status,"
     " coalesce(e.agent_id, x.agent_id), coalesce(e.agent_name, x.agent_name), e.event,"
-    # Read in Python: what JSON can hold, not every text of SQLite can.
-    " e.detail, coalesce(e.metadata, x.metadata))"
-)
-_SILENCED = (
-    f"SELECT d.id, {_SUBJECT} AS silence FROM delivery AS d JOIN event AS e ON e.seq = d.event"
+    " e.detail, coalesce(e.metadata, x.metadata)"
+    " FROM delivery AS d JOIN event AS e ON e.seq = d.event"
     " LEFT JOIN execution AS x ON x.source = e.source AND x.execution_id = e.execution_id"
     " LEFT JOIN delivery AS o ON o.id = d.origin WHERE d.kind <> 'digest'"
 )
-ACTIVE = f"SELECT {_COLUMNS} FROM silence WHERE listed_at IS NULL AND until_at > ? AND from_at <= ?"
+SUPERSEDE = statement(
+    "supersede_silenced",
+    "UPDATE delivery SET state = 'superseded', silence = :silence, due_at = :now, reason = :reason"
+    " WHERE id IN {numbers:deliveries}",
+)
+ACTIVE = statement(
+    "active_silences",
+    f"SELECT {COLUMNS} FROM silence AS s WHERE s.listed_at IS NULL AND s.until_at > :now"
+    " AND s.from_at <= :now",
+)
 # What a destination missed, one row for each execution (and verdict): what came last, and of that
 # the notice rather than its reminders. A destination's failure is a matter of its own.
 MISSED = (
-    "SELECT id FROM (SELECT d.id, row_number() OVER (PARTITION BY e.source, e.execution_id,"
-    " iif(e.execution_id IS NULL, e.seq, 0), e.verdict, d.kind = 'notice' AND d.origin IS NOT NULL"
+    "SELECT m.id FROM (SELECT d.id, row_number() OVER (PARTITION BY e.source, e.execution_id,"
+    " CASE WHEN e.execution_id IS NULL THEN e.seq ELSE 0 END, e.verdict,"
+    " d.kind = 'notice' AND d.origin IS NOT NULL"
     " ORDER BY e.seq DESC, d.kind = 'acknowledged', d.id) AS nth"
     " FROM delivery AS d JOIN event AS e ON e.seq = d.event WHERE d.silence = :silence"
-    " AND d.destination = :destination AND d.state = 'superseded') WHERE nth = 1"
+    " AND d.destination = :destination AND d.state = 'superseded') AS m WHERE m.nth = 1"
 )
-_CONFIRMATIONS = (
+CONFIRMATIONS = statement(
+    "missed_confirmations",
     "SELECT count(*) FROM delivery AS d JOIN event AS e ON e.seq = d.event"
-    f" WHERE d.id IN ({MISSED}) AND {WAITS}"
+    f" WHERE d.id IN ({MISSED}) AND {WAITS}",
 )
-_DESTINATIONS = (
-    "SELECT destination, min(id) FROM delivery WHERE silence = ? AND state = 'superseded'"
-    " GROUP BY destination"
+DESTINATIONS = statement(
+    "silenced_destinations",
+    "SELECT destination, min(id) FROM delivery WHERE silence = :silence AND state = 'superseded'"
+    " GROUP BY destination",
 )
-_LIST = (
-    "INSERT INTO delivery (dedup_key, event, source, execution_id, event_id, verdict, route,"
-    " destination, kind, order_key, step, silence, created_at, owed_at, due_at)"
-    " SELECT ?1, event, source, execution_id, event_id, verdict, ?2, destination, 'digest', ?1, ?3,"
-    " ?4, ?5, ?5, ?5 FROM delivery WHERE id = ?6 ON CONFLICT (dedup_key) DO NOTHING"
+OWE_LIST = statement(
+    "owe_silence_digest",
+    owing(
+        "FROM delivery WHERE id = :delivery",
+        dedup_key=":key", event="event", source="source", execution_id="execution_id",
+        event_id="event_id", verdict="verdict", route=":route", destination="destination",
+        kind="'digest'", order_key=":key", step=":page", silence=":silence", created_at=":now",
+        owed_at=":now", due_at=":now",
+    ),
+)  # fmt: skip
+ADD = statement(
+    "add_silence",
+    "INSERT INTO silence (match, reason, by, created_at, from_at, until_at)"
+    " VALUES (:match, :reason, :by, :now, :begins, :ends) RETURNING id",
+)
+END = statement("silence_end", "SELECT until_at FROM silence WHERE id = :silence")
+EXPIRE = statement("expire_silence", "UPDATE silence SET until_at = :now WHERE id = :silence")
+ENDED = statement(
+    "ended_silences",
+    "SELECT id FROM silence WHERE listed_at IS NULL AND until_at <= :now ORDER BY until_at, id"
+    " LIMIT :limit{lock}",
+)
+MARK_LISTED = statement(
+    "mark_silence_listed", "UPDATE silence SET listed_at = :now WHERE id = :silence"
+)
+NEXT_END = statement(
+    "next_silence_end", "SELECT min(until_at) FROM silence WHERE listed_at IS NULL"
 )
 
 
-def add(db: sqlite3.Connection, silence: Silence, now: int) -> int:
-    """See store.Transaction.add_silence."""
+def candidates(where: str) -> str:
+    """Return the SELECT of deliveries that a silence may keep back, with what it looks at."""
+    return f"{_CANDIDATES} AND {where}"
+
+
+def add(db: Database, silence: Silence, now: int) -> int:
+    """See contract.Operating.add_silence."""
     match = json.dumps({name: list(patterns) for name, patterns in silence.match.items()})
-    row = db.execute(
-        "INSERT INTO silence (match, reason, by, created_at, from_at, until_at)"
-        " VALUES (?, ?, ?, ?, ?, ?) RETURNING id",
-        (match, silence.reason, silence.by, now, silence.begins, silence.ends),
-    ).fetchone()
-    return int(row[0])
+    values = {
+        "match": match, "reason": silence.reason, "by": silence.by, "now": now,
+        "begins": silence.begins, "ends": silence.ends,
+    }  # fmt: skip
+    return int(db.value(ADD, values))
 
 
-def expire(db: sqlite3.Connection, silence: int, now: int) -> bool | None:
-    """See store.Transaction.expire_silence."""
-    row = db.execute("SELECT until_at FROM silence WHERE id = ?", (silence,)).fetchone()
+def expire(db: Database, silence: int, now: int) -> bool | None:
+    """See contract.Operating.expire_silence."""
+    row = db.row(END, {"silence": silence})
     if row is None or row[0] <= now:
         return None if row is None else False
-    db.execute("UPDATE silence SET until_at = ? WHERE id = ?", (now, silence))
+    db.change(EXPIRE, {"silence": silence, "now": now})
     return True
 
 
-def active(db: sqlite3.Connection, now: int) -> list[Silence]:
-    """The silences that keep messages back now."""
-    rows = db.execute(ACTIVE, (now, now)).fetchall()
-    return [_read(row) for row in sorted(rows)]
+def active(db: Database, now: int) -> list[Silence]:
+    """Return the silences that keep messages back now."""
+    return [stored_silence(row) for row in sorted(db.rows(ACTIVE, {"now": now}))]
 
 
 def supersede_silenced(
-    db: sqlite3.Connection, silences: Sequence[Silence], where: str, values: Mapping[str, Any],
-    now: int,
-) -> int:  # fmt: skip
-    """End the deliveries that a silence keeps back (due_at says when); how many."""
+    db: Database, silences: Sequence[Silence], which: Statement, values: Values, now: int
+) -> int:
+    """End those candidates that a silence keeps back (due_at says when); return how many."""
 
     @lru_cache(maxsize=1024)
-    def silenced(kind: str, died: str | None, *said: Any) -> int | None:
-        found = first(silences, _subject(None if kind == Kind.FALLBACK else died, *said))
-        return found.id if found is not None else None
+    def keeps_back(kind: str, died: str | None, *subject: Any) -> Silence | None:
+        return first(silences, _subject(None if kind == Kind.FALLBACK else died, *subject))
 
-    db.create_function("silenced", 10, silenced)
-    reasons = json.dumps({silence.id: str(silence) for silence in silences})
-    return db.execute(
-        "UPDATE delivery SET state = 'superseded', silence = u.silence, due_at = :now,"
-        " reason = json_extract(:reasons, '$.\"' || u.silence || '\"')"
-        f" FROM ({_SILENCED} AND {where}) AS u WHERE delivery.id = u.id AND u.silence IS NOT NULL",
-        {**values, "reasons": reasons, "now": now},
-    ).rowcount
+    by_id = {silence.id: silence for silence in silences}
+    kept_back = defaultdict[int, list[int]](list)
+    for delivery, *subject in db.rows(which, values):
+        if (silence := keeps_back(*subject)) is not None:
+            kept_back[silence.id].append(delivery)
+    for number, deliveries in kept_back.items():
+        more = {"silence": number, "reason": str(by_id[number]), "now": now}
+        db.change(SUPERSEDE, {**more, "deliveries": db.as_list(deliveries)})
+    return sum(map(len, kept_back.values()))
 
 
-def list_ended(db: sqlite3.Connection, now: int) -> tuple[list[str], int]:
-    """See store.Transaction.list_silences; and how many deliveries that owes."""
-    told, owed = list[str](), 0
-    ended = db.execute(
-        "SELECT id FROM silence WHERE listed_at IS NULL AND until_at <= ? ORDER BY until_at, id"
-        f" LIMIT {_ENDING}",
-        (now,),
-    ).fetchall()
-    for (silence,) in ended:
-        for destination, missed in db.execute(_DESTINATIONS, (silence,)).fetchall():
-            told.append(destination)
-            of = {"silence": silence, "destination": destination}
-            confirmations = int(db.execute(_CONFIRMATIONS, of).fetchone()[0])
-            for page in range(max(-(-confirmations // PAGE), 1)):
-                key = f"silence/{silence}/{destination}/{page + 1}"
-                owed += inserted(db, _LIST, (key, ROUTE, page + 1, silence, now, missed))
-        db.execute("UPDATE silence SET listed_at = ? WHERE id = ?", (now, silence))
-    return told, owed
+def list_ended(db: Database, now: int) -> tuple[list[str], int]:
+    """See contract.Operating.list_silences; and how many deliveries that owes."""
+    destinations: list[str] = []
+    added = 0
+    for (silence,) in db.rows(ENDED, {"now": now, "limit": _ENDING}):
+        for destination, missed in db.rows(DESTINATIONS, {"silence": silence}):
+            destinations.append(destination)
+            about = {"silence": silence, "destination": destination}
+            confirmations = int(db.value(CONFIRMATIONS, about))
+            for page in range(1, max(-(-confirmations // PAGE), 1) + 1):
+                key = f"silence/{silence}/{destination}/{page}"
+                values = {"key": key, "route": ROUTE, "page": page, "silence": silence, "now": now}
+                added += inserted(db, OWE_LIST, {**values, "delivery": missed})
+        db.change(MARK_LISTED, {"silence": silence, "now": now})
+    return destinations, added
+
+
+def next_end(db: Database) -> int | None:
+    """See contract.Waiting.next_silence_end."""
+    until = db.value(NEXT_END)
+    return None if until is None else int(until)
+
+
+def stored_silence(row: Row) -> Silence:
+    """Return a silence from a row of COLUMNS."""
+    number, match, reason, by, begins, ends = row
+    conditions = {name: tuple(patterns) for name, patterns in json.loads(match).items()}
+    return Silence(conditions, reason, by, begins, ends, number)
 
 
 def _subject(
     died: str | None, source: str, verdict: str, status: str | None, agent_id: str | None,
     agent_name: str | None, event: str | None, detail: str | None, metadata: str | None,
 ) -> Subject:  # fmt: skip
-    said = json.loads(detail) if detail else {}
-    outcome, reason = said.get("outcome"), said.get("reason")
+    words = rows.mapping(detail)
+    outcome, reason = words.get("outcome"), words.get("reason")
     return Subject(
         source=source,
         verdict=Verdict(verdict),
-        status=Status(status) if status in set(Status) else None,
+        status=rows.status(status),
         agent_id=agent_id,
         agent_name=agent_name,
         event=event,
         outcome=outcome if isinstance(outcome, str) else None,
         reason=reason if isinstance(reason, str) else None,
-        metadata=json.loads(metadata) if metadata else {},
+        metadata=rows.mapping(metadata),
         dead_letter=died,
     )
-
-
-def _read(row: Sequence[Any]) -> Silence:
-    number, match, reason, by, begins, ends = row
-    conditions = {name: tuple(patterns) for name, patterns in json.loads(match).items()}
-    return Silence(conditions, reason, by, begins, ends, number)
-
-
-def next_end(db: sqlite3.Connection) -> int | None:
-    """See store.Store.next_silence_end."""
-    found = db.execute("SELECT min(until_at) FROM silence WHERE listed_at IS NULL").fetchone()[0]
-    return None if found is None else int(found)
-
-
-def page(
-    db: sqlite3.Connection, limit: int, after: int | None
-) -> tuple[list[dict[str, Any]], int | None]:
-    """See store.Store.silences."""
-    rows = db.execute(
-        f"{_SHOWN} WHERE id < ? ORDER BY id DESC LIMIT ?",
-        (MAX_ID if after is None else after, limit + 1),
-    ).fetchall()
-    following = int(rows[limit - 1][0]) if len(rows) > limit else None
-    return [_shown(row) for row in rows[:limit]], following
-
-
-def one(db: sqlite3.Connection, number: int) -> dict[str, Any] | None:
-    """See store.Store.silence."""
-    row = db.execute(f"{_SHOWN} WHERE id = ?", (number,)).fetchone()
-    return None if row is None else _shown(row)
-
-
-_SHOWN = (
-    f"SELECT {_COLUMNS}, created_at, listed_at, (SELECT count(*) FROM delivery WHERE"
-    " delivery.silence = silence.id AND state = 'superseded') FROM silence"
-)
-
-
-def _shown(row: Sequence[Any]) -> dict[str, Any]:
-    silence, (created_at, listed_at, silenced) = _read(row[:6]), row[6:]
-    match: dict[str, Any] = {}
-    for name, patterns in silence.match.items():
-        key, _, inner = name.partition(".")
-        if inner:
-            match.setdefault(key, {})[inner] = list(patterns)
-        else:
-            match[name] = list(patterns)
-    return {
-        "id": silence.id,
-        "match": match,
-        "reason": silence.reason,
-        "by": silence.by,
-        "from": format_time(silence.begins),
-        "until": format_time(silence.ends),
-        "created_at": format_time(created_at),
-        "listed_at": None if listed_at is None else format_time(listed_at),
-        "silenced": silenced,
-    }

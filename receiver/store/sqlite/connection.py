@@ -1,4 +1,4 @@
-"""Opening one SQLite file: create it, bring its schema up to date, or refuse it.
+"""Connections to one SQLite file: their PRAGMAs, the dialect, and the one that writes.
 
 WAL with `synchronous=FULL` is what makes a commit survive a loss of power (with NORMAL the log is
 synced only at checkpoints).
@@ -6,23 +6,40 @@ synced only at checkpoints).
 
 from __future__ import annotations
 
-import fcntl
-import os
+import json
 import sqlite3
-from importlib import resources
+from collections.abc import Callable
 from pathlib import Path
-from typing import IO
 
-import sqlite_utils
+from receiver.store.sql.database import Database, Dialect
+from receiver.store.sql.transaction import SqlTransaction
+from receiver.store.sqlite.many_rows import SqliteBulk
+from receiver.store.sqlite.wal import Checkpointer
 
-from receiver.errors import StorageRefused, StorageServed
-
-APPLICATION_ID = 0x72637672  # "rcvr"
-SCHEMA_VERSION = 6
+DIALECT = Dialect(
+    name="sqlite",
+    texts="(SELECT value FROM json_each({}))",
+    numbers="(SELECT value FROM json_each({}))",
+    as_list=lambda values: json.dumps(list(values)),
+    # One transaction at a time writes.
+    lock="",
+    # It has no clock of its own: leases go by the clock of the one process that serves the file.
+    now=":now",
+    position="instr",
+    snapshot="BEGIN",
+)
+# One process at a time serves the file: it holds what its predecessor held.
+HOLDER = ""
+# After a failed sync the system may call pages written that are not, and SQLite goes on accepting
+# commits; a file that is damaged takes them, too.
+_LOST = {
+    sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC, sqlite3.SQLITE_CORRUPT,
+    sqlite3.SQLITE_NOTADB,
+}  # fmt: skip
 
 
 def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
-    """A connection with the PRAGMAs that every one of ours has."""
+    """Open the file with the PRAGMAs that every connection of ours has."""
     mode = "ro" if read_only else "rwc"
     connection = sqlite3.connect(
         f"{path.absolute().as_uri()}?mode={mode}",
@@ -42,181 +59,59 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
     return connection
 
 
-def prepare(path: Path, *, thorough: bool, checkpoint: bool = False) -> None:
-    """Create the database, bring its schema up to date, or refuse it. Nothing is ever replaced.
-
-    `thorough` reads all of it to find damage: for a start, not for a command that looks.
-    `checkpoint` copies the log back, for who serves the file: what a failed sync has left in it may
-    be read and yet not be on disk.
-    """
-    try:
-        if not path.exists():
-            _create(path)
-        if path.stat().st_size == 0:
-            raise StorageRefused(
-                f"{path} is empty. If it never held anything, delete it; else restore a backup."
-            )
-        connection = connect(path)
-    except OSError as error:
-        raise StorageRefused(
-            f"{path} cannot be made ({error.strerror}). Check the folder, its permissions and free"
-            " space."
-        ) from error
-    except sqlite3.OperationalError as error:
-        raise StorageRefused(
-            f"{path} cannot be opened ({error}). Check the folder, its permissions and free space."
-        ) from error
-    except sqlite3.DatabaseError as error:
-        raise StorageRefused(
-            f"{path} is no database ({error}). Keep it, and restore a backup beside it."
-        ) from error
-    try:
-        version = _inspect(connection, path, thorough)
-        _write_ahead(connection)
-        if version < SCHEMA_VERSION:
-            _migrate(connection)
-        if checkpoint:
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-    except sqlite3.OperationalError as error:  # the place, not the file, is at fault
-        raise StorageRefused(
-            f"{path} cannot be used ({error}). Check the folder, its permissions and free space,"
-            " and whether another program holds the file."
-        ) from error
-    except sqlite3.Error as error:
-        raise StorageRefused(
-            f"{path} cannot be used ({error}). Keep it, and restore a backup beside it."
-        ) from error
-    finally:
-        connection.close()
+def database(connection: sqlite3.Connection) -> Database:
+    """Return what runs the statements on a connection."""
+    return Database(connection, DIALECT, SqliteBulk(connection))
 
 
-def _create(path: Path) -> None:
-    """Make the file under another name, then give it its own.
+class WriteConnection:
+    """The connection that the committer owns; see committer.Connection."""
 
-    A start that dies halfway must not leave an empty file, which would look like a lost one.
-    """
-    log = path.with_name(f"{path.name}-wal")
-    if log.exists() and log.stat().st_size:
-        raise StorageRefused(
-            f"{path} is gone, but its log {log} is there, with events in it. Put the file back, or"
-            " move the log away as well to begin anew."
-        )
-    made = path.with_name(f"{path.name}.new")
-    for end in ("", "-journal", "-wal", "-shm"):
-        made.with_name(made.name + end).unlink(missing_ok=True)
-    connection = connect(made)
-    try:
-        _migrate(connection)
-        _write_ahead(connection)
-    finally:
-        connection.close()
-    made.rename(path)
-    folder = os.open(path.absolute().parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)  # or the name could be lost with the power, and the events with it
-    finally:
-        os.close(folder)
+    failures: tuple[type[Exception], ...] = (sqlite3.OperationalError,)
 
+    def __init__(self, path: Path, *, checkpoints: bool) -> None:
+        # Only who serves the file copies the log back: SQLite before 3.51.3 can corrupt a file
+        # whose log two connections reset (sqlite.org, "WAL-reset bug").
+        self._checkpoints = checkpoints
+        self._lost = self._full = False
+        self._connection = connect(path)
+        self._database = database(self._connection)
+        self._log = Checkpointer(path, self._connection)
 
-def _write_ahead(connection: sqlite3.Connection) -> None:
-    """Switch to the write-ahead log. Where that fails SQLite keeps silent and its old mode."""
-    ((mode,),) = connection.execute("PRAGMA journal_mode = WAL").fetchall()
-    if mode != "wal":
-        raise sqlite3.OperationalError("its file system takes no write-ahead log")
+    def begin(self) -> SqlTransaction:
+        # IMMEDIATE: a deferred one that reads first fails at once when somebody else writes.
+        self._connection.execute("BEGIN IMMEDIATE")
+        return SqlTransaction(self._database, HOLDER)
 
+    def commit(self) -> None:
+        self._connection.execute("COMMIT")
 
-def _inspect(connection: sqlite3.Connection, path: Path, thorough: bool) -> int:
-    """Refuse what is foreign, newer or damaged; the schema's version."""
-    application = connection.execute("PRAGMA application_id").fetchone()[0]
-    tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-    if tables and application != APPLICATION_ID:
-        raise StorageRefused(
-            f"{path} is another program's database. Set RECEIVER_DATABASE_URL to a file of our own."
-        )
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if version > SCHEMA_VERSION:
-        raise StorageRefused(
-            f"{path} has schema {version}, newer than this receiver's {SCHEMA_VERSION}."
-            " Run the newer receiver, or restore the backup from before its upgrade."
-        )
-    damage = connection.execute("PRAGMA quick_check(1)").fetchone()[0] if thorough else "ok"
-    if damage != "ok":
-        raise StorageRefused(f"{path} is damaged ({damage}). Keep it, and restore a backup.")
-    return int(version)
+    def rollback(self) -> None:
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
 
+    def is_lost(self, error: Exception) -> bool:
+        code = getattr(error, "sqlite_errorcode", 0)
+        self._lost = self._lost or code in _LOST or code & 0xFF in _LOST
+        self._full = code == sqlite3.SQLITE_FULL
+        return self._lost
 
-def _migrate(connection: sqlite3.Connection) -> None:
-    """Apply the missing migrations in one transaction, so that two processes cannot both."""
-    migrations = sqlite_utils.Migrations("receiver")
+    def tidy(self) -> None:
+        """Copy the log back if it is time. On a full disk the log may be what fills it."""
+        if self._checkpoints:
+            is_full, self._full = self._full, False
+            self._try(lambda: self._log.committed(now=is_full))
 
-    @migrations()
-    def schema_1(db: sqlite_utils.Database) -> None:
-        _run(db.conn, "sqlite.sql")
+    def close(self) -> None:
+        # What cannot be believed is left as it is, for the next start to look at.
+        if self._checkpoints and not self._lost:
+            self._try(self._log.empty)
+        self._connection.close()
 
-    @migrations()
-    def schema_2(db: sqlite_utils.Database) -> None:
-        _run(db.conn, "sqlite_2_held.sql")
-
-    @migrations()
-    def schema_3(db: sqlite_utils.Database) -> None:
-        _run(db.conn, "sqlite_3_destination.sql")
-
-    @migrations()
-    def schema_4(db: sqlite_utils.Database) -> None:
-        _run(db.conn, "sqlite_4_people.sql")
-
-    @migrations()
-    def schema_5(db: sqlite_utils.Database) -> None:
-        _run(db.conn, "sqlite_5_retention.sql")
-
-    @migrations()
-    def schema_6(db: sqlite_utils.Database) -> None:
-        _run(db.conn, "sqlite_6_waits.sql")
-
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        migrations.apply(sqlite_utils.Database(connection, execute_plugins=False))
-        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
-
-
-def _run(connection: sqlite3.Connection, script: str) -> None:
-    text = resources.files("receiver.store.sqlite").joinpath("schema", script).read_text("utf-8")
-    for statement in statements(text):
-        connection.execute(statement)
-
-
-def statements(script: str) -> list[str]:
-    """A script's statements: executescript would commit the transaction it is run in."""
-    found, pending = [], ""
-    for line in script.splitlines(keepends=True):
-        pending += line
-        if sqlite3.complete_statement(pending):
-            found.append(pending)
-            pending = ""
-    return found
-
-
-def lock(path: Path) -> IO[bytes]:
-    """The right to serve this file, until the result is closed. A second process is refused."""
-    try:
-        file = open(f"{path}.lock", "ab")  # noqa: SIM115 (stays open for as long as we serve)
-    except OSError as error:
-        raise StorageRefused(
-            f"{path}.lock cannot be written ({error.strerror}). Check that the folder is there, its"
-            " permissions and free space."
-        ) from error
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        file.close()
-        raise StorageServed(
-            f"{path} is being served by another process. Stop that one, or give this one a file of"
-            " its own with RECEIVER_DATABASE_URL."
-        ) from None
-    return file
+    def _try(self, act: Callable[[], None]) -> None:
+        try:
+            act()
+        except sqlite3.Error as error:
+            # Tried again after the next batch; the commits themselves are safe in the log.
+            if self.is_lost(error):
+                raise

@@ -25,16 +25,18 @@ _AGAIN = 1.0  # seconds
 
 
 class Checkpointer:
-    """Copies the log back after a commit, if it is time. Never waits for who reads or writes.
+    """The copying of the log after commits, when it is time. It waits for no reader or writer.
 
     While somebody reads for long the log grows, because what he reads must stay; it is made short
     by the first commit after that.
     """
 
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
-        self._path, self._connection = f"{path}-wal", connection
+        self._path = f"{path}-wal"
+        self._connection = connection
         self._size = self._commits = 0  # its size when it was copied back last; commits since
-        self._at, self._every, self._again_at = CHECKPOINT_AT, _MOST, 0.0
+        self._at, self._every = CHECKPOINT_AT, _MOST  # bytes; commits
+        self._again_at = 0.0  # monotonic seconds
 
     def committed(self, *, now: bool = False) -> None:
         """Count a commit, and copy back if it is time or has to be `now`. sqlite3.Error."""
@@ -60,7 +62,7 @@ class Checkpointer:
             return 0
 
     def _copy_back(self, mode: str) -> None:
-        # Who waits for a reader lets everybody else wait for their answers.
+        # Waiting for a reader would block every commit.
         ((patience,),) = self._connection.execute("PRAGMA busy_timeout").fetchall()
         self._connection.execute("PRAGMA busy_timeout = 0")
         began = time.perf_counter()

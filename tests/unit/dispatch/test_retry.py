@@ -7,9 +7,17 @@ from dataclasses import replace
 from receiver.config.rules import Rules
 from receiver.deliveries import Attempt, Claim, Message, MessageContext, Outcome, State
 from receiver.destinations.destination import Destination
-from receiver.dispatch.retry import delay, follow, pause, with_others
+from receiver.dispatch.retry import (
+    delay,
+    fails_as_a_whole,
+    follow,
+    pause,
+    pause_after,
+    with_others,
+)
 from receiver.events import Verdict
 from receiver.routing.routes import Route
+from receiver.store.records import Failures
 from receiver.times import SECOND
 
 NOW = 1_800_000_000 * SECOND
@@ -72,3 +80,16 @@ def test_others_are_told_of_a_death_only_and_what_was_sent_has_its_routes_option
     assert with_others(waiting, CLAIM, rules, NOW) == waiting
     options = with_others(sent, CLAIM, rules, NOW).options
     assert [(name, option.acknowledged) for name, option in options.items()] == [("r", True)]
+
+
+def test_a_pause_is_asked_for_or_follows_from_failures_of_several_executions() -> None:
+    failed = Attempt(Outcome.FAILED, "HTTP 500")
+    many, of_one = Failures(5, several=True), Failures(5, several=False)
+    assert pause_after(failed, many, 1.0) == 5
+    assert pause_after(failed, of_one, 1.0) == 0
+    assert pause_after(Attempt(Outcome.FAILED, "", permanent=True), many, 1.0) == 0
+    assert pause_after(Attempt(Outcome.DELIVERED, ""), many, 1.0) == 0
+    assert pause_after(Attempt(Outcome.FAILED, "", retry_after=90.0), of_one, 1.0) == 90
+    assert pause_after(Attempt(Outcome.FAILED, "", retry_after=1e6), of_one, 1.0) == 3600
+    assert (fails_as_a_whole(many), fails_as_a_whole(of_one)) == (True, False)
+    assert fails_as_a_whole(Failures(4, several=True)) is False

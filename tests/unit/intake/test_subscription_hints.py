@@ -5,7 +5,7 @@ from __future__ import annotations
 from receiver.events import Status
 from receiver.intake.subscription_hints import ENOUGH, hints
 from receiver.lifecycle import Ordering
-from receiver.store.contract import Tally
+from receiver.store.records import Tally
 
 ALL = {"s": Ordering()}
 

@@ -1,0 +1,40 @@
+"""Opening a store by its URL: the one place that knows the engines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from receiver.errors import StorageRefused
+from receiver.store.contract import Store
+from receiver.store.sqlite.store import SqliteStore
+from receiver.store.sqlite.store import open_existing as open_existing_file
+
+_SQLITE = "sqlite:///"
+
+
+def open_to_serve(url: str, *, backlog: int = 2_000) -> Store:
+    """Open the store for the process that serves it; create the database if there is none.
+
+    `backlog` is how many writes may wait. StorageServed if another process serves a database that
+    only one may serve, StorageRefused if it cannot be used.
+    """
+    return SqliteStore(_file(url), backlog=backlog, serve=True)
+
+
+def open_existing(url: str, *, thorough: bool = False) -> Store:
+    """Open the store of a server that runs or ran; a command creates none. StorageRefused.
+
+    `thorough` reads all of the database to find damage.
+    """
+    return open_existing_file(_file(url), thorough=thorough)
+
+
+def exists(url: str) -> bool:
+    """Return whether there is a database already."""
+    return _file(url).exists()
+
+
+def _file(url: str) -> Path:
+    if not url.startswith(_SQLITE):
+        raise StorageRefused(f"{url} is no database that this receiver knows: use sqlite:///FILE.")
+    return Path(url.removeprefix(_SQLITE))

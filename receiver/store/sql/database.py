@@ -1,0 +1,193 @@
+"""Statements in one text of SQL for all engines, and a dialect for each engine.
+
+A statement uses `:name` parameters and a few words in braces, which a dialect fills in:
+
+* `{lock}`: at the end of a SELECT, keeps others from changing its rows until the transaction ends;
+* `{now}`: the clock by which leases are given and taken back;
+* `{texts:name}`, `{numbers:name}`: the values of a list parameter, as a subquery;
+* `{position}`: the function that finds a part in a text, counted from 1, or 0.
+
+Every statement is registered under its name, so that a test plans each of them on every engine.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+Row = tuple[Any, ...]
+Values = Mapping[str, Any]
+_NOTHING: Values = {}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Statement:
+    """A statement in neutral SQL, under the name by which tests and errors know it."""
+
+    name: str
+    text: str
+
+
+STATEMENTS: dict[str, Statement] = {}
+
+
+def statement(name: str, text: str) -> Statement:
+    """Register a statement; ValueError if its name is taken."""
+    if name in STATEMENTS:
+        raise ValueError(f"there are two statements called {name}")
+    STATEMENTS[name] = made = Statement(name, text)
+    return made
+
+
+def variants(name: str, text: str, conditions: Mapping[str, str]) -> dict[str, Statement]:
+    """Register the statement once for each condition that may stand for `{where}` in it."""
+    return {
+        key: statement(f"{name}_{key}", text.replace("{where}", condition))
+        for key, condition in conditions.items()
+    }
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Dialect:
+    """The spelling of one engine; see above for the words that stand in statements.
+
+    `texts` and `numbers` have a `{}` where the name of the parameter goes, `as_list` gives the
+    value that is bound to it. `now` may use the parameter `:now`, which holds the caller's clock.
+    `snapshot` begins a transaction that only reads and sees one state throughout. `spell` turns
+    `:name` into the parameters of the engine's driver.
+    """
+
+    name: str
+    texts: str
+    numbers: str
+    as_list: Callable[[Sequence[Any]], Any]
+    lock: str
+    now: str
+    position: str
+    snapshot: str
+    spell: Callable[[str], str] = str
+    _spelled: dict[Statement, str] = field(default_factory=dict, init=False, repr=False)
+
+    def text(self, statement: Statement) -> str:
+        """Return the statement as this engine takes it."""
+        if statement not in self._spelled:
+            self._spelled[statement] = self.spell(_WORD.sub(self._word, statement.text))
+        return self._spelled[statement]
+
+    def _word(self, match: re.Match[str]) -> str:
+        word, parameter = match.groups()
+        text: str = getattr(self, word)
+        return text.format(f":{parameter}") if parameter else text
+
+
+_WORD = re.compile(r"\{(lock|now|texts|numbers|position)(?::([a-z_]+))?\}")
+
+
+class Cursor(Protocol):
+    """The part of a driver's cursor that is used here."""
+
+    @property
+    def rowcount(self) -> int: ...
+    @property
+    def description(self) -> Any: ...
+    def fetchall(self) -> list[Any]: ...
+
+
+class Connection(Protocol):
+    """The part of a driver's connection that is used here."""
+
+    def execute(self, sql: str, values: Any = ..., /) -> Cursor: ...
+
+
+class Bulk(Protocol):
+    """The statements of the hot path about many rows at once, as an engine does them best.
+
+    Columns are those that `rows` gives. Rows that are found may be found more than once.
+    """
+
+    def new_events(self, n: int) -> Sequence[int]:
+        """Take the next so many numbers for events; nobody else gets them."""
+
+    def new_executions(self, n: int) -> Sequence[int]:
+        """Take the next so many numbers for executions; nobody else gets them."""
+
+    def stored_event_ids(self, keys: Sequence[Row]) -> list[Row]:
+        """Find which of these events (source, event_id) are stored, but for quarantined ones."""
+
+    def stored_changes(self, keys: Sequence[Row]) -> list[Row]:
+        """Find which changes (source, execution_id, status, occurred_at) are stored."""
+
+    def stored_executions(self, keys: Sequence[Row], *, lock: bool) -> list[Row]:
+        """Find executions (source, execution_id): `rows.STORED_COLUMNS`.
+
+        With `lock` nobody else changes them before the transaction ends; they are locked in the
+        order of the keys.
+        """
+
+    def execution_numbers(self, keys: Sequence[Row]) -> list[Row]:
+        """Find (source, execution_id, id) of stored executions."""
+
+    def add_events(self, rows: Sequence[Row]) -> None:
+        """Insert events; an id that comes again is counted in one row more."""
+
+    def add_executions(self, rows: Sequence[Row]) -> None:
+        """Insert executions."""
+
+    def move_executions(self, rows: Sequence[Row]) -> int:
+        """Change executions that still have their version; how many had."""
+
+    def add_history(self, rows: Sequence[Row]) -> None:
+        """Insert the steps of executions."""
+
+    def add_deliveries(self, rows: Sequence[Row]) -> None:
+        """Insert deliveries; one that is owed already is an error."""
+
+
+class Database:
+    """A connection of an engine, its dialect, and its statements about many rows."""
+
+    def __init__(self, connection: Connection, dialect: Dialect, bulk: Bulk) -> None:
+        self.connection = connection
+        self.bulk = bulk
+        self._dialect = dialect
+        self._execute = connection.execute
+
+    def rows(self, statement: Statement, values: Values = _NOTHING) -> list[Row]:
+        """Return all rows of the result."""
+        return self._execute(self._dialect.text(statement), values).fetchall()
+
+    def row(self, statement: Statement, values: Values = _NOTHING) -> Row | None:
+        """Return the first row, or None."""
+        rows = self.rows(statement, values)
+        return rows[0] if rows else None
+
+    def value(self, statement: Statement, values: Values = _NOTHING) -> Any:
+        """Return the only value of the first row; None without a row."""
+        rows = self.rows(statement, values)
+        return rows[0][0] if rows else None
+
+    def records(self, statement: Statement, values: Values = _NOTHING) -> list[dict[str, Any]]:
+        """Return all rows as mappings from the names of their columns."""
+        cursor = self._execute(self._dialect.text(statement), values)
+        names = [column[0] for column in cursor.description]
+        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+    def change(self, statement: Statement, values: Values = _NOTHING) -> int:
+        """Change rows; return how many."""
+        return self._execute(self._dialect.text(statement), values).rowcount
+
+    def as_list(self, values: Sequence[Any]) -> Any:
+        """Return the value of a list parameter."""
+        return self._dialect.as_list(values)
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """See one state of the database in all reads inside; outside of any transaction."""
+        self._execute(self._dialect.snapshot)
+        try:
+            yield
+        finally:
+            self._execute("COMMIT")

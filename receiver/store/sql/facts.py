@@ -1,0 +1,129 @@
+"""Facts: what messages are made of, read for a stored event and for a delivery that is claimed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from receiver.deliveries import (
+    Acknowledgement,
+    Claim,
+    DeadOriginal,
+    Kind,
+    MessageContext,
+    State,
+    message_context,
+)
+from receiver.events import Execution, Status
+from receiver.store.sql import rows
+from receiver.store.sql.database import Database, Row, statement
+
+EVENT_FACTS = statement(
+    "event_facts",
+    "SELECT e.source, e.verdict, e.reason, e.received_at, e.event_id, e.event, e.status,"
+    " e.occurred_at, e.execution_id, e.agent_id, e.agent_name, e.execution_url, e.metadata,"
+    " e.detail, e.flags, e.missing, e.version AS applied_version, h.previous_status,"
+    " h.previous_since, x.status AS x_status, x.since AS x_since, x.mark AS x_mark,"
+    " x.version AS x_version, x.first_seen AS x_first_seen, x.agent_id AS x_agent_id,"
+    " x.agent_name AS x_agent_name, x.execution_url AS x_url, x.metadata AS x_metadata,"
+    " x.gap AS x_gap, x.assumed AS x_assumed"
+    " FROM event AS e"
+    " LEFT JOIN execution AS x ON x.source = e.source AND x.execution_id = e.execution_id"
+    " LEFT JOIN history AS h ON h.execution = x.id AND h.version = e.version"
+    " WHERE e.seq = :event",
+)
+_EXECUTION = ("x_status", "x_since", "x_mark", "x_version", "x_first_seen", "x_agent_id",
+              "x_agent_name", "x_url", "x_metadata", "x_gap", "x_assumed")  # fmt: skip
+# A delivery as `claimed` reads it.
+COLUMNS = (
+    "id, route, tries, repeat, owed_at, guard_version, event, kind, order_key, origin,"
+    " destination, step, group_key"
+)
+DELIVERY = f"SELECT {COLUMNS} FROM delivery AS d"
+# A confirmation that waits unless it is over or taken: never only counted.
+WAITS = (
+    "(e.status = 'awaiting_confirmation' AND d.guard_version IS NOT NULL"
+    " AND d.kind <> 'acknowledged')"
+)
+# A route of executions that are stuck owed it, or what it follows from.
+STUCK = (
+    "EXISTS (SELECT 1 FROM delivery AS s WHERE s.event = d.event AND s.route = d.route"
+    " AND s.source = d.source AND s.execution_id = d.execution_id"
+    " AND substr(s.dedup_key, 1, 6) = 'stuck/')"
+)
+DEAD_ORIGINAL = statement(
+    "dead_original",
+    "SELECT destination, reason, state, kind, step, origin FROM delivery WHERE id = :delivery",
+)
+DEAD_COUNT = statement(
+    "dead_count",
+    "SELECT count(*), max(id) FROM delivery WHERE state = 'dead' AND destination = :destination",
+)
+ACKNOWLEDGED = statement(
+    "acknowledged",
+    "SELECT a.by, a.at FROM acknowledgement AS a JOIN execution AS x ON x.id = a.execution"
+    " WHERE x.source = :source AND x.execution_id = :execution AND a.version = :version",
+)
+
+
+def context(db: Database, event: int) -> tuple[MessageContext, int | None]:
+    """Return what a message about a stored event is made of, and the version it led to."""
+    (record,) = db.records(EVENT_FACTS, {"event": event})
+    judgement, stored = rows.judgement(record), rows.event(record)
+    execution, previous = _execution(record), _previous(record)
+    received_at = record["received_at"]
+    made = message_context(record["source"], judgement, received_at, stored, execution, previous)
+    return made, record["applied_version"]
+
+
+def _execution(record: Mapping[str, Any]) -> Execution | None:
+    if record["x_status"] is None:
+        return None
+    key = record["source"], record["execution_id"]
+    return rows.stored_execution(key, [record[name] for name in _EXECUTION])
+
+
+def _previous(record: Mapping[str, Any]) -> tuple[Status, int] | None:
+    if record["previous_status"] is None:
+        return None
+    return Status(record["previous_status"]), record["previous_since"]
+
+
+def claimed(db: Database, row: Row) -> Claim:
+    """Return a delivery (a row of DELIVERY) as it may be claimed."""
+    (delivery, route, tries, repeat, owed_at, guard, event, kind, order_key, origin, destination,
+     step, group_key) = row  # fmt: skip
+    facts, version = context(db, event)
+    died = _origin(db, origin)
+    claim = Claim(
+        delivery, "", destination, route, tries, bool(repeat), owed_at, facts, Kind(kind),
+        order_key, guard, 0, died, step, group_key,
+    )  # fmt: skip
+    what = died.kind if died is not None and claim.kind is Kind.FALLBACK else claim.kind
+    # The event that ends an episode is the first of the next one.
+    episode = version - 1 if version is not None and what is Kind.RESOLVED else version
+    taken = _acknowledged(db, facts, episode) if what is Kind.ACKNOWLEDGED else None
+    return replace(claim, version=episode, acknowledged=taken)
+
+
+def _origin(db: Database, origin: int | None) -> DeadOriginal | None:
+    row = None if origin is None else db.row(DEAD_ORIGINAL, {"delivery": origin})
+    if row is None:
+        return None
+    destination, reason, state, kind, step, before = row
+    while kind == Kind.FALLBACK and before is not None:
+        ((_, _, _, kind, step, before),) = db.rows(DEAD_ORIGINAL, {"delivery": before})
+    ((dead, last),) = db.rows(DEAD_COUNT, {"destination": destination})
+    is_dead = state == State.DEAD
+    if not is_dead and dead:
+        ((_, reason, *_),) = db.rows(DEAD_ORIGINAL, {"delivery": last})
+    return DeadOriginal(destination, reason, dead, is_dead, Kind(kind), step)
+
+
+def _acknowledged(
+    db: Database, facts: MessageContext, version: int | None
+) -> Acknowledgement | None:
+    values = {"source": facts.source, "execution": facts.execution_id, "version": version}
+    row = db.row(ACKNOWLEDGED, values)
+    return None if row is None else Acknowledgement(*row)

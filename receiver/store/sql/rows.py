@@ -1,0 +1,184 @@
+"""Rows to values and values to rows: the one place that knows the columns' order and encodings.
+
+Words and flags are kept as text with spaces, objects as JSON, truth as 0 and 1.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from receiver.deliveries import PlannedDelivery
+from receiver.events import Event, Execution, Held, Judgement, Status, Verdict
+from receiver.store.records import ExecutionKey, JudgedWebhook
+from receiver.store.sql.database import Row
+
+EVENT_COLUMNS = (
+    "seq", "source", "event_id", "repeated", "execution_id", "event", "status", "occurred_at",
+    "received_at", "verdict", "reason", "flags", "missing", "held_until", "agent_id", "agent_name",
+    "execution_url", "metadata", "detail", "version", "owed", "body",
+)  # fmt: skip
+EXECUTION_COLUMNS = (
+    "id", "source", "execution_id", "status", "category", "since", "mark", "version", "first_seen",
+    "agent_id", "agent_name", "execution_url", "metadata", "gap", "assumed",
+)  # fmt: skip
+# An execution that moves: by its number and the version it had; then what is new.
+MOVED_COLUMNS = (
+    "id", "before", "status", "category", "since", "mark", "version", "agent_id", "agent_name",
+    "execution_url", "metadata", "gap", "assumed",
+)  # fmt: skip
+HISTORY_COLUMNS = (
+    "execution", "version", "event", "status", "previous_status", "previous_since", "applied_at",
+)  # fmt: skip
+DELIVERY_COLUMNS = (
+    "dedup_key", "event", "source", "execution_id", "event_id", "verdict", "route", "destination",
+    "kind", "order_key", "guard_version", "origin", "step", "group_key", "silence", "created_at",
+    "owed_at", "due_at",
+)  # fmt: skip
+# An execution as it is loaded: its key and number, whether events wait for it; then `execution`.
+STORED_COLUMNS = ("source", "execution_id", "id", "has_gaps", "status", "since", "mark", "version",
+                  "first_seen", "agent_id", "agent_name", "execution_url", "metadata", "gap",
+                  "assumed")  # fmt: skip
+HELD_COLUMNS = (
+    "source", "execution_id", "event_id", "event", "status", "occurred_at", "agent_id",
+    "agent_name", "execution_url", "metadata", "detail", "flags", "received_at", "verdict",
+    "missing", "held_until", "seq",
+)  # fmt: skip
+_STATUSES = frozenset(status.value for status in Status)
+
+
+def event_row(seq: int, entry: JudgedWebhook, owed: int) -> Row:
+    """Return a row of EVENT_COLUMNS."""
+    event, judgement = entry.event, entry.judgement
+    # As plain text: what is only like text goes a longer way into a statement.
+    verdict = (str(judgement.verdict), judgement.reason, words(judgement.flags))
+    if event is None:
+        nothing = (None,) * 8
+        return (seq, entry.source, None, 0, None, None, None, None, entry.judged_at,
+                *verdict, *nothing, owed, entry.body)  # fmt: skip
+    repeated = judgement.reason == "event_id"
+    return (
+        seq, event.source, event.event_id, int(repeated), event.execution_id, event.event,
+        str(event.status) if event.status else event.unknown_status, event.occurred_at,
+        entry.judged_at, *verdict, words(judgement.missing) or None, entry.until, event.agent_id,
+        event.agent_name, event.execution_url, as_json(event.metadata), as_json(event.detail),
+        entry.after.version if entry.after else None, owed,
+        # The first body wins. Keeping those of repeats would let one captured webhook, sent again
+        # and again, fill the disk.
+        None if repeated else entry.body,
+    )  # fmt: skip
+
+
+def execution_row(number: int, execution: Execution) -> Row:
+    """Return a row of EXECUTION_COLUMNS."""
+    return (
+        number, execution.source, execution.execution_id, str(execution.status),
+        str(execution.status.category), execution.since, execution.mark, execution.version,
+        execution.first_seen, execution.agent_id, execution.agent_name, execution.execution_url,
+        as_json(execution.metadata), int(execution.gap), int(execution.assumed),
+    )  # fmt: skip
+
+
+def moved_row(number: int, before: Execution, after: Execution) -> Row:
+    """Return a row of MOVED_COLUMNS."""
+    return (
+        number, before.version, str(after.status), str(after.status.category), after.since,
+        after.mark, after.version, after.agent_id, after.agent_name, after.execution_url,
+        as_json(after.metadata), int(after.gap), int(after.assumed),
+    )  # fmt: skip
+
+
+def history_row(number: int, seq: int, entry: JudgedWebhook) -> Row:
+    """Return a row of HISTORY_COLUMNS."""
+    assert entry.after is not None
+    before = entry.before
+    previous = (str(before.status), before.since) if before else (None, None)
+    return (number, entry.after.version, seq, str(entry.after.status), *previous, entry.judged_at)
+
+
+def delivery_rows(seq: int, entry: JudgedWebhook, messages: Sequence[PlannedDelivery]) -> list[Row]:
+    """Return rows of DELIVERY_COLUMNS: the messages that an event owes."""
+    event, now = entry.event, entry.judged_at
+    ids = (event.execution_id, event.event_id) if event else (None, None)
+    about = (seq, entry.source, *ids, str(entry.judgement.verdict))
+    return [
+        (
+            message.dedup_key, *about, message.route, message.destination, str(message.kind),
+            message.order_key, message.guard_version, message.origin, message.step,
+            message.group_key, None, now, now + message.due_in, now + message.due_in,
+        )
+        for message in messages
+    ]  # fmt: skip
+
+
+def stored_execution(key: ExecutionKey, row: Sequence[Any]) -> Execution:
+    """Return an execution from the columns behind `has_gaps` of STORED_COLUMNS."""
+    status, since, mark, version, first_seen, agent_id, agent_name, url, metadata, gap, assumed = (
+        row
+    )
+    return Execution(
+        *key, Status(status), since, mark, version, first_seen, agent_id, agent_name, url,
+        mapping(metadata) or None, bool(gap), bool(assumed),
+    )  # fmt: skip
+
+
+def held(row: Row) -> Held:
+    """Return a held event from a row of HELD_COLUMNS."""
+    (source, execution_id, event_id, name, status, occurred_at, agent_id, agent_name, url,
+     metadata, detail, flags, received_at, verdict, missing, until, _) = row  # fmt: skip
+    event = Event(
+        source, event_id, name, Status(status), execution_id, occurred_at, agent_id, agent_name,
+        url, mapping(metadata) or None, mapping(detail), flags=frozenset(flags.split()),
+    )  # fmt: skip
+    return Held(event, received_at, Verdict(verdict), statuses(missing), until)
+
+
+def event(record: Mapping[str, Any]) -> Event | None:
+    """Return a stored event by the names of its columns; None if it could not be read."""
+    if record["event_id"] is None:
+        return None
+    return Event(
+        record["source"], record["event_id"], record["event"],
+        # What is no status of ours (quarantined as unknown_status) stands in `event`, too.
+        status(record["status"]), record["execution_id"], record["occurred_at"],
+        record["agent_id"], record["agent_name"], record["execution_url"],
+        mapping(record["metadata"]) or None, mapping(record["detail"]),
+    )  # fmt: skip
+
+
+def judgement(record: Mapping[str, Any]) -> Judgement:
+    """Return the verdict of a stored event by the names of its columns."""
+    flags = frozenset(record["flags"].split())
+    return Judgement(
+        Verdict(record["verdict"]), record["reason"], flags, statuses(record["missing"])
+    )
+
+
+def status(text: str | None) -> Status | None:
+    """Return the status of that name; None where no lifecycle knows it."""
+    return Status(text) if text in _STATUSES else None
+
+
+def statuses(text: str | None) -> tuple[Status, ...]:
+    """Return statuses that are kept as words."""
+    return tuple(map(Status, (text or "").split()))
+
+
+def words(values: Collection[str]) -> str:
+    """Return words as they are kept: sorted, with spaces."""
+    return " ".join(sorted(values)) if values else ""
+
+
+def mapping(text: str | None) -> dict[str, Any]:
+    """Return an object that is kept as JSON; empty for none."""
+    return json.loads(text) if text else {}
+
+
+def as_json(value: Mapping[str, Any] | None) -> str | None:
+    """Return an object as it is kept; None for an empty one."""
+    # ASCII: what JSON can hold and no database can (lone surrogates, NUL) stays escaped.
+    return _COMPACT(value) if value else None
+
+
+_COMPACT = json.JSONEncoder(separators=(",", ":")).encode

@@ -1,0 +1,177 @@
+"""A database file's schema: the file is made, brought up to date, or refused. Never replaced."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from importlib import resources
+from pathlib import Path
+
+import sqlite_utils
+
+from receiver.errors import StorageRefused
+from receiver.store.sqlite.connection import connect
+
+APPLICATION_ID = 0x72637672  # "rcvr"
+SCHEMA_VERSION = 6
+
+
+def prepare(path: Path, *, thorough: bool, checkpoint: bool = False) -> None:
+    """Create the database, bring its schema up to date, or refuse it. Nothing is ever replaced.
+
+    `thorough` reads all of it to find damage: for a start, not for a command that looks.
+    `checkpoint` copies the log back, for who serves the file: what a failed sync has left in it may
+    be read and yet not be on disk.
+    """
+    try:
+        if not path.exists():
+            _create(path)
+        if path.stat().st_size == 0:
+            raise StorageRefused(
+                f"{path} is empty. If it never held anything, delete it; else restore a backup."
+            )
+        connection = connect(path)
+    except OSError as error:
+        raise StorageRefused(
+            f"{path} cannot be made ({error.strerror}). Check the folder, its permissions and free"
+            " space."
+        ) from error
+    except sqlite3.OperationalError as error:
+        raise StorageRefused(
+            f"{path} cannot be opened ({error}). Check the folder, its permissions and free space."
+        ) from error
+    except sqlite3.DatabaseError as error:
+        raise StorageRefused(
+            f"{path} is no database ({error}). Keep it, and restore a backup beside it."
+        ) from error
+    try:
+        version = _inspect(connection, path, thorough)
+        _write_ahead(connection)
+        if version < SCHEMA_VERSION:
+            _migrate(connection)
+        if checkpoint:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    except sqlite3.OperationalError as error:  # the place, not the file, is at fault
+        raise StorageRefused(
+            f"{path} cannot be used ({error}). Check the folder, its permissions and free space,"
+            " and whether another program holds the file."
+        ) from error
+    except sqlite3.Error as error:
+        raise StorageRefused(
+            f"{path} cannot be used ({error}). Keep it, and restore a backup beside it."
+        ) from error
+    finally:
+        connection.close()
+
+
+def _create(path: Path) -> None:
+    """Make the file under another name, then give it its own.
+
+    A start that dies halfway must not leave an empty file, which would look like a lost one.
+    """
+    log = path.with_name(f"{path.name}-wal")
+    if log.exists() and log.stat().st_size:
+        raise StorageRefused(
+            f"{path} is gone, but its log {log} is there, with events in it. Put the file back, or"
+            " move the log away as well to begin anew."
+        )
+    made = path.with_name(f"{path.name}.new")
+    for end in ("", "-journal", "-wal", "-shm"):
+        made.with_name(made.name + end).unlink(missing_ok=True)
+    connection = connect(made)
+    try:
+        _migrate(connection)
+        _write_ahead(connection)
+    finally:
+        connection.close()
+    made.rename(path)
+    folder = os.open(path.absolute().parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)  # or the name could be lost with the power, and the events with it
+    finally:
+        os.close(folder)
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Switch to the write-ahead log. Where that fails SQLite keeps silent and its old mode."""
+    ((mode,),) = connection.execute("PRAGMA journal_mode = WAL").fetchall()
+    if mode != "wal":
+        raise sqlite3.OperationalError("its file system takes no write-ahead log")
+
+
+def _inspect(connection: sqlite3.Connection, path: Path, thorough: bool) -> int:
+    """Refuse what is foreign, newer or damaged; return the schema's version."""
+    application = connection.execute("PRAGMA application_id").fetchone()[0]
+    tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    if tables and application != APPLICATION_ID:
+        raise StorageRefused(
+            f"{path} is another program's database. Set RECEIVER_DATABASE_URL to a file of our own."
+        )
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version > SCHEMA_VERSION:
+        raise StorageRefused(
+            f"{path} has schema {version}, newer than this receiver's {SCHEMA_VERSION}."
+            " Run the newer receiver, or restore the backup from before its upgrade."
+        )
+    damage = connection.execute("PRAGMA quick_check(1)").fetchone()[0] if thorough else "ok"
+    if damage != "ok":
+        raise StorageRefused(f"{path} is damaged ({damage}). Keep it, and restore a backup.")
+    return int(version)
+
+
+def _migrate(connection: sqlite3.Connection) -> None:
+    """Apply the missing migrations in one transaction, so that two processes cannot both."""
+    migrations = sqlite_utils.Migrations("receiver")
+
+    @migrations()
+    def schema_1(db: sqlite_utils.Database) -> None:
+        _run(db.conn, "sqlite.sql")
+
+    @migrations()
+    def schema_2(db: sqlite_utils.Database) -> None:
+        _run(db.conn, "sqlite_2_held.sql")
+
+    @migrations()
+    def schema_3(db: sqlite_utils.Database) -> None:
+        _run(db.conn, "sqlite_3_destination.sql")
+
+    @migrations()
+    def schema_4(db: sqlite_utils.Database) -> None:
+        _run(db.conn, "sqlite_4_people.sql")
+
+    @migrations()
+    def schema_5(db: sqlite_utils.Database) -> None:
+        _run(db.conn, "sqlite_5_retention.sql")
+
+    @migrations()
+    def schema_6(db: sqlite_utils.Database) -> None:
+        _run(db.conn, "sqlite_6_waits.sql")
+
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        migrations.apply(sqlite_utils.Database(connection, execute_plugins=False))
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _run(connection: sqlite3.Connection, script: str) -> None:
+    text = resources.files("receiver.store.sqlite").joinpath("schema", script).read_text("utf-8")
+    for statement in statements(text):
+        connection.execute(statement)
+
+
+def statements(script: str) -> list[str]:
+    """Split a script: executescript would commit the transaction in which it is run."""
+    complete: list[str] = []
+    pending = ""
+    for line in script.splitlines(keepends=True):
+        pending += line
+        if sqlite3.complete_statement(pending):
+            complete.append(pending)
+            pending = ""
+    return complete

@@ -1,0 +1,659 @@
+"""The store's contract as tests. Each engine has to pass all of them.
+
+An engine's file derives a class from `StoreContract` and gives it the fixture `engine`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Protocol
+
+import pytest
+
+from receiver.deliveries import Attempt, Claim, Kind, Outcome, PlannedDelivery, State
+from receiver.dispatch import turn
+from receiver.errors import Overloaded, StorageUnavailable
+from receiver.events import Event, Execution, Judgement, Status, Verdict
+from receiver.routing.policy import SendPolicy
+from receiver.store.contract import Store, Transaction
+from receiver.store.records import AttemptResult, Failures, JudgedWebhook, Loaded
+from receiver.times import SECOND
+
+NOW = 1_800_000_000 * SECOND
+PACE = SendPolicy(1_000.0)
+SENT = AttemptResult(State.SENT, "", NOW, "title", "body")
+DELIVERED = Attempt(Outcome.DELIVERED, "", 5)
+
+
+class Engine(Protocol):
+    """Opens the store of a test's database to serve it; a second time when the first is closed."""
+
+    def __call__(self, *, backlog: int = 2_000) -> Store: ...
+
+
+def event(number: int, status: Status = Status.RUNNING, execution: str = "x-1") -> Event:
+    return Event("s", f"e-{number}", "EVENT", status, execution, NOW + number * SECOND)
+
+
+def owed(
+    destination: str, key: str, guard: int | None = None, order: str = "s/x-1"
+) -> PlannedDelivery:
+    return PlannedDelivery(destination, "route", Kind.NOTICE, key, order, guard)
+
+
+def applied(
+    number: int, status: Status, before: Execution | None, *messages: PlannedDelivery
+) -> JudgedWebhook:
+    of = event(number, status)
+    assert of.occurred_at is not None
+    version = before.version + 1 if before else 1
+    after = Execution("s", "x-1", status, of.occurred_at, of.occurred_at, version, NOW)
+    judgement = Judgement(Verdict.APPLIED, "transition" if before else "first_seen")
+    return JudgedWebhook(
+        "s", of, judgement, NOW, b"body", before=before, after=after, owed=messages
+    )
+
+
+def unapplied(number: int, verdict: Verdict, reason: str) -> JudgedWebhook:
+    return JudgedWebhook("s", event(number), Judgement(verdict, reason), NOW, b"{}")
+
+
+def save(store: Store, *entries: JudgedWebhook) -> None:
+    def act(transaction: Transaction, items: Sequence[Sequence[JudgedWebhook]]) -> list[None]:
+        for item in items:
+            transaction.save(item)
+        return [None] * len(items)
+
+    store.write_now(act, entries)
+
+
+def do(store: Store, name: str, *values: object, **named: object) -> object:
+    """One call on a transaction of its own."""
+
+    def act(transaction: Transaction, items: Sequence[object]) -> list[object]:
+        return [getattr(transaction, name)(*values, **named) for _ in items]
+
+    return store.write_now(act, None)
+
+
+def claim(store: Store, destination: str = "ops", now: int = NOW) -> Claim | None:
+    found = do(store, "claim", destination, PACE, now, now + 60 * SECOND)
+    assert found is None or isinstance(found, Claim)
+    return found
+
+
+def five(store: Store, *orders: str) -> None:
+    """Deliveries to ops in these orders, all of them due."""
+    for number, order in enumerate(orders):
+        entry = unapplied(number, Verdict.REJECTED, "terminal")
+        save(store, replace(entry, owed=(owed("ops", f"k-{number}", order=order),)))
+
+
+def fails(
+    store: Store, now: int, outcome: Outcome = Outcome.FAILED, *, chance: float = 1.0
+) -> None:
+    mine = claim(store, now=now)
+    assert mine is not None
+    again = AttemptResult(State.WAITING, "refused", now + 5 * SECOND, "t", "b", chance=chance)
+    assert record(store, mine, Attempt(Outcome.FAILED, "refused"), again) is True
+
+
+def fallen(store: Store, kind: Kind) -> int:
+    """A dead delivery to ops and what it owes to ops2; the dead one's number."""
+    five(store, "a")
+    mine = claim(store)
+    assert mine is not None
+    told = PlannedDelivery("ops2", "r", kind, "k-2", "a", None, origin=mine.delivery)
+    dead = AttemptResult(State.DEAD, "HTTP 404", NOW, "t", "b", owed=(told,))
+    record(store, mine, Attempt(Outcome.FAILED, "HTTP 404", permanent=True), dead)
+    return mine.delivery
+
+
+def reminder(key: str, step: int = 1, guard: int | None = 1) -> PlannedDelivery:
+    return PlannedDelivery(
+        "ops", "r", Kind.REMINDER, key, key, guard, due_in=60 * SECOND, step=step
+    )
+
+
+def record(store: Store, claim: Claim, attempt: Attempt, after: AttemptResult) -> bool:
+    """Record an attempt as a turn does it, with what that means for its destination."""
+
+    def act(transaction: Transaction, items: Sequence[object]) -> list[bool]:
+        return [
+            turn.record(transaction, turn.FinishedAttempt(claim, attempt, after)) for _ in items
+        ]
+
+    return store.write_now(act, None)
+
+
+def overdue(store: Store, policy: SendPolicy) -> Sequence[Claim]:
+    """End what waits for too long for the destination ops, as a turn does it."""
+
+    def act(transaction: Transaction, items: Sequence[object]) -> list[Sequence[Claim]]:
+        return [turn.expire_overdue(transaction, "ops", policy) for _ in items]
+
+    return store.write_now(act, None)
+
+
+class StoreContract:
+    """All that every engine's store has to keep."""
+
+    @pytest.fixture
+    def store(self, engine: Engine) -> Iterator[Store]:
+        opened = engine()
+        yield opened
+        opened.close()
+
+    def test_what_was_saved_is_loaded_and_shown(self, store: Store) -> None:
+        save(store, applied(1, Status.RUNNING, None, owed("ops", "k-1")))
+        loaded = store.known(event(1))
+        assert loaded.event_ids == {("s", "e-1")}
+        assert loaded.changes == {("s", "x-1", Status.RUNNING, NOW + SECOND)}
+        assert loaded.executions["s", "x-1"].status is Status.RUNNING
+        found = store.execution("s", "x-1")
+        assert found is not None
+        assert found["execution"]["status"] == "running"
+        assert [(e["verdict"], e["reason"]) for e in found["events"]] == [("applied", "first_seen")]
+        assert [d["state"] for d in found["deliveries"]] == ["waiting"]
+
+    def test_an_execution_moves_within_a_batch_and_across_batches(self, store: Store) -> None:
+        first = applied(1, Status.RUNNING, None)
+        second = applied(2, Status.PAUSED, first.after)
+        save(store, first, second)
+        save(store, applied(3, Status.RUNNING, second.after))
+        stored = store.known(event(9)).executions["s", "x-1"]
+        assert (stored.status, stored.version) == (Status.RUNNING, 3)
+        assert store.ledger()["imbalance"] == 0
+
+    def test_a_version_that_was_overtaken_cannot_be_written(self, store: Store) -> None:
+        first = applied(1, Status.RUNNING, None)
+        save(store, first)
+        save(store, applied(2, Status.PAUSED, first.after))
+        with pytest.raises(StorageUnavailable):
+            save(store, applied(3, Status.COMPLETED, first.after))
+        assert store.known(event(9)).executions["s", "x-1"].status is Status.PAUSED
+        assert store.known(event(3)).event_ids == set()
+
+    def test_a_terminal_execution_never_changes_whoever_writes(self, store: Store) -> None:
+        end = applied(1, Status.FAILED, None)
+        save(store, end)
+        with pytest.raises(StorageUnavailable):
+            save(store, applied(2, Status.RUNNING, end.after))
+
+    def test_a_repeated_event_id_is_counted_in_one_row(self, store: Store) -> None:
+        save(store, applied(1, Status.RUNNING, None))
+        for _ in range(3):
+            save(store, unapplied(1, Verdict.DUPLICATE, "event_id"))
+        found = store.execution("s", "x-1")
+        assert found is not None
+        assert [(e["reason"], e["times"]) for e in found["events"]] == [
+            ("first_seen", 1),
+            ("event_id", 3),
+        ]
+        ledger = store.ledger()
+        assert ledger["verdicts"] == {"applied": 1, "duplicate": 3}
+        assert (ledger["accepted"], ledger["imbalance"]) == (4, 0)
+
+    def test_a_quarantined_event_stands_apart_and_does_not_keep_its_id(self, store: Store) -> None:
+        save(store, applied(1, Status.RUNNING, None))
+        save(store, unapplied(2, Verdict.QUARANTINED, "future"))
+        executions = store.known(event(1)).executions
+        assert store.known(event(2)) == Loaded(set(), set(), executions, {("s", "x-1"): []})
+        found = store.execution("s", "x-1")
+        assert found is not None
+        assert len(found["events"]) == 1
+        assert store.ledger()["verdicts"]["quarantined"] == 1
+
+    def test_quarantine_is_bounded_and_still_accounted_for(self, store: Store) -> None:
+        for start in range(0, 1_250, 250):
+            save(
+                store,
+                *[unapplied(n, Verdict.QUARANTINED, "future") for n in range(start, start + 250)],
+            )
+        ledger = store.ledger()
+        assert ledger["verdicts"]["quarantined"] == 1_250
+        assert (ledger["accepted"], ledger["imbalance"]) == (1_250, 0)
+
+    def test_quarantine_owes_one_message_for_a_key(self, store: Store) -> None:
+        message = owed("ops", "quarantine/s/future/1/ops")
+        entry = replace(unapplied(1, Verdict.QUARANTINED, "future"), owed=(message,))
+        save(store, entry, entry)
+        save(store, entry)
+        ledger = store.ledger()
+        assert (ledger["owed"], ledger["imbalance"]) == (1, 0)
+
+    def test_a_delivery_is_claimed_by_one_and_recorded_with_its_token_only(
+        self, store: Store
+    ) -> None:
+        save(store, applied(1, Status.RUNNING, None, owed("ops", "k-1")))
+        mine = claim(store)
+        assert mine is not None
+        assert (mine.facts.status, mine.attempts, mine.repeat) == (Status.RUNNING, 0, False)
+        assert claim(store) is None
+        assert record(store, replace(mine, token="other"), DELIVERED, SENT) is False
+        assert record(store, mine, DELIVERED, SENT) is True
+        assert record(store, mine, DELIVERED, SENT) is False
+        shown = store.deliveries({}, 10, None)[0][0]
+        assert (shown["state"], shown["title"], len(shown["attempts"])) == ("sent", "title", 1)
+
+    def test_a_lease_that_is_over_comes_back_as_a_repeat(self, store: Store) -> None:
+        save(store, applied(1, Status.RUNNING, None, owed("ops", "k-1")))
+        lost = claim(store)
+        again = claim(store, now=NOW + 61 * SECOND)
+        assert lost is not None
+        assert again is not None
+        assert (again.delivery, again.repeat, again.attempts) == (lost.delivery, True, 1)
+        assert record(store, lost, DELIVERED, SENT) is False
+        assert store.deliveries({}, 10, None)[0][0]["attempts"][0]["outcome"] == "uncertain"
+
+    def test_all_leases_can_be_taken_back_at_once(self, store: Store) -> None:
+        save(store, applied(1, Status.RUNNING, None, owed("ops", "k-1")))
+        assert claim(store) is not None
+        assert do(store, "release", NOW, own=False) == 0
+        assert do(store, "release", NOW, own=True) == 1
+
+    def test_one_execution_keeps_its_order_while_others_pass(self, store: Store) -> None:
+        first = applied(1, Status.RUNNING, None, owed("ops", "k-1"))
+        save(store, first, applied(2, Status.FAILED, first.after, owed("ops", "k-2")))
+        other_message = owed("ops", "k-3", order="s/x-2")
+        save(store, replace(unapplied(3, Verdict.REJECTED, "illegal"), owed=(other_message,)))
+        one = claim(store)
+        assert one is not None
+        other = claim(store)
+        assert other is not None
+        assert (one.facts.event_id, other.facts.event_id) == ("e-1", "e-3")
+        later = AttemptResult(State.WAITING, "refused", NOW + 5 * SECOND, "t", "b")
+        record(store, one, Attempt(Outcome.FAILED, "refused"), later)
+        assert claim(store) is None  # e-2 waits behind e-1
+        assert store.next_due("ops", PACE, NOW) == NOW + 5 * SECOND
+
+    def test_a_message_about_a_wait_that_is_over_is_superseded(self, store: Store) -> None:
+        first = applied(1, Status.AWAITING_CONFIRMATION, None, owed("ops", "k-1", guard=1))
+        save(store, first)
+        save(store, applied(2, Status.RUNNING, first.after))
+        assert claim(store) is None
+        shown = store.deliveries({"state": "superseded"}, 10, None)[0][0]
+        assert shown["reason"] == "no longer awaiting_confirmation: now running"
+
+    def test_only_a_dead_delivery_is_redelivered_and_starts_afresh(self, store: Store) -> None:
+        save(store, applied(1, Status.FAILED, None, owed("ops", "k-1")))
+        mine = claim(store)
+        assert mine is not None
+        assert do(store, "redeliver", mine.delivery, NOW) is False
+        dead = AttemptResult(State.DEAD, "gone", NOW, "t", "b")
+        record(store, mine, Attempt(Outcome.FAILED, "gone"), dead)
+        assert do(store, "redeliver", 99, NOW) is None
+        assert do(store, "redeliver", mine.delivery, NOW + SECOND) is True
+        again = claim(store, now=NOW + SECOND)
+        assert again is not None
+        assert (again.attempts, again.owed_at) == (0, NOW + SECOND)
+
+    def test_deliveries_to_a_destination_that_is_gone_are_dead_with_that_reason(
+        self, store: Store
+    ) -> None:
+        save(store, applied(1, Status.FAILED, None, owed("old", "k-1"), owed("ops", "k-2")))
+        found = do(store, "end_orphans", ["ops"])
+        assert isinstance(found, list)
+        (dead,) = found
+        assert (dead.destination, dead.facts.event_id) == ("old", "e-1")
+        assert "routes.yaml" in store.deliveries({"state": "dead"}, 10, None)[0][0]["reason"]
+
+    def test_a_destination_gets_no_more_than_its_pace_allows(self, store: Store) -> None:
+        five(store, *"abcde")
+        policy = SendPolicy(2.0)
+
+        def taken(now: int) -> bool:
+            return do(store, "claim", "ops", policy, now, now + 60 * SECOND) is not None
+
+        assert [taken(NOW), taken(NOW), taken(NOW)] == [True, True, False]
+        half = NOW + SECOND // 2
+        assert store.next_due("ops", policy, NOW) == half
+        assert [taken(half - 1), taken(half), taken(half)] == [False, True, False]
+        # A clock that is set back gives nothing.
+        assert taken(NOW - 3600 * SECOND) is False
+        assert [taken(NOW + 60 * SECOND), taken(NOW + 60 * SECOND)] == [True, True]
+
+    def test_the_pace_is_kept_over_a_restart(self, engine: Engine) -> None:
+        store = engine()
+        five(store, *"abc")
+        assert do(store, "claim", "ops", SendPolicy(1.0), NOW, NOW + SECOND) is not None
+        store.close()
+        store = engine()
+        assert do(store, "claim", "ops", SendPolicy(1.0), NOW, NOW + SECOND) is None
+        store.close()
+
+    def test_five_failures_over_several_executions_pause_the_destination(
+        self, store: Store
+    ) -> None:
+        five(store, *"abcdef")
+        for _ in range(5):
+            fails(store, NOW)
+        assert claim(store, now=NOW) is None
+        assert store.next_due("ops", PACE, NOW) == NOW + 5 * SECOND
+        assert do(store, "claim", "other", PACE, NOW, NOW + SECOND) is None  # it owes nothing
+        probe = claim(store, now=NOW + 5 * SECOND)
+        assert probe is not None
+        record(store, probe, DELIVERED, SENT)
+        assert claim(store, now=NOW + 5 * SECOND) is not None
+
+    def test_five_failures_of_one_execution_hold_up_no_other(self, store: Store) -> None:
+        five(store, "a")
+        for number in range(5):
+            fails(store, NOW + number * 5 * SECOND)
+        save(
+            store,
+            replace(unapplied(9, Verdict.REJECTED, "x"), owed=(owed("ops", "k-9", order="b"),)),
+        )
+        other = claim(store, now=NOW + 21 * SECOND)
+        assert other is not None
+        assert other.order_key == "b"
+
+    def test_what_waits_longer_than_retry_for_for_a_failing_destination_dies(
+        self, store: Store
+    ) -> None:
+        five(store, *"abcdefg")
+        for _ in range(5):
+            fails(store, NOW)
+        assert overdue(store, SendPolicy(1.0, overdue=NOW)) == []
+        dead = overdue(store, SendPolicy(1.0, overdue=NOW + 1))
+        assert isinstance(dead, list)
+        assert len(dead) == 7
+        assert {d["state"] for d in store.deliveries({}, 10, None)[0]} == {"dead"}
+        assert "failed 5 times in a row" in store.deliveries({}, 10, None)[0][0]["reason"]
+
+    def test_what_waited_while_nobody_served_is_not_overdue(self, store: Store) -> None:
+        five(store, *"ab")
+        assert overdue(store, SendPolicy(1.0, overdue=NOW + 1)) == []
+
+    def test_all_dead_deliveries_of_a_destination_get_a_new_chance_at_once(
+        self, store: Store
+    ) -> None:
+        five(store, *"abcdef")
+        for _ in range(5):
+            fails(store, NOW)
+        overdue(store, SendPolicy(1.0, overdue=NOW + 1))
+        assert do(store, "redeliver_all", "ops", NOW) == 6
+        assert claim(store, now=NOW) is not None  # nor does it wait as a whole any more
+
+    def test_an_end_owes_what_it_owes_once_and_in_the_ledger(self, store: Store) -> None:
+        five(store, "a")
+        mine = claim(store)
+        assert mine is not None
+        told = PlannedDelivery(
+            "ops2", "r", Kind.FALLBACK, "fallback/1/ops2", "a", None, origin=mine.delivery
+        )
+        dead = AttemptResult(State.DEAD, "HTTP 404", NOW, "t", "b", owed=(told, told))
+        attempt = Attempt(Outcome.FAILED, "HTTP 404", permanent=True)
+        assert record(store, mine, attempt, dead) is True
+        ledger = store.ledger()
+        assert (ledger["owed"], ledger["imbalance"]) == (2, 0)
+        got = claim(store, "ops2")
+        assert got is not None
+        assert got.origin is not None
+        assert (got.kind, got.origin.destination) == (Kind.FALLBACK, "ops")
+        assert (got.origin.reason, got.origin.dead) == ("HTTP 404", 1)
+
+    def test_a_lost_claim_owes_nothing(self, store: Store) -> None:
+        five(store, "a")
+        mine = claim(store)
+        assert mine is not None
+        told = PlannedDelivery("ops2", "r", Kind.FALLBACK, "k", "a", None, origin=mine.delivery)
+        dead = AttemptResult(State.DEAD, "gone", NOW, "t", "b", owed=(told,))
+        assert record(store, replace(mine, token="x"), Attempt(Outcome.FAILED, ""), dead) is False
+        assert store.ledger()["owed"] == 1
+
+    def test_what_was_written_under_a_clock_ahead_waits_as_long_as_was_meant(
+        self, store: Store
+    ) -> None:
+        five(store, *"abcdef")
+        for _ in range(5):
+            fails(store, NOW)
+        held = unapplied(9, Verdict.HELD, "gap")
+        save(store, replace(held, until=NOW + 30 * SECOND))
+        past = NOW - 3600 * SECOND
+        assert (claim(store, now=past), store.next_given_up()) == (None, NOW + 30 * SECOND)
+        assert do(store, "set_back", past) == 8
+        assert store.next_given_up() == past + 30 * SECOND
+        assert store.next_due("ops", PACE, past) == past + 5 * SECOND
+        assert claim(store, now=past + 5 * SECOND) is not None
+        assert do(store, "set_back", past + 6 * SECOND) == 0
+        assert store.next_given_up() == past + 30 * SECOND
+
+    def test_a_clock_that_is_right_sets_nothing_back(self, store: Store) -> None:
+        five(store, *"abc")
+        fails(store, NOW)
+        save(store, replace(unapplied(9, Verdict.HELD, "gap"), until=NOW + 30 * SECOND))
+        before = store.deliveries({}, 10, None)
+        assert do(store, "set_back", NOW) == 0
+        assert do(store, "set_back", NOW + SECOND) == 0
+        assert store.deliveries({}, 10, None) == before
+
+    @pytest.mark.parametrize("kind", [Kind.FALLBACK, Kind.NOTICE])
+    def test_what_tells_of_an_end_is_superseded_when_that_is_over(
+        self, store: Store, kind: Kind
+    ) -> None:
+        number = fallen(store, kind)
+        assert do(store, "redeliver", number, NOW) is True
+        assert claim(store, "ops2") is None
+        (told,) = store.deliveries({"destination": "ops2"}, 1, None)[0]
+        assert (told["state"], told["reason"]) == ("superseded", "ops got another chance")
+
+    def test_a_destination_that_asks_for_time_gets_it_for_all_its_messages(
+        self, store: Store
+    ) -> None:
+        five(store, *"abc")
+        mine = claim(store)
+        assert mine is not None
+        busy = Attempt(Outcome.FAILED, "HTTP 429", retry_after=60.0)
+        record(store, mine, busy, AttemptResult(State.WAITING, "HTTP 429", NOW + SECOND, "t", "b"))
+        assert claim(store, now=NOW + 59 * SECOND) is None
+        waiting = store.deliveries({"state": "waiting"}, 9, None)[0]
+        assert {item["due_at"] for item in waiting} == {NOW + 60 * SECOND}
+        assert claim(store, now=NOW + 60 * SECOND) is not None
+
+    def test_a_destination_that_waits_as_a_whole_can_be_tried_at_once(self, store: Store) -> None:
+        five(store, *"abcdefg")
+        for _ in range(5):
+            fails(store, NOW)
+        assert claim(store, now=NOW) is None
+        mine = do(store, "claim", "ops", PACE, NOW, NOW + SECOND, anyway=True)
+        assert isinstance(mine, Claim)
+        assert claim(store, now=NOW) is None  # it is tried once
+        record(store, mine, DELIVERED, SENT)
+        assert claim(store, now=NOW) is not None
+
+    def test_it_is_known_what_waits_for_a_destination_that_nobody_serves(
+        self, store: Store
+    ) -> None:
+        assert store.waits_for_others([]) is False
+        save(store, applied(1, Status.FAILED, None, owed("old", "k-1"), owed("ops", "k-2")))
+        assert store.waits_for_others(["ops"]) is True
+        assert store.waits_for_others(["old", "ops", "new"]) is False
+
+    def test_an_attempt_is_dated_by_its_start(self, store: Store) -> None:
+        five(store, "a")
+        mine = claim(store, now=NOW + SECOND)
+        assert mine is not None
+        record(store, mine, Attempt(Outcome.DELIVERED, "", 40_000), SENT)
+        (attempt,) = store.deliveries({}, 1, None)[0][0]["attempts"]
+        assert attempt["at"] == NOW + SECOND
+
+    def test_pages_are_newest_first_and_complete(self, store: Store) -> None:
+        for number in range(7):
+            of = replace(event(number), execution_id=f"x-{number}")
+            after = Execution("s", f"x-{number}", Status.RUNNING, NOW, NOW, 1, NOW)
+            save(
+                store,
+                JudgedWebhook(
+                    "s", of, Judgement(Verdict.APPLIED, "first_seen"), NOW, b"", after=after
+                ),
+            )
+        seen, after_page = [], None
+        while True:
+            items, after_page = store.executions({"status": "running"}, 3, after_page)
+            seen += [item["execution_id"] for item in items]
+            if after_page is None:
+                break
+        assert seen == [f"x-{number}" for number in reversed(range(7))]
+        assert store.executions({"q": "x-3"}, 3, None)[0][0]["execution_id"] == "x-3"
+
+    def test_many_writers_share_commits_and_each_gets_its_own_answer(self, store: Store) -> None:
+        batches: list[int] = []
+
+        def act(transaction: Transaction, items: Sequence[int]) -> list[int]:
+            batches.append(len(items))
+            transaction.heartbeat()
+            return [item * 2 for item in items]
+
+        async def all_at_once() -> list[int]:
+            return list(await asyncio.gather(*[store.write(act, n) for n in range(500)]))
+
+        assert asyncio.run(all_at_once()) == [n * 2 for n in range(500)]
+        assert len(batches) < 250
+
+    def test_only_the_poisonous_write_of_a_batch_fails(self, store: Store) -> None:
+        def act(transaction: Transaction, items: Sequence[int]) -> list[int]:
+            transaction.save([applied(n, Status.RUNNING, None) for n in items if n == 7])
+            if 3 in items:
+                raise ValueError("poison")
+            return list(items)
+
+        async def all_at_once() -> list[object]:
+            writes = [store.write(act, n) for n in range(10)]
+            return list(await asyncio.gather(*writes, return_exceptions=True))
+
+        results = asyncio.run(all_at_once())
+        assert isinstance(results.pop(3), StorageUnavailable)
+        assert results == [0, 1, 2, 4, 5, 6, 7, 8, 9]
+        assert store.ledger()["accepted"] == 1
+
+    def test_a_backlog_that_is_full_refuses_at_once(self, engine: Engine) -> None:
+        store = engine(backlog=1)
+        entered, leave = threading.Event(), threading.Event()
+
+        def block(transaction: Transaction, items: Sequence[int]) -> list[int]:
+            entered.set()
+            leave.wait(10)
+            return list(items)
+
+        async def three() -> list[int]:
+            first = asyncio.create_task(store.write(block, 1))
+            await asyncio.to_thread(entered.wait, 10)
+            second = asyncio.create_task(store.write(block, 2))
+            await asyncio.sleep(0)  # lets the second go and stand in the queue
+            with pytest.raises(Overloaded):
+                await store.write(block, 3)
+            leave.set()
+            return [await first, await second]
+
+        assert asyncio.run(three()) == [1, 2]
+        store.close()
+
+    def test_a_closed_store_says_so(self, engine: Engine) -> None:
+        store = engine()
+        store.close()
+        with pytest.raises(StorageUnavailable):
+            store.check_writable()
+
+    def test_what_was_answered_is_there_after_reopening(self, engine: Engine) -> None:
+        store = engine()
+        save(store, applied(1, Status.RUNNING, None))
+        store.close()
+        again = engine()
+        assert again.known(event(1)).event_ids == {("s", "e-1")}
+        again.close()
+
+    def test_what_waits_is_superseded_by_a_move_in_its_own_transaction(self, store: Store) -> None:
+        first = applied(1, Status.AWAITING_CONFIRMATION, None, owed("ops", "k-1", guard=1))
+        save(store, first)
+        second = applied(2, Status.RUNNING, first.after, owed("ops", "k-2", guard=2))
+        third = applied(3, Status.AWAITING_CONFIRMATION, second.after, owed("ops", "k-3", guard=3))
+        save(store, second, third)
+        shown = [(d["state"], d["reason"]) for d in store.deliveries({}, 9, None)[0]]
+        assert shown == [
+            ("waiting", ""), ("superseded", "no longer running: now awaiting_confirmation"),
+            ("superseded", "no longer awaiting_confirmation: now awaiting_confirmation again"),
+        ]  # fmt: skip
+
+    def test_what_must_never_be_of_reminders_and_silences_cannot_be_written(
+        self, store: Store
+    ) -> None:
+        one = applied(1, Status.AWAITING_CONFIRMATION, None, reminder("k-1"))
+        with pytest.raises(StorageUnavailable):  # two that wait, of one episode
+            save(store, replace(one, owed=(reminder("k-1"), reminder("k-2", 2))))
+        with pytest.raises(StorageUnavailable):  # one of no episode
+            save(store, replace(one, owed=(reminder("k-1", guard=None),)))
+        with pytest.raises(StorageUnavailable):  # which one is it?
+            save(store, replace(one, owed=(reminder("k-1", 0),)))
+        with pytest.raises(StorageUnavailable):  # a digest of nothing
+            save(store, replace(one, owed=(replace(reminder("k-1"), kind=Kind.DIGEST),)))
+        save(store, one)
+        assert claim(store) is None
+        assert claim(store, now=NOW + 60 * SECOND) is not None
+
+    def test_what_is_owed_for_later_is_due_then_and_holds_up_nothing(self, store: Store) -> None:
+        save(
+            store,
+            applied(1, Status.AWAITING_CONFIRMATION, None, reminder("k-1"), owed("ops", "k-2")),
+        )
+        assert store.next_due("ops", PACE, NOW) == NOW
+        mine = claim(store)
+        assert mine is not None
+        assert mine.kind is Kind.NOTICE
+        later = claim(store, now=NOW + 60 * SECOND)
+        assert later is not None
+        assert (later.kind, later.step, later.owed_at) == (Kind.REMINDER, 1, NOW + 60 * SECOND)
+
+    def test_failures_are_counted_until_it_works_again(self, store: Store) -> None:
+        assert do(store, "failures", "ops") == Failures()
+        five(store, *"aab")
+        for n in (1, 2):
+            mine = claim(store, now=NOW)
+            assert mine is not None
+            again = AttemptResult(State.WAITING, "refused", NOW, "t", "b")
+            assert do(store, "record", mine, Attempt(Outcome.FAILED, "refused"), again) is True
+            assert do(store, "failures", "ops") == Failures(n, several=False)
+        mine = claim(store, now=NOW + SECOND)
+        assert mine is not None
+        do(store, "record", mine, DELIVERED, SENT)
+        assert do(store, "failures", "ops") == Failures()
+
+    def test_a_destination_that_pauses_waits_to_the_end_of_it(self, store: Store) -> None:
+        five(store, "a", "b")
+        mine = claim(store)
+        assert mine is not None
+        do(store, "record", mine, DELIVERED, SENT)
+        do(store, "pause", "ops", NOW, NOW + 30 * SECOND)
+        assert claim(store, now=NOW + 30 * SECOND - 1) is None
+        assert store.next_due("ops", PACE, NOW) == NOW + 30 * SECOND
+        assert claim(store, now=NOW + 30 * SECOND) is not None
+
+    def test_one_reminder_of_an_episode_gets_a_new_chance(self, store: Store) -> None:
+        save(store, applied(1, Status.AWAITING_CONFIRMATION, None, reminder("k-1")))
+        dead, numbers = AttemptResult(State.DEAD, "gone", NOW, "t", "b"), []
+        for step in (2, 3):
+            mine = claim(store, now=NOW + 60 * SECOND)
+            assert mine is not None
+            do(store, "record", mine, Attempt(Outcome.FAILED, "gone", permanent=True), dead)
+            numbers.append(mine.delivery)
+            do(store, "owe", mine.delivery, [reminder(f"k-{step}", step)], NOW)
+        assert do(store, "redeliver", numbers[0], NOW) is False  # a later one waits
+        mine = claim(store, now=NOW + 60 * SECOND)
+        assert mine is not None
+        do(store, "record", mine, Attempt(Outcome.FAILED, "gone", permanent=True), dead)
+        assert do(store, "redeliver_all", "ops", NOW) == 1
+        waiting = store.deliveries({"state": "waiting"}, 9, None)[0]
+        assert [item["id"] for item in waiting] == numbers[:1]
+        assert do(store, "redeliver", numbers[1], NOW) is False
+        assert store.ledger()["imbalance"] == 0
+
+    def test_times_are_instants(self, store: Store) -> None:
+        save(store, applied(1, Status.RUNNING, None, owed("ops", "k-1")))
+        found = store.execution("s", "x-1")
+        assert found is not None
+        assert found["execution"]["since"] == NOW + SECOND
+        assert found["events"][0]["received_at"] == NOW
+        assert found["deliveries"][0]["due_at"] == NOW

