@@ -73,9 +73,11 @@ class Dialect:
 
     def text(self, statement: Statement) -> str:
         """Return the statement as this engine takes it."""
-        if statement not in self._spelled:
-            self._spelled[statement] = self.spell(_WORD.sub(self._word, statement.text))
-        return self._spelled[statement]
+        try:
+            return self._spelled[statement]
+        except KeyError:
+            text = self._spelled[statement] = self.spell(_WORD.sub(self._word, statement.text))
+            return text
 
     def _word(self, match: re.Match[str]) -> str:
         word, parameter = match.groups()
