@@ -156,6 +156,7 @@ class Database:
         self.bulk = bulk
         self._dialect = dialect
         self._execute = connection.execute
+        self._names: dict[Statement, list[str]] = {}  # of columns, by statement
 
     def rows(self, statement: Statement, values: Values = _NOTHING) -> list[Row]:
         """Return all rows of the result."""
@@ -174,7 +175,8 @@ class Database:
     def records(self, statement: Statement, values: Values = _NOTHING) -> list[dict[str, Any]]:
         """Return all rows as mappings from the names of their columns."""
         cursor = self._execute(self._dialect.text(statement), values)
-        names = [column[0] for column in cursor.description]
+        if (names := self._names.get(statement)) is None:
+            names = self._names[statement] = [column[0] for column in cursor.description]
         return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
     def change(self, statement: Statement, values: Values = _NOTHING) -> int:
