@@ -14,10 +14,11 @@ from pathlib import Path
 from receiver.cli import client
 from receiver.store.sqlite.connection import connect
 from receiver.times import SECOND
-from tests.prove_durability.driver import TOKEN, Receiver, Report, answered
+from tests.prove_durability.driver import TOKEN, Receiver, answered
 from tests.prove_durability.file import look
 from tests.prove_durability.sender import request
 from tests.prove_durability.storage import Skipped
+from tests.support.proving import Report
 from tests.support.served import until
 
 HOURS = 2

@@ -16,12 +16,10 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from tests.support import proving
 from tests.support.live import free_port
 from tests.support.served import CUT, HERE, until
 
@@ -37,19 +35,6 @@ routes:
     notify: [ops]
     title: "[{{ event_id }}]"
 """
-
-
-@dataclass
-class Report(proving.Report):
-    """The figures of a proof, which promises are broken, and what could not be proven here."""
-
-    skipped: str = ""
-
-    def add(self, name: str, n: int = 1) -> None:
-        """Count something."""
-        counted = self.figures.get(name, 0)
-        assert isinstance(counted, int)
-        self.figures[name] = counted + n
 
 
 class Warm:

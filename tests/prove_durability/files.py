@@ -11,8 +11,9 @@ from pathlib import Path
 import sqlite_utils
 
 from receiver.store.sqlite import connection
-from tests.prove_durability.driver import Receiver, Report
+from tests.prove_durability.driver import Receiver
 from tests.prove_durability.storage import Running
+from tests.support.proving import Report
 
 PAGE = 4096
 

@@ -16,9 +16,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.prove_durability.driver import Receiver, Report
+from tests.prove_durability.driver import Receiver
 from tests.prove_durability.file import look
 from tests.prove_durability.sender import Acknowledgements, Sender
+from tests.support.proving import Report
 
 TRACED = ("openat,rename,pwrite64,fdatasync,fsync,sendto,sendmsg,write,writev,"
           "ftruncate,unlink")  # fmt: skip

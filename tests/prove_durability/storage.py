@@ -13,9 +13,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from tests.prove_durability.driver import Receiver, Report
+from tests.prove_durability.driver import Receiver
 from tests.prove_durability.file import look
 from tests.prove_durability.sender import Acknowledgements, Sender
+from tests.support.proving import Report
 
 # Another process that writes, as `receiver redeliver` does, for as long as its input is open.
 _OTHER = """\

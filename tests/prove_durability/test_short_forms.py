@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.prove_durability.planted import BUGS, planted
 from tests.prove_durability.proofs import prove
 
 REQUIRED = bool(os.environ.get("CI"))
@@ -44,12 +43,6 @@ def test_the_promise_holds_in_short(command: str) -> None:
     if report.skipped:
         assert not REQUIRED or ("mount" in report.skipped and not may_mount()), report.skipped
         pytest.skip(report.skipped)
-
-
-def test_every_planted_bug_has_its_place() -> None:
-    for bug in BUGS:
-        with planted(bug) as tree:
-            assert (tree / "receiver").is_dir()
 
 
 def test_the_order_of_system_calls_is_red_without_full_synchronisation() -> None:
