@@ -19,6 +19,7 @@ import sys
 import tempfile
 import threading
 import time
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -147,11 +148,8 @@ async def drive(port: int, waiting: list[bytes], connections: int) -> tuple[floa
     done = [loop.create_future() for _ in range(connections)]
     started = time.perf_counter()
     for future in done:
-        await loop.create_connection(
-            lambda f=future: Connection(waiting, took, f),
-            "127.0.0.1",
-            port,  # type: ignore[misc]
-        )
+        made = partial(Connection, waiting, took, future)
+        await loop.create_connection(made, "127.0.0.1", port)
     await asyncio.gather(*done)
     return count / (time.perf_counter() - started), took
 

@@ -80,7 +80,7 @@ def without(path: Path) -> None:
     path.unlink()
 
 
-DAMAGES: dict[str, tuple[Callable[[Path], None], str]] = {
+DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "empty": (empty, "restore a backup"),
     "cut within a page": (cut(0.37), "restore a backup"),
     "cut to two thirds": (cut(0.66), "restore a backup"),

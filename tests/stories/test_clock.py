@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import closing
 from itertools import pairwise
+from operator import methodcaller
 from pathlib import Path
 from typing import Any
 
@@ -162,7 +163,7 @@ def fill(walk: Walk) -> None:
     known = Silence({"agent": ("Nobody",)}, "r", "Ann", walk.now, walk.now + 2 * HOUR)
     planned = Silence({"agent": ("Nobody",)}, "r", "Ann", walk.now + HOUR, walk.now + 2 * HOUR)
     for silence in (known, planned):
-        walk.do(lambda t, silence=silence: t.add_silence(silence, walk.now))
+        walk.do(methodcaller("add_silence", silence, walk.now))
 
 
 def remaining(walk: Walk) -> dict[str, Any]:

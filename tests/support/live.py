@@ -70,7 +70,7 @@ class Live:
         except urllib.error.HTTPError as error:
             content = error.read()
             is_json = "json" in error.headers.get("Content-Type", "")
-            return error.code, json.loads(content) if is_json else {}, error.headers
+            return error.code, json.loads(content) if is_json else {}, dict(error.headers)
 
 
 @contextmanager

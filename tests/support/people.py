@@ -20,7 +20,8 @@ from receiver.intake.expiry import list_silences
 from receiver.intake.receive import Intake, Receipt, VerifiedWebhook
 from receiver.store.contract import Transaction
 from receiver.store.sqlite.store import SqliteStore
-from receiver.times import SECOND, parse_time
+from receiver.times import SECOND as SECOND
+from receiver.times import parse_time
 
 MINUTE, HOUR = 60 * SECOND, 3600 * SECOND
 START = parse_time("2026-06-01T12:00:00Z")  # a Monday

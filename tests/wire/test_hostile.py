@@ -77,11 +77,12 @@ def target(
     folder = tmp_path_factory.mktemp("hostile")
     heard: list[logging.LogRecord] = []
     ears = logging.Handler(logging.ERROR)
-    ears.emit = heard.append  # type: ignore[method-assign]
+    ears.emit = heard.append  # type: ignore[method-assign,assignment]
     logging.getLogger().addHandler(ears)
-    times = {"body_timeout": "0.6", "headers_timeout": "0.6"}
     try:
-        with live(folder, ROUTES, http=request.param, **times) as running:
+        with live(
+            folder, ROUTES, http=request.param, body_timeout="0.6", headers_timeout="0.6"
+        ) as running:
             yield Target(running, folder)
     finally:
         logging.getLogger().removeHandler(ears)
