@@ -29,7 +29,7 @@ def room_of(name: str) -> str:
     """Return the room of a module; what stands in none is in the hall, `__main__` is the door."""
     if name == "__main__":
         return "cli"
-    return name.split(".")[0] if "." in name else "hall"
+    return name.split(".", maxsplit=1)[0] if "." in name else "hall"
 
 
 def rooms_of(package: Package) -> dict[str, list[str]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import glob
 import json
 import time
 from collections.abc import AsyncIterator
@@ -116,7 +115,7 @@ class Clocked:
 
 def library() -> str:
     """libfaketime for threads; Skipped where it is not installed."""
-    found = glob.glob("/usr/lib/*/faketime/libfaketimeMT.so.1")
+    found = [str(p) for p in Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1")]
     if not found:
         raise Skipped("libfaketime is not installed (Debian: faketime)")
     return found[0]

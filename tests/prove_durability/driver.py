@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from tests.support.live import free_port
 from tests.support.served import CUT, HERE, until
@@ -83,7 +83,7 @@ class Receiver:
         self.pid = 0
         (folder / "routes.yaml").write_text(routes or ROUTES % TOKEN, "utf-8")
 
-    async def __aenter__(self) -> Receiver:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(
@@ -99,7 +99,7 @@ class Receiver:
         if self.warm is None:
             command = [*self.strace, sys.executable, "-m", "receiver", "serve"]
             environ = {**environment(self.tree), **named, **self._preload}
-            with open(self._log, "ab") as log:
+            with self._log.open("ab") as log:
                 self.process = subprocess.Popen(
                     command, env=environ, cwd=self.folder, stdout=log, stderr=log
                 )

@@ -59,7 +59,7 @@ def page_of(name: str) -> Callable[[Path], None]:
             (root,) = database.execute(
                 "SELECT rootpage FROM sqlite_master WHERE name = ?", (name,)
             ).fetchone()
-        with open(path, "r+b") as file:
+        with path.open("r+b") as file:
             file.seek((root - 1) * PAGE + 8)
             file.write(b"\xff\x01" * 20)
 
@@ -68,7 +68,7 @@ def page_of(name: str) -> Callable[[Path], None]:
 
 def zeroed(path: Path) -> None:
     """Its second half was written by nobody."""
-    with open(path, "r+b") as file:
+    with path.open("r+b") as file:
         half = path.stat().st_size // PAGE // 2 * PAGE
         file.seek(half)
         file.write(bytes(path.stat().st_size - half))

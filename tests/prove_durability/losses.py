@@ -160,7 +160,7 @@ async def losses(given: argparse.Namespace, report: Report, folder: Path) -> Non
 
 
 def _read(record: Path) -> Iterator[Call]:
-    with open(record, encoding="utf-8") as lines:
+    with record.open(encoding="utf-8") as lines:
         yield from calls(lines)
 
 

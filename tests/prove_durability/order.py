@@ -164,7 +164,7 @@ async def order(given: argparse.Namespace, report: Report, folder: Path) -> None
         report.must(await receiver.ended() == 0, "it ends with exit code 0")
     look(receiver, acks.verdicts, report, "in the end")
     seen, kinds = Order(f"{receiver.path}-wal"), defaultdict[str, int](int)
-    with open(record, encoding="utf-8") as lines:
+    with record.open(encoding="utf-8") as lines:
         for call in calls(lines):
             kinds[call.name] += 1
             seen.take(call)

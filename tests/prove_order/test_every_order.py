@@ -87,7 +87,7 @@ def told(arriving: Sequence[Said]) -> list[Any]:
         heard = {id(stored): len(stored.steps) for stored in model.events["x"]}
         steps.append((said.event_id, *model.receive(said, START)))
         again = [s for s in model.events["x"] if 0 < heard.get(id(s), 0) < len(s.steps)]
-        for stored in sorted(again, key=lambda s: s.said.at or 0):
-            steps.append((stored.said.event_id, *stored.steps[-1]))
+        again.sort(key=lambda s: s.said.at or 0)
+        steps += [(stored.said.event_id, *stored.steps[-1]) for stored in again]
         steps.append(model.executions["x"].status)
     return steps

@@ -20,7 +20,7 @@ from receiver.intake.expiry import list_silences
 from receiver.intake.receive import Intake, Receipt, VerifiedWebhook
 from receiver.store.contract import Transaction
 from receiver.store.sqlite.store import SqliteStore
-from receiver.times import SECOND as SECOND
+from receiver.times import SECOND as SECOND  # noqa: PLC0414  (named for those who import it from here)
 from receiver.times import parse_time
 
 MINUTE, HOUR = 60 * SECOND, 3600 * SECOND

@@ -19,7 +19,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from receiver.cli import client
 from receiver.sources import signing
@@ -80,7 +80,7 @@ class Served:
         self.process: subprocess.Popen[bytes] | None = None
         self.cut = 0  # webhooks that were sent again
 
-    async def __aenter__(self) -> Served:
+    async def __aenter__(self) -> Self:
         for _ in range(16):
             self._free.put_nowait(None)
         for destination in self.destinations:
@@ -112,7 +112,7 @@ class Served:
             **os.environ, "RECEIVER_PORT": str(self.port), "PYTHONPATH": str(self._tree),
             "RECEIVER_LOG_LEVEL": "warning", **named,
         }  # fmt: skip
-        with open(self._folder / "serve.log", "ab") as log:
+        with (self._folder / "serve.log").open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "receiver", "serve", *self.arguments],
                 env=environ, cwd=self._folder, stdout=log, stderr=log,

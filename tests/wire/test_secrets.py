@@ -12,7 +12,7 @@ import sys
 import urllib.error
 import urllib.request
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -123,7 +123,7 @@ def test_nothing_that_a_server_says_holds_a_secret_at_any_log_level(
     port = free_port()
     settings = {**os.environ, **environ, "PYTHONPATH": str(TOP), "RECEIVER_PORT": str(port),
                 "RECEIVER_LOG_FORMAT": log_format, "RECEIVER_LOG_LEVEL": "debug"}  # fmt: skip
-    with open(tmp_path / "log", "wb") as log:
+    with (tmp_path / "log").open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "receiver", "serve"],
             cwd=tmp_path, env=settings, stdout=log, stderr=log,
