@@ -1,7 +1,7 @@
 """`python -m tests.bench_dispatch`: what telling people costs, and what it costs those who send.
 
 Four figures, each a ratio within one run, all on a real `receiver serve`, real RSA-signed webhooks
-and Apprise's own json:// plugin, with destinations in a process of their own (`tests.bench_hook`):
+and Apprise's own json:// plugin, with destinations in a process of their own (`tests.bench.hook`):
 
 1. Deliveries per second to ten destinations, beside plain Apprise calls in ten threads that send
    the same messages to the same hook. All is owed before (`serve --no-dispatch`), then the server

@@ -117,7 +117,7 @@ def library() -> str:
     """libfaketime for threads; Skipped where it is not installed."""
     found = [str(p) for p in Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1")]
     if not found:
-        raise Skipped("libfaketime is not installed (Debian: faketime)")
+        raise Skipped("libfaketime is not installed (apt-get install faketime)")
     return found[0]
 
 

@@ -1,7 +1,7 @@
 """A receiver that can be killed, for the proofs of durability.
 
-It is `receiver serve`, cold (a new interpreter) or warm (see `tests.durable_forks`), with or
-without strace.
+It is `receiver serve`, cold (a new interpreter) or warm (see
+`tests.prove_durability.forks`), with or without strace.
 """
 
 from __future__ import annotations

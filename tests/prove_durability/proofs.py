@@ -10,7 +10,7 @@ what was acknowledged. Figures are printed; the exit code is 1 if a promise is b
   answers; and at random moments under load. After each kill nothing acknowledged is missing, the
   ledger is balanced, integrity_check is clean, and the next start comes up and goes on; what is
   told again is a duplicate. Every `--cold`-th start is a new interpreter, the others are forked
-  from one that has imported everything (`tests.durable_forks`) and are otherwise the same command.
+  from one that has imported everything (`tests.prove_durability.forks`), but for that the same.
 * **order**: a record of all system calls says of each acknowledged webhook that its frames were
   written into the log, that a sync of the log began after that and ended well, and that the answer
   began after that.
