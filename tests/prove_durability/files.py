@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -128,14 +129,17 @@ async def files(given: argparse.Namespace, report: Report, folder: Path) -> None
         await running.sender.load(8, 120)
         await running.end()
         good = receiver.path.read_bytes()
+        starts = []
         for number, (name, (damage, says)) in enumerate(DAMAGES.items()):
             place = folder / f"damage-{number}"
             place.mkdir()
             path = place / "receiver.db"
             path.write_bytes(good)
             damage(path)
-            await _refused(name, says, Receiver(place, given.tree, http=given.http), report)
+            damaged = Receiver(place, given.tree, http=given.http)
+            starts.append(_refused(name, says, damaged, report))
             report.add("refused")
+        await asyncio.gather(*starts)
         older(folder / "older.db", 30)
         receiver.path = folder / "older.db"
         running.acks.verdicts = {f"old{number}": "rejected" for number in range(30)}

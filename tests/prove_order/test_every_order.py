@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
+from copy import copy
+from dataclasses import dataclass, fields
 from typing import Any
 
 import pytest
@@ -34,12 +36,51 @@ def orders(length: int) -> Iterator[tuple[int, ...]]:
                 yield (*order[:later], order[place], *order[later:])
 
 
-def judged(act: Intake, said: Sequence[Said]) -> Iterator[tuple[Any, Loaded]]:
-    """The receiver's entries for what arrives, one after the other, and what it knows then."""
-    loaded = Loaded.empty()
-    for each in said:
-        arrival = VerifiedWebhook("s", event("s", each), b"", START)
-        yield act.judge_all([arrival], loaded)[0], loaded
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """Where the receiver stands after some arrivals, and what it said on the way."""
+
+    loaded: Loaded
+    steps: tuple[Any, ...] = ()
+    ends: int = 0
+    versions: tuple[int, ...] = ()
+
+
+class Arrivals:
+    """The orders of one history; what several of them begin with is judged once."""
+
+    def __init__(self, act: Intake, said: Sequence[Said]) -> None:
+        self._act = act
+        self._webhooks = [VerifiedWebhook("s", event("s", each), b"", START) for each in said]
+        self._reached: dict[tuple[int, ...], Reached] = {(): Reached(Loaded.empty())}
+
+    def after(self, order: tuple[int, ...]) -> Reached:
+        """Judge the events of these numbers, one after the other."""
+        if order not in self._reached:
+            self._reached[order] = self._next(self.after(order[:-1]), order[-1])
+        return self._reached[order]
+
+    def _next(self, before: Reached, number: int) -> Reached:
+        loaded, ends = copied(before.loaded), before.ends
+        steps, versions = list(before.steps), list(before.versions)
+        for entry in self._act.judge_all([self._webhooks[number]], loaded)[0]:
+            assert entry.event is not None
+            steps.append((entry.event.event_id, entry.judgement.verdict, entry.judgement.reason))
+            if entry.after is not None:
+                versions.append(entry.after.version)
+                ends += entry.after.status in TERMINAL
+                guards = {owed.guard_version for owed in entry.owed}
+                asks = entry.after.status in PASSING
+                assert guards == {entry.after.version if asks else None}, steps
+        steps.append(loaded.executions["s", "x"].status)
+        return Reached(loaded, tuple(steps), ends, tuple(versions))
+
+
+def copied(loaded: Loaded) -> Loaded:
+    """What is known, so that judging more leaves it as it is."""
+    held = {key: list(waiting) for key, waiting in loaded.held.items()}
+    others = {f.name: copy(getattr(loaded, f.name)) for f in fields(loaded) if f.name != "held"}
+    return Loaded(held=held, **others)
 
 
 @pytest.mark.parametrize("length", [1, 2, 3, 4, 5])
@@ -48,34 +89,21 @@ def test_every_order_of_a_short_legal_history_ends_the_same(length: int) -> None
     act = Intake(ROUTES)
     for walk in (walk for start in ("starting", "running") for walk in walks(length, start)):
         said = [Said(f"{n}", "x", status, START + n) for n, status in enumerate(walk)]
+        arrivals = Arrivals(act, said)
         for order in orders(length):
-            arriving = [said[number] for number in order]
-            assert story(act, arriving) == told(arriving), [walk, order]
+            assert story(arrivals, order, walk) == told([said[n] for n in order]), [walk, order]
 
 
-def story(act: Intake, arriving: Sequence[Said]) -> list[Any]:
+def story(arrivals: Arrivals, order: tuple[int, ...], walk: Sequence[str]) -> list[Any]:
     """What the receiver makes of it, after what must hold of any legal history."""
-    steps: list[Any] = []
-    ends = 0
-    versions: list[int] = []
-    for entries, loaded in judged(act, arriving):
-        stands = loaded.executions["s", "x"]
-        for entry in entries:
-            steps.append((entry.event.event_id, entry.judgement.verdict, entry.judgement.reason))
-            if entry.after is not None:
-                versions.append(entry.after.version)
-                ends += entry.after.status in TERMINAL
-                guards = {owed.guard_version for owed in entry.owed}
-                asks = entry.after.status in PASSING
-                assert guards == {entry.after.version if asks else None}, steps
-        steps.append(stands.status)
-    last = max(arriving, key=lambda said: said.at or 0).status
+    reached = arrivals.after(order)
+    steps, last = list(reached.steps), walk[-1]
     verdicts = {s[0]: s[1] for s in steps if isinstance(s, tuple) and s[2] != "event_id"}
-    assert stands.status == last, steps
+    assert steps[-1] == last, steps
     assert not {"held", "rejected"} & set(verdicts.values()), steps
     # Told of once: each end was applied once, and each version was reached once.
-    assert ends == (last in TERMINAL), steps
-    assert versions == list(range(1, len(versions) + 1)), steps
+    assert reached.ends == (last in TERMINAL), steps
+    assert reached.versions == tuple(range(1, len(reached.versions) + 1)), steps
     return steps
 
 
