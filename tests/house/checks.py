@@ -80,7 +80,7 @@ def rooms_with_code(package: Package) -> list[str]:
 def room_sizes(package: Package) -> list[str]:
     """Report rooms, and folders in rooms, with too few or too many modules.
 
-    A folder in a room counts as one module of the room, and has to have as many itself.
+    A folder in a room counts as one module of the room.
     """
     members: defaultdict[str, set[str]] = defaultdict(set)
     for name in package:
@@ -91,7 +91,7 @@ def room_sizes(package: Package) -> list[str]:
     return [
         f"{place} has {len(inside)} modules"
         for place, inside in sorted(members.items())
-        if len(inside) not in plan.MODULES_IN_A_ROOM
+        if len(inside) not in (plan.MODULES_IN_A_FOLDER if "." in place else plan.MODULES_IN_A_ROOM)
     ]
 
 

@@ -141,6 +141,11 @@ def test_a_room_that_grows_or_shrinks_is_reported() -> None:
     for number in range(12):
         grown = planted(grown, f"routing.part_{number}", DOCUMENTED)
     assert [line for line in checks.room_sizes(grown) if line.startswith("routing has 1")]
+    deep = RECEIVER
+    for number in range(20):
+        deep = planted(deep, f"store.sql.part_{number}", DOCUMENTED)
+    (report,) = set(checks.room_sizes(deep)) - known(checks.room_sizes)
+    assert report.startswith("store.sql has ")
     shrunk = {name: tree for name, tree in RECEIVER.items() if checks.room_of(name) != "sources"}
     assert "the room sources is missing" in checks.unplanned_places(shrunk)
     lacking = {name: tree for name, tree in RECEIVER.items() if name != "times"}
