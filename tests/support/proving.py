@@ -1,4 +1,4 @@
-"""What the proofs share: the report, the rules, the load, what arrived."""
+"""Shared parts of the proofs: the report, the rules, the load, what arrived."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def command(prove: Callable[..., Report]) -> NoReturn:
 
 
 def rules(destinations: Sequence[Destination], *routes: str, more: str = FAST) -> str:
-    """The end of a routes.yaml; a destination's URL is filled in once it listens."""
+    """Return the end of a routes.yaml; a destination's URL is filled in once it listens."""
     lines = [f'  {d.name}: {{url: "{{{d.name}}}", {more}}}' for d in destinations]
     text = "\n".join(["destinations:", *lines, "routes:", *(f"  - {r}" for r in routes), ""])
     # Braces stay braces when the URLs are filled in.
@@ -112,7 +112,7 @@ def rules(destinations: Sequence[Destination], *routes: str, more: str = FAST) -
 
 
 def told(to: Sequence[Destination], match: str = '{status: "*"}', name: str = "all") -> str:
-    """A route whose messages have the event's id for a title."""
+    """Return a route whose messages have the event's id for a title."""
     return f"{{name: {name}, match: {match}, notify: [{', '.join(d.name for d in to)}], {TITLE}}}"
 
 
@@ -160,12 +160,12 @@ class Load:
 
 
 def arrived(served: Served) -> dict[Key, list[Arrival]]:
-    """What arrived where, in the order of arrival."""
+    """Return what arrived where, in the order of arrival."""
     return {(d.name, title): a for d in served.destinations for title, a in d.texts().items()}
 
 
 def in_order(served: Served) -> bool:
-    """Whether the two events of each story arrived in their order, at each destination."""
+    """Return whether the two events of each story arrived in their order, at each destination."""
     for destination in served.destinations:
         seen: set[str] = set()
         for arrival in destination.arrivals:
@@ -177,5 +177,5 @@ def in_order(served: Served) -> bool:
 
 
 def percentile(values: Sequence[int], part: float) -> float:
-    """In milliseconds."""
+    """Return a percentile in milliseconds."""
     return sorted(values)[min(int(len(values) * part), len(values) - 1)] / MS
