@@ -12,10 +12,10 @@ from receiver.errors import ConfigurationError
 
 log = logging.getLogger("receiver")
 
-Derived = TypeVar("Derived", covariant=True)
+Derived_co = TypeVar("Derived_co", covariant=True)
 
 
-class LiveRules(Generic[Derived]):
+class LiveRules(Generic[Derived_co]):
     """The rules in force and what is derived from them, swapped as one by a reload.
 
     `derive` makes it once for each set of rules: `derived` is one object until the next reload.
@@ -26,7 +26,7 @@ class LiveRules(Generic[Derived]):
     def __init__(
         self,
         rules: Rules,
-        derive: Callable[[Rules], Derived],
+        derive: Callable[[Rules], Derived_co],
         read: Callable[[], Rules],
         count: Callable[[str], None] = lambda result: None,
     ) -> None:
@@ -43,7 +43,7 @@ class LiveRules(Generic[Derived]):
         return self._in_force[0]
 
     @property
-    def derived(self) -> Derived:
+    def derived(self) -> Derived_co:
         """What is derived from the rules in force."""
         return self._in_force[1]
 

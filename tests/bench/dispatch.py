@@ -1,7 +1,7 @@
 """`python -m tests.bench_dispatch`: what telling people costs, and what it costs those who send.
 
 Four figures, each a ratio within one run, all on a real `receiver serve`, real RSA-signed webhooks
-and Apprise's own json:// plugin, with destinations in a process of their own (`tests.bench_hook`):
+and Apprise's own json:// plugin, with destinations in a process of their own (`tests.bench.hook`):
 
 1. Deliveries per second to ten destinations, beside plain Apprise calls in ten threads that send
    the same messages to the same hook. All is owed before (`serve --no-dispatch`), then the server
@@ -44,11 +44,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from receiver.cli import client
-from receiver.sources import signing
 from tests.bench.hook import HERE, Arrival, Hook, processor
-from tests.bench.intake import HOW, PRIVATE, PUBLIC, Connection, drive, percentile, start
+from tests.bench.intake import PUBLIC, drive, percentile, signed_request, start
 from tests.bench.plain import Plain
 from tests.support.live import free_port
+from tests.support.steady import Steady
 
 DESTINATIONS = 10
 Figures = dict[str, float]
@@ -78,12 +78,7 @@ def webhooks(count: int, prefix: str) -> list[bytes]:
             "EXECUTION_FAILED", f"{prefix}-{number}", payload={"reason": "The invoice has no date"},
             agent_id=f"d{number % DESTINATIONS}",
         )  # fmt: skip
-        ((name, value),) = signing.sign(HOW, PRIVATE, body, message_id="", now=0)
-        head = (
-            f"POST /webhooks/asteroid HTTP/1.1\r\nHost: localhost\r\n{name}: {value}\r\n"
-            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-        )
-        made.append(head.encode() + body)
+        made.append(signed_request(body))
     return made
 
 
@@ -266,55 +261,6 @@ def hanging(bench: Bench) -> Figures:
     }
 
 
-class Steady:
-    """Posts at a steady rate, whatever becomes of earlier requests, over connections it keeps."""
-
-    def __init__(self, port: int, rate: float) -> None:
-        self._port, self._rate, self._free = port, rate, list[Connection]()
-        self.took: list[float] = []
-
-    async def run(self, requests: Sequence[bytes]) -> None:
-        """Post all of them; returns when all are acknowledged."""
-        loop = asyncio.get_running_loop()
-        begin = loop.time() + 0.05
-        self.began = time.monotonic_ns()
-        posts = []
-        for number, request in enumerate(requests):
-            due = begin + number / self._rate
-            await asyncio.sleep(due - loop.time())
-            posts.append(asyncio.ensure_future(self._post(request, due)))
-        await asyncio.gather(*posts)
-        for connection in self._free:
-            connection.transport.close()
-
-    async def _post(self, request: bytes, due: float) -> None:
-        loop = asyncio.get_running_loop()
-        done: asyncio.Future[None] = loop.create_future()
-        if self._free:
-            connection = self._free.pop()
-        else:
-            unused: asyncio.Future[None] = loop.create_future()
-            unused.set_result(None)
-            _, connection = await loop.create_connection(
-                lambda: _Kept([], [], unused), "127.0.0.1", self._port
-            )
-        connection.waiting, connection.done = [request], done
-        connection.next()
-        await done
-        self.took.append(loop.time() - due)
-        self._free.append(connection)
-
-
-class _Kept(Connection):
-    """A connection that stays open when it has nothing to send."""
-
-    def next(self) -> None:
-        if self.waiting:
-            super().next()
-        elif not self.done.done():
-            self.done.set_result(None)
-
-
 def beside(bench: Bench) -> Figures:
     """4: intake and dispatch at once, at several rates."""
     found: Figures = {}
@@ -347,7 +293,7 @@ def steadily(bench: Bench, per_s: float, rows: dict[str, list[float]] | None) ->
         rows["sent_per_s"].append((count - late) / ((ended - posts.began) / 1e9))
         rows["behind"].append(late)
         rows["drained_s"].append(max(arrived[-1].at - ended, 0) / 1e9)
-    return posts.took
+    return posts.since_due
 
 
 PARTS = {"rate": rate, "latency": latency, "hanging": hanging, "beside": beside}

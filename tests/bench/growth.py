@@ -27,7 +27,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from http.server import ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from uuid import uuid4
 
 from receiver.cli import client
@@ -210,7 +210,7 @@ class Watched:
             with suppress(FileNotFoundError):
                 self.longest = max(self.longest, self._path.stat().st_size / 2**20)
 
-    def __enter__(self) -> Watched:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 

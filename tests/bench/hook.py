@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 HERE = Path(__file__).parents[2]
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
@@ -35,7 +35,7 @@ class Companion:
     def __init__(self, module: str, *arguments: str) -> None:
         self._command = [sys.executable, "-m", module, *arguments]
 
-    def __enter__(self):  # type: ignore[no-untyped-def]
+    def __enter__(self) -> Self:
         environ = {**os.environ, "PYTHONPATH": str(HERE)}
         self._process = subprocess.Popen(
             self._command, env=environ, cwd=HERE, stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -76,7 +76,7 @@ class Hook(Companion):
     def __init__(self) -> None:
         super().__init__("tests.bench.hook")
 
-    def __enter__(self) -> Hook:
+    def __enter__(self) -> Self:
         super().__enter__()
         self.port = int(self._said(30))
         return self

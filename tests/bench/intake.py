@@ -19,6 +19,7 @@ import sys
 import tempfile
 import threading
 import time
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ from receiver.cli import client
 from receiver.sources import signing, verification
 from receiver.times import SECOND
 from tests.support.live import free_port
+from tests.support.steady import Connection, Steady
 
 ROUTES = """\
 sources:
@@ -86,58 +88,18 @@ def requests(count: int, event: str, prefix: str, *, occurred_at: int | None = N
         body = client.asteroid_event(
             event, f"{prefix}-{number}", payload={"reason": "bench"}, occurred_at=occurred_at
         )
-        ((name, value),) = signing.sign(HOW, PRIVATE, body, message_id="", now=0)
-        head = (
-            f"POST /webhooks/asteroid HTTP/1.1\r\nHost: localhost\r\n{name}: {value}\r\n"
-            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-        )
-        made.append(head.encode() + body)
+        made.append(signed_request(body))
     return made
 
 
-class Connection(asyncio.Protocol):
-    """Sends the next request when the last was answered."""
-
-    def __init__(self, waiting: list[bytes], took: list[float], done: asyncio.Future[None]) -> None:
-        self.waiting, self.took, self.done = waiting, took, done
-        self.buffer, self.sent_at = b"", 0.0
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
-        self.next()
-
-    def next(self) -> None:
-        if not self.waiting:
-            self.transport.close()
-            if not self.done.done():
-                self.done.set_result(None)
-            return
-        self.sent_at = time.perf_counter()
-        self.transport.write(self.waiting.pop())
-
-    def data_received(self, data: bytes) -> None:
-        self.buffer += data
-        head, found, rest = self.buffer.partition(b"\r\n\r\n")
-        if not found:
-            return
-        length = 0
-        for line in head.lower().split(b"\r\n"):
-            if line.startswith(b"content-length:"):
-                length = int(line.split(b":")[1])
-        if len(rest) < length:
-            return
-        if not head.startswith((b"HTTP/1.1 202", b"HTTP/1.1 200")):
-            self.done.set_exception(RuntimeError(f"answered {head[:80]!r} {rest[:300]!r}"))
-            self.transport.close()
-            return
-        self.took.append(time.perf_counter() - self.sent_at)
-        self.buffer = b""
-        self.next()
-
-    def connection_lost(self, error: Exception | None) -> None:
-        if not self.done.done():
-            self.done.set_exception(RuntimeError("the connection was closed"))
+def signed_request(body: bytes) -> bytes:
+    """Return a whole HTTP request that posts a webhook of this body."""
+    ((name, value),) = signing.sign(HOW, PRIVATE, body, message_id="", now=0)
+    head = (
+        f"POST /webhooks/asteroid HTTP/1.1\r\nHost: localhost\r\n{name}: {value}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body
 
 
 async def drive(port: int, waiting: list[bytes], connections: int) -> tuple[float, list[float]]:
@@ -147,11 +109,8 @@ async def drive(port: int, waiting: list[bytes], connections: int) -> tuple[floa
     done = [loop.create_future() for _ in range(connections)]
     started = time.perf_counter()
     for future in done:
-        await loop.create_connection(
-            lambda f=future: Connection(waiting, took, f),
-            "127.0.0.1",
-            port,  # type: ignore[misc]
-        )
+        made = partial(Connection, waiting, took, future)
+        await loop.create_connection(made, "127.0.0.1", port)
     await asyncio.gather(*done)
     return count / (time.perf_counter() - started), took
 
@@ -266,8 +225,6 @@ def measure(given: argparse.Namespace, folder: str) -> dict[str, float]:
 
 def at_a_rate(given: argparse.Namespace, ports: dict[str, int]) -> dict[str, float]:
     """How long an answer takes at a fixed rate, far below what either can do: p50 and p99."""
-    from tests.support.steady import Steady
-
     took: dict[str, list[float]] = {name: [] for name in ports}
     for number in range(given.rounds):
         for name, port in list(ports.items())[:: -1 if number % 2 else 1]:

@@ -46,8 +46,10 @@ def main(how: str) -> None:
     def object_for(url: str) -> apprise.Apprise:
         if url not in made:
             # Without its pool of six threads, which all objects of a process share, it is faster.
-            own = {} if how == "pooled" else {"service_timeout": 0}
-            made[url] = apprise.Apprise(asset=apprise.AppriseAsset(**own))
+            asset = apprise.AppriseAsset()
+            if how != "pooled":
+                asset = apprise.AppriseAsset(service_timeout=0)
+            made[url] = apprise.Apprise(asset=asset)
             made[url].add(url)
             made[url][0].request_rate_per_sec = 0
         return made[url]

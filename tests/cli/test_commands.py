@@ -15,25 +15,14 @@ import pytest
 
 from receiver.cli import client
 from receiver.cli.main import cli
+from receiver.errors import ReceiverError
 from receiver.events import Event, Status
 from receiver.intake.receive import Intake, VerifiedWebhook
 from receiver.sources import signing
 from receiver.store.sqlite.store import SqliteStore
 from receiver.times import SECOND
+from tests.support.commands import TOP, run
 from tests.support.live import PUBLIC, ROUTES, free_port, live, until
-
-TOP = Path(__file__).parents[2]
-
-
-def run(
-    folder: Path, *arguments: str, stdin: bytes = b"", **environ: str
-) -> subprocess.CompletedProcess[bytes]:
-    """`receiver …` in a folder, with nothing of our own environment's settings."""
-    clean = {k: v for k, v in os.environ.items() if not k.startswith("RECEIVER_")}
-    return subprocess.run(
-        [sys.executable, "-m", "receiver", *arguments], input=stdin, capture_output=True,
-        cwd=folder, timeout=60, check=False, env={**clean, "PYTHONPATH": str(TOP), **environ},
-    )  # fmt: skip
 
 
 @pytest.fixture
@@ -162,7 +151,7 @@ def test_serve_ends_with_exit_code_0_on_a_signal(folder: Path, sent: signal.Sign
 def _answers(port: int) -> bool:
     try:
         return client.post_raw(f"http://127.0.0.1:{port}/webhooks/asteroid", b"{}", {})[0] == 401
-    except client.ReceiverError:
+    except ReceiverError:
         return False
 
 
@@ -194,9 +183,8 @@ def test_lifecycle_prints_the_table_in_force_for_a_source(folder: Path) -> None:
     (folder / "routes.yaml").write_text(ROUTES.replace("    verify:", observes), "utf-8")
     done = run(folder, "lifecycle", "--source", "asteroid", PUBLIC=PUBLIC)
     assert done.returncode == 0, done.stderr.decode()
-    lines = dict(
-        map(str.strip, line.split("→")) for line in done.stdout.decode().strip().splitlines()
-    )
+    rows = (line.partition("→") for line in done.stdout.decode().strip().splitlines())
+    lines = {status.strip(): targets.strip() for status, _, targets in rows}
     assert lines["paused"] == "running, paused, completed, failed, cancelled"
     assert lines["completed"] == "nothing: terminal"
     assert "running (not observed)" in lines

@@ -8,7 +8,7 @@ import pytest
 
 from receiver.config import exposure, routes_file
 from receiver.config.settings import load_settings
-from tests.cli.test_commands import run
+from tests.support.commands import run
 
 TOKEN = "a-token-of-sixteen-bytes"
 ROUTES = f"""\

@@ -1,7 +1,7 @@
 """`python -m tests.fuzz_api --examples 2000 --seed 7`: Schemathesis against /openapi.json.
 
 It makes requests, fitting and unfitting, for everything that the description names, and holds the
-answers against it. Needs the `dev` extra. Exit code 0 if nothing was found.
+answers against it. Needs the `test` extra. Exit code 0 if nothing was found.
 """
 
 from __future__ import annotations

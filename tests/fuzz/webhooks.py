@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
 import random
 import socket
 import struct
@@ -385,7 +384,7 @@ def main() -> None:
             "server_errors": report.server_errors(),
             "statuses": dict(sorted(report.statuses.items())),
             "peak_memory_mib": report.memory // 2**20,
-            "log_bytes": os.path.getsize(folder / "server.log"),
+            "log_bytes": (folder / "server.log").stat().st_size,
             "tracebacks": (folder / "server.log").read_text("utf-8").count("Traceback"),
         }  # fmt: skip
     print(json.dumps(told, indent=2))

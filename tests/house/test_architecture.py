@@ -1,196 +1,81 @@
-"""The house: floors, owners of libraries, sizes. Read from the code itself."""
+"""The house: rooms, imports, owners of libraries, names, sizes. Read from the code itself.
+
+`plan` holds the plan as data, `checks` its checks, `test_architecture_checks` shows that each of
+them turns red.
+"""
 
 from __future__ import annotations
 
-import ast
-from pathlib import Path
+import re
+from collections.abc import Callable, Collection
+from graphlib import TopologicalSorter
+from typing import Any, get_args
 
-PACKAGE = Path(__file__).parents[2] / "receiver"
+import pytest
 
-# From the lowest floor to the highest. A module imports from floors below its own, and on its own
-# floor only from modules named before it.
-FLOORS = [
-    ["errors", "times", "events", "deliveries"],
-    ["lifecycle", "routing.quiet_hours", "routing.conditions", "sources.strict_json", "sources.formats.fields", "sources.formats.asteroid", "sources.formats.plain", "routing.routes", "routing.policy", "destinations.destination", "retention", "intake.rate_limit", "sources.keys", "sources.verification",  # noqa: E501
-     "sources.formats.registry", "routing.silences",
-     "dispatch.dead_letters", "messages.sanitize", "messages.templates", "messages.notice",
-      "messages.follow_ups", "messages.digests", "intake.explain_follow_ups",
-     "dispatch.retry", "sources.signing", "destinations.outcome", "destinations.redaction"],
-    ["metrics", "config.strict_yaml",
-     "config.problems", "config.settings", "config.schema",
-     "config.route_builder", "config.silence_request", "sources.source", "config.rules",
-      "config.routes_file", "config.exposure",
-     "destinations.apprise.recorder", "destinations.apprise.sessions",
-      "destinations.apprise.probes", "destinations.deadline", "destinations.console",
-     "destinations.apprise.adapter", "destinations.sending",
-      "logs",
-     "store.contract", "store.committer", "store.sqlite.wal", "store.sqlite.connection",
-     "store.sqlite.many_rows", "store.sql.loading", "store.sql.reads", "store.sql.outbox",
-     "store.sql.episodes", "store.sql.silences", "store.sql.digests",
-     "store.sql.claims", "store.sql.pruning",
-     "store.sql.transaction", "store.sqlite.store"],
-    ["intake.subscription_hints", "intake.held", "intake.plan", "intake.receive",
-     "config.live_rules", "intake.expiry", "store.pruning",
-     "intake.explain", "dispatch.turn",
-     "dispatch.worker",
-     "dispatch.dispatcher", "dispatch.operators", "cli.client"],
-    ["web", "web.problem", "web.webhooks.refusals", "web.webhooks.access_log",
-     "web.webhooks.batch", "web.webhooks.endpoint",
-     "web.guard", "web.health", "web.api", "web.metrics", "web.schemas", "web.openapi", "web.app",
-      "web.server.transport", "web.server.limits", "web.server.connection_h11",
-     "web.server.connection_httptools", "web.server.server", "cli.setup", "cli.configuration",
-      "cli.demo", "cli.output", "cli.listing", "cli.inspect", "cli.operate", "cli.maintain",
-     "cli.send", "cli.serve", "cli.main", "__main__"],
-]  # fmt: skip
-OWNERS = {
-    "apprise": {"destinations.apprise.adapter"},
-    "sqlite_utils": {"store.sqlite.connection"},
-    "sqlite3": {"store.sqlite.store", "store.sqlite.connection", "store.sql.reads",
-                "store.sqlite.many_rows", "store.sql.loading",
-                "store.sql.outbox", "store.sql.transaction", "store.sql.episodes",
-                "store.sql.silences", "store.sql.digests", "store.sql.claims",
-                "store.sql.pruning", "store.sqlite.wal"},
-    "psycopg": {"store.postgres"},
-    "yaml": {"config.strict_yaml"},
-    "pydantic_settings": {"config.settings"},
-    "starlette": {"web.app", "web.server.server", "web.problem", "web.webhooks.endpoint",
-     "web.guard", "web.health", "web.api", "web.metrics",
-                  "web.openapi"},
-    "uvicorn": {"web.server.server", "web.server.connection_h11",
-     "web.server.connection_httptools"},
-    "h11": {"web.server.connection_h11"},
-    "httptools": {"web.server.connection_httptools"},
-    "jinja2": {"messages.templates"},
-    "cryptography": {"sources.keys", "sources.verification", "sources.signing"},
-    "click": {"cli.main", "cli.output", "cli.maintain", "cli.listing", "cli.inspect",
-     "cli.operate", "cli.send", "cli.serve", "cli.demo"},
-}  # fmt: skip
-# Rules are pure: no clock, disk, network or log.
-IMPURE = {"time", "datetime", "os", "pathlib", "socket", "logging", "random", "threading",
-          "asyncio", "sqlite3", "urllib", "http", "subprocess"}  # fmt: skip
-ALLOWED_IN_RULES = {("sources.verification", "os")}
-INSIDE_FUNCTIONS = {
-    ("destinations.apprise.adapter", "apprise"),
-    ("destinations.apprise.adapter", "requests"),
-    ("web.server.server", "receiver"),
-}
+from receiver.config.problems import keys_of
+from receiver.config.schema import Match, SourceModel, Verify
+from receiver.routing.conditions import CONDITIONS
+from receiver.sources import verification
+from receiver.sources.formats import registry
+from tests.house import checks, plan
+from tests.house.debts import DEBTS
+from tests.house.package import Package, parsed
+from tests.support.readme_parts import README
+
+RECEIVER = parsed()
+# The law has a test of its own.
+OTHERS = [check for check in checks.CHECKS if check is not checks.meetings]
 
 
-def modules() -> dict[str, ast.Module]:
-    found = {}
-    for path in sorted(PACKAGE.rglob("*.py")):
-        name = ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
-        if (
-            path.name == "__init__.py"
-            and name != "__init__"
-            and len(ast.parse(path.read_text("utf-8")).body) == 1
-        ):
-            continue  # a room's docstring
-        found[name.removesuffix(".__init__") or "__init__"] = ast.parse(path.read_text("utf-8"))
-    return found
+def test_intake_and_dispatch_meet_only_in_the_store() -> None:
+    assert set(checks.meetings(RECEIVER)) - DEBTS == set()
 
 
-def imported(tree: ast.AST) -> set[str]:
-    names: set[str] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return names
+@pytest.mark.parametrize("check", OTHERS, ids=lambda check: check.__name__)
+def test_the_house_stands_as_planned(check: Callable[[Package], list[str]]) -> None:
+    assert set(check(RECEIVER)) - DEBTS == set()
 
 
-def ours(tree: ast.AST, known: set[str]) -> set[str]:
-    found = set()
-    for name in imported(tree):
-        if not name.startswith("receiver."):
-            continue
-        parts = name.removeprefix("receiver.").split(".")
-        for end in range(len(parts), 0, -1):
-            if ".".join(parts[:end]) in known:
-                found.add(".".join(parts[:end]))
-                break
-    return found
+def test_every_debt_is_still_owed() -> None:
+    assert DEBTS - {breach for check in checks.CHECKS for breach in check(RECEIVER)} == set()
 
 
-def test_every_module_stands_on_a_floor() -> None:
-    named = {name for floor in FLOORS for name in floor}
-    assert set(modules()) - {"__init__"} == named & set(modules())
+def test_the_plan_itself_has_no_circle() -> None:
+    rooms = {room: {name.split(".")[0] for name in others} for room, others in plan.ROOMS.items()}
+    order = list(TopologicalSorter(rooms).static_order())
+    assert set(order) == set(plan.ROOMS)
+    # Nor does the order in which the map names them go up.
+    named = list(plan.ROOMS)
+    assert all(named.index(o) < named.index(room) for room in named for o in rooms[room])
 
 
-def test_imports_go_down_only() -> None:
-    order = [name for floor in FLOORS for name in floor]
-    trees = modules()
-    upward = [
-        f"{name} imports {other}"
-        for name, tree in trees.items()
-        if name in order
-        for other in ours(tree, set(trees))
-        if order.index(other) >= order.index(name)
-    ]
-    assert upward == []
+def literal(annotation: Any) -> set[str]:
+    """The words that a key of routes.yaml may have."""
+    return set(get_args(annotation))
 
 
-def test_each_library_has_one_owner() -> None:
-    trespasses = [
-        f"{name} imports {library}"
-        for name, tree in modules().items()
-        for library in {found.split(".")[0] for found in imported(tree)}
-        if library in OWNERS and name not in OWNERS[library]
-    ]
-    assert trespasses == []
+def row(key: str) -> str:
+    """The line about a key in the README's reference."""
+    return next(line for line in README.read_text("utf-8").splitlines() if f"| `{key}` |" in line)
 
 
-def test_rules_have_no_clock_disk_net_or_log() -> None:
-    trees = modules()
-    impure = [
-        f"{name} imports {library}"
-        for name in FLOORS[1]
-        if name in trees
-        for library in {found.split(".")[0] for found in imported(trees[name])}
-        if library in IMPURE
-        and (name, library) not in ALLOWED_IN_RULES
-        # Dates are values; only asking for the current one is a clock.
-        and not (library == "datetime" and "now" not in ast.dump(trees[name]))
-    ]
-    # `urllib.parse` only reads text.
-    assert [line for line in impure if not line.endswith("imports urllib")] == []
-
-
-def test_imports_stand_at_the_top() -> None:
-    hidden = []
-    for name, tree in modules().items():
-        for function in ast.walk(tree):
-            if isinstance(function, (ast.FunctionDef, ast.AsyncFunctionDef)):
-                for library in {found.split(".")[0] for found in imported(function)}:
-                    if (name, library) not in INSIDE_FUNCTIONS:
-                        hidden.append(f"{name}.{function.name} imports {library}")
-    assert hidden == []
-
-
-def test_modules_and_functions_keep_their_size() -> None:
-    too_large = []
-    for path in sorted(PACKAGE.rglob("*.py")):
-        text = path.read_text("utf-8")
-        ceiling = 450 if "store" in path.relative_to(PACKAGE).parts else 300
-        if text.count("\n") > ceiling:
-            too_large.append(f"{path.name}: {text.count(chr(10))} lines")
-        for node in ast.walk(ast.parse(text)):
-            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-                lines = (node.end_lineno or 0) - node.lineno + 1
-                if lines > 60:
-                    too_large.append(f"{path.name} {node.name}: {lines} lines")
-    assert too_large == []
-
-
-def test_public_things_have_a_docstring() -> None:
-    bare = [
-        f"{name}.{node.name}"
-        for name, tree in modules().items()
-        for node in tree.body
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))
-        and not node.name.startswith("_")
-        and ast.get_docstring(node) is None
-    ]
-    assert bare == []
-    assert [name for name, tree in modules().items() if ast.get_docstring(tree) is None] == []
+@pytest.mark.parametrize(
+    ("registered", "in_schema", "key"),
+    [
+        (registry.FORMATS, literal(SourceModel.model_fields["format"].annotation), "format"),
+        (
+            verification.SCHEMES,
+            literal(Verify.model_fields["scheme"].annotation),
+            "verify.scheme",
+        ),
+        (CONDITIONS, set(keys_of(Match)), "match"),
+    ],
+    ids=["formats", "schemes", "conditions"],
+)  # fmt: skip
+def test_a_registry_the_schema_and_the_reference_name_the_same(
+    registered: Collection[str], in_schema: set[str], key: str
+) -> None:
+    assert set(registered) == in_schema
+    named = set(re.findall(r"[a-z0-9_-]+", " ".join(re.findall(r"`([^`]+)`", row(key)))))
+    assert set(registered) <= named

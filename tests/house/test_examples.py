@@ -12,7 +12,7 @@ import pytest
 from receiver.events import Status
 from receiver.times import parse_time
 from tests.support.live import PUBLIC
-from tests.support.people import HOUR, MINUTE, SECOND, Walk
+from tests.support.people import HOUR, MINUTE, SECOND, Told, Walk
 from tests.support.readme_parts import README
 
 AWAITS, RUNNING = Status.AWAITING_CONFIRMATION, Status.RUNNING
@@ -31,8 +31,8 @@ def walked(folder: Path, number: int, at: str) -> Iterator[Walk]:
         walk.store.close()
 
 
-def titles(found: list[tuple[int, object]]) -> list[tuple[int, str]]:
-    return [(at, f"{told.destination}: {told.title}") for at, told in found]  # type: ignore[attr-defined]
+def titles(found: list[tuple[int, Told]]) -> list[tuple[int, str]]:
+    return [(at, f"{told.destination}: {told.title}") for at, told in found]
 
 
 def test_there_are_three_files_and_they_surprise_nobody(tmp_path: Path) -> None:

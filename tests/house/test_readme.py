@@ -26,7 +26,7 @@ from receiver.config.schema import (
     StuckModel,
     Verify,
 )
-from receiver.config.settings import Settings
+from receiver.config.settings import load_settings
 from receiver.lifecycle import MAX_EVENT_AGE
 from receiver.metrics import CAUSES, REFUSALS, Counters
 from receiver.sources import keys
@@ -148,7 +148,7 @@ def test_every_metric_is_named_with_its_labels() -> None:
 
 def test_the_bounds_it_promises_are_the_program_s() -> None:
     text = " ".join(section("Security").split())
-    settings = Settings()
+    settings = load_settings({})
     for promise in (
         f"{limits.MAX_HEAD // 1024} KiB and {limits.MAX_FIELDS} fields (431)",
         f"and {settings.headers_timeout:g} s, a body {settings.max_body // 1024} KiB (413) and"

@@ -23,23 +23,32 @@ acknowledged. Figures are printed; the exit code is 1 if the promise is broken.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import signal
-import sys
-import tempfile
 import time
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from tests.prove_deliveries.hanging import hanging
 from tests.prove_deliveries.kills import MOMENTS, kills
 from tests.prove_deliveries.late import late
-from tests.prove_deliveries.planted import BUGS, planted
+from tests.prove_deliveries.planted import BUGS
 from tests.prove_deliveries.shutdown import shutdown
 from tests.prove_deliveries.stops import stops
+from tests.support import planting
 from tests.support.destinations import Destination
-from tests.support.proving import MARK, Load, Report, arrived, in_order, rules, told
-from tests.support.served import HERE, Served, until
+from tests.support.proving import (
+    MARK,
+    Load,
+    Proofs,
+    Report,
+    arrived,
+    command,
+    in_order,
+    parsed,
+    proven,
+    rules,
+    told,
+)
+from tests.support.served import Served, until
 
 
 async def faultless(given: argparse.Namespace, report: Report, folder: Path) -> None:
@@ -71,22 +80,13 @@ async def faultless(given: argparse.Namespace, report: Report, folder: Path) -> 
     report.must(ledger["deliveries"] == {"sent": len(owed)}, "every delivery is sent")
 
 
-async def plant(given: argparse.Namespace, report: Report, folder: Path) -> None:
+async def plant(given: argparse.Namespace, report: Report, _: Path) -> None:
     """Every planted bug must be found, by the promise that it breaks."""
-    for bug in BUGS:
-        if given.only not in bug.name:
-            continue
-        with planted(bug) as tree:
-            arguments = [*bug.proof.split(), "--seed", str(given.seed), "--tree", str(tree)]
-            found = await asyncio.to_thread(prove, *arguments)
-        red = any(bug.says in promise for promise in found.broken)
-        report.figures[bug.name] = "found" if red else "NOT FOUND"
-        report.must(red, f"{bug.name}: {bug.proof} says {found.broken or 'nothing'}")
+    await planting.plant(BUGS, prove, given, report)
 
 
 LIMIT = 1800  # seconds for any proof
-Proof = Callable[[argparse.Namespace, Report, Path], Awaitable[None]]
-PROOFS: dict[str, tuple[Proof, dict[str, object]]] = {
+PROOFS: Proofs = {
     "faultless": (faultless, {"count": 100_000, "patience": 60.0}),
     "kills": (kills, {"kills": 200, "patience": 30.0, "moments": MOMENTS}),
     "stops": (stops, {"only": ""}),
@@ -102,34 +102,11 @@ PROOFS: dict[str, tuple[Proof, dict[str, object]]] = {
 
 
 def prove(*arguments: str) -> Report:
-    """Run a proof as the command line says."""
-    parser = argparse.ArgumentParser(prog="python -m tests.prove_deliveries")
-    names = parser.add_subparsers(dest="name", required=True)
-    for name, (_, options) in PROOFS.items():
-        one = names.add_parser(name)
-        for option, default in options.items():
-            one.add_argument(f"--{option}", type=type(default), default=default)
-        one.add_argument("--seed", type=int, default=1)
-        one.add_argument("--http", default="h11", choices=["h11", "httptools"])
-        one.add_argument("--tree", type=Path, default=HERE, help="the checkout that is proven")
-    given = parser.parse_args(arguments)
-    report = Report(f"{given.name}, seed {given.seed}")
-
-    async def run() -> None:
-        with tempfile.TemporaryDirectory(prefix="receiver-proof-") as folder:
-            async with asyncio.timeout(LIMIT):
-                await PROOFS[given.name][0](given, report, Path(folder))
-
-    try:
-        asyncio.run(run())
-    except (AssertionError, ExceptionGroup, TimeoutError) as error:
-        report.broken.append(str(error) or f"it ends within {LIMIT} s")
-    return report
+    """Make a proof as the command line says."""
+    given = parsed("tests.prove_deliveries", PROOFS, arguments)
+    return proven(given, PROOFS[given.name][0], LIMIT)
 
 
 def main() -> None:
-    # Whoever stops us stops what we started, too.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    report = prove(*sys.argv[1:])
-    print(report)
-    sys.exit(1 if report.broken else 0)
+    """Make the proof that the command line names."""
+    command(prove)

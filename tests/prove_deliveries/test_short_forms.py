@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from tests.prove_deliveries.planted import BUGS, planted
 from tests.prove_deliveries.proofs import prove
 
 
@@ -29,9 +28,3 @@ def test_the_promise_holds_in_short(command: str) -> None:
 def test_a_planted_bug_turns_its_proof_red() -> None:
     report = prove("planted", "--only", "every message is called")
     assert (report.broken, list(report.figures.values())) == ([], ["found"])
-
-
-def test_every_planted_bug_still_has_its_place() -> None:
-    for bug in BUGS:
-        with planted(bug) as tree:
-            assert bug.new in (tree / bug.file).read_text("utf-8")

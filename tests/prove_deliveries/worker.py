@@ -32,7 +32,9 @@ from typing import Any
 from receiver.config import routes_file
 from receiver.config.live_rules import LiveRules
 from receiver.config.rules import Rules
+from receiver.deliveries import Attempt, Message
 from receiver.destinations import sending
+from receiver.destinations.destination import Destination
 from receiver.dispatch.worker import DestinationWorker
 from receiver.store.sqlite.store import SqliteStore
 from receiver.times import SECOND
@@ -78,17 +80,20 @@ def work(path: Path, rules: Rules, name: str, at: str, sig: int, lease: float) -
             # At this thread: another one could take the signal while this one goes on a little.
             signal.pthread_kill(threading.get_ident(), sig)
 
-    def send(*arguments: Any) -> Any:
+    def send(destination: Destination, message: Message) -> Attempt:
         step("before-send")
-        attempt = real_send(*arguments)
+        attempt = real_send(destination, message)
         step("after-send")
         return attempt
 
     real_send, sending.send = sending.send, send
     store = Watched(SqliteStore(path), step, lease)
     lane = DestinationWorker(
-        store, rules.destinations[name], LiveRules(rules, lambda rules: None, lambda: rules), lease
-    )  # type: ignore[arg-type]
+        store,
+        rules.destinations[name],
+        LiveRules(rules, lambda rules: None, lambda: rules),
+        lease,
+    )
     lane.start()
     lane.join(time.monotonic() + LONG)
     os._exit(1)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import glob
 import json
 import time
 from collections.abc import AsyncIterator
@@ -14,10 +13,11 @@ from pathlib import Path
 from receiver.cli import client
 from receiver.store.sqlite.connection import connect
 from receiver.times import SECOND
-from tests.prove_durability.driver import TOKEN, Receiver, Report, answered
+from tests.prove_durability.driver import TOKEN, Receiver, answered
 from tests.prove_durability.file import look
 from tests.prove_durability.sender import request
 from tests.prove_durability.storage import Skipped
+from tests.support.proving import Report
 from tests.support.served import until
 
 HOURS = 2
@@ -115,36 +115,55 @@ class Clocked:
 
 def library() -> str:
     """libfaketime for threads; Skipped where it is not installed."""
-    found = glob.glob("/usr/lib/*/faketime/libfaketimeMT.so.1")
+    found = [str(p) for p in Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1")]
     if not found:
-        raise Skipped("libfaketime is not installed (Debian: faketime)")
+        raise Skipped("libfaketime is not installed (apt-get install faketime)")
     return found[0]
 
 
 async def clock(given: argparse.Namespace, report: Report, folder: Path) -> None:
-    """Forward and back, live and over a restart: nothing waits for longer than it was meant to."""
-    for name, hours, dies in (
-        ("ahead", HOURS, False), ("back", -1, False), ("back a day", -24, False),
-        ("back at the next start", -1, True), ("back a day at the next start", -24, True),
-    ):  # fmt: skip
-        place, hook, offset = folder / name, Hook(), folder / name / "offset"
-        place.mkdir()
-        async with hook.listening() as port:
-            faked = {
-                "LD_PRELOAD": library(), "FAKETIME_TIMESTAMP_FILE": str(offset),
-                "FAKETIME_NO_CACHE": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-            }  # fmt: skip
-            receiver = Receiver(
-                place, given.tree, http=given.http, preload=faked, routes=ROUTES % (TOKEN, port)
+    """Forward and back, live and over a restart: nothing waits for longer than it was meant to.
+
+    Each jump is another receiver's; they mostly wait, so all do it at the same time.
+    """
+    preload = library()
+    ends = await asyncio.gather(
+        *(
+            _live(given, report, folder / name, preload, hours, dies)
+            for name, hours, dies in (
+                ("ahead", HOURS, False), ("back", -1, False), ("back a day", -24, False),
+                ("back at the next start", -1, True), ("back a day at the next start", -24, True),
             )
-            async with receiver:
-                one = Clocked(receiver, offset, report, hook)
-                one.set_clock(0)
-                await receiver.start()
-                await _jump(one, name, hours, dies)
-                if hours > 0:
-                    await _lease(one, name)
-                await one.end(name)
+        ),
+        return_exceptions=True,
+    )  # fmt: skip
+    for end in ends:
+        if end is not None:
+            raise end
+
+
+async def _live(
+    given: argparse.Namespace, report: Report, place: Path, preload: str, hours: int, dies: bool
+) -> None:
+    """One receiver and one jump of its clock."""
+    hook, offset, name = Hook(), place / "offset", place.name
+    place.mkdir()
+    async with hook.listening() as port:
+        faked = {
+            "LD_PRELOAD": preload, "FAKETIME_TIMESTAMP_FILE": str(offset),
+            "FAKETIME_NO_CACHE": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        }  # fmt: skip
+        receiver = Receiver(
+            place, given.tree, http=given.http, preload=faked, routes=ROUTES % (TOKEN, port)
+        )
+        async with receiver:
+            one = Clocked(receiver, offset, report, hook)
+            one.set_clock(0)
+            await receiver.start()
+            await _jump(one, name, hours, dies)
+            if hours > 0:
+                await _lease(one, name)
+            await one.end(name)
 
 
 async def _jump(one: Clocked, name: str, hours: int, dies: bool) -> None:

@@ -1,7 +1,7 @@
 """A receiver that can be killed, for the proofs of durability.
 
-It is `receiver serve`, cold (a new interpreter) or warm (see `tests.durable_forks`), with or
-without strace.
+It is `receiver serve`, cold (a new interpreter) or warm (see
+`tests.prove_durability.forks`), with or without strace.
 """
 
 from __future__ import annotations
@@ -16,12 +16,10 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
-from tests.support import proving
 from tests.support.live import free_port
 from tests.support.served import CUT, HERE, until
 
@@ -37,19 +35,6 @@ routes:
     notify: [ops]
     title: "[{{ event_id }}]"
 """
-
-
-@dataclass
-class Report(proving.Report):
-    """The figures of a proof, which promises are broken, and what could not be proven here."""
-
-    skipped: str = ""
-
-    def add(self, name: str, n: int = 1) -> None:
-        """Count something."""
-        counted = self.figures.get(name, 0)
-        assert isinstance(counted, int)
-        self.figures[name] = counted + n
 
 
 class Warm:
@@ -98,7 +83,7 @@ class Receiver:
         self.pid = 0
         (folder / "routes.yaml").write_text(routes or ROUTES % TOKEN, "utf-8")
 
-    async def __aenter__(self) -> Receiver:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(
@@ -114,7 +99,7 @@ class Receiver:
         if self.warm is None:
             command = [*self.strace, sys.executable, "-m", "receiver", "serve"]
             environ = {**environment(self.tree), **named, **self._preload}
-            with open(self._log, "ab") as log:
+            with self._log.open("ab") as log:
                 self.process = subprocess.Popen(
                     command, env=environ, cwd=self.folder, stdout=log, stderr=log
                 )

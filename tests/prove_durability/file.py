@@ -11,7 +11,8 @@ from pathlib import Path
 
 from receiver.errors import StorageRefused
 from receiver.store.sqlite.store import SqliteStore
-from tests.prove_durability.driver import Receiver, Report
+from tests.prove_durability.driver import Receiver
+from tests.support.proving import Report
 
 TERMINAL = "('completed', 'failed', 'cancelled')"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -12,8 +13,9 @@ import sqlite_utils
 
 from receiver.store.sqlite import schema
 from receiver.store.sqlite.connection import connect
-from tests.prove_durability.driver import Receiver, Report
+from tests.prove_durability.driver import Receiver
 from tests.prove_durability.storage import Running
+from tests.support.proving import Report
 
 PAGE = 4096
 
@@ -59,7 +61,7 @@ def page_of(name: str) -> Callable[[Path], None]:
             (root,) = database.execute(
                 "SELECT rootpage FROM sqlite_master WHERE name = ?", (name,)
             ).fetchone()
-        with open(path, "r+b") as file:
+        with path.open("r+b") as file:
             file.seek((root - 1) * PAGE + 8)
             file.write(b"\xff\x01" * 20)
 
@@ -68,7 +70,7 @@ def page_of(name: str) -> Callable[[Path], None]:
 
 def zeroed(path: Path) -> None:
     """Its second half was written by nobody."""
-    with open(path, "r+b") as file:
+    with path.open("r+b") as file:
         half = path.stat().st_size // PAGE // 2 * PAGE
         file.seek(half)
         file.write(bytes(path.stat().st_size - half))
@@ -80,7 +82,7 @@ def without(path: Path) -> None:
     path.unlink()
 
 
-DAMAGES: dict[str, tuple[Callable[[Path], None], str]] = {
+DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "empty": (empty, "restore a backup"),
     "cut within a page": (cut(0.37), "restore a backup"),
     "cut to two thirds": (cut(0.66), "restore a backup"),
@@ -128,14 +130,17 @@ async def files(given: argparse.Namespace, report: Report, folder: Path) -> None
         await running.sender.load(8, 120)
         await running.end()
         good = receiver.path.read_bytes()
+        starts = []
         for number, (name, (damage, says)) in enumerate(DAMAGES.items()):
             place = folder / f"damage-{number}"
             place.mkdir()
             path = place / "receiver.db"
             path.write_bytes(good)
             damage(path)
-            await _refused(name, says, Receiver(place, given.tree, http=given.http), report)
+            damaged = Receiver(place, given.tree, http=given.http)
+            starts.append(_refused(name, says, damaged, report))
             report.add("refused")
+        await asyncio.gather(*starts)
         older(folder / "older.db", 30)
         receiver.path = folder / "older.db"
         running.acks.verdicts = {f"old{number}": "rejected" for number in range(30)}

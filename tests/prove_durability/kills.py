@@ -13,9 +13,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.prove_durability.driver import Receiver, Report, Warm
+from tests.prove_durability.driver import Receiver, Warm
 from tests.prove_durability.file import look
 from tests.prove_durability.sender import Acknowledgements, Sender
+from tests.support.proving import Report
 
 # How far each call is counted with one connection; those of several share their commits.
 CALLS = {"pwrite64": 240, "fdatasync": 48, "write": 24, "sendto": 120}

@@ -16,10 +16,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.prove_durability.driver import Receiver, Report, Warm
+from tests.prove_durability.driver import Receiver, Warm
 from tests.prove_durability.file import look, look_at
 from tests.prove_durability.order import EVENT_ID, Call, calls, strace_all
 from tests.prove_durability.sender import Acknowledgements, Sender
+from tests.support.proving import Report
 
 SECTOR = 512
 _NUMBERS = re.compile(r", (\d+)(?:, (\d+))?\) += ")
@@ -159,7 +160,7 @@ async def losses(given: argparse.Namespace, report: Report, folder: Path) -> Non
 
 
 def _read(record: Path) -> Iterator[Call]:
-    with open(record, encoding="utf-8") as lines:
+    with record.open(encoding="utf-8") as lines:
         yield from calls(lines)
 
 

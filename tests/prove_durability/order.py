@@ -16,9 +16,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.prove_durability.driver import Receiver, Report
+from tests.prove_durability.driver import Receiver
 from tests.prove_durability.file import look
 from tests.prove_durability.sender import Acknowledgements, Sender
+from tests.support.proving import Report
 
 TRACED = ("openat,rename,pwrite64,fdatasync,fsync,sendto,sendmsg,write,writev,"
           "ftruncate,unlink")  # fmt: skip
@@ -163,7 +164,7 @@ async def order(given: argparse.Namespace, report: Report, folder: Path) -> None
         report.must(await receiver.ended() == 0, "it ends with exit code 0")
     look(receiver, acks.verdicts, report, "in the end")
     seen, kinds = Order(f"{receiver.path}-wal"), defaultdict[str, int](int)
-    with open(record, encoding="utf-8") as lines:
+    with record.open(encoding="utf-8") as lines:
         for call in calls(lines):
             kinds[call.name] += 1
             seen.take(call)

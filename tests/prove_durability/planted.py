@@ -1,47 +1,8 @@
-"""Bugs that are planted into a copy of the program, to see that the proofs of durability can fail.
-
-Each names the proof that must turn red, and a part of the promise that must be broken: a copy that
-does not even start would be red for nothing.
-"""
+"""The bugs that the proofs of durability must find: `python -m tests.prove_durability planted`."""
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
-
-from tests.support.served import HERE
-
-
-@dataclass(frozen=True)
-class Bug:
-    """Texts replaced in files of the program (file, old, new), its proof, what that must say."""
-
-    name: str
-    changes: tuple[tuple[str, str, str], ...]
-    proof: str
-    says: str
-
-
-@contextmanager
-def planted(bug: Bug) -> Iterator[Path]:
-    """A copy of the checkout with the bug; ValueError if there is no place for it."""
-    with TemporaryDirectory(prefix="receiver-planted-") as folder:
-        tree = Path(folder)
-        for part in ("receiver", "tests"):
-            kept = shutil.ignore_patterns("__pycache__")
-            shutil.copytree(HERE / part, tree / part, ignore=kept)
-        for file, old, new in bug.changes:
-            path = tree / "receiver" / file
-            text = path.read_text("utf-8")
-            if text.count(old) != 1:
-                raise ValueError(f"{bug.name}: {file} has {old!r} {text.count(old)} times")
-            path.write_text(text.replace(old, new), "utf-8")
-        yield tree
-
+from tests.support.planting import Bug
 
 COMMITTER, TRANSACTION = "store/committer.py", "store/sql/transaction.py"
 LOG = "store/sqlite/wal.py"
@@ -99,11 +60,9 @@ BUGS = (
     Bug(
         "a message counts as sent before it is sent",
         (("dispatch/worker.py", "        attempt = sending.send(self.destination, message)\n",
-          "        from receiver.deliveries import Outcome\n"
-          "        told = Attempt(Outcome.DELIVERED, '')\n"
-          "        early = follow(claim, told, self.destination, message, 0, 0.5)\n"
+          "        early = self._finished(claim, message, Attempt(Outcome.DELIVERED, ''))\n"
           "        self._stopping.set()\n"
-          "        self._turn(FinishedAttempt(claim, told, early))\n"
+          "        self._turn(early)\n"
           "        self._stopping.clear()\n"
           "        attempt = sending.send(self.destination, message)\n"),),
         "kills --points 60 --kills 0 --cold 0 --calls write",

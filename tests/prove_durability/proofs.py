@@ -10,7 +10,7 @@ what was acknowledged. Figures are printed; the exit code is 1 if a promise is b
   answers; and at random moments under load. After each kill nothing acknowledged is missing, the
   ledger is balanced, integrity_check is clean, and the next start comes up and goes on; what is
   told again is a duplicate. Every `--cold`-th start is a new interpreter, the others are forked
-  from one that has imported everything (`tests.durable_forks`) and are otherwise the same command.
+  from one that has imported everything (`tests.prove_durability.forks`), but for that the same.
 * **order**: a record of all system calls says of each acknowledged webhook that its frames were
   written into the log, that a sync of the log began after that and ended well, and that the answer
   began after that.
@@ -29,23 +29,18 @@ what was acknowledged. Figures are printed; the exit code is 1 if a promise is b
 from __future__ import annotations
 
 import argparse
-import asyncio
-import signal
-import sys
-import tempfile
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from tests.prove_durability.clock import clock
-from tests.prove_durability.driver import Report
 from tests.prove_durability.files import files
 from tests.prove_durability.kills import kills
 from tests.prove_durability.losses import losses
 from tests.prove_durability.order import order
-from tests.prove_durability.planted import BUGS, planted
+from tests.prove_durability.planted import BUGS
 from tests.prove_durability.stops import stops
 from tests.prove_durability.storage import SCENARIOS, Skipped
-from tests.support.served import HERE
+from tests.support import planting
+from tests.support.proving import Proofs, Report, command, parsed, proven
 
 
 async def storage(given: argparse.Namespace, report: Report, folder: Path) -> None:
@@ -65,26 +60,13 @@ async def storage(given: argparse.Namespace, report: Report, folder: Path) -> No
         report.broken += [f"{name}: {promise}" for promise in one.broken]
 
 
-async def plant(given: argparse.Namespace, report: Report, folder: Path) -> None:
+async def plant(given: argparse.Namespace, report: Report, _: Path) -> None:
     """Every planted bug must be found, by the promise that it breaks."""
-    for bug in BUGS:
-        if given.only not in bug.name:
-            continue
-        with planted(bug) as tree:
-            arguments = [*bug.proof.split(), "--seed", str(given.seed), "--tree", str(tree)]
-            found = await asyncio.to_thread(prove, *arguments)
-        if found.skipped and not found.broken:
-            report.figures[bug.name] = report.skipped = f"skipped: {found.skipped}"
-            continue
-        red = any(bug.says in promise for promise in found.broken)
-        report.figures[bug.name] = "found" if red else "NOT FOUND"
-        print(f"{report.figures[bug.name]:>10}  {bug.name}  ({bug.proof})", flush=True)
-        report.must(red, f"{bug.name}: {bug.proof} says {found.broken[:3] or 'nothing'}")
+    await planting.plant(BUGS, prove, given, report)
 
 
 LIMIT = 4 * 3600  # seconds for any proof
-Proof = Callable[[argparse.Namespace, Report, Path], Awaitable[None]]
-PROOFS: dict[str, tuple[Proof, dict[str, object]]] = {
+PROOFS: Proofs = {
     "kills": (
         kills,
         {"points": 10_000, "kills": 1_000, "cold": 10, "seconds": 7200.0, "calls": "", "fresh": 0},
@@ -98,36 +80,11 @@ PROOFS: dict[str, tuple[Proof, dict[str, object]]] = {
 
 
 def prove(*arguments: str) -> Report:
-    """Run a proof as the command line says."""
-    parser = argparse.ArgumentParser(prog="python -m tests.prove_durability")
-    names = parser.add_subparsers(dest="name", required=True)
-    for name, (_, options) in PROOFS.items():
-        one = names.add_parser(name)
-        for option, default in options.items():
-            one.add_argument(f"--{option}", type=type(default), default=default)
-        one.add_argument("--seed", type=int, default=1)
-        one.add_argument("--http", default="h11", choices=["h11", "httptools"])
-        one.add_argument("--tree", type=Path, default=HERE, help="the checkout that is proven")
-    given = parser.parse_args(arguments)
-    report = Report(f"{given.name}, seed {given.seed}")
-
-    async def run() -> None:
-        with tempfile.TemporaryDirectory(prefix="receiver-proof-") as folder:
-            async with asyncio.timeout(LIMIT):
-                await PROOFS[given.name][0](given, report, Path(folder))
-
-    try:
-        asyncio.run(run())
-    except (AssertionError, ExceptionGroup, TimeoutError) as error:
-        report.broken.append(str(error) or f"it ends within {LIMIT} s")
-    except KeyboardInterrupt:
-        report.broken.append("it was stopped: the figures are those up to then")
-    return report
+    """Make a proof as the command line says."""
+    given = parsed("tests.prove_durability", PROOFS, arguments)
+    return proven(given, PROOFS[given.name][0], LIMIT)
 
 
 def main() -> None:
-    # Whoever stops us stops what we started, too.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    report = prove(*sys.argv[1:])
-    print(report)
-    sys.exit(1 if report.broken else 0)
+    """Make the proof that the command line names."""
+    command(prove)

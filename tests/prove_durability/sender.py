@@ -14,7 +14,8 @@ from typing import NamedTuple
 
 from receiver.cli import client
 from receiver.times import SECOND
-from tests.prove_durability.driver import TOKEN, Receiver, Report, answered
+from tests.prove_durability.driver import TOKEN, Receiver, answered
+from tests.support.proving import Report
 from tests.support.served import CUT
 
 

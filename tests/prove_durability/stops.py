@@ -12,9 +12,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tests.prove_durability.driver import TOKEN, Receiver, Report
+from tests.prove_durability.driver import TOKEN, Receiver
 from tests.prove_durability.file import look
 from tests.prove_durability.sender import Acknowledgements, Sender
+from tests.support.proving import Report
 from tests.support.served import until
 
 WITHIN = 25.0  # seconds

@@ -13,9 +13,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from tests.prove_durability.driver import Receiver, Report
+from tests.prove_durability.driver import Receiver
 from tests.prove_durability.file import look
 from tests.prove_durability.sender import Acknowledgements, Sender
+from tests.support.proving import Report
 
 # Another process that writes, as `receiver redeliver` does, for as long as its input is open.
 _OTHER = """\
@@ -44,7 +45,9 @@ def small_disk(folder: Path, size: str) -> Iterator[Path]:
     place = folder / "disk"
     place.mkdir()
     options = ["-t", "tmpfs", "-o", f"size={size},mode=0777"]
-    done = subprocess.run(["mount", *options, "receiver-proof", place], capture_output=True)
+    done = subprocess.run(
+        ["mount", *options, "receiver-proof", place], capture_output=True, check=False
+    )
     if done.returncode:
         raise Skipped(f"a tmpfs cannot be mounted: {done.stderr.decode().strip()}")
     try:
@@ -144,7 +147,7 @@ async def full(given: argparse.Namespace, report: Report, folder: Path) -> None:
 
 def fill(filler: Path, leave: int) -> None:
     """Write until so many bytes are left, or nothing more is taken."""
-    with open(filler, "wb", buffering=0) as file, suppress(OSError):
+    with filler.open("wb", buffering=0) as file, suppress(OSError):
         while (state := os.statvfs(filler)).f_bavail * state.f_bsize > leave:
             file.write(bytes(65_536 if leave else 4_096))
 

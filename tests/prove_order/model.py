@@ -49,6 +49,18 @@ class Said(NamedTuple):
     name: str = ""
     unknown: bool = False
 
+    @property
+    def says(self) -> str:
+        """Its status; only of an event that announces one."""
+        assert self.status is not None
+        return self.status
+
+    @property
+    def moment(self) -> int:
+        """Its time; only of an event that has one."""
+        assert self.at is not None
+        return self.at
+
 
 @dataclass(slots=True, eq=False)
 class Stored:
@@ -120,11 +132,11 @@ class Model:
 
     def judge(self, execution: Execution, said: Said) -> tuple[str, str, bool]:
         """Verdict, reason and whether the order is uncertain: the rules from "older" on."""
-        stands, status, assumed = execution.status, said.status, execution.assumed
+        stands, status, assumed = execution.status, said.says, execution.assumed
         forward = self.legal(stands, status, assumed)
         backward = self.legal(status, stands, said.assumed)
         tied = said.at == execution.mark
-        if said.at < execution.mark:
+        if said.moment < execution.mark:
             return "stale", "older", False
         if tied and (stands in TERMINAL or (backward and not forward)):
             return "stale", "tie", False
@@ -151,13 +163,13 @@ class Model:
         if said.status is None:
             known = said.name in NOT_A_STATUS
             return self._keep(stored, "ignored", "not_a_status" if known else "unknown_event")
-        change = (said.execution, said.status, said.at)
+        change = (said.execution, said.status, said.moment)
         if change in self._changes:
             return self._keep(stored, "duplicate", "same_change")
         self._changes.add(change)
-        if now - said.at > MAX_AGE:
+        if now - said.moment > MAX_AGE:
             return self._keep(stored, "stale", "too_old")
-        if now - said.at > LATE:
+        if now - said.moment > LATE:
             stored.flags.add("late")
         return self._follow(stored)
 
@@ -170,7 +182,7 @@ class Model:
                 self._take(overdue, "rejected", "gap")
             while overdue.verdict == "held":
                 waiting = [held for held in self._held if held.said.execution == key]
-                self._take(min(waiting, key=lambda held: held.said.at), "applied", "gap", "gap")
+                self._take(min(waiting, key=lambda held: held.said.moment), "applied", "gap", "gap")
                 self.executions[key].gap = True
                 self._heal(key)
 
@@ -214,7 +226,7 @@ class Model:
     def _heal(self, key: str) -> None:
         """Judge again what waits for a missing event, from the earliest, until nothing moves."""
         waits = [stored for stored in self.events[key] if stored.steps[-1] in GAPS]
-        for stored in sorted(waits, key=lambda stored: stored.said.at):
+        for stored in sorted(waits, key=lambda stored: stored.said.moment):
             verdict, reason, uncertain = self.judge(self.executions[key], stored.said)
             flags = ["healed", *(["order_uncertain"] if uncertain else [])]
             if verdict == "applied":
@@ -239,11 +251,11 @@ class Model:
             self._held.append(stored)
         moved = verdict == "applied" or (reason == "same_status" and said.status in PROCESSING)
         if verdict == "applied":
-            execution = self.executions.setdefault(key, Execution(said.status, said.at))
-            execution.status, execution.assumed = said.status, said.assumed
+            execution = self.executions.setdefault(key, Execution(said.says, said.moment))
+            execution.status, execution.assumed = said.says, said.assumed
             execution.version += 1
         if moved:
-            self.executions[key].mark = said.at
+            self.executions[key].mark = said.moment
         for destination in TOLD.get(verdict, ()):
             version = self.executions[key].version
             self.messages[destination, key].append(Message(stored, verdict, version))

@@ -32,7 +32,7 @@ POSTGRESQL = Dialect(
     now="CAST(extract(epoch FROM clock_timestamp()) * 1000000000 AS bigint)",
     position="strpos",
     snapshot="BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
-    spell=lambda text: numbered(text),
+    spell=lambda text: numbered(text),  # noqa: PLW0108  (it stands below)
 )
 
 

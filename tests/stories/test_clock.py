@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import closing
 from itertools import pairwise
+from operator import methodcaller
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from receiver.deliveries import Attempt, Outcome
-from receiver.dispatch.worker import policy_at
+from receiver.dispatch.turn import policy_at
 from receiver.events import Status
 from receiver.routing.silences import Silence
 from receiver.store.records import AHEAD
@@ -163,7 +164,7 @@ def fill(walk: Walk) -> None:
     known = Silence({"agent": ("Nobody",)}, "r", "Ann", walk.now, walk.now + 2 * HOUR)
     planned = Silence({"agent": ("Nobody",)}, "r", "Ann", walk.now + HOUR, walk.now + 2 * HOUR)
     for silence in (known, planned):
-        walk.do(lambda t, silence=silence: t.add_silence(silence, walk.now))
+        walk.do(methodcaller("add_silence", silence, walk.now))
 
 
 def remaining(walk: Walk) -> dict[str, Any]:

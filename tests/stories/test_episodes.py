@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
+from operator import methodcaller
 from pathlib import Path
 
 from hypothesis import given, settings
@@ -102,7 +103,7 @@ def walks(walk: Walk, script: list) -> None:  # type: ignore[type-arg]
             walk.acknowledge("Ann", one)
         elif act == "silences":
             of = Silence({"status": (one,)}, "r", "Ann", walk.now, walk.now + HOUR)
-            walk.do(lambda t, of=of: t.add_silence(of, walk.now))
+            walk.do(methodcaller("add_silence", of, walk.now))
         elif act == "restarts":
             walk.restart()
             sending.clear()

@@ -69,7 +69,7 @@ def shown(store: SqliteStore) -> dict[str, Any]:
 
 def sent(store: SqliteStore, at: int = 1_000) -> list[tuple[str | None, str]]:
     """Send what is due and still true; the messages in their order."""
-    told = []
+    told: list[tuple[str | None, str]] = []
     now = NOW + at * SECOND
     while True:
         claim = store.write_now(

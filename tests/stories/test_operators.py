@@ -10,7 +10,7 @@ import pytest
 from pytest_httpserver import HTTPServer
 
 from receiver.cli import client
-from tests.cli.test_commands import run
+from tests.support.commands import run
 from tests.support.live import PUBLIC, ROUTES, Live, live, until
 
 PEOPLE = ROUTES.replace("console://", '"json://127.0.0.1:${PORT}/ops"').replace(

@@ -295,7 +295,7 @@ def test_a_running_execution_can_be_reminded_of_and_its_notice_stays_true(walk: 
 
 
 def test_without_these_options_nothing_of_it_is_owed(walk: Walk) -> None:
-    walk.reload(ROUTES.split("    remind")[0])
+    walk.reload(ROUTES.split("    remind", maxsplit=1)[0])
     asks(walk)
     walk.gets()
     walk.comes(RUNNING)

@@ -1,1 +1,1 @@
-"""What the tests share: real servers, destinations, senders and walks."""
+"""Shared parts of the tests: real servers, destinations, senders and walks."""

@@ -102,7 +102,7 @@ class Destination:
         self._deaf()
 
     def texts(self) -> dict[str, list[Arrival]]:
-        """What arrived, by title, in the order of arrival."""
+        """Return what arrived, by title, in the order of arrival."""
         found: dict[str, list[Arrival]] = {}
         for arrival in self.arrivals:
             found.setdefault(arrival.title, []).append(arrival)
@@ -151,7 +151,7 @@ class _Connection(asyncio.Protocol):
             self._answer(arrival)
 
     def _next(self) -> bytes | None:
-        """The body of a request that is there completely."""
+        """Take the body of a request that is there completely."""
         head, found, rest = self._buffer.partition(b"\r\n\r\n")
         if not found:
             return None

@@ -71,7 +71,7 @@ class Live:
         except urllib.error.HTTPError as error:
             content = error.read()
             is_json = "json" in error.headers.get("Content-Type", "")
-            return error.code, json.loads(content) if is_json else {}, error.headers
+            return error.code, json.loads(content) if is_json else {}, dict(error.headers)
 
 
 @contextmanager
@@ -97,7 +97,7 @@ def live(
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody uses now."""
+    """Return a port of 127.0.0.1 that nobody uses now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

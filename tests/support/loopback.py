@@ -29,7 +29,7 @@ class Visit:
         self.connection, self.over, self.sent = connection, over, 0
 
     def read_request(self) -> bytes:
-        """A whole HTTP request with its body."""
+        """Read a whole HTTP request with its body."""
         data = b""
         while b"\r\n\r\n" not in data:
             data += self._more()
@@ -58,7 +58,7 @@ class Visit:
 
 @contextmanager
 def raw(visited: Callable[[Visit], None]) -> Iterator[tuple[int, list[Visit]]]:
-    """A server of raw sockets: its port, and the visits so far. Hangs up when a visit returns."""
+    """Serve raw sockets: the port, and the visits so far. Hang up when a visit returns."""
     over, visits, threads = threading.Event(), list[Visit](), list[threading.Thread]()
 
     def visit(one: Visit) -> None:
@@ -119,7 +119,7 @@ class Mail:
 
 @contextmanager
 def mail_server(mail: Mail, **options: Any) -> Iterator[int]:
-    """It runs, and this is its port. `options` are aiosmtpd's."""
+    """Run a mail server and yield its port. `options` are aiosmtpd's."""
     controller = Controller(mail, hostname="127.0.0.1", port=free_port(), **options)
     controller.start()
     try:
@@ -129,7 +129,7 @@ def mail_server(mail: Mail, **options: Any) -> Iterator[int]:
 
 
 def certificate(folder: Path) -> tuple[Path, ssl.SSLContext]:
-    """A certificate of 127.0.0.1 that nobody has signed, as a file, and a server's context."""
+    """Make a certificate of 127.0.0.1 that nobody has signed, as a file, and a server's context."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
     now = datetime.datetime.now(datetime.UTC)

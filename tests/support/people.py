@@ -21,7 +21,8 @@ from receiver.intake.receive import Intake, Receipt, VerifiedWebhook
 from receiver.messages.compose import compose
 from receiver.store.contract import Transaction
 from receiver.store.sqlite.store import SqliteStore
-from receiver.times import SECOND, parse_time
+from receiver.times import SECOND as SECOND  # noqa: PLC0414  (named for those who import it from here)
+from receiver.times import parse_time
 from receiver.web import json_views
 
 MINUTE, HOUR = 60 * SECOND, 3600 * SECOND
@@ -72,7 +73,7 @@ class Walk:
         self.turned = set[str]()
 
     def restart(self) -> None:
-        """As if the process had ended and begun again."""
+        """Go on as if the process had ended and begun again."""
         self.store.close()
         self.store = SqliteStore(self.folder / "receiver.db", serve=True)
         self.turned = set()
@@ -80,15 +81,15 @@ class Walk:
         self.do(lambda transaction: transaction.set_back(self.now))
 
     def do(self, act: Callable[[Transaction], Any]) -> Any:
-        """One act in a transaction of its own."""
+        """Do one act in a transaction of its own."""
         return self.store.write_now(lambda t, items: [act(t) for _ in items], None)
 
     def comes(self, status: Status | None, execution: str = "x", **more: Any) -> Receipt:
-        """An event happens and comes in now."""
+        """Let an event happen and come in now."""
         return self.come([self.event(status, execution, **more)])[0]
 
     def event(self, status: Status | None, execution: str = "x", **more: Any) -> Event:
-        """An event that happens now, and after all others."""
+        """Make an event that happens now, and after all others."""
         self.events += 1
         self.now += 1
         named = {"agent_name": "Invoice agent", "agent_id": "agent-1", **more}
@@ -105,7 +106,7 @@ class Walk:
         self.store.write_now(list_silences, self.now)
 
     def claim(self, destination: str) -> Claim | None:
-        """What a lane would send to the destination now."""
+        """Claim what a worker would send to the destination now."""
         of = self.rules.destinations[destination]
         policy = policy_at(of, self.rules, self.now)
         until, anew = self.now + 60 * SECOND, destination not in self.turned
@@ -116,7 +117,7 @@ class Walk:
         return self.store.write_now(record_and_claim, asked).claim
 
     def record(self, claim: Claim, attempt: Attempt = DELIVERED, chance: float = 0.5) -> Message:
-        """What became of an attempt that ends now."""
+        """Record what became of an attempt that ends now."""
         of = self.rules.destinations[claim.destination]
         message = compose(claim, self.rules.route(claim.route), self.now)
         after = follow(claim, attempt, of, message, self.now, chance)
@@ -127,7 +128,7 @@ class Walk:
         return message
 
     def gets(self, destination: str | None = None, attempt: Attempt = DELIVERED) -> list[Told]:
-        """Everything that goes out now, to one destination or to all; the ledger is in balance."""
+        """Return all that goes out now, to one destination or to all; the ledger is in balance."""
         told = []
         for name in [destination] if destination else self.rules.destinations:
             while (claim := self.claim(name)) is not None:
@@ -136,11 +137,11 @@ class Walk:
         return told
 
     def titles(self, destination: str | None = None) -> list[str]:
-        """The same, as `destination: title`."""
+        """Return the same, as `destination: title`."""
         return [f"{each.destination}: {each.title}" for each in self.gets(destination)]
 
     def until_quiet(self, time: int, step: int = MINUTE) -> list[tuple[int, Told]]:
-        """All that goes out within a time, looked at each step, with the minute."""
+        """Return all that goes out within a time, looked at each step, with the minute."""
         found, begin = list[tuple[int, Told]](), self.now
         while self.now < begin + time:
             self.passes(step)
@@ -148,7 +149,7 @@ class Walk:
         return found
 
     def acknowledge(self, by: str, execution: str = "x") -> bool | None:
-        """Somebody takes the present episode now."""
+        """Let somebody take the present episode now."""
         routes = [route.name for route in self.rules.routes if route.acknowledged]
         taken = Acknowledgement(by, self.now)
         done: bool | None = self.do(lambda t: t.acknowledge(self.source, execution, taken, routes))
@@ -162,11 +163,11 @@ class Walk:
         ]  # fmt: skip
 
     def pending(self) -> int:
-        """How many deliveries wait."""
+        """Count the deliveries that wait."""
         return int(self.store.ledger()["deliveries"].get("waiting", 0))
 
     def shown(self, execution: str = "x") -> dict[str, Any]:
-        """What the API says of an execution."""
+        """Return what the API says of an execution."""
         found = self.store.execution(self.source, execution)
         assert found is not None
         return json.loads(json.dumps(json_views.known(found)))  # type: ignore[no-any-return]

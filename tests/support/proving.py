@@ -1,14 +1,20 @@
-"""What the proofs of deliveries share: the report, the rules, the load, what arrived."""
+"""Shared parts of the proofs: the report, the rules, the load, what arrived."""
 
 from __future__ import annotations
 
+import argparse
 import asyncio
+import signal
+import sys
+import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NoReturn
 
 from tests.support.destinations import Arrival, Destination
-from tests.support.served import Served, event
+from tests.support.served import HERE, Served, event
 
 MS = 10**6
 MARK = "Possible repeat"
@@ -20,11 +26,18 @@ Key = tuple[str, str]  # a destination and an event id
 
 @dataclass
 class Report:
-    """The figures of a proof, and which promises are broken."""
+    """The figures of a proof, which promises are broken, and what could not be proven here."""
 
     name: str
     figures: dict[str, object] = field(default_factory=dict)
     broken: list[str] = field(default_factory=list)
+    skipped: str = ""
+
+    def add(self, name: str, n: int = 1) -> None:
+        """Count something."""
+        counted = self.figures.get(name, 0)
+        assert isinstance(counted, int)
+        self.figures[name] = counted + n
 
     def must(self, holds: bool, promise: str) -> None:
         """Note a promise that does not hold."""
@@ -41,8 +54,54 @@ def _shown(value: object) -> str:
     return f"{value:,.2f}" if isinstance(value, float) else str(value)
 
 
+Proof = Callable[[argparse.Namespace, Report, Path], Awaitable[None]]
+# The proofs of a command by name, each with its options and their defaults.
+Proofs = Mapping[str, tuple[Proof, Mapping[str, object]]]
+
+
+def parsed(prog: str, proofs: Proofs, arguments: Sequence[str]) -> argparse.Namespace:
+    """Read the arguments of a command that makes proofs."""
+    parser = argparse.ArgumentParser(prog=f"python -m {prog}")
+    names = parser.add_subparsers(dest="name", required=True)
+    for name, (_, options) in proofs.items():
+        one = names.add_parser(name)
+        for option, default in options.items():
+            one.add_argument(f"--{option}", type=type(default), default=default)
+        one.add_argument("--seed", type=int, default=1)
+        one.add_argument("--http", default="h11", choices=["h11", "httptools"])
+        one.add_argument("--tree", type=Path, default=HERE, help="the checkout that is proven")
+    return parser.parse_args(arguments)
+
+
+def proven(given: argparse.Namespace, proof: Proof, limit: float) -> Report:
+    """Make a proof in a folder of its own, in so many seconds."""
+    report = Report(f"{given.name}, seed {given.seed}")
+
+    async def run() -> None:
+        with tempfile.TemporaryDirectory(prefix="receiver-proof-") as folder:
+            async with asyncio.timeout(limit):
+                await proof(given, report, Path(folder))
+
+    try:
+        asyncio.run(run())
+    except (AssertionError, ExceptionGroup, TimeoutError) as error:
+        report.broken.append(str(error) or f"it ends within {limit:g} s")
+    except KeyboardInterrupt:
+        report.broken.append("it was stopped: the figures are those up to then")
+    return report
+
+
+def command(prove: Callable[..., Report]) -> NoReturn:
+    """Run a command that makes proofs: print the report, exit with 1 if a promise is broken."""
+    # Whoever stops us stops what we started, too.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    report = prove(*sys.argv[1:])
+    print(report)
+    sys.exit(1 if report.broken else 0)
+
+
 def rules(destinations: Sequence[Destination], *routes: str, more: str = FAST) -> str:
-    """The end of a routes.yaml; a destination's URL is filled in once it listens."""
+    """Return the end of a routes.yaml; a destination's URL is filled in once it listens."""
     lines = [f'  {d.name}: {{url: "{{{d.name}}}", {more}}}' for d in destinations]
     text = "\n".join(["destinations:", *lines, "routes:", *(f"  - {r}" for r in routes), ""])
     # Braces stay braces when the URLs are filled in.
@@ -53,7 +112,7 @@ def rules(destinations: Sequence[Destination], *routes: str, more: str = FAST) -
 
 
 def told(to: Sequence[Destination], match: str = '{status: "*"}', name: str = "all") -> str:
-    """A route whose messages have the event's id for a title."""
+    """Return a route whose messages have the event's id for a title."""
     return f"{{name: {name}, match: {match}, notify: [{', '.join(d.name for d in to)}], {TITLE}}}"
 
 
@@ -101,12 +160,12 @@ class Load:
 
 
 def arrived(served: Served) -> dict[Key, list[Arrival]]:
-    """What arrived where, in the order of arrival."""
+    """Return what arrived where, in the order of arrival."""
     return {(d.name, title): a for d in served.destinations for title, a in d.texts().items()}
 
 
 def in_order(served: Served) -> bool:
-    """Whether the two events of each story arrived in their order, at each destination."""
+    """Return whether the two events of each story arrived in their order, at each destination."""
     for destination in served.destinations:
         seen: set[str] = set()
         for arrival in destination.arrivals:
@@ -118,5 +177,5 @@ def in_order(served: Served) -> bool:
 
 
 def percentile(values: Sequence[int], part: float) -> float:
-    """In milliseconds."""
+    """Return a percentile in milliseconds."""
     return sorted(values)[min(int(len(values) * part), len(values) - 1)] / MS

@@ -44,7 +44,7 @@ class Wire:
                 return
 
     def answer(self, *, head: bool = False) -> Answer:
-        """The next answer; those with 1xx are skipped. `head`: it answers HEAD, without a body."""
+        """Read the next answer but those with 1xx. `head`: it answers HEAD, without a body."""
         while True:
             while b"\r\n\r\n" not in self._buffer:
                 if not self._read():
@@ -81,7 +81,7 @@ class Wire:
 
 @contextmanager
 def wire(port: int, timeout: float = 10.0) -> Iterator[Wire]:
-    """A connection that is closed in the end."""
+    """Open a connection that is closed in the end."""
     connection = Wire(port, timeout)
     try:
         yield connection
@@ -105,7 +105,7 @@ def request(
     length: bool = True,
     host: bool = True,
 ) -> bytes:
-    """A whole HTTP/1.1 request; `headers` in their order, repeated where they repeat."""
+    """Write a whole HTTP/1.1 request; `headers` in their order, repeated where they repeat."""
     fields = [*([("Host", "localhost")] if host else []), *headers]
     if length:
         fields.append(("Content-Length", str(len(body))))
@@ -114,7 +114,7 @@ def request(
 
 
 def chunked(body: bytes, *, size: int = 7, trailers: str = "") -> bytes:
-    """The body in chunks."""
+    """Write the body in chunks."""
     parts = [body[at : at + size] for at in range(0, len(body), size)]
     return b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in parts) + (
         f"0\r\n{trailers}\r\n".encode()

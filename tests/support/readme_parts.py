@@ -13,7 +13,7 @@ README = Path(__file__).parents[2] / "README.md"
 
 
 def drawing() -> str:
-    """The lifecycle as the README shows it."""
+    """Draw the lifecycle as the README shows it."""
     return f"```mermaid\n{lifecycle.mermaid()}\n```"
 
 
@@ -25,7 +25,7 @@ def verdicts_table() -> str:
 
 
 def settings_table() -> str:
-    """The rows of the table of settings."""
+    """Write the rows of the table of settings."""
     return "\n".join(
         f"| `{PREFIX}{name.upper()}` | {'—' if of.default is None else f'`{of.default}`'} |"
         f" {of.description} |"
@@ -34,13 +34,13 @@ def settings_table() -> str:
 
 
 def variables() -> str:
-    """What templates may use."""
+    """Say what templates may use."""
     names = ", ".join(f"`{name}`" for name in sorted(notice.VARIABLES))
     return f"Templates may use: {names}."
 
 
 def written(text: str) -> str:
-    """The README with its generated parts as they have to be."""
+    """Write the generated parts of the README as they have to be."""
     text = re.sub(r"```mermaid\n.*?```", lambda _: drawing(), text, flags=re.S)
     text = re.sub(
         r"(\| variable \| default \| meaning \|\n\|---\|---\|---\|\n).*?(?=\n\n)",

@@ -19,7 +19,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from receiver.cli import client
 from receiver.sources import signing
@@ -58,7 +58,7 @@ async def until(is_so: Callable[[], Any], what: str, seconds: float = 60) -> Any
 
 
 def own_port() -> int:
-    """A port that nobody uses, and that no connection will be given while the receiver is down."""
+    """Return a port that nobody uses, and that no connection gets while the receiver is down."""
     while True:
         port = random.randrange(20_000, 32_000)  # below what systems give to connections
         with socket.socket() as probe, suppress(OSError):
@@ -80,7 +80,7 @@ class Served:
         self.process: subprocess.Popen[bytes] | None = None
         self.cut = 0  # webhooks that were sent again
 
-    async def __aenter__(self) -> Served:
+    async def __aenter__(self) -> Self:
         for _ in range(16):
             self._free.put_nowait(None)
         for destination in self.destinations:
@@ -112,7 +112,7 @@ class Served:
             **os.environ, "RECEIVER_PORT": str(self.port), "PYTHONPATH": str(self._tree),
             "RECEIVER_LOG_LEVEL": "warning", **named,
         }  # fmt: skip
-        with open(self._folder / "serve.log", "ab") as log:
+        with (self._folder / "serve.log").open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "receiver", "serve", *self.arguments],
                 env=environ, cwd=self._folder, stdout=log, stderr=log,
@@ -138,7 +138,7 @@ class Served:
             self.process.send_signal(sig)
 
     async def ended(self, seconds: float) -> int:
-        """Its exit code."""
+        """Wait for its end and return the exit code."""
         process = self.process
         assert process is not None
         await until(lambda: process.poll() is not None, "it ends", seconds)
@@ -146,11 +146,11 @@ class Served:
         return int(process.returncode)
 
     def log(self) -> str:
-        """What it said."""
+        """Return what it said."""
         return (self._folder / "serve.log").read_text("utf-8", "replace")
 
     def rows(self, query: str, *values: object) -> list[Any]:
-        """What its file says, read-only."""
+        """Ask its file, read-only."""
         uri = f"{self.path.absolute().as_uri()}?mode=ro"
         with closing(sqlite3.connect(uri, uri=True, timeout=10)) as connection:
             return connection.execute(query, values).fetchall()
@@ -158,13 +158,13 @@ class Served:
     async def request(
         self, method: str, path: str, body: bytes = b"", headers: Iterable[tuple[str, str]] = ()
     ) -> tuple[int, bytes]:
-        """One request on a connection of its own; one of CUT if it is not answered."""
+        """Make one request on a connection of its own; one of CUT if it is not answered."""
         async with asyncio.timeout(30), self.connection() as streams:
             return await exchange(streams, raw(method, path, body, headers))
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Streams]:
-        """A connection of one's own."""
+        """Open a connection of one's own."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         try:
             yield reader, writer
@@ -179,7 +179,7 @@ class Served:
         return found
 
     async def drained(self, seconds: float) -> dict[str, Any]:
-        """The ledger, once nothing waits or is being sent."""
+        """Return the ledger, once nothing waits or is being sent."""
         end = time.monotonic() + seconds
         while True:
             found = await self.ledger()
@@ -223,17 +223,17 @@ class Served:
 
 
 def signed(body: bytes) -> list[tuple[str, str]]:
-    """The headers of a webhook."""
+    """Return the headers of a webhook."""
     return signing.sign(HOW, SECRET, body, message_id="", now=time.time())
 
 
 def event(name: str, execution: str, event_id: str, **more: Any) -> bytes:
-    """A webhook's body; its event has happened just now."""
+    """Return a webhook's body; its event has happened just now."""
     return client.asteroid_event(f"EXECUTION_{name}", execution, event_id=event_id, **more)
 
 
 def raw(method: str, path: str, body: bytes, headers: Iterable[tuple[str, str]] = ()) -> bytes:
-    """A request as it goes over the wire."""
+    """Return a request as it goes over the wire."""
     lines = [f"{method} {path} HTTP/1.1", "Host: 127.0.0.1", f"Content-Length: {len(body)}"]
     lines += [f"{name}: {value}" for name, value in headers]
     if body:

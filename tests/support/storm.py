@@ -45,13 +45,13 @@ class Figures:
 
 
 def counted(told: Told) -> int:
-    """How many failures a message says that it stands for."""
+    """Return how many failures a message says that it stands for."""
     lines = re.findall(r"^([\d,]+) ×", told.message.body, re.M)
     return sum(int(n.replace(",", "")) for n in lines) if lines else 1
 
 
 def storm(walk: Walk, failures: int, *, fails_until: int = 0) -> Figures:
-    """That many failures within a minute; the destination fails until that second."""
+    """Let that many failures come within a minute; the destination fails until that second."""
     told: list[Told] = []
     worst = {"claim": 0.0, "record": 0.0, "grown": 0.0}
 

@@ -34,7 +34,7 @@ def post(receiver: Live, body: bytes, **headers: str) -> tuple[int, dict[str, ob
 
 
 def nothing_stored(receiver: Live) -> bool:
-    return receiver.store.ledger()["accepted"] == 0
+    return bool(receiver.store.ledger()["accepted"] == 0)
 
 
 def test_a_missing_wrong_or_malformed_signature_is_401_always_the_same_and_leaves_no_trace(

@@ -57,12 +57,17 @@ def port(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         pytest.importorskip("httptools")
     heard: list[logging.LogRecord] = []
     ears = logging.Handler(logging.ERROR)
-    ears.emit = heard.append  # type: ignore[method-assign]
+    ears.emit = heard.append  # type: ignore[method-assign,assignment]
     logging.getLogger().addHandler(ears)
     folder = tmp_path_factory.mktemp("connections")
-    bounds = {"body_timeout": "0.4", "headers_timeout": "0.4", "max_connections": str(LIMIT)}
     try:
-        with live(folder, http=request.param, **bounds) as running:
+        with live(
+            folder,
+            http=request.param,
+            body_timeout="0.4",
+            headers_timeout="0.4",
+            max_connections=str(LIMIT),
+        ) as running:
             yield int(running.url.rpartition(":")[2])
             assert running.store.ledger()["imbalance"] == 0
     finally:

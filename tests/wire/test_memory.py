@@ -14,7 +14,7 @@ import pytest
 from receiver.cli import client
 from receiver.sources import signing, verification
 from tests.bench.intake import start
-from tests.cli.test_commands import TOP
+from tests.support.commands import TOP
 from tests.support.live import PRIVATE, PUBLIC, ROUTES, free_port, until
 from tests.support.raw import Wire, ask, request
 

@@ -132,8 +132,8 @@ def test_every_kind_of_waiting_is_due_when_it_was(
     for path in ("/ops", "/lead", "/night"):
         httpserver.expect_request(path).respond_with_data("")
     for path in ("/patient", "/asking"):
-        answer = {"status": 429, "headers": {"Retry-After": "3600"}}
-        httpserver.expect_request(path).respond_with_data("", **answer)
+        answer = httpserver.expect_request(path)
+        answer.respond_with_data("", status=429, headers={"Retry-After": "3600"})
 
     async def run() -> None:
         async with Served(tmp_path, (), rules(httpserver.port), HERE, drain="5") as served:

@@ -12,7 +12,7 @@ import sys
 import urllib.error
 import urllib.request
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -25,7 +25,7 @@ from receiver.cli.main import cli
 from receiver.sources import signing
 from receiver.sources.verification import Verification
 from receiver.store.sqlite.connection import connect
-from tests.cli.test_commands import TOP, run
+from tests.support.commands import TOP, run
 from tests.support.live import free_port, live, until
 
 NAMES = [
@@ -123,7 +123,7 @@ def test_nothing_that_a_server_says_holds_a_secret_at_any_log_level(
     port = free_port()
     settings = {**os.environ, **environ, "PYTHONPATH": str(TOP), "RECEIVER_PORT": str(port),
                 "RECEIVER_LOG_FORMAT": log_format, "RECEIVER_LOG_LEVEL": "debug"}  # fmt: skip
-    with open(tmp_path / "log", "wb") as log:
+    with (tmp_path / "log").open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "receiver", "serve"],
             cwd=tmp_path, env=settings, stdout=log, stderr=log,
@@ -166,7 +166,7 @@ def test_nothing_that_a_server_says_holds_a_secret_at_any_log_level(
 
 def _is_up(url: str) -> bool:
     try:
-        return urllib.request.urlopen(f"{url}/healthz", timeout=5).status == 200
+        return bool(urllib.request.urlopen(f"{url}/healthz", timeout=5).status == 200)
     except OSError:
         return False
 
@@ -192,7 +192,7 @@ def test_no_command_prints_a_secret(tmp_path: Path, environ: dict[str, str]) -> 
         ("send", "--source", "hub", "--event", "failed", "--execution", "x", "--key", "key",
          "--url", nobody),
     ):  # fmt: skip
-        done = run(tmp_path, *arguments, **environ)
+        done = run(tmp_path, *arguments, stdin=b"", **environ)
         said += done.stdout + done.stderr
     assert b"7 destinations" in said
     assert found(said) == []
@@ -249,7 +249,7 @@ def test_settings_in_the_wrong_place_are_not_shown_by_the_error(
         ("API_TOKEN", password),  # it is set as a file, too
         ("NONSENSE", password),
     ):
-        done = run(tmp_path, "serve", **environ, **{f"RECEIVER_{name}": value})
+        done = run(tmp_path, "serve", stdin=b"", **{**environ, f"RECEIVER_{name}": value})
         assert done.returncode == 1
         assert found(done.stdout + done.stderr) == []
 
@@ -257,8 +257,10 @@ def test_settings_in_the_wrong_place_are_not_shown_by_the_error(
 def test_a_traceback_holds_no_secret(
     tmp_path: Path, environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    url: Callable[[NotifyJSON], str] = NotifyJSON.url
+
     def broken(self: NotifyJSON, *_: object, **__: object) -> bool:
-        raise RuntimeError(f"this plugin says too much: {self.url()}")
+        raise RuntimeError(f"this plugin says too much: {url(self)}")
 
     monkeypatch.setattr(NotifyJSON, "send", broken)
     heard = io.StringIO()

@@ -135,6 +135,8 @@ def test_a_signed_webhook_becomes_a_message_and_every_verdict_can_be_read_back(
     assert len(box.mails) == 1
     mail = message_from_bytes(box.mails[0], policy=policy.default)
     assert mail["Subject"] == "Invoice agent failed"
-    text = mail.get_body(("plain",)).get_content()
+    plain = mail.get_body(("plain",))
+    assert plain is not None
+    text = plain.get_content()
     assert "Reason: log-in refused" in text
     assert "Execution: inv-1" in text

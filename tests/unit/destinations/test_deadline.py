@@ -71,7 +71,7 @@ def test_two_calls_of_a_key_at_once_do_not_wait_for_each_other() -> None:
     assert results == [CallEnd.DONE, CallEnd.DONE]
 
 
-def run(key: str, timeout: float, call: Callable[[], object], cut: Callable[[], object]) -> Ended:
+def run(key: str, timeout: float, call: Callable[[], object], cut: Callable[[], None]) -> Ended:
     """A thread that may be left makes this call; what it, or who goes on without it, was given."""
     given: SimpleQueue[Ended] = SimpleQueue()
     quits: SimpleQueue[bool] = SimpleQueue()

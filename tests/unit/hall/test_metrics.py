@@ -21,10 +21,12 @@ def test_what_is_known_beforehand_starts_at_zero() -> None:
 
 def test_threads_lose_no_count() -> None:
     counters = Counters([])
-    threads = [
-        threading.Thread(target=lambda: [counters.answered("a", 202) for _ in range(5_000)])
-        for _ in range(4)
-    ]
+
+    def count() -> None:
+        for _ in range(5_000):
+            counters.answered("a", 202)
+
+    threads = [threading.Thread(target=count) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -10,11 +10,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from receiver.deliveries import Claim
 from receiver.events import Event, Status
 from receiver.intake.receive import Intake, VerifiedWebhook
 from receiver.routing.conditions import Condition
 from receiver.routing.policy import SendPolicy
 from receiver.routing.routes import Route
+from receiver.store.contract import Transaction
 from receiver.store.sqlite.store import SqliteStore
 from receiver.times import SECOND
 
@@ -117,10 +119,11 @@ def test_what_a_repeated_id_says_otherwise_is_nobody_s_change(store: SqliteStore
 def test_a_message_that_asks_for_an_answer_is_bound_to_its_moment(store: SqliteStore) -> None:
     receive(store, arrival("1", Status.AWAITING_CONFIRMATION, 1), arrival("2", Status.RUNNING, 2))
 
-    def claim(transaction: object, items: object) -> list[object]:
-        return [transaction.claim("ops", SendPolicy(1.0), NOW + 3600 * SECOND, NOW)]  # type: ignore[attr-defined]
+    def claim(transaction: Transaction, _: object) -> list[Claim | None]:
+        return [transaction.claim("ops", SendPolicy(1.0), NOW + 3600 * SECOND, NOW)]
 
     claimed = store.write_now(claim, None)
+    assert claimed is not None
     assert claimed.facts.status is Status.RUNNING
     states = {d["event_id"]: d["state"] for d in store.deliveries({}, 10, None)[0]}
     assert states == {"1": "superseded", "2": "sending"}

@@ -20,7 +20,7 @@ from receiver.lifecycle import (
     judge,
     judge_again,
 )
-from receiver.store.contract import Loaded
+from receiver.store.records import Loaded
 from receiver.times import SECOND
 
 NOW = 1_800_000_000 * SECOND

@@ -141,7 +141,8 @@ def test_the_kind_of_a_pause_is_found_or_marked_as_assumed(
 ) -> None:
     event = asteroid(envelope(event="EXECUTION_PAUSED", payload=payload))
     assert event is not None
-    assert (event.status, event.flags) == (status, flags)
+    assert event.status is status
+    assert event.flags == flags
 
 
 def test_a_workflow_stands_in_for_an_agent() -> None:

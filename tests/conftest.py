@@ -1,0 +1,43 @@
+"""Skips: at the end of a run each reason is told once; with `CI` set no tool may be missing."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Generator
+
+import pytest
+
+# With `CI` set to anything, a tool that is missing is a failure.
+REQUIRED = bool(os.environ.get("CI"))
+MISSING = re.compile(r"is not installed|could not import")
+
+
+def reason_of(report: pytest.TestReport) -> str:
+    """Return why a test was skipped, in one line."""
+    text = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    text = text.removeprefix("Skipped: ").strip()
+    # As pytest.importorskip says it.
+    if found := re.match(r"could not import '([^']+)'", text):
+        return f"{found[1]} is not installed (pip install '.[test]')"
+    return " ".join(text.split())
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Turn a skip for a missing tool into a failure where `CI` is set."""
+    report = yield
+    if REQUIRED and report.skipped and MISSING.search(reason := reason_of(report)):
+        report.outcome = "failed"
+        report.longrepr = f"{item.nodeid}: {reason}"
+    return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how many tests were skipped and why, each reason once, as the last lines."""
+    reasons = Counter(map(reason_of, terminalreporter.stats.get("skipped", [])))
+    for reason, number in reasons.most_common():
+        terminalreporter.write_line(f"{number} skipped: {reason}")

@@ -1,0 +1,127 @@
+"""The plan of the house, as data: rooms, who imports whom, owners of libraries, and exceptions."""
+
+from __future__ import annotations
+
+# The entrance hall: words, and the rules that everything obeys.
+HALL = ("errors", "times", "events", "lifecycle", "deliveries", "retention", "metrics", "logs")
+
+# A room, and what it may import besides itself: rooms or single modules.
+ROOMS: dict[str, tuple[str, ...]] = {
+    "hall": (),
+    "sources": ("hall",),
+    "routing": ("hall",),
+    "messages": ("hall", "routing"),
+    "destinations": ("hall", "routing.quiet_hours"),
+    "config": ("hall", "sources", "routing", "messages", "destinations.destination"),
+    "store": ("hall", "routing"),
+    "intake": ("hall", "sources", "routing", "store", "config"),
+    "dispatch": ("hall", "routing", "messages", "destinations", "store", "config"),
+    "web": ("hall", "sources", "config", "store", "intake", "dispatch"),
+    "cli": ("hall", "sources", "destinations", "config", "store", "intake", "dispatch", "web"),
+}
+# Modules that may import more than their room: by the beginning of their names.
+MORE_IMPORTS = {
+    # To explain a webhook is to show the messages that it would cause.
+    "intake.explain": ("messages", "destinations.destination"),
+}
+
+# Rooms that meet nowhere but in the store, not even through others.
+APART = ("intake", "dispatch")
+HAND_OVER = "store"
+
+# Pure: time, chance and everything outside the program are arguments there.
+PURE = ("hall", "sources", "routing", "messages")
+IMPURE_LIBRARIES = frozenset({
+    "asyncio", "http", "logging", "multiprocessing", "os", "pathlib", "random", "secrets",
+    "shutil", "smtplib", "socket", "sqlite3", "ssl", "subprocess", "tempfile", "threading", "time",
+    "urllib", "uuid",
+})  # fmt: skip
+IMPURE_CALLS = frozenset({"open", "print", "input", "now", "utcnow", "today", "time_ns"})
+# (module, library or call) → why it may.
+IMPURE_EXCEPTIONS = {
+    ("logs", "*"): "the log's format: it writes",
+    ("metrics", "threading"): "a lock: requests and senders count at the same time",
+    ("sources.signing", "secrets"): "`receiver keygen` makes keys",
+}
+
+# An outside library, or one that only an owner may know, and the owners: rooms or modules.
+OWNERS: dict[str, tuple[str, ...]] = {
+    "anyio": ("web",),
+    "apprise": ("destinations.apprise",),
+    "click": ("cli",),
+    "cryptography": ("sources",),
+    "h11": ("web",),
+    "httptools": ("web",),
+    "jinja2": ("messages.templates", "web.pages"),
+    "psycopg": ("store.postgres",),
+    "pydantic": ("config",),
+    "pydantic_settings": ("config",),
+    "requests": ("destinations.apprise",),
+    "sqlite3": ("store.sqlite",),
+    "sqlite_utils": ("store.sqlite",),
+    "starlette": ("web",),
+    "uvicorn": ("web",),
+    "yaml": ("config.strict_yaml",),
+}
+
+# A folder of interchangeable parts, and the one module that others know them by.
+REGISTRIES = {
+    "destinations.apprise": "destinations.sending",
+    "destinations.console": "destinations.sending",
+    "sources.formats": "sources.formats.registry",
+    "store.postgres": "store.opening",
+    "store.sqlite": "store.opening",
+}
+
+# A folder in a room counts as one module of the room. It may hold more than a room: the SQL is one
+# text in fourteen parts.
+MODULES_IN_A_ROOM = range(3, 13)
+MODULES_IN_A_FOLDER = range(3, 17)
+METHODS_OF_A_PROTOCOL = 12
+MODULE_LINES, STORE_LINES, FUNCTION_LINES = 300, 350, 60
+# So many modules may have a private name of the same spelling.
+SAME_PRIVATE_NAME = 2
+FORBIDDEN_NAMES = frozenset({
+    "base", "common", "handler", "handlers", "helper", "helpers", "impl", "manager", "misc",
+    "processor", "service", "services", "util", "utils",
+})  # fmt: skip
+
+# (module, function) → why it catches whatever comes.
+BROAD_EXCEPTS = {
+    ("cli.demo", "run"): "closes the store, and raises it again",
+    ("destinations.apprise.probes", "_heard_request"): "notes it, and raises it again",
+    ("destinations.apprise.probes", "_read"): "the status is known, whatever breaks in the body",
+    ("destinations.sending", "_try"): "a plugin's mistake must not end the thread that sends",
+    ("dispatch.dispatcher", "Dispatcher._keep_burying"): "without this thread deliveries wait",
+    ("dispatch.worker", "DestinationWorker._send_on"): "without this thread deliveries wait",
+    ("intake.expiry", "ExpiryTimer._run"): "without this thread a gap stays silent",
+    ("messages.notice", "render"): "no alert is lost over a template: the default goes out",
+    ("store.committer", "Committer._commit"): "finds the item of the batch that is to blame",
+    ("store.committer", "Committer._do"): "rolls back, and raises it again",
+    ("store.committer", "Committer._run"): "nobody may wait for a thread that has ended",
+    ("store.pruning", "PruneTimer._run"): "without this thread the file grows",
+    ("store.sqlite.connection", "_migrate"): "rolls back, and raises it again",
+    ("store.sqlite.store", "SqliteStore.__init__"): "frees the lock, and raises it again",
+    ("web.webhooks.batch", "WebhookBatcher._take_all"): "hands it to the webhook it is about",
+    ("web.webhooks.endpoint", "WebhookEndpoint.__call__"): "nobody above would answer",
+}
+
+# (module, what it imports inside a function) → why not at its top.
+LATE_IMPORTS = {
+    ("destinations.sending", "apprise"): "takes 160 ms, and most commands send nothing",
+    ("destinations.sending", "requests"): "comes with apprise",
+    ("web.server.server", "receiver"): "httptools is an extra",
+}
+# Modules that import others by a text → why.
+IMPORTS_BY_TEXT = {
+    "cli.main": "a command's module is imported when the command is named",
+}
+
+# How no function's docstring begins: they begin with a verb.
+NO_VERBS = frozenset({
+    "a", "all", "an", "any", "as", "at", "by", "each", "every", "everything", "for", "from", "how",
+    "if", "in", "it", "its", "no", "nobody", "nothing", "of", "on", "one", "our", "somebody",
+    "something", "that", "the", "their", "these", "they", "this", "those", "to", "what",
+    "whatever", "when", "where", "whether", "which", "who", "whom", "whose", "why", "with",
+    "without",
+})  # fmt: skip

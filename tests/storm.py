@@ -1,0 +1,4 @@
+from tests.support.storm import main
+
+if __name__ == "__main__":
+    main()
