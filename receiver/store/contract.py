@@ -155,15 +155,15 @@ class Operating(Protocol):
         """
 
     def set_back(self, now: int) -> int:
-        """Where the clock was set back: count waits anew from now on; return how many waits.
+        """Count waits anew where the clock was set back; return how many waits that were.
 
-        How that is told apart: every wait (of a delivery, a held event, a destination that waits
-        or was told a short while ago, a group, a silence) has the time at which it began. That
-        happened, so it cannot lie ahead of a clock that is right; if it does (by more than AHEAD),
-        the clock was set back since, while somebody served or between two runs. When something is
-        due is a plan, lies ahead because it was meant to, and is never a sign. So what began
-        before now is due when it was, however often this is items; what began ahead begins now,
-        which is why doing it again changes nothing.
+        A clock that was set back is told apart so: every wait (of a delivery, a held event, a
+        destination that waits or was told a short while ago, a group, a silence) has the time at
+        which it began. That happened, so it cannot lie ahead of a clock that is right. If it does
+        (by more than AHEAD), the clock was set back since then, while a process served or between
+        two runs. When something is due is a plan: it lies ahead because it was meant to, and is
+        never a sign. So what began before now is due when it was, however often this is called.
+        What began ahead of now begins now, so a second call changes nothing.
         """
 
     def prune(self, limits: Limits, place: PruneCursor) -> Pruned:

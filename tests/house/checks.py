@@ -156,13 +156,25 @@ def meetings(package: Package) -> list[str]:
 def bypassed_registries(package: Package) -> list[str]:
     """Report imports of an engine, a format or a kind of destination past its registry."""
     imports = graph(package)
-    return [
-        f"{name} imports {other} past {registry}"
+    found = {
+        (name, other): registry
         for folder, registry in plan.REGISTRIES.items()
         for name in imports
         if name != registry and not within(name, [folder])
         for other in sorted(imports[name])
         if other != registry and within(other, [folder])
+    }
+    return [
+        *(
+            f"{name} imports {other} past {registry}"
+            for (name, other), registry in found.items()
+            if (name, other) not in plan.REGISTRY_EXCEPTIONS
+        ),
+        *(
+            f"{name} imports {other} no longer"
+            for name, other in plan.REGISTRY_EXCEPTIONS
+            if name in package and (name, other) not in found
+        ),
     ]
 
 

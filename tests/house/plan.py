@@ -72,6 +72,11 @@ REGISTRIES = {
     "store.postgres": "store.opening",
     "store.sqlite": "store.opening",
 }
+# (module, part) → why it knows that part by itself.
+REGISTRY_EXCEPTIONS = {
+    ("cli.client", "sources.formats.asteroid"): "writes test webhooks with all of its fields",
+    ("cli.demo", "sources.formats.asteroid"): "its script speaks as the provider does",
+}
 
 # A folder in a room counts as one module of the room. It may hold more than a room: the SQL is one
 # text in fourteen parts.
@@ -89,18 +94,19 @@ FORBIDDEN_NAMES = frozenset({
 # (module, function) → why it catches whatever comes.
 BROAD_EXCEPTS = {
     ("cli.demo", "run"): "closes the store, and raises it again",
-    ("destinations.apprise.probes", "_heard_request"): "notes it, and raises it again",
-    ("destinations.apprise.probes", "_read"): "the status is known, whatever breaks in the body",
-    ("destinations.sending", "_try"): "a plugin's mistake must not end the thread that sends",
-    ("dispatch.dispatcher", "Dispatcher._keep_burying"): "without this thread deliveries wait",
+    ("destinations.apprise.adapter", "_notify"): "a plugin's mistake must not end the thread",
+    ("destinations.apprise.probes", "_probe_request"): "notes it, and raises it again",
+    ("destinations.apprise.probes", "_read_body"): "the status is known, whatever the body does",
     ("dispatch.worker", "DestinationWorker._send_on"): "without this thread deliveries wait",
-    ("intake.expiry", "ExpiryTimer._run"): "without this thread a gap stays silent",
     ("messages.notice", "render"): "no alert is lost over a template: the default goes out",
     ("store.committer", "Committer._commit"): "finds the item of the batch that is to blame",
     ("store.committer", "Committer._do"): "rolls back, and raises it again",
     ("store.committer", "Committer._run"): "nobody may wait for a thread that has ended",
-    ("store.pruning", "PruneTimer._run"): "without this thread the file grows",
-    ("store.sqlite.connection", "_migrate"): "rolls back, and raises it again",
+    (
+        "store.periodic",
+        "Periodic._safe_step",
+    ): "without its threads people hear nothing",
+    ("store.sqlite.schema", "_migrate"): "rolls back, and raises it again",
     ("store.sqlite.store", "SqliteStore.__init__"): "frees the lock, and raises it again",
     ("web.webhooks.batch", "WebhookBatcher._take_all"): "hands it to the webhook it is about",
     ("web.webhooks.endpoint", "WebhookEndpoint.__call__"): "nobody above would answer",
@@ -108,8 +114,8 @@ BROAD_EXCEPTS = {
 
 # (module, what it imports inside a function) → why not at its top.
 LATE_IMPORTS = {
-    ("destinations.sending", "apprise"): "takes 160 ms, and most commands send nothing",
-    ("destinations.sending", "requests"): "comes with apprise",
+    ("destinations.apprise.adapter", "apprise"): "takes 160 ms, and most commands send nothing",
+    ("destinations.apprise.adapter", "requests"): "comes with apprise",
     ("web.server.server", "receiver"): "httptools is an extra",
 }
 # Modules that import others by a text → why.

@@ -13,6 +13,7 @@ BUGS = (
         "a message is recorded as sent before it is sent",
         LANES,
         SEND,
+        "        from receiver.deliveries import Outcome\n"
         "        early = self._finished(claim, message, Attempt(Outcome.DELIVERED, ''))\n"
         "        self._stopping.set()\n"
         "        self._turn(early)\n"

@@ -60,7 +60,8 @@ BUGS = (
     Bug(
         "a message counts as sent before it is sent",
         (("dispatch/worker.py", "        attempt = sending.send(self.destination, message)\n",
-          "        early = self._finished(claim, message, Attempt(Outcome.DELIVERED, ''))\n"
+          "        from receiver.deliveries import Outcome\n"
+        "        early = self._finished(claim, message, Attempt(Outcome.DELIVERED, ''))\n"
           "        self._stopping.set()\n"
           "        self._turn(early)\n"
           "        self._stopping.clear()\n"

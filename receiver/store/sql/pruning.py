@@ -55,7 +55,7 @@ _KEPT = (
     " OR EXISTS (SELECT 1 FROM attempt AS a WHERE a.delivery = d.id AND a.at >= :executions)"
     f" OR (d.silence IS NOT NULL AND {_STILL_LISTED}))"
 )
-_OF_EXECUTION = "d.source = :source AND d.execution_id = :execution"
+_ABOUT_EXECUTION = "d.source = :source AND d.execution_id = :execution"
 _OF_EVENT = "d.event = :event"
 # What makes an execution (`source`, `execution`) stay, though it ended long ago.
 _STAYS = (
@@ -72,7 +72,7 @@ EVENT_STAYS = statement(
 HAS_DELIVERIES = variants(
     "has_deliveries",
     "SELECT 1 FROM delivery AS d WHERE {where} LIMIT 1",
-    {"execution": _OF_EXECUTION, "event": _OF_EVENT},
+    {"execution": _ABOUT_EXECUTION, "event": _OF_EVENT},
 )
 # Deliveries that no other one refers to.
 LEAVES = variants(
@@ -80,7 +80,7 @@ LEAVES = variants(
     "SELECT d.id FROM delivery AS d WHERE {where}"
     " AND NOT EXISTS (SELECT 1 FROM delivery AS m WHERE m.digest = d.id AND m.id <> d.id)"
     " AND NOT EXISTS (SELECT 1 FROM delivery AS f WHERE f.origin = d.id) LIMIT :n",
-    {"execution": _OF_EXECUTION, "event": _OF_EVENT},
+    {"execution": _ABOUT_EXECUTION, "event": _OF_EVENT},
 )
 REMOVE_ATTEMPTS = statement(
     "remove_attempts", "DELETE FROM attempt WHERE delivery IN {numbers:deliveries}"
