@@ -1,9 +1,10 @@
-"""Commands that inspect the rules: check, explain and the lifecycle."""
+"""Commands that inspect rules and store: check, explain, the lifecycle, doctor."""
 
 from __future__ import annotations
 
 import time
 from contextlib import closing
+from dataclasses import asdict
 from typing import Any
 
 import click
@@ -13,6 +14,7 @@ from receiver.cli.configuration import load_configuration, source_named
 from receiver.cli.output import json_option, print_json
 from receiver.config.rules import Rules
 from receiver.destinations import sending
+from receiver.errors import ReceiverError
 from receiver.intake import explain as explaining
 from receiver.intake.explain_text import as_text
 from receiver.intake.subscription_hints import hints
@@ -78,10 +80,34 @@ def lifecycle_(source: str | None, mermaid: bool) -> None:
     click.echo(lifecycle.mermaid(observes) if mermaid else lifecycle.table(observes))
 
 
+@click.command()
+@json_option
+def doctor(in_json: bool) -> None:
+    """Verify the ledger and the store, and say which source looks badly subscribed."""
+    settings, rules = load_configuration(destinations=False)
+    with closing(opening.open_existing(settings.database_url, thorough=True)) as store:
+        ledger = store.ledger()
+        warnings = hints(rules.orderings, store.tallies())
+    if in_json:
+        print_json({"ledger": ledger, "hints": [asdict(hint) for hint in warnings]})
+    else:
+        click.echo(f"{settings.database_path}: the file is whole.")
+        click.echo(
+            f"Ledger: {ledger['accepted']} accepted, {ledger['owed']} messages owed, imbalance"
+            f" {ledger['imbalance']}."
+        )
+        for hint in warnings:
+            click.echo(f"source {hint.source}: {hint.text}.")
+    if ledger["imbalance"]:
+        raise ReceiverError(
+            "What was promised and what is there differ. Keep a copy of the file and report it."
+        )
+
+
 def _print_hints(rules: Rules, store: Store) -> None:
     for hint in hints(rules.orderings, store.tallies()):
         line = rules.sources[hint.source].line
         click.echo(f"{rules.path}:{line}: warning: source {hint.source}: {hint.text}")
 
 
-COMMANDS = (check, explain, lifecycle_)
+COMMANDS = (check, explain, lifecycle_, doctor)

@@ -22,7 +22,7 @@ LISTED = {
     "check": ("inspect", "Check settings, routes, keys and destinations, without the network."),
     "deliveries": ("listing", "List deliveries with their attempts, newest first."),
     "demo": ("serve", "Show the whole walk: a scripted sender against a real server."),
-    "doctor": ("maintain", "Verify the ledger and the store, and how sources are subscribed."),
+    "doctor": ("inspect", "Verify the ledger and the store, and how sources are subscribed."),
     "executions": ("listing", "List executions, newest first."),
     "explain": ("inspect", "Say what would become of a webhook body, and why."),
     "keygen": ("send", "Make a key for `receiver send` and for tests."),

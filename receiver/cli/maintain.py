@@ -1,4 +1,4 @@
-"""Commands that maintain the store: doctor and prune."""
+"""Commands that maintain the store: prune."""
 
 from __future__ import annotations
 
@@ -7,42 +7,15 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import asdict
 
 import click
 
-from receiver.cli.configuration import load_configuration
 from receiver.cli.output import json_option, print_json
 from receiver.config.settings import Settings, load_settings
-from receiver.errors import ReceiverError, StorageServed
-from receiver.intake.subscription_hints import hints
+from receiver.errors import StorageServed
 from receiver.store import opening
 from receiver.store.contract import Store
 from receiver.store.pruning import prune_all, removed
-
-
-@click.command()
-@json_option
-def doctor(in_json: bool) -> None:
-    """Verify the ledger and the store, and say which source looks badly subscribed."""
-    settings, rules = load_configuration(destinations=False)
-    with closing(opening.open_existing(settings.database_url, thorough=True)) as store:
-        ledger = store.ledger()
-        warnings = hints(rules.orderings, store.tallies())
-    if in_json:
-        print_json({"ledger": ledger, "hints": [asdict(hint) for hint in warnings]})
-    else:
-        click.echo(f"{settings.database_path}: the file is whole.")
-        click.echo(
-            f"Ledger: {ledger['accepted']} accepted, {ledger['owed']} messages owed, imbalance"
-            f" {ledger['imbalance']}."
-        )
-        for hint in warnings:
-            click.echo(f"source {hint.source}: {hint.text}.")
-    if ledger["imbalance"]:
-        raise ReceiverError(
-            "What was promised and what is there differ. Keep a copy of the file and report it."
-        )
 
 
 @click.command()
@@ -86,4 +59,4 @@ def _open_prunable(settings: Settings, dry_run: bool) -> tuple[Store, Callable[[
         return opening.open_existing(settings.database_url), pause
 
 
-COMMANDS = (doctor, prune)
+COMMANDS = (prune,)

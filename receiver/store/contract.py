@@ -96,7 +96,7 @@ class Sending(Protocol):
 
         What was sent owes the next reminder while its episode lasts; if that ended or was taken
         meanwhile, it owes word of that. A failure counts against the destination unless no retry
-        can mend it or the destination items for time; a success ends the count and the pause.
+        can mend it or the destination asks for time; a success ends the count and the pause.
         """
 
     def failures(self, destination: str) -> Failures:
