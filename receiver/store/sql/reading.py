@@ -21,48 +21,48 @@ Found = TypeVar("Found")
 class SqlReading:
     """contract.Reading and contract.Waiting; an engine's store says how a query is run."""
 
-    def _read(self, query: Callable[[Database], Found]) -> Found:
+    def _query(self, query: Callable[[Database], Found]) -> Found:
         """Run the query on committed data. StorageUnavailable if that cannot be done."""
         raise NotImplementedError
 
     def execution(self, source: str, execution_id: str) -> dict[str, Any] | None:
-        return self._read(lambda db: views.execution(db, source, execution_id))
+        return self._query(lambda db: views.execution(db, source, execution_id))
 
     def executions(self, conditions: Mapping[str, str], limit: int, after: int | None) -> Page:
-        return self._read(lambda db: views.executions(db, conditions, limit, after))
+        return self._query(lambda db: views.executions(db, conditions, limit, after))
 
     def deliveries(self, conditions: Mapping[str, str], limit: int, after: int | None) -> Page:
-        return self._read(lambda db: views.deliveries(db, conditions, limit, after))
+        return self._query(lambda db: views.deliveries(db, conditions, limit, after))
 
     def silences(self, conditions: Mapping[str, str], limit: int, after: int | None) -> Page:
-        return self._read(lambda db: views.silences(db, limit, after))
+        return self._query(lambda db: views.silences(db, limit, after))
 
     def silence(self, number: int) -> dict[str, Any] | None:
-        return self._read(lambda db: views.silence(db, number))
+        return self._query(lambda db: views.silence(db, number))
 
     def ledger(self) -> dict[str, Any]:
-        return self._read(ledger.ledger)
+        return self._query(ledger.ledger)
 
     def tallies(self) -> list[Tally]:
-        return self._read(reads.tallies)
+        return self._query(reads.tallies)
 
     def prunable(self, limits: Limits) -> dict[str, int]:
-        return self._read(lambda db: pruning.prunable(db, limits))
+        return self._query(lambda db: pruning.prunable(db, limits))
 
     def known(self, event: Event) -> Loaded:
-        return self._read(lambda db: loading.load(db, [event]))
+        return self._query(lambda db: loading.load(db, [event]))
 
     def silenced(self, subject: Subject, now: int) -> Silence | None:
-        return self._read(lambda db: first(silences.active(db, now), subject))
+        return self._query(lambda db: first(silences.active(db, now), subject))
 
     def next_due(self, destination: str, policy: SendPolicy, now: int) -> int | None:
-        return self._read(lambda db: reads.next_due(db, destination, policy, now))
+        return self._query(lambda db: reads.next_due(db, destination, policy, now))
 
     def waits_for_others(self, destinations: Sequence[str]) -> bool:
-        return not self._read(reads.waited_for) <= set(destinations)
+        return not self._query(reads.waited_for) <= set(destinations)
 
     def next_given_up(self) -> int | None:
-        return self._read(reads.next_given_up)
+        return self._query(reads.next_given_up)
 
     def next_silence_end(self) -> int | None:
-        return self._read(silences.next_end)
+        return self._query(silences.next_end)

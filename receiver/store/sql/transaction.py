@@ -56,7 +56,7 @@ HEARTBEAT = statement("heartbeat", "UPDATE promised SET n = n WHERE name = 'acce
 
 
 class SqlTransaction:
-    """contract.Transaction. `holder` is whose the leases are that it gives."""
+    """contract.Transaction. Leases are given to `holder`; no holder's name begins another's."""
 
     def __init__(self, database: Database, holder: str = "") -> None:
         self._database, self._holder = database, holder

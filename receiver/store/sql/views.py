@@ -99,14 +99,14 @@ def executions(db: Database, conditions: Mapping[str, str], limit: int, after: i
     which = EXECUTIONS_OF_SOURCE if "source" in conditions else EXECUTIONS
     names = ("status", "category", "source", "agent", "q")
     records = db.records(which, _page_values(names, conditions, limit, after))
-    return [_execution(record) for record in records[:limit]], _next(records, limit)
+    return [_execution(record) for record in records[:limit]], _cursor_after(records, limit)
 
 
 def deliveries(db: Database, conditions: Mapping[str, str], limit: int, after: int | None) -> Page:
     """See contract.Reading.deliveries."""
     values = _page_values(("state", "destination"), conditions, limit, after)
     records = db.records(DELIVERIES, values)
-    return [_delivery(db, record) for record in records[:limit]], _next(records, limit)
+    return [_delivery(db, record) for record in records[:limit]], _cursor_after(records, limit)
 
 
 def silences(db: Database, limit: int, after: int | None) -> Page:
@@ -131,7 +131,7 @@ def _page_values(
     return {**given, "limit": limit + 1, "after": MAX_ID if after is None else after}
 
 
-def _next(records: list[View], limit: int) -> int | None:
+def _cursor_after(records: list[View], limit: int) -> int | None:
     return int(records[limit - 1]["id"]) if len(records) > limit else None
 
 

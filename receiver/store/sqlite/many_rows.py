@@ -125,10 +125,10 @@ class SqliteBulk:
         self._db = connection
 
     def new_events(self, n: int) -> Sequence[int]:
-        return self._next("SELECT max(seq) FROM event", n)
+        return self._count_on("SELECT max(seq) FROM event", n)
 
     def new_executions(self, n: int) -> Sequence[int]:
-        return self._next("SELECT max(id) FROM execution", n)
+        return self._count_on("SELECT max(id) FROM execution", n)
 
     def stored_event_ids(self, keys: Sequence[Row]) -> list[Row]:
         return STORED_IDS.find(self._db, keys)
@@ -157,7 +157,7 @@ class SqliteBulk:
     def add_deliveries(self, rows: Sequence[Row]) -> None:
         DELIVERY.change(self._db, rows)
 
-    def _next(self, highest: str, n: int) -> Sequence[int]:
+    def _count_on(self, highest: str, n: int) -> Sequence[int]:
         if not n:
             return ()
         first = int(self._db.execute(highest).fetchone()[0] or 0) + 1

@@ -86,7 +86,7 @@ class SqliteStore(SqlReading):
         if self._lock is not None:
             self._lock.close()
 
-    def _read(self, query: Callable[[Database], Found]) -> Found:
+    def _query(self, query: Callable[[Database], Found]) -> Found:
         try:
             with self._reading:
                 return query(self._database)
