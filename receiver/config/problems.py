@@ -8,7 +8,8 @@ from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel
 
-from receiver.config.strict_yaml import Path
+# The place of a key or a value: names, and numbers in lists.
+Place = tuple[str | int, ...]
 
 
 def near(word: str, known: Iterable[str]) -> str:
@@ -26,7 +27,7 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 
 def describe_error(
-    error: Mapping[str, Any], place: Path, root: type[BaseModel], whole: str = "the file"
+    error: Mapping[str, Any], place: Place, root: type[BaseModel], whole: str = "the file"
 ) -> str:
     """Describe a validation error without the value: it may be a secret.
 
@@ -52,13 +53,13 @@ def keys_of(model: type[BaseModel]) -> list[str]:
     return [field.alias or name for name, field in model.model_fields.items()]
 
 
-def _keys_at(root: type[BaseModel], place: Path) -> list[str]:
+def _keys_at(root: type[BaseModel], place: Place) -> list[str]:
     """Return the keys that may stand at a place below a model."""
     model = _model_at(root, place)
     return keys_of(model) if model is not None else []
 
 
-def _model_at(annotation: Any, place: Path) -> type[BaseModel] | None:
+def _model_at(annotation: Any, place: Place) -> type[BaseModel] | None:
     """Find the model at a place below a type; lists and dicts take one step of it."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         if not place:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 
-from receiver.config.problems import near
+from receiver.config.problems import Place, near
 from receiver.config.schema import FileModel, Match, QuietModel, RouteModel
-from receiver.config.strict_yaml import Path
 from receiver.events import Category, Status, Verdict
 from receiver.messages import notice
 from receiver.routing.conditions import CONDITIONS, METADATA, Condition, Subject
@@ -22,7 +21,7 @@ _TEMPLATES = ("title", "body")
 _STAYS = [status.value for status in Status if status.category is not Category.TERMINAL]
 
 # Takes each problem with its place below what is read.
-Problem = Callable[[Path, str], None]
+Problem = Callable[[Place, str], None]
 
 
 def build_route(model: RouteModel, file: FileModel, line: int, problem: Problem) -> Route:
@@ -122,9 +121,9 @@ def surprises(route: Route) -> Iterator[str]:
             yield f"{part}: digests are written without it, only a message that is alone has it"
 
 
-def _unknown_destinations(model: RouteModel, known: list[str]) -> Iterator[tuple[Path, str]]:
+def _unknown_destinations(model: RouteModel, known: list[str]) -> Iterator[tuple[Place, str]]:
     """Yield names that no destination has, with their places."""
-    places: list[tuple[Path, list[str]]] = [(("notify",), model.notify)]
+    places: list[tuple[Place, list[str]]] = [(("notify",), model.notify)]
     places += [(("escalate", n, "notify"), each.notify) for n, each in enumerate(model.escalate)]
     for place, names in places:
         for name in names:
@@ -132,7 +131,7 @@ def _unknown_destinations(model: RouteModel, known: list[str]) -> Iterator[tuple
                 yield place, f"there is no destination {name!r}{near(name, known)}"
 
 
-def _template_problems(model: RouteModel) -> Iterator[tuple[Path, str]]:
+def _template_problems(model: RouteModel) -> Iterator[tuple[Place, str]]:
     for part in _TEMPLATES:
         template = getattr(model, part)
         if template and (problem := notice.check_template(template)):
@@ -141,7 +140,7 @@ def _template_problems(model: RouteModel) -> Iterator[tuple[Path, str]]:
             yield (part,), f"{part}: a route with dead_letter writes its own"
 
 
-def _contradictions(route: Route, model: RouteModel) -> Iterator[tuple[Path, str]]:
+def _contradictions(route: Route, model: RouteModel) -> Iterator[tuple[Place, str]]:
     """Yield what does not go together, with its place."""
     if model.match.dead_letter is not None:
         yield from _dead_letter_contradictions(model)
@@ -156,7 +155,7 @@ def _contradictions(route: Route, model: RouteModel) -> Iterator[tuple[Path, str
         yield ("urgent",), "urgent: this route has quiet hours of its own: remove one"
 
 
-def _dead_letter_contradictions(model: RouteModel) -> Iterator[tuple[Path, str]]:
+def _dead_letter_contradictions(model: RouteModel) -> Iterator[tuple[Place, str]]:
     if model.match.verdict is not None:
         yield ("match",), "dead_letter goes without verdict: remove one"
     for name in (*_OF_AN_EPISODE, "group", "stuck"):
@@ -164,7 +163,7 @@ def _dead_letter_contradictions(model: RouteModel) -> Iterator[tuple[Path, str]]
             yield (name,), f"{name}: a route with dead_letter is about no status: remove one"
 
 
-def _episode_contradictions(route: Route, model: RouteModel) -> Iterator[tuple[Path, str]]:
+def _episode_contradictions(route: Route, model: RouteModel) -> Iterator[tuple[Place, str]]:
     verdicts = [c for c in route.conditions if c.name == "verdict"]
     applied = not any(c.why_not(Subject("", Verdict.APPLIED)) for c in verdicts)
     for name in _OF_AN_EPISODE:
@@ -180,7 +179,7 @@ def _episode_contradictions(route: Route, model: RouteModel) -> Iterator[tuple[P
             )
 
 
-def _stuck_contradictions(route: Route, model: RouteModel) -> Iterator[tuple[Path, str]]:
+def _stuck_contradictions(route: Route, model: RouteModel) -> Iterator[tuple[Place, str]]:
     if model.stuck is None:
         return
     for word in model.stuck.status:

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from receiver.config import strict_yaml
-from receiver.config.problems import describe_error, near
+from receiver.config.problems import Place, describe_error, near
 from receiver.config.route_builder import build_route, quiet_hours, surprises
 from receiver.config.rules import Rules
 from receiver.config.schema import (
@@ -85,7 +85,7 @@ class _Reading:
         self._warn(routes, destinations)
         return Rules(self._path, sources, destinations, routes, tuple(self._warnings))
 
-    def _problem(self, place: strict_yaml.Path, text: str) -> None:
+    def _problem(self, place: Place, text: str) -> None:
         """Collect a problem, with no value in it that came from the environment."""
         for piece in sorted(self._given, key=len, reverse=True):
             text = text.replace(piece, f"${{{self._given[piece]}}}")
@@ -106,7 +106,7 @@ class _Reading:
     def _warning(self, line: int, text: str) -> None:
         self._warnings.append(f"{self._path}:{line}: warning: {text}")
 
-    def _filled(self, value: Any, place: strict_yaml.Path) -> Any:
+    def _filled(self, value: Any, place: Place) -> Any:
         """Return the content with its variables filled in. Keys are never filled."""
         if isinstance(value, dict):
             return {name: self._filled(inner, (*place, name)) for name, inner in value.items()}
@@ -116,7 +116,7 @@ class _Reading:
             return value
         return _VARIABLE.sub(lambda match: self._variable(match, place), value)
 
-    def _variable(self, match: re.Match[str], place: strict_yaml.Path) -> str:
+    def _variable(self, match: re.Match[str], place: Place) -> str:
         escaped, name, default = match.groups()
         if escaped:
             return match[0][1:]
@@ -136,12 +136,12 @@ class _Reading:
             self._problem(place, f"{name} is not set: set it, or write ${{{name}:-default}}")
         return default or ""
 
-    def _check_name(self, name: str, place: strict_yaml.Path) -> None:
+    def _check_name(self, name: str, place: Place) -> None:
         if not NAME.fullmatch(name):
             self._problem(place, f"{name!r}: a name has 1 to 40 of a-z, 0-9, - and _")
 
     def _source(self, name: str, model: SourceModel) -> Source:
-        place: strict_yaml.Path = ("sources", name)
+        place: Place = ("sources", name)
         self._check_name(name, place)
         line = self._document.line(place)
         verify = model.verify
@@ -177,7 +177,7 @@ class _Reading:
             line=line,
         )
 
-    def _keys(self, verify: Verify, place: strict_yaml.Path) -> Iterator[tuple[keys.Key, str]]:
+    def _keys(self, verify: Verify, place: Place) -> Iterator[tuple[keys.Key, str]]:
         labels = set[str]()
         for number, given in enumerate(verify.keys):
             if not given.key.strip():
@@ -196,7 +196,7 @@ class _Reading:
                 self._warning(self._document.line((*place, number)), weak)
 
     def _destination(self, name: str, model: DestinationModel) -> Destination:
-        place: strict_yaml.Path = ("destinations", name)
+        place: Place = ("destinations", name)
         self._check_name(name, place)
         fields = model.model_dump(exclude={"fallback", "quiet"})
         return Destination(
@@ -210,7 +210,7 @@ class _Reading:
     def _check_fallbacks(self, destinations: Mapping[str, Destination]) -> None:
         """Check that each fall-back is there, and that none leads back to where it began."""
         for name, destination in destinations.items():
-            place: strict_yaml.Path = ("destinations", name, "fallback")
+            place: Place = ("destinations", name, "fallback")
             for other in destination.fallback:
                 if other not in destinations:
                     hint = near(other, list(destinations))
@@ -225,7 +225,7 @@ class _Reading:
                 self._problem(place, f"the fall-back of {name} leads back to it: remove one")
 
     def _route(self, number: int, model: RouteModel, file: FileModel) -> Route:
-        place: strict_yaml.Path = ("routes", number)
+        place: Place = ("routes", number)
         return build_route(
             model,
             file,

@@ -12,9 +12,10 @@ from typing import Any
 
 import yaml
 
+from receiver.config.problems import Place
+
 MAX_SIZE = 2**20
 MAX_DEPTH = 20
-Path = tuple[str | int, ...]
 # The loader written in C is not in every build of the library; this one is, and files are small.
 _LOADER = yaml.SafeLoader
 
@@ -33,9 +34,9 @@ class Document:
     """The content, and the line of each value by its path."""
 
     content: Any = None
-    lines: dict[Path, int] = field(default_factory=dict)
+    lines: dict[Place, int] = field(default_factory=dict)
 
-    def line(self, path: Path) -> int:
+    def line(self, path: Place) -> int:
         """Return the line of a value, or of the nearest thing around it."""
         while path not in self.lines and path:
             path = path[:-1]
@@ -82,7 +83,7 @@ def _no_aliases(text: str) -> None:
             raise YamlError(line, f"more than {MAX_DEPTH} levels")
 
 
-def _build(node: yaml.Node, path: Path, lines: dict[Path, int]) -> Any:
+def _build(node: yaml.Node, path: Place, lines: dict[Place, int]) -> Any:
     """Build the content of a node, and note the line of each value in `lines`."""
     line = node.start_mark.line + 1 if node.start_mark else 1
     lines.setdefault(path, line)
