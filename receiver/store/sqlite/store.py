@@ -14,7 +14,7 @@ from receiver.errors import StorageRefused, StorageServed, StorageUnavailable
 from receiver.store.committer import Committer
 from receiver.store.contract import Act, Item, Result, Transaction
 from receiver.store.sql.database import Database
-from receiver.store.sql.reading import SqlReading
+from receiver.store.sql.reader import SqlReader
 from receiver.store.sqlite.connection import WriteConnection, connect, database
 from receiver.store.sqlite.schema import prepare
 from receiver.store.sqlite.wal import LONG
@@ -22,7 +22,7 @@ from receiver.store.sqlite.wal import LONG
 Found = TypeVar("Found")
 
 
-class SqliteStore(SqlReading):
+class SqliteStore(SqlReader):
     """contract.Store on one SQLite file.
 
     `serve` takes the right to serve the file, which one process at a time can have. Without it the

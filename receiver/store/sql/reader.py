@@ -18,7 +18,7 @@ from receiver.store.sql.database import Database
 Found = TypeVar("Found")
 
 
-class SqlReading:
+class SqlReader:
     """contract.Reading and contract.Waiting; an engine's store says how a query is run."""
 
     def _query(self, query: Callable[[Database], Found]) -> Found:
