@@ -100,7 +100,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
 def older(path: Path, events: int) -> None:
     """A file of the first schema, with events in it."""
     with closing(connect(path)) as database:
-        script = Path(schema.__file__).parent / "schema" / "sqlite.sql"
+        script = Path(schema.__file__).parent / "migrations" / "sqlite.sql"
         migrations = sqlite_utils.Migrations("receiver")
 
         @migrations()

@@ -38,7 +38,7 @@ BUGS = (
     ),
     Bug(
         "an event id is not unique, and nobody looks for it",
-        (("store/sqlite/schema/sqlite.sql",
+        (("store/sqlite/migrations/sqlite.sql",
           "CREATE UNIQUE INDEX event_id", "CREATE INDEX event_id"),
          (MANY_ROWS, '    " ON CONFLICT (source, event_id, repeated) WHERE verdict <>'
           " 'quarantined'\"\n", ""),
@@ -51,7 +51,7 @@ BUGS = (
     ),
     Bug(
         "an execution goes on after its end: no rule, no trigger",
-        (("store/sqlite/schema/sqlite.sql", "WHEN OLD.category = 'terminal'\n", "WHEN 0\n"),
+        (("store/sqlite/migrations/sqlite.sql", "WHEN OLD.category = 'terminal'\n", "WHEN 0\n"),
          ("lifecycle.py", 'Judgement(Verdict.REJECTED, "terminal", flags)',
           'Judgement(Verdict.APPLIED, "transition", flags)')),
         LOAD_ONLY,

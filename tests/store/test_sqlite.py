@@ -86,7 +86,7 @@ def test_a_database_of_the_first_schema_is_brought_up_to_date(tmp_path: Path) ->
 
     @migrations()
     def schema_1(db: sqlite_utils.Database) -> None:
-        text = (resources.files("receiver.store.sqlite") / "schema" / "sqlite.sql").read_text(
+        text = (resources.files("receiver.store.sqlite") / "migrations" / "sqlite.sql").read_text(
             "utf-8"
         )
         for statement in statements(text):

@@ -15,10 +15,11 @@ from receiver.routing.silences import Silence
 from receiver.store.records import AHEAD
 from receiver.store.sql import digests, silences
 from receiver.store.sql.database import Database, Row, Values, statement, variants
-from receiver.store.sql.episodes import remind, untrue
+from receiver.store.sql.episodes import remind
 from receiver.store.sql.facts import COLUMNS, DELIVERY, STUCK, WAITS, claimed
 from receiver.store.sql.outbox import PUT_OFF_BY_HOURS, promise, release
 from receiver.store.sql.reads import MAX_ID, UNBLOCKED, allowance
+from receiver.store.sql.superseded import untrue
 from receiver.times import SECOND
 
 _CLAIMABLE = "state = 'waiting' AND due_at <= :now"

@@ -14,47 +14,11 @@ from receiver.routing.policy import RouteOptions
 from receiver.store.records import JudgedWebhook
 from receiver.store.sql.database import Database, Statement, Values, statement, variants
 from receiver.store.sql.outbox import inserted, owing
+from receiver.store.sql.superseded import FELL_FROM, NAGGING, OVER
 
-_FELL_FROM = "(SELECT o.kind FROM delivery AS o WHERE o.id = d.origin)"
-# Reminders and escalations, also where they have fallen back.
-NAGGING = (
-    "(d.kind IN ('reminder', 'escalation') OR (d.kind = 'fallback'"
-    f" AND {_FELL_FROM} IN ('reminder', 'escalation')))"
-)
 # Word of who took it before, also where it has fallen back.
 _WHO_TOOK_IT = (
-    f"(d.kind = 'acknowledged' OR (d.kind = 'fallback' AND {_FELL_FROM} = 'acknowledged'))"
-)
-OVER = statement(
-    "episode_over",
-    "UPDATE delivery SET state = 'superseded', reason = (SELECT 'no longer ' || e.status"
-    " || ': now ' || CAST(:status AS text)"
-    " || CASE WHEN e.status = CAST(:status AS text) THEN ' again' ELSE '' END"
-    " FROM event AS e WHERE e.seq = delivery.event)"
-    " WHERE source = :source AND execution_id = :execution AND state = 'waiting'"
-    " AND guard_version < :version",
-)
-# What it tells of is over: what died has another chance, or nothing there is dead any more.
-_ANOTHER_CHANCE = (
-    "(CASE WHEN d.kind = 'fallback' THEN o.state <> 'dead' ELSE NOT EXISTS (SELECT 1"
-    " FROM delivery AS dead WHERE dead.state = 'dead' AND dead.destination = o.destination) END)"
-)
-# Why a delivery must not be sent any more. `d` is it, `e` its event, `x` the execution.
-_UNTRUE = (
-    f"SELECT d.id, CASE WHEN o.id IS NOT NULL AND {_ANOTHER_CHANCE}"
-    " THEN o.destination || ' got another chance'"
-    " WHEN e.verdict <> d.verdict"
-    " THEN 'no longer ' || d.verdict || ': now ' || e.verdict || ' (' || e.reason || ')'"
-    " WHEN x.version <> d.guard_version THEN 'no longer ' || e.status || ': now ' || x.status"
-    " || CASE WHEN e.status = x.status THEN ' again' ELSE '' END"
-    " ELSE 'acknowledged by ' || a.by END AS reason"
-    " FROM delivery AS d JOIN event AS e ON e.seq = d.event"
-    " LEFT JOIN execution AS x ON x.source = e.source AND x.execution_id = e.execution_id"
-    " LEFT JOIN acknowledgement AS a ON a.execution = x.id AND a.version = d.guard_version"
-    " LEFT JOIN delivery AS o ON o.id = d.origin"
-    f" WHERE d.kind <> 'digest' AND ((o.id IS NOT NULL AND {_ANOTHER_CHANCE})"
-    " OR e.verdict <> d.verdict OR x.version <> d.guard_version"
-    f" OR (a.by IS NOT NULL AND {NAGGING}))"
+    f"(d.kind = 'acknowledged' OR (d.kind = 'fallback' AND {FELL_FROM} = 'acknowledged'))"
 )
 # From a delivery to its episode: the execution, and the event that began it.
 _EPISODE = (
@@ -88,7 +52,7 @@ REMIND = variants(
         f"{_EPISODE} WHERE d.route = :route AND {_STEP} <= :at_most AND e.version = x.version"
         " AND x.category <> 'terminal'"
         " AND ((d.kind IN ('notice', 'reminder') AND d.origin IS NULL) OR (d.kind = 'fallback'"
-        f" AND {_FELL_FROM} NOT IN ('escalation', 'acknowledged', 'resolved', 'digest')))"
+        f" AND {FELL_FROM} NOT IN ('escalation', 'acknowledged', 'resolved', 'digest')))"
         " AND NOT EXISTS (SELECT 1 FROM acknowledgement AS a WHERE a.execution = x.id"
         " AND a.version = x.version) AND {where}",
         conflict="",
@@ -105,7 +69,7 @@ _WERE_TOLD = (
     "(d.state = 'sent' OR (d.state = 'superseded' AND d.silence IS NOT NULL"
     " AND EXISTS (SELECT 1 FROM delivery AS l WHERE l.id = d.digest AND l.state = 'sent')))"
     " AND ((d.kind IN ('notice', 'reminder', 'escalation') AND d.origin IS NULL)"
-    f" OR (d.kind = 'fallback' AND {_FELL_FROM} NOT IN ('acknowledged', 'resolved', 'digest')))"
+    f" OR (d.kind = 'fallback' AND {FELL_FROM} NOT IN ('acknowledged', 'resolved', 'digest')))"
     " AND d.route IN {texts:routes}"
 )
 # One for each destination and episode, of whichever routes told it.
@@ -165,14 +129,6 @@ END_NAGGING = statement(
     f" OR (CAST(:changed AS integer) = 1 AND {_WHO_TOOK_IT}))",
 )
 UNLIMITED = 2**31
-
-
-def untrue(where: str) -> str:
-    """Return the UPDATE that ends the deliveries that are not true any more, with the reason."""
-    return (
-        "UPDATE delivery SET state = 'superseded', reason = u.reason"
-        f" FROM ({_UNTRUE} AND {where}) AS u WHERE delivery.id = u.id"
-    )
 
 
 def moved(db: Database, entries: Sequence[JudgedWebhook]) -> int:

@@ -160,7 +160,9 @@ def _migrate(connection: sqlite3.Connection) -> None:
 
 
 def _run(connection: sqlite3.Connection, script: str) -> None:
-    text = resources.files("receiver.store.sqlite").joinpath("schema", script).read_text("utf-8")
+    text = (
+        resources.files("receiver.store.sqlite").joinpath("migrations", script).read_text("utf-8")
+    )
     for statement in statements(text):
         connection.execute(statement)
 

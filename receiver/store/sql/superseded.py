@@ -1,0 +1,56 @@
+"""Superseded deliveries: what must not be sent any more, because it is no longer true.
+
+A move of its execution ends what waits about the episode before. Before each send it is asked once
+more: whether the execution still stands there, the event still has its verdict, nobody has taken
+the episode, and what the message tells of still holds.
+"""
+
+from __future__ import annotations
+
+from receiver.store.sql.database import statement
+
+FELL_FROM = "(SELECT o.kind FROM delivery AS o WHERE o.id = d.origin)"
+# Reminders and escalations, also where they have fallen back.
+NAGGING = (
+    "(d.kind IN ('reminder', 'escalation') OR (d.kind = 'fallback'"
+    f" AND {FELL_FROM} IN ('reminder', 'escalation')))"
+)
+OVER = statement(
+    "episode_over",
+    "UPDATE delivery SET state = 'superseded', reason = (SELECT 'no longer ' || e.status"
+    " || ': now ' || CAST(:status AS text)"
+    " || CASE WHEN e.status = CAST(:status AS text) THEN ' again' ELSE '' END"
+    " FROM event AS e WHERE e.seq = delivery.event)"
+    " WHERE source = :source AND execution_id = :execution AND state = 'waiting'"
+    " AND guard_version < :version",
+)
+# What it tells of is over: what died has another chance, or nothing there is dead any more.
+_ANOTHER_CHANCE = (
+    "(CASE WHEN d.kind = 'fallback' THEN o.state <> 'dead' ELSE NOT EXISTS (SELECT 1"
+    " FROM delivery AS dead WHERE dead.state = 'dead' AND dead.destination = o.destination) END)"
+)
+# Why a delivery must not be sent any more. `d` is it, `e` its event, `x` the execution.
+_UNTRUE = (
+    f"SELECT d.id, CASE WHEN o.id IS NOT NULL AND {_ANOTHER_CHANCE}"
+    " THEN o.destination || ' got another chance'"
+    " WHEN e.verdict <> d.verdict"
+    " THEN 'no longer ' || d.verdict || ': now ' || e.verdict || ' (' || e.reason || ')'"
+    " WHEN x.version <> d.guard_version THEN 'no longer ' || e.status || ': now ' || x.status"
+    " || CASE WHEN e.status = x.status THEN ' again' ELSE '' END"
+    " ELSE 'acknowledged by ' || a.by END AS reason"
+    " FROM delivery AS d JOIN event AS e ON e.seq = d.event"
+    " LEFT JOIN execution AS x ON x.source = e.source AND x.execution_id = e.execution_id"
+    " LEFT JOIN acknowledgement AS a ON a.execution = x.id AND a.version = d.guard_version"
+    " LEFT JOIN delivery AS o ON o.id = d.origin"
+    f" WHERE d.kind <> 'digest' AND ((o.id IS NOT NULL AND {_ANOTHER_CHANCE})"
+    " OR e.verdict <> d.verdict OR x.version <> d.guard_version"
+    f" OR (a.by IS NOT NULL AND {NAGGING}))"
+)
+
+
+def untrue(where: str) -> str:
+    """Return the UPDATE that ends the deliveries that are not true any more, with the reason."""
+    return (
+        "UPDATE delivery SET state = 'superseded', reason = u.reason"
+        f" FROM ({_UNTRUE} AND {where}) AS u WHERE delivery.id = u.id"
+    )
