@@ -236,6 +236,7 @@ def prune(given: argparse.Namespace, folder: Path) -> dict[str, float]:
     with hooked() as hook, Watched(folder / "receiver.db-wal") as log:
         windows = _by_command if given.by == "command" else _by_server
         for pair in windows(given, folder, hook):
+            sent += len(pair.pop("warm"))
             for name, seconds in pair.items():
                 took[name] += seconds
                 sent += len(seconds)
@@ -268,8 +269,8 @@ def _by_server(given: argparse.Namespace, folder: Path, hook: int) -> Pairs:
     for _ in range(given.rounds):
         began = time.monotonic()
         with served(folder, given.http, hook) as (_, port):
-            _window(given, port, 2)  # warm
-            pair = {"without": _window(given, port, given.seconds)}
+            pair = {"warm": _window(given, port, 2)}
+            pair["without"] = _window(given, port, given.seconds)
             if time.monotonic() > began + FIRST - 1:
                 raise RuntimeError(f"--seconds {given.seconds:g} does not fit before it prunes")
             before = count(folder / "receiver.db", "execution")
@@ -281,9 +282,10 @@ def _by_server(given: argparse.Namespace, folder: Path, hook: int) -> Pairs:
 def _by_command(given: argparse.Namespace, folder: Path, hook: int) -> Pairs:
     """`receiver prune` runs beside the server, and is stopped, in turn."""
     with served(folder, given.http, hook) as (_, port):
-        _window(given, port, 2)
+        warm = _window(given, port, 2)
         for _ in range(given.rounds):
-            pair = {"without": _window(given, port, given.seconds)}
+            pair = {"warm": warm, "without": _window(given, port, given.seconds)}
+            warm = []
             command = [sys.executable, "-m", "receiver", "prune"]
             beside = subprocess.Popen(command, cwd=folder, env={**os.environ, "PYTHONPATH": TOP},
                                       stdout=subprocess.DEVNULL)  # fmt: skip

@@ -20,8 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from tests.support.live import free_port
-from tests.support.served import CUT, HERE, until
+from tests.support.served import CUT, HERE, own_port, until
 
 TOKEN = "loopback-only-0123456789"
 ROUTES = """\
@@ -73,7 +72,7 @@ class Receiver:
         strace: Sequence[str] = (), preload: Mapping[str, str] | None = None,
         path: Path | None = None, **settings: str,
     ) -> None:  # fmt: skip
-        self.folder, self.path, self.port = folder, path or folder / "receiver.db", free_port()
+        self.folder, self.path, self.port = folder, path or folder / "receiver.db", own_port()
         self.warm, self.tree, self.strace, self.checkpoint_at = warm, tree, strace, 0
         self._log = folder / "serve.log"
         self._settings = {"log_level": "warning", "port": str(self.port), **settings}

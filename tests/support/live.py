@@ -10,6 +10,7 @@ import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from email.message import Message
 from pathlib import Path
 from typing import Any
 
@@ -57,8 +58,8 @@ class Live:
     def ask(
         self, path: str, *, method: str = "GET", headers: Mapping[str, str] | None = None,
         body: bytes | None = None,
-    ) -> tuple[int, dict[str, Any], Mapping[str, str]]:  # fmt: skip
-        """Status, JSON and headers of any request."""
+    ) -> tuple[int, dict[str, Any], Message]:  # fmt: skip
+        """Make any request; its status, its JSON, and its headers whatever their case."""
         request = urllib.request.Request(
             self.url + path,
             body,
@@ -71,7 +72,7 @@ class Live:
         except urllib.error.HTTPError as error:
             content = error.read()
             is_json = "json" in error.headers.get("Content-Type", "")
-            return error.code, json.loads(content) if is_json else {}, dict(error.headers)
+            return error.code, json.loads(content) if is_json else {}, error.headers
 
 
 @contextmanager
