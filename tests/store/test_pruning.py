@@ -81,7 +81,7 @@ def counted(walk: Walk) -> int:
             " (SELECT count(*) FROM delivery AS d WHERE d.event = e.seq)"
         ).fetchone()
         assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-        return wrong + len(db.execute("PRAGMA foreign_key_check").fetchall())
+        return int(wrong) + len(db.execute("PRAGMA foreign_key_check").fetchall())
 
 
 def rows(walk: Walk, table: str, where: str = "1") -> int:
