@@ -122,6 +122,8 @@ class OrphanReaper(Periodic):
 
     def step(self) -> float:
         """End all orphans; return how long to rest (seconds)."""
+        if not self._store.leads("orphans"):
+            return REAP_EVERY
         rules = self._live_rules.rules
         while self._store.waits_for_others(tuple(rules.destinations)):
             for dead in self._store.write_now(_end_orphans, rules):

@@ -15,6 +15,7 @@ import pytest
 
 from receiver.config.problems import keys_of
 from receiver.config.schema import Match, SourceModel, Verify
+from receiver.destinations import sending
 from receiver.routing.conditions import CONDITIONS
 from receiver.sources import verification
 from receiver.sources.formats import registry
@@ -74,3 +75,7 @@ def test_a_registry_the_schema_and_the_reference_name_the_same(
     assert set(registered) == in_schema
     named = set(re.findall(r"[a-z0-9_-]+", " ".join(re.findall(r"`([^`]+)`", row(key)))))
     assert set(registered) <= named
+
+
+def test_the_reference_names_every_kind_of_destination_of_ours() -> None:
+    assert [kind for kind in sending.KINDS if f"`{kind}://`" not in README.read_text("utf-8")] == []
