@@ -107,7 +107,7 @@ class _Reading:
         self._warnings.append(f"{self._path}:{line}: warning: {text}")
 
     def _filled(self, value: Any, place: Place) -> Any:
-        """Return the content with its variables filled in. Keys may not hold variables."""
+        """Return the content with the variables in its values filled in; keys stay as they are."""
         if isinstance(value, dict):
             return {name: self._filled(inner, (*place, name)) for name, inner in value.items()}
         if isinstance(value, list):

@@ -122,7 +122,7 @@ class Settings(BaseSettings):
 
 
 def load_settings(environ: Mapping[str, str]) -> Settings:
-    """Read the settings of an environment; ConfigurationError with every problem, without values."""
+    """Read the settings of an environment; ConfigurationError with every problem, but no values."""
     problems: list[str] = []
     values: dict[str, str] = {}
     for variable in sorted(environ):
