@@ -59,7 +59,7 @@ class Verification:
     labels: tuple[str, ...] = ()
 
     def label(self, key: int) -> str:
-        """Return a key's name by its number from 0: its label in routes.yaml, or its place there."""
+        """Return a key's name by its number from 0: its label, or its place in routes.yaml."""
         return self.labels[key] if key < len(self.labels) else str(key + 1)
 
     @property
