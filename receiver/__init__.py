@@ -9,16 +9,16 @@ The hall, which everything else may import and which imports nothing but itself:
     deliveries.py  messages and deliveries
     retention.py   how long things are kept
     metrics.py     counts and measurements, from any floor
-    logs.py        the log's format
+    logs.py        the format of the log
 
 The rooms, each importing only from rooms above it:
 
-    sources/       who sends: is a webhook genuine, and what does it say
+    sources/       the senders: verifies their webhooks and reads events from them
     routing/       whom to tell, and when
-    messages/      what people read
+    messages/      the texts that people read
     destinations/  one message to one destination
     config/        settings and routes.yaml, read strictly; the rules in force
-    store/         what is kept, and the promise about it
+    store/         events, executions and deliveries in a database, and the contract about them
     intake/        one webhook in: judge it, hold it, plan its deliveries
     dispatch/      due deliveries out
     web/           HTTP

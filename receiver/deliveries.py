@@ -1,4 +1,4 @@
-"""Deliveries: the words and frozen values of telling people."""
+"""Deliveries: the enumerations and frozen values for messages to people."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from receiver.events import Event, Execution, Judgement, Status, Verdict
 
 
 class State(StrEnum):
-    """State of a delivery."""
+    """The state of a delivery."""
 
     WAITING = "waiting"
     SENDING = "sending"
@@ -21,12 +21,12 @@ class State(StrEnum):
 
 
 class Kind(StrEnum):
-    """Kind of a delivery: the reason why it is owed.
+    """The kind of a delivery: the reason why it is owed.
 
-    A route asks for a notice about an event. While the execution stays where that event took it
-    (an episode), there may be reminders and escalations, somebody may take it (acknowledged), and
-    when it moves on it is resolved. A digest lists what a silence kept back; a fall-back gets what
-    died elsewhere.
+    A route asks for a notice about an event. While the execution stays in the status of that event
+    (an episode), there may be reminders and escalations, and somebody may take the episode
+    (acknowledged). When the execution moves on, the episode is resolved. A digest lists messages
+    that a silence kept back; a fall-back gets a message that died elsewhere.
     """
 
     NOTICE = "notice"
@@ -39,7 +39,7 @@ class Kind(StrEnum):
 
 
 class Outcome(StrEnum):
-    """Outcome of one attempt."""
+    """The outcome of one attempt."""
 
     DELIVERED = "delivered"
     FAILED = "failed"
@@ -50,7 +50,7 @@ class Outcome(StrEnum):
 class Message:
     """A text for a destination: plain, cleaned and cut.
 
-    Messages with the same `thread` are one conversation, where the destination has such a thing.
+    Messages with the same `thread` are one conversation, if the destination supports that.
     """
 
     title: str
@@ -62,7 +62,7 @@ class Message:
 class Attempt:
     """One try of a delivery. `detail` is one readable line without secrets.
 
-    `permanent`: no retry can mend it. `retry_after`: seconds the destination asked us to wait.
+    `permanent`: no retry can mend it. `retry_after`: the wait that the destination asks for (s).
     """
 
     outcome: Outcome
@@ -76,10 +76,9 @@ class Attempt:
 class MessageContext:
     """The facts of a message. Every text in it is the sender's and hostile.
 
-    Times are nanoseconds; `previous_since` is when the status before this one began. One of the
-    statuses in `missing` should have come before it. `gap`: something was applied to the execution
-    over a gap. A quarantined webhook that could not be read has no event, no execution and no
-    status.
+    Times are nanoseconds; `previous_since` is the start of the previous status. One of the statuses
+    in `missing` should have come before this one. `gap`: an event of the execution was applied over
+    a gap. A quarantined webhook that could not be read has no event, no execution and no status.
     """
 
     source: str
@@ -114,8 +113,8 @@ def message_context(
 ) -> MessageContext:
     """Build the context of a message about a judged event: the one place for sending and `explain`.
 
-    `execution` is as it stands now; it says what the event leaves out. `previous` is the status
-    that an applied event ended, and since when (nanoseconds) the execution had it.
+    `execution` is the present one; it fills in fields that the event lacks. `previous` is the
+    status that an applied event ended, with its start (nanoseconds).
     """
     if event is None:
         return MessageContext(source, judgement.verdict, judgement.reason, received_at)
@@ -145,12 +144,12 @@ def message_context(
 
 @dataclass(frozen=True, slots=True)
 class PlannedDelivery:
-    """A delivery that the intake asks the store to owe.
+    """A delivery that the store has to add.
 
-    `dedup_key` makes it owed once. `guard_version` is the version at which the execution must
-    still stand when it is sent (None: true for ever). `order_key` keeps the order of one execution
-    within a destination. `origin` is the id of the dead delivery that it tells of. It is due
-    `due_in` nanoseconds after it is owed; `step` counts reminders or escalations. Deliveries with
+    `dedup_key` makes it unique. `guard_version` is the version that the execution must still have
+    at the time of sending (None: true for ever). `order_key` keeps the order of one execution
+    within a destination. `origin` is the id of a dead delivery that the message is about. It is due
+    `due_in` nanoseconds after it is added; `step` counts reminders or escalations. Deliveries with
     the same `group_key` go out together, as one digest.
     """
 
@@ -168,7 +167,7 @@ class PlannedDelivery:
 
 @dataclass(frozen=True, slots=True)
 class DeadOriginal:
-    """A delivery that died: where, why, how many are dead there now, and whether it still is.
+    """A delivery that died: its destination, the reason, the number of dead ones there, its state.
 
     `kind` and `step` are those of the first delivery, before any fall-back.
     """
@@ -183,10 +182,10 @@ class DeadOriginal:
 
 @dataclass(frozen=True, slots=True)
 class DigestItem:
-    """One of the messages that a digest stands for.
+    """One of the messages in a digest.
 
-    `over`: its episode has ended since. `taken`: somebody has taken it. `stuck`: nothing was heard
-    of its execution for too long.
+    `over`: its episode has ended since. `taken`: somebody has taken it. `stuck`: no event of its
+    execution came for too long.
     """
 
     kind: Kind
@@ -199,13 +198,13 @@ class DigestItem:
 
 @dataclass(frozen=True, slots=True)
 class Digest:
-    """Many messages as one: how many in all, how many of each sort, the first few.
+    """Many messages as one: the total, the number of each sort, and the first few.
 
-    `counts` are (sort, agent, how many), most first; there may be more sorts than these. A sort is
-    a status, `stuck/` and a status where nothing was heard for too long, or what has become of the
-    execution. Every confirmation that still waits is in `listed`. `silence` names the silence that
-    kept them back, if one did, and `page` counts its digests: then executions are counted, however
-    often people would have been reminded of them.
+    `counts` are (sort, agent, number), the largest first; there may be more sorts than these. A
+    sort is a status, `stuck/` and a status for stuck executions, or the outcome of an episode.
+    Every confirmation that still waits is in `listed`. If a silence kept the messages back,
+    `silence` names it and `page` counts its digests. Then each execution counts once, without its
+    reminders.
     """
 
     total: int
@@ -217,7 +216,7 @@ class Digest:
 
 @dataclass(frozen=True, slots=True)
 class Acknowledgement:
-    """The taking of an episode: by whom, and when (nanoseconds)."""
+    """The acknowledgement of an episode: `by` a person, `at` a time (nanoseconds)."""
 
     by: str
     at: int
@@ -225,12 +224,12 @@ class Acknowledgement:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A delivery taken for a limited time; `token` is the proof of it when recording.
+    """A delivery claimed for a limited time; `token` proves the claim at recording.
 
     `attempts` counts the attempts before this one; `repeat`: one of them may have arrived.
-    `owed_at` (ns) is the start of `retry_for`, `claimed_at` (ns) that of this attempt. Its message
-    is made of `facts`, and of `origin` if it tells of a dead delivery. With a `digest` it stands
-    for other deliveries as well, which share its token and its fate. `version` is that of its
+    `owed_at` (ns) is the start of `retry_for`, `claimed_at` (ns) that of this attempt. The message
+    is made of `facts`, and of `origin` if it is about a dead delivery. With a `digest` the claim
+    includes other deliveries, which share its token and its outcome. `version` is that of its
     episode.
     """
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 
 class ReceiverError(Exception):
-    """An act that could not be done; the text says what to do."""
+    """A failed act; the text says what to do."""
 
 
 class ConfigurationError(ReceiverError):
@@ -45,7 +45,7 @@ class UntrustedWebhook(ReceiverError):
 
 
 class TooManyWebhooks(ReceiverError):
-    """A webhook over its source's rate. `wait` is the seconds until the next may come."""
+    """A webhook over its source's rate. The next may come after `wait` seconds."""
 
     def __init__(self, wait: float) -> None:
         super().__init__(f"More than this source's rate: send it again in {wait:.1f} s.")
@@ -81,4 +81,4 @@ class StorageUnavailable(StorageError):
 
 
 class Overloaded(StorageUnavailable):
-    """A backlog that is full: too much is waiting for its commit."""
+    """A full backlog: too much is waiting for its commit."""

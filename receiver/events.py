@@ -64,10 +64,10 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """The content of a trusted webhook. Everything in it but `source` is the sender's text.
+    """The content of a trusted webhook. Everything in it except `source` is the sender's text.
 
     `status` is None for an event that announces none; `unknown_status` then holds a status that
-    no lifecycle knows. `execution_id` and `occurred_at` are None only where no status is announced.
+    no lifecycle knows. `execution_id` and `occurred_at` are None only if no status is announced.
     `detail` is the provider's reason, outcome, question …; `flags` may hold `assumed`.
     `is_known_without_status`: its sender is known to send such an event without a change of status.
     """
@@ -92,8 +92,8 @@ class Event:
 class Execution:
     """The stored truth about one execution after `version` applied events.
 
-    `since` is when the present status began, `mark` the time up to which we know; both are the
-    sender's times. `first_seen` is the receiver's.
+    `since` is the start of the present status, `mark` the time up to which its state is known; both
+    are the sender's times. `first_seen` is the receiver's.
     """
 
     source: str
@@ -113,9 +113,9 @@ class Execution:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """A verdict with its reason; `flags` are those of the event, judged.
+    """A verdict with its reason; `flags` are the flags of the judged event.
 
-    `missing` are the statuses one of which a held event waits for.
+    A held event waits for one of the statuses in `missing`.
     """
 
     verdict: Verdict
@@ -128,8 +128,8 @@ class Judgement:
 class Held:
     """A stored event that waits for its predecessors (held), or waited in vain (rejected: gap).
 
-    The event's flags are those it was judged with. It waits for one of the statuses in `missing`,
-    `until` that time (nanoseconds).
+    The event has the flags of its judgement. It waits for one of the statuses in `missing`, `until`
+    that time (nanoseconds).
     """
 
     event: Event

@@ -48,7 +48,7 @@ TRANSITIONS: dict[Status, frozenset[Status]] = {
 FUTURE = 5 * 60 * SECOND
 LATE = 5 * 60 * SECOND
 MAX_EVENT_AGE = 14 * 24 * 3600 * SECOND
-# More held events of one execution would only come from a sender that is out of its mind.
+# Only a broken sender would cause more held events of one execution.
 MAX_HELD = 100
 
 # Every verdict with its reason, and the rule in words for people, in the order in which rules are
@@ -72,7 +72,7 @@ RULES: Mapping[tuple[Verdict, str], str] = {
     (Verdict.STALE, "older"): (
         "it happened before the time up to which the execution is known"
     ),
-    # Also if the execution has ended, whatever fits.
+    # Even if the execution has ended: then the legal order does not matter.
     (Verdict.STALE, "tie"): (
         "it happened at the same time as the last one and fits only before it"
     ),
@@ -104,8 +104,8 @@ class Known(StrEnum):
 class Ordering:
     """The way in which a source's events are put in order.
 
-    `observes` are the statuses whose events it is subscribed to (None: all of them). `gaps` says
-    what becomes of a held event whose predecessor does not come within `gap_timeout` (nanoseconds).
+    `observes` are the subscribed statuses (None: all of them). `gaps` decides about a held event
+    whose predecessor does not come within `gap_timeout` (nanoseconds).
     """
 
     observes: frozenset[Status] | None = None
@@ -116,7 +116,7 @@ class Ordering:
 class Moves:
     """The table in force for a source that observes these statuses.
 
-    A pause of unknown kind (`assumed`) may go wherever either pause may go.
+    A pause of unknown kind (`assumed`) has the moves of both kinds.
     """
 
     def __init__(self, observes: frozenset[Status] | None) -> None:
@@ -128,7 +128,7 @@ class Moves:
                 first = TRANSITIONS[status]
                 if assumed and status.category is Category.PAUSED:
                     first = first | TRANSITIONS[Status.PAUSED] | TRANSITIONS[Status.PAUSED_BY_AGENT]
-                # A status that is not observed and is announced all the same: the published table.
+                # An unobserved status that is announced after all has its published moves.
                 contracted = _through(first, unobserved) - unobserved
                 self._legal[status, assumed] = first | contracted
                 self._reachable[status, assumed] = _through(first, frozenset(Status))
@@ -138,11 +138,11 @@ class Moves:
         return after in self._legal[before, assumed]
 
     def is_reachable(self, before: Status, after: Status, *, assumed: bool = False) -> bool:
-        """Return whether an execution may get there at all, by whatever way."""
+        """Return whether an execution may get there at all, in any number of steps."""
         return after in self._reachable[before, assumed]
 
     def missing(self, before: Status, after: Status) -> tuple[Status, ...]:
-        """Return the statuses one of which must have come in between, where one is enough."""
+        """Return the possible statuses in between, if a single one is enough."""
         return tuple(
             status
             for status in Status
@@ -150,12 +150,12 @@ class Moves:
         )
 
     def targets(self, before: Status) -> list[Status]:
-        """Return where an execution may go from a status, in the order of `Status`."""
+        """Return the statuses to which an execution may go from here, in the order of `Status`."""
         return [status for status in Status if self.is_legal(before, status)]
 
 
 def _through(first: frozenset[Status], passable: frozenset[Status]) -> frozenset[Status]:
-    """Return all that can be reached from the first steps on, through passable statuses only."""
+    """Return all statuses reachable from the first steps on, through passable statuses only."""
     reached = frozenset(first)
     edge = first
     while edge:
@@ -177,7 +177,7 @@ def judge(
     now: int,
     observes: frozenset[Status] | None = None,
 ) -> Judgement:
-    """Judge an event against the stored execution (None: nothing was applied to it yet).
+    """Judge an event against the stored execution (None: no event was applied yet).
 
     `now` is the time of receipt in nanoseconds.
     """
@@ -204,7 +204,7 @@ def judge_again(
 def _before_the_execution(
     event: Event, known: Known | None, now: int
 ) -> tuple[Verdict, str] | None:
-    """Apply the rules that need no execution, in their order; None if none fits."""
+    """Apply the rules that need no execution, in order; return None if none fits."""
     if event.unknown_status is not None:
         return Verdict.QUARANTINED, "unknown_status"
     if event.occurred_at is not None and event.occurred_at > now + FUTURE:
@@ -248,13 +248,13 @@ def _against(execution: Execution, event: Event, flags: frozenset[str], table: M
 def moves_mark(judgement: Judgement, status: Status) -> bool:
     """Return whether a repetition confirms the status up to its own time.
 
-    Only a processing one does: otherwise a late pause from in between would win.
+    Only that of a processing status does: else a late pause from in between would win.
     """
     return judgement.reason == "same_status" and status.category is Category.PROCESSING
 
 
 def advance(before: Execution | None, event: Event, received_at: int) -> Execution:
-    """Return the execution after an applied event. What the event leaves out stays as it was."""
+    """Return the execution after an applied event. Fields that the event lacks stay unchanged."""
     assert event.execution_id is not None
     assert event.status is not None
     assert event.occurred_at is not None

@@ -44,10 +44,10 @@ def configure(log_format: str, level: str) -> None:
     handler = logging.StreamHandler(_BatchingStream.stream)
     handler.setFormatter(Json() if log_format == "json" else Text())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    # Not looked up for each line, since none of ours shows it (see Python's "Logging HOWTO").
+    # Do not look up the caller for each line: no line shows it (see Python's "Logging HOWTO").
     logging._srcfile = None
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
-    # Below a warning, some of what libraries log holds addresses and tokens. Apprise is not here:
+    # Below a warning, some lines of libraries hold addresses and tokens. Apprise is not here:
     # its probes keep its log from this one, and read in it why a send failed.
     for name in ("uvicorn", "asyncio", "requests"):
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -59,7 +59,7 @@ def configure(log_format: str, level: str) -> None:
 
 @contextlib.contextmanager
 def together() -> Iterator[None]:
-    """Write all lines that are logged inside at once: for acts that end together."""
+    """Write all lines from inside the context at once: for acts that end together."""
     stream = _BatchingStream.stream
     if stream is None:
         yield
@@ -69,7 +69,7 @@ def together() -> Iterator[None]:
         yield
     finally:
         stream.waits = False
-        # Nobody could be told of a log that cannot be written, as with a single line.
+        # As with a single line, there is no place to report that the log cannot be written.
         with contextlib.suppress(OSError, ValueError):
             stream.flush()
 
@@ -77,7 +77,7 @@ def together() -> Iterator[None]:
 class _BatchingStream:
     """A stream that collects lines while it `waits`. One thread at a time makes it wait."""
 
-    stream: _BatchingStream | None = None  # the one that is logged to
+    stream: _BatchingStream | None = None  # the stream of the root logger's handler
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -124,6 +124,6 @@ def _safe_message(record: logging.LogRecord) -> str:
             c if c.isprintable() else c.encode("unicode_escape").decode() for c in message
         )
     if len(message) > MAX_LINE:
-        # What went wrong stands at the end of a traceback, what was being done at its start.
+        # A traceback has the error at its end and the act at its start.
         message = f"{message[: MAX_LINE // 2]} … {message[-MAX_LINE // 2 :]}"
     return message

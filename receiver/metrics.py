@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable
 
-# Why a webhook is not trusted; see UntrustedWebhook.
+# The causes of distrust in a webhook; see UntrustedWebhook.
 CAUSES = (
     "missing",
     "repeated",
@@ -20,7 +20,7 @@ CAUSES = (
     "agent",
 )
 RELOADS = ("done", "failed")
-# Why a connection was refused before it was a request.
+# The causes of a refused connection, before there is a request.
 REFUSALS = ("malformed", "slow", "headers", "connections")
 
 
@@ -29,7 +29,7 @@ class Counters:
 
     def __init__(self, sources: Iterable[str]) -> None:
         self._lock = threading.Lock()
-        # What is known beforehand starts at 0, so that its first increase is seen as one.
+        # Counters with known labels start at 0, so that their first increase is visible.
         self._counts: dict[tuple[str, ...], int] = {
             ("untrusted", source, cause): 0 for source in sources for cause in CAUSES
         } | {("refused", cause): 0 for cause in REFUSALS}
@@ -41,7 +41,7 @@ class Counters:
         self._count("webhooks", source, str(status))
 
     def untrusted(self, source: str, cause: str) -> None:
-        """Count a webhook that was not proven to come from its source."""
+        """Count a webhook without proof that it comes from its source."""
         self._count("untrusted", source, cause)
 
     def judged(self, source: str, verdict: str, reason: str, key: str, now: float) -> None:
@@ -52,7 +52,7 @@ class Counters:
             self._times["accepted", source] = self._times["key_used", source, key] = now
 
     def refused(self, cause: str) -> None:
-        """Count a connection or a head that was refused before there was a request."""
+        """Count a connection or a head that was refused before its request."""
         self._count("refused", cause)
 
     def reloaded(self, result: str) -> None:

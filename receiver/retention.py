@@ -1,7 +1,7 @@
-"""Retention: how long things stay in the store, and the rule between these times. Pure.
+"""Retention: the times for which rows stay in the store, and the rule between them. Pure.
 
-An execution that has not ended is kept, and so is everything about it but the raw bodies. A
-webhook that comes again must be known for longer than `lifecycle` would still believe its time.
+An execution that has not ended is kept, with everything about it except the raw bodies. The store
+must recognize a repeated webhook for longer than `lifecycle` accepts the age of its event.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from receiver.lifecycle import FUTURE, MAX_EVENT_AGE
 from receiver.times import SECOND, duration
 
-# How long after its receipt an event can still be believed: its time may lie in the future.
+# The longest time after its receipt in which a repeat of an event can still be accepted: the time
+# of an event may lie in the future.
 REPEATABLE = MAX_EVENT_AGE + FUTURE
 
 
@@ -19,8 +20,8 @@ REPEATABLE = MAX_EVENT_AGE + FUTURE
 class Limits:
     """Instants (nanoseconds): older things may be deleted.
 
-    `bodies`: raw bodies, by their receipt. `event_ids`: events, by theirs. `executions`: those that
-    ended, with all that is about them, and deliveries, by their end.
+    `bodies`: raw bodies, by their receipt. `event_ids`: events, by their receipt. `executions`:
+    ended executions with everything about them, and deliveries, by their end.
     """
 
     bodies: int
@@ -30,7 +31,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """Durations for which each is kept, as people write them. ValueError if the rule is broken."""
+    """The durations for each kind of row, as people write them. ValueError if they break a rule."""
 
     bodies: str = "30d"
     event_ids: str = "90d"
@@ -47,7 +48,7 @@ class Retention:
 
 
 def broken(event_ids: str, executions: str) -> str | None:
-    """Say how the rule is broken: event ids outlive repeats, executions outlive event ids."""
+    """Describe a breach of the rule: event ids outlive repeats, executions outlive event ids."""
     if duration(event_ids) * SECOND <= REPEATABLE:
         days = MAX_EVENT_AGE // (86_400 * SECOND)
         return f"event ids must be kept for longer than events are believed ({days}d and 5m)"

@@ -1,4 +1,4 @@
-"""Times: instants and durations, as the program keeps them, senders write them, people read them.
+"""Times: instants and durations, in the forms of the program, of senders and of people.
 
 An instant is an integer: nanoseconds since 1970-01-01T00:00:00Z, so that two instants compare to
 the nanosecond whatever zone or precision the sender wrote. It fits 64 bits: an instant outside the
@@ -14,7 +14,7 @@ from functools import lru_cache
 SECOND = 1_000_000_000
 EARLIEST = -(2**63)
 LATEST = 2**63 - 1
-# How people write a duration in a setting, in seconds.
+# The units of durations in settings, in seconds.
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 LONGEST = 3_650 * UNITS["d"]
 
@@ -30,7 +30,7 @@ def duration(value: object) -> float:
     return float(seconds)
 
 
-# RFC 3339, section 5.6. The offset is required: without one it is no instant.
+# RFC 3339, section 5.6. The offset is required: a time without one is no instant.
 _RFC3339 = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}):([0-9]{2})"
     r"(?:\.([0-9]{1,40}))?(?:[Zz]|([+-])([0-9]{2}):([0-9]{2}))",
@@ -61,7 +61,7 @@ def parse_time(text: str) -> int:
     return min(max((seconds + int(second) - offset) * SECOND + nanoseconds, EARLIEST), LATEST)
 
 
-@lru_cache(maxsize=1024)  # nearly all are of this minute or the last ones
+@lru_cache(maxsize=1024)  # nearly all times are from this minute or the last ones
 def _start_of_minute(text: str) -> int | None:
     """Return the Unix seconds at which "2026-01-15T10:30" begins; None for the year 0."""
     year, month, day, hour, minute = map(int, re.split("[^0-9]", text))
@@ -86,7 +86,7 @@ def format_time(instant: int) -> str:
 
 
 def span(nanoseconds: int) -> str:
-    """Write a duration as people say it: 40 s, 12 min, 3 h 5 min, 2 d 4 h."""
+    """Write a duration for people: 40 s, 12 min, 3 h 5 min, 2 d 4 h."""
     seconds = max(nanoseconds, 0) // SECOND
     if seconds < 60:
         return f"{seconds} s"

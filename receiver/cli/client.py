@@ -47,7 +47,7 @@ def asteroid_event(
     occurred_at: int | None = None,
     **more: Any,
 ) -> bytes:
-    """Make a webhook body as Asteroid's V2 sends it; `more` is that of `asteroid.sample`."""
+    """Make a webhook body of Asteroid's V2; `more` goes to `asteroid.sample`."""
     return _compact_json(
         asteroid.sample(
             event,
@@ -60,16 +60,16 @@ def asteroid_event(
 
 
 def plain_event(status: str, execution_id: str, **more: Any) -> bytes:
-    """Make a webhook body of the format `plain`; `more` is that of `sample`."""
+    """Make a webhook body of the format `plain`; `more` goes to its `sample`."""
     return sample("plain", status, execution_id, **more)
 
 
 def post(
     url: str, body: bytes, verification: Verification, private: str, *, now: float = 0.0
 ) -> tuple[int, dict[str, Any]]:
-    """Sign a body as the source's sender would and post it; return status and answer.
+    """Sign a body like the source's sender and post it; return status and answer.
 
-    `now` is Unix seconds for schemes that sign a time: 0 means now.
+    `now` is Unix seconds for schemes that sign a time; 0 stands for the current time.
     """
     headers = signing.sign(
         verification, private, body, message_id=str(uuid4()), now=now or time.time()
@@ -78,7 +78,7 @@ def post(
 
 
 def post_raw(url: str, body: bytes, headers: Mapping[str, str]) -> tuple[int, dict[str, Any]]:
-    """Post a body with these headers; raise ReceiverError if nobody answers."""
+    """Post a body with these headers; raise ReceiverError if there is no answer."""
     request = urllib.request.Request(
         url, body, {"Content-Type": "application/json", **headers}, method="POST"
     )

@@ -14,10 +14,10 @@ from receiver.sources.source import Source
 
 
 def load_configuration(*, destinations: bool = True) -> tuple[Settings, Rules]:
-    """Read and check settings and rules; raise ConfigurationError with every problem found.
+    """Read and check settings and rules; raise ConfigurationError with every problem.
 
-    Without `destinations`, no check of where messages go and of what the network would see: a
-    command that sends and serves nothing must not fail for it.
+    Without `destinations` it checks neither destinations nor secrets in the open: a command that
+    sends and serves nothing must not fail because of them.
     """
     settings = load_settings(os.environ)
     rules = routes_file.load(settings.routes, os.environ)

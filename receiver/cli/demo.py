@@ -56,7 +56,7 @@ routes:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One webhook of the script. `seconds` is when it happened, after the script's start."""
+    """One webhook of the script. `seconds` is its time after the script's start."""
 
     description: str
     event: str
@@ -68,7 +68,7 @@ class Step:
 
 
 def script(run: str) -> list[Step]:
-    """Return the webhooks in their order of arrival. `run` makes their ids new."""
+    """Return the webhooks in their order of arrival. `run` makes their ids unique."""
     invoice = f"invoice-{run}"
     report = f"report-{run}"
     question = {"reason": "About to pay 4,200 EUR to a new supplier"}
@@ -91,8 +91,8 @@ def script(run: str) -> list[Step]:
 def run(*, stay: bool, port: int) -> None:
     """Serve on a throw-away database, send the script, print the outcome of each webhook.
 
-    With `stay` it serves until Ctrl-C, so that people can look around in the API. With `port` 0 it
-    takes a free one.
+    With `stay` it serves until Ctrl-C, so that people can explore the API. `port` 0 stands for any
+    free port.
     """
     private, public = signing.generate("rsa-sha256")
     with tempfile.TemporaryDirectory(prefix="receiver-demo-") as folder:

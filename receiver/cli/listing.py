@@ -1,4 +1,4 @@
-"""Commands that list what is stored: executions and deliveries."""
+"""Commands that list stored executions and deliveries."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def deliveries(limit: int, in_json: bool, **options: str | None) -> None:
 
 
 def _progress(delivery: Mapping[str, Any], now: int) -> dict[str, str]:
-    """Return the age of a delivery, the number of its attempts, and the time until the next."""
+    """Return a delivery's age, number of attempts and time until the next attempt."""
     is_waiting = delivery["state"] == "waiting"
     return {
         "age": span(now - delivery["created_at"]),

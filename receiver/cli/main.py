@@ -1,8 +1,8 @@
 """Command line. Exit codes: 0 fine, 1 it says what is wrong, 2 usage.
 
-A command's module is imported when the command is named, here and nowhere else: `receiver --help`
-needs none of them, and `receiver executions` needs neither the server nor Apprise. To import all of
-them costs ten times as much processor time as to list them.
+This module imports the module of a command only when the command is named: `receiver --help` needs
+none of them, and `receiver executions` needs neither the server nor Apprise. To import all of them
+costs ten times as much processor time as to list them.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ LISTED = {
 
 
 def main() -> None:
-    """Run a command; print an error of ours as one clear text, with exit code 1."""
+    """Run a command; print a ReceiverError as one clear text, with exit code 1."""
     try:
         cli()
     except ReceiverError as error:
@@ -45,7 +45,7 @@ def main() -> None:
 
 
 class OnDemand(Mapping[str, click.Command]):
-    """The commands by name; each is imported when it is looked up."""
+    """The commands by name; a look-up imports the command."""
 
     def __getitem__(self, name: str) -> click.Command:
         module = import_module(f"receiver.cli.{LISTED[name][0]}")

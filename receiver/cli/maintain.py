@@ -43,10 +43,10 @@ def prune(dry_run: bool, in_json: bool) -> None:
 
 
 def _open_prunable(settings: Settings, dry_run: bool) -> tuple[Store, Callable[[float], object]]:
-    """Open the store, and return with it how to pause (seconds) between two portions.
+    """Open the store; return it with a function that pauses (seconds) between two portions.
 
-    Where no other process serves the store, this one does: somebody has to tidy the log. Then
-    nobody else needs the storage, and it does not pause.
+    If no other process serves the store, this one does, because the log has to be tidied. Then
+    nobody else needs the storage, and the function does not pause.
     """
     pause = threading.Event().wait
     store = opening.open_existing(settings.database_url)

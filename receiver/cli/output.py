@@ -14,7 +14,7 @@ MAX_CELL = 80
 
 
 def json_option(command: Command) -> Command:
-    """Add the option `--json`, which arrives as `in_json`."""
+    """Add the option `--json`; its parameter is `in_json`."""
     return click.option("--json", "in_json", is_flag=True, help="Print JSON, one document.")(
         command
     )
@@ -26,7 +26,7 @@ def print_json(content: Any) -> None:
 
 
 def print_table(items: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
-    """Print these columns of the items below a line with their names."""
+    """Print these columns of the items, below a line with the columns' names."""
     rows = [[_cell(item[column]) for column in columns] for item in items]
     widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
     for row in [list(columns), *rows]:
@@ -34,6 +34,6 @@ def print_table(items: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> N
 
 
 def _cell(value: object) -> str:
-    """Return one line for a terminal: a sender's text must not move the cursor."""
+    """Write a value as one line for a terminal: a sender's text must not move the cursor."""
     text = "" if value is None else str(value)
     return "".join(c if c.isprintable() else "�" for c in text)[:MAX_CELL]

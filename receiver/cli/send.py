@@ -69,7 +69,7 @@ def keygen(scheme: str, out: Path) -> None:
 
 
 def _write_key(name: str, content: str) -> None:
-    """Write a new file that only its owner may read, from the moment it exists."""
+    """Write a new file that only its owner may read, from the first moment."""
     try:
         descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:

@@ -23,8 +23,10 @@ log = logging.getLogger("receiver")
 @click.option("--no-dispatch", is_flag=True, help="Take webhooks, send nothing.")
 def serve(no_dispatch: bool) -> None:
     """Take webhooks and send messages, until SIGTERM or Ctrl-C."""
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # it would end us; the server handles it later
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # no webhook was accepted yet
+    signal.signal(
+        signal.SIGHUP, signal.SIG_IGN
+    )  # its default would end the process; the server handles it later
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # no webhook is accepted yet
     os.umask(0o077)  # the database holds the bodies of webhooks
     settings, rules = load_configuration()
     logs.configure(settings.log_format, settings.log_level)

@@ -10,5 +10,5 @@ from receiver.store.contract import Store
 
 
 def open_store() -> Store:
-    """Open the store of a server that runs or ran here; StorageRefused if there is none."""
+    """Open the store of a running or stopped server; StorageRefused if there is none."""
     return opening.open_existing(load_settings(os.environ).database_url)

@@ -1,4 +1,4 @@
-"""Exposure: the secrets that the network would see, by settings and rules together."""
+"""Exposure: the secrets that the network could see with these settings and rules."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from receiver.sources.keys import MIN_SECRET
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether a bind address is reached from this machine only."""
+    """Return whether only this machine can reach a bind address."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -19,7 +19,7 @@ def is_loopback(host: str) -> bool:
 
 
 def problems(settings: Settings, rules: Rules) -> Iterator[str]:
-    """Yield what must not be served: a token that everybody on the way can read is no proof."""
+    """Yield reasons not to serve: a token that others on the way can read is no proof."""
     for source in rules.sources.values():
         is_token = source.verification.scheme == "token" and source.verification.keys
         if is_token and _is_in_the_clear(settings):
@@ -31,7 +31,7 @@ def problems(settings: Settings, rules: Rules) -> Iterator[str]:
 
 
 def warnings(settings: Settings, rules: Rules) -> Iterator[str]:
-    """Yield what works but may surprise."""
+    """Yield warnings about settings that work but may surprise."""
     for source in rules.sources.values():
         if source.verification.secret_header and _is_in_the_clear(settings):
             yield (

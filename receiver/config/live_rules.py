@@ -1,4 +1,4 @@
-"""Rules in force: every act sees one routes.yaml, never parts of two."""
+"""Rules in force: every act works with one version of routes.yaml, never with parts of two."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ Derived_co = TypeVar("Derived_co", covariant=True)
 
 
 class LiveRules(Generic[Derived_co]):
-    """The rules in force and what is derived from them, swapped as one by a reload.
+    """The rules in force and an object derived from them, replaced together by a reload.
 
-    `derive` makes it once for each set of rules: `derived` is one object until the next reload.
-    `read` returns the rules of the file as it is now, or raises ConfigurationError. `count` gets
+    `derive` makes the object once for each set of rules: `derived` is the same until the next
+    reload. `read` returns the rules of the present file, or raises ConfigurationError. `count` gets
     the result of each reload: done or failed.
     """
 
@@ -44,7 +44,7 @@ class LiveRules(Generic[Derived_co]):
 
     @property
     def derived(self) -> Derived_co:
-        """What is derived from the rules in force."""
+        """The object derived from the rules in force."""
         return self._in_force[1]
 
     def on_change(self, listener: Callable[[Rules], None]) -> None:
@@ -52,7 +52,7 @@ class LiveRules(Generic[Derived_co]):
         self._listeners.append(listener)
 
     def reload(self) -> Rules:
-        """Read routes.yaml again. After an error the old rules stay, and the error is raised."""
+        """Read routes.yaml again. After an error it keeps the old rules and raises the error."""
         with self._reloading:
             try:
                 rules = self._read_rules()

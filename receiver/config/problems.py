@@ -1,4 +1,4 @@
-"""Problems: what is wrong with a key or a value, in plain words, with a hint where there is one."""
+"""Problems: descriptions of wrong keys and values in plain words, with a hint if there is one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Place = tuple[str | int, ...]
 
 
 def near(word: str, known: Iterable[str]) -> str:
-    """Return a hint to end a problem with: the nearest known word, or all of them."""
+    """Return a hint for the end of a problem: the nearest known word, or all of them."""
     words = list(known)
     close = difflib.get_close_matches(word, words, 1)
     if close:
@@ -22,18 +22,18 @@ def near(word: str, known: Iterable[str]) -> str:
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """Return the known word that is nearest, however far it is."""
+    """Return the nearest known word, at any distance."""
     return difflib.get_close_matches(word, list(known), 1, 0.0)[0]
 
 
 def describe_error(
     error: Mapping[str, Any], place: Place, root: type[BaseModel], whole: str = "the file"
 ) -> str:
-    """Describe a validation error without the value: it may be a secret.
+    """Describe a validation error without the value, which may be a secret.
 
-    `place` is where it is below the model `root`, and `whole` is what people call that.
+    `place` is its place below the model `root`, and `whole` is the model's name for people.
     """
-    # What is wrong with one of a list is said of the list: people do not count from nought.
+    # A mistake in an item is reported for the list, because people do not count from zero.
     name = next((step for step in reversed(place) if isinstance(step, str)), whole)
     if error["type"] == "extra_forbidden":
         return f"unknown key {place[-1]!r}{near(str(place[-1]), _keys_at(root, place[:-1]))}"
@@ -49,7 +49,7 @@ def describe_error(
 
 
 def keys_of(model: type[BaseModel]) -> list[str]:
-    """Return the keys of a model as they are written."""
+    """Return the keys of a model in their written form."""
     return [field.alias or name for name, field in model.model_fields.items()]
 
 

@@ -1,4 +1,4 @@
-"""Route builder: makes routes of what routes.yaml says, and finds what cannot be asked of one."""
+"""Route builder: makes routes from the content of routes.yaml, and finds impossible requests."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from receiver.routing.routes import Escalation, Group, Reminders, Route, Stuck
 from receiver.times import SECOND, span
 
 GROUP_BY = ("agent", "status", "source", "reason", "outcome")
-# They hold for as long as an execution stays in a status.
+# The keys that need a stay of an execution in a status.
 _OF_AN_EPISODE = ("remind", "escalate", "resolved", "acknowledged")
 _TEMPLATES = ("title", "body")
 _STAYS = [status.value for status in Status if status.category is not Category.TERMINAL]
 
-# Takes each problem with its place below what is read.
+# A function that takes each problem, with its place below the part that is read.
 Problem = Callable[[Place, str], None]
 
 
 def build_route(model: RouteModel, file: FileModel, line: int, problem: Problem) -> Route:
-    """Make the route; `problem` gets everything in it that cannot be, with its place."""
+    """Make the route; `problem` gets each mistake in it, with its place."""
     for place, text in _unknown_destinations(model, list(file.destinations)):
         problem(place, text)
     for place, text in _template_problems(model):
@@ -71,11 +71,11 @@ def _route(model: RouteModel, conditions: tuple[Condition, ...], line: int) -> R
 def read_conditions(
     match: Match, sources: Iterable[str], destinations: Iterable[str], problem: Problem
 ) -> Iterator[Condition]:
-    """Yield the conditions of `match`, of a route or of a silence.
+    """Yield the conditions of `match`, for a route or a silence.
 
-    `problem` gets each word that cannot be right, with its place below `match`.
+    `problem` gets each impossible word, with its place below `match`.
     """
-    # The words of these two are what routes.yaml calls them.
+    # The words of these two are the names in routes.yaml.
     ours = {"source": tuple(sources), "dead_letter": tuple(destinations)}
     for name, kind in CONDITIONS.items():
         patterns = getattr(match, name)
@@ -97,7 +97,7 @@ def _is_glob(word: str) -> bool:
 
 
 def quiet_hours(model: QuietModel | None) -> QuietHours | None:
-    """Make the quiet hours that a route or a destination asks for."""
+    """Make the quiet hours of a route or a destination."""
     if model is None:
         return None
     days = frozenset(DAYS.index(day) for day in model.days)
@@ -105,7 +105,7 @@ def quiet_hours(model: QuietModel | None) -> QuietHours | None:
 
 
 def surprises(route: Route) -> Iterator[str]:
-    """Yield what can be asked, and is hardly meant."""
+    """Yield settings that are possible but hardly meant."""
     for n, each in enumerate(route.escalate):
         if each in route.escalate[:n]:
             yield f"escalate: the same one stands there twice, after {span(each.after)}"
@@ -122,7 +122,7 @@ def surprises(route: Route) -> Iterator[str]:
 
 
 def _unknown_destinations(model: RouteModel, known: list[str]) -> Iterator[tuple[Place, str]]:
-    """Yield names that no destination has, with their places."""
+    """Yield problems for names without a destination, with their places."""
     places: list[tuple[Place, list[str]]] = [(("notify",), model.notify)]
     places += [(("escalate", n, "notify"), each.notify) for n, each in enumerate(model.escalate)]
     for place, names in places:
@@ -141,7 +141,7 @@ def _template_problems(model: RouteModel) -> Iterator[tuple[Place, str]]:
 
 
 def _contradictions(route: Route, model: RouteModel) -> Iterator[tuple[Place, str]]:
-    """Yield what does not go together, with its place."""
+    """Yield problems for settings that exclude each other, with their places."""
     if model.match.dead_letter is not None:
         yield from _dead_letter_contradictions(model)
         return
@@ -200,7 +200,7 @@ def _stuck_contradictions(route: Route, model: RouteModel) -> Iterator[tuple[Pla
 
 
 def _staying(words: list[str]) -> tuple[Status, ...]:
-    """Return the statuses of these words in which an execution can stay."""
+    """Return those of the named statuses in which an execution can stay."""
     return tuple(Status(word) for word in words if word in _STAYS)
 
 

@@ -60,7 +60,7 @@ class _Reading:
         self._environ = environ
         self._problems: list[tuple[int, str]] = []
         self._warnings: list[str] = []
-        # What came from the environment, and from which variable: no error may show it.
+        # Values from the environment, each with its variable's name: no error may show a value.
         self._given: dict[str, str] = {}
 
     def rules(self) -> Rules:
@@ -86,13 +86,13 @@ class _Reading:
         return Rules(self._path, sources, destinations, routes, tuple(self._warnings))
 
     def _problem(self, place: Place, text: str) -> None:
-        """Collect a problem, with no value in it that came from the environment."""
+        """Collect a problem, without the values that came from the environment."""
         for piece in sorted(self._given, key=len, reverse=True):
             text = text.replace(piece, f"${{{self._given[piece]}}}")
         self._problems.append((self._document.line(place), text))
 
     def _hide(self, value: str, name: str) -> None:
-        """Remember a value, and the words in it: an error may quote a part."""
+        """Remember a value and its words, because an error may quote a part of it."""
         for piece in (value, *re.findall(r"\w{6,}", value)):
             if len(piece) >= 4:
                 self._given[piece] = name
@@ -107,7 +107,7 @@ class _Reading:
         self._warnings.append(f"{self._path}:{line}: warning: {text}")
 
     def _filled(self, value: Any, place: Place) -> Any:
-        """Return the content with its variables filled in. Keys are never filled."""
+        """Return the content with the variables in its values filled in; keys stay as they are."""
         if isinstance(value, dict):
             return {name: self._filled(inner, (*place, name)) for name, inner in value.items()}
         if isinstance(value, list):
@@ -208,7 +208,7 @@ class _Reading:
         )
 
     def _check_fallbacks(self, destinations: Mapping[str, Destination]) -> None:
-        """Check that each fall-back is there, and that none leads back to where it began."""
+        """Check that each fall-back exists, and that none leads back to its start."""
         for name, destination in destinations.items():
             place: Place = ("destinations", name, "fallback")
             for other in destination.fallback:

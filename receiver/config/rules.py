@@ -22,7 +22,7 @@ class Rules:
     warnings: tuple[str, ...] = ()
 
     def route(self, name: str) -> Route | None:
-        """Return the route with this name; None if there is none."""
+        """Return the route of this name; None if there is none."""
         return next((route for route in self.routes if route.name == name), None)
 
     @property

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     Format = str
     Scheme = str
 else:
-    # The keys of registries: what is registered can be asked for, nothing else.
+    # The keys of registries: a file can ask for registered names only.
     Day, Format, Scheme = (Literal[tuple(words)] for words in (DAYS, FORMATS, SCHEMES))
 
 
@@ -50,18 +50,18 @@ def _zone(value: object) -> ZoneInfo:
     try:
         return ZoneInfo(str(value))
     except (ValueError, OSError, ZoneInfoNotFoundError):
-        # A folder's name is an OSError, one that leads out of the folder a ValueError.
+        # The name of a folder raises an OSError, a name outside the folder a ValueError.
         pass
     raise ValueError(f"there is no time zone {str(value)[:60]!r}: write it like Europe/Berlin")
 
 
 def _listed(value: object) -> object:
-    """Make a list of what may be written without one."""
+    """Make a list of a value that may be written without one."""
     return value if isinstance(value, list) else [value]
 
 
 def _observed(value: object) -> object:
-    """Return the statuses that a source is subscribed to; None for all of them."""
+    """Return the statuses to which a source is subscribed; None for all of them."""
     if value in ("all", ["all"]):
         return None
     words = [str(word) for word in value] if isinstance(value, list) else [str(value)]
@@ -75,19 +75,19 @@ def _observed(value: object) -> object:
 
 
 def _true_is_any(value: object) -> object:
-    """Take `true` for the pattern that everything fits."""
+    """Read `true` as the pattern that fits everything."""
     return "*" if value is True else value
 
 
 def _filled_in(value: object) -> object:
-    """Refuse a key without a value: YAML makes nothing of it, and so would we."""
+    """Refuse a key without a value, which YAML reads as null."""
     if value is None:
         raise ValueError("says nothing: fill it in, or leave it out")
     return value
 
 
 def _url_alone(value: object) -> object:
-    """Take a text for a destination's URL."""
+    """Read a plain text as a destination's URL."""
     return {"url": value} if isinstance(value, str) else value
 
 
@@ -117,7 +117,7 @@ class KeyModel(_Strict):
 
 
 def _key_alone(value: object) -> object:
-    """Take a text for a key without a label."""
+    """Read a plain text as a key without a label."""
     return value if isinstance(value, dict) else {"key": value}
 
 

@@ -86,7 +86,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Take only what load_settings read: it knows of misspelled names and of _FILE."""
+        """Take only the values from load_settings, which checks names and reads _FILE variables."""
         return (init_settings,)
 
     @field_validator("database_url")
@@ -102,9 +102,9 @@ class Settings(BaseSettings):
     @field_validator("keep_bodies", "keep_event_ids", "keep_executions")
     @classmethod
     def _is_a_duration(cls, text: str, info: ValidationInfo) -> str:
-        """Accept a duration that goes with those before it."""
+        """Accept a duration that fits those before it."""
         duration(text)
-        # Each is checked against what stands before it.
+        # Each duration is checked against those before it.
         event_ids = info.data.get("keep_event_ids", text)
         if info.field_name != "keep_bodies" and (problem := broken(event_ids, text)):
             raise ValueError(problem)
@@ -112,7 +112,7 @@ class Settings(BaseSettings):
 
     @property
     def retention(self) -> Retention:
-        """How long what is stored is kept."""
+        """How long the store keeps its rows."""
         return Retention(self.keep_bodies, self.keep_event_ids, self.keep_executions)
 
     @property
@@ -122,7 +122,7 @@ class Settings(BaseSettings):
 
 
 def load_settings(environ: Mapping[str, str]) -> Settings:
-    """Read the settings of an environment; ConfigurationError with every problem, never a value."""
+    """Read the settings of an environment; ConfigurationError with every problem, but no values."""
     problems: list[str] = []
     values: dict[str, str] = {}
     for variable in sorted(environ):
@@ -140,7 +140,7 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
 
 
 def _take(variable: str, value: str, values: dict[str, str], problems: list[str]) -> None:
-    """Add the value of one variable to `values`, or what is wrong with it to `problems`."""
+    """Add the value of one variable to `values`, or its problem to `problems`."""
     name = variable.removeprefix(PREFIX).lower()
     if value == "":
         return

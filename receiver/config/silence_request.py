@@ -1,4 +1,4 @@
-"""Silence request: a silence as an operator asks for it, by API or command line, and its errors."""
+"""Silence request: reads the silence that an operator asks for, by API or command line."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MAX_TEXT = 200
 
 
 class SilenceModel(BaseModel):
-    """The request; see silences.Silence. `for` or `until` says when it ends."""
+    """The request; see silences.Silence. `for` or `until` sets its end."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -34,7 +34,7 @@ class SilenceModel(BaseModel):
 def read_silence(
     content: object, now: int, sources: Iterable[str], destinations: Iterable[str]
 ) -> Silence:
-    """Make the silence of a request, which came `now` (nanoseconds).
+    """Make the silence of a request, received at `now` (nanoseconds).
 
     ConfigurationError with every problem.
     """
@@ -60,9 +60,9 @@ def read_silence(
 
 
 def match_of(texts: Sequence[str]) -> dict[str, Any]:
-    """Make `match` of `name=value` on a command line; a name that comes twice is any-of.
+    """Make `match` from `name=value` on a command line; a repeated name is any-of.
 
-    ConfigurationError if one is not of that form.
+    ConfigurationError if one does not have that form.
     """
     match: dict[str, Any] = {}
     for text in texts:
@@ -78,7 +78,7 @@ def match_of(texts: Sequence[str]) -> dict[str, Any]:
 
 
 def _begin_and_end(model: SilenceModel, now: int, problems: list[str]) -> tuple[int, int]:
-    """Return when it begins and ends (nanoseconds)."""
+    """Return its begin and end (nanoseconds)."""
     # Whole seconds: people read them.
     begins = _instant_or_none("from", model.begins, problems) or now // SECOND * SECOND
     if (model.lasts is None) == (model.ends is None):

@@ -1,7 +1,7 @@
-"""Strict YAML, with the line of everything: the only file that knows the YAML library.
+"""Strict YAML, with the line of every value. Only this file knows the YAML library.
 
-Plain scalars are text unless they are null, true, false or a number, so `on` and `22:30` stay what
-was written. A key that comes twice, anchors, tags and several documents are errors.
+Plain scalars are text unless they are null, true, false or a number, so `on` and `22:30` stay text.
+Repeated keys, anchors, tags and several documents are errors.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from receiver.config.problems import Place
 
 MAX_SIZE = 2**20
 MAX_DEPTH = 20
-# The loader written in C is not in every build of the library; this one is, and files are small.
+# Not every build of the library has the faster loader in C. This one is enough: files are small.
 _LOADER = yaml.SafeLoader
 
 
@@ -44,7 +44,7 @@ class Document:
 
 
 def read(raw: bytes) -> Document:
-    """Read the one document of a file; YamlError if it is not as this receiver wants it."""
+    """Read the one document of a file; YamlError if it breaks the rules above."""
     if len(raw) > MAX_SIZE:
         raise YamlError(1, "the file has more than 1 MiB")
     try:
@@ -69,7 +69,7 @@ def read(raw: bytes) -> Document:
 
 
 def _no_aliases(text: str) -> None:
-    """Refuse anchors and aliases before anything is built of them, and more than a few levels."""
+    """Refuse anchors, aliases and deep nesting before anything is built of them."""
     depth = 0
     for event in yaml.parse(text, Loader=_LOADER):
         line = event.start_mark.line + 1 if event.start_mark else 1
@@ -84,7 +84,7 @@ def _no_aliases(text: str) -> None:
 
 
 def _build(node: yaml.Node, path: Place, lines: dict[Place, int]) -> Any:
-    """Build the content of a node, and note the line of each value in `lines`."""
+    """Build the content of a node, and add the line of each value to `lines`."""
     line = node.start_mark.line + 1 if node.start_mark else 1
     lines.setdefault(path, line)
     if not node.tag.startswith("tag:yaml.org,2002:"):
@@ -109,7 +109,7 @@ def _build(node: yaml.Node, path: Place, lines: dict[Place, int]) -> Any:
 
 
 def _scalar(text: str) -> Any:
-    """Return what a plain scalar means: null, true, false, a number, else text."""
+    """Return the value of a plain scalar: null, true, false, a number, else text."""
     if text in ("", "~", "null"):
         return None
     if text in ("true", "false"):

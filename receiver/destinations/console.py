@@ -13,17 +13,17 @@ _printing = threading.Lock()
 
 
 def problems(destination: Destination) -> list[str]:
-    """Return nothing: there is nothing to set wrongly."""
+    """Return no problems: there is nothing to set wrongly."""
     return []
 
 
 def warnings(destination: Destination) -> list[str]:
-    """Return nothing: there is nothing that may surprise."""
+    """Return no warnings: nothing here may surprise."""
     return []
 
 
 def send(destination: Destination, message: Message) -> Attempt:
-    """Print the message, whole: messages to other consoles do not come in between."""
+    """Print the message as a whole, with no other console's message in between."""
     started = time.monotonic()
     lines = [f"┌ to {destination.name}: {message.title}"]
     lines += [f"│ {line}" for line in message.body.splitlines()]

@@ -1,13 +1,13 @@
-"""Deadlines: calls are over in time, whatever they do.
+"""Deadlines: every call ends in time.
 
-A call that is late is cut, which should end it. If it hangs even then, it is abandoned with its
-thread, since nothing in Python could end it. When too many calls of a key hang, further ones are
-not made until one comes back.
+A late call is cut, which should end it. If it still hangs, it is abandoned with its thread, because
+Python cannot end a thread. If too many calls of a key hang, no further ones are made until one
+comes back.
 
-A thread that has registered a successor (`hand_over_to`) makes its calls itself, and one thread
-watches all of them: handing a call to another thread and its result back cost a fifth of a
-delivery. For any other thread a call runs in a thread of its own, which is kept for the next one
-of its key.
+A thread that has registered a successor (`hand_over_to`) makes its calls itself, and one watchdog
+watches all of them: to hand a call to another thread and get its result back would cost a fifth of
+a delivery. For any other thread, a call runs in a thread of its own, which then waits for the next
+call of the same key.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 R = TypeVar("R")
 
-# A thread without calls rests after the one, and ends after the other (seconds).
+# An idle thread calls `rest` after RESTS seconds and ends after IDLE seconds.
 RESTS = 1.0
 IDLE = 600.0
-# How long a call that was cut may take to come back, in seconds.
+# The time in which a call has to end after it was cut (seconds).
 GRACE = 0.5
 MOST_HANGING = 4
 
 
 class CallEnd(Enum):
-    """The end of a call: by itself, after it was cut, none so far; or it was never made."""
+    """The end of a call: by itself, after a cut, none so far; or the call was never made."""
 
     DONE = "done"
     CUT = "cut"
@@ -42,7 +42,7 @@ class CallEnd(Enum):
 
 
 class ThreadReplaced(BaseException):
-    """Return of a call that hung: a successor has gone on, and this thread has to end."""
+    """A late return of a hanging call: a successor has gone on, and this thread has to end."""
 
 
 _lock = threading.Lock()
@@ -54,7 +54,7 @@ _this_thread = threading.local()
 def hand_over_to(successor: Callable[[Any], None]) -> None:
     """Register a successor for this thread, in case its next call hangs.
 
-    `successor` is called in a new thread, with the result that `call_watched` would have returned.
+    `successor` runs in a new thread. Its argument is the result that `call_watched` cannot return.
     """
     _this_thread.successor = successor
 
@@ -71,9 +71,9 @@ def call_watched(
     judge: Callable[[CallEnd, T | None], R],
     rest: Callable[[], None] = nothing,
 ) -> R:
-    """Make the call, in this thread if it has a successor; return what `judge` makes of its end.
+    """Make the call, in this thread if it has a successor; return the judgement of its end.
 
-    The arguments are those of `call_in_thread`, whose two results `judge` gets.
+    The arguments are those of `call_in_thread`; `judge` gets the two results of that function.
     """
     successor: Callable[[Any], None] | None = getattr(_this_thread, "successor", None)
     if successor is None:
@@ -97,9 +97,9 @@ def call_in_thread(
 ) -> tuple[CallEnd, T | None]:
     """Make the call in a thread of `key`. `call` must not raise.
 
-    After `timeout` seconds `cut` is called, which should end it; half a second later the call is
-    abandoned. The result is None where there is none. When no call has come for a second, the
-    thread calls `rest`, which must not raise.
+    After `timeout` seconds it calls `cut`, which should end the call; half a second later it
+    abandons the call. The second result is None if there is none from the call. After a second
+    without calls the thread calls `rest`, which must not raise.
     """
     with _lock:
         if _hanging[key] >= MOST_HANGING:
@@ -128,9 +128,9 @@ def call_in_thread(
 
 
 class _WatchedCall:
-    """A call that is being made. `due` is when the watchdog has to act, in monotonic seconds.
+    """A call in progress. `due` is the time at which the watchdog has to act (monotonic seconds).
 
-    `cut` should end the call, `hung` goes on without it.
+    `cut` should end the call; `hung` starts the successor.
     """
 
     def __init__(
@@ -144,16 +144,16 @@ class _WatchedCall:
 
 
 class _Watchdog:
-    """A thread that cuts late calls and replaces hanging ones. It starts with the first call."""
+    """A thread that cuts late calls and replaces hanging threads. It starts with the first call."""
 
     def __init__(self) -> None:
         self._waking = threading.Condition(_lock)
         self._calls: set[_WatchedCall] = set()
-        self._looks_at: float | None = None  # when it wakes up by itself
+        self._looks_at: float | None = None  # the time at which it wakes up
         self._thread: threading.Thread | None = None
 
     def begin(self, call: _WatchedCall) -> bool:
-        """Watch the call from here on; False if too many hang."""
+        """Watch the call from now on; return False if too many calls hang."""
         with self._waking:
             if _hanging[call.key] >= MOST_HANGING:
                 return False
@@ -161,13 +161,13 @@ class _Watchdog:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
                 self._thread.start()
-            # It is not woken for what is due later than it looks: most calls are over by then.
+            # No wake-up for a call that is due after the next check: most calls are over by then.
             elif self._looks_at is None or call.due < self._looks_at:
                 self._waking.notify()
             return True
 
     def end(self, call: _WatchedCall) -> CallEnd:
-        """Tell how the call ended, now that it is back; ThreadReplaced if that is too late."""
+        """Return the end of a call that has come back; ThreadReplaced if it is too late."""
         with self._waking:
             if call.end is CallEnd.HANGS:
                 _hanging[call.key] -= 1
@@ -185,18 +185,18 @@ class _Watchdog:
                 self._waking.wait(None if self._looks_at is None else self._looks_at - now)
 
     def _act_on(self, call: _WatchedCall, now: float) -> None:
-        """Cut a call that is late; replace the thread of one that was cut and hangs."""
+        """Cut a late call; replace the thread of a call that hangs after its cut."""
         if call.end is CallEnd.DONE:
             call.end = CallEnd.CUT
             call.due = now + GRACE
-            # Whatever it does wrong, there are others to watch.
+            # Even if the cut fails, the other calls have to be watched.
             with contextlib.suppress(Exception):
                 call.cut()
             return
         try:
             threading.Thread(target=call.hung, name="attempt", daemon=True).start()
         except RuntimeError:
-            call.due = now + GRACE  # the system has no thread left: nobody can go on yet
+            call.due = now + GRACE  # the system has no thread left: try again later
             return
         call.end = CallEnd.HANGS
         self._calls.discard(call)
@@ -207,7 +207,7 @@ _watchdog = _Watchdog()
 
 
 class _CallThread(threading.Thread):
-    """A thread of one key: it makes calls until it was idle for long, or was abandoned."""
+    """A thread of one key: it makes calls until it is idle for long or abandoned."""
 
     def __init__(self, key: Hashable, rest: Callable[[], None]) -> None:
         super().__init__(name="attempt", daemon=True)
@@ -229,7 +229,7 @@ class _CallThread(threading.Thread):
                 self.results.put(result)
 
     def _next_call(self) -> Callable[[], Any] | None:
-        """Wait for the next call; None if none came for so long that the thread may end."""
+        """Wait for the next call; return None if the thread may end after a long idle time."""
         try:
             return self.calls.get(timeout=RESTS)
         except Empty:
@@ -247,7 +247,7 @@ class _CallThread(threading.Thread):
                         return None
 
     def abandon(self) -> bool:
-        """Leave the thread behind with its call; False if that has just ended after all."""
+        """Abandon the thread with its call; return False if the call has just ended after all."""
         with _lock:
             if not self.results.empty():
                 return False

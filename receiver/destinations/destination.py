@@ -1,4 +1,4 @@
-"""Destination: a named place to notify, its kind, and how often it may be told."""
+"""Destination: a named place to notify, its kind and its rate."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from receiver.routing.quiet_hours import QuietHours
 
 MAIL_KINDS = frozenset({"mailto", "mailtos"})
-# People read what arrives there: more than one message a second would only bury the others.
+# People read these: more than one message a second would only bury the others.
 _SLOW_KINDS = MAIL_KINDS | {"slack"}
 
 
@@ -17,8 +17,8 @@ class Destination:
 
     `rate` is messages per second; None leaves it to the kind of URL (Slack and e-mail 1/s, others
     10/s). `parallel` attempts may be made at once. `retry_for` and `timeout` are seconds.
-    `fallback` names the destinations that get what dies here, `quiet` is its quiet hours. `line` is
-    where it stands in routes.yaml.
+    `fallback` names the destinations that get messages that die here, `quiet` is its quiet hours.
+    `line` is its line in routes.yaml.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Destination:
 
     @property
     def messages_per_second(self) -> float:
-        """Its `rate`, or what suits its kind."""
+        """Its `rate`, or the default of its kind."""
         if self.rate is not None:
             return self.rate
         return 1.0 if self.kind in _SLOW_KINDS else 10.0

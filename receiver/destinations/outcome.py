@@ -1,7 +1,7 @@
-"""Outcomes: a destination's answer makes an attempt delivered, failed (for good or not), uncertain.
+"""Outcomes: an attempt is delivered, failed (for good or not) or uncertain.
 
 It is uncertain if the message may have arrived: it was written, or a part of its targets took it,
-and no answer says more. It is failed if the message never left, or was answered with a no.
+and no answer says more. It is failed if the message never left, or if the answer was a refusal.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from receiver.deliveries import Attempt, Outcome
 
 # HTTP answers that no repeat can mend: the address or the key is wrong.
 PERMANENT_STATUSES = {400, 401, 403, 404, 405, 410}
-# The same, in Slack's words with a 200.
+# The same in Slack's words, with a 200.
 _PERMANENT_WORDS = re.compile(
     r"\b(?:invalid_auth|invalid_token|not_authed|token_revoked|token_expired|account_inactive"
     r"|no_service|no_team|team_disabled|channel_not_found|channel_is_archived|is_archived"
@@ -23,7 +23,7 @@ _PERMANENT_WORDS = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A mail server's no: its code, the command it answers, its words."""
+    """A mail server's refusal: its code, the refused command, its words."""
 
     code: int
     command: str
@@ -35,19 +35,19 @@ class Refusal:
 
 @dataclass(slots=True)
 class CallRecord:
-    """Record of what the probes saw below Apprise during one attempt.
+    """The observations of the probes below Apprise during one attempt.
 
-    Connections. `connected`: one came about. `error`: why the last one failed. `written`: a message
-    is under way and not answered. `untraced`: the plugin speaks neither HTTP nor SMTP where the
-    probes are, so that `written` says nothing.
+    Connections. `connected`: one was made. `error`: the failure of the last one. `written`: a
+    message was written and not answered yet. `untraced`: the plugin speaks neither HTTP nor SMTP
+    through the probes, so that `written` means nothing.
 
     HTTP. `status`, `phrase`, `answer` (its words for people), `retry_after` (seconds): of the last
-    answer. `cut_short`: its body did not come whole. `accepted`: how many requests got a 2xx.
+    answer. `cut_short`: its body is incomplete. `accepted`: the number of requests with a 2xx.
 
-    SMTP. `mails_taken`: how many messages the server took. `refusal`: its no to a command.
-    `refused_recipients`: its noes to single recipients.
+    SMTP. `mails_taken`: the number of accepted messages. `refusal`: of a command.
+    `refused_recipients`: of single recipients.
 
-    Apprise. `wanted_wait`: seconds that the plugin would have slept. `warnings`: what it logged.
+    Apprise. `wanted_wait`: the seconds that the plugin wanted to sleep. `warnings`: its log.
     """
 
     connected: bool = False
@@ -70,20 +70,20 @@ class CallRecord:
 def classify(
     record: CallRecord, *, done: bool, late: bool, targets: int, timeout: float
 ) -> Attempt:
-    """Say what became of an attempt, from the record of its call.
+    """Return the outcome of an attempt, from the record of its call.
 
-    `done`: Apprise says that it succeeded. `late`: the deadline (`timeout` seconds) ended it.
-    `targets`: how many the URL names.
+    `done`: Apprise reports success. `late`: the deadline (`timeout` seconds) ended it. `targets`:
+    the number of targets in the URL.
     """
     refused = bool(record.refused_recipients or record.refusal)
     if done or (late and record.mails_taken >= targets and not refused):
-        # A mail server that took the message and then hangs has it.
+        # A mail server that hangs after it took the message has it.
         return Attempt(Outcome.DELIVERED, "")
     attempt = _failure(record, late=late, timeout=timeout)
-    # With one target an accepted request before the one that failed was a login or the like.
+    # With one target, an accepted request before the failed one was a login or the like.
     if not record.mails_taken and (targets == 1 or not record.accepted):
         return attempt
-    # A repeat goes to those who have it, too: it is only worth it if it can reach the rest.
+    # A repeat reaches even those who have it, so it must be able to reach the rest.
     detail = f"a part of its recipients has it, the rest does not: {attempt.detail}"
     outcome = Outcome.FAILED if attempt.permanent else Outcome.UNCERTAIN
     return Attempt(outcome, detail, 0, attempt.permanent, attempt.retry_after)
@@ -103,7 +103,7 @@ def _failure(record: CallRecord, *, late: bool, timeout: float) -> Attempt:
     if refusals := record.refused_recipients or ([record.refusal] if record.refusal else []):
         return _mail_attempt(refusals)
     if record.untraced and (record.connected or late):
-        # Perhaps in threads of its own: nobody can tell how far it came.
+        # It may use threads of its own, so the probes cannot tell how far it came.
         return Attempt(Outcome.UNCERTAIN, _warnings_of(record) or f"no answer {within}")
     if late and record.connected:
         return Attempt(Outcome.FAILED, f"connected, and not ready for the message {within}")

@@ -8,12 +8,12 @@ from collections.abc import Iterable, Iterator
 from urllib.parse import quote, quote_plus, unquote, unquote_plus
 
 MAX_DETAIL = 300
-# Here the host is an address to look at when something fails; elsewhere it may be a token.
+# In these URLs the host is an address that helps to find a fault; elsewhere it may be a token.
 OPEN_HOSTS = {
     "json", "jsons", "xml", "xmls", "form", "forms", "mailto", "mailtos", "mmost", "mmosts",
     "gotify", "gotifys",
 }  # fmt: skip
-# Values of options that are words and no secrets: without them a line loses its sense.
+# Values of options that are words and not secrets: without them a line makes no sense.
 _OPEN_VALUES = {
     "yes", "no", "true", "false", "on", "off", "starttls", "ssl", "insecure", "text", "html",
     "markdown", "upstream", "truncate", "split", "get", "post", "put", "patch",
@@ -27,7 +27,7 @@ def redact(url: str, line: str) -> str:
     for secret in sorted(_spellings(url), key=len, reverse=True):
         pattern = re.escape(secret)
         if len(secret) < _SHORT:
-            # A short one is taken as a word only, or it would tear holes into other words.
+            # A short secret counts only as a whole word: else it would make holes in other words.
             pattern = rf"(?<![A-Za-z0-9]){pattern}(?![A-Za-z0-9])"
         plain = re.sub(pattern, "***", plain, flags=re.IGNORECASE)
     plain = plain or "no reason was given"
@@ -35,7 +35,7 @@ def redact(url: str, line: str) -> str:
 
 
 def _spellings(url: str) -> set[str]:
-    """Collect every secret as it may be written: percent-encoded or not, base64 of a login."""
+    """Collect every secret in each of its spellings: percent-encoded or not, base64 of a login."""
     url = url.strip()
     scheme, _, rest = url.partition("://")
     before, _, query = rest.partition("?")
@@ -51,7 +51,7 @@ def _spellings(url: str) -> set[str]:
 
 
 def _encodings(least: int, *pieces: str) -> Iterator[str]:
-    """Spell each piece in every way in which URLs are written, if it has `least` characters."""
+    """Yield each piece of at least `least` characters in every spelling of URLs."""
     for piece in pieces:
         plain = unquote(piece)
         for spelling in (piece, plain, unquote_plus(piece), quote(plain, ""), quote_plus(plain)):
@@ -69,7 +69,7 @@ def _query_values(query: str) -> Iterable[str]:
 
 
 def _logins(user: str, password: str) -> Iterator[str]:
-    """Yield what HTTP and SMTP make of a login."""
+    """Yield the forms of a login in HTTP and SMTP."""
     if not password:
         return
     for text in (f"{user}:{password}", f"\0{user}\0{password}", password, user):

@@ -1,7 +1,7 @@
-"""Sending: the registry of the kinds of destinations, and the way to all of them.
+"""Sending: the registry of the kinds of destinations, and the functions for all of them.
 
-A kind is a module with the four functions of `DestinationKind`. A new kind is such a module and
-an entry in KINDS; every URL whose scheme has no entry there is Apprise's.
+A kind is a module with the four functions of `DestinationKind`. A new kind needs such a module and
+an entry in KINDS. Apprise gets every URL whose scheme has no entry.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from receiver.destinations.destination import Destination
 
 
 class DestinationKind(Protocol):
-    """Functions of a kind's module. The texts never show a URL: it is a secret."""
+    """Functions of a kind's module. Their texts never show a URL, because it is a secret."""
 
     def problems(self, destination: Destination) -> list[str]:
-        """Return what makes the destination unusable, without asking the network."""
+        """Return the mistakes that make the destination unusable, without using the network."""
 
     def warnings(self, destination: Destination) -> list[str]:
-        """Return what works but may surprise."""
+        """Return settings that work but may surprise."""
 
     def send(self, destination: Destination, message: Message) -> Attempt:
         """Try once; see `send` below."""
 
     def rest(self) -> None:
-        """Give up what this thread keeps open between messages; must not raise."""
+        """Close the connections that this thread keeps between messages; must not raise."""
 
 
 KINDS: Mapping[str, DestinationKind] = {"console": console}
@@ -41,27 +41,27 @@ def kind_of(destination: Destination) -> DestinationKind:
 
 
 def problems(destination: Destination) -> list[str]:
-    """Return what makes the destination unusable; never shows its URL."""
+    """Return the mistakes that make the destination unusable, without its URL."""
     if not destination.url.strip():
         return ["its URL is empty: give an Apprise URL, or console://"]
     return kind_of(destination).problems(destination)
 
 
 def warnings(destination: Destination) -> list[str]:
-    """Return what works but may surprise."""
+    """Return settings that work but may surprise."""
     return kind_of(destination).warnings(destination)
 
 
 def send(destination: Destination, message: Message) -> Attempt:
-    """Try once, for at most `destination.timeout` seconds and one more. Never raises.
+    """Try once, for at most one second more than `destination.timeout`. Never raises.
 
-    In a thread that has registered a successor (deadline.hand_over_to) it raises ThreadReplaced
-    instead, if the successor has gone on.
+    The one exception is ThreadReplaced, in a thread whose registered successor
+    (deadline.hand_over_to) has gone on.
     """
     return kind_of(destination).send(destination, message)
 
 
 def rest() -> None:
-    """Close what this thread keeps open. Threads that send call it when they have nothing to do."""
+    """Close the connections that this thread keeps. Idle threads of workers call it."""
     for kind in (*KINDS.values(), OTHERS):
         kind.rest()

@@ -1,8 +1,8 @@
-"""Dead letters: who is told when a delivery dies, so that none does so silently. Pure.
+"""Dead letters: the messages about a dead delivery, so that none dies silently. Pure.
 
-The `fallback` of its destination gets the message itself. Routes with `dead_letter` say that a
-destination cannot be told, at most once in an hour for each. Where they tell nobody and there is no
-fall-back, all the other destinations hear of it.
+The `fallback` of its destination gets the message itself. Routes with `dead_letter` report that a
+destination cannot be reached, at most once an hour for each. If no route does and there is no
+fall-back, all other destinations get the report.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from receiver.routing.routes import Route, decide
 from receiver.times import SECOND
 
 HOUR = 3600 * SECOND
-# The name under which the rule that nobody wrote down tells people.
+# The route name in messages that no configured route asks for.
 UNWRITTEN = "dead letters"
 
 
@@ -59,7 +59,7 @@ def _detail_text(dead: Claim, name: str) -> str | None:
 
 
 def _routed(dead: Claim, routes: Sequence[Route]) -> dict[str, str]:
-    """Return the destinations that routes tell, with the name of the route that does."""
+    """Return the destinations that routes tell, each with the name of its route."""
     return {
         name: decision.route.name
         for decision in decide(routes, subject(dead))
@@ -72,7 +72,7 @@ def _fallback(dead: Claim, destination: str) -> PlannedDelivery:
         destination=destination,
         route=dead.route,
         kind=Kind.FALLBACK,
-        # One for each of its ends: a redelivery may die again.
+        # One for each death: a redelivery may die again.
         dedup_key=f"fallback/{dead.delivery}/{dead.owed_at}/{destination}",
         order_key=dead.order_key,
         guard_version=dead.guard_version,

@@ -24,7 +24,7 @@ REAP_EVERY = 5.0
 class Dispatcher:
     """All workers, and the reaper of deliveries to destinations that are gone.
 
-    `lease` is in seconds. `public_url` is where people can see more than a message says.
+    `lease` is in seconds. `public_url` is the address at which people can see more.
     """
 
     def __init__(
@@ -42,14 +42,14 @@ class Dispatcher:
         live_rules.on_change(self.change)
 
     def start(self) -> None:
-        """Take back what a dead process was sending, then start the workers."""
+        """Take back the deliveries of a dead process, then start the workers."""
         back = self._store.write_now(_release, time.time_ns())
         log.info("dispatch.started taken_back=%d", back)
         self.change(self._live_rules.rules)
         self._reaper.start()
 
     def change(self, rules: Rules) -> None:
-        """Run workers for the destinations of these rules: a new one where one has changed."""
+        """Run a worker for each destination of these rules; replace those of changed ones."""
         with self._changing:
             if self._stopped:
                 return
@@ -57,7 +57,7 @@ class Dispatcher:
             unchanged = [w for w in running if w.destination in rules.destinations.values()]
             replaced = [worker for worker in running if worker not in unchanged]
             for worker in replaced:
-                worker.stop()  # what it is sending is still recorded
+                worker.stop()  # it still records its present attempts
             self._replaced = [worker for worker in self._replaced if worker.is_alive()] + replaced
             workers = {worker.destination.name: worker for worker in unchanged}
             for name, destination in rules.destinations.items():
@@ -73,7 +73,7 @@ class Dispatcher:
         self._reaper.wake()
 
     def wake(self, destinations: Iterable[str]) -> None:
-        """Wake the workers of these destinations: they have something to send."""
+        """Wake the workers of these destinations: there may be deliveries for them."""
         for name in destinations:
             if (worker := self._workers.get(name)) is not None:
                 worker.wake()
@@ -84,7 +84,7 @@ class Dispatcher:
         return self._reaper.is_alive() and all(worker.is_alive() for worker in workers)
 
     def stop(self, drain: float) -> bool:
-        """Finish what is being sent, for at most `drain` seconds; return whether all of it was.
+        """Finish the attempts in progress within `drain` seconds; return whether all have ended.
 
         A second call does not wait again.
         """
@@ -104,9 +104,9 @@ class Dispatcher:
 class OrphanReaper(Periodic):
     """A thread that ends deliveries to destinations that are not in the file.
 
-    After a reload it looks at once, and otherwise now and then: an attempt that was in progress at
-    the reload may put its delivery back, and so may somebody who redelivers. `wake` gets the
-    destinations that may be owed word of it.
+    It checks at once after a reload, and otherwise now and then: an attempt in progress at the
+    reload may put its delivery back, and so may a redelivery by a person. `wake` gets the
+    destinations that may get a message about it.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
 """Operators' acts: give dead deliveries a new chance, take an episode, silence.
 
-Each is an act on a transaction, for the API and the command line alike. An act takes items and
-returns one result for each; the store's contract says what the results mean.
+Each is an act on a transaction, for the API and the command line. An act takes items and returns
+one result for each; the store's contract defines the results.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ MAX_NAME = 80
 
 @dataclass(frozen=True, slots=True)
 class Take:
-    """A person who takes the present episode of an execution, and the routes that tell of it."""
+    """A person who takes the present episode of an execution, and the routes that report it."""
 
     source: str
     execution_id: str
@@ -29,7 +29,7 @@ class Take:
 
 
 def take(source: str, execution_id: str, by: str, rules: Rules, now: int) -> Take | None:
-    """Return the item for `acknowledge`, at a time (nanoseconds); None if nobody is named."""
+    """Build the item for `acknowledge`, at a time (nanoseconds); None if `by` names nobody."""
     name = clean(by, MAX_NAME)
     routes = tuple(route.name for route in rules.routes if route.acknowledged)
     return Take(source, execution_id, Acknowledgement(name, now), routes) if name else None
@@ -51,7 +51,7 @@ def add_silence(transaction: Transaction, items: Sequence[tuple[Silence, int]]) 
 def expire_silence(
     transaction: Transaction, items: Sequence[tuple[int, int]]
 ) -> Sequence[bool | None]:
-    """End silences, each by its id and at a time (nanoseconds), and list what they kept back."""
+    """End silences, each by its id and at a time (nanoseconds); plan digests of their messages."""
     results = []
     for number, now in items:
         ended = transaction.expire_silence(number, now)
@@ -62,7 +62,7 @@ def expire_silence(
 
 
 def list_silences(transaction: Transaction, times: Sequence[int]) -> Sequence[Sequence[str]]:
-    """Owe the digests of the silences that have ended at each time; return their destinations."""
+    """Plan digests for the silences that have ended at each time; return their destinations."""
     return [transaction.list_silences(now) for now in times]
 
 

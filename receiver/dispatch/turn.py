@@ -17,7 +17,7 @@ from receiver.times import SECOND
 
 @dataclass(frozen=True, slots=True)
 class FinishedAttempt:
-    """An attempt that was made, and what follows from it."""
+    """An attempt that was made, and its consequences."""
 
     claim: Claim
     attempt: Attempt
@@ -26,12 +26,13 @@ class FinishedAttempt:
 
 @dataclass(frozen=True, slots=True)
 class TurnRequest:
-    """What a worker asks for: to record what is finished and, if it goes on, to claim the next.
+    """A worker's request: record the finished attempt and, if it goes on, claim the next delivery.
 
     Times are nanoseconds; `until` is the end of the lease. The first turn of a worker tries one
-    message though its destination waits as a whole: its address may have been mended. As long as
-    it `is_untried` since, nothing is given up: what waited while nobody served has its chance. The
-    first turn by these rules looks again at what quiet hours put off: they may have been changed.
+    message even during its destination's pause: the address may have been corrected. While the
+    destination `is_untried` since the start, nothing expires: deliveries that waited while no
+    server ran get their chance. The first turn by new rules checks deliveries in quiet hours again,
+    because those hours may have changed.
     """
 
     destination: str
@@ -48,10 +49,10 @@ class TurnRequest:
 
 @dataclass(frozen=True, slots=True)
 class TurnResult:
-    """What came of a turn.
+    """The result of a turn.
 
-    `recorded` says whether the claim of the finished attempt was still the worker's. `claim` is
-    the next delivery. `destinations` are owed something now. `ended` died without an attempt.
+    `recorded`: the worker still held the claim of the finished attempt. `claim` is the next
+    delivery. `destinations` have new deliveries. The deliveries in `ended` died without an attempt.
     """
 
     recorded: bool
@@ -61,7 +62,7 @@ class TurnResult:
 
 
 def policy_at(destination: Destination, rules: Rules, now: int) -> SendPolicy:
-    """Return how the destination may be told at a time (nanoseconds)."""
+    """Return the destination's policy at a time (nanoseconds)."""
     by_route, other = route_options(rules.routes, destination.quiet, now)
     overdue = now - int(destination.retry_for * SECOND)
     return SendPolicy(destination.messages_per_second, overdue, by_route, other)
@@ -70,30 +71,33 @@ def policy_at(destination: Destination, rules: Rules, now: int) -> SendPolicy:
 def record_and_claim(
     transaction: Transaction, turns: Sequence[TurnRequest]
 ) -> Sequence[TurnResult]:
-    """Take turns: record what is finished, then claim. This is the act of dispatch."""
-    return [_record_and_claim(transaction, each) for each in turns]
+    """Take turns: record the finished attempt, then claim. This is the act of dispatch."""
+    return [_record_and_claim(transaction, turn) for turn in turns]
 
 
-def _record_and_claim(transaction: Transaction, this: TurnRequest) -> TurnResult:
-    mine, woken, claim = True, list[str](), None
+def _record_and_claim(transaction: Transaction, turn: TurnRequest) -> TurnResult:
+    recorded = True
+    destinations: list[str] = []
+    claim: Claim | None = None
     ended: Sequence[Claim] = ()
-    if this.is_first_by_rules:
-        transaction.recheck_quiet(this.destination, this.policy, this.now)
-    if (done := this.finished) is not None:
-        mine = record(transaction, done)
-        woken += [owed.destination for owed in done.after.owed if mine]
-    if this.goes_on:
+    if turn.is_first_by_rules:
+        transaction.recheck_quiet(turn.destination, turn.policy, turn.now)
+    if (finished := turn.finished) is not None:
+        recorded = record(transaction, finished)
+        if recorded:
+            destinations += [delivery.destination for delivery in finished.after.owed]
+    if turn.goes_on:
         claim = transaction.claim(
-            this.destination, this.policy, this.now, this.until, anyway=this.is_first
+            turn.destination, turn.policy, turn.now, turn.until, anyway=turn.is_first
         )
-        if claim is None and not this.is_untried:
-            ended = expire_overdue(transaction, this.destination, this.policy)
-            woken += tell_of(transaction, ended, this.rules, this.now)
-    return TurnResult(mine, claim, tuple(woken), tuple(ended))
+        if claim is None and not turn.is_untried:
+            ended = expire_overdue(transaction, turn.destination, turn.policy)
+            destinations += tell_of(transaction, ended, turn.rules, turn.now)
+    return TurnResult(recorded, claim, tuple(destinations), tuple(ended))
 
 
 def record(transaction: Transaction, finished: FinishedAttempt) -> bool:
-    """Record an attempt, and let its destination wait as a whole if that asks for it.
+    """Record an attempt, and pause its destination if the failures call for it.
 
     False: the claim was lost meanwhile.
     """
@@ -113,7 +117,7 @@ def record(transaction: Transaction, finished: FinishedAttempt) -> bool:
 def expire_overdue(
     transaction: Transaction, destination: str, policy: SendPolicy
 ) -> Sequence[Claim]:
-    """End what waits too long for a destination that fails as a whole; a bounded number."""
+    """End overdue deliveries to a destination that fails as a whole; a bounded number."""
     failures = transaction.failures(destination)
     if not retry.fails_as_a_whole(failures):
         return []
@@ -123,7 +127,7 @@ def expire_overdue(
 
 
 def tell_of(transaction: Transaction, dead: Iterable[Claim], rules: Rules, now: int) -> list[str]:
-    """Owe others word of deliveries that have died; return the destinations that are owed it."""
+    """Plan messages to others about dead deliveries; return the destinations of the messages."""
     destinations = []
     for claim in dead:
         planned = dead_letters.plan(claim, rules.routes, rules.destinations, now)

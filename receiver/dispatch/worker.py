@@ -1,8 +1,8 @@
 """Worker of a destination: its threads claim, compose, send and record its deliveries.
 
-Each destination has its own worker, so one that is slow or dead delays no other. The store is the
-only hand-over: a worker that dies loses nothing, and what it was sending goes out again as a
-repeat. Recording an attempt and claiming the next delivery are one transaction, a turn.
+Each destination has its own worker, so a slow or dead one delays no other. The store is the only
+hand-over: a worker that dies loses nothing, and its unfinished deliveries go out again as repeats.
+One transaction, a turn, records an attempt and claims the next delivery.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ from receiver.times import SECOND
 
 log = logging.getLogger("receiver.dispatch")
 
-# The longest a worker sleeps without looking: what other processes did reaches it by then.
+# The longest sleep of a worker (seconds): after it the worker sees the work of other processes.
 POLL = 1.0
 
 
 class DestinationWorker:
     """Threads that send one destination its deliveries, in order, at its rate.
 
-    `lease` is in seconds. `others` are woken when a turn owes something to their destinations.
+    `lease` is in seconds. `others` are woken when a turn plans deliveries to their destinations.
     """
 
     def __init__(
@@ -66,20 +66,20 @@ class DestinationWorker:
         self._at_work = 0
 
     def start(self) -> None:
-        """Start as many threads as may send at once."""
+        """Start one thread for each attempt that may run at once."""
         self._at_work = self.destination.parallel
         for n in range(self.destination.parallel):
             name = f"lane-{self.destination.name}-{n}"
             threading.Thread(target=self._run, name=name, daemon=True).start()
 
     def wake(self) -> None:
-        """End the rest of its threads: there may be something to send."""
+        """End the sleep of its threads: there may be a delivery to send."""
         with self._waking:
             self._wakes += 1
             self._waking.notify_all()
 
     def stop(self) -> None:
-        """Claim nothing more; what is being sent is still recorded."""
+        """Claim no more deliveries; attempts in progress are still recorded."""
         self._stopping.set()
         self.wake()
 
@@ -95,12 +95,12 @@ class DestinationWorker:
         return self._at_work == self.destination.parallel
 
     def _run(self, begin: Callable[[], FinishedAttempt | None] = lambda: None) -> None:
-        """Be one of its threads. It may begin with an attempt that another thread had to leave."""
+        """Run one of its threads. It may begin with the attempt of a thread that hangs."""
         given_up = False
         try:
             self._send_on(begin)
         except deadline.ThreadReplaced:
-            given_up = True  # another thread has gone on long since, and counts in its place
+            given_up = True  # its successor has gone on, and counts in its place
         finally:
             with self._waking:
                 self._at_work -= not given_up
@@ -122,20 +122,20 @@ class DestinationWorker:
                     continue
                 rest = 0.0 if result.ended else self._seconds_to_rest()
             except StorageError as error:
-                # What is finished is recorded as soon as the storage can, or it would go out again.
+                # The next turn records the finished attempt: else its message would go out again.
                 log.warning("lane.storage destination=%s error=%s", self.destination.name, error)
                 rest = POLL
             except Exception:
-                # The one broad except: a worker that ended would be silent about all that follows.
+                # The one broad except: a thread that ended would send nothing more.
                 log.exception("lane.failed destination=%s", self.destination.name)
                 finished, rest = None, POLL
             if not self._rest(wakes, rest):
                 sending.rest()
 
     def _rest(self, wakes: int, seconds: float) -> bool:
-        """Wait until somebody wakes it, who may have done so since it was woken `wakes` times.
+        """Sleep until the worker is woken, at most these seconds; return whether it was.
 
-        Return whether somebody did within these seconds.
+        It returns at once if the number of wake-ups is not `wakes` any more.
         """
         with self._waking:
             return self._waking.wait_for(lambda: self._wakes != wakes, seconds)
@@ -155,9 +155,9 @@ class DestinationWorker:
 
     def _request(self, finished: FinishedAttempt | None) -> TurnRequest:
         now, rules = time.time_ns(), self._live_rules.rules
-        # A lease must outlive the attempt, or a second claimant would send it meanwhile.
+        # A lease must outlive the attempt, or a second claimant would send the message, too.
         lease = max(self._lease, self.destination.timeout + 10)
-        with self._waking:  # one of its threads tries first, the others see what came of it
+        with self._waking:  # one thread tries first, the others see its result
             is_first, self._is_first = self._is_first, False
         self._is_untried = self._is_untried and finished is None
         return TurnRequest(

@@ -1,6 +1,6 @@
-"""Expiry: what ends by itself. A held event when its `gap_timeout` is over, a silence at its end.
+"""Expiry: the end of held events after their `gap_timeout`, and of silences.
 
-Both times stand in the store, so a restart forgets none of them.
+The store holds both times, so a restart forgets none of them.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from receiver.times import SECOND
 
 log = logging.getLogger("receiver.gaps")
 
-# The longest rest between two looks (seconds); what is held meanwhile waits longer than that.
+# The longest rest between two checks (seconds); an event held meanwhile waits longer than that.
 POLL = 1.0
-# How often the log gets the hints (seconds), and when after the start for the first time.
+# Seconds between two hints in the log, and from the start to the first one.
 HINT_EVERY, FIRST_HINT = 3600.0, 60.0
-# For so long (seconds) after the clock was set back, what was begun before it may still be written.
+# For this long (seconds) after the clock was set back, earlier writes may still reach the store.
 LATE = 60.0
 
 
 class ExpiryTimer(Periodic):
     """A thread that ends held events and lists what silences kept back.
 
-    `list_silences` is the act that owes the digests of the silences that have ended at a time, and
-    returns their destinations. `wake` gets the destinations that have something to send.
+    `list_silences` is the act that plans the digests of ended silences and returns their
+    destinations. `wake` gets the destinations with new deliveries.
 
-    Once an hour it logs which source looks badly subscribed. It also sees to it that nothing waits
-    for a time that a clock ahead of ours has written down.
+    Once an hour it logs which source looks badly subscribed. It also restarts waits that a clock
+    ahead of ours has written down.
     """
 
     def __init__(
@@ -49,11 +49,11 @@ class ExpiryTimer(Periodic):
         self._wake = wake
         self._list_silences = list_silences
         self._hint_at = time.monotonic() + FIRST_HINT
-        self._seen_at: int | None = None  # nanoseconds; None: it has not looked yet
+        self._seen_at: int | None = None  # nanoseconds; None: no check so far
         self._doubted_until = 0.0  # monotonic seconds
 
     def step(self) -> float:
-        """End what is due; return how long to rest (seconds)."""
+        """End due held events and silences; return how long to rest (seconds)."""
         if not self._store.leads("expiry"):
             return POLL
         if time.monotonic() >= self._hint_at:
@@ -68,16 +68,16 @@ class ExpiryTimer(Periodic):
             destinations = self._store.write_now(self._list_silences, now)
             log.info("silences.listed destinations=%s", ",".join(destinations) or "none")
             self._wake(destinations)
-        # What is due and cannot be settled would be a mistake of ours: never a loop without rest.
+        # A due event that cannot be settled would be a bug: no loop without rest even then.
         if expiry is not None and expiry <= now and self._expire_held(now):
             rest = 0.0
         return rest
 
     def _mend_waits(self, now: int) -> None:
-        """Let nothing wait for a time that a clock ahead of ours has written down.
+        """Restart waits that a clock ahead of ours has written down.
 
-        It looks at a start, and for a while once it sees the clock go back. The store tells such
-        waits from those that are meant to be long, see store.Transaction.set_back.
+        It checks at the start, and for a while after the clock went back. The store tells such
+        waits from waits that are long on purpose, see contract.Operating.set_back.
         """
         if self._seen_at is not None and now < self._seen_at:
             self._doubted_until = time.monotonic() + LATE
@@ -88,7 +88,7 @@ class ExpiryTimer(Periodic):
         self._seen_at = now
 
     def _expire_held(self, now: int) -> bool:
-        """End the wait of held events that are due; return whether that settled any."""
+        """End the wait of due held events; return whether any was settled."""
         settled = self._store.write_now(self._live_rules.derived.expire, now)
         self._wake({delivery.destination for entry in settled for delivery in entry.owed})
         for entry in settled:

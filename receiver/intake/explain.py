@@ -1,4 +1,4 @@
-"""Explanation: what would become of a webhook. Nothing is stored or sent."""
+"""Explanation: the verdict and the messages that a webhook would get. Nothing is stored or sent."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from receiver.times import format_time
 def explain(
     rules: Rules, source: Source, body: bytes, now: int, store: Store | None
 ) -> dict[str, Any]:
-    """Explain what would become of a body, as if it came signed from the source now.
+    """Explain a body, as if it came signed from the source now.
 
-    It returns the verdict, the routes and their messages, and the same of held events that the
-    webhook would settle. `store` is what it is judged against; None: nothing is stored yet. `now`
-    is nanoseconds.
+    It returns the verdict, the routes and their messages, and the same for each held event that the
+    webhook would settle. `store` is the store to judge against (None: an empty one). `now` is
+    nanoseconds.
     """
     entry, *settled = _judged(rules, source, body, now, store)
     event, judgement = entry.event, entry.judgement
@@ -65,9 +65,9 @@ def explain(
 def _judged(
     rules: Rules, source: Source, body: bytes, now: int, store: Store | None
 ) -> list[JudgedWebhook]:
-    """Judge the webhook; return its entry and those of the held events that it would settle."""
+    """Judge the webhook; return its entry and those of held events that it would settle."""
     try:
-        # Only this scheme brings an id in its headers.
+        # Only this scheme has an id in its headers.
         signed = source.verification.scheme == "standard-webhooks"
         message_id = "(id from the header)" if signed else None
         event = registry.read(source.format, source.name, body, message_id)
@@ -80,7 +80,7 @@ def _judged(
 
 
 def _silence(entry: JudgedWebhook, now: int, store: Store | None) -> str | None:
-    """Return the silence that would keep its messages back now, in words."""
+    """Describe the silence that would keep its messages back now; None if there is none."""
     if store is None:
         return None
     silence = store.silenced(subject(entry, entry.after or entry.before), now)
@@ -117,7 +117,7 @@ def _route(decision: Decision, rules: Rules, entry: JudgedWebhook, now: int) -> 
 def _stuck_route(
     route: Route, rules: Rules, entry: JudgedWebhook, about: Subject, now: int
 ) -> dict[str, Any]:
-    """Show a route about stuck executions as it would begin to wait with this event."""
+    """Describe a route about stuck executions whose wait would begin with this event."""
     assert route.stuck is not None
     status = entry.after.status if entry.after else None
     why_not = route.unmet(about)

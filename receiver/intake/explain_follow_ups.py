@@ -1,4 +1,4 @@
-"""Follow-ups of an explanation: what a route will do beyond one message, in words. Pure."""
+"""Follow-ups in an explanation: the later messages of a route, in words. Pure."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def follow_ups(
 ) -> list[str]:
     """Return sentences about a route that applies to an event.
 
-    `names` are the destinations that it tells at the instant (nanoseconds). `status` is where the
-    event takes its execution, None if it does not.
+    `names` are the destinations that it tells at the instant (nanoseconds). `status` is the new
+    status of the execution (None: the event does not move it).
     """
     lines = list(_as_digest(route))
     if names and status is not None and status.category is not Category.TERMINAL:
@@ -31,7 +31,7 @@ def follow_ups(
 
 
 def follow_up_if_stuck(route: Route) -> str:
-    """Return a clause about what a route about stuck executions will do."""
+    """Return a clause about the later messages of a route about stuck executions."""
     assert route.stuck is not None
     after = span(route.stuck.after)
     return f"tells {', '.join(route.notify)} once nothing was heard of it for {after}"

@@ -7,7 +7,7 @@ from typing import Any
 
 
 def as_text(explanation: Mapping[str, Any]) -> str:
-    """Write out what `explain` returns."""
+    """Write the result of `explain` as text."""
     status = explanation["execution_status"] or "not known yet"
     lines = [
         f"event      {explanation['event']} ({explanation['event_id']})",

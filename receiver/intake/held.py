@@ -1,9 +1,9 @@
 """Held events: judged again when their execution moves, expired when it does not.
 
 Whenever an execution or its mark moves, its held events are judged again in the order of their
-times (equal times: of receipt). So are those that were rejected for a gap, which the missing event
-can still heal. An event whose `gap_timeout` is over is rejected, or applied over the gap where its
-source says `gaps: apply`. Pure: the functions work on what was loaded, and change that in place.
+times (equal times: of receipt). So are events rejected for a gap, because the missing event can
+still heal them. After its `gap_timeout` an event is rejected, or applied over the gap if its source
+has `gaps: apply`. Pure: the functions change the loaded state in place.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from receiver.store.records import ExecutionKey, JudgedWebhook, Loaded
 
 
 def hold(event: Event, judgement: Judgement, now: int, ordering: Ordering) -> Held:
-    """Return the event as it waits from now (nanoseconds) on, or was rejected at once."""
+    """Return the event as held from now (nanoseconds) on, or as rejected at once."""
     until = now + ordering.gap_timeout if judgement.verdict is Verdict.HELD else None
     waiting = replace(event, flags=judgement.flags)
     return Held(waiting, now, judgement.verdict, judgement.missing, until)
 
 
 def bounded(judgement: Judgement, loaded: Loaded, key: ExecutionKey) -> Judgement:
-    """Reject at once instead of holding where the execution has too many held events already."""
+    """Reject an event instead of holding it if its execution has too many held events already."""
     if judgement.verdict is Verdict.HELD and (
         sum(held.verdict is Verdict.HELD for held in loaded.held.get(key, ())) >= MAX_HELD
     ):
@@ -34,7 +34,7 @@ def bounded(judgement: Judgement, loaded: Loaded, key: ExecutionKey) -> Judgemen
 
 
 def remember(held: Held, loaded: Loaded, key: ExecutionKey) -> None:
-    """Let the rest of the batch see a held event, in the order of times and of receipt."""
+    """Add a held event for the rest of the batch, in the order of times and of receipt."""
     insort(loaded.held.setdefault(key, []), held, key=_occurred_at)
 
 
@@ -54,12 +54,12 @@ def rejudge_held(
         entry = judged_again(held, judgement, before, now)
         if (moved := entry.after or entry.moved) is not None:
             loaded.executions[key] = moved
-            number = 0  # whatever is earlier and was not applied has been overtaken
+            number = 0  # earlier events that were not applied are overtaken now
         yield entry
 
 
 def expire(held: Held, loaded: Loaded, now: int, ordering: Ordering) -> Iterator[JudgedWebhook]:
-    """End the wait of a held event; yield what that settles, nothing if it was settled before."""
+    """End the wait of a held event; yield the settled entries, none if it was settled before."""
     key = (held.event.source, held.event.execution_id or "")
     # The rules may have changed since it was held.
     yield from rejudge_held(loaded, key, now, ordering)
@@ -95,14 +95,14 @@ def judged_again(held: Held, judgement: Judgement, before: Execution, now: int) 
 
 
 def _decides(judgement: Judgement, held: Held) -> bool:
-    """Return whether a new judgement changes anything. What was rejected can only be healed."""
+    """Return whether a new judgement changes the verdict. A rejected event can only be healed."""
     if held.verdict is Verdict.HELD:
         return judgement.verdict is not Verdict.HELD
     return judgement.verdict is Verdict.APPLIED
 
 
 def _position(held: Held, loaded: Loaded, key: ExecutionKey) -> int | None:
-    """Return where an event waits among the held events of its execution; None: it does not."""
+    """Return the index of an event among the held ones of its execution; None: it is settled."""
     for number, other in enumerate(loaded.held.get(key, ())):
         if other.event.event_id == held.event.event_id and other.verdict is Verdict.HELD:
             return number

@@ -1,9 +1,9 @@
 """Plans: the deliveries that a judged event causes, now and while its execution stays there. Pure.
 
 A route plans a notice for each of its destinations that no route above it tells. An event that
-takes an execution to a status begins an episode: one stay in one status. Its escalations are
-planned with it, due later; reminders follow from what was sent (see the store's contract). What is
-about an episode carries its version: once the execution has moved on, it is no longer true.
+takes an execution to a status begins an episode: one stay in one status. Escalations are planned
+with it, due later; sent messages cause reminders (see the store's contract). A delivery about an
+episode carries its version: it is no longer true once the execution has moved on.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ DAY = 24 * 3600 * SECOND
 
 
 class Planner:
-    """Plans by the routes in force: an entry in, the deliveries that it causes out."""
+    """Planner of deliveries: applies the routes in force to a judged entry."""
 
     def __init__(self, routes: Sequence[Route]) -> None:
         self._routes = tuple(routes)
@@ -32,7 +32,7 @@ class Planner:
     def __call__(self, entry: JudgedWebhook) -> tuple[PlannedDelivery, ...]:
         routes = self._shortlist(entry)
         if not routes and not self._stuck_routes:
-            return ()  # as for most events: nobody wants to hear of each step
+            return ()  # the usual case: most steps interest nobody
         about = subject(entry, entry.after or entry.before)
         decisions = decide(routes, about)
         if not self._stuck_routes and all(decision.why_not for decision in decisions):
@@ -62,7 +62,7 @@ class Planner:
 
 
 def subject(entry: JudgedWebhook, execution: Execution | None) -> Subject:
-    """Return what the conditions of routes look at."""
+    """Return the values that the conditions of routes look at."""
     event = entry.event
     detail = event.detail if event else {}
     metadata = (event.metadata if event else None) or (execution.metadata if execution else None)
@@ -89,11 +89,11 @@ def _notice(
 ) -> PlannedDelivery:
     event, verdict = entry.event, entry.judgement.verdict
     if verdict is Verdict.QUARANTINED or event is None:
-        # The first of a kind, once a day.
+        # Only the first of a kind on each day.
         order_key = f"quarantine/{entry.source}/{entry.judgement.reason}"
         dedup_key = f"{order_key}/{entry.judged_at // DAY}/{destination}"
         return PlannedDelivery(destination, route.name, Kind.NOTICE, dedup_key, order_key, None)
-    # One for each verdict: what was rejected for a gap may still be healed.
+    # One for each verdict: an event rejected for a gap may still be healed.
     dedup_key = f"notice/{event.source}/{destination}/{event.event_id}/{verdict}"
     order_key = f"{event.source}/{event.execution_id or event.event_id}"
     guard = _guard(entry)
@@ -104,7 +104,7 @@ def _notice(
         route.name,
         Kind.NOTICE,
         dedup_key,
-        # What gathers holds up nothing else, and within a group order is by number.
+        # Grouped deliveries block no others, and within a group the numbers give the order.
         dedup_key,
         guard,
         due_in=route.group.wait,
@@ -113,7 +113,7 @@ def _notice(
 
 
 def _escalations(entry: JudgedWebhook, route: Route, key: str | None) -> Iterator[PlannedDelivery]:
-    """Plan whom else to tell if the execution is still there later."""
+    """Plan messages to more destinations in case the execution is still there later."""
     if not route.escalate or (version := _new_episode(entry)) is None:
         return
     for step, escalation in enumerate(route.escalate, 1):
@@ -133,7 +133,7 @@ def _escalations(entry: JudgedWebhook, route: Route, key: str | None) -> Iterato
 
 
 def _if_stuck(entry: JudgedWebhook, route: Route, about: Subject) -> Iterator[PlannedDelivery]:
-    """Plan whom to tell once nothing has been heard for too long."""
+    """Plan messages in case no event of the execution comes for too long."""
     version, stuck = _new_episode(entry), route.stuck
     if version is None or stuck is None or about.status not in stuck.statuses:
         return
@@ -159,13 +159,13 @@ def _later_key(kind: str, entry: JudgedWebhook, route: Route, destination: str, 
 
 
 def _new_episode(entry: JudgedWebhook) -> int | None:
-    """Return the version of the episode that the event begins; None: it begins none that lasts."""
+    """Return the version of the episode that the event begins; None if none begins or can last."""
     after = entry.after
     return None if after is None or after.status.category is Category.TERMINAL else after.version
 
 
 def _guard(entry: JudgedWebhook) -> int | None:
-    """Return the version at which a notice is still true; None: it is true for ever.
+    """Return the version at which a notice is true; None: it stays true for ever.
 
     A message that asks people to act is only true while the execution still stands there.
     """

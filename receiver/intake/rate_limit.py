@@ -1,4 +1,4 @@
-"""Rate limit: how often something may happen."""
+"""Rate limit: the most events in a second."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from receiver.routing.policy import burst, tokens_left
 
 
 class TokenBucket:
-    """A bucket with room for one second's worth of tokens, filled with `rate` of them a second.
+    """A bucket that holds one second's worth of tokens and gains `rate` tokens a second.
 
-    Time is an argument: seconds that only grow.
+    Time is an argument: monotonic seconds.
     """
 
     def __init__(self, rate: float, now: float) -> None:
@@ -17,7 +17,7 @@ class TokenBucket:
         self._at = now
 
     def take(self, now: float) -> float:
-        """Take a token: return 0.0 if there is one, else the seconds until there is."""
+        """Take a token and return 0.0; without a token, return the seconds until the next one."""
         self._left = tokens_left(self._left, now - self._at, self._rate)
         self._at = now
         if self._left < 1.0:

@@ -1,8 +1,8 @@
 """Intake: judges webhooks against the stored executions, and records them with their deliveries.
 
-All of it happens in one transaction. `receive` takes the webhooks that have gathered, in their
-order of arrival, and answers each as if it had come alone. A webhook that moves its execution may
-settle events that are held.
+All of it happens in one transaction. `receive` takes the gathered webhooks in their order of
+arrival, and answers each as if it had come alone. A webhook that moves its execution may settle
+held events.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from receiver.store.records import ExecutionKey, JudgedWebhook, Loaded
 
 log = logging.getLogger("receiver.gaps")
 
-# Why a webhook could not be read: reasons of `lifecycle.RULES`. Empty: it could.
+# The reason (of `lifecycle.RULES`) why a webhook could not be read. Empty: it was read.
 Unreadable = Literal["", "malformed", "no_envelope"]
 _DEFAULT_ORDERING = Ordering()
 
@@ -45,9 +45,9 @@ class VerifiedWebhook:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What became of a webhook, and which destinations have something to send now.
+    """The result of a webhook, with the destinations that have new deliveries.
 
-    `execution_status` is after all of it; `settled` are held events that it gave another verdict.
+    `execution_status` is the final one; `settled` are the held events that got another verdict.
     """
 
     judgement: Judgement
@@ -67,7 +67,7 @@ class Intake:
 
     @classmethod
     def by(cls, rules: Rules) -> Intake:
-        """Build the intake that judges by these rules."""
+        """Build an intake that judges by these rules."""
         return cls(rules.routes, rules.orderings)
 
     def receive(
@@ -82,9 +82,9 @@ class Intake:
     def expire(
         self, transaction: Transaction, times: Sequence[int]
     ) -> Sequence[list[JudgedWebhook]]:
-        """End the wait of held events that are due at each of these times (nanoseconds).
+        """End the wait of held events due at each of these times (nanoseconds).
 
-        Return for each time the entries of the events that this settled.
+        Returns the entries of the settled events for each time.
         """
         return [self._expire_due(transaction, transaction.expired_held(now), now) for now in times]
 
@@ -93,7 +93,8 @@ class Intake:
     ) -> list[list[JudgedWebhook]]:
         """Judge webhooks; return for each its entry, then those of held events that it settles.
 
-        Needs no store; `loaded` is changed so that later webhooks see what earlier ones did.
+        It needs no store. It changes `loaded`, so that later webhooks see the effects of earlier
+        ones.
         """
         return [self._judge(webhook, loaded) for webhook in webhooks]
 
@@ -138,7 +139,7 @@ class Intake:
 def judge_event(
     webhook: VerifiedWebhook, event: Event, loaded: Loaded, ordering: Ordering
 ) -> JudgedWebhook:
-    """Judge an event; return its entry with what it does to its execution. Changes nothing."""
+    """Judge an event; return its entry with the new state of its execution. Changes nothing."""
     key, now = _execution_key(event), webhook.received_at
     before = loaded.executions.get(key)
     judgement = judge(event, before, known(event, loaded), now, ordering.observes)
@@ -162,7 +163,7 @@ def _execution_key(event: Event) -> ExecutionKey:
 
 
 def known(event: Event, loaded: Loaded) -> Known | None:
-    """Return what the store has of the event already."""
+    """Return the part of the event that the store already has; None if it has none."""
     if (event.source, event.event_id) in loaded.event_ids:
         return Known.EVENT_ID
     if event.execution_id is None or event.status is None or event.occurred_at is None:
@@ -172,14 +173,14 @@ def known(event: Event, loaded: Loaded) -> Known | None:
 
 
 def _show_to_batch(entry: JudgedWebhook, event: Event, loaded: Loaded, ordering: Ordering) -> None:
-    """Let the rest of the batch see this event, as the next batch will see it in the store."""
+    """Add an event to `loaded` for the rest of the batch, as the next batch will load it."""
     if entry.judgement.verdict is Verdict.QUARANTINED:
         return
     loaded.event_ids.add((event.source, event.event_id))
     if event.execution_id is None or event.status is None or event.occurred_at is None:
         return
     if entry.judgement.reason == Known.EVENT_ID:
-        return  # of a repeated id the first body wins: what a later one says is nobody's change
+        return  # the first body of an id wins, so this one announces no change
     loaded.changes.add((event.source, event.execution_id, event.status, event.occurred_at))
     key = _execution_key(event)
     if (after := entry.after or entry.moved) is not None:
@@ -202,7 +203,7 @@ def _receipt(entries: Sequence[JudgedWebhook]) -> Receipt:
 
 
 def log_judged_again(entry: JudgedWebhook) -> None:
-    """Log that a held event has another verdict now."""
+    """Log the new verdict of a held event."""
     event = entry.event
     log.info(
         "event.judged_again source=%s event_id=%r execution_id=%r verdict=%s reason=%s owed=%d",

@@ -1,4 +1,4 @@
-"""Hints about subscriptions: what the newest events say of a source's. Pure."""
+"""Hints about subscriptions: signs in the newest events that a source sends too few. Pure."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from receiver.events import Status, Verdict
 from receiver.lifecycle import Ordering
 from receiver.store.records import Tally
 
-# Fewer rejections over a gap are an accident, not a subscription.
+# Fewer rejections over a gap are an accident, not a sign of a bad subscription.
 ENOUGH = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Hint:
-    """A source that looks badly subscribed, the status that this is about, and what to do."""
+    """A source that looks badly subscribed, with the status in question and the advice."""
 
     source: str
     status: str
@@ -25,7 +25,7 @@ class Hint:
 
 
 def hints(orderings: Mapping[str, Ordering], tallies: Sequence[Tally]) -> list[Hint]:
-    """Return the hints for each source that is configured, from its newest events."""
+    """Return the hints about each configured source, from its newest events."""
     return [
         hint
         for source, ordering in orderings.items()
@@ -43,7 +43,7 @@ def _missing_status(source: str, tallies: Sequence[Tally]) -> Iterable[Hint]:
     rejected = sum(t.n for t in tallies if t.verdict == Verdict.REJECTED)
     gaps: Counter[str] = Counter()
     for tally in tallies:
-        # Applied over a gap is as much a hole in the story.
+        # An event applied over a gap is just as much a sign.
         if tally.reason == "gap" and tally.verdict != Verdict.HELD:
             rejected += tally.n if tally.verdict == Verdict.APPLIED else 0
             gaps.update(dict.fromkeys(tally.missing, tally.n))

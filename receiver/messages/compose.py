@@ -12,9 +12,9 @@ from receiver.routing.routes import Route
 
 
 def compose(claim: Claim, route: Route | None, now: int, public_url: str = "") -> Message:
-    """Compose the message of a claimed delivery by its route as it is now (None: it is gone).
+    """Compose the message of a claimed delivery by its present route (None: the route is gone).
 
-    `now` is nanoseconds. `public_url` is where people can see more, if anywhere.
+    `now` is nanoseconds. `public_url` is the address at which people can see more, if there is one.
     """
     if claim.digest is not None:
         return digest_message(claim, claim.digest, public_url, now)

@@ -1,7 +1,7 @@
-"""Digests: many messages as one, with how many of which sorts, and the first few. Pure.
+"""Digests: many messages as one, with the number of each sort and the first few. Pure.
 
-A confirmation that still waits is never only counted: each has a line of its own, with the id of
-its execution, and together they fit.
+Every confirmation that still waits has a line of its own, with the id of its execution. Together
+these lines always fit.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from receiver.messages.notice import MAX_BODY, with_notes
 from receiver.messages.sanitize import clean, safe_link
 from receiver.times import span
 
-# Notes and the lines around the list have to fit, too.
+# The room for notes and for the lines around the list.
 _AROUND = 700
 STUCK = "stuck/"
 _SORT_WORDS = {"awaiting_confirmation": "waiting for confirmation", "over": "over by now"}
@@ -23,14 +23,14 @@ _SHORTEST_LINE, _LONGEST_LINE = 60, 300
 
 
 def digest_message(claim: Claim, digest: Digest, public_url: str, now: int) -> Message:
-    """Write the message of a digest. `public_url` is where more can be seen, if anywhere."""
+    """Write the message of a digest. `public_url` is the address of the details, if any."""
     original = claim.origin if claim.kind is Kind.FALLBACK else None
     prefaces = []
     if digest.silence:
         prefaces.append(f"The silence is over: {clean(digest.silence, 200)}")
     waiting = [each for each in digest.listed if _waits(each)]
     others = [each for each in digest.listed if not _waits(each)]
-    # Confirmations come first: the end would be cut.
+    # Confirmations come first, because a long text is cut at its end.
     lines = _lines("Waiting for confirmation:", waiting, MAX_BODY - _AROUND, now)
     if digest.page == 1:
         lines += _counted(digest)
@@ -62,7 +62,7 @@ def _title(digest: Digest) -> str:
 
 
 def _counted(digest: Digest) -> list[str]:
-    """Count the sorts, and together what has no sort of its own."""
+    """Write the number of messages of each sort, then the number of all others."""
     lines = [
         f"{_n(n)} × {_sort_words(status)}: {clean(agent or 'An agent', 60)}"
         for status, agent, n in digest.counts
@@ -79,7 +79,7 @@ def _lines(head: str, listed: Sequence[DigestItem], room: int, now: int) -> list
 
 
 def _line(listed: DigestItem, room: int, now: int) -> str:
-    """Name an execution with its agent, since when, the link if it fits, and why."""
+    """Write a line about an execution: agent, start of the stay, link if it fits, reason."""
     facts = listed.facts
     agent = clean(facts.agent_name or facts.agent_id or "An agent", 30)
     parts = [f"· {clean(facts.execution_id or facts.event_id or facts.source, room - 45)}", agent]
@@ -127,7 +127,7 @@ def _waits(listed: DigestItem) -> bool:
 
 
 def _sort_words(sort: str) -> str:
-    """Name a sort as one says it of a number of executions."""
+    """Name a sort in the words that follow a number of executions."""
     status = sort.removeprefix(STUCK)
     if status != sort:
         return f"{_SORT_WORDS.get(status, status)}, nothing heard"

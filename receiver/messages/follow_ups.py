@@ -1,8 +1,7 @@
 """Follow-ups: messages in the course of an episode, from its reminders to its end. Pure.
 
-An episode is one stay of an execution in one status. A reminder or an escalation is the notice
-once more, with a preface that says how long it waits. The message that somebody takes it, or that
-it is over, is short.
+An episode is one stay of an execution in one status. A reminder or an escalation repeats the
+notice, with a preface about the length of the wait. Messages about its taker or its end are short.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ _GOES_ON = {
 
 
 def episode_message(claim: Claim, route: Route | None, now: int) -> Message:
-    """Write the message of a claimed delivery, by its route as it is now (None: it is gone)."""
+    """Write the message of a claimed delivery, by its present route (None: the route is gone)."""
     facts = claim.facts
     original = claim.origin if claim.kind is Kind.FALLBACK else None
     kind, step = (original.kind, original.step) if original else (claim.kind, claim.step)
@@ -51,7 +50,7 @@ def episode_message(claim: Claim, route: Route | None, now: int) -> Message:
         route.title if route else None,
         route.body if route else None,
         repeat=claim.repeat,
-        # A message that is sent later on purpose does not come late.
+        # A reminder comes later on purpose, so it is not called late.
         now=facts.occurred_at if preface and facts.occurred_at is not None else now,
         instead_of=original,
         heading=heading,
@@ -60,7 +59,7 @@ def episode_message(claim: Claim, route: Route | None, now: int) -> Message:
 
 
 def thread_id(claim: Claim) -> str | None:
-    """Return the id that all messages of an episode have in common, in the form of RFC 5322."""
+    """Return the common id of all messages of an episode, in the form of RFC 5322."""
     facts = claim.facts
     if claim.version is None or facts.execution_id is None:
         return None
@@ -89,17 +88,17 @@ def _nothing_heard(facts: MessageContext, after: int, now: int) -> str:
 
 
 def doing_what(facts: MessageContext) -> str:
-    """Say what an execution does while it stays in the status of the event."""
+    """Describe the state of an execution in the status of the event."""
     return _DOING.get(facts.status, str(facts.status)) if facts.status else "not known"
 
 
 def waits_since(facts: MessageContext, now: int) -> str:
-    """Say how long ago the episode began."""
+    """Write the time since the episode began."""
     return span(now - facts.occurred_at) if facts.occurred_at is not None else "some time"
 
 
 def ended_how(facts: MessageContext) -> str:
-    """Say how an episode ended, in a few words; the facts are those of the event that ended it."""
+    """Describe the end of an episode in a few words; the facts are those of the last event."""
     before, after = facts.previous_status, facts.status
     if before is None or after is None:
         return "over"
@@ -116,7 +115,7 @@ def ended_how(facts: MessageContext) -> str:
 
 
 def new_wait(facts: MessageContext) -> str:
-    """Say where an execution waits by now, if it waits again though the episode has ended."""
+    """Describe the new wait of an execution that waits again after the end of the episode."""
     status = facts.execution_status or facts.status
     if status is None or status.category not in (Category.PAUSED, Category.AWAITING):
         return ""

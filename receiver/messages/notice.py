@@ -1,8 +1,8 @@
 """Notices: title and body of a message about an event. Pure.
 
-Everything that comes from an event is hostile text: it is cleaned before a template sees it and
-again afterwards. A message says what happened, for which agent and execution, when, since when,
-why, where to look, and whether earlier updates are missing. Its end is never cut.
+All text of an event is hostile: it is cleaned before a template sees it and again afterwards. A
+message says what happened, for which agent and execution, when, since when, why, where to look, and
+whether earlier updates are missing. Its end is never cut.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from receiver.messages import templates
 from receiver.messages.sanitize import MAX_PART, clean, safe_link
 from receiver.times import SECOND, format_time, span
 
-# Together below Discord's 2,000 characters: what Apprise would cut there is the end, the link.
+# Together below Discord's 2,000 characters: else Apprise would cut the end, where the link is.
 MAX_TITLE, MAX_BODY = 120, 1_850
 REPEAT = "Possible repeat: an earlier attempt may have arrived."
 
@@ -40,7 +40,7 @@ _QUARANTINED = {
 
 
 def variables(facts: MessageContext, route: str, now: int) -> dict[str, Any]:
-    """Return what a template can use, all of it cleaned. `now` is nanoseconds."""
+    """Return the variables of templates, all of them cleaned. `now` is nanoseconds."""
     detail = _cleaned(facts.detail)
     return {
         "source": facts.source,
@@ -72,7 +72,7 @@ def variables(facts: MessageContext, route: str, now: int) -> dict[str, Any]:
 
 
 def alarm(origin: DeadOriginal, about: str, *, repeat: bool) -> Message:
-    """Write what people read when a destination gets nothing; `about` is the title that died."""
+    """Write the message about an unreachable destination; `about` is the title of the dead one."""
     more = f"{origin.dead} of its messages are" if origin.dead > 1 else "One of its messages is"
     lines = [
         *([REPEAT] if repeat else []),
@@ -99,7 +99,7 @@ def render(
 ) -> Message:
     """Write the message about an event, by the templates of its route or by default.
 
-    A template that fails gives way to the default: no alert is lost. `repeat`: an earlier attempt
+    If a template fails, the default takes its place: no alert is lost. `repeat`: an earlier attempt
     may have arrived, and the message says so. `instead_of`: the delivery that died, if this one
     goes to a fall-back. `heading` stands before the title and `preface` before the body.
     """
@@ -110,7 +110,7 @@ def render(
         head = templates.render(title, values) if title else default_title
         text = templates.render(body, values) if body else default_text
     except Exception:
-        # Whatever a template does with an event nobody foresaw: the alert goes out without it.
+        # A template may fail in any way on an unforeseen event: the alert goes out without it.
         head, text = default_title, default_text
         prefaces.append(f"(The template of route {route!r} failed on this event.)")
     return with_notes(heading + head, prefaces, text, repeat=repeat, instead_of=instead_of)
@@ -131,7 +131,7 @@ def with_notes(
 
 
 def check_template(text: str) -> str | None:
-    """Return what is wrong with a template, or None."""
+    """Return the problem of a template, or None."""
     return templates.problem(text, VARIABLES)
 
 
@@ -173,9 +173,9 @@ def _body(facts: MessageContext, values: Mapping[str, Any]) -> str:
 
 
 def _labelled_words(values: Mapping[str, Any]) -> list[tuple[str, str, int]]:
-    """Return the provider's words with their labels and the room that each has.
+    """Return the provider's words with their labels and the most characters of each.
 
-    Together they leave the end of a message alone.
+    Together they leave enough room for the end of a message.
     """
     detail = values["detail"]
     return [
@@ -188,7 +188,7 @@ def _labelled_words(values: Mapping[str, Any]) -> list[tuple[str, str, int]]:
 
 
 def _first_sentence(facts: MessageContext, values: Mapping[str, Any]) -> str:
-    """Say what happened, or what the sender says and did not happen."""
+    """Write what happened, or what the sender claims although it did not happen."""
     if facts.verdict is Verdict.QUARANTINED:
         advice = _QUARANTINED.get(facts.verdict_reason, "Look into the quarantine.")
         return (
@@ -236,7 +236,7 @@ def _question_text(question: object) -> str:
 
 
 def _objects(value: object, name: str, most: int) -> list[dict[str, Any]]:
-    """Return the objects among the first elements of a member, if it is a list of an object."""
+    """Return the objects among the first elements of a member, if the member is a list."""
     elements = value.get(name) if isinstance(value, dict) else None
     first = elements[:most] if isinstance(elements, list) else []
     return [element for element in first if isinstance(element, dict)]
@@ -253,7 +253,7 @@ def _cleaned(value: Any, depth: int = 0) -> Any:
 
 
 def _plain_text(value: object) -> str:
-    """Return the provider's words; those of an object are its `message`."""
+    """Return the provider's words as text; of an object, its `message`."""
     if isinstance(value, Mapping):
         value = value.get("message", "")
     return value if isinstance(value, str) else ""
@@ -272,11 +272,11 @@ def _waited(facts: MessageContext) -> str:
 
 
 def _late(facts: MessageContext, now: int) -> str:
-    """Return how long ago it happened if that is long, whatever the delay was due to."""
+    """Return the time since the event if it is long, whatever the cause; else an empty text."""
     if facts.occurred_at is None or now - facts.occurred_at <= LATE:
         return ""
     return span(now - facts.occurred_at)
 
 
-# What templates may use: the names that `variables` gives, so they cannot differ.
+# The names that templates may use, taken from `variables` so that they cannot differ.
 VARIABLES = frozenset(variables(MessageContext("", Verdict.APPLIED, "", 0), "", 0))

@@ -1,7 +1,7 @@
 """Sanitizer: makes the hostile text of an event harmless for people to see. Pure.
 
-No control or direction characters, no mention that a destination would act on, no link that hides
-where it leads; and the text stays readable.
+It removes control and direction characters, mentions that a destination would act on, and links
+that hide their target. The text stays readable.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 MAX_PART, MAX_LINK = 600, 300
 
-# A sign that a destination would act on becomes a wider letter: readable, and it hides nothing.
+# An active sign becomes a similar wide letter: readable, and without effect.
 _MENTION = re.compile(r"@(?=(?:everyone|here|channel|all)\b)|(?<![\w.+-])@(?=[\w&])", re.IGNORECASE)
 _MASKED = re.compile(r"\](?=\()")  # Discord and Mattermost read [click](https://…) in plain text
 _ANGLE = re.compile(r"<(?=[!@#]|https?:|mailto:|tel:)", re.IGNORECASE)
@@ -23,11 +23,11 @@ _BREAKS = {"\n", "\r", "\x0b", "\x0c", "\x85", "\u2028", "\u2029"}
 def clean(text: object, limit: int = MAX_PART, *, lines: bool = False) -> str:
     """Return the text without control and direction characters, mentions and disguised links.
 
-    It has at most `limit` characters. With `lines` line breaks stay, else they become spaces.
+    It has at most `limit` characters. With `lines`, line breaks stay; else they become spaces.
     """
-    # Cut before the work, too: a huge text must not cost more than a small one.
+    # Cut before the work as well: a huge text must not cost more than a small one.
     raw = str(text)[: limit * 4].replace("\r\n", "\n")
-    # No character of a printable text would be dropped or changed.
+    # A printable text loses no character here.
     printable = (raw.replace("\n", "") if lines else raw).isprintable()
     plain = raw if printable else "".join(_plain(character, lines) for character in raw)
     harmless = _MASKED.sub("］", _ANGLE.sub("＜", _MENTION.sub("＠", plain))).strip()
@@ -43,7 +43,7 @@ def _plain(character: str, lines: bool) -> str:
 
 
 def safe_link(url: str | None) -> str:
-    """Return the URL if it is http(s) and shows where it leads, else an empty text."""
+    """Return the URL if it is http(s) and shows its target, else an empty text."""
     if not url or len(url) > MAX_LINK or not url.isprintable() or re.search(r"[\s<>|\"'`]", url):
         return ""
     try:

@@ -1,8 +1,8 @@
 """Templates of routes.yaml: Jinja2 in a sandbox where nothing runs long or grows large. Pure.
 
-An event's text is data to a template, never a template. A template may branch, loop over what the
-event says and shape words. It has no ranges, macros, powers or paddings, so that a message is ready
-in an instant whatever somebody wrote.
+An event's text is data for a template, never a template. A template may branch, loop over the
+values of the event and format words. It has no ranges, macros, powers or paddings, so that every
+template is quick.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class _Sandbox(ImmutableSandboxedEnvironment):
         return super().call_binop(context, operator, left, right)
 
     def wrap_str_format(self, value: Any) -> None:
-        """Allow no form of str.format: those that Jinja allows can pad as well."""
+        """Forbid every form of str.format: even those that Jinja allows can pad."""
 
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
         if isinstance(obj, str):
@@ -62,12 +62,12 @@ _ENVIRONMENT = _environment()
 
 
 def render(text: str, variables: Mapping[str, Any]) -> str:
-    """Return the text that a template makes of these variables; it may raise any exception."""
+    """Render a template with these variables; it may raise any exception."""
     return _template(text).render(variables)
 
 
 def problem(text: str, variables: Set[str]) -> str | None:
-    """Return what is wrong with a template that may use these variables, or None."""
+    """Return the problem of a template that may use these variables, or None."""
     if len(text) > MAX_LENGTH:
         return f"the template has more than {MAX_LENGTH} characters"
     try:
@@ -92,7 +92,7 @@ def problem(text: str, variables: Set[str]) -> str | None:
 
 
 def _loops(node: nodes.Node) -> int:
-    """Return how deep its loops are inside each other."""
+    """Return the depth of its nested loops."""
     below = max((_loops(child) for child in node.iter_child_nodes()), default=0)
     return below + isinstance(node, nodes.For)
 

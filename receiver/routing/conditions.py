@@ -1,6 +1,6 @@
-"""Conditions: what a route or a silence asks of an event, and why one does not hold.
+"""Conditions of a route or a silence about an event, and the reason why one does not hold.
 
-A new condition is an entry in CONDITIONS and a key of `Match` in config/schema.
+A new condition needs an entry in CONDITIONS and a key of `Match` in config/schema.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from typing import Any
 
 from receiver.events import Category, Status, Verdict
 
-# It has a condition for each of its keys: `metadata.KEY`.
+# This name has a condition for each key: `metadata.KEY`.
 METADATA = "metadata"
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """The things about an event that conditions look at.
+    """The properties of an event that conditions look at.
 
     `reason` and `outcome` are the provider's words. `dead_letter` is the destination at which a
     delivery about the event died.
@@ -39,7 +39,7 @@ class Subject:
     dead_letter: str | None = None
 
     def values(self, condition: str) -> list[str]:
-        """Return what it has for a condition; several for an agent (id, name) or a list."""
+        """Return its values for a condition; several for an agent (id, name) or a list."""
         name, _, key = condition.partition(".")
         return [value for value in CONDITIONS[name].values(self, key) if value is not None]
 
@@ -48,7 +48,7 @@ class Subject:
 class ConditionKind:
     """A kind of condition: the values of a subject that it compares, for a key if it has keys.
 
-    `words` are all the values there are, where the program knows them.
+    `words` are all possible values, if the program knows them.
     """
 
     values: Callable[[Subject, str], Sequence[str | None]]
@@ -80,13 +80,13 @@ CONDITIONS: Mapping[str, ConditionKind] = {
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """One line of `match`: its name (or `metadata.KEY`) and the patterns it wants."""
+    """One line of `match`: its name (or `metadata.KEY`) and its patterns."""
 
     name: str
     patterns: tuple[str, ...]
 
     def why_not(self, subject: Subject) -> str:
-        """Return nothing if it holds, else a clause for people."""
+        """Return an empty text if it holds, else the reason as a clause for people."""
         values = subject.values(self.name)
         unwanted = [p[1:] for p in self.patterns if p.startswith("!")]
         wanted = [p for p in self.patterns if not p.startswith("!")]
@@ -106,7 +106,7 @@ def _compiled(pattern: str) -> re.Pattern[str]:
 
 
 def _texts(value: Any) -> list[str]:
-    """Return a metadata value as texts: a string as it is, each element of a list, else JSON."""
+    """Return a metadata value as texts: a string unchanged, each element of a list, else JSON."""
     if value is None:
         return []
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""Policy: how the messages of each route go out to a destination at a time. Pure."""
+"""Policy: the options and limits of a destination's messages at a time. Pure."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from receiver.routing.routes import Route
 class RouteOptions:
     """Options for the messages of one route to one destination, at one time.
 
-    All nanoseconds. It is quiet until `quiet_until`. A digest takes what is due within `wait`, and
-    there is one each `every` at most. A route about stuck executions tells of those of which
-    nothing was heard for `stuck_after`. After a message that was sent there is a reminder each
-    `remind_every`, at most `at_most` of them. People who were told are told who takes it
-    (`acknowledged`) and how it ends (`resolved`).
+    All times are nanoseconds. Quiet hours last until `quiet_until`. A digest takes the messages due
+    within `wait`, with at most one digest in `every`. Executions are stuck after `stuck_after`
+    without a new event. A sent message causes a reminder every `remind_every`, at most `at_most` of
+    them. People who got a message get one about the person who takes the episode (`acknowledged`)
+    and one about its end (`resolved`).
     """
 
     quiet_until: int | None = None
@@ -35,10 +35,10 @@ class RouteOptions:
 
 @dataclass(frozen=True, slots=True)
 class SendPolicy:
-    """Policy of a destination: `rate` messages per second, in bursts of a second's worth.
+    """The policy of a destination: `rate` messages per second, in bursts of a second's worth.
 
     If the destination fails as a whole, deliveries owed before `overdue` (ns) are dead. `options`
-    are those of the routes, by name; `other` holds for messages of routes that are gone.
+    holds those of each route, by name; `other` is for messages of routes that are gone.
     """
 
     rate: float
@@ -57,15 +57,14 @@ class SendPolicy:
 
 
 def burst(rate: float) -> float:
-    """Return how many may go at once at a rate: a second's worth, and never less than one."""
+    """Return the most messages at once for a rate: a second's worth, and never less than one."""
     return max(rate, 1.0)
 
 
 def tokens_left(tokens: float, passed: float, rate: float) -> float:
-    """Return how many may go at once after `passed` seconds, `tokens` being what was left.
+    """Return the messages that may go at once after `passed` seconds, if `tokens` were left.
 
-    It gains `rate` a second, up to a burst. A clock that was set back gives nothing and takes
-    nothing.
+    They grow by `rate` a second, up to a burst. A clock that was set back changes nothing.
     """
     return min(tokens + max(passed, 0.0) * rate, burst(rate))
 
@@ -75,7 +74,7 @@ def route_options(
 ) -> tuple[dict[str, RouteOptions], RouteOptions]:
     """Return the options of each route by its name, for a destination's quiet hours and an instant.
 
-    The second result holds for messages whose route is gone. The instant is nanoseconds.
+    The second result is for messages whose route is gone. The instant is nanoseconds.
     """
     other = RouteOptions(quiet_until=until((destination,) if destination else (), instant))
     options = {}
@@ -98,11 +97,11 @@ def route_options(
 
 
 def group_key(route: Route, subject: Subject) -> str | None:
-    """Return what the messages of a group share; None where the route asks for no groups."""
+    """Return the common key of a group's messages; None if the route has no groups."""
     if route.group is None:
         return None
-    # An agent is its id, or its name where it has no id.
+    # An agent counts by its id, or by its name if it has no id.
     values = [[name, *subject.values(name)[:1]] for name in route.group.by]
-    # The sender's words may be long and hostile: only whether they are the same matters.
+    # The sender's words may be long and hostile, and only their equality matters.
     digest = hashlib.sha256(json.dumps(values).encode()).hexdigest()[:16]
     return f"{route.name}/{digest}"

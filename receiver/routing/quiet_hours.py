@@ -17,7 +17,7 @@ from receiver.times import SECOND
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 MIDNIGHT = 24 * 60
-# Windows that adjoin are one; so many of them are followed.
+# The most adjoining windows that count as one.
 _FOLLOWED = 60
 
 
@@ -36,7 +36,7 @@ class QuietHours:
         return f"{clock(self.begin)} to {clock(self.end)} {self.zone.key}, {days}"
 
     def until(self, instant: int) -> int | None:
-        """Return the end of the window around the instant (nanoseconds); None if there is none."""
+        """Return the end of the window that holds the instant (nanoseconds); None without one."""
         seconds = instant // SECOND
         today = datetime.fromtimestamp(seconds, self.zone).date()
         for day in (today - timedelta(days=1), today):
@@ -51,7 +51,7 @@ class QuietHours:
 
 
 def until(windows: Sequence[QuietHours], instant: int) -> int | None:
-    """Return when it is quiet no more, by all windows; None if the instant is not quiet."""
+    """Return the end of the quiet by all windows together; None if the instant is not quiet."""
     end = None
     for _ in range(_FOLLOWED):
         ends = [e for w in windows if (e := w.until(instant if end is None else end)) is not None]
@@ -62,21 +62,21 @@ def until(windows: Sequence[QuietHours], instant: int) -> int | None:
 
 
 def clock(minutes: int) -> str:
-    """Write minutes since midnight as a clock shows them."""
+    """Write minutes since midnight as the time on a clock."""
     return f"{minutes // 60:02d}:{minutes % 60:02d}"
 
 
 def _instant(day: date, minutes: int, zone: ZoneInfo, *, last: bool) -> int:
-    """Return the Unix seconds at which clocks in the zone show so many minutes on that day.
+    """Return the Unix seconds at which clocks in the zone show these minutes on that day.
 
-    `last` chooses among two times at which they do, where clocks are set back.
+    When clocks are set back they show them twice; `last` chooses the second time.
     """
     wall = datetime(day.year, day.month, day.day) + timedelta(minutes=minutes)
     first = int(wall.replace(tzinfo=zone, fold=0).timestamp())
     second = int(wall.replace(tzinfo=zone, fold=1).timestamp())
     if first <= second:  # shown once, or twice where clocks are set back
         return second if last else first
-    # Skipped: the change lies between the two, and it counts.
+    # Skipped: the result is the moment of the change, which lies between the two.
     low = second
     high = first
     after = datetime.fromtimestamp(high, UTC).astimezone(zone).utcoffset()

@@ -1,10 +1,10 @@
-"""Routes: which of them apply to an event, and why the others do not. Pure.
+"""Routes: the decision which of them apply to an event, and why the others do not. Pure.
 
-A value is a glob (case counts), a list is any-of, `!` negates: of a list, no `!` may fit and, if
-there are others, one of them must. Something an event does not say fits negations only. Several
-conditions are all-of. Without a `verdict` condition a route is about applied events. One with
-`dead_letter` is about deliveries that died at the destinations it names, and one with `stuck` is
-about executions of which nothing is heard any more.
+A value is a glob (case-sensitive), a list is any-of, `!` negates: in a list, no `!` may fit and, if
+there are other patterns, one of them must. A value that the event lacks fits negations only.
+Several conditions are all-of. Without a `verdict` condition a route is about applied events. With
+`dead_letter` it is about deliveries that died at the named destinations. With `stuck` it is about
+executions without new events.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from receiver.events import Category, Status, Verdict
 from receiver.routing.conditions import Condition, Subject
 from receiver.routing.quiet_hours import QuietHours
 
-# The conditions that `shortlist` decides.
+# The conditions that `shortlist` checks.
 _OF_FEW_VALUES = frozenset({"source", "verdict", "status", "category"})
 
 
 @dataclass(frozen=True, slots=True)
 class Reminders:
-    """Reminders each `every` nanoseconds, at most `at_most` of them (None: no limit)."""
+    """Reminders after every `every` nanoseconds, at most `at_most` of them (None: no limit)."""
 
     every: int
     at_most: int | None = None
@@ -30,7 +30,7 @@ class Reminders:
 
 @dataclass(frozen=True, slots=True)
 class Escalation:
-    """Others to tell, if the execution still stands there `after` so many nanoseconds."""
+    """More destinations to tell if the execution is still there `after` this time (nanoseconds)."""
 
     after: int
     notify: tuple[str, ...]
@@ -38,9 +38,9 @@ class Escalation:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Messages that go out as one digest: those whose fields in `by` are equal.
+    """Messages that go out as one digest, because their fields in `by` are equal.
 
-    They gather for `wait`, and there is one digest each `every` at most (nanoseconds).
+    They gather for `wait`, with at most one digest in `every` (nanoseconds).
     """
 
     by: tuple[str, ...]
@@ -50,7 +50,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Stuck:
-    """Executions that stand in one of the statuses and were not heard of for `after` (ns)."""
+    """Executions in one of the statuses without a new event for `after` (ns)."""
 
     statuses: tuple[Status, ...]
     after: int
@@ -58,10 +58,10 @@ class Stuck:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A rule of routes.yaml. `line` is where it stands there; `stop` ends the search after it.
+    """A rule of routes.yaml. `line` is its line there; `stop` ends the search after it.
 
-    `resolved`: people who were told are told how it ends. `acknowledged`: they are told who takes
-    it. `urgent` passes through quiet hours.
+    `resolved`: people who got a message get one about the end. `acknowledged`: they get one about
+    the person who takes the episode. `urgent` passes through quiet hours.
     """
 
     name: str
@@ -81,11 +81,11 @@ class Route:
     stuck: Stuck | None = None
 
     def why_not(self, subject: Subject) -> str:
-        """Return nothing if it applies to an event or a dead letter, else the first reason."""
+        """Return an empty text if it applies to an event or dead letter, else the first reason."""
         return "it is about executions that are stuck" if self.stuck else self.unmet(subject)
 
     def unmet(self, subject: Subject) -> str:
-        """Return nothing if its conditions hold, else the first that does not."""
+        """Return an empty text if its conditions hold, else the first reason against it."""
         if self.is_about_dead_letters != (subject.dead_letter is not None):
             return (
                 "it is about dead letters" if self.is_about_dead_letters else "it is about events"
@@ -102,7 +102,7 @@ class Route:
         return ""
 
     def statuses(self) -> tuple[Status, ...]:
-        """Return the statuses in which an execution can stay and that its conditions allow."""
+        """Return the lasting statuses that its conditions allow."""
         conditions = [c for c in self.conditions if c.name in ("status", "category")]
         return tuple(
             status
@@ -113,18 +113,18 @@ class Route:
 
     @property
     def is_about_verdicts(self) -> bool:
-        """Whether it says itself which verdicts it is about."""
+        """Whether it has a condition about verdicts."""
         return any(condition.name == "verdict" for condition in self.conditions)
 
     @property
     def is_about_dead_letters(self) -> bool:
-        """Whether it tells of deliveries that died."""
+        """Whether it is about dead deliveries."""
         return any(condition.name == "dead_letter" for condition in self.conditions)
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Decision about a route: it applies if `why_not` is empty.
+    """A decision about a route: it applies if `why_not` is empty.
 
     `destinations` are those that no route above it tells.
     """
@@ -155,9 +155,10 @@ def decide(routes: Sequence[Route], subject: Subject) -> list[Decision]:
 def shortlist(
     routes: Sequence[Route], source: str, verdict: Verdict, status: Status | None
 ) -> tuple[Route, ...]:
-    """Return the routes that these three do not rule out by themselves.
+    """Return the routes that these three values do not exclude.
 
-    They have few values, so that this can be cached; the other conditions are asked of each event.
+    The three have few values, so this can be cached. The other conditions are checked for each
+    event.
     """
     subject = Subject(source, verdict, status)
 

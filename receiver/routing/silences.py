@@ -1,7 +1,7 @@
-"""Silences: an operator's temporary "do not tell about these". Pure.
+"""Silences: an operator's temporary order not to send some messages. Pure.
 
-Its conditions are those of `match`, and hold as they do for a route: without a `verdict` it is
-about applied events, and only `dead_letter` silences messages about a destination's failure.
+The conditions are those of `match`, and work as in a route: without a `verdict` a silence is about
+applied events, and only `dead_letter` silences messages about a destination's failure.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ class Silence:
         return f"silenced by {self.by} until {format_time(self.ends)}: {self.reason}"
 
     def is_about(self, subject: Subject) -> bool:
-        """Tell whether it keeps a message about this back."""
+        """Return whether it keeps back a message about this subject."""
         conditions = tuple(Condition(name, patterns) for name, patterns in self.match.items())
         return not Route("", conditions, ()).unmet(subject)
 
 
 def first(silences: Sequence[Silence], subject: Subject) -> Silence | None:
-    """Return the silence that keeps a message back; None if there is none."""
+    """Return the first silence that keeps a message back; None if there is none."""
     return next((silence for silence in silences if silence.is_about(subject)), None)

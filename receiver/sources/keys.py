@@ -1,4 +1,4 @@
-"""Keys and secrets as routes.yaml spells them: what is accepted, what is refused, and why."""
+"""Keys and secrets of routes.yaml: reads their spellings, and refuses unusable ones."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ Key = RSAPublicKey | Ed25519PublicKey | bytes
 
 
 def parse_key(scheme: str, text: str) -> Key:
-    """Read the key that a text of routes.yaml spells; ValueError says what to do, never the key."""
-    # Python's own error would show a piece of the key; an empty secret is everybody's.
+    """Read a key from a text of routes.yaml; the ValueError says what to do, without the key."""
+    # Python's own error would show a piece of the key; and an empty secret proves nothing.
     if not is_text(text):
         raise ValueError("is empty or not UTF-8 text: copy it again")
     if scheme == "rsa-sha256":
@@ -40,7 +40,7 @@ def parse_key(scheme: str, text: str) -> Key:
 
 
 def weak(scheme: str, text: str) -> str | None:
-    """Return a warning about a secret that can be guessed; None for what parse_key refuses, too."""
+    """Return a warning about a secret that can be guessed; None also if parse_key refuses it."""
     with suppress(ValueError):
         key = parse_key(scheme, text)
         if isinstance(key, bytes) and len(key) < MIN_SECRET:
@@ -49,12 +49,12 @@ def weak(scheme: str, text: str) -> str | None:
 
 
 def is_text(text: str) -> bool:
-    """Tell whether it is not empty and can be written as UTF-8."""
+    """Return whether it is not empty and can be written as UTF-8."""
     return bool(text) and text.encode(errors="ignore").decode() == text
 
 
 def _rsa_key(text: str) -> RSAPublicKey:
-    """Read PEM, base64 of DER or base64 of PEM; SPKI or PKCS#1 each."""
+    """Read PEM, base64 of DER or base64 of PEM, each with SPKI or PKCS#1."""
     # Environment variables often carry line ends as the two characters \n.
     material = text.replace("\\r", "").replace("\\n", "\n").strip().encode()
     if b"-----BEGIN" not in material:

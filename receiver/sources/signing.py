@@ -26,7 +26,7 @@ from receiver.sources.verification import Verification
 def sign(
     verification: Verification, private: str, body: bytes, *, message_id: str, now: float
 ) -> list[tuple[str, str]]:
-    """Return the headers that a sender with this private key or secret would send with the body.
+    """Return a sender's headers for the body, made with this private key or secret.
 
     `now` is Unix seconds. ValueError if the key does not fit the scheme.
     """
@@ -37,7 +37,7 @@ def sign(
 
 
 def generate(scheme: str) -> tuple[str, str]:
-    """Make a key for the scheme: the sender's half, and the one for routes.yaml."""
+    """Make a key for the scheme: the sender's half, and the half for routes.yaml."""
     if scheme == "rsa-sha256":
         key = generate_private_key(65537, 2048)
         private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
@@ -113,7 +113,7 @@ _SIGNERS = {
 }
 
 
-@lru_cache(maxsize=16)  # loading one checks its primes: 20 ms
+@lru_cache(maxsize=16)  # to load a key checks its primes: 20 ms
 def _load_pem(private: str) -> object:
     try:
         return load_pem_private_key(private.strip().encode(), None)

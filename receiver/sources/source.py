@@ -12,10 +12,9 @@ from receiver.sources.verification import Verification
 class Source:
     """A configured sender: how its webhooks are verified and read.
 
-    `agents` are the only ones whose webhooks are believed, if there are any. `ordering` puts its
-    events in order. `rejected_status` is the HTTP status for a rejected event. `rate` is how many
-    proven webhooks are taken a second; None leaves it to RECEIVER_RATE. `line` is where it stands
-    in routes.yaml.
+    `agents` are the only agents whose webhooks are accepted (empty: all). `ordering` puts its
+    events in order. `rejected_status` is the HTTP status for a rejected event. `rate` is the most
+    proven webhooks a second; None stands for RECEIVER_RATE. `line` is its line in routes.yaml.
     """
 
     name: str

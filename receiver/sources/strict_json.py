@@ -1,4 +1,4 @@
-"""Strict JSON: what every parser reads in the same way, bounded in depth."""
+"""Strict JSON: only documents that every parser reads in the same way, with bounded depth."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any
 from receiver.errors import MalformedBody
 
 MAX_DEPTH = 64
-# Longer integers are not for arithmetic: Python refuses them, and so they stay text.
+# Longer integers stay text: Python refuses to convert them, and nobody calculates with them.
 MAX_DIGITS = 4_000
 
 
 def parse_json(body: bytes) -> Any:
     """Return the content of a body; MalformedBody if parsers may disagree on it.
 
-    That is: duplicate members, NaN, Infinity, or more than 64 levels, besides what is no JSON.
+    So it refuses duplicate members, NaN, Infinity and more than 64 levels, besides invalid JSON.
     """
     try:
         content = _DECODER.decode(body.decode("utf-8"))
@@ -24,7 +24,7 @@ def parse_json(body: bytes) -> Any:
         raise MalformedBody("The JSON has more than 64 levels.") from None
     except ValueError as error:  # also UnicodeDecodeError and JSONDecodeError
         raise MalformedBody(_without_content(error)) from None
-    # A body with fewer brackets than that cannot be deeper, and that is nearly every body.
+    # Nearly every body has fewer brackets, and so cannot be too deep.
     if body.count(b"{") + body.count(b"[") > MAX_DEPTH and _is_deeper(content, MAX_DEPTH):
         raise MalformedBody("The JSON has more than 64 levels.")
     return content
@@ -59,7 +59,7 @@ _DECODER = json.JSONDecoder(
 
 
 def _without_content(error: ValueError) -> str:
-    """Say what is wrong without a piece of the body: problems echo nothing of the request."""
+    """Describe the error without a piece of the body: problems repeat nothing of the request."""
     if isinstance(error, json.JSONDecodeError):
         return f"Not JSON at line {error.lineno}, column {error.colno}."
     if isinstance(error, UnicodeDecodeError):
@@ -68,7 +68,7 @@ def _without_content(error: ValueError) -> str:
 
 
 def _is_deeper(content: Any, levels: int) -> bool:
-    """Tell whether objects and arrays are nested deeper than `levels`."""
+    """Return whether objects and arrays are nested deeper than `levels`."""
     containers = [content] if isinstance(content, (dict, list)) else []
     for _ in range(levels):
         containers = [

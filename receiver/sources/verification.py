@@ -59,7 +59,7 @@ class Verification:
     labels: tuple[str, ...] = ()
 
     def label(self, key: int) -> str:
-        """Name a key by its number from 0: its label in routes.yaml, or its place there."""
+        """Return a key's name by its number from 0: its label, or its place in routes.yaml."""
         return self.labels[key] if key < len(self.labels) else str(key + 1)
 
     @property
@@ -101,7 +101,7 @@ def verify(verification: Verification, headers: Headers, body: bytes, now: float
 
 
 def check(verification: Verification) -> list[str]:
-    """Return what is wrong with the combination of settings, each with what to do."""
+    """Return the mistakes in the combination of settings, each with the remedy."""
     problems = []
     if verification.scheme not in SCHEMES:
         return [f"scheme must be one of {', '.join(SCHEMES)}"]
@@ -140,7 +140,7 @@ def _key_fits(key: Key, signature: bytes, signed: bytes) -> bool:
     try:
         if isinstance(key, RSAPublicKey):
             if len(signature) != (key.key_size + 7) // 8:
-                signature = _decoy_signature(key)  # never fits, and takes the time of one that may
+                signature = _decoy_signature(key)  # never fits, but takes the same time
             key.verify(signature, signed, _PADDING, _SHA256)
         elif isinstance(key, Ed25519PublicKey):
             key.verify(signature, signed)
@@ -158,7 +158,7 @@ def _standard_webhooks(how: Verification, headers: Headers, body: bytes, now: fl
     if len(entries) > MAX_SIGNATURES:
         raise UntrustedWebhook("malformed")
     signed = b".".join((message_id, timestamp, body))
-    # One pass over the body for each key, however many entries the header has.
+    # One pass over the body for each key, even if the header has many entries.
     macs = [isinstance(key, bytes) and hmac.digest(key, signed, "sha256") for key in how.keys]
     expected = [b"v1," + base64.b64encode(mac) if mac else None for mac in macs]
     key = _first_fit(entries, expected)
@@ -168,7 +168,7 @@ def _standard_webhooks(how: Verification, headers: Headers, body: bytes, now: fl
 
 
 def _first_fit(given: Iterable[bytes], expected: Iterable[bytes | None]) -> int | None:
-    """Find the first expected text that was given. All are compared, whichever fits."""
+    """Find the first expected text among the given ones. It always compares all of them."""
     fits = [
         number
         for number, text in enumerate(expected)
@@ -236,7 +236,7 @@ _VERIFIERS = {
 }
 SCHEMES = tuple(_VERIFIERS)
 
-# Stands in for a key where there is none: no signature that anybody can make fits it.
+# Replaces a missing key: nobody can make a signature that fits it.
 _DECOY_RSA = RSAPublicNumbers(65537, (1 << 2047) + 9).public_key()
 
 
@@ -246,7 +246,7 @@ def _decoy_signature(key: Key) -> bytes:
 
 
 def _spend(how: Verification, body: bytes, now: float) -> None:
-    """Do the work that a wrong signature takes."""
+    """Do the same work as for a wrong signature."""
     if not how.keys:
         how = replace(how, keys=(_DECOY_RSA if how.scheme == "rsa-sha256" else b"\0" * 32,))
     time = b"%d" % now

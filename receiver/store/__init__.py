@@ -1,1 +1,1 @@
-"""Store: what is kept, and the promise about it."""
+"""Store: events, executions and deliveries in a database, and the contract about them."""

@@ -1,4 +1,4 @@
-"""Group commit: one thread owns the write connection and commits what has gathered at once.
+"""Group commit: one thread owns the write connection and commits the gathered writes at once.
 
 It blocks for the first write, takes what else waits (no timer: under load the batch grows by
 itself while the last one is synced), does all of it in one transaction, and answers after the
@@ -22,7 +22,7 @@ MAX_BATCH = 256
 
 
 class Connection(Protocol):
-    """A connection that an engine lends; `failures` are what it raises when the storage fails."""
+    """A connection that an engine lends; it raises `failures` when the storage fails."""
 
     failures: tuple[type[Exception], ...]
 
@@ -30,16 +30,16 @@ class Connection(Protocol):
     def commit(self) -> None: ...
     def rollback(self) -> None: ...
     def tidy(self) -> None:
-        """Do whatever is better done after the answers than before them."""
+        """Do the work that can wait until the answers are given."""
 
     def is_lost(self, error: Exception) -> bool:
-        """Return whether nothing that the storage says can be believed after this error."""
+        """Return whether the storage can no longer be trusted after this error."""
 
     def close(self) -> None: ...
 
 
 class _Write:
-    """One act that waits for its commit, with the future that is answered then."""
+    """One act that waits for its commit, and the future that gets its result."""
 
     __slots__ = ("act", "error", "future", "item", "loop", "result")
 
@@ -60,13 +60,13 @@ class _Write:
 
 
 class Committer:
-    """The thread that does writes in the order in which they come, many in one commit.
+    """The thread that does writes in the order of their arrival, many in one commit.
 
-    `opened` runs in the thread that will own the connection, because SQLite's may not wander.
-    `backlog` is how many writes may wait; further ones are Overloaded.
+    `opened` runs in the committer's thread, because a SQLite connection must stay in one thread.
+    `backlog` is the number of writes that may wait; further ones are Overloaded.
 
-    It ends by itself when the storage can no longer be believed: `failure` says why, and whoever
-    asked with `on_failure` is told, in the committer's thread.
+    The thread ends by itself when the storage can no longer be trusted. `failure` then holds the
+    reason, and the committer's thread calls the listeners of `on_failure`.
     """
 
     def __init__(self, opened: Callable[[], Connection], backlog: int) -> None:
@@ -75,7 +75,7 @@ class Committer:
         self._closed = False
         self.failure = ""
         self._listeners: list[Callable[[str], None]] = []
-        # Nothing may be put in behind the end mark: it would never be answered.
+        # No write may enter the queue behind the end mark: it would never be answered.
         self._door = threading.Lock()
         self._started: Future[None] = Future()
         self._thread = threading.Thread(
@@ -112,7 +112,7 @@ class Committer:
             listener(failure)
 
     def close(self) -> None:
-        """Commit what waits and end the thread."""
+        """Commit the waiting writes and end the thread."""
         with self._door:
             if not self._closed:
                 self._closed = True
@@ -147,7 +147,7 @@ class Committer:
                     connection.tidy()
             connection.close()
         except Exception as error:
-            # Whatever it was: nobody may wait for a thread that has ended.
+            # Any error counts: no caller may wait for a thread that has ended.
             self._fail(error)
         if self.failure:
             self._refuse()
@@ -160,7 +160,7 @@ class Committer:
             self.failure = f"The storage failed ({error})"
 
     def _refuse(self) -> None:
-        """Answer what still waits; nothing can come behind it any more."""
+        """Answer the writes that still wait; no new ones can come."""
         while not self._waiting.empty():
             if (write := self._waiting.get()) is not None:
                 write.error = StorageUnavailable(f"{self.failure}: send it again.")
@@ -169,7 +169,7 @@ class Committer:
             listener(self.failure)
 
     def _gather(self) -> list[_Write] | None:
-        """Take the first write that comes and what waits behind it; None when there is no more."""
+        """Take the next write and those that wait behind it; None at the end mark."""
         first = self._waiting.get()
         if first is None:
             return None
@@ -189,7 +189,7 @@ class Committer:
             if connection.is_lost(error):
                 self._fail(error)
             if self.failure or isinstance(error, connection.failures):
-                # The storage fails, not the item: trying each by itself would only fail for longer.
+                # The storage fails, not an item: to try each by itself would only take longer.
                 for write in batch:
                     write.error = _unavailable(error)
             elif len(batch) == 1:
@@ -203,7 +203,7 @@ class Committer:
             raise StorageUnavailable(f"{self.failure}: send it again.")
         transaction = connection.begin()
         try:
-            # Neighbours with the same act are done as one set: one look-up, one insert for all.
+            # Neighbours with the same act go as one set: one look-up and one insert for all.
             start = 0
             for end in range(1, len(batch) + 1):
                 if end < len(batch) and batch[end].act == batch[start].act:
@@ -226,7 +226,7 @@ def _unavailable(error: Exception) -> StorageUnavailable:
 
 
 def _answer(batch: Sequence[_Write]) -> None:
-    """Settle all: one wake-up for each event loop, not one for each write."""
+    """Settle all writes, with one wake-up for each event loop instead of one for each write."""
     loops: dict[asyncio.AbstractEventLoop, list[_Write]] = {}
     for write in batch:
         if write.loop is None:
@@ -237,7 +237,7 @@ def _answer(batch: Sequence[_Write]) -> None:
         try:
             loop.call_soon_threadsafe(_settle, writes)
         except RuntimeError:
-            continue  # that loop is closed; nobody waits any more
+            continue  # the loop is closed, so nobody waits any more
 
 
 def _settle(writes: Sequence[_Write]) -> None:

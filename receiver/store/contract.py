@@ -2,22 +2,23 @@
 
 * A **write** is an act on a transaction. Writes that wait together are committed together, with
   one sync to disk; each is answered only after that. If the batch fails, its acts are tried again
-  one by one, so that only the one that cannot be done fails.
-* What is answered is on disk. What is not answered may be on disk: it has to be sent again, and
-  is then a duplicate.
-* Inside a transaction an act sees all that earlier acts did, and nobody sees a part of it.
+  one by one, so that only an impossible act fails.
+* An answered write is on disk. An unanswered one may be on disk: the sender has to send it again,
+  and it is then a duplicate.
+* Inside a transaction an act sees the effects of all earlier acts. Nobody else sees a part of
+  them.
 * An event has one verdict; when a held one is judged again, its steps stay in the history.
 * An execution's version grows by one with each applied event; a terminal execution never changes.
-* A delivery is owed once for a dedup key. It is claimed by one claimant at a time, for the time of
-  a lease; only the token of the claim can record what became of it. A lease names its holder.
+* A delivery is owed once for a dedup key. One claimant at a time holds it, for the time of a
+  lease; only the token of the claim can record the outcome. A lease names its holder.
 * **Reads** see committed data only and never wait for a write. Times are instants (nanoseconds),
   which the API and the command line turn into text.
 
 A transaction has three roles (`Judging`, `Sending`, `Operating`), and so has a store (`Writing`,
 `Reading`, `Waiting`): callers ask for the role that they need.
 
-Errors: StorageUnavailable if it could not be committed (send it again), Overloaded if too much is
-waiting already, StorageRefused at opening.
+Errors: StorageUnavailable if a write could not be committed (send it again), Overloaded if too many
+writes wait already, StorageRefused at opening.
 """
 
 from __future__ import annotations
@@ -51,20 +52,21 @@ class Judging(Protocol):
     """A transaction as the intake uses it: stored events are loaded, judged ones are saved."""
 
     def load(self, events: Sequence[Event]) -> Loaded:
-        """Return what is stored about these events, their changes and their executions.
+        """Return what the store has of these events, their changes and their executions.
 
         Nobody else moves these executions before the transaction ends.
         """
 
     def save(self, entries: Sequence[JudgedWebhook]) -> None:
-        """Store judged webhooks, in this order, with all that they change and owe.
+        """Store judged webhooks, in this order, with the moves and deliveries that they cause.
 
-        Where an execution moves, what waits about its episode before is superseded, and who was
-        sent a message of it by one of the `resolved` routes is owed word of its end.
+        Where an execution moves, the deliveries that wait about its previous episode are
+        superseded. Destinations that got a message about it through one of the `resolved` routes
+        are owed a message about its end.
         """
 
     def expired_held(self, now: int) -> Sequence[Held]:
-        """Return held events whose time is over, the first due first; a bounded number."""
+        """Return held events whose time is over, the earliest due first; a bounded number."""
 
 
 class Sending(Protocol):
@@ -73,48 +75,50 @@ class Sending(Protocol):
     def claim(
         self, destination: str, policy: SendPolicy, now: int, until: int, *, anyway: bool = False
     ) -> Claim | None:
-        """Take the next delivery that is due, until `until`; supersede those no longer true.
+        """Claim the next due delivery, with a lease until `until`; supersede those no longer true.
 
-        None also if the destination has got all that its policy allows, or waits as a whole because
-        it failed too often (`anyway`: it is tried though it waits, and if that works, waits no
-        longer). Deliveries whose lease is over go back to waiting first, as repeats.
-        What a silence keeps back is superseded, what falls into quiet hours is put off to their
-        end, what belongs to a group is taken with all of it that gathered, as a digest; and
-        nothing is stuck of which something was heard.
+        Returns None if nothing is due, if the destination has used up the rate of its policy, or if
+        it is paused after too many failures. With `anyway` a paused destination is tried; a success
+        ends the pause. Deliveries whose lease is over go back to waiting first, as repeats.
 
-        The lease lasts `until - now` by the clock of the database, where that has one of its own.
+        A delivery that a silence keeps back is superseded. One that falls into quiet hours is put
+        off to their end. One of a group is claimed together with its whole group, as a digest. A
+        message about a stuck execution is put off if an event of the execution came in meanwhile.
+
+        The lease lasts `until - now` by the clock of the database, if that has its own.
         """
 
     def recheck_quiet(self, destination: str, policy: SendPolicy, now: int) -> None:
-        """Put what quiet hours put off to the end of those that hold by now: due if none do.
+        """Move deliveries that quiet hours put off to the end of the quiet hours in force now.
 
-        Where the same hours hold as before, nothing moves.
+        They become due if no quiet hours are in force. Nothing moves if the hours are unchanged.
         """
 
     def record(self, claim: Claim, attempt: Attempt, after: AttemptResult) -> bool:
-        """Write down an attempt and what follows from it. False: the claim was lost meanwhile.
+        """Record an attempt and its consequences. False: the claim was lost meanwhile.
 
-        What was sent owes the next reminder while its episode lasts; if that ended or was taken
-        meanwhile, it owes word of that. A failure counts against the destination unless no retry
-        can mend it or the destination asks for time; a success ends the count and the pause.
+        A sent message causes the next reminder while its episode lasts. If the episode has ended or
+        was acknowledged meanwhile, it causes a message about that instead. A failure counts against
+        the destination unless no retry can mend it or the destination asks for time; a success ends
+        the count and the pause.
         """
 
     def failures(self, destination: str) -> Failures:
-        """Return how often the destination failed in a row by now."""
+        """Return how many times in a row the destination has failed so far."""
 
     def pause(self, destination: str, now: int, until: int) -> None:
-        """Let the destination wait as a whole, from `now` to `until`."""
+        """Pause the whole destination, from `now` to `until`."""
 
     def owe(self, delivery: int, messages: Sequence[PlannedDelivery], now: int) -> None:
-        """Owe messages about the event of a delivery, those that are not owed yet."""
+        """Add deliveries about the event of a delivery, except those that are owed already."""
 
     def release(self, now: int, *, own: bool = False) -> int:
-        """Put deliveries whose lease is over back to waiting, as repeats; how many.
+        """Put deliveries whose lease is over back to waiting, as repeats; return how many.
 
-        With `own` also those that this holder has, whatever is left of their lease: for a start,
-        when nothing of it can be under way. Where one process at a time serves the database, it
-        holds what its predecessor held. Where several do, each has a name of its own, and what
-        another one has is taken back when its lease is over by the clock of the database.
+        With `own` it takes back all leases of this holder, even running ones: for a start, when
+        this process is sending nothing yet. Where one process at a time serves the database, it
+        inherits the leases of its predecessor. Where several do, each has its own name, and takes
+        back the leases of others only when they are over by the clock of the database.
         """
 
     def expire_overdue(self, destination: str, before: int, reason: str) -> Sequence[Claim]:
@@ -128,57 +132,58 @@ class Operating(Protocol):
     """A transaction as operators and the timers use it."""
 
     def redeliver(self, delivery: int, now: int) -> bool | None:
-        """Give a dead delivery a new chance. False: it is not dead. None: there is none."""
+        """Give a dead delivery a new chance. False: it is not dead. None: it does not exist."""
 
     def redeliver_all(self, destination: str, now: int) -> int:
-        """Give all dead deliveries of a destination a new chance, at once; how many."""
+        """Give all dead deliveries of a destination a new chance; return how many."""
 
     def acknowledge(
         self, source: str, execution_id: str, taken: Acknowledgement, routes: Sequence[str]
     ) -> bool | None:
-        """Take the present episode: its reminders and escalations end.
+        """Acknowledge the present episode: its reminders and escalations end.
 
-        Who was sent a message of it by one of these routes is owed word of that. False: the
-        execution has ended. None: there is none.
+        Destinations that got a message about it through one of these routes are owed a message
+        about that. False: the execution has ended. None: it does not exist.
         """
 
     def add_silence(self, silence: Silence, now: int) -> int:
         """Store a silence; return its id."""
 
     def expire_silence(self, silence: int, now: int) -> bool | None:
-        """End a silence now. False: it has ended before. None: there is none."""
+        """End a silence now. False: it has ended before. None: it does not exist."""
 
     def list_silences(self, now: int) -> Sequence[str]:
-        """Owe each destination that missed something a digest of it, for silences that ended.
+        """Add digests of ended silences, for each destination that missed messages.
 
-        Each silence is listed once. Returns the destinations; a bounded number of silences.
+        Each silence is listed once, and a bounded number of silences at a time. Returns the
+        destinations.
         """
 
     def set_back(self, now: int) -> int:
-        """Count waits anew where the clock was set back; return how many waits that were.
+        """Restart waits that began before the clock was set back; return how many.
 
-        A clock that was set back is told apart so: every wait (of a delivery, a held event, a
-        destination that waits or was told a short while ago, a group, a silence) has the time at
-        which it began. That happened, so it cannot lie ahead of a clock that is right. If it does
-        (by more than AHEAD), the clock was set back since then, while a process served or between
-        two runs. When something is due is a plan: it lies ahead because it was meant to, and is
-        never a sign. So what began before now is due when it was, however often this is called.
-        What began ahead of now begins now, so a second call changes nothing.
+        Every wait has a start time: that of a delivery, a held event, a paused or recently used
+        destination, a group, a silence. A start is in the past, so it cannot lie ahead of a correct
+        clock. If it does (by more than AHEAD), the clock was set back since then, while a process
+        served or between two runs. A due time proves nothing: it may lie far ahead on purpose.
+        So a wait that began before now keeps its due time, however often this is called.
+        A wait that began ahead of now restarts now, so a second call changes nothing.
         """
 
     def prune(self, limits: Limits, place: PruneCursor) -> Pruned:
-        """Remove a bounded portion of what is older than the limits, from a place on.
+        """Remove a bounded portion of the rows that are older than the limits, from a place on.
 
-        What is owed stays, and all about an execution that has not ended but raw bodies. What goes
-        is counted, so that the ledger is as it was. An event that goes is not known any more.
+        Deliveries that are still owed stay. So do all rows about an execution that has not ended,
+        except raw bodies. Removed rows are counted, so that the ledger stays in balance. The store
+        no longer recognizes a removed event.
         """
 
     def heartbeat(self) -> None:
-        """Write something that changes nothing, so that the commit reaches the disk."""
+        """Write a row without changing it, so that the commit reaches the disk."""
 
 
 class Transaction(Judging, Sending, Operating, Protocol):
-    """All that an act may do; all of it is committed or none."""
+    """A transaction with all three roles; it is committed as a whole or not at all."""
 
 
 Act = Callable[[Transaction, Sequence[Item]], Sequence[Result]]
@@ -188,7 +193,7 @@ class Writing(Protocol):
     """The side of a store that writes, through one committer."""
 
     async def write(self, act: Act[Item, Result], item: Item) -> Result:
-        """Do the act on the item in a transaction; return after it is on disk."""
+        """Do the act on the item in a transaction; return once it is on disk."""
 
     def write_all(
         self, act: Act[Item, Result], items: Sequence[tuple[Item, asyncio.Future[Result]]]
@@ -199,29 +204,30 @@ class Writing(Protocol):
         """Do the same from a thread without an event loop."""
 
     def on_failure(self, listener: Callable[[str], None]) -> None:
-        """Call this, from any thread, once the storage can no longer be believed: then stop.
+        """Register a listener for the moment when the storage can no longer be trusted.
 
-        Every write is StorageUnavailable from then on; the next start looks at the database.
+        It is called from any thread and has to stop the process. From then on every write is
+        StorageUnavailable; the next start checks the database.
         """
 
     def check_writable(self) -> None:
-        """Commit something. StorageUnavailable if that cannot be done."""
+        """Make a commit that changes nothing; StorageUnavailable if that fails."""
 
     def tidy(self) -> bool:
-        """Tidy up behind the writes of this and other processes, if that is for us to do.
+        """Tidy up after the writes of all processes, if this process serves the database.
 
-        False: too much has gathered, and whoever serves the database has not tidied it up yet.
+        False: too much has gathered, and the serving process has not tidied it up yet.
         """
 
     def leads(self, timer: str) -> bool:
-        """Return whether it is for this process to run a timer.
+        """Return whether this process has to run a timer.
 
-        Of the processes that serve one database at most one may, at a time; another one follows
-        when it ends. Ask anew before each round.
+        At most one of the processes that serve a database runs it at a time; another one takes over
+        when that one ends. Call this before each round.
         """
 
     def close(self) -> None:
-        """Commit what waits, then close."""
+        """Commit the waiting writes, then close."""
 
 
 class Reading(Protocol):
@@ -250,10 +256,10 @@ class Reading(Protocol):
         """Return one silence, or None."""
 
     def ledger(self) -> dict[str, Any]:
-        """Return what was promised held against what is there; `imbalance` must be 0."""
+        """Compare the promised numbers with the stored rows; `imbalance` must be 0."""
 
     def tallies(self) -> Sequence[Tally]:
-        """Return the newest events, counted by what became of them."""
+        """Count the newest events by source, verdict, reason and status."""
 
     def prunable(self, limits: Limits) -> Mapping[str, int]:
         """Return how much there is at most that is older than the limits, by names of Pruned."""

@@ -1,4 +1,4 @@
-"""Opening a store by its URL: the one place that knows the engines."""
+"""Opening of a store by its URL. Only this module knows the engines."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ _SQLITE = "sqlite:///"
 def open_to_serve(url: str, *, backlog: int = 2_000) -> Store:
     """Open the store for the process that serves it; create the database if there is none.
 
-    `backlog` is how many writes may wait. StorageServed if another process serves a database that
-    only one may serve, StorageRefused if it cannot be used.
+    `backlog` is the number of writes that may wait. StorageServed if another process serves the
+    database and only one may; StorageRefused if the database cannot be used.
     """
     return SqliteStore(_file(url), backlog=backlog, serve=True)
 
 
 def open_existing(url: str, *, thorough: bool = False) -> Store:
-    """Open the store of a server that runs or ran; a command creates none. StorageRefused.
+    """Open the store of a running or stopped server; StorageRefused if there is none.
 
-    `thorough` reads all of the database to find damage.
+    With `thorough` it reads the whole database to find damage.
     """
     return open_existing_file(_file(url), thorough=thorough)
 

@@ -1,4 +1,4 @@
-"""Periodic work on the store: a thread that does a step, rests, and goes on whatever fails."""
+"""Periodic work on the store: a thread that repeats a step and survives every failure."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ from receiver.errors import StorageError
 
 
 class Periodic(ABC):
-    """A thread that does its step again and again, until it is stopped.
+    """A thread that repeats its step until it is stopped.
 
-    `name` is that of the thread, of its logger (`receiver.name`) and of its lines in the log.
-    `first_rest` is how long it rests before the first step, `rest_after_failure` how long after a
-    step that failed (seconds).
+    `name` names the thread, its logger (`receiver.name`) and its lines in the log. `first_rest` is
+    the rest before the first step, `rest_after_failure` the rest after a failed step (seconds).
     """
 
     def __init__(self, name: str, first_rest: float, rest_after_failure: float) -> None:
@@ -28,7 +27,7 @@ class Periodic(ABC):
 
     @abstractmethod
     def step(self) -> float:
-        """Do what is due; return how long to rest (seconds)."""
+        """Do the work that is due; return how long to rest (seconds)."""
 
     def start(self) -> None:
         """Start the thread."""
@@ -39,7 +38,7 @@ class Periodic(ABC):
         self._rest_is_over.set()
 
     def stop(self, timeout: float | None = None) -> None:
-        """Do no further step, and wait for the present one, at most `timeout` seconds."""
+        """Stop after the present step; wait for it, at most `timeout` seconds."""
         self._is_stopping = True
         self._rest_is_over.set()
         if self._thread.is_alive():
@@ -64,6 +63,6 @@ class Periodic(ABC):
         except StorageError as error:
             self._log.warning("%s.storage error=%s", self._name, error)
         except Exception:
-            # The one broad except: a thread that ended would be silent about all that follows.
+            # The one broad except: after an error the thread must go on with the next step.
             self._log.exception("%s.failed", self._name)
         return self._rest_after_failure

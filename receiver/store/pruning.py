@@ -1,5 +1,6 @@
-"""Pruning: the serving process removes once an hour what has been kept for long enough, and so does
-`receiver prune`. Portion by portion, each a short transaction between those of others.
+"""Pruning: removes old rows, once an hour in the serving process and on `receiver prune`.
+
+It removes one portion at a time, in short transactions between those of others.
 """
 
 from __future__ import annotations
@@ -18,40 +19,40 @@ from receiver.times import SECOND
 
 log = logging.getLogger("receiver.pruning")
 
-# How often it looks (seconds), when after the start for the first time, and how often it sees
-# whether it should end or others' writing should be tidied away.
+# Seconds between two rounds, from the start to the first round, and between two checks whether the
+# timer has to end or has to tidy up after other processes.
 EVERY, FIRST, POLL = 3600.0, 60.0, 1.0
-# After each portion it leaves the storage to others for so many times as long as that took: some
-# hundred executions a second go, and an answer seldom meets a portion.
+# The rest after each portion, as a multiple of the portion's time. So it removes some hundred
+# executions a second, and answers to webhooks seldom wait for a portion.
 REST = 10.0
-# A clock that jumped by so much (seconds) is not believed for a while.
+# After a jump of the clock by more than this (seconds), a round is left out.
 JUMP = 60.0
-# How long a command waits for the server to copy the log back (seconds).
+# How long a command waits until the server copies the log back (seconds).
 PATIENCE = 30.0
 
 
 def prune(
     transaction: Transaction, items: Sequence[tuple[Limits, PruneCursor]]
 ) -> Sequence[Pruned]:
-    """Remove a portion: an act; see contract.Operating.prune."""
+    """Remove a portion. This is an act; see contract.Operating.prune."""
     return [transaction.prune(*item) for item in items]
 
 
 def together(one: Pruned, other: Pruned) -> Pruned:
-    """Return what both removed, and where the other one goes on."""
+    """Add up what both removed; the result continues where the other one does."""
     names = [count.name for count in fields(Pruned) if count.name != "after"]
     return replace(other, **{name: getattr(one, name) + getattr(other, name) for name in names})
 
 
 def removed(pruned: Pruned) -> dict[str, int]:
-    """Return how much of what it removed, by name."""
+    """Return the numbers of removed rows by their names."""
     return {
         count.name: getattr(pruned, count.name) for count in fields(Pruned) if count.name != "after"
     }
 
 
 def walk(store: Store, limits: Limits) -> Iterator[Pruned]:
-    """Remove all that may go, a portion at each step; yield what one removed."""
+    """Remove all prunable rows, one portion a step; yield the result of each portion."""
     place: PruneCursor | None = PruneCursor()
     while place is not None:
         portion = store.write_now(prune, (limits, place))
@@ -60,13 +61,13 @@ def walk(store: Store, limits: Limits) -> Iterator[Pruned]:
 
 
 def prune_all(store: Store, limits: Limits, pause: Callable[[float], object]) -> Pruned:
-    """Remove all that may go beside a server: `pause` (seconds) leaves the storage to others.
+    """Remove all prunable rows beside a server; `pause` (seconds) leaves the storage to others.
 
-    StorageUnavailable if nobody copies back the log, which must not grow for ever.
+    StorageUnavailable if no process copies the log back: it must not grow for ever.
     """
     whole = Pruned(None)
     goes_on = True
-    while goes_on:  # what a walk passed over may go once others have gone
+    while goes_on:  # rows that a walk passed over may go after others are gone
         goes_on = False
         begun = time.monotonic()
         for portion in walk(store, limits):
@@ -91,10 +92,10 @@ def _until_short(store: Store, pause: Callable[[float], object], so_far: Pruned)
 
 
 class PruneTimer(Periodic):
-    """A thread that removes what has been kept for long enough, and tidies up behind writes.
+    """A thread that removes old rows and tidies up after writes.
 
-    It rests between portions, so that nobody else waits long. A clock that jumps while it runs is
-    not believed before the next round: what is removed does not come back.
+    It rests between portions, so that nobody else waits long. After a jump of the clock it leaves
+    out a round, because removed rows do not come back.
     """
 
     def __init__(self, store: Store, retention: Retention, first: float = FIRST) -> None:
@@ -108,7 +109,7 @@ class PruneTimer(Periodic):
     def step(self) -> float:
         """Remove a portion if it is time; return how long to rest (seconds).
 
-        A portion that fails is the last one of its round: the walk has ended with its error.
+        A failed portion is the last one of its round, because its error ends the walk.
         """
         if not self._store.leads("pruning"):
             return POLL
@@ -118,7 +119,7 @@ class PruneTimer(Periodic):
         begun = time.monotonic()
         portion = next(self._walk, None)
         if portion is None:
-            self._store.tidy()  # a command beside us may have written
+            self._store.tidy()  # a command may have written meanwhile
             return POLL
         self._whole = together(self._whole, portion)
         if portion.after is None and any(removed(self._whole).values()):
@@ -136,5 +137,5 @@ class PruneTimer(Periodic):
 
 
 def _apart() -> float:
-    """Return how far the clock is from the time that only passes (seconds)."""
+    """Return the difference between the clock and monotonic time (seconds)."""
     return time.time_ns() / SECOND - time.monotonic()

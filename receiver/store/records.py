@@ -14,14 +14,14 @@ from receiver.times import SECOND
 ExecutionKey = tuple[str, str]
 EventKey = tuple[str, str]
 Change = tuple[str, str, Status, int]
-# By so much (nanoseconds) clocks that are kept in time are stepped, or differ where a file moves to
-# another machine. What waits so much longer because of it is late for nobody.
+# The largest normal step of a synchronized clock, or difference between the clocks of two machines
+# (nanoseconds). A wait that grows by this much is not noticeably late.
 AHEAD = 5 * SECOND
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """The stored ids, changes (execution, status, time) and executions that events are about.
+    """The stored ids, changes (execution, status, time) and executions of some events.
 
     `held` has the events of an execution that may still be applied, by time and receipt.
     """
@@ -33,7 +33,7 @@ class Loaded:
 
     @classmethod
     def empty(cls) -> Loaded:
-        """Return what a store without any event has."""
+        """Return the content of a store without events."""
         return cls()
 
 
@@ -41,10 +41,10 @@ class Loaded:
 class JudgedWebhook:
     """One judged webhook to be stored. `event` is None if it could not be read.
 
-    `judged_at` is the time of receipt (nanoseconds). `after` is the execution after an applied
-    event, `before` what stood before it. `moved` is the execution with a new mark only.
-    `accepted`: it is answered with a 2xx. `until`: how long it is held. `resolved` are the routes
-    whose people are told that the stay in the status before is over.
+    `judged_at` is the time of receipt (nanoseconds). `before` and `after` are the execution before
+    and after an applied event. `moved` is the execution if only its mark changed. `accepted`: the
+    answer is a 2xx. `until`: the time until which the event is held. `resolved` are the routes that
+    send a message when the stay in the previous status is over.
 
     With `again` the event is stored already and this is its new verdict, given at `judged_at`.
     """
@@ -66,12 +66,12 @@ class JudgedWebhook:
 
 @dataclass(frozen=True, slots=True)
 class AttemptResult:
-    """The consequences of an attempt: the state, why, when next (waiting), and what was sent.
+    """The consequences of an attempt: state, reason, next due time (waiting) and the sent text.
 
-    `owed` is what its end owes to others. `chance` in [0, 1) spreads the waiting of a destination
-    that fails as a whole. Of a digest that is dead, what was owed later than `spared` (ns) waits
-    until `due_at` instead. `options` say what else follows from a message that was sent: reminders,
-    and word of what happened to the episode meanwhile.
+    `owed` are deliveries to others that the end of this one causes. `chance` in [0, 1) spreads the
+    pause of a destination that fails as a whole. In a dead digest, deliveries owed later than
+    `spared` (ns) do not die but wait until `due_at`. `options` control the follow-ups of a sent
+    message: reminders, and messages about an episode that ended or was taken meanwhile.
     """
 
     state: State
@@ -87,7 +87,7 @@ class AttemptResult:
 
 @dataclass(frozen=True, slots=True)
 class Failures:
-    """How often a destination failed `in_a_row`, and whether `several` executions were among it."""
+    """The number of failures `in_a_row`, and whether they concern `several` executions."""
 
     in_a_row: int = 0
     several: bool = False
@@ -95,7 +95,7 @@ class Failures:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """How many of the newest events of a source had the same verdict, reason and status."""
+    """The number of a source's newest events with the same verdict, reason and status."""
 
     source: str
     verdict: str
@@ -108,7 +108,8 @@ class Tally:
 class PruneStage(StrEnum):
     """The rows that one stage of pruning walks over; the stages follow each other in this order.
 
-    Executions that ended, with all about them; events about no execution; silences; raw bodies.
+    They are ended executions with all rows about them, events without an execution, silences, and
+    raw bodies.
     """
 
     EXECUTIONS = "executions"
@@ -119,7 +120,7 @@ class PruneStage(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PruneCursor:
-    """How far pruning has come: all up to this time (ns), and of those up to this number."""
+    """A place in the walk of pruning: the time (ns) and the number of the last row seen."""
 
     step: PruneStage = PruneStage.EXECUTIONS
     at: int = -(2**63)
@@ -128,7 +129,7 @@ class PruneCursor:
 
 @dataclass(frozen=True, slots=True)
 class Pruned:
-    """How much one portion removed; `after` is where the next one goes on, None: nowhere."""
+    """The numbers of rows that one portion removed; the next one starts at `after` (None: end)."""
 
     after: PruneCursor | None
     executions: int = 0

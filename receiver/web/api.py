@@ -34,9 +34,9 @@ from receiver.web.guard import Guard
 from receiver.web.problem import problem
 
 DEFAULT_LIMIT, MAX_LIMIT = 50, 200
-# Bytes of a document: what people write here is short.
+# The most bytes of a document: people write short ones here.
 MAX_BODY = 16_384
-# The values that a parameter may have; other parameters take any text.
+# The allowed values of some parameters; the others take any text.
 PARAMETER_VALUES = {
     "state": [state.value for state in State],
     "status": [status.value for status in Status],
@@ -47,7 +47,7 @@ PARAMETER_VALUES = {
 class Api:
     """The endpoints of the API. They are plain functions: Starlette runs them in a thread.
 
-    `wake` gets the names of destinations that may have something to send.
+    `wake` gets the names of destinations that may have new deliveries.
     """
 
     def __init__(
@@ -239,7 +239,7 @@ def _answer_page(
 
 
 def _whole_number(text: str) -> int | None:
-    """Return the number if a database can count to it, else None. (int() takes much else.)"""
+    """Return the number if it fits into a database, else None. (int() takes more forms.)"""
     if not (text.isascii() and text.isdigit() and len(text) < 20):
         return None
     number = int(text)

@@ -1,4 +1,4 @@
-"""Application: the routes of HTTP, and the threads that start and stop with them."""
+"""Application: the HTTP routes, and the threads that start and stop with them."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ WEBHOOKS = "/webhooks/"
 class Application(Starlette):
     """Starlette, with a shorter way for webhooks: they go straight to their endpoint.
 
-    Starlette's middleware and router cost a tenth of a webhook's time, and the endpoint answers
-    every case by itself. All other requests take the usual way.
+    Starlette's middleware and router would cost a tenth of a webhook's time, and the endpoint
+    handles every case itself. All other requests go through them.
     """
 
     def __init__(self, endpoint: WebhookEndpoint, routes: Iterable[Route], **options: Any) -> None:
@@ -68,8 +68,7 @@ def build(
 ) -> Starlette:
     """Build the application. It owns the store from here on, and closes it at its end.
 
-    `dispatch` says whether this process sends messages. `read` reads the rules of routes.yaml anew
-    when a reload is asked for.
+    `dispatch`: this process sends messages. `read` reads routes.yaml anew at each reload.
     """
     counters = Counters(rules.sources)
     in_force = LiveRules(rules, Intake.by, read or (lambda: rules), counters.reloaded)
@@ -103,7 +102,7 @@ def build(
         lifespan=_lifespan(starts, [drain, gaps.stop, pruning.stop, store.close]),
         exception_handlers={HTTPException: _answer_http_error, Exception: _answer_failure},
     )
-    # A 307 would lead to the address that the request's Host names.
+    # A 307 would lead to the address in the request's Host.
     app.router.redirect_slashes = False
     app.state.endpoint = endpoint
     app.state.drain = drain
@@ -120,7 +119,7 @@ def _guarded_routes(counters: Counters, endpoints: api.Api, guard: Guard) -> lis
 def _lifespan(
     starts: Iterable[Callable[[], None]], stops: Iterable[Callable[[], None]]
 ) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
-    """Return a lifespan that calls these functions in their order, each in a thread."""
+    """Build a lifespan that calls these functions in order, each in a thread."""
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -136,11 +135,11 @@ def _lifespan(
 
 
 def _wake_nobody(destinations: Iterable[str]) -> None:
-    """Do nothing: another process dispatches, and it looks by itself."""
+    """Do nothing: another process dispatches, and finds its deliveries by itself."""
 
 
 def _end_on_storage_failure(store: Store, app: Starlette) -> None:
-    """Take no more webhooks once the storage has failed; the server sees the failure and ends."""
+    """Refuse webhooks after a failure of the storage; the server sees the failure and ends."""
 
     def stop(reason: str) -> None:
         log.critical("storage.failed: %s; ending, and the next start checks the file", reason)

@@ -16,10 +16,10 @@ from receiver.web.problem import problem
 class Guard:
     """The check of every request to the API, the metrics and the description.
 
-    With an API token, the request must bring it. Without one, only a loopback bind answers.
+    With an API token set, every request needs it. Without one, only a loopback bind answers.
 
-    The Host must be ours in either case: otherwise a page elsewhere could reach a loopback service
-    by pointing its own name at it.
+    The Host must always be ours: otherwise another site's page could reach a loopback service
+    through a name of its own that points to it.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -49,10 +49,10 @@ class Guard:
         )
 
     def _is_cross_site(self, request: Request) -> bool:
-        """Return whether a browser says that another site's page sends this request.
+        """Return whether a browser marks this request as sent by another site's page.
 
         Such a page can post without a preflight request. On a loopback bind without a token, that
-        would be enough to get in. Programs send neither header.
+        would be enough to get in. Other programs send neither header.
         """
         if request.headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
             return True

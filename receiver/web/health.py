@@ -1,4 +1,4 @@
-"""Health: `GET /healthz` says that the process lives, `GET /readyz` that it can do its work."""
+"""Health: `GET /healthz` shows that the process lives, `GET /readyz` that it can do its work."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from receiver.web.webhooks.endpoint import WebhookEndpoint
 
 log = logging.getLogger("receiver")
 
-# How long an answer of /readyz holds (seconds): frequent requests must not cause frequent writes.
+# The lifetime of an answer of /readyz (seconds): frequent requests must not cause frequent writes.
 READY_FOR = 1.0
-# How long a webhook that could not be stored counts (seconds). It says more than a probe, because
-# a full disk may still let a probe pass.
+# The time for which an unstored webhook counts (seconds). It proves more than a probe, because a
+# probe may succeed even on a full disk.
 NOT_READY_FOR = 10.0
 
 
 class Readiness:
     """The answer of /readyz: whether this process can store webhooks and send messages.
 
-    `dispatch` is None where the process only takes webhooks.
+    `dispatch` is None in a process that only takes webhooks.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Readiness:
         return JSONResponse({"status": "ready"})
 
     def _probe(self) -> str:
-        """Write to the store; return the error, or "" if it could be written."""
+        """Write to the store; return the error, or "" after a success."""
         try:
             self._store.check_writable()
         except StorageUnavailable as error:
@@ -73,7 +73,7 @@ class Readiness:
 
 
 def routes(readiness: Readiness) -> list[Route]:
-    """Return the routes of both, which are open to everybody."""
+    """Return the routes of both, open to everybody."""
     return [
         Route("/healthz", _answer_alive, methods=["GET"]),
         Route("/readyz", readiness.answer, methods=["GET"]),

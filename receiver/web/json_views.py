@@ -1,7 +1,7 @@
-"""JSON views: executions, deliveries and silences as people read them.
+"""JSON views: documents about executions, deliveries and silences for people.
 
-The store gives instants (nanoseconds); here they become RFC 3339. The API and the command line
-print the same documents.
+The store gives instants (nanoseconds); here they become RFC 3339. The API and the command line show
+the same documents.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def execution(view: View) -> Document:
 
 
 def event(view: View) -> Document:
-    """Return an event with the steps in which it was judged."""
+    """Return an event with the steps of its judgement."""
     return {
         **_with_times(view, "occurred_at", "received_at", "held_until"),
         "steps": [_with_times(step, "at") for step in view["steps"]],
@@ -62,7 +62,7 @@ def silence(view: View) -> Document:
 
 
 def _with_times(view: View, *names: str) -> Document:
-    """Return the members in their order, those of these names as text."""
+    """Return the members in order, with the times of these names as text."""
     instants = {name: view[name] for name in names}
     texts = {name: None if at is None else format_time(at) for name, at in instants.items()}
     return {**view, **texts}

@@ -12,7 +12,7 @@ from receiver.metrics import Counters
 from receiver.web.guard import Guard
 
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-# Name, help text, labels, and the kind of counter or time that gives the samples.
+# Name, help text, labels, and the kind of counter or time with the samples.
 _COUNTERS = [
     ("receiver_webhooks_total", "Webhooks answered, by status.", ("source", "status"), "webhooks"),
     ("receiver_untrusted_total", "Webhooks answered 401.", ("source", "cause"), "untrusted"),

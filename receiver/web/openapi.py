@@ -1,6 +1,6 @@
-"""`GET /openapi.json`: the description of every address that this server answers.
+"""Description of every address of this server, for `GET /openapi.json`.
 
-It is written by hand, and a test holds it to the routes. It names no source and no secret.
+It is written by hand, and a test compares it with the routes. It names no source and no secret.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Problems as RFC 9457 documents. They say what to do and echo nothing of the request."""
+"""Problems as RFC 9457 documents. They say what to do and repeat nothing of the request."""
 
 from __future__ import annotations
 
@@ -18,5 +18,5 @@ def problem(status: int, detail: str, headers: dict[str, str] | None = None) -> 
 
 
 def try_later(detail: str, seconds: int = 5) -> Response:
-    """Answer 503, and after how many seconds the sender may try again."""
+    """Answer 503 with the seconds after which the sender may try again."""
     return problem(503, detail, {"Retry-After": str(seconds)})

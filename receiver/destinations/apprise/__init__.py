@@ -1,1 +1,1 @@
-"""Apprise: the services that it speaks to, and the probes that see what happens in a call."""
+"""Apprise: sending to the services that it supports, and the probes that observe each call."""

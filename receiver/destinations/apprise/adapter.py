@@ -1,7 +1,7 @@
-"""Apprise: sends to whatever service it speaks, and is imported by this file alone.
+"""Adapter for Apprise, which sends to many services. Only this file imports it.
 
 A URL is accepted if it leads over the network to one target and reads no file of this machine.
-An attempt that fails says why in one readable line; the URL and its secrets never stand in it.
+A failed attempt gives its reason in one readable line, without the URL and its secrets.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from receiver.destinations.destination import MAIL_KINDS, Destination
 from receiver.destinations.outcome import CallRecord, classify
 from receiver.destinations.redaction import redact
 
-# There is no mail with that id; mail programs show what answers it together all the same.
+# No mail has this id, but mail programs still group all mails that answer it.
 CONVERSATION = ("In-Reply-To", "References")
 # These act on this machine: its screen, its log, its files, its programs.
 LOCAL_KINDS = {
@@ -39,13 +39,13 @@ _NOT_UNDERSTOOD = (
 
 
 def problems(destination: Destination) -> list[str]:
-    """Return what makes the destination unusable; never shows its URL."""
+    """Return the mistakes that make the destination unusable, without its URL."""
     client = _client(destination)
     return [client] if isinstance(client, str) else []
 
 
 def warnings(destination: Destination) -> list[str]:
-    """Return what works but may surprise."""
+    """Return settings that work but may surprise."""
     if destination.kind == "mailto" and urlsplit(destination.url).password:
         return [
             f"destination {destination.name} may send its password in the clear: use mailtos://"
@@ -79,9 +79,9 @@ def rest() -> None:
 
 @dataclass(slots=True)
 class _NotifyResult:
-    """The result of one call: whether Apprise says done, and how many targets its URL has.
+    """The result of one call: whether Apprise reports success, and the number of targets.
 
-    `problem` says why there was nothing to call.
+    `problem` is the reason if there was nothing to call.
     """
 
     done: bool = False
@@ -92,7 +92,7 @@ class _NotifyResult:
 def _attempt(
     destination: Destination, record: CallRecord, end: CallEnd, result: _NotifyResult | None
 ) -> Attempt:
-    """Say what became of the attempt. `result` is None where the call did not come back."""
+    """Return the outcome of the attempt. `result` is None if the call did not come back."""
     if end is CallEnd.NOT_MADE:
         detail = f"{deadline.MOST_HANGING} earlier attempts still hang: none is made until one ends"
         return Attempt(Outcome.FAILED, detail)
@@ -126,19 +126,19 @@ def _notify(destination: Destination, message: Message, recorder: AttemptRecorde
             done = client.notify(body=message.body, title=message.title, body_format=text)
             return _NotifyResult(bool(done), "", len(client[0]))
         except BaseException as error:
-            # Whatever a plugin does wrong must not end the thread; the line says what it was.
+            # No error of a plugin may end the thread; the line reports it.
             record.warnings.append(f"{type(error).__name__}: {error}")
             return _NotifyResult()
 
 
 def _join_conversation(plugin: Any, thread: str | None) -> None:
-    """Let the next e-mail join its conversation: all mails of one answer the same id."""
+    """Make the next e-mail join its conversation: all mails in one answer the same id."""
     others = {k: v for k, v in plugin.headers.items() if k not in CONVERSATION}
     plugin.headers = others | (dict.fromkeys(CONVERSATION, thread) if thread else {})
 
 
 def _is_traced(plugin: Any) -> bool:
-    """Tell whether the plugin speaks HTTP or SMTP through the libraries that have probes."""
+    """Return whether the plugin speaks HTTP or SMTP through the libraries with probes."""
     modules = [sys.modules[kind.__module__] for kind in type(plugin).__mro__]
     return any(hasattr(module, "requests") or hasattr(module, "smtplib") for module in modules)
 
@@ -149,7 +149,7 @@ _enabled: set[str] = set()
 
 
 def _library() -> Any:
-    """Return Apprise, imported when it is first needed (160 ms), once."""
+    """Import Apprise at the first call only (160 ms) and return it."""
     global _apprise
     with _importing:
         if _apprise is None:
@@ -162,7 +162,7 @@ def _library() -> Any:
 
 
 def _client(destination: Destination) -> Any:
-    """Make the destination's Apprise object, or say what is wrong with its URL."""
+    """Make the destination's Apprise object, or describe the mistake in its URL."""
     apprise = _library()
     url = destination.url.strip()
     if (urls := len(apprise.utils.parse.parse_urls(url))) > 1:
@@ -177,7 +177,7 @@ def _client(destination: Destination) -> Any:
     if problem := _option_problem(options):
         return problem
     _enable(kind)
-    # No pool, no throttle, no retries, no redirects of its own: those are ours to decide.
+    # No pool, throttle, retries or redirects of its own: the receiver decides about these.
     asset = apprise.AppriseAsset(service_timeout=0, http_redirects=False)
     client = apprise.Apprise(asset=asset)
     if not client.add(url) or len(client) != 1:
@@ -187,7 +187,7 @@ def _client(destination: Destination) -> Any:
 
 
 def _option_problem(options: Any) -> str:
-    """Say what is wrong with the options behind the URL's question mark, or nothing."""
+    """Describe the mistake in the options after the URL's question mark; empty if none."""
     if file_options := sorted(FILE_OPTIONS & set(options)):
         return f"its option {file_options[0]}= reads a local file: leave it out"
     if _apprise.utils.parse.parse_bool(options.get("optional"), False):
@@ -198,7 +198,7 @@ def _option_problem(options: Any) -> str:
 
 
 def _plugin_problem(plugin: Any) -> str:
-    """Say what is wrong with the plugin that the URL makes, or nothing."""
+    """Describe the reason against the plugin that the URL makes; empty if none."""
     if any(isinstance(value, _apprise.AppriseAttachment) and len(value)
            for value in vars(plugin).values()):  # fmt: skip
         return "one of its options (such as template=) reads a file: leave it out"
@@ -211,7 +211,7 @@ def _plugin_problem(plugin: Any) -> str:
 
 
 def _enable(kind: str) -> None:
-    """Switch on, of all that Apprise speaks, only what the destinations use."""
+    """Enable only those services of Apprise that the destinations use."""
     with _importing:
         if kind not in _enabled:
             _enabled.add(kind)
@@ -219,10 +219,10 @@ def _enable(kind: str) -> None:
 
 
 def _configure(plugin: Any, destination: Destination, options: Any) -> None:
-    """Take from the plugin what the receiver decides itself: pace, repeats, deadlines."""
+    """Switch off the plugin's own pace, repeats and deadlines: the receiver decides about them."""
     plugin.request_rate_per_sec = 0
     plugin.retry = 0
-    # Each result names its URL, which we never show; to write it anew took a tenth of an attempt.
+    # Each result writes out its URL, which we never show: that took a tenth of an attempt.
     plugin.url = lru_cache(maxsize=8)(plugin.url)
     plugin.redirects = False
     # Longer than the attempt may take, so that the deadline decides; but an address that takes no
@@ -231,5 +231,5 @@ def _configure(plugin: Any, destination: Destination, options: Any) -> None:
     plugin.socket_read_timeout = destination.timeout + 1
     plugin.throttle = record_throttle
     if "overflow" not in options:
-        # What a service takes no more of is cut; else it would refuse the whole message.
+        # A text beyond the service's limit is cut; else the service would refuse the whole message.
         plugin.overflow_mode = _apprise.OverflowMode.TRUNCATE

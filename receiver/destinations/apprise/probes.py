@@ -1,7 +1,7 @@
-"""Probes: record what Apprise does not tell, where it meets HTTP (requests) and SMTP.
+"""Probes: record facts that Apprise does not report, in the HTTP (requests) and SMTP libraries.
 
-Apprise says done or not done. The probes see what a destination answered, and whether the message
-was written before a connection broke. They work in the threads that make an attempt only.
+Apprise reports only success or failure. The probes see the answer of a destination, and whether the
+message was written before a connection broke. They act only in threads that make an attempt.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from receiver.destinations.apprise.recorder import (
 )
 from receiver.destinations.outcome import CallRecord, Refusal
 
-# Of an HTTP answer, and of one SMTP reply. Larger than any answer that a plugin reads.
+# The limit of an HTTP answer and of an SMTP reply. No plugin reads a larger one.
 MOST_BYTES = 1_000_000
 _PIECE = 16_384
 _LONGEST_WAIT = 999_999.0
@@ -49,11 +49,11 @@ _TEXT_MEMBERS = (
 
 
 def install(requests: Any) -> None:
-    """Put the probes in place, once a process. `requests` is the library of that name."""
+    """Install the probes, once in a process. `requests` is the library of that name."""
     wrap(socket.socket, "connect", record_connect)
     wrap(http.client.HTTPConnection, "send", _probe_write)
     wrap(requests.adapters.HTTPAdapter, "send", _probe_request)
-    # `requests.post` and its like ask for the one, some plugins for the other.
+    # `requests.post` and its like use the one, some plugins the other.
     requests.request = requests.api.request = sessions.with_session(
         requests.request, requests.Session
     )
@@ -65,14 +65,14 @@ def install(requests: Any) -> None:
     wrap(smtplib.SMTP, "send", _probe_command)
     wrap(smtplib.SMTP, "getreply", _probe_reply)
     logger = logging.getLogger("apprise")
-    # Some of what it logs are addresses and tokens: nothing of it reaches the process's log.
+    # Apprise logs addresses and tokens, so nothing of it may reach the process's log.
     logger.propagate = False
     logger.setLevel(logging.WARNING)
     logger.addHandler(WarningCollector())
 
 
 def _find_once(find: Callable[..., Any]) -> Callable[..., Any]:
-    """Find the proxy to a host once: it took a tenth of an attempt, every time."""
+    """Look up the proxy to a host only once: each look-up takes a tenth of an attempt."""
     cached = lru_cache(maxsize=256)(lambda host, no_proxy: find(host, no_proxy=no_proxy))
 
     def find_proxy(url: str, no_proxy: str | None = None) -> Any:
@@ -85,7 +85,7 @@ def _find_once(find: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _find_nothing(find: Callable[..., Any]) -> Callable[..., Any]:
-    """Take no login from a file of this machine: what a destination gets stands in its URL."""
+    """Read no login from a file of this machine: only the URL may hold a destination's login."""
 
     def find_login(*arguments: Any, **named: Any) -> Any:
         return find(*arguments, **named) if current_recorder() is None else None
@@ -99,7 +99,7 @@ def _probe_write(recorder: AttemptRecorder, original: Any, connection: Any, data
     try:
         original(connection, data)
     finally:
-        # Without a socket it was the connection that failed, and nothing was written.
+        # Without a socket the connection failed, and nothing was written.
         recorder.record.written = recorder.record.written or connection.sock is not None
 
 
@@ -118,7 +118,7 @@ def _probe_request(
         if recorder.reused and not recorder.is_over:
             sessions.distrust()
         if type(error).__name__ == "ProxyError":
-            record.written = False  # only the proxy was asked
+            record.written = False  # only the proxy got it
         raise
     record.written = False
     record.status = response.status_code
@@ -127,7 +127,7 @@ def _probe_request(
     if value := response.headers.get("Retry-After"):
         record.retry_after = seconds_to_wait(value, time.time())
     if 300 <= response.status_code < 400:
-        # Whatever a plugin asks for: without it no redirect can be followed.
+        # Without this header no plugin can follow a redirect.
         response.headers.pop("Location", None)
     record.cut_short = not _read_body(response)
     record.answer = _answer_text(response)
@@ -135,7 +135,7 @@ def _probe_request(
 
 
 def _forget_request(record: CallRecord) -> None:
-    """Clear what is true of one HTTP request: the record is to show the last one."""
+    """Clear the fields about one HTTP request, so that the record shows the last one."""
     record.status = None
     record.error = ""
     record.written = False
@@ -145,13 +145,13 @@ def _forget_request(record: CallRecord) -> None:
 
 
 def seconds_to_wait(value: str, now: float) -> float | None:
-    """Return how many seconds after `now` (Unix seconds) `Retry-After` says; None if unclear."""
+    """Return the seconds from `now` (Unix seconds) that `Retry-After` asks for; None if unclear."""
     text = value.strip()
     if re.fullmatch(r"[0-9]+", text, re.ASCII):
         return min(float(text[:20]), _LONGEST_WAIT)
     try:
         then = parsedate_to_datetime(text)
-        # HTTP dates are GMT, whatever they say.
+        # HTTP dates are always GMT, even without a zone.
         wait = (then if then.tzinfo else then.replace(tzinfo=UTC)).timestamp() - now
     except (TypeError, ValueError, OverflowError, IndexError):
         return None
@@ -159,7 +159,7 @@ def seconds_to_wait(value: str, now: float) -> float | None:
 
 
 def _status_phrase(status: int) -> str:
-    """Name a status as the standard does; the destination may say anything."""
+    """Return the standard's phrase for a status: the destination may send any text."""
     try:
         return http.HTTPStatus(status).phrase
     except ValueError:
@@ -167,7 +167,7 @@ def _status_phrase(status: int) -> str:
 
 
 def _read_body(response: Any) -> bool:
-    """Read the body, but not for ever: False if it did not come whole."""
+    """Read the body within limits; return False if it is incomplete."""
     body = bytearray()
     whole = True
     try:
@@ -176,10 +176,10 @@ def _read_body(response: Any) -> bool:
             if len(body) >= MOST_BYTES:
                 break
     except Exception:
-        # Whatever breaks in the body, the status is known: what came so far is the answer.
+        # Even if the body breaks, the status is valid: the answer is the part that came so far.
         whole = False
     response.raw.close()
-    # As requests leaves a body that it has read.
+    # requests itself stores a body like this.
     response._content = bytes(body[:MOST_BYTES])
     response._content_consumed = True
     return whole
@@ -188,8 +188,8 @@ def _read_body(response: Any) -> bool:
 def _answer_text(response: Any) -> str:
     """Return the part of an answer that is for people: a short text, or some members of JSON.
 
-    Nothing else of it, because an answer may hold a session's token. It is not cut here: the first
-    half of a secret would not be recognised as one.
+    The rest stays out, because an answer may hold a session's token. The text is not cut here,
+    because redaction would not recognize half a secret.
     """
     content = response.content[:4_000]
     kind = response.headers.get("Content-Type", "")
@@ -222,7 +222,7 @@ def _probe_command(recorder: AttemptRecorder, original: Any, server: Any, data: 
         recorder.record.written = True
     else:
         verb = str(data).partition(" ")[0].strip().upper()
-        # The lines of a login have no verb: they are the name and the password.
+        # The lines of a login have no verb: they hold the name and the password.
         recorder.command = verb if verb in _COMMANDS else "AUTH"
     original(server, data)
 
@@ -230,7 +230,7 @@ def _probe_command(recorder: AttemptRecorder, original: Any, server: Any, data: 
 def _probe_reply(recorder: AttemptRecorder, original: Any, server: Any) -> tuple[int, bytes]:
     record = recorder.record
     if server.sock is not None:
-        server.sock.settimeout(recorder.timeout + 1)  # the deadline decides
+        server.sock.settimeout(recorder.timeout + 1)  # the deadline comes first
         if not isinstance(server.file, _BoundedReply):
             server.file = _BoundedReply(server.file or server.sock.makefile("rb"))
         server.file.left = MOST_BYTES
@@ -254,7 +254,7 @@ def _probe_reply(recorder: AttemptRecorder, original: Any, server: Any) -> tuple
 
 
 class _BoundedReply:
-    """Lines of a mail server's reply, until they are too many."""
+    """The lines of a mail server's reply, up to a limit."""
 
     def __init__(self, file: Any) -> None:
         self._file = file

@@ -1,7 +1,7 @@
 """Recorder: records an attempt in the thread that makes it, and can end it from another one.
 
-The probes find the recorder of their thread with `current_recorder`; where there is none, nobody
-makes an attempt, and they change nothing.
+The probes find the recorder of their thread with `current_recorder`. Without one, the thread makes
+no attempt, and they change nothing.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ _recording = threading.local()
 
 
 class AttemptOver(TimeoutError):
-    """End of an attempt by its deadline: it makes no further connection."""
+    """The end of an attempt by its deadline: it makes no further connection."""
 
 
 class AttemptRecorder:
-    """Record of one attempt, and the means to end it. `timeout` is the attempt's, in seconds.
+    """The recorder of one attempt, which can also end it. `timeout` is that of the attempt (s).
 
-    `record` is what was seen so far. `command` is the SMTP command that is under way. `connected`:
-    the connection of the present request is registered; `reused`: an earlier request had made it.
+    `record` holds the observations so far. `command` is the SMTP command in progress. `connected`:
+    the connection of the present request is registered; `reused`: an earlier request made it.
     """
 
     def __init__(self, timeout: float) -> None:
@@ -42,7 +42,7 @@ class AttemptRecorder:
         self._lock = threading.Lock()
 
     def __enter__(self) -> CallRecord:
-        """Record what this thread does from here on."""
+        """Begin to record the work of this thread."""
         _recording.recorder = self
         return self.record
 
@@ -54,7 +54,7 @@ class AttemptRecorder:
             self._sockets.clear()
 
     def cut(self) -> None:
-        """Break its connections from another thread, so that what waits for them goes on."""
+        """Break its connections from another thread, so that the waiting calls on them end."""
         with self._lock:
             self._over = True
             for copy in self._sockets:
@@ -69,8 +69,8 @@ class AttemptRecorder:
             self._sockets.append(connection.dup())
 
     def reuse_connection(self, connection: socket.socket) -> None:
-        """Register a connection that was kept from an earlier request."""
-        # Not dup(): TLS has none, and what is to be shut down is the connection below it.
+        """Register a kept connection of an earlier request."""
+        # Not dup(): TLS has none, and the connection below TLS has to be shut down.
         copy = socket.fromfd(connection.fileno(), connection.family, connection.type)
         with self._lock:
             self._sockets.append(copy)
@@ -81,23 +81,23 @@ class AttemptRecorder:
 
     @property
     def is_over(self) -> bool:
-        """Whether the attempt was ended."""
+        """Whether the attempt is over."""
         return self._over
 
     def raise_if_over(self) -> None:
-        """Raise AttemptOver if the attempt was ended."""
+        """Raise AttemptOver if the attempt is over."""
         if self._over:
             raise AttemptOver("the attempt is over")
 
 
 def current_recorder() -> AttemptRecorder | None:
-    """Return the recorder of this thread's attempt; None if it makes none."""
+    """Return the recorder of this thread's attempt; None if the thread makes none."""
     recorder: AttemptRecorder | None = getattr(_recording, "recorder", None)
     return recorder
 
 
 def wrap(owner: Any, name: str, probe: Callable[..., Any]) -> None:
-    """Let `probe(recorder, method, self, …)` take the place of a method during attempts."""
+    """Replace a method by `probe(recorder, method, self, …)` during attempts."""
     original = getattr(owner, name)
 
     def wrapped(self: Any, *arguments: Any, **named: Any) -> Any:
@@ -110,7 +110,7 @@ def wrap(owner: Any, name: str, probe: Callable[..., Any]) -> None:
 
 
 class WarningCollector(logging.Handler):
-    """Log handler that collects Apprise's warnings in threads that make an attempt."""
+    """A log handler that collects Apprise's warnings in threads that make an attempt."""
 
     def emit(self, record: logging.LogRecord) -> None:
         recorder = current_recorder()
@@ -123,14 +123,14 @@ class WarningCollector(logging.Handler):
 def record_connect(
     recorder: AttemptRecorder, original: Any, connection: socket.socket, address: Any
 ) -> None:
-    """Register a connection that is being made, by whatever library, and record how it went."""
+    """Register a new connection of any library, and record its success or failure."""
     recorder.add_connection(connection)
     try:
         original(connection, address)
     except OSError as error:
         recorder.record.error = root_cause(error)
         raise
-    # A connection that is broken while it comes about can look as if it had.
+    # A connection that is broken while it is being made can look like a success.
     recorder.raise_if_over()
     recorder.connected = True
     recorder.record.connected = True
@@ -138,7 +138,7 @@ def record_connect(
 
 
 def record_throttle(last_io: object = None, wait: float | None = None) -> None:
-    """Record that a plugin wants to wait, and end the attempt: it takes its `throttle`'s place."""
+    """Record that a plugin wants to wait, and end the attempt. Replaces the plugin's `throttle`."""
     recorder = current_recorder()
     if wait and recorder is not None:
         recorder.record.wanted_wait = float(wait)
@@ -146,7 +146,7 @@ def record_throttle(last_io: object = None, wait: float | None = None) -> None:
 
 
 def root_cause(error: BaseException) -> str:
-    """Say what went wrong in the first place: libraries wrap it three times."""
+    """Describe the first cause of an error: libraries wrap it up to three times."""
     first = error
     while (inner := error.__cause__ or error.__context__) is not None and inner is not error:
         error = inner

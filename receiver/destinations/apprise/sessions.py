@@ -1,12 +1,12 @@
 """HTTP sessions: a thread keeps its connections from one attempt to the next.
 
-A request of its own costs more in making and closing what carries it than in the message itself.
-So a thread that makes attempts has one session, which remembers no cookie, and keeps its connection
-while it is busy: when a second has passed without an attempt, the connection is closed.
+To open and close a connection for each message costs more than the message itself. So a thread
+that makes attempts has one session. The session stores no cookies, and keeps its connection until a
+second has passed without an attempt.
 
-A server may close a kept connection in the very moment in which the next message is written to it.
-Nobody can tell then whether it was read. Its connections are not kept any more, so that
-this happens to a destination once.
+A server may close a kept connection at the very moment in which the next message is written. Then
+it is uncertain whether the server read the message. From then on the thread keeps no connections to
+this destination, so that this happens only once.
 """
 
 from __future__ import annotations
@@ -23,34 +23,34 @@ _sessions = threading.local()
 
 
 class ThreadSession:
-    """The session of a thread; `keeps` is false once its destination has cut a kept connection."""
+    """The session of a thread; `keeps` is false after its destination has cut a kept connection."""
 
     def __init__(self, session: Any) -> None:
         self.session = session
         self.keeps = True
         self.used_at = 0.0
-        # It has nothing of its own to add to a request: none of it is merged.
+        # The session adds nothing of its own to a request, so there is nothing to merge.
         session.params = session.proxies = None
 
     def close(self) -> None:
-        """Close its connections. It may be used again, and makes new ones."""
+        """Close its connections. The session may be used again, with new ones."""
         for adapter in self.session.adapters.values():
             for pools in (adapter.poolmanager, *adapter.proxy_manager.values()):
-                # To forget a pool is not to close it: an old error may still know it.
+                # Each pool is closed, not only dropped: an old error may still refer to it.
                 for key in pools.pools.keys():  # noqa: SIM118 (it cannot be iterated)
                     pools.pools[key].close()
         self.session.close()
 
 
 def with_session(request: Callable[..., Any], new_session: Callable[[], Any]) -> Callable[..., Any]:
-    """Make of `requests.request` one that uses the thread's session during attempts."""
+    """Wrap `requests.request`, so that attempts use the session of their thread."""
 
     def request_in_session(method: str, url: str, **named: Any) -> Any:
         if current_recorder() is None:
             return request(method, url, **named)
         if (own := _thread_session()) is None:
             own = _sessions.session = ThreadSession(new_session())
-        # As if it were new: nothing of an earlier answer goes into this request.
+        # No cookie of an earlier answer goes into this request.
         own.session.cookies.clear()
         try:
             return own.session.request(method=method, url=url, **named)
@@ -63,13 +63,13 @@ def with_session(request: Callable[..., Any], new_session: Callable[[], Any]) ->
 
 
 def distrust() -> None:
-    """Keep no connection of this thread from here on: a kept one was cut."""
+    """Keep no connection of this thread any more, because a kept one was cut."""
     if (own := _thread_session()) is not None:
         own.keeps = False
 
 
 def rest() -> None:
-    """Close what this thread keeps, if it did not use it for a second."""
+    """Close the connections of this thread, if it has not used them for a second."""
     if (own := _thread_session()) is not None and time.monotonic() - own.used_at >= IDLE:
         own.close()
 

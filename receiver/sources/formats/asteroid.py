@@ -26,7 +26,7 @@ AWAITING_CONFIRMATION = "EXECUTION_AWAITING_CONFIRMATION"
 COMPLETED = "EXECUTION_COMPLETED"
 FAILED = "EXECUTION_FAILED"
 CANCELLED = "EXECUTION_CANCELLED"
-# The status that an event announces by its name (V2). A pause's kind is found in its payload.
+# The status that an event announces by its name (V2). The payload shows the kind of a pause.
 EVENT_STATUS = {
     STARTED: Status.RUNNING,
     RESUMED: Status.RUNNING,
@@ -36,7 +36,7 @@ EVENT_STATUS = {
     FAILED: Status.FAILED,
     CANCELLED: Status.CANCELLED,
 }
-# Its names that announce no status. Any other unknown name is kept, too.
+# The names of events without a status. Events with unknown names are kept, too.
 WITHOUT_STATUS = frozenset(
     {"EXECUTION_ACTION_STARTED", "EXECUTION_ACTION_COMPLETED", "EXECUTION_ACTION_FAILED"}
 )
@@ -66,7 +66,7 @@ def read(source: str, content: Any, message_id: str | None) -> Event | None:
     payload = info.get("payload")
     payload = payload if isinstance(payload, dict) else {}
     status, flags = _announced_status(name, payload)
-    # Names that announce no status come in shapes nobody has seen: kept, whatever they lack.
+    # Events without a status come in unknown shapes: they are kept even if fields are missing.
     needed = status is not None or "execution_id" in info
     execution_id = read_id(info, "execution_id", "info.") if needed else None
     read_timestamp = read_time if status else read_time_or_none
@@ -77,7 +77,7 @@ def read(source: str, content: Any, message_id: str | None) -> Event | None:
         status=status,
         execution_id=execution_id,
         occurred_at=read_timestamp(content, "timestamp"),
-        # Agents are being renamed to workflows at the provider.
+        # The provider is renaming agents to workflows.
         agent_id=read_optional_text(info, "agent_id") or read_optional_text(info, "workflow_id"),
         agent_name=read_optional_text(info, "agent_name")
         or read_optional_text(info, "workflow_name"),
@@ -101,7 +101,7 @@ def sample(
     agent_name: str = "Invoice agent",
     metadata: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Return the content of a test webhook as the provider would send it.
+    """Return the content of a test webhook in the provider's form.
 
     `event` is one of the names above, `occurred_at` is nanoseconds, `reason` goes into `payload`.
     """
@@ -123,17 +123,17 @@ def sample(
 
 
 def is_without_status(name: str) -> bool:
-    """Tell whether the provider is known to send this name without a change of status."""
+    """Return whether the provider is known to send this name without a change of status."""
     return name in WITHOUT_STATUS or any(word in name.split("_") for word in _WORDS_WITHOUT_STATUS)
 
 
 def _announced_status(
     name: str, payload: Mapping[str, Any]
 ) -> tuple[Status | None, frozenset[str]]:
-    """Return the status that an event announces, and its flags. One event stands for both pauses.
+    """Return the status that an event announces, and its flags. Both pauses have the same event.
 
-    Only the agent asks a question. Where nothing tells the kind, it is assumed to be the user's,
-    and the lifecycle then lets it go wherever either pause may go.
+    Only the agent asks a question. Without a sign of its kind, a pause is assumed to be the user's,
+    and the lifecycle then allows the moves of both kinds.
     """
     status = EVENT_STATUS.get(name)
     if status is not Status.PAUSED:

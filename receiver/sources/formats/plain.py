@@ -21,7 +21,7 @@ from receiver.times import format_time
 def read(source: str, content: Any, message_id: str | None) -> Event | None:
     """Read `event_id, execution_id, status, occurred_at` and the optional fields.
 
-    `message_id` stands in for an `event_id` that is missing. With neither id it is no envelope.
+    `message_id` replaces a missing `event_id`. Without both ids there is no envelope.
     """
     if not isinstance(content, dict):
         return None

@@ -1,9 +1,8 @@
-"""Formats: from the body of an authentic webhook to an Event, by the format of its source.
+"""Formats: read the body of an authentic webhook into an Event, by the format of its source.
 
-What a sender may leave out or get wrong without making the event useless is read liberally: an
-alert lost over a mistyped `metadata` would be worse. What identifies an event is read strictly.
-A format is a module with the functions of `Format`; a new one is such a module and an entry in
-FORMATS.
+Fields that identify an event are read strictly. All others are read liberally, because the loss of
+an alert over a mistyped `metadata` would be worse. A format is a module with the functions of
+`Format`; a new one needs such a module and an entry in FORMATS.
 """
 
 from __future__ import annotations
@@ -31,16 +30,16 @@ class Format(Protocol):
         occurred_at: int,
         reason: str | None = None,
     ) -> Mapping[str, Any]:
-        """Return the content of a test webhook; `event` is what its sender calls the event."""
+        """Return the content of a test webhook; `event` is the sender's name of the event."""
 
 
 FORMATS: Mapping[str, Format] = {"asteroid": asteroid, "plain": plain}
 
 
 def read(name: str, source: str, body: bytes, message_id: str | None = None) -> Event | None:
-    """Return the event that a body of the format `name` says; None if it has no envelope at all.
+    """Read an event from a body of the format `name`; return None without any envelope.
 
-    `message_id` is the sender's id from the headers, for a body that has none. MalformedBody,
+    `message_id` is the sender's id from the headers, for a body without one. MalformedBody or
     MalformedEnvelope if it cannot be read; never another exception.
     """
     return FORMATS[name].read(source, parse_json(body), message_id)

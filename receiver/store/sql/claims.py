@@ -1,6 +1,5 @@
-"""Claims: which delivery goes out next. It is due, still true, not silenced, and it is not quiet.
-
-What may not go out yet is put off, as a set, to the time at which it is looked at again.
+"""Claims: the choice of the next delivery. It is due, still true, not silenced and not in quiet
+hours. Deliveries that may not go out yet are put off, as a set, to the time of the next check.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from receiver.store.sql.superseded import untrue
 from receiver.times import SECOND
 
 _CLAIMABLE = "state = 'waiting' AND due_at <= :now"
-# The order of one execution within a destination is kept: nothing is taken before what is older.
+# The deliveries of one execution keep their order within a destination: the oldest goes first.
 NEXT = statement(
     "next_claim",
     f"{DELIVERY} WHERE destination = :destination AND {_CLAIMABLE}"
@@ -39,10 +38,10 @@ SPEND_TOKEN = statement(
     "INSERT INTO destination (name, tokens, counted_at) VALUES (:destination, :tokens, :now)"
     " ON CONFLICT (name) DO UPDATE SET tokens = excluded.tokens, counted_at = excluded.counted_at",
 )
-# The start of `retry_for` moves along: what is put off is not failing.
+# The start of `retry_for` moves along, because a delivery that is put off does not fail.
 _PUT_OFF = "UPDATE delivery SET owed_at = owed_at + (:to - due_at), due_at = :to, begun_at = :now"
-# What was kept by the same hours goes out together. What tells of a destination's failure, or
-# lists what a silence kept back, stays a message of its own.
+# Deliveries put off by the same quiet hours go out together. A message about a destination's
+# failure and the digest of a silence stay messages of their own.
 PUT_OFF_QUIET = statement(
     "put_off_quiet",
     f"{_PUT_OFF}, order_key = dedup_key, group_key = CASE WHEN kind = 'digest'"
@@ -61,16 +60,16 @@ MOVE_QUIET = statement(
     f" THEN group_key ELSE CAST(:key AS text) END WHERE {_BY_HOURS}"
     " AND route = :route AND due_at <> :to",
 )
-# Said twice, so that SQLite sees that it may use the index of what is not settled.
+# The state stands here twice, so that SQLite may use the index of unsettled deliveries.
 _UNSETTLED = "d.state IN ('waiting', 'sending') AND d.state"
 _OF_GROUP = "d.destination = :destination AND d.group_key = :key"
 _GROUP = f"{_OF_GROUP} AND {_UNSETTLED} = 'waiting'"
 _TOGETHER = f"{_GROUP} AND d.due_at <= :until"
-# What may go out now: one delivery, or a group.
+# The candidates that may go out now: one delivery, or a group.
 _WHICH = {"one": "d.id = :id AND d.state = 'waiting'", "group": _TOGETHER}
 UNTRUE = variants("supersede_untrue", untrue("{where}"), _WHICH)
 CANDIDATES = variants("silence_candidates", silences.candidates("{where}"), _WHICH)
-# What was received under a clock ahead of ours was heard before it was set back.
+# Events beyond `:ahead` do not count: they came before the clock was set back.
 PUT_OFF_STUCK = variants(
     "put_off_stuck",
     "UPDATE delivery SET owed_at = owed_at + (h.heard + :after - due_at),"
@@ -82,7 +81,7 @@ PUT_OFF_STUCK = variants(
     " AND {where}) AS h WHERE delivery.id = h.id AND h.heard + :after > :now",
     _WHICH,
 )
-# What tells of an episode because nothing is heard of it, though no rule asks for that any more.
+# Messages about stuck executions that no route asks for any more.
 NOT_ASKED_FOR = variants(
     "supersede_not_asked_for",
     "UPDATE delivery SET state = 'superseded',"
@@ -137,7 +136,7 @@ MISSED = statement(
 
 @dataclass(frozen=True, slots=True)
 class _Request:
-    """A claim as it is asked for (see contract.Sending.claim), and the silences in force."""
+    """The arguments of a claim (see contract.Sending.claim), and the silences in force."""
 
     destination: str
     policy: SendPolicy
@@ -185,7 +184,7 @@ def recheck_quiet(db: Database, destination: str, policy: SendPolicy, now: int) 
 
 
 def _take(db: Database, request: _Request, row: Row) -> Claim | None:
-    """Take the delivery, or the digest it belongs to; None if it may not go out (now)."""
+    """Take the delivery, or the digest it belongs to; None if it may not go out now or at all."""
     delivery, route, group_key = row[0], row[1], row[12]
     options = request.policy.options_for(route)
     if (end := options.quiet_until) is not None:
@@ -205,7 +204,7 @@ def _take(db: Database, request: _Request, row: Row) -> Claim | None:
 def _told_until(
     db: Database, request: _Request, group: Values, options: RouteOptions
 ) -> int | None:
-    """Return until when the group waits because it was told lately, or is being told."""
+    """Return the end of the group's wait after its last digest, or during one; None: no wait."""
     if db.row(IS_SENT, group):
         return request.now + SECOND
     row = db.row(LAST_TOLD, group)
@@ -214,7 +213,7 @@ def _told_until(
 
 
 def _sift(db: Database, request: _Request, which: str, values: Values) -> None:
-    """Leave those that may go out now: still true, not silenced, of stuck ones nothing heard."""
+    """Supersede or put off deliveries that may not go out: untrue, silenced, or no longer stuck."""
     now = request.now
     db.change(UNTRUE[which], values)
     if request.silences and silences.supersede_silenced(
@@ -233,7 +232,7 @@ def _sift(db: Database, request: _Request, which: str, values: Values) -> None:
 
 
 def _remind_silenced(db: Database, request: _Request) -> None:
-    """Owe the next reminders: a silence keeps messages back, it does not end an episode."""
+    """Plan the next reminders: a silence keeps messages back, but does not end an episode."""
     for silence in request.silences:
         values = request.values(silence=silence.id, at=request.now)
         options = request.policy.options
@@ -241,7 +240,7 @@ def _remind_silenced(db: Database, request: _Request) -> None:
 
 
 def _claim_one(db: Database, request: _Request, delivery: int) -> Claim | None:
-    """Take this one, if it is there still."""
+    """Take this delivery, if it can still be claimed."""
     token = request.token()
     row = db.row(CLAIM, request.values(token=token, delivery=delivery))
     if row is None:
@@ -258,7 +257,7 @@ def _claim_one(db: Database, request: _Request, delivery: int) -> Claim | None:
 
 
 def _claim_group(db: Database, request: _Request, group: Values) -> Claim | None:
-    """Take all of the group that goes out now; an only one as an ordinary message."""
+    """Take the due deliveries of the group; take a single one as an ordinary message."""
     too_many = db.row(ONE_TOO_MANY, {**group, "most": silences.PAGE})
     token = request.token()
     before = MAX_ID if too_many is None else too_many[0]
@@ -278,18 +277,18 @@ def _claim_group(db: Database, request: _Request, group: Values) -> Claim | None
 
 
 def _claim_only(db: Database, request: _Request, delivery: int) -> Claim | None:
-    """Take an only one; it may be due a moment later than the one by which its group was found."""
+    """Take the only one left of a group, even if it is due a moment later than now."""
     db.change(HURRY, {"now": request.now, "delivery": delivery})
     return _claim_one(db, request, delivery)
 
 
 def _missed(db: Database, claim: Claim) -> Digest:
-    """Return what a silence kept back from the destination for which the digest was owed."""
+    """Return the digest of the messages that a silence kept back from the original destination."""
     delivery = claim.delivery
     while True:
         ((silence, destination, step, origin),) = db.rows(MISSED, {"delivery": delivery})
         if silence is not None:
-            # Whom a fall-back tells was not told itself, and nobody else was.
+            # A fall-back missed none of these messages itself, so it gets no number.
             number = claim.delivery if claim.kind is Kind.DIGEST else None
             return digests.silenced(db, number, silence, destination, step)
         delivery = origin

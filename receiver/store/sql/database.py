@@ -2,10 +2,10 @@
 
 A statement uses `:name` parameters and a few words in braces, which a dialect fills in:
 
-* `{lock}`: at the end of a SELECT, keeps others from changing its rows until the transaction ends;
-* `{now}`: the clock by which leases are given and taken back;
+* `{lock}`, at the end of a SELECT: nobody else changes its rows before the transaction ends;
+* `{now}`: the clock that counts for leases;
 * `{texts:name}`, `{numbers:name}`: the values of a list parameter, as a subquery;
-* `{position}`: the function that finds a part in a text, counted from 1, or 0.
+* `{position}`: the function that returns the place of a part in a text, from 1, or 0.
 
 Every statement is registered under its name, so that a test plans each of them on every engine.
 """
@@ -52,12 +52,12 @@ def variants(name: str, text: str, conditions: Mapping[str, str]) -> dict[str, S
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Dialect:
-    """The spelling of one engine; see above for the words that stand in statements.
+    """The spelling of one engine, for the words in braces above.
 
-    `texts` and `numbers` have a `{}` where the name of the parameter goes, `as_list` gives the
-    value that is bound to it. `now` may use the parameter `:now`, which holds the caller's clock.
-    `snapshot` begins a transaction that only reads and sees one state throughout. `spell` turns
-    `:name` into the parameters of the engine's driver.
+    `texts` and `numbers` have a `{}` for the name of the parameter; `as_list` makes its value.
+    `now` may use the parameter `:now`, which holds the caller's clock. `snapshot` begins a
+    transaction that only reads and sees one state throughout. `spell` turns `:name` into the
+    parameters of the engine's driver.
     """
 
     name: str
@@ -72,7 +72,7 @@ class Dialect:
     _spelled: dict[Statement, str] = field(default_factory=dict, init=False, repr=False)
 
     def text(self, statement: Statement) -> str:
-        """Return the statement as this engine takes it."""
+        """Return the statement in the spelling of this engine."""
         try:
             return self._spelled[statement]
         except KeyError:
@@ -105,22 +105,22 @@ class Connection(Protocol):
 
 
 class Bulk(Protocol):
-    """The statements of the hot path about many rows at once, as an engine does them best.
+    """The hot path's statements about many rows at once, in the fastest form of an engine.
 
-    Columns are those that `rows` gives. Rows that are found may be found more than once.
+    Columns are those of the module `rows`. A result may hold the same row more than once.
     """
 
     def new_events(self, n: int) -> Sequence[int]:
-        """Take the next so many numbers for events; nobody else gets them."""
+        """Reserve the next `n` numbers for events."""
 
     def new_executions(self, n: int) -> Sequence[int]:
-        """Take the next so many numbers for executions; nobody else gets them."""
+        """Reserve the next `n` numbers for executions."""
 
     def stored_event_ids(self, keys: Sequence[Row]) -> list[Row]:
-        """Find which of these events (source, event_id) are stored, but for quarantined ones."""
+        """Find the stored ones of these events (source, event_id), without quarantined ones."""
 
     def stored_changes(self, keys: Sequence[Row]) -> list[Row]:
-        """Find which changes (source, execution_id, status, occurred_at) are stored."""
+        """Find the stored ones of these changes (source, execution_id, status, occurred_at)."""
 
     def stored_executions(self, keys: Sequence[Row], *, lock: bool) -> list[Row]:
         """Find executions (source, execution_id): `rows.STORED_COLUMNS`.
@@ -133,13 +133,13 @@ class Bulk(Protocol):
         """Find (source, execution_id, id) of stored executions."""
 
     def add_events(self, rows: Sequence[Row]) -> None:
-        """Insert events; an id that comes again is counted in one row more."""
+        """Insert events; all repeats of an id share one more row, which counts them."""
 
     def add_executions(self, rows: Sequence[Row]) -> None:
         """Insert executions."""
 
     def move_executions(self, rows: Sequence[Row]) -> int:
-        """Change executions that still have their version; how many had."""
+        """Change executions whose version is still the expected one; return how many."""
 
     def add_history(self, rows: Sequence[Row]) -> None:
         """Insert the steps of executions."""
@@ -189,7 +189,7 @@ class Database:
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
-        """See one state of the database in all reads inside; outside of any transaction."""
+        """Let all reads inside see one state of the database. Call it outside a transaction."""
         self._execute(self._dialect.snapshot)
         try:
             yield

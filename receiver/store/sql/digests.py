@@ -1,4 +1,4 @@
-"""Digests: how many messages one stands for, of which sorts, and the first few of them."""
+"""Digests: the number of messages in one, their sorts, and the first few of them."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from receiver.store.sql.database import Database, Statement, Values, statement, 
 from receiver.store.sql.facts import STUCK, WAITS
 from receiver.store.sql.silences import MISSED, PAGE
 
-# How many sorts of messages are counted by name, and how many are shown that need nobody's answer.
+# The number of sorts that are counted by name, and of listed messages that need no answer.
 SORTS, SHOWN = 8, 5
 
 _JOINED = (
     "FROM delivery AS d JOIN event AS e ON e.seq = d.event"
     " LEFT JOIN execution AS x ON x.source = e.source AND x.execution_id = e.execution_id"
 )
-# Its episode is over; somebody has taken it. What a digest gathers is asked before, by the claim.
+# Its episode is over; somebody has taken it. (For a digest of a group the claim has checked this.)
 _OVER = "(d.guard_version IS NOT NULL AND (x.version IS NULL OR x.version <> d.guard_version))"
 _TAKEN = (
     "EXISTS (SELECT 1 FROM acknowledgement AS a WHERE a.execution = x.id"
@@ -26,7 +26,7 @@ _TAKEN = (
 _STILL_WAITS = f"({WAITS} AND NOT {_OVER} AND NOT {_TAKEN})"
 _GATHERED = "d.digest = :head AND d.state = 'sending'"
 _MISSED = f"d.id IN ({MISSED})"
-# The confirmations of a page that still stand as they did, and all that is none.
+# The confirmations of a page that still wait, and all messages that are no confirmation.
 _PAGED = (
     f"d.id IN (SELECT d.id {_JOINED} WHERE {_MISSED} AND {WAITS} ORDER BY d.id LIMIT :page_size"
     f" OFFSET :skipped) AND {_STILL_WAITS}"
@@ -67,7 +67,7 @@ LISTED = variants(
         "missed": _OTHERS,
     },
 )
-# Who learns of an episode from the digest of a silence was told of it, as from any message.
+# The digest of a silence counts as a message about each episode that it lists.
 TOLD = variants(
     "digest_told",
     "UPDATE delivery SET digest = :number FROM (SELECT d.event"
@@ -89,7 +89,7 @@ SILENCE_REASON = statement(
 
 
 def gathered(db: Database, head: int) -> Digest:
-    """Return what the digest with this head says of its messages, all of which are being sent."""
+    """Return the digest with this head; all its messages are being sent."""
     values = {"head": head}
     waiting = _listed(db, LISTED["waiting"], values, PAGE)
     others = _listed(db, LISTED["gathered"], values, SHOWN)
@@ -98,9 +98,9 @@ def gathered(db: Database, head: int) -> Digest:
 
 
 def silenced(db: Database, number: int | None, silence: int, destination: str, page: int) -> Digest:
-    """Return what a destination missed because of a silence, by execution, a page of it.
+    """Return a page of the messages that a destination missed during a silence, by execution.
 
-    The delivery with this number tells of it: what it lists as it still stands is marked so.
+    `number` is the delivery of this digest. The episodes that it lists are marked as told by it.
     """
     values = {
         "silence": silence, "destination": destination, "number": number, "page_size": PAGE,
@@ -136,7 +136,7 @@ def _item(db: Database, row: tuple[Any, ...], *, of_silence: bool) -> DigestItem
         Kind(origin if kind == Kind.FALLBACK and origin else kind),
         step,
         facts.context(db, event)[0],
-        # A digest that gathers notices lists each confirmation as waiting, whoever took it.
+        # The digest of a group lists every confirmation as waiting, even if somebody took it.
         of_silence and bool(over),
         of_silence and bool(taken),
         bool(stuck),

@@ -1,7 +1,8 @@
-"""Episodes: what happens to deliveries while an execution stays where it is, and when it moves on.
+"""Episodes: the deliveries about an execution while it stays in a status, and after it moves on.
 
-Reminders follow from what was sent, its end supersedes what is no longer true and is told of, and
-somebody may take it. All of it in sets: the variants of a statement say of which deliveries (`d`).
+Sent messages cause reminders. The end of an episode supersedes untrue deliveries and causes a
+message about the end. Somebody may take the episode. All of this works on sets of deliveries (`d`):
+each variant of a statement selects another set.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from receiver.store.sql.database import Database, Statement, Values, statement, 
 from receiver.store.sql.outbox import inserted, owing
 from receiver.store.sql.superseded import FELL_FROM, NAGGING, OVER
 
-# Word of who took it before, also where it has fallen back.
+# Messages about the person who took it before, including fall-backs of such messages.
 _WHO_TOOK_IT = (
     f"(d.kind = 'acknowledged' OR (d.kind = 'fallback' AND {FELL_FROM} = 'acknowledged'))"
 )
@@ -25,8 +26,8 @@ _EPISODE = (
     "FROM delivery AS d JOIN event AS e ON e.seq = d.event"
     " JOIN execution AS x ON x.source = e.source AND x.execution_id = e.execution_id"
 )
-# What was sent: one message, or all of a digest; what the digest of a silence lists; what a silence
-# kept back now; all about an episode; all about an execution.
+# The selected deliveries: one sent message or all of a digest; those that the digest of a silence
+# lists; those that a silence has just kept back; all about an episode; all about an execution.
 _SENT = {
     "one": "d.id = :head AND d.state = 'sent'",
     "digest": "d.digest = :head AND d.state = 'sent'",
@@ -40,7 +41,7 @@ _OF_EPISODE = {
     "episode": "d.source = :source AND d.execution_id = :execution AND e.version = :version"
 }
 _OF_EXECUTION = {"execution": "d.source = :source AND d.execution_id = :execution"}
-# A reminder that a silence kept back is none that people got: the one after it has its number.
+# Nobody got a reminder that a silence kept back, so the next one has the same number.
 _STEP = "(d.step + CASE WHEN d.silence IS NULL OR d.step = 0 THEN 1 ELSE 0 END)"
 _NTH = (
     "'reminder/' || d.source || '/' || d.destination || '/' || d.event_id || '/' || d.route"
@@ -63,8 +64,8 @@ REMIND = variants(
     ),
     {**_SENT, **_KEPT_BACK},
 )  # fmt: skip
-# Who was told of an episode: whoever was sent something about it, if only after a silence. A notice
-# with an origin is about a destination's failure, whatever its route is called.
+# A destination was told of an episode if it was sent any message about it, even after a silence. A
+# notice with an origin does not count: it is about a destination's failure.
 _WERE_TOLD = (
     "(d.state = 'sent' OR (d.state = 'superseded' AND d.silence IS NOT NULL"
     " AND EXISTS (SELECT 1 FROM delivery AS l WHERE l.id = d.digest AND l.state = 'sent')))"
@@ -72,7 +73,7 @@ _WERE_TOLD = (
     f" OR (d.kind = 'fallback' AND {FELL_FROM} NOT IN ('acknowledged', 'resolved', 'digest')))"
     " AND d.route IN {texts:routes}"
 )
-# One for each destination and episode, of whichever routes told it.
+# One for each destination and episode, even if several routes told it.
 RESOLVE = variants(
     "resolve",
     owing(
@@ -88,7 +89,7 @@ RESOLVE = variants(
     ),
     {**_SENT, **_LISTED, **_OF_EPISODE},
 )  # fmt: skip
-# Each time that somebody takes it, though it is the same one again.
+# One each time that somebody takes it, even if the same person does so again.
 _TOOK = (
     "'acknowledged/' || e.source || '/' || d.destination || '/' || e.event_id || '/' || a.by"
     " || '/' || a.at"
@@ -132,9 +133,10 @@ UNLIMITED = 2**31
 
 
 def moved(db: Database, entries: Sequence[JudgedWebhook]) -> int:
-    """Supersede what waits about the episodes that these entries end, and tell who was told.
+    """Supersede waiting deliveries about the episodes that these entries end, and plan messages
+    about the ends.
 
-    Returns how many deliveries that owes.
+    Returns the number of new deliveries.
     """
     ended = [entry for entry in entries if entry.before is not None and entry.after is not None]
     now_at = {(e.after.source, e.after.execution_id): e.after for e in ended if e.after}
@@ -154,10 +156,10 @@ def moved(db: Database, entries: Sequence[JudgedWebhook]) -> int:
 def follow(
     db: Database, which: str, values: Values, options: Mapping[str, RouteOptions], now: int
 ) -> int:
-    """Owe what follows from deliveries that were sent; return how many deliveries that is.
+    """Plan the follow-ups of sent deliveries; return the number of new deliveries.
 
-    The next reminders; and where the episode has ended or was taken while they were being sent,
-    word of that.
+    These are the next reminders, and messages about episodes that ended or were taken during the
+    sending.
     """
     return remind(db, which, values, options, now) + catch_up(db, which, values, options, now)
 
@@ -165,7 +167,7 @@ def follow(
 def catch_up(
     db: Database, which: str, values: Values, options: Mapping[str, RouteOptions], now: int
 ) -> int:
-    """Owe word of what happened to episodes while people were being told of them; how many."""
+    """Plan messages about episodes that ended or were taken during the sending; return how many."""
     added = 0
     resolved = tuple(name for name, route_options in options.items() if route_options.resolved)
     taken = tuple(name for name, route_options in options.items() if route_options.acknowledged)
@@ -179,7 +181,7 @@ def catch_up(
 def remind(
     db: Database, which: str, values: Values, options: Mapping[str, RouteOptions], now: int
 ) -> int:
-    """Owe the reminder after each of these deliveries; how many."""
+    """Plan the reminder after each of these deliveries; return how many."""
     added = 0
     for route, route_options in options.items():
         if route_options.remind_every is None:
@@ -197,7 +199,7 @@ def remind(
 def acknowledge(
     db: Database, source: str, execution_id: str, taken: Acknowledgement, routes: Sequence[str]
 ) -> tuple[bool | None, int]:
-    """See contract.Operating.acknowledge; and how many deliveries that owes."""
+    """See contract.Operating.acknowledge; return also the number of new deliveries."""
     execution = {"source": source, "execution": execution_id}
     row = db.row(STANDING, execution)
     if row is None or row[2] == "terminal":

@@ -1,4 +1,4 @@
-"""Facts: what messages are made of, read for a stored event and for a delivery that is claimed."""
+"""Facts: the content of messages, read for a stored event and for a claimed delivery."""
 
 from __future__ import annotations
 
@@ -35,18 +35,18 @@ EVENT_FACTS = statement(
 )
 _EXECUTION = ("x_status", "x_since", "x_mark", "x_version", "x_first_seen", "x_agent_id",
               "x_agent_name", "x_url", "x_metadata", "x_gap", "x_assumed")  # fmt: skip
-# A delivery as `claimed` reads it.
+# The columns of a delivery for `claimed`.
 COLUMNS = (
     "id, route, tries, repeat, owed_at, guard_version, event, kind, order_key, origin,"
     " destination, step, group_key"
 )
 DELIVERY = f"SELECT {COLUMNS} FROM delivery AS d"
-# A confirmation that waits unless it is over or taken: never only counted.
+# A confirmation, which waits unless it is over or taken. A digest lists it, never only counts it.
 WAITS = (
     "(e.status = 'awaiting_confirmation' AND d.guard_version IS NOT NULL"
     " AND d.kind <> 'acknowledged')"
 )
-# A route of executions that are stuck owed it, or what it follows from.
+# A delivery that comes from a route about stuck executions, directly or as a follow-up.
 STUCK = (
     "EXISTS (SELECT 1 FROM delivery AS s WHERE s.event = d.event AND s.route = d.route"
     " AND s.source = d.source AND s.execution_id = d.execution_id"
@@ -68,7 +68,7 @@ ACKNOWLEDGED = statement(
 
 
 def context(db: Database, event: int) -> tuple[MessageContext, int | None]:
-    """Return what a message about a stored event is made of, and the version it led to."""
+    """Return the facts of a message about a stored event, and the version that the event led to."""
     (record,) = db.records(EVENT_FACTS, {"event": event})
     judgement, stored = rows.judgement(record), rows.event(record)
     execution, previous = _execution(record), _previous(record)
@@ -91,7 +91,7 @@ def _previous(record: Mapping[str, Any]) -> tuple[Status, int] | None:
 
 
 def claimed(db: Database, row: Row) -> Claim:
-    """Return a delivery (a row of DELIVERY) as it may be claimed."""
+    """Build a claim, still without its token, from a row of DELIVERY."""
     (delivery, route, tries, repeat, owed_at, guard, event, kind, order_key, origin, destination,
      step, group_key) = row  # fmt: skip
     facts, version = context(db, event)

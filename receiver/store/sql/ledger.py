@@ -1,4 +1,4 @@
-"""The ledger: what was promised, counted as it was promised, held against the rows there are."""
+"""Ledger: the counters of promises, compared with the stored rows."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def ledger(db: Database) -> dict[str, Any]:
         + abs(int(versions) - steps)
         + abs(verdicts.get("applied", 0) - steps)
     )
-    # What had its time counts as what it was when it went.
+    # A removed row still counts as what it was when it was removed.
     for what, name, n in [("event", "quarantined", promised["evicted"]), *pruned]:
         counts = verdicts if what == "event" else states
         if n:

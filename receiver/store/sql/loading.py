@@ -1,4 +1,4 @@
-"""Loads what events are judged against: in sets, because many events are judged at once."""
+"""Loading of the stored state that events are judged against, in sets for many events at once."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from receiver.store.records import ExecutionKey, Loaded
 from receiver.store.sql import rows
 from receiver.store.sql.database import Database, statement
 
-# How many of the events that were rejected for a gap are looked at when their execution moves: the
-# earliest that are not overtaken. Of those that are held, none may be left out.
+# The number of events rejected for a gap that are judged again when their execution moves: the
+# earliest ones that are not overtaken. Of the held events none may be left out.
 MAX_HEALABLE = 200
 _OCCURRED_AT, _SEQ = rows.HELD_COLUMNS.index("occurred_at"), rows.HELD_COLUMNS.index("seq")
 _HELD = f"SELECT {', '.join(rows.HELD_COLUMNS)} FROM event"
@@ -37,7 +37,7 @@ def load(
     *,
     lock: bool = False,
 ) -> Loaded:
-    """See contract.Judging.load. `numbers` is given the executions' ids."""
+    """See contract.Judging.load. The executions' ids are added to `numbers`."""
     loaded = Loaded()
     loaded.event_ids.update(
         db.bulk.stored_event_ids([(event.source, event.event_id) for event in events])
@@ -64,7 +64,7 @@ def load(
 
 
 def _healable(db: Database, key: ExecutionKey, mark: int) -> list[Held]:
-    """Return the events of an execution that were held, or rejected for a gap, not overtaken."""
+    """Return an execution's held events, and those rejected for a gap and not overtaken."""
     values = {"source": key[0], "execution": key[1], "mark": mark, "limit": MAX_HEALABLE}
     events = db.rows(STILL_HELD, values) + db.rows(HEALABLE, values)
     events.sort(key=lambda row: (row[_OCCURRED_AT], row[_SEQ]))

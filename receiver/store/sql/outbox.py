@@ -1,7 +1,7 @@
-"""The outbox: deliveries are owed, recorded, taken back, given a new chance. See contract.Sending.
+"""Outbox: adds deliveries, records attempts, takes back leases, redelivers. See contract.Sending.
 
-The deliveries of a digest share a token and the number of its first one, its head: what became of
-the digest became of all of them. They are settled as a set, however many there are.
+The deliveries of a digest share its token and its outcome. `digest` is the number of the first one,
+the head. They are settled as a set, however many there are.
 """
 
 from __future__ import annotations
@@ -19,15 +19,16 @@ from receiver.store.sql.database import Database, Statement, Values, statement
 from receiver.store.sql.rows import DELIVERY_COLUMNS
 from receiver.times import LATEST
 
-# How many deliveries die in one transaction where many have to.
+# The most deliveries that die in one transaction.
 MANY = 200
 INSERT_DELIVERY = f"INSERT INTO delivery ({', '.join(DELIVERY_COLUMNS)})"
 
 
 def owing(selection: str, /, *, conflict: str = "(dedup_key) ", **columns: str) -> str:
-    """Return the INSERT of deliveries of a `selection`; a column left out has none.
+    """Return an INSERT of deliveries from a `selection`; a column left out is NULL (`step`: 0).
 
-    `conflict` says which deliveries are owed already. It returns the event of each new delivery.
+    `conflict` is the key of deliveries that exist already. The INSERT returns the event of each new
+    delivery.
     """
     values = [columns.pop(name, "0" if name == "step" else "NULL") for name in DELIVERY_COLUMNS]
     if columns:
@@ -61,7 +62,7 @@ OWE_FALLBACK = statement(
 )  # fmt: skip
 COUNT_OWED = statement("count_owed", "UPDATE event SET owed = owed + :n WHERE seq = :event")
 PROMISE = statement("promise", "UPDATE promised SET n = n + :n WHERE name = :name")
-# Of a digest only the head keeps the text, and what is younger than its end allows is spared.
+# Only the head of a digest keeps the text. Deliveries younger than `:spared` do not die with it.
 RECORD = statement(
     "record",
     "UPDATE delivery SET state = CASE WHEN CAST(:state AS text) = 'dead' AND owed_at > :spared"
@@ -77,8 +78,8 @@ ATTEMPTED = statement(
     "INSERT INTO attempt (delivery, number, at, outcome, detail, duration_ms)"
     " SELECT id, attempts, :now, :outcome, :detail, :duration FROM delivery WHERE id = :delivery",
 )
-# Of confirmations only so many fit into a digest: those left over are not made to wait for the next
-# one. What came in meanwhile is none of them, and waits for its turn.
+# A digest has room for some confirmations only, and the rest must not wait for the group's next
+# turn. Those that came in meanwhile are not part of this rest, and wait for their turn.
 GROUP_TOLD = statement(
     "group_told",
     "INSERT INTO digest_group (destination, key, told_at) SELECT CAST(:destination AS text),"
@@ -106,7 +107,7 @@ _RESUME = (
     " WHERE name = :destination"
 )
 RESUME = statement("resume_destination", _RESUME)
-# It failed before, or was tried though it waits as a whole.
+# Ends the count and the pause of a destination that failed before or was tried while paused.
 WORKS = statement("destination_works", f"{_RESUME} AND (failures > 0 OR paused_at <= :now)")
 PAUSE = statement(
     "pause_destination",
@@ -130,13 +131,13 @@ RELEASE = statement(
     " token = NULL, lease_until = NULL, attempts = attempts + 1, tries = tries + 1"
     f" WHERE {_LOST}",
 )
-# What quiet hours put off, and nothing else since: due when they were to end.
+# Deliveries put off by quiet hours and by nothing since: they are due at the end of those hours.
 PUT_OFF_BY_HOURS = (
     "(group_key = 'quiet/' || due_at OR (group_key IS NULL AND tries = 0"
     " AND (kind = 'digest' OR (kind = 'notice' AND origin IS NOT NULL))))"
 )
-# How far ahead of the clock a wait began; see contract.Operating.set_back. What was to be owed
-# later keeps its distance, and hours that are quiet are looked at again.
+# Each wait that began ahead of the clock begins now; see contract.Operating.set_back. A delivery
+# planned for later keeps its distance, and quiet hours are checked again.
 SET_BACK = (
     statement(
         "set_back_deliveries",
@@ -162,7 +163,7 @@ SET_BACK = (
         " WHERE counted_at > :ahead OR paused_at > :ahead",
     ),
     statement("set_back_groups", "UPDATE digest_group SET told_at = :now WHERE told_at > :ahead"),
-    # One that was to begin at once does; one that was planned stays.
+    # A silence that was to begin at once begins now; one that was planned for later stays.
     statement(
         "set_back_silences",
         "UPDATE silence SET until_at = until_at - from_at + :now, from_at = :now"
@@ -204,7 +205,7 @@ END_WAITING = statement(
 
 
 def inserted(db: Database, insert: Statement, values: Values) -> int:
-    """Owe what an INSERT of `owing` says, each to its event; return how many deliveries."""
+    """Run an INSERT of `owing` and count its deliveries at their events; return how many."""
     events = Counter(event for (event,) in db.rows(insert, values))
     for event, n in events.items():
         db.change(COUNT_OWED, {"n": n, "event": event})
@@ -212,13 +213,13 @@ def inserted(db: Database, insert: Statement, values: Values) -> int:
 
 
 def promise(db: Database, name: str, n: int) -> None:
-    """Count what was promised, for the ledger."""
+    """Count promises, for the ledger."""
     if n:
         db.change(PROMISE, {"n": n, "name": name})
 
 
 def owe(db: Database, delivery: int, messages: Sequence[PlannedDelivery], now: int) -> int:
-    """Owe messages about the event of a delivery, those not owed yet; return how many."""
+    """See contract.Sending.owe; return the number of new deliveries."""
     return sum(
         inserted(
             db,
@@ -236,7 +237,7 @@ def owe(db: Database, delivery: int, messages: Sequence[PlannedDelivery], now: i
 
 
 def record(db: Database, claim: Claim, attempt: Attempt, after: AttemptResult) -> bool:
-    """See contract.Sending.record; what it owes to others is not owed here."""
+    """See contract.Sending.record; deliveries to others are added elsewhere."""
     values = {
         "state": str(after.state), "reason": after.reason, "due": after.due_at,
         "spared": LATEST if after.spared is None else after.spared, "title": after.title,
@@ -259,7 +260,7 @@ def record(db: Database, claim: Claim, attempt: Attempt, after: AttemptResult) -
 
 
 def _group_told(db: Database, claim: Claim, options: Mapping[str, RouteOptions]) -> None:
-    """Remember when a group was told, for as long as that makes any of them wait."""
+    """Remember when a group got its digest; forget times that make no group wait any more."""
     at, route_options = claim.claimed_at, options.get(claim.route)
     gathered = at + (route_options.wait if route_options else 0)
     values = {"destination": claim.destination, "key": claim.group_key}
@@ -275,13 +276,13 @@ def failures(db: Database, destination: str) -> Failures:
 
 
 def fall_back(db: Database, claim: Claim, destination: str) -> int:
-    """Owe to another destination what died with a digest, in the same group; how many."""
+    """Add the dead deliveries of a digest for another destination, as a group; return how many."""
     values = {"destination": destination, "now": claim.claimed_at, "head": claim.delivery}
     return inserted(db, OWE_FALLBACK, values)
 
 
 def release(db: Database, now: int, *, holder: str | None) -> int:
-    """See contract.Sending.release; `holder` is the one whose leases are taken back in any case."""
+    """See contract.Sending.release; all leases of `holder` are taken back, even running ones."""
     values = {"now": now, "holder": holder}
     if db.row(LOST, values) is None:
         return 0
@@ -298,14 +299,14 @@ def redeliver(db: Database, delivery: int, now: int) -> bool | None:
     """See contract.Operating.redeliver."""
     if db.row(STATE, {"delivery": delivery}) is None:
         return None
-    # A guarded message whose moment has passed will be superseded at its claim, not sent.
+    # If a guarded message is no longer true, its claim supersedes it.
     return bool(db.change(REDELIVER, {"delivery": delivery, "now": now}))
 
 
 def redeliver_all(db: Database, destination: str, now: int) -> int:
     """See contract.Operating.redeliver_all."""
     again = db.change(REDELIVER_ALL, {"destination": destination, "now": now})
-    db.change(RESUME, {"destination": destination})  # somebody says that it is mended
+    db.change(RESUME, {"destination": destination})  # an operator believes that it works again
     return again
 
 

@@ -1,8 +1,8 @@
-"""Pruning: rows that were kept for long enough go, a bounded portion at a time.
+"""Pruning: removal of old rows, a bounded portion at a time.
 
-A walk goes over what is old, in the order of its times, and looks at each once: what must stay, for
-whatever reason, is passed over and looked at again by the next walk. Deliveries go before what they
-refer to: members of a digest before its head, what fell back before what died.
+A walk visits the old rows once, in the order of their times. It passes over rows that must stay;
+the next walk visits them again. A delivery goes before the one that it refers to: members of a
+digest before its head, a fall-back before the dead original.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from receiver.retention import Limits
 from receiver.store.records import PruneCursor, Pruned, PruneStage
 from receiver.store.sql.database import Database, Values, statement, variants
 
-# How many rows one portion looks at, and how many it removes at most (but an execution's history
-# goes at once). So it takes a millisecond or two, however many there are.
+# The number of rows that one portion looks at, and the most rows that it removes (an execution's
+# history goes as a whole). So it takes a millisecond or two in a database of any size.
 BODIES, EXECUTIONS, EVENTS, ROWS = 50, 5, 50, 50
 
 REMOVE_BODIES = statement(
@@ -40,15 +40,15 @@ HAS_EXECUTION = statement(
     "has_execution",
     "SELECT 1 FROM execution WHERE source = :source AND execution_id = :execution",
 )
-# A silence that was not listed long ago, or whose digests have not got through, still counts what
-# it kept back.
+# A silence still counts its deliveries if it was listed only lately, or if its digests have not got
+# through.
 _STILL_LISTED = (
     "EXISTS (SELECT 1 FROM silence AS s WHERE s.id = d.silence AND (s.listed_at IS NULL"
     " OR s.listed_at >= :executions OR EXISTS (SELECT 1 FROM delivery AS g LEFT JOIN delivery AS f"
     " ON f.origin = g.id WHERE g.silence = s.id AND g.kind = 'digest'"
     " AND (g.state IN ('waiting', 'sending') OR f.state IN ('waiting', 'sending')))))"
 )
-# What is owed, or ended a short while ago: `d` stays.
+# True if the delivery `d` stays: it is still owed, or it ended a short while ago.
 _KEPT = (
     "(d.state IN ('waiting', 'sending') OR d.created_at >= :executions"
     " OR (d.state IN ('sent', 'dead') AND d.due_at >= :executions)"
@@ -57,7 +57,7 @@ _KEPT = (
 )
 _ABOUT_EXECUTION = "d.source = :source AND d.execution_id = :execution"
 _OF_EVENT = "d.event = :event"
-# What makes an execution (`source`, `execution`) stay, though it ended long ago.
+# True if an execution (`source`, `execution`) stays, although it ended long ago.
 _STAYS = (
     "(EXISTS (SELECT 1 FROM event AS r WHERE r.source = {source} AND r.execution_id = {execution}"
     " AND (r.received_at >= :executions OR r.verdict = 'held')) OR EXISTS (SELECT 1 FROM delivery"
@@ -185,7 +185,7 @@ class _Portion:
         self._pruned = Pruned(None)
 
     def remove(self, place: PruneCursor) -> Pruned:
-        """Remove what may go, from a place on."""
+        """Remove prunable rows, from a place on."""
         walks = {
             PruneStage.EXECUTIONS: self._executions,
             PruneStage.EVENTS: self._events,
@@ -204,12 +204,12 @@ class _Portion:
             if not self._db.value(EXECUTION_STAYS, execution):
                 self._execution(number, execution)
             if self._left <= 0:
-                return place  # the rest of this one is looked for again
+                return place  # the next portion goes on with the rest of this one
             place = PruneCursor(PruneStage.EXECUTIONS, at, number)
         return place if len(rows) == EXECUTIONS else PruneCursor(PruneStage.EVENTS)
 
     def _execution(self, number: int, execution: Values) -> None:
-        """Remove an execution with all about it, or as much as may go now."""
+        """Remove an execution with all its rows, or as many of them as may go now."""
         self._deliveries("execution", execution)
         if self._left <= 0 or self._db.row(HAS_DELIVERIES["execution"], execution):
             return
@@ -221,12 +221,12 @@ class _Portion:
         for act in REMOVE_EXECUTION:
             self._db.change(act, {"number": number})
         self._remove_events(applied)
-        # Nothing is left of it: also if that took all of the portion, the walk goes on behind it.
+        # The execution is gone. So the walk goes on behind it, even if the portion is used up.
         self._left = max(self._left, 1)
         self._add(executions=1)
 
     def _events(self, place: PruneCursor) -> PruneCursor:
-        """Remove events about no execution: ignored, in quarantine, or too late to begin one."""
+        """Remove events without an execution: ignored, in quarantine, or too late to begin one."""
         rows = self._db.rows(UNAPPLIED, self._from(place, EVENTS))
         for at, seq, source, execution_id in rows:
             event = {**self._limits, "event": seq}
@@ -257,7 +257,7 @@ class _Portion:
         return {**self._limits, "at": place.at, "number": place.number, "n": n}
 
     def _deliveries(self, which: str, values: Values) -> None:
-        """Remove the deliveries that may go, as many as the portion has left."""
+        """Remove deliveries that may go, as many as fit into the portion."""
         while self._left > 0:
             rows = self._db.rows(LEAVES[which], {**values, "n": self._left})
             if not rows:

@@ -1,4 +1,4 @@
-"""The reading side of a store, on any engine that lends a connection to read with."""
+"""Reader: the reading side of a store, on any engine with a read connection."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ Found = TypeVar("Found")
 
 
 class SqlReader:
-    """contract.Reading and contract.Waiting; an engine's store says how a query is run."""
+    """contract.Reading and contract.Waiting; the store of each engine runs the queries."""
 
     def _query(self, query: Callable[[Database], Found]) -> Found:
-        """Run the query on committed data. StorageUnavailable if that cannot be done."""
+        """Run the query on committed data. StorageUnavailable if the database cannot be read."""
         raise NotImplementedError
 
     def execution(self, source: str, execution_id: str) -> dict[str, Any] | None:

@@ -1,4 +1,4 @@
-"""Reads: what timers, workers and hints ask before they begin."""
+"""Reads: the queries of timers, workers and hints before they begin."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from receiver.store.sql.database import Database, statement
 from receiver.times import SECOND
 
 MAX_ID = 2**63 - 1
-# How many of the newest events say how a source is doing.
+# The number of newest events that the tallies count.
 TALLIED = 10_000
-# The order of one execution within a destination is kept: nothing passes what is older.
+# The deliveries of one execution keep their order within a destination: none passes an older one.
 UNBLOCKED = (
     "NOT EXISTS (SELECT 1 FROM delivery AS e WHERE e.destination = d.destination"
     " AND e.order_key = d.order_key AND e.id < d.id AND e.state IN ('waiting', 'sending'))"
@@ -34,7 +34,7 @@ _ALLOWANCE = (
 )
 ALLOWANCE = statement("allowance", _ALLOWANCE)
 ALLOWANCE_TO_SPEND = statement("allowance_to_spend", f"{_ALLOWANCE}{{lock}}")
-# The destinations that something waits for, found by leaps over the index.
+# The destinations with waiting deliveries, found by leaps over the index.
 _LEAST = "(SELECT min(destination) FROM delivery WHERE state = 'waiting'"
 WAITED_FOR = statement(
     "waited_for",
@@ -71,7 +71,7 @@ def next_due(db: Database, destination: str, policy: SendPolicy, now: int) -> in
 def allowance(
     db: Database, destination: str, policy: SendPolicy, now: int, *, lock: bool = False
 ) -> tuple[float, int]:
-    """Return how many messages the destination could get now, and until when it waits as a whole.
+    """Return the messages that the destination may get now, and the end of its pause (0: none).
 
     With `lock` nobody else claims for it before the transaction ends.
     """
@@ -85,5 +85,5 @@ def allowance(
 
 
 def waited_for(db: Database) -> set[str]:
-    """Return the destinations that something waits for."""
+    """Return the destinations with waiting deliveries."""
     return {name for (name,) in db.rows(WAITED_FOR)}

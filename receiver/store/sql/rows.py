@@ -1,6 +1,6 @@
-"""Rows to values and values to rows: the one place that knows the columns' order and encodings.
+"""Rows: conversion to values and back. Only this module knows the columns' order and encodings.
 
-Words and flags are kept as text with spaces, objects as JSON, truth as 0 and 1.
+Words and flags are stored as text with spaces, objects as JSON, truth values as 0 and 1.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ EXECUTION_COLUMNS = (
     "id", "source", "execution_id", "status", "category", "since", "mark", "version", "first_seen",
     "agent_id", "agent_name", "execution_url", "metadata", "gap", "assumed",
 )  # fmt: skip
-# An execution that moves: by its number and the version it had; then what is new.
+# An execution that moves: its number and its previous version, then its new values.
 MOVED_COLUMNS = (
     "id", "before", "status", "category", "since", "mark", "version", "agent_id", "agent_name",
     "execution_url", "metadata", "gap", "assumed",
@@ -36,7 +36,7 @@ DELIVERY_COLUMNS = (
     "kind", "order_key", "guard_version", "origin", "step", "group_key", "silence", "created_at",
     "owed_at", "due_at",
 )  # fmt: skip
-# An execution as it is loaded: its key and number, whether events wait for it; then `execution`.
+# A loaded execution: its key and number, whether events wait for it, then its values.
 STORED_COLUMNS = ("source", "execution_id", "id", "has_gaps", "status", "since", "mark", "version",
                   "first_seen", "agent_id", "agent_name", "execution_url", "metadata", "gap",
                   "assumed")  # fmt: skip
@@ -51,7 +51,7 @@ _STATUSES = frozenset(status.value for status in Status)
 def event_row(seq: int, entry: JudgedWebhook, owed: int) -> Row:
     """Return a row of EVENT_COLUMNS."""
     event, judgement = entry.event, entry.judgement
-    # As plain text: what is only like text goes a longer way into a statement.
+    # As plain text: the driver takes longer for a subclass of str.
     verdict = (str(judgement.verdict), judgement.reason, words(judgement.flags))
     if event is None:
         nothing = (None,) * 8
@@ -64,8 +64,8 @@ def event_row(seq: int, entry: JudgedWebhook, owed: int) -> Row:
         entry.judged_at, *verdict, words(judgement.missing) or None, entry.until, event.agent_id,
         event.agent_name, event.execution_url, as_json(event.metadata), as_json(event.detail),
         entry.after.version if entry.after else None, owed,
-        # The first body wins. Keeping those of repeats would let one captured webhook, sent again
-        # and again, fill the disk.
+        # Only the first body is stored. If those of repeats were, one captured webhook could fill
+        # the disk when it is sent again and again.
         None if repeated else entry.body,
     )  # fmt: skip
 
@@ -98,7 +98,7 @@ def history_row(number: int, seq: int, entry: JudgedWebhook) -> Row:
 
 
 def delivery_rows(seq: int, entry: JudgedWebhook, messages: Sequence[PlannedDelivery]) -> list[Row]:
-    """Return rows of DELIVERY_COLUMNS: the messages that an event owes."""
+    """Return rows of DELIVERY_COLUMNS for the deliveries that an event causes."""
     event, now = entry.event, entry.judged_at
     ids = (event.execution_id, event.event_id) if event else (None, None)
     about = (seq, entry.source, *ids, str(entry.judgement.verdict))
@@ -140,7 +140,7 @@ def event(record: Mapping[str, Any]) -> Event | None:
         return None
     return Event(
         record["source"], record["event_id"], record["event"],
-        # What is no status of ours (quarantined as unknown_status) stands in `event`, too.
+        # An unknown status (quarantined as unknown_status) stands in `event`, too.
         status(record["status"]), record["execution_id"], record["occurred_at"],
         record["agent_id"], record["agent_name"], record["execution_url"],
         mapping(record["metadata"]) or None, mapping(record["detail"]),
@@ -161,23 +161,23 @@ def status(text: str | None) -> Status | None:
 
 
 def statuses(text: str | None) -> tuple[Status, ...]:
-    """Return statuses that are kept as words."""
+    """Read statuses from stored words."""
     return tuple(map(Status, (text or "").split()))
 
 
 def words(values: Collection[str]) -> str:
-    """Return words as they are kept: sorted, with spaces."""
+    """Write words for storage: sorted, with spaces."""
     return " ".join(sorted(values)) if values else ""
 
 
 def mapping(text: str | None) -> dict[str, Any]:
-    """Return an object that is kept as JSON; empty for none."""
+    """Read an object from stored JSON; empty for none."""
     return json.loads(text) if text else {}
 
 
 def as_json(value: Mapping[str, Any] | None) -> str | None:
-    """Return an object as it is kept; None for an empty one."""
-    # ASCII: what JSON can hold and no database can (lone surrogates, NUL) stays escaped.
+    """Write an object for storage; None for an empty one."""
+    # ASCII keeps characters escaped that no database can store (lone surrogates, NUL).
     return _COMPACT(value) if value else None
 
 

@@ -1,7 +1,7 @@
-"""Silences: added, ended, listed once, and what they keep back. See contract.Operating.
+"""Silences: adds, ends and lists them, and supersedes what they keep back. See contract.Operating.
 
-What a silence keeps back is decided by `routing.silences`: the candidates are read, and those that
-it keeps back are superseded by their numbers.
+`routing.silences` decides which deliveries a silence keeps back. So the candidates are read, and
+the silenced ones are superseded by their numbers.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from receiver.store.sql.database import Database, Row, Statement, Values, statem
 from receiver.store.sql.facts import WAITS
 from receiver.store.sql.outbox import inserted, owing
 
-# A silence has a digest for each so many confirmations, so that each of them is listed.
+# The number of confirmations in one digest of a silence, so that each of them is listed.
 PAGE = 10
-# The route of what no route asks for.
+# The route of these digests, which no configured route asks for.
 ROUTE = "silences"
 _ENDING = 100
 
 COLUMNS = "s.id, s.match, s.reason, s.by, s.from_at, s.until_at"
-# What conditions look at; `o` is the delivery whose end it tells of.
+# The values that conditions look at; `o` is the dead delivery that `d` tells of.
 _CANDIDATES = (
     "SELECT d.id, d.kind, o.destination, e.source, e.verdict, e.status,"
     " coalesce(e.agent_id, x.agent_id), coalesce(e.agent_name, x.agent_name), e.event,"
@@ -47,8 +47,8 @@ ACTIVE = statement(
     f"SELECT {COLUMNS} FROM silence AS s WHERE s.listed_at IS NULL AND s.until_at > :now"
     " AND s.from_at <= :now",
 )
-# What a destination missed, one row for each execution (and verdict): what came last, and of that
-# the notice rather than its reminders. A destination's failure is a matter of its own.
+# The deliveries that a destination missed, one for each execution (and verdict): of the last event,
+# and the notice rather than its reminders. Messages about a destination's failure count separately.
 MISSED = (
     "SELECT m.id FROM (SELECT d.id, row_number() OVER (PARTITION BY e.source, e.execution_id,"
     " CASE WHEN e.execution_id IS NULL THEN e.seq ELSE 0 END, e.verdict,"
@@ -98,7 +98,7 @@ NEXT_END = statement(
 
 
 def candidates(where: str) -> str:
-    """Return the SELECT of deliveries that a silence may keep back, with what it looks at."""
+    """Return the SELECT of deliveries that a silence may keep back, with the values to compare."""
     return f"{_CANDIDATES} AND {where}"
 
 
@@ -129,7 +129,7 @@ def active(db: Database, now: int) -> list[Silence]:
 def supersede_silenced(
     db: Database, silences: Sequence[Silence], which: Statement, values: Values, now: int
 ) -> int:
-    """End those candidates that a silence keeps back (due_at says when); return how many."""
+    """Supersede the candidates that a silence keeps back, at `now` (in due_at); return how many."""
 
     @lru_cache(maxsize=1024)
     def keeps_back(kind: str, died: str | None, *subject: Any) -> Silence | None:
@@ -147,7 +147,7 @@ def supersede_silenced(
 
 
 def list_ended(db: Database, now: int) -> tuple[list[str], int]:
-    """See contract.Operating.list_silences; and how many deliveries that owes."""
+    """See contract.Operating.list_silences; return also the number of new deliveries."""
     destinations: list[str] = []
     added = 0
     for (silence,) in db.rows(ENDED, {"now": now, "limit": _ENDING}):

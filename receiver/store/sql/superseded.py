@@ -1,8 +1,8 @@
-"""Superseded deliveries: what must not be sent any more, because it is no longer true.
+"""Superseded deliveries: they must not be sent any more, because they are no longer true.
 
-A move of its execution ends what waits about the episode before. Before each send it is asked once
-more: whether the execution still stands there, the event still has its verdict, nobody has taken
-the episode, and what the message tells of still holds.
+A move of an execution ends the waiting deliveries about the previous episode. Each claim checks
+again that the execution still has the status, the event still has its verdict, nobody has taken the
+episode, and a dead delivery that the message is about is still dead.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from receiver.store.sql.database import statement
 
 FELL_FROM = "(SELECT o.kind FROM delivery AS o WHERE o.id = d.origin)"
-# Reminders and escalations, also where they have fallen back.
+# Reminders and escalations, including fall-backs of them.
 NAGGING = (
     "(d.kind IN ('reminder', 'escalation') OR (d.kind = 'fallback'"
     f" AND {FELL_FROM} IN ('reminder', 'escalation')))"
@@ -24,12 +24,13 @@ OVER = statement(
     " WHERE source = :source AND execution_id = :execution AND state = 'waiting'"
     " AND guard_version < :version",
 )
-# What it tells of is over: what died has another chance, or nothing there is dead any more.
+# A message about dead deliveries is untrue: the dead one has another chance, or, if it is no
+# fall-back, nothing at that destination is dead any more.
 _ANOTHER_CHANCE = (
     "(CASE WHEN d.kind = 'fallback' THEN o.state <> 'dead' ELSE NOT EXISTS (SELECT 1"
     " FROM delivery AS dead WHERE dead.state = 'dead' AND dead.destination = o.destination) END)"
 )
-# Why a delivery must not be sent any more. `d` is it, `e` its event, `x` the execution.
+# The reason why a delivery (`d`) must not be sent any more; `e` is its event, `x` the execution.
 _UNTRUE = (
     f"SELECT d.id, CASE WHEN o.id IS NOT NULL AND {_ANOTHER_CHANCE}"
     " THEN o.destination || ' got another chance'"
@@ -49,7 +50,7 @@ _UNTRUE = (
 
 
 def untrue(where: str) -> str:
-    """Return the UPDATE that ends the deliveries that are not true any more, with the reason."""
+    """Return the UPDATE that supersedes untrue deliveries, with the reason."""
     return (
         "UPDATE delivery SET state = 'superseded', reason = u.reason"
         f" FROM ({_UNTRUE} AND {where}) AS u WHERE delivery.id = u.id"

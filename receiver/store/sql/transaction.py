@@ -27,7 +27,7 @@ JUDGE_AGAIN = statement(
     "UPDATE event SET verdict = :verdict, reason = :reason, flags = :flags, missing = :missing,"
     " held_until = NULL, version = :version, owed = owed + :owed WHERE seq = :event",
 )
-# The first step is written down when there is a second one.
+# The first step is inserted only when a second one follows.
 FIRST_STEP = statement(
     "first_step",
     "INSERT INTO judgement (event, number, at, verdict, reason)"
@@ -46,7 +46,7 @@ EVENT_NUMBER = statement(
     "SELECT seq FROM event WHERE source = :source AND event_id = :event_id AND repeated = 0"
     " AND verdict <> 'quarantined'",
 )
-# Quarantine is bounded: the oldest goes, unless a delivery is about it.
+# Quarantine is bounded: the oldest events go, except those with a delivery.
 EVICT = statement(
     "evict",
     "DELETE FROM event WHERE owed = 0 AND verdict = 'quarantined' AND seq <= (SELECT seq FROM event"
@@ -56,7 +56,7 @@ HEARTBEAT = statement("heartbeat", "UPDATE promised SET n = n WHERE name = 'acce
 
 
 class SqlTransaction:
-    """contract.Transaction. Leases are given to `holder`; no holder's name begins another's."""
+    """contract.Transaction. `holder` gets the leases; no holder's name starts with another's."""
 
     def __init__(self, database: Database, holder: str = "") -> None:
         self._database, self._holder = database, holder
@@ -82,7 +82,7 @@ class SqlTransaction:
         if deliveries:
             self._database.bulk.add_deliveries(deliveries)
             self._promise("owed", len(deliveries))
-        # Only now: what ends here may have begun in this very batch.
+        # Last, because an episode that ends here may have begun in this batch.
         self._promise("owed", episodes.moved(self._database, entries))
         if any(entry.judgement.verdict is Verdict.QUARANTINED for entry in entries):
             self._evict()
@@ -90,7 +90,7 @@ class SqlTransaction:
     def _write_down(
         self, entries: Sequence[JudgedWebhook], messages: Sequence[Sequence[PlannedDelivery]]
     ) -> Sequence[int]:
-        """Insert the new events; return the number of each entry's event, stored before or now."""
+        """Insert the new events; return the number of each entry's event, new or stored before."""
         bulk = self._database.bulk
         new = iter(bulk.new_events(sum(not entry.again for entry in entries)))
         numbers = [0 if entry.again else next(new) for entry in entries]
@@ -99,7 +99,7 @@ class SqlTransaction:
             for seq, entry, owing in zip(numbers, entries, messages, strict=True)
             if not entry.again
         ])  # fmt: skip
-        # Only now: what is judged again may have come in this very batch.
+        # Last, because an event that is judged again may have come in this batch.
         return [seq or self._seq(entry) for seq, entry in zip(numbers, entries, strict=True)]
 
     def _judge_again(self, entries: Sequence[JudgedWebhook], numbers: Sequence[int]) -> None:
@@ -117,14 +117,14 @@ class SqlTransaction:
                 self._database.change(act, values)
 
     def _advance(self, entries: Sequence[JudgedWebhook], numbers: Sequence[int]) -> None:
-        """Write down where executions stand now, and the steps that took them there."""
+        """Store the new states of executions, and the steps that led to them."""
         changed = [(entry.after or entry.moved, entry, seq)
                    for entry, seq in zip(entries, numbers, strict=True)]  # fmt: skip
         n = sum(after is not None and entry.before is None for after, entry, _ in changed)
         ids = iter(self._database.bulk.new_executions(n))
         new: list[Row] = []
         history: list[Row] = []
-        # An execution may move more than once in a batch; each step is held against the CHECKs.
+        # An execution may move more than once in a batch. The CHECKs have to see each step.
         moves: list[list[Row]] = []
         moved: dict[ExecutionKey, int] = {}
         self._look_up([entry.before for after, entry, _ in changed if after and entry.before])
@@ -156,7 +156,7 @@ class SqlTransaction:
         bulk.add_history(history)
 
     def _look_up(self, executions: Iterable[Execution]) -> None:
-        """Find the ids of stored executions, of those that `load` did not meet."""
+        """Find the ids of stored executions that `load` did not return."""
         keys = {(x.source, x.execution_id): None for x in executions}
         unknown = [key for key in keys if key not in self._numbers]
         for source, execution_id, number in self._database.bulk.execution_numbers(unknown):
@@ -187,9 +187,9 @@ class SqlTransaction:
         return True
 
     def _follow(self, claim: Claim, after: AttemptResult, which: str) -> None:
-        """Owe what follows from a message that was sent."""
+        """Plan the follow-ups of a sent message."""
         db, now, head = self._database, claim.claimed_at, {"head": claim.delivery}
-        # What was sent by itself has one route; a digest may be of several.
+        # A single message has one route; a digest may have several.
         own = {claim.route: after.options[claim.route]} if claim.route in after.options else {}
         options = after.options if which == "digest" else own
         self._promise("owed", episodes.follow(db, which, head, options, now))
@@ -249,7 +249,7 @@ class SqlTransaction:
         self._database.change(HEARTBEAT)
 
     def _not_yet_owed(self, entries: Sequence[JudgedWebhook]) -> list[Sequence[PlannedDelivery]]:
-        """Return what each entry adds to what is owed. Only quarantine repeats a message."""
+        """Return the new deliveries of each entry. Only quarantine repeats a message."""
         seen: set[str] = set()
         return [
             entry.owed

@@ -1,6 +1,6 @@
-"""Views: executions, events, deliveries and silences with the members that people see of them.
+"""Views: executions, events, deliveries and silences with the members that people see.
 
-Times are instants (nanoseconds); who shows them to people writes them as text.
+Times are instants (nanoseconds); the callers write them as text.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ DELIVERIES = statement(
     " AND (CAST(:destination AS text) IS NULL OR destination = :destination)"
     " AND id < :after ORDER BY id DESC LIMIT :limit",
 )
-# A digest's message and its attempts are those of its first delivery.
+# The first delivery of a digest holds its message and its attempts.
 ATTEMPTS = statement(
     "attempts",
     "SELECT at, outcome, detail, duration_ms FROM attempt WHERE delivery = :id"
@@ -157,7 +157,7 @@ def _event(db: Database, record: View) -> View:
         "times": record["times"],
         "missing": (record["missing"] or "").split(),
         "held_until": record["held_until"],
-        # Only what was judged more than once has rows there.
+        # Only events that were judged more than once have rows there.
         "steps": db.records(JUDGEMENTS, {"event": record["seq"]}) or [first],
     }
 
@@ -175,7 +175,7 @@ def _delivery(db: Database, record: View) -> View:
 
 
 def _due(db: Database, delivery: View) -> int:
-    """Return when it is tried next: not before its destination may be tried at all."""
+    """Return the time of the next attempt: at the earliest when its destination may be tried."""
     if delivery["state"] != "waiting":
         return int(delivery["due_at"])
     paused_until = db.value(PAUSED_UNTIL, {"destination": delivery["destination"]})

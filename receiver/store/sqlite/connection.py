@@ -1,7 +1,7 @@
-"""Connections to one SQLite file: their PRAGMAs, the dialect, and the one that writes.
+"""Connections to one SQLite file: their PRAGMAs, the dialect, and the write connection.
 
-WAL with `synchronous=FULL` is what makes a commit survive a loss of power (with NORMAL the log is
-synced only at checkpoints).
+WAL with `synchronous=FULL` makes a commit survive a loss of power (with NORMAL the log is synced
+only at checkpoints).
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ DIALECT = Dialect(
     as_list=lambda values: json.dumps(list(values)),
     # One transaction at a time writes.
     lock="",
-    # It has no clock of its own: leases go by the clock of the one process that serves the file.
+    # SQLite has no clock of its own: for leases the clock of the serving process counts.
     now=":now",
     position="instr",
     snapshot="BEGIN",
 )
-# One process at a time serves the file: it holds what its predecessor held.
+# One process at a time serves the file, so it inherits the leases of its predecessor.
 HOLDER = ""
-# After a failed sync the system may call pages written that are not, and SQLite goes on accepting
-# commits; a file that is damaged takes them, too.
+# After a failed sync the system may report pages as written that are not, and SQLite still accepts
+# commits. So does a damaged file.
 _LOST = {
     sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC, sqlite3.SQLITE_CORRUPT,
     sqlite3.SQLITE_NOTADB,
@@ -39,7 +39,7 @@ _LOST = {
 
 
 def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
-    """Open the file with the PRAGMAs that every connection of ours has."""
+    """Open the file with the PRAGMAs of every connection."""
     mode = "ro" if read_only else "rwc"
     connection = sqlite3.connect(
         f"{path.absolute().as_uri()}?mode={mode}",
@@ -60,7 +60,7 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
 
 
 def database(connection: sqlite3.Connection) -> Database:
-    """Return what runs the statements on a connection."""
+    """Return the database for a connection: it runs the statements."""
     return Database(connection, DIALECT, SqliteBulk(connection))
 
 
@@ -70,7 +70,7 @@ class WriteConnection:
     failures: tuple[type[Exception], ...] = (sqlite3.OperationalError,)
 
     def __init__(self, path: Path, *, checkpoints: bool) -> None:
-        # Only who serves the file copies the log back: SQLite before 3.51.3 can corrupt a file
+        # Only the serving process copies the log back: SQLite before 3.51.3 can corrupt a file
         # whose log two connections reset (sqlite.org, "WAL-reset bug").
         self._checkpoints = checkpoints
         self._lost = self._full = False
@@ -79,7 +79,7 @@ class WriteConnection:
         self._log = Checkpointer(path, self._connection)
 
     def begin(self) -> SqlTransaction:
-        # IMMEDIATE: a deferred one that reads first fails at once when somebody else writes.
+        # IMMEDIATE: a deferred transaction that reads first fails at once if another one writes.
         self._connection.execute("BEGIN IMMEDIATE")
         return SqlTransaction(self._database, HOLDER)
 
@@ -97,13 +97,13 @@ class WriteConnection:
         return self._lost
 
     def tidy(self) -> None:
-        """Copy the log back if it is time. On a full disk the log may be what fills it."""
+        """Copy the log back if it is time, and at once if the disk is full: the log may fill it."""
         if self._checkpoints:
             is_full, self._full = self._full, False
             self._try(lambda: self._log.committed(now=is_full))
 
     def close(self) -> None:
-        # What cannot be believed is left as it is, for the next start to look at.
+        # A storage that cannot be trusted stays as it is, for the next start to check.
         if self._checkpoints and not self._lost:
             self._try(self._log.empty)
         self._connection.close()
@@ -112,6 +112,6 @@ class WriteConnection:
         try:
             act()
         except sqlite3.Error as error:
-            # Tried again after the next batch; the commits themselves are safe in the log.
+            # The next batch tries again; the commits themselves are safe in the log.
             if self.is_lost(error):
                 raise

@@ -1,8 +1,8 @@
 """Statements about many rows at once, on SQLite.
 
-Python's module gives the interpreter's lock away around each step of a statement, and under load
-waits to get it back. One statement for many rows is one step: the rest of the process goes on
-beside it, instead of in turns with it.
+Python's module releases the interpreter's lock around each step of a statement, and under load has
+to wait to get it back. One statement for many rows is one step, so the rest of the process runs
+beside it instead of in turns with it.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ MOST = 64  # rows in a statement; each power of two up to it is prepared once
 
 
 class ManyRows:
-    """A statement with `{rows}` in it, where rows of `width` values go."""
+    """A statement in which `{rows}` stands for rows of `width` values."""
 
     def __init__(self, statement: str, width: int) -> None:
         self._statement, self._row = statement, f"({', '.join('?' * width)})"
         self._texts: dict[int, str] = {}
 
     def change(self, db: sqlite3.Connection, rows: Sequence[Row]) -> int:
-        """Do it for each row once, in their order; return how many rows of the table changed."""
+        """Execute it once for each row, in order; return how many rows of the table changed."""
         changed = start = 0
         while start < len(rows):
             n = min(MOST, 1 << (len(rows) - start).bit_length() - 1)
@@ -41,17 +41,17 @@ class ManyRows:
         return changed
 
     def find(self, db: sqlite3.Connection, rows: Sequence[Row]) -> list[Row]:
-        """Return what a SELECT finds for the rows; it may be found more than once."""
+        """Return the results of a SELECT for the rows; a result may come more than once."""
         rows_found: list[Row] = []
         for start in range(0, len(rows), MOST):
             part = list(rows[start : start + MOST])
-            # Asked twice is no different: so there are few lengths to prepare.
+            # Repeating the last row changes nothing, and leaves few lengths to prepare.
             part += part[-1:] * ((1 << (len(part) - 1).bit_length()) - len(part))
             rows_found += self._run(db, part).fetchall()
         return rows_found
 
     def text(self, n: int) -> str:
-        """Return the statement about so many rows."""
+        """Return the statement for `n` rows."""
         if n not in self._texts:
             self._texts[n] = self._statement.format(rows=", ".join([self._row] * n))
         return self._texts[n]
@@ -72,7 +72,7 @@ EXECUTION = ManyRows(
     len(EXECUTION_COLUMNS),
 )
 EXECUTION_MOVES = ManyRows(
-    # The columns of VALUES by their numbers: with their names before it, nothing would be counted.
+    # VALUES without column names: with a list of names, SQLite would not count the changed rows.
     "UPDATE execution SET status = m.column3, category = m.column4, since = m.column5,"
     " mark = m.column6, version = m.column7, agent_id = m.column8, agent_name = m.column9,"
     " execution_url = m.column10, metadata = m.column11, gap = m.column12, assumed = m.column13"
@@ -117,8 +117,8 @@ STORED = ManyRows(
 class SqliteBulk:
     """database.Bulk on SQLite.
 
-    One transaction at a time writes, so numbers are counted on from the highest, and a row that was
-    read needs no lock.
+    Only one transaction at a time writes. So new numbers continue from the highest one, and rows
+    that were read need no lock.
     """
 
     def __init__(self, connection: sqlite3.Connection) -> None:

@@ -1,4 +1,4 @@
-"""A database file's schema: the file is made, brought up to date, or refused. Never replaced."""
+"""Schema of a database file: makes the file, brings it up to date, or refuses it."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ SCHEMA_VERSION = 6
 
 
 def prepare(path: Path, *, thorough: bool, checkpoint: bool = False) -> None:
-    """Create the database, bring its schema up to date, or refuse it. Nothing is ever replaced.
+    """Create the database, bring its schema up to date, or refuse it. It never replaces a file.
 
-    `thorough` reads all of it to find damage: for a start, not for a command that looks.
-    `checkpoint` copies the log back, for who serves the file: what a failed sync has left in it may
-    be read and yet not be on disk.
+    With `thorough` it reads the whole file to find damage: for a start, not for a command that only
+    reads. With `checkpoint` it copies the log back, for the serving process: after a failed sync
+    the log may hold pages that can be read and are not on disk.
     """
     try:
         if not path.exists():
@@ -67,7 +67,7 @@ def prepare(path: Path, *, thorough: bool, checkpoint: bool = False) -> None:
 def _create(path: Path) -> None:
     """Make the file under another name, then give it its own.
 
-    A start that dies halfway must not leave an empty file, which would look like a lost one.
+    A start that dies halfway must not leave an empty file: that would look like lost data.
     """
     log = path.with_name(f"{path.name}-wal")
     if log.exists() and log.stat().st_size:
@@ -87,20 +87,20 @@ def _create(path: Path) -> None:
     made.rename(path)
     folder = os.open(path.absolute().parent, os.O_RDONLY)
     try:
-        os.fsync(folder)  # or the name could be lost with the power, and the events with it
+        os.fsync(folder)  # else a loss of power could take the name, and the events with it
     finally:
         os.close(folder)
 
 
 def _write_ahead(connection: sqlite3.Connection) -> None:
-    """Switch to the write-ahead log. Where that fails SQLite keeps silent and its old mode."""
+    """Switch to the write-ahead log. If that fails, SQLite reports no error: check the mode."""
     ((mode,),) = connection.execute("PRAGMA journal_mode = WAL").fetchall()
     if mode != "wal":
         raise sqlite3.OperationalError("its file system takes no write-ahead log")
 
 
 def _inspect(connection: sqlite3.Connection, path: Path, thorough: bool) -> int:
-    """Refuse what is foreign, newer or damaged; return the schema's version."""
+    """Refuse a foreign, newer or damaged database; return the schema's version."""
     application = connection.execute("PRAGMA application_id").fetchone()[0]
     tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
     if tables and application != APPLICATION_ID:
@@ -120,7 +120,7 @@ def _inspect(connection: sqlite3.Connection, path: Path, thorough: bool) -> int:
 
 
 def _migrate(connection: sqlite3.Connection) -> None:
-    """Apply the missing migrations in one transaction, so that two processes cannot both."""
+    """Apply the missing migrations in one transaction, so that only one process does it."""
     migrations = sqlite_utils.Migrations("receiver")
 
     @migrations()
@@ -168,7 +168,7 @@ def _run(connection: sqlite3.Connection, script: str) -> None:
 
 
 def statements(script: str) -> list[str]:
-    """Split a script: executescript would commit the transaction in which it is run."""
+    """Split a script into statements: executescript would commit the present transaction."""
     complete: list[str] = []
     pending = ""
     for line in script.splitlines(keepends=True):

@@ -1,4 +1,4 @@
-"""The store in one SQLite file: one committer that writes, one connection that reads beside it."""
+"""Store in one SQLite file: one committer writes, one connection reads beside it."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ Found = TypeVar("Found")
 class SqliteStore(SqlReader):
     """contract.Store on one SQLite file.
 
-    `serve` takes the right to serve the file, which one process at a time can have. Without it the
-    store may still write now and then (`receiver redeliver` beside a running server).
+    With `serve` it takes the right to serve the file, which one process at a time can have. Without
+    it the store may still write now and then (`receiver redeliver` beside a running server).
     """
 
     def __init__(
@@ -66,11 +66,11 @@ class SqliteStore(SqlReader):
 
     def tidy(self) -> bool:
         if self._lock is not None and self.is_log_long():
-            self.check_writable()  # others wrote; after a commit of ours the log is copied back
+            self.check_writable()  # others wrote; a commit by this process copies the log back
         return not self.is_log_long()
 
     def is_log_long(self) -> bool:
-        """Return whether the log is longer than it should ever be for long."""
+        """Return whether the log is too long and has to be made empty."""
         try:
             return self._log.stat().st_size > LONG
         except FileNotFoundError:
@@ -100,9 +100,9 @@ def _heartbeat(transaction: Transaction, items: Sequence[None]) -> Sequence[None
 
 
 def open_existing(path: Path, *, thorough: bool = False) -> SqliteStore:
-    """Open the store of a server that runs or ran here; a command that only looks creates none.
+    """Open the store of a running or stopped server; StorageRefused if there is none.
 
-    `thorough` reads all of the file to find damage.
+    With `thorough` it reads the whole file to find damage.
     """
     if not path.exists():
         raise StorageRefused(
@@ -113,7 +113,7 @@ def open_existing(path: Path, *, thorough: bool = False) -> SqliteStore:
 
 
 def lock(path: Path) -> IO[bytes]:
-    """Take the right to serve this file until the result is closed. A second one is refused."""
+    """Take the right to serve this file until the result is closed; else StorageServed."""
     try:
         file = open(f"{path}.lock", "ab")  # noqa: SIM115 (stays open for as long as we serve)
     except OSError as error:

@@ -1,8 +1,9 @@
-"""The write-ahead log's length, on SQLite: when it is copied back into the file.
+"""Write-ahead log of SQLite: decides when to copy it back into the file.
 
-Each copying syncs the file, so it is done once some megabytes were written, not after each commit.
-How much was written the file's size does not say: a log that was copied back whole is written anew
-from its beginning and keeps its size. So what the last commits wrote says when it is time again.
+Each copying syncs the file, so it happens after some megabytes and not after each commit. The size
+of the log does not show how much was written: after a complete copying SQLite writes the log anew
+from its beginning, and the size stays. So the average size of the last commits decides when it is
+time again.
 """
 
 from __future__ import annotations
@@ -12,12 +13,13 @@ import sqlite3
 import time
 from pathlib import Path
 
-# Bytes written to the log before it is copied back, at most. Who comes meanwhile waits for that.
+# The most bytes written to the log before it is copied back. Writes wait during the copying.
 CHECKPOINT_AT = 16 * 2**20
-# How long copying may take (seconds). In a small file the same few pages were written again and
-# again; pages from all over a large one take many times as long, and then less is copied at a time.
+# The time that one copying may take (seconds). In a small file the log holds the same few pages
+# again and again. Pages from all over a large file take many times as long, so less is copied at a
+# time.
 _QUICK = 0.005
-# From this size on it is made empty, not only written anew: well under 64 MiB.
+# From this size on the log is made empty, not only written anew: well under 64 MiB.
 LONG = 2 * CHECKPOINT_AT
 _FRAME = 4096 + 24
 _MOST = 10_000  # commits
@@ -27,8 +29,8 @@ _AGAIN = 1.0  # seconds
 class Checkpointer:
     """The copying of the log after commits, when it is time. It waits for no reader or writer.
 
-    While somebody reads for long the log grows, because what he reads must stay; it is made short
-    by the first commit after that.
+    During a long read the log grows, because its pages must stay; the first commit after that read
+    makes it short.
     """
 
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
@@ -39,7 +41,7 @@ class Checkpointer:
         self._again_at = 0.0  # monotonic seconds
 
     def committed(self, *, now: bool = False) -> None:
-        """Count a commit, and copy back if it is time or has to be `now`. sqlite3.Error."""
+        """Count a commit; copy the log back if it is time, or with `now` at once. sqlite3.Error."""
         self._commits += 1
         size = self._length()
         is_long = size > LONG and time.monotonic() >= self._again_at
@@ -52,7 +54,7 @@ class Checkpointer:
                 self._again_at = time.monotonic() + _AGAIN
 
     def empty(self) -> None:
-        """Copy all of it back, waiting for who reads, and make it empty. sqlite3.Error."""
+        """Copy all of it back, wait for readers if needed, and make it empty. sqlite3.Error."""
         self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
 
     def _length(self) -> int:

@@ -1,1 +1,1 @@
-"""Server under the application: connections, their limits, start and end."""
+"""Server of the application: connections, their limits, start and end."""

@@ -19,10 +19,10 @@ class H11Connection(Bounded, H11Protocol):
         self._status = 400
 
     def _should_upgrade(self) -> bool:
-        """Check the head; True keeps a refused one from the application.
+        """Check the head; return True for a refused one, so that the application does not run.
 
-        There is nothing to upgrade to: a client that offers h2c is answered as if it had not. But
-        uvicorn calls this for every head, before the application runs.
+        uvicorn calls this for every head before the application runs. There is no upgrade: a client
+        that offers h2c gets an ordinary answer.
         """
         scope = self.scope
         target = scope["raw_path"] + b"?" + scope["query_string"]

@@ -1,4 +1,4 @@
-"""Connections read by httptools (extra `fast`), made as strict as those that h11 reads.
+"""Connections read by httptools (extra `fast`), made as strict as h11.
 
 By itself, httptools accepts two Hosts or none, turns the trailers of a chunked body into headers,
 gives a request with `Upgrade` an empty body, does not limit the size of a head or a trailer, and
@@ -31,8 +31,8 @@ class _StrictProtocol(HttpToolsProtocol):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.is_in_message = False  # between the end of a head and the end of its body
-        self._unanswered: deque[Any] = deque()  # requests; the first is being answered
-        self._unparsed = 0  # bytes fed since something came out of the parser
+        self._unanswered: deque[Any] = deque()  # requests; the first is in progress
+        self._unparsed = 0  # bytes fed since the parser's last result
         self._status = 400
         self._is_resuming = False
 
@@ -49,7 +49,7 @@ class _StrictProtocol(HttpToolsProtocol):
             self.malformed(431)
 
     def _feed(self, data: bytes) -> bytes:
-        """Parse the data; return the rest after a request that asks for an upgrade."""
+        """Parse the data; return the rest if a request asks for an upgrade."""
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -60,7 +60,7 @@ class _StrictProtocol(HttpToolsProtocol):
     def _ignore_upgrade(self) -> None:
         """Read the body as HTTP: Java's client offers h2c with every request over plain HTTP.
 
-        The parser would read the rest as another protocol. So a new parser goes on with the same
+        This parser would take the rest for another protocol. So a new parser goes on with the same
         framing. The application has not run yet.
         """
         self.parser = httptools.HttpRequestParser(self)
@@ -86,7 +86,7 @@ class _StrictProtocol(HttpToolsProtocol):
             super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        # A header behind the head is a trailer: no signature covers it, and nothing reads it.
+        # A header after the head is a trailer: no signature covers it, and nothing reads it.
         if self.is_in_message:
             return
         if len(self.headers) >= MAX_FIELDS:  # before they fill the memory
@@ -115,7 +115,7 @@ class _StrictProtocol(HttpToolsProtocol):
         self._unanswered.append(self.cycle)
 
     def first_unanswered(self) -> Any:
-        """Return the request that is being answered, or None."""
+        """Return the request in progress, or None."""
         while self._unanswered and self._unanswered[0].response_complete:
             self._unanswered.popleft()
         return self._unanswered[0] if self._unanswered else None

@@ -1,9 +1,9 @@
-"""Limits of a connection, which hold before there is a request: time, size, number.
+"""Limits of a connection before there is a request: time, size, number.
 
 By itself, uvicorn waits for a head or a body as long as the client likes, and also for a client
-that does not read its answers. Here each of these has a deadline. When there are too many
-connections, a new one is answered 503 at once, or takes the place of the one that has kept its head
-back longest. Both parsers share these limits.
+that does not read its answers. Here each of these has a deadline. If there are too many
+connections, a new one is answered 503 at once, or replaces the one that has delayed its head
+longest. Both parsers share these limits.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ from receiver.web.server.transport import CoalescingTransport
 
 MAX_HEAD = 16_384  # bytes of request line and headers together
 MAX_FIELDS = 100
-MAX_PIPELINED = 64  # requests read ahead of the one that is being answered (httptools)
-# A connection this old without a whole head may be ended in favour of a new one (seconds).
+MAX_PIPELINED = 64  # requests read ahead of the one in progress (httptools)
+# The age (seconds) from which a connection without a whole head may be replaced by a new one.
 GRACE = 1.0
-# How long input is read and dropped after a refusal: closing at once would lose the answer.
+# The seconds for which input is read and dropped after a refusal (closing at once would lose the
+# answer), and the most connections in this state.
 LINGER, MAX_LINGERING = 1.0, 100
 READ_AT_ONCE = 65_536
 
@@ -37,7 +38,7 @@ _CAUSES = {400: "malformed", 408: "slow", 431: "headers", 503: "connections"}
 
 
 class BadHead(Exception):
-    """A head that the parser accepts and this server does not."""
+    """A head that the parser accepts and this server refuses."""
 
     def __init__(self, status: int) -> None:
         super().__init__(_PROBLEM_DETAILS[status])
@@ -46,17 +47,17 @@ class BadHead(Exception):
 
 @dataclass(slots=True)
 class Bounds:
-    """The limits that all connections of a server share, and the connections that they count.
+    """The shared limits of a server's connections, and the connections that count for them.
 
-    `head` and `body` are the seconds in which each has to arrive, `limit` is the number of
-    connections. `refused` gets the cause of each refusal: malformed, slow, headers, connections.
+    `head` and `body` are the seconds in which each has to arrive, `limit` is the most connections.
+    `refused` gets the cause of each refusal: malformed, slow, headers, connections.
     """
 
     head: float
     body: float
     limit: int
     refused: Callable[[str], None]
-    # Connections with a deadline, and when it began (the loop's time): the oldest first.
+    # The connections with a deadline and the start of each (the loop's time), the oldest first.
     waiting: dict[Bounded, float] = field(default_factory=dict)
     lingering: int = 0
 
@@ -70,9 +71,9 @@ class Bounds:
 
 
 def check_head(version: str, target: bytes, headers: Iterable[tuple[bytes, bytes]]) -> None:
-    """Raise BadHead for a head that is too large, or that gives the body's length twice.
+    """Raise BadHead for a head that is too large, gives the body's length twice or asks a proxy.
 
-    Also for a head that is addressed to a proxy: its target would have to count above its Host.
+    (The target of a request to a proxy would have to count more than its Host.)
     """
     size = len(target)
     fields = 0
@@ -135,7 +136,7 @@ class Bounded(_UvicornProtocol):  # type: ignore[misc]
             if self._deadline is None:
                 self._start_deadline(self.bounds.head)
         elif cycle is not self._awaited:
-            # The head is complete. Nearly always the body is here too, and needs no deadline.
+            # The head is complete. Nearly always the body has come too, and needs no deadline.
             self._cancel_deadline()
             if cycle.more_body:
                 self._awaited = cycle
@@ -171,13 +172,13 @@ class Bounded(_UvicornProtocol):  # type: ignore[misc]
         self.loop.call_later(LINGER, self._end_lingering)
 
     def malformed(self, status: int) -> None:
-        """End the connection after bytes that are no HTTP, with the answer that is still due."""
+        """End the connection after bytes that are not HTTP, with the answer that is still due."""
         cycle = self.in_progress()
         if cycle is None:
-            # In the rest of a body whose request was answered, no other answer is due.
+            # Inside the body of an answered request, no other answer is due.
             return self.end("malformed") if self.is_in_rest() else self.refuse(status)
         if cycle.response_started or not cycle.more_body:
-            # The fault is behind the request that is being answered: its answer is the last.
+            # The fault comes after the request in progress: the answer to that request is the last.
             self.bounds.refused(_CAUSES[status])
             self._is_refused = True
             cycle.keep_alive = False
@@ -193,7 +194,7 @@ class Bounded(_UvicornProtocol):  # type: ignore[misc]
         self.transport.abort()
 
     def in_progress(self) -> Any:
-        """Return the request that is being answered, or None."""
+        """Return the request in progress, or None."""
         cycle = self.cycle
         return None if cycle is None or cycle.response_complete else cycle
 
@@ -218,11 +219,11 @@ class Bounded(_UvicornProtocol):  # type: ignore[misc]
             self.refuse(408)
         elif cycle is None and self._has_received and not self.is_in_rest():
             self.refuse(408)
-        else:  # a client that sent nothing, does not read, or was answered already: no answer
+        else:  # no answer: the client sent nothing, does not read, or has its answer
             self.end("slow")
 
     def _disconnect(self, cycle: Any) -> None:
-        """Tell the application, which waits for the body, that there will be no more of it."""
+        """Tell the waiting application that the body will not be completed."""
         cycle.disconnected = True
         cycle.message_event.set()
 

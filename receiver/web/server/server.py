@@ -1,4 +1,4 @@
-"""HTTP server: uvicorn with our limits on connections, our signals and our end."""
+"""HTTP server: uvicorn with our limits on connections, signal handling and shutdown."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Server(uvicorn.Server):
 
     def __init__(self, app: Starlette, settings: Settings) -> None:
         self._app = app.state
-        self.settled = threading.Event()  # it serves, or could not start
+        self.settled = threading.Event()  # it serves, or failed to start
         bounds = Bounds(
             head=settings.headers_timeout,
             body=settings.body_timeout,
@@ -45,10 +45,10 @@ class Server(uvicorn.Server):
                 port=settings.port,
                 http=functools.partial(_protocol(settings.http), bounds=bounds),  # type: ignore[arg-type]
                 h11_max_incomplete_event_size=MAX_HEAD,
-                # uvloop and the faster parser come together: one setting chooses both.
+                # One setting chooses both uvloop and the faster parser.
                 loop="uvloop" if settings.http == "httptools" else "asyncio",
                 log_config=None,
-                access_log=False,  # we log one line a webhook; a second one costs a quarter
+                access_log=False,  # we log each webhook; a second line would cost a quarter
                 server_header=False,
                 proxy_headers=False,
                 ws="none",
@@ -64,12 +64,12 @@ class Server(uvicorn.Server):
             self.settled.set()
 
     async def on_tick(self, counter: int) -> bool:
-        """Return whether to end: also after a failure of the storage."""
+        """Return whether to end; a failure of the storage ends the server, too."""
         return await super().on_tick(counter) or bool(self._app.failure)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Handle signals as uvicorn does, but do not raise them again: ending was asked for."""
+        """Handle signals like uvicorn, but do not raise them again: the exit code must be 0."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -83,9 +83,9 @@ class Server(uvicorn.Server):
                 signal.signal(each, handler)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Drain before the end: finish the calls in progress, and answer 503 to new webhooks."""
+        """Drain before the end: finish the calls in progress and answer 503 to new webhooks."""
         if self._app.endpoint.draining:
-            super().handle_exit(sig, frame)  # a second signal means: do not wait
+            super().handle_exit(sig, frame)  # a second signal ends the waiting
             return
         self._app.endpoint.draining = True
         log.info("serve.stopping signal=%s", signal.Signals(sig).name)
@@ -126,7 +126,7 @@ def _protocol(http: str) -> Any:
 def bind(settings: Settings) -> socket.socket:
     """Open the listening socket; raise ConfigurationError if the address is taken."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    # asyncio switches Nagle's algorithm off only where the protocol is named; with it on, the
+    # asyncio switches Nagle's algorithm off only if the protocol is named; with it on, the
     # second write of an answer waits 40 ms for an acknowledgement.
     listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -145,12 +145,12 @@ def bind(settings: Settings) -> socket.socket:
 
 
 def serve(app: Starlette, settings: Settings, listening: socket.socket) -> None:
-    """Serve until a signal comes; return when everything has ended."""
+    """Serve until a signal comes; return after the shutdown."""
     port = listening.getsockname()[1]
     log.info("serve.started address=http://%s:%d", settings.host, port)
     # The committer asks for the interpreter's lock once a batch: 5 ms would be a long wait.
     sys.setswitchinterval(0.0003)
-    # The objects that exist by now stay: the collector need not look at them again and again. Nor
+    # The present objects stay for good, so the collector need not visit them again and again. Nor
     # need it run after every 700 new objects, which are a dozen webhooks.
     gc.collect()
     gc.freeze()

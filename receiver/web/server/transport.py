@@ -12,8 +12,8 @@ _INFORMATION = b"HTTP/1.1 1"  # an answer of 1xx: no body follows it
 class CoalescingTransport:
     """A transport that sends the head of an answer with the first part of its body.
 
-    uvicorn writes one after the other, each with a system call and a packet. A head without a body
-    in the same turn of the event loop (the answer to HEAD) goes out by itself.
+    uvicorn writes them one after the other, each with a system call and a packet. A head without a
+    body in the same turn of the event loop (the answer to HEAD) goes out alone.
     """
 
     __slots__ = ("_call_soon", "_head", "_transport", "_write", "abort", "is_closing")
@@ -30,7 +30,7 @@ class CoalescingTransport:
         return getattr(self._transport, name)
 
     def write(self, data: bytes) -> None:
-        """Write the data at once, or keep a head until the data after it comes."""
+        """Write the data at once, but keep a head until the data after it comes."""
         if self._head:
             head, self._head = self._head, b""
             self._write(head + data)
@@ -41,12 +41,12 @@ class CoalescingTransport:
             self._write(data)
 
     def close(self) -> None:
-        """Close once everything is sent, also a head without a body."""
+        """Close after everything is sent, including a head without a body."""
         self._send_head()
         self._transport.close()
 
     def write_whole(self, data: bytes) -> None:
-        """Write a whole answer: no more data follows it."""
+        """Write a complete answer at once: no more data follows it."""
         self.write(data)
         self._send_head()
 

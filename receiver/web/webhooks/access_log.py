@@ -1,7 +1,7 @@
-"""Access log: one line for each webhook, written together for all that were answered together.
+"""Access log: one line for each webhook; the lines of one batch are written together.
 
-The lines follow the answers. The reader of the log has to keep up: a slow one delays the writing,
-and with it the event loop.
+They are written after the answers. The reader of the log has to keep up: a slow one delays the
+writing, and with it the event loop.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class AccessLog:
         self._waiting: list[tuple[Source, Receipt]] = []
 
     def add(self, source: Source, receipt: Receipt) -> None:
-        """Log a webhook and the held events that it settled, before this turn of the loop ends."""
+        """Log a webhook and the held events that it settled, after the answers of this turn."""
         if not self._waiting:
             asyncio.get_running_loop().call_soon(self._write_lines)
         self._waiting.append((source, receipt))

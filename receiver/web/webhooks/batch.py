@@ -1,8 +1,8 @@
 """Batches of webhooks: verified, read and handed to the store, many at a time.
 
-All webhooks of one turn of the event loop are done in one go, and reach the committer as one batch.
-One by one, each step would find the processor's caches full of the other steps, and the committer
-would wake up for the first webhook and take turns with the rest.
+All webhooks of one turn of the event loop go through each step together, and reach the committer as
+one batch. One by one, each step would find the processor's caches full of the other steps, and the
+committer would wake up for the first webhook and compete with the rest.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from receiver.times import SECOND
 class PendingWebhook:
     """A webhook whose body is complete and not yet verified.
 
-    `key` is the number of the source's key that proved it, `received_at` is nanoseconds.
+    `key` is the number of the key of the source that proved it, `received_at` is nanoseconds.
     """
 
     source: Source
@@ -38,9 +38,9 @@ class PendingWebhook:
 
 
 class WebhookBatcher:
-    """The way of webhooks into the store, for the event loop's thread only.
+    """The batching of webhooks into the store, for the event loop's thread only.
 
-    `rate` is proven webhooks a second, for sources that set no rate.
+    `rate` is the most proven webhooks a second, for sources without a rate of their own.
     """
 
     def __init__(self, store: Store, in_force: LiveRules[Intake], rate: float) -> None:
@@ -77,13 +77,13 @@ class WebhookBatcher:
         self._waiting = []
         proven = []
         for pending in waiting:
-            # A sender that has gone sends it again.
+            # A sender that has left will send its webhook again.
             if pending.future.done():
                 continue
             try:
                 proven.append((self._verify(pending), pending.future))
             except Exception as error:
-                # Any error is about this webhook alone: the endpoint answers it.
+                # Any error concerns this webhook alone: the endpoint answers it.
                 pending.future.set_exception(error)
         if proven:
             self._store.write_all(self._in_force.derived.receive, proven)

@@ -1,7 +1,7 @@
 """Endpoint `POST /webhooks/{source}`, which is open to everybody.
 
 It is a plain ASGI callable: Starlette's request and response objects would cost as much as
-verifying and storing. It checks in this order: source, method, media type and coding, size and
+verification and storage. It checks in this order: source, method, media type and coding, size and
 time, signature, JSON, shape, agent. An answer says only whether to send the webhook again.
 """
 
@@ -43,15 +43,15 @@ UNTRUSTED = (
     " routes.yaml and, if one is set, its secret header and agent."
 )
 
-# Bytes of bodies in memory at a time, arriving or waiting for their commit; beyond it 503.
+# The most bytes of bodies in memory, arriving or waiting for their commit; beyond it 503.
 MAX_HELD = 64 * 2**20
 
 
 class WebhookEndpoint:
     """The endpoint for the webhooks of all sources.
 
-    `wake` gets the names of destinations that have something to send. `max_body` is bytes, `rate`
-    is proven webhooks a second, for sources that set no rate.
+    `wake` gets the names of destinations with new deliveries. `max_body` is bytes, `rate` is the
+    most proven webhooks a second for sources without a rate of their own.
     """
 
     def __init__(
@@ -81,10 +81,10 @@ class WebhookEndpoint:
         try:
             response = await self._respond(source, scope, receive)
         except asyncio.CancelledError:
-            # The server ends and has waited long enough; the sender sends the webhook again.
+            # The server ends and has waited long enough; the sender will send the webhook again.
             response = try_later("Shutting down. Send it again.")
         except Exception:
-            # The one broad handler of webhooks: nothing above it would answer.
+            # The one broad handler of webhooks: no code above it would answer.
             log.exception("webhook.failed source=%s", source.name if source else None)
             response = try_later("An error of ours. It is in the log.")
         if response is None:
@@ -133,11 +133,11 @@ class WebhookEndpoint:
             self._bytes_held -= len(body)
 
     async def _read_body(self, receive: Receive) -> bytes | Response | None:
-        """Return the whole body, or the problem with it, or None if the connection ends before.
+        """Return the whole body, or the problem with it, or None if the connection ends early.
 
-        The deadline is that of the connection, see `server.limits`.
+        The connection has the deadline, see `server.limits`.
         """
-        message = await receive()  # as a rule it has the whole body
+        message = await receive()  # usually it has the whole body
         if not message.get("more_body") and message["type"] == "http.request":
             body: bytes = message.get("body", b"")
             return body if len(body) <= self._max_body else _too_large(self._max_body)

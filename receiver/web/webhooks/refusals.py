@@ -1,6 +1,6 @@
-"""Refusals: each is counted, and the log gets one line a minute for each cause.
+"""Refusals: counts each, and logs one line a minute for each cause.
 
-So a flood of forgeries does not flood the log, and still looks different from silence.
+So a flood of forgeries is visible in the log without flooding it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ log = logging.getLogger("receiver.refused")
 class Refusals:
     """The counting and logging of refusals, for the event loop's thread only.
 
-    `every` is seconds between two lines of a kind.
+    `every` is the seconds between two lines of a kind.
     """
 
     def __init__(self, counters: Counters, every: float = 60.0) -> None:
@@ -27,12 +27,12 @@ class Refusals:
         self._timer: asyncio.TimerHandle | None = None
 
     def webhook(self, source: str, cause: str) -> None:
-        """Note a webhook that was not proven to come from its source (401)."""
+        """Note a webhook without proof that it comes from its source (401)."""
         self._counters.untrusted(source, cause)
         self._note(("webhook.untrusted", source, cause))
 
     def connection(self, cause: str) -> None:
-        """Note a connection or a head that was refused before there was a request."""
+        """Note a connection or a head that was refused before its request."""
         self._counters.refused(cause)
         self._note(("connection.refused", "", cause))
 
@@ -44,7 +44,7 @@ class Refusals:
             self._start_timer()
 
     def _start_timer(self) -> None:
-        # Refusals after a line get their own line a minute later, even if no more of them come.
+        # Refusals after a line get a line a minute later, even if no more of them come.
         self._timer = asyncio.get_running_loop().call_later(self._every, self._log_overdue)
 
     def _log_overdue(self) -> None:
@@ -62,7 +62,7 @@ def _log_refusals(kind: tuple[str, ...], count: int) -> None:
 
 
 class OncePerMinute:
-    """A limit for lines: the first of a kind at once, then one sum a minute.
+    """A limit for log lines: the first of a kind at once, then one sum a minute.
 
     `now` is monotonic seconds.
     """
@@ -72,7 +72,7 @@ class OncePerMinute:
         self._since: dict[tuple[str, ...], tuple[float, int]] = {}
 
     def note(self, kind: tuple[str, ...], now: float) -> int:
-        """Note one of a kind; return how many a line may sum up now, 0 if they have to wait."""
+        """Note one of a kind; return the number for a line now, 0 if the line has to wait."""
         began, waiting = self._since.get(kind, (float("-inf"), 0))
         if now - began < self._every:
             self._since[kind] = (began, waiting + 1)
@@ -81,11 +81,11 @@ class OncePerMinute:
         return waiting + 1
 
     def is_waiting(self) -> bool:
-        """Return whether one of any kind would have to wait now."""
+        """Return whether a line of any kind has to wait now."""
         return bool(self._since)
 
     def overdue(self, now: float) -> list[tuple[tuple[str, ...], int]]:
-        """Return the kinds that have waited long enough, with their counts; forget quiet kinds."""
+        """Return the kinds whose wait is over, with their counts; forget kinds without any."""
         due = [(kind, n) for kind, (at, n) in self._since.items() if now - at >= self._every]
         for kind, waiting in due:
             if waiting:
