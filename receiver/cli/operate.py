@@ -84,7 +84,7 @@ def _redeliver_all(destination: str) -> None:
 
 @click.group()
 def silence() -> None:
-    """Keep messages back for a while; people who missed some get a digest of them afterwards."""
+    """Keep messages back for a while; a digest lists them afterwards."""
 
 
 @silence.command()
@@ -141,7 +141,7 @@ def list_(limit: int, in_json: bool) -> None:
 @silence.command()
 @click.argument("number", metavar="ID", type=click.IntRange(1, 2**63 - 1))
 def expire(number: int) -> None:
-    """End the silence ID now; people who missed something get its digest."""
+    """End the silence ID now; its digest goes out."""
     with closing(open_store()) as store:
         is_ended = store.write_now(operators.expire_silence, (number, time.time_ns()))
     if is_ended is None:

@@ -53,9 +53,10 @@ def follow(
     """Decide the result of an attempt: sent, a retry at a time, or dead with the reason."""
     sent = (message.title, message.body)
     if attempt.outcome is Outcome.DELIVERED:
-        return AttemptResult(State.SENT, "", now, *sent)
+        return AttemptResult(State.SENT, "", now, *sent, at=now)
     if attempt.permanent:
-        return AttemptResult(State.DEAD, f"no retry can mend it: {attempt.detail}", now, *sent)
+        reason = f"no retry can mend it: {attempt.detail}"
+        return AttemptResult(State.DEAD, reason, now, *sent, at=now)
     # If a destination asks for a longer wait than LONGEST, it is tried after LONGEST.
     wait = max(delay(claim.attempts + 1, chance), min(attempt.retry_after or 0, LONGEST))
     retry_for = int(destination.retry_for * SECOND)
@@ -67,8 +68,10 @@ def follow(
         reason = f"given up after retry_for: {attempt.detail}"
         # Deliveries that joined the digest later have time left.
         spared = due_at - retry_for
-        return AttemptResult(State.DEAD, reason, due_at, *sent, chance=chance, spared=spared)
-    return AttemptResult(State.WAITING, attempt.detail, due_at, *sent, chance=chance)
+        return AttemptResult(
+            State.DEAD, reason, due_at, *sent, chance=chance, spared=spared, at=now
+        )
+    return AttemptResult(State.WAITING, attempt.detail, due_at, *sent, chance=chance, at=now)
 
 
 def with_others(result: AttemptResult, claim: Claim, rules: Rules, now: int) -> AttemptResult:

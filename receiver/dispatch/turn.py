@@ -109,7 +109,9 @@ def record(transaction: Transaction, finished: FinishedAttempt) -> bool:
     failures = transaction.failures(claim.destination)
     wait = retry.pause_after(attempt, failures, finished.after.chance)
     if wait > 0:
-        ended = claim.claimed_at + attempt.duration_ms * (SECOND // 1000)
+        ended = finished.after.at
+        if ended is None:
+            ended = claim.claimed_at + attempt.duration_ms * (SECOND // 1000)
         transaction.pause(claim.destination, ended, ended + int(wait * SECOND))
     return True
 

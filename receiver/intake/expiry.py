@@ -24,6 +24,8 @@ POLL = 1.0
 HINT_EVERY, FIRST_HINT = 3600.0, 60.0
 # For this long (seconds) after the clock was set back, earlier writes may still reach the store.
 LATE = 60.0
+# The longest that a start settles what fell due before it (seconds).
+SETTLE_WITHIN = 10.0
 
 
 class ExpiryTimer(Periodic):
@@ -51,6 +53,17 @@ class ExpiryTimer(Periodic):
         self._hint_at = time.monotonic() + FIRST_HINT
         self._seen_at: int | None = None  # nanoseconds; None: no check so far
         self._doubted_until = 0.0  # monotonic seconds
+
+    def start(self) -> None:
+        """Settle what fell due while no process served, then start the thread.
+
+        Call it before dispatch starts: while an event is held, nobody sees that a message which
+        waits is no longer true because of it.
+        """
+        end = time.monotonic() + SETTLE_WITHIN
+        while self.safe_step() <= 0.0 and time.monotonic() < end:
+            pass
+        super().start()
 
     def step(self) -> float:
         """End due held events and silences; return how long to rest (seconds)."""

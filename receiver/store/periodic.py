@@ -55,9 +55,10 @@ class Periodic(ABC):
             self._rest_is_over.clear()
             if self._is_stopping:
                 return
-            rest = self._safe_step()
+            rest = self.safe_step()
 
-    def _safe_step(self) -> float:
+    def safe_step(self) -> float:
+        """Do a step and log its failure; return how long to rest (seconds)."""
         try:
             return self.step()
         except StorageError as error:

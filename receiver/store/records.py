@@ -71,7 +71,8 @@ class AttemptResult:
     `owed` are deliveries to others that the end of this one causes. `chance` in [0, 1) spreads the
     pause of a destination that fails as a whole. In a dead digest, deliveries owed later than
     `spared` (ns) do not die but wait until `due_at`. `options` control the follow-ups of a sent
-    message: reminders, and messages about an episode that ended or was taken meanwhile.
+    message: reminders, and messages about an episode that ended or was taken meanwhile. `at` is
+    when this was decided (nanoseconds), if not at the claim: a wait begins then.
     """
 
     state: State
@@ -83,6 +84,7 @@ class AttemptResult:
     chance: float = 0.5
     spared: int | None = None
     options: Mapping[str, RouteOptions] = field(default_factory=dict)
+    at: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

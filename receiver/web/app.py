@@ -92,7 +92,8 @@ def build(
         ):
             log.warning("drain.incomplete: what is still being sent will be sent again")
 
-    starts = [*([dispatcher.start] if dispatcher is not None else []), gaps.start, pruning.start]
+    # What became due during a stop is settled before anything is sent.
+    starts = [gaps.start, *([dispatcher.start] if dispatcher is not None else []), pruning.start]
     app = Application(
         endpoint,
         [

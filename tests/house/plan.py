@@ -104,7 +104,7 @@ BROAD_EXCEPTS = {
     ("store.committer", "Committer._run"): "nobody may wait for a thread that has ended",
     (
         "store.periodic",
-        "Periodic._safe_step",
+        "Periodic.safe_step",
     ): "without its threads people hear nothing",
     ("store.sqlite.schema", "_migrate"): "rolls back, and raises it again",
     ("store.sqlite.store", "SqliteStore.__init__"): "frees the lock, and raises it again",

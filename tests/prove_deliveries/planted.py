@@ -50,8 +50,8 @@ BUGS = (
     bug(
         "what was recorded with another token counts",
         DELIVERIES,
-        "lease_until = NULL, begun_at = :now WHERE token = :token",
-        "lease_until = NULL, begun_at = :now WHERE id = :delivery AND :token <> ''"
+        "lease_until = NULL, begun_at = :begun WHERE token = :token",
+        "lease_until = NULL, begun_at = :begun WHERE id = :delivery AND :token <> ''"
         " AND state = 'sending'",
         "stops --only overlap",
         "nothing is recorded over a successor",

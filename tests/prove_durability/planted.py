@@ -71,8 +71,8 @@ BUGS = (
     ),
     Bug(
         "a result is recorded with a lost token",
-        ((DELIVERIES, "lease_until = NULL, begun_at = :now WHERE token = :token",
-          "lease_until = NULL, begun_at = :now WHERE id = :delivery AND :token <> ''"
+        ((DELIVERIES, "lease_until = NULL, begun_at = :begun WHERE token = :token",
+          "lease_until = NULL, begun_at = :begun WHERE id = :delivery AND :token <> ''"
           " AND state = 'sending'"),),
         "storage --only clock",
         "recorded over its successor",

@@ -329,3 +329,36 @@ def test_the_same_hours_move_nothing_though_nothing_can_be_claimed(walk: Walk) -
     policy = policy_at(walk.rules.destinations["lead"], walk.rules, walk.now)
     walk.do(lambda transaction: transaction.recheck_quiet("lead", policy, walk.now))
     assert dues(walk) == before
+
+
+def test_what_was_heard_under_a_clock_ahead_counts_from_when_that_was_set_back(
+    tmp_path: Path,
+) -> None:
+    walk = Walk(tmp_path, ROUTES)
+    walk.passes(HOUR)
+    walk.comes(RUNNING)
+    walk.now -= HOUR
+    assert walk.do(lambda transaction: transaction.set_back(walk.now))
+    walk.passes(90 * MINUTE - SECOND)
+    assert [told.title for told in walk.gets("approvers")] == []
+    # By now our clock has passed the time at which the event was received.
+    walk.passes(SECOND)
+    assert len(walk.gets("approvers")) == 1
+
+
+@pytest.mark.parametrize("hours", [-2, 2])
+def test_a_clock_that_jumps_during_an_attempt_lets_its_retry_wait_as_long_as_meant(
+    tmp_path: Path, hours: int
+) -> None:
+    walk = Walk(tmp_path, ROUTES)
+    walk.now -= min(hours, 0) * HOUR  # it may be ahead at first
+    walk.comes(AWAITS)
+    claim = walk.claim("approvers")
+    assert claim is not None
+    walk.now += hours * HOUR
+    walk.record(claim, BUSY)
+    walk.now -= max(hours, 0) * HOUR
+    walk.do(lambda transaction: transaction.set_back(walk.now))
+    (due,) = rows(walk, f"SELECT due_at FROM delivery WHERE id = {claim.delivery}")
+    (paused,) = rows(walk, "SELECT paused_until FROM destination WHERE name = 'approvers'")
+    assert (due[0], paused[0]) == (walk.now + 900 * SECOND, walk.now + 900 * SECOND)

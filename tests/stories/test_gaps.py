@@ -17,6 +17,7 @@ from receiver.intake.subscription_hints import ENOUGH
 from receiver.store.sqlite.store import SqliteStore
 from receiver.times import SECOND
 from tests.support.live import ROUTES, Live, live, until
+from tests.support.people import MINUTE, Walk
 
 START = client.now_whole() - 60 * SECOND
 
@@ -107,3 +108,34 @@ def test_the_log_says_it_too(tmp_path: Path, caplog: pytest.LogCaptureFixture) -
         timer = ExpiryTimer(receiver.store, receiver.in_force, lambda names: None, list_silences)
         timer.hint()
     assert "source.hint source=asteroid 1 of its newest events announce running" in caplog.text
+
+
+def test_what_ended_while_nobody_served_is_settled_before_anything_is_sent(
+    tmp_path: Path, httpserver: HTTPServer
+) -> None:
+    httpserver.expect_request("/ops").respond_with_data("ok")
+    routes = f"""
+sources:
+  s:
+    verify: {{scheme: token, header: X-T, keys: [a-token-of-sixteen-bytes]}}
+    gaps: apply
+destinations:
+  ops: {{url: "json://127.0.0.1:{httpserver.port}/ops", rate: 1000/s}}
+routes:
+  - {{name: waits, match: {{status: paused}}, notify: ops, remind: {{every: 1h}}}}
+  - {{name: ends, match: {{status: completed}}, notify: ops}}
+"""
+    walk = Walk(tmp_path, routes)
+    for number in range(8):
+        walk.comes(Status.PAUSED, f"x-{number}")
+    walk.gets("ops")
+    walk.passes(MINUTE)
+    for number in range(8):
+        walk.comes(Status.COMPLETED, f"x-{number}")  # held: nothing resumed it
+    walk.store.close()
+    # Its reminders and its time-outs lie long behind: the walk was in June.
+    with live(tmp_path, routes) as receiver:
+        until(lambda: receiver.store.ledger()["deliveries"].get("waiting", 0) == 0)
+    titles = [request.json["title"] for request, _ in httpserver.log]
+    assert len(titles) == 8, titles
+    assert all("completed" in title for title in titles), titles

@@ -74,8 +74,9 @@ PUT_OFF_STUCK = variants(
     "put_off_stuck",
     "UPDATE delivery SET owed_at = owed_at + (h.heard + :after - due_at),"
     " due_at = h.heard + :after, begun_at = h.heard"
-    " FROM (SELECT d.id, (SELECT max(e.received_at) FROM event AS e WHERE e.source = d.source"
-    " AND e.execution_id = d.execution_id AND e.received_at <= :ahead) AS heard"
+    " FROM (SELECT d.id, (SELECT max(coalesce(e.begun_at, e.received_at)) FROM event AS e"
+    " WHERE e.source = d.source AND e.execution_id = d.execution_id"
+    " AND coalesce(e.begun_at, e.received_at) <= :ahead) AS heard"
     " FROM delivery AS d WHERE d.route = :route"
     " AND d.kind IN ('notice', 'reminder', 'fallback') AND d.guard_version IS NOT NULL"
     " AND {where}) AS h WHERE delivery.id = h.id AND h.heard + :after > :now",

@@ -71,7 +71,7 @@ RECORD = statement(
     " body = CASE WHEN id = :delivery THEN CAST(:body AS text) END,"
     " attempts = attempts + 1, tries = tries + 1,"
     " repeat = CASE WHEN CAST(:uncertain AS integer) = 1 THEN 1 ELSE repeat END,"
-    " token = NULL, lease_until = NULL, begun_at = :now WHERE token = :token",
+    " token = NULL, lease_until = NULL, begun_at = :begun WHERE token = :token",
 )
 ATTEMPTED = statement(
     "attempted",
@@ -170,6 +170,14 @@ SET_BACK = (
         " WHERE listed_at IS NULL AND from_at > :ahead AND from_at <= created_at",
     ),
 )
+# The newest events, received under a clock ahead of ours, count as received now: what asks when
+# something was heard last must not wait until our clock has caught up with theirs.
+SET_BACK_RECEIPTS = statement(
+    "set_back_receipts",
+    "UPDATE event SET begun_at = :now WHERE seq > coalesce((SELECT e.seq FROM event AS e"
+    " WHERE e.received_at <= :ahead ORDER BY e.seq DESC LIMIT 1), 0)"
+    " AND coalesce(begun_at, received_at) > :ahead",
+)
 STATE = statement("delivery_state", "SELECT state FROM delivery WHERE id = :delivery")
 _REDELIVER = (
     "UPDATE delivery SET state = 'waiting', reason = '', due_at = :now, owed_at = :now,"
@@ -243,6 +251,7 @@ def record(db: Database, claim: Claim, attempt: Attempt, after: AttemptResult) -
         "spared": LATEST if after.spared is None else after.spared, "title": after.title,
         "body": after.body, "uncertain": int(attempt.outcome is Outcome.UNCERTAIN),
         "delivery": claim.delivery, "token": claim.token, "now": claim.claimed_at,
+        "begun": claim.claimed_at if after.at is None else after.at,
         "outcome": str(attempt.outcome), "detail": attempt.detail,
         "duration": attempt.duration_ms, "destination": claim.destination,
         "order_key": claim.order_key,
@@ -292,7 +301,10 @@ def release(db: Database, now: int, *, holder: str | None) -> int:
 
 def set_back(db: Database, now: int) -> int:
     """See contract.Operating.set_back."""
-    return sum(db.change(act, {"now": now, "ahead": now + AHEAD}) for act in SET_BACK)
+    values = {"now": now, "ahead": now + AHEAD}
+    waits = sum(db.change(act, values) for act in SET_BACK)
+    db.change(SET_BACK_RECEIPTS, values)
+    return waits
 
 
 def redeliver(db: Database, delivery: int, now: int) -> bool | None:
