@@ -1,4 +1,4 @@
-"""Errors: every error of the receiver. Each message says what to do next.
+"""Errors: every error of the receiver. Each message names the next step.
 
 ReceiverError
 ├── ConfigurationError     settings or routes.yaml: `file:line: message`

@@ -1,4 +1,4 @@
-"""Metrics: counts of what happened since the process started, for `GET /metrics` and the log.
+"""Metrics: counts of events since the start of the process, for `GET /metrics` and the log.
 
 Every name and label is one of a few words of ours: nothing that a sender writes is ever a label.
 """

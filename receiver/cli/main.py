@@ -1,4 +1,4 @@
-"""Command line. Exit codes: 0 fine, 1 it says what is wrong, 2 usage.
+"""Command line. Exit codes: 0 success, 1 an error with its message, 2 wrong usage.
 
 This module imports the module of a command only when the command is named: `receiver --help` needs
 none of them, and `receiver executions` needs neither the server nor Apprise. To import all of them

@@ -60,7 +60,7 @@ def _keys_at(root: type[BaseModel], place: Place) -> list[str]:
 
 
 def _model_at(annotation: Any, place: Place) -> type[BaseModel] | None:
-    """Find the model at a place below a type; lists and dicts take one step of it."""
+    """Find the model at a place below a type; each list or dict uses up one step of the place."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         if not place:
             return annotation

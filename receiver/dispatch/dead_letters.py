@@ -37,7 +37,7 @@ def plan(
 
 
 def subject(dead: Claim) -> Subject:
-    """Return what the conditions of a route look at when a delivery has died."""
+    """Return the values that the conditions of a route look at after a delivery has died."""
     facts = dead.facts
     return Subject(
         source=facts.source,

@@ -29,7 +29,7 @@ SETTLE_WITHIN = 10.0
 
 
 class ExpiryTimer(Periodic):
-    """A thread that ends held events and lists what silences kept back.
+    """A thread that ends held events, and lists the messages that ended silences kept back.
 
     `list_silences` is the act that plans the digests of ended silences and returns their
     destinations. `wake` gets the destinations with new deliveries.

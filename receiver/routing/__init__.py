@@ -1,1 +1,1 @@
-"""Routing: whom to tell about an event, when, and what keeps a message back."""
+"""Routing: the destinations to tell about an event, the times, and the silences."""

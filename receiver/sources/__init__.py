@@ -1,1 +1,1 @@
-"""Sources: who sends webhooks, whether a webhook is genuine, and what it says."""
+"""Sources: the senders of webhooks, the proof of each webhook, and the reading of events."""

@@ -40,9 +40,9 @@ Headers = Iterable[tuple[bytes, bytes]]
 class Verification:
     """The proof that a source's webhooks need. `tolerance` is seconds, both ways.
 
-    `header` is where the signature stands (rsa-sha256: X-Asteroid-Signature unless said), `signed`
-    what hmac-sha256 signs, `secret_header` an optional second proof (name, value). `labels` are
-    the names of the keys, in their order.
+    `header` holds the signature (default for rsa-sha256: X-Asteroid-Signature), `signed` is the
+    template that hmac-sha256 signs, `secret_header` an optional second proof (name, value).
+    `labels` are the names of the keys, in their order.
     """
 
     scheme: str

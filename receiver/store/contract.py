@@ -70,7 +70,7 @@ class Judging(Protocol):
 
 
 class Sending(Protocol):
-    """A transaction as the dispatch uses it: deliveries are claimed, and attempts recorded."""
+    """A transaction as the dispatch uses it: it claims deliveries and records attempts."""
 
     def claim(
         self, destination: str, policy: SendPolicy, now: int, until: int, *, anyway: bool = False
@@ -122,10 +122,10 @@ class Sending(Protocol):
         """
 
     def expire_overdue(self, destination: str, before: int, reason: str) -> Sequence[Claim]:
-        """End what waits for a destination and was owed before that time; a bounded number."""
+        """End waiting deliveries of a destination owed before that time; a bounded number."""
 
     def end_orphans(self, destinations: Sequence[str]) -> Sequence[Claim]:
-        """End what waits for destinations other than these; a bounded number."""
+        """End waiting deliveries to all destinations except these; a bounded number."""
 
 
 class Operating(Protocol):
@@ -262,32 +262,32 @@ class Reading(Protocol):
         """Count the newest events by source, verdict, reason and status."""
 
     def prunable(self, limits: Limits) -> Mapping[str, int]:
-        """Return how much there is at most that is older than the limits, by names of Pruned."""
+        """Return the most rows that pruning by these limits may remove, by the names of Pruned."""
 
     def known(self, event: Event) -> Loaded:
-        """Return what Transaction.load would for one event, without a transaction."""
+        """Return the result of Transaction.load for one event, without a transaction."""
 
     def silenced(self, subject: Subject, now: int) -> Silence | None:
-        """Return the silence that keeps messages about this back now."""
+        """Return the silence that keeps back messages about this subject now; None without one."""
 
 
 class Waiting(Protocol):
-    """The side of a store that says when there is something to do."""
+    """The side of a store for timers and workers: the time of their next work."""
 
     def next_due(self, destination: str, policy: SendPolicy, now: int) -> int | None:
-        """Return when a waiting delivery may be claimed next, by all that it waits for.
+        """Return the time at which the next delivery may be claimed; None: none waits.
 
-        None: nothing waits.
+        It respects order, due time, rate and pause.
         """
 
     def waits_for_others(self, destinations: Sequence[str]) -> bool:
-        """Return whether anything waits for a destination other than these."""
+        """Return whether a delivery waits for any destination except these."""
 
     def next_given_up(self) -> int | None:
-        """Return when the time of the next held event is over."""
+        """Return the time at which the next held event expires; None: no event is held."""
 
     def next_silence_end(self) -> int | None:
-        """Return when the next silence ends that is not listed yet."""
+        """Return the end of the next silence that is not listed yet; None: there is none."""
 
 
 class Store(Writing, Reading, Waiting, Protocol):

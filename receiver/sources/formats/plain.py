@@ -1,4 +1,4 @@
-"""Plain: the format for any sender that has none of its own."""
+"""Plain: the format for any sender without a format of its own."""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
-"""Claims: the choice of the next delivery. It is due, still true, not silenced and not in quiet
-hours. Deliveries that may not go out yet are put off, as a set, to the time of the next check.
+"""Claims: the choice of the next delivery.
+
+It has to be due, still true, not silenced and not in quiet hours. Deliveries that may not go out
+yet are put off, as a set, to the time of the next check.
 """
 
 from __future__ import annotations

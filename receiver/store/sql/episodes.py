@@ -133,10 +133,9 @@ UNLIMITED = 2**31
 
 
 def moved(db: Database, entries: Sequence[JudgedWebhook]) -> int:
-    """Supersede waiting deliveries about the episodes that these entries end, and plan messages
-    about the ends.
+    """Supersede waiting deliveries about the episodes that these entries end.
 
-    Returns the number of new deliveries.
+    It also plans the messages about the ends, and returns the number of new deliveries.
     """
     ended = [entry for entry in entries if entry.before is not None and entry.after is not None]
     now_at = {(e.after.source, e.after.execution_id): e.after for e in ended if e.after}

@@ -100,10 +100,10 @@ def claimed(db: Database, row: Row) -> Claim:
         delivery, "", destination, route, tries, bool(repeat), owed_at, facts, Kind(kind),
         order_key, guard, 0, died, step, group_key,
     )  # fmt: skip
-    what = died.kind if died is not None and claim.kind is Kind.FALLBACK else claim.kind
+    message_kind = died.kind if died is not None and claim.kind is Kind.FALLBACK else claim.kind
     # The event that ends an episode is the first of the next one.
-    episode = version - 1 if version is not None and what is Kind.RESOLVED else version
-    taken = _acknowledged(db, facts, episode) if what is Kind.ACKNOWLEDGED else None
+    episode = version - 1 if version is not None and message_kind is Kind.RESOLVED else version
+    taken = _acknowledged(db, facts, episode) if message_kind is Kind.ACKNOWLEDGED else None
     return replace(claim, version=episode, acknowledged=taken)
 
 

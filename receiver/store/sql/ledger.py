@@ -38,7 +38,7 @@ def ledger(db: Database) -> dict[str, Any]:
         + abs(int(versions) - steps)
         + abs(verdicts.get("applied", 0) - steps)
     )
-    # A removed row still counts as what it was when it was removed.
+    # A removed row still counts with its last verdict or state.
     for what, name, n in [("event", "quarantined", promised["evicted"]), *pruned]:
         counts = verdicts if what == "event" else states
         if n:
