@@ -1,4 +1,7 @@
-"""Skips: at the end of a run each reason is told once; with `CI` set no tool may be missing."""
+"""Skips: at the end of a run each reason is told once; with `CI` set no tool may be missing.
+
+Hypothesis has no deadline for an example.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,15 @@ from collections import Counter
 from collections.abc import Generator
 
 import pytest
+from hypothesis import settings
 
 # With `CI` set to anything, a tool that is missing is a failure.
 REQUIRED = bool(os.environ.get("CI"))
 MISSING = re.compile(r"is not installed|could not import")
+
+# A time for one example tells of the machine's load, not of the program.
+settings.register_profile("receiver", deadline=None)
+settings.load_profile("receiver")
 
 
 def reason_of(report: pytest.TestReport) -> str:
