@@ -112,7 +112,7 @@ class Settings(BaseSettings):
 
     @property
     def retention(self) -> Retention:
-        """How long the store keeps its rows."""
+        """Return how long the store keeps its rows."""
         return Retention(self.keep_bodies, self.keep_event_ids, self.keep_executions)
 
     @property

@@ -142,7 +142,7 @@ class Bench:
         return self.servers[name]
 
     def take(self, count: int) -> list[Arrival]:
-        """What arrived; messages that arrived more than once are counted."""
+        """Return what arrived, and count messages that arrived more than once."""
         arrived = self.hook.take(count)
         for one in arrived:
             same = one._replace(at=0)

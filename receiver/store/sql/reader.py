@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -18,12 +19,12 @@ from receiver.store.sql.database import Database
 Found = TypeVar("Found")
 
 
-class SqlReader:
+class SqlReader(ABC):
     """contract.Reading and contract.Waiting; the store of each engine runs the queries."""
 
+    @abstractmethod
     def _query(self, query: Callable[[Database], Found]) -> Found:
         """Run the query on committed data. StorageUnavailable if the database cannot be read."""
-        raise NotImplementedError
 
     def execution(self, source: str, execution_id: str) -> dict[str, Any] | None:
         return self._query(lambda db: views.execution(db, source, execution_id))
