@@ -213,6 +213,12 @@ class Writing(Protocol):
     def check_writable(self) -> None:
         """Make a commit that changes nothing; StorageUnavailable if that fails."""
 
+    def is_in_place(self) -> bool:
+        """Return whether the database is still where it was opened. It costs next to nothing.
+
+        If it is not, no write succeeds from now on, and the storage counts as failed.
+        """
+
     def tidy(self) -> bool:
         """Tidy up after the writes of all processes, if this process serves the database.
 

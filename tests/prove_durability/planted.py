@@ -115,6 +115,12 @@ BUGS = (
         "it ends after a failed sync",
     ),
     Bug(
+        "nobody looks whether the file is in its place",
+        (("store/sqlite/connection.py", "            self._place.look()\n", "            pass\n"),),
+        "storage --only moved",
+        "moved: it ends",
+    ),
+    Bug(
         "the file is made under its own name",
         ((SCHEMA, '    made = path.with_name(f"{path.name}.new")\n', "    made = path\n"),
          (SCHEMA, "    made.rename(path)\n", "")),

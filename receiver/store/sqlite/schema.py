@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
 
@@ -11,39 +13,33 @@ import sqlite_utils
 
 from receiver.errors import StorageRefused
 from receiver.store.sqlite.connection import connect
+from receiver.store.sqlite.file import check_names
 
 APPLICATION_ID = 0x72637672  # "rcvr"
 SCHEMA_VERSION = 6
 
 
+def create_missing(path: Path) -> None:
+    """Create the database if there is none; StorageRefused if that is impossible."""
+    with _refusing(path):
+        if not path.exists():
+            _create(path)
+
+
 def prepare(path: Path, *, thorough: bool, checkpoint: bool = False) -> None:
-    """Create the database, bring its schema up to date, or refuse it. It never replaces a file.
+    """Bring the schema of a database up to date, or refuse it. It never replaces a file.
 
     With `thorough` it reads the whole file to find damage: for a start, not for a command that only
     reads. With `checkpoint` it copies the log back, for the serving process: after a failed sync
     the log may hold pages that can be read and are not on disk.
     """
-    try:
-        if not path.exists():
-            _create(path)
+    with _refusing(path):
         if path.stat().st_size == 0:
             raise StorageRefused(
                 f"{path} is empty. If it never held anything, delete it; else restore a backup."
             )
+        check_names(path)
         connection = connect(path)
-    except OSError as error:
-        raise StorageRefused(
-            f"{path} cannot be made ({error.strerror}). Check the folder, its permissions and free"
-            " space."
-        ) from error
-    except sqlite3.OperationalError as error:
-        raise StorageRefused(
-            f"{path} cannot be opened ({error}). Check the folder, its permissions and free space."
-        ) from error
-    except sqlite3.DatabaseError as error:
-        raise StorageRefused(
-            f"{path} is no database ({error}). Keep it, and restore a backup beside it."
-        ) from error
     try:
         version = _inspect(connection, path, thorough)
         _write_ahead(connection)
@@ -64,16 +60,36 @@ def prepare(path: Path, *, thorough: bool, checkpoint: bool = False) -> None:
         connection.close()
 
 
+@contextmanager
+def _refusing(path: Path) -> Iterator[None]:
+    """Turn what goes wrong while the file is made or opened into StorageRefused."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageRefused(
+            f"{path} cannot be made ({error.strerror}). Check the folder, its permissions and free"
+            " space."
+        ) from error
+    except sqlite3.OperationalError as error:
+        raise StorageRefused(
+            f"{path} cannot be opened ({error}). Check the folder, its permissions and free space."
+        ) from error
+    except sqlite3.DatabaseError as error:
+        raise StorageRefused(
+            f"{path} is no database ({error}). Keep it, and restore a backup beside it."
+        ) from error
+
+
 def _create(path: Path) -> None:
     """Make the file under another name, then give it its own.
 
     A start that dies halfway must not leave an empty file: that would look like lost data.
     """
     log = path.with_name(f"{path.name}-wal")
-    if log.exists() and log.stat().st_size:
+    if log.exists():  # a server that ends well takes it away
         raise StorageRefused(
-            f"{path} is gone, but its log {log} is there, with events in it. Put the file back, or"
-            " move the log away as well to begin anew."
+            f"{path} is gone, but its log {log} is there. Put the file back, or move the log away"
+            " as well to begin anew."
         )
     made = path.with_name(f"{path.name}.new")
     for end in ("", "-journal", "-wal", "-shm"):
