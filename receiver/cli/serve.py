@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import sys
+import threading
 
 import click
 
@@ -23,10 +23,10 @@ log = logging.getLogger("receiver")
 @click.option("--no-dispatch", is_flag=True, help="Take webhooks, send nothing.")
 def serve(no_dispatch: bool) -> None:
     """Take webhooks and send messages, until SIGTERM or Ctrl-C."""
-    signal.signal(
-        signal.SIGHUP, signal.SIG_IGN
-    )  # its default would end the process; the server handles it later
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # no webhook is accepted yet
+    asked = threading.Event()
+    signal.signal(signal.SIGHUP, lambda *_: asked.set())  # the rules are read from here on
+    for each in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(each, lambda *_: os._exit(0))  # no webhook is accepted yet
     os.umask(0o077)  # the database holds the bodies of webhooks
     settings, rules = load_configuration()
     logs.configure(settings.log_format, settings.log_level)
@@ -38,7 +38,7 @@ def serve(no_dispatch: bool) -> None:
     application = app.build(
         settings, rules, store, dispatch=not no_dispatch, read=lambda: load_configuration()[1]
     )
-    server.serve(application, settings, listening)
+    server.serve(application, settings, listening, asked.is_set)
 
 
 @click.command(name="demo")
