@@ -207,8 +207,8 @@ def kept(folder: Path, way: Callable[[Path], None]) -> set[str]:
         assert other.ledger()["imbalance"] == 0
         other.close()
         return {f"{when}-{n}" for when in ("before", "after") for n in range(10_000)}
-    place = {moved: "data/moved.db", folder_moved: "moved/receiver.db"}.get(way)
-    path = folder / (place or "data/receiver.db")
+    places = {"moved": "data/moved.db", "folder_moved": "moved/receiver.db"}
+    path = folder / places.get(way.__name__, "data/receiver.db")
     copy = folder / "copy.db"
     shutil.copyfile(path, copy)  # alone: its log is in it
     with suppress(FileNotFoundError):

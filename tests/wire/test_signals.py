@@ -55,6 +55,10 @@ class Start:
             assert time.monotonic() < end
         self.began = time.monotonic()
 
+    def serves(self, times: int) -> None:
+        """Wait until it has started for so many times, or has ended."""
+        until(lambda: self.log().count("serve.started") == times or self.process.poll() is not None)
+
     def log(self) -> str:
         return self._log.read_text("utf-8")
 
@@ -125,11 +129,7 @@ def test_a_reload_at_any_moment_of_the_start_ends_nothing(tmp_path: Path, http: 
                 start.process.send_signal(signal.SIGHUP)
                 pause(0.01)
             start.process.send_signal(signal.SIGHUP)
-            until(
-                lambda before=before, start=start: (
-                    start.log().count("serve.started") > before or start.process.poll() is not None
-                )
-            )
+            start.serves(before + 1)
             assert start.process.poll() is None, (moment, start.process.returncode, start.log())
             start.process.send_signal(signal.SIGTERM)
             assert start.process.wait(20) == 0
