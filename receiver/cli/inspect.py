@@ -14,6 +14,7 @@ from receiver.cli.configuration import load_configuration, source_named
 from receiver.cli.output import json_option, print_json
 from receiver.config.rules import Rules
 from receiver.destinations import sending
+from receiver.dispatch.operators import orphans
 from receiver.errors import ReceiverError
 from receiver.intake import explain as explaining
 from receiver.intake.explain_text import as_text
@@ -36,6 +37,8 @@ def check() -> None:
     if opening.exists(settings.database_url):
         with closing(opening.open_existing(settings.database_url)) as store:
             _print_hints(rules, store)
+            for orphan in orphans(rules, store):
+                click.echo(f"{rules.path}:1: warning: {orphan.text()}")
     click.echo(
         f"{rules.path}: {len(rules.sources)} sources, {len(rules.destinations)} destinations,"
         f" {len(rules.routes)} routes: fine."
@@ -88,8 +91,13 @@ def doctor(in_json: bool) -> None:
     with closing(opening.open_existing(settings.database_url, thorough=True)) as store:
         ledger = store.ledger()
         warnings = hints(rules.orderings, store.tallies())
+        lost = orphans(rules, store)
     if in_json:
-        print_json({"ledger": ledger, "hints": [asdict(hint) for hint in warnings]})
+        print_json({
+            "ledger": ledger,
+            "hints": [asdict(hint) for hint in warnings],
+            "orphans": [asdict(orphan) for orphan in lost],
+        })  # fmt: skip
     else:
         click.echo(f"{settings.database_path}: the file is whole.")
         click.echo(
@@ -98,6 +106,8 @@ def doctor(in_json: bool) -> None:
         )
         for hint in warnings:
             click.echo(f"source {hint.source}: {hint.text}.")
+        for orphan in lost:
+            click.echo(f"{orphan.text()}.")
     if ledger["imbalance"]:
         raise ReceiverError(
             "What was promised and what is there differ. Keep a copy of the file and report it."

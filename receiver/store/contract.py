@@ -33,6 +33,7 @@ from receiver.retention import Limits
 from receiver.routing.conditions import Subject
 from receiver.routing.policy import SendPolicy
 from receiver.routing.silences import Silence
+from receiver.store.names import Orphan
 from receiver.store.records import (
     AttemptResult,
     Failures,
@@ -178,6 +179,21 @@ class Operating(Protocol):
         no longer recognizes a removed event.
         """
 
+    def settle_sources(self, sources: Sequence[str], now: int) -> tuple[int, int]:
+        """Supersede reminders and escalations about executions of all sources except these.
+
+        Their end can never come. Those of a source that is there again wait again. Returns how many
+        were superseded, and how many wait again.
+        """
+
+    def rename(self, kind: str, old: str, new: str, *, dry_run: bool = False) -> dict[str, int]:
+        """Carry all rows over from one name of a source, route or destination to another.
+
+        Executions of a source that both names know stay. NotRenamed if messages of both would be
+        the same. Returns the numbers of changed rows; with `dry_run` nothing stays changed. Call it
+        while no process serves.
+        """
+
     def heartbeat(self) -> None:
         """Write a row without changing it, so that the commit reaches the disk."""
 
@@ -288,6 +304,14 @@ class Waiting(Protocol):
 
     def waits_for_others(self, destinations: Sequence[str]) -> bool:
         """Return whether a delivery waits for any destination except these."""
+
+    def orphans(
+        self, sources: Sequence[str], routes: Sequence[str], destinations: Sequence[str]
+    ) -> Sequence[Orphan]:
+        """Return the names besides these on which something hangs that has not ended."""
+
+    def is_unsettled(self, sources: Sequence[str]) -> bool:
+        """Return whether Transaction.settle_sources has something to do."""
 
     def next_given_up(self) -> int | None:
         """Return the time at which the next held event expires; None: no event is held."""

@@ -9,6 +9,7 @@ from receiver.events import Event, Execution, Held, Verdict
 from receiver.retention import Limits
 from receiver.routing.policy import SendPolicy
 from receiver.routing.silences import Silence
+from receiver.store import names
 from receiver.store.records import (
     AttemptResult,
     ExecutionKey,
@@ -244,6 +245,12 @@ class SqlTransaction:
 
     def prune(self, limits: Limits, place: PruneCursor) -> Pruned:
         return pruning.prune(self._database, limits, place)
+
+    def settle_sources(self, sources: Sequence[str], now: int) -> tuple[int, int]:
+        return names.settle_sources(self._database, sources, now)
+
+    def rename(self, kind: str, old: str, new: str, *, dry_run: bool = False) -> dict[str, int]:
+        return names.rename(self._database, kind, old, new, dry_run=dry_run)
 
     def heartbeat(self) -> None:
         self._database.change(HEARTBEAT)

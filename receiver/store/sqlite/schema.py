@@ -16,7 +16,7 @@ from receiver.store.sqlite.connection import connect
 from receiver.store.sqlite.file import check_names
 
 APPLICATION_ID = 0x72637672  # "rcvr"
-SCHEMA_VERSION = 7
+SCHEMA_VERSION = 8
 
 
 def create_missing(path: Path) -> None:
@@ -166,6 +166,10 @@ def _migrate(connection: sqlite3.Connection) -> None:
     @migrations()
     def schema_7(db: sqlite_utils.Database) -> None:
         _run(db.conn, "sqlite_7_alarms.sql")
+
+    @migrations()
+    def schema_8(db: sqlite_utils.Database) -> None:
+        _run(db.conn, "sqlite_8_names.sql")
 
     # Else a table that is made anew could not replace the one that others refer to.
     connection.execute("PRAGMA foreign_keys = OFF")
