@@ -1,4 +1,7 @@
-"""`receiver rename`, and what `check`, `doctor`, a reload and a start say of names that are gone."""
+"""`receiver rename`, and what `check`, `doctor`, a reload and a start say of names that are gone.
+
+The real process, and its file.
+"""
 
 from __future__ import annotations
 

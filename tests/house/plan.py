@@ -106,7 +106,7 @@ BROAD_EXCEPTS = {
         "store.periodic",
         "Periodic.safe_step",
     ): "without its threads people hear nothing",
-    ("store.sqlite.schema", "_migrate"): "rolls back, and raises it again",
+    ("store.sqlite.schema", "migrate"): "rolls back, and raises it again",
     ("store.sqlite.store", "SqliteStore.__init__"): "frees the lock, and raises it again",
     ("web.webhooks.batch", "WebhookBatcher._take_all"): "hands it to the webhook it is about",
     ("web.webhooks.endpoint", "WebhookEndpoint.__call__"): "nobody above would answer",
