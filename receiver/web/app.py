@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from receiver.config.live_rules import LiveRules
 from receiver.config.rules import Rules
@@ -49,6 +49,8 @@ class Application(Starlette):
         self._endpoint = endpoint
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._endpoint.draining:
+            send = _closing(send)
         if scope["type"] == "http" and scope["path"].startswith(WEBHOOKS):
             source = scope["path"][len(WEBHOOKS) :]
             if source and "/" not in source:
@@ -56,6 +58,21 @@ class Application(Starlette):
                 await self._endpoint(scope, receive, send)
                 return
         await super().__call__(scope, receive, send)
+
+
+def _closing(send: Send) -> Send:
+    """Return a `send` that asks the client not to use the connection again.
+
+    While the server ends, a request on an old connection could meet its close and be lost.
+    """
+
+    async def send_last(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = [*message.get("headers", []), (b"connection", b"close")]
+            message = {**message, "headers": headers}
+        await send(message)
+
+    return send_last
 
 
 def build(

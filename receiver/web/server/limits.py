@@ -3,7 +3,7 @@
 By itself, uvicorn waits for a head or a body as long as the client likes, and also for a client
 that does not read its answers. Here each of these has a deadline. If there are too many
 connections, a new one is answered 503 at once, or replaces the one that has delayed its head
-longest. Both parsers share these limits.
+longest or is idle longest. Both parsers share these limits.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ GRACE = 1.0
 # answer), and the most connections in this state.
 LINGER, MAX_LINGERING = 1.0, 100
 READ_AT_ONCE = 65_536
+# The seconds in which, at the end, a request that has arrived on an idle connection is still read.
+LAST_LOOK = 0.05
 
 _PROBLEM_DETAILS = {
     400: "This is not HTTP as this server reads it.",
@@ -59,15 +61,24 @@ class Bounds:
     refused: Callable[[str], None]
     # The connections with a deadline and the start of each (the loop's time), the oldest first.
     waiting: dict[Bounded, float] = field(default_factory=dict)
+    # The connections between two requests, and since when; the one that is idle longest first.
+    idle: dict[Bounded, float] = field(default_factory=dict)
     lingering: int = 0
 
     def make_room(self, now: float) -> bool:
-        """End the connection that has waited longest, if for GRACE; return whether it was ended."""
+        """End the connection that has waited longest, if for GRACE; return whether one was ended.
+
+        A connection that delays its head goes before an idle one.
+        """
         oldest, since = next(iter(self.waiting.items()), (None, now))
-        if oldest is None or now - since < GRACE:
-            return False
-        oldest.end("slow")
-        return True
+        if oldest is not None and now - since >= GRACE:
+            oldest.end("slow")
+            return True
+        oldest, since = next(iter(self.idle.items()), (None, now))
+        if oldest is not None and now - since >= GRACE:
+            oldest.timeout_keep_alive_handler()
+            return True
+        return False
 
 
 def check_head(version: str, target: bytes, headers: Iterable[tuple[bytes, bytes]]) -> None:
@@ -122,12 +133,14 @@ class Bounded(_UvicornProtocol):  # type: ignore[misc]
 
     def connection_lost(self, error: Exception | None) -> None:
         self._cancel_deadline()
+        self.bounds.idle.pop(self, None)
         super().connection_lost(error)
 
     def data_received(self, data: bytes) -> None:
         if self._is_refused:
             return
         self._has_received = True
+        self.bounds.idle.pop(self, None)
         super().data_received(data)
         if self._is_refused:
             return
@@ -143,6 +156,22 @@ class Bounded(_UvicornProtocol):  # type: ignore[misc]
                 self._start_deadline(self.bounds.body)
         elif not cycle.more_body and self._deadline is not None:
             self._cancel_deadline()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.timeout_keep_alive_task is not None:
+            self.bounds.idle[self] = self.loop.time()
+
+    def shutdown(self) -> None:
+        """Close the connection at the end of the server, after the answers that are due."""
+        if self.in_progress() is None:
+            self.loop.call_later(LAST_LOOK, self._end_idle)
+        else:
+            super().shutdown()
+
+    def _end_idle(self) -> None:
+        if not self.transport.is_closing():
+            super().shutdown()
 
     def pause_writing(self) -> None:
         super().pause_writing()
