@@ -29,12 +29,11 @@ from receiver.store.pruning import PruneTimer
 from receiver.web import api, health, metrics, openapi
 from receiver.web.guard import Guard
 from receiver.web.problem import problem, try_later
+from receiver.web.webhooks.addresses import WEBHOOKS, Addresses
 from receiver.web.webhooks.endpoint import WebhookEndpoint
 from receiver.web.webhooks.refusals import Refusals
 
 log = logging.getLogger("receiver")
-
-WEBHOOKS = "/webhooks/"
 
 
 class Application(Starlette):
@@ -95,7 +94,9 @@ def build(
     wake = dispatcher.wake if dispatcher is not None else _wake_nobody
     gaps = ExpiryTimer(store, in_force, wake, list_silences)
     pruning = PruneTimer(store, settings.retention)
-    refusals = Refusals(counters)
+    token = settings.api_token.get_secret_value() if settings.api_token else ""
+    addresses = Addresses(lambda: in_force.rules.sources, token)
+    refusals = Refusals(counters, addresses=addresses)
     endpoint = WebhookEndpoint(
         store, in_force, wake,
         max_body=settings.max_body, rate=settings.rate, counters=counters, refusals=refusals,
@@ -168,8 +169,18 @@ def _end_on_storage_failure(store: Store, app: Starlette) -> None:
     store.on_failure(stop)
 
 
-def _answer_http_error(request: Request, error: Exception) -> Response:
+async def _answer_http_error(request: Request, error: Exception) -> Response:
+    """Answer a request to no address of ours, and note it if a sender may have made it.
+
+    It is a coroutine because Starlette would run a function in a thread.
+    """
     assert isinstance(error, HTTPException)
+    if request.method in ("POST", "PUT", "PATCH"):
+        refusals: Refusals = request.app.state.refusals
+        if error.status_code == 404:
+            refusals.nowhere(request.scope["path"])
+        else:
+            refusals.request("method", request.scope["path"])
     details = {404: "There is nothing at this address.", 405: "This address knows other methods."}
     headers = dict(error.headers or {})
     return problem(error.status_code, details.get(error.status_code, "See the README."), headers)

@@ -52,13 +52,14 @@ class Bounds:
     """The shared limits of a server's connections, and the connections that count for them.
 
     `head` and `body` are the seconds in which each has to arrive, `limit` is the most connections.
-    `refused` gets the cause of each refusal: malformed, slow, headers, connections.
+    `refused` gets the cause of each refusal (malformed, slow, headers, connections) and the path
+    that was asked for, if it is known.
     """
 
     head: float
     body: float
     limit: int
-    refused: Callable[[str], None]
+    refused: Callable[[str, str], None]
     # The connections with a deadline and the start of each (the loop's time), the oldest first.
     waiting: dict[Bounded, float] = field(default_factory=dict)
     # The connections between two requests, and since when; the one that is idle longest first.
@@ -182,12 +183,12 @@ class Bounded(_UvicornProtocol):  # type: ignore[misc]
         super().resume_writing()
         self._cancel_deadline()
 
-    def refuse(self, status: int) -> None:
+    def refuse(self, status: int, path: str = "") -> None:
         """Answer with a problem instead of the application, and end the connection."""
         self._is_refused = True
         self._cancel_deadline()
         self._unset_keepalive_if_required()
-        self.bounds.refused(_CAUSES[status])
+        self.bounds.refused(_CAUSES[status], path)
         if self.transport.is_closing():
             return
         self.transport.write_whole(_refusal(status))
@@ -208,7 +209,7 @@ class Bounded(_UvicornProtocol):  # type: ignore[misc]
             return self.end("malformed") if self.is_in_rest() else self.refuse(status)
         if cycle.response_started or not cycle.more_body:
             # The fault comes after the request in progress: the answer to that request is the last.
-            self.bounds.refused(_CAUSES[status])
+            self.bounds.refused(_CAUSES[status], "")
             self._is_refused = True
             cycle.keep_alive = False
             return None
@@ -218,7 +219,7 @@ class Bounded(_UvicornProtocol):  # type: ignore[misc]
     def end(self, cause: str) -> None:
         """End the connection without an answer."""
         self._is_refused = True
-        self.bounds.refused(cause)
+        self.bounds.refused(cause, "")
         self._cancel_deadline()
         self.transport.abort()
 
@@ -245,7 +246,7 @@ class Bounded(_UvicornProtocol):  # type: ignore[misc]
         cycle = self.in_progress()
         if cycle is not None and cycle.more_body and not cycle.response_started:
             self._disconnect(cycle)
-            self.refuse(408)
+            self.refuse(408, cycle.scope["path"])
         elif cycle is None and self._has_received and not self.is_in_rest():
             self.refuse(408)
         else:  # no answer: the client sent nothing, does not read, or has its answer
