@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from receiver.deliveries import Attempt, Message
+from receiver.deliveries import Attempt, Message, Outcome
 from receiver.destinations import console
 from receiver.destinations.apprise import adapter
 from receiver.destinations.destination import Destination
+from receiver.destinations.redaction import redact
 
 
 class DestinationKind(Protocol):
@@ -23,6 +24,9 @@ class DestinationKind(Protocol):
 
     def warnings(self, destination: Destination) -> list[str]:
         """Return settings that work but may surprise."""
+
+    def leads_to(self, destination: Destination) -> str:
+        """Say in one line where its messages go; see `leads_to` below."""
 
     def send(self, destination: Destination, message: Message) -> Attempt:
         """Try once; see `send` below."""
@@ -58,7 +62,12 @@ def send(destination: Destination, message: Message) -> Attempt:
     The one exception is ThreadReplaced, in a thread whose registered successor
     (deadline.hand_over_to) has gone on.
     """
-    return kind_of(destination).send(destination, message)
+    try:
+        return kind_of(destination).send(destination, message)
+    except Exception as error:
+        # Whatever a kind does not foresee is an attempt with an outcome, too: without one the
+        # delivery would stay `sending`, and its worker would fail at it again and again.
+        return Attempt(Outcome.FAILED, redact(destination.url, f"{type(error).__name__}: {error}"))
 
 
 def rest() -> None:

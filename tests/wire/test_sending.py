@@ -39,7 +39,9 @@ def json_to(port: int, path: str = "", timeout: float = 10.0) -> Destination:
         (200, Outcome.DELIVERED, False), (204, Outcome.DELIVERED, False),
         (400, Outcome.FAILED, True), (401, Outcome.FAILED, True), (403, Outcome.FAILED, True),
         (404, Outcome.FAILED, True), (429, Outcome.FAILED, False), (500, Outcome.FAILED, False),
-        (503, Outcome.FAILED, False),
+        (503, Outcome.FAILED, False), (402, Outcome.FAILED, True), (408, Outcome.FAILED, False),
+        (409, Outcome.FAILED, False), (422, Outcome.FAILED, True), (423, Outcome.FAILED, False),
+        (451, Outcome.FAILED, True), (501, Outcome.FAILED, True), (505, Outcome.FAILED, True),
     ],
 )  # fmt: skip
 def test_the_answer_of_a_destination_is_understood(
@@ -106,6 +108,9 @@ SLACK = "T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ"
         (429, "rate_limited", Outcome.FAILED, False, "HTTP 429 Too Many Requests: rate_limited"),
         (500, "rollup_error", Outcome.FAILED, False,
          "HTTP 500 Internal Server Error: rollup_error"),
+        (200, "restricted_action", Outcome.FAILED, True, "HTTP 200 OK: restricted_action"),
+        (200, "team_disabled", Outcome.FAILED, True, "HTTP 200 OK: team_disabled"),
+        (200, "fatal_error", Outcome.FAILED, False, "HTTP 200 OK: fatal_error"),
     ],
 )  # fmt: skip
 def test_what_slack_says_is_understood(
@@ -122,6 +127,50 @@ def test_what_slack_says_is_understood(
     attempt = send(Destination("ops", f"slack://{SLACK}"), MESSAGE)
     assert (attempt.outcome, attempt.permanent, attempt.detail) == (outcome, permanent, detail)
     assert len(httpserver.log) == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "permanent"),
+    [("is_archived", True), ("not_in_channel", True), ("ratelimited", False),
+     ("service_unavailable", False), ("internal_error", False)],
+)  # fmt: skip
+def test_what_slack_says_to_a_bot_is_understood(
+    httpserver: HTTPServer, monkeypatch: pytest.MonkeyPatch, error: str, permanent: bool
+) -> None:
+    monkeypatch.setattr(NotifySlack, "api_url", httpserver.url_for("/api/{}"))
+    httpserver.expect_request("/api/chat.postMessage").respond_with_json(
+        {"ok": False, "error": error}
+    )
+    attempt = send(Destination("ops", "slack://xoxb-1234-1234-abc124/#ops"), MESSAGE)
+    assert (attempt.outcome, attempt.permanent) == (Outcome.FAILED, permanent)
+    assert attempt.detail == f"HTTP 200 OK: {error}"
+
+
+@pytest.mark.parametrize(
+    "more", ["%D0%B8%D0%BC%D1%8F:word@127.0.0.1:{}/", "127.0.0.1:{}/?+X-Key=%D0%B8%D0%BC%D1%8F"]
+)
+def test_a_letter_that_http_cannot_carry_is_dead_at_once(more: str, httpserver: HTTPServer) -> None:
+    url = "json://" + more.format(httpserver.port)
+    attempt = send(Destination("ops", url), MESSAGE)
+    assert (attempt.outcome, attempt.permanent) == (Outcome.FAILED, True)
+    assert "a letter that HTTP cannot carry" in attempt.detail
+    assert httpserver.log == []
+
+
+@pytest.mark.parametrize("url", ["console://", "json://127.0.0.1:1/\udcff?-k=\udcff", "x\udcff"])
+def test_whatever_fails_while_sending_is_an_attempt_with_an_outcome(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Broken(str):
+        __slots__ = ()
+
+        def splitlines(self, keepends: bool = False) -> list[str]:
+            raise RuntimeError("canary://word")
+
+    message = Message("title", Broken("body"))
+    attempt = send(Destination("ops", url, timeout=5), message)
+    assert attempt.outcome is Outcome.FAILED
+    assert attempt.detail
 
 
 @pytest.mark.parametrize(

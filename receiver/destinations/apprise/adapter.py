@@ -53,6 +53,11 @@ def warnings(destination: Destination) -> list[str]:
     return []
 
 
+def leads_to(destination: Destination) -> str:
+    """Say in one line where its messages go, without any secret; see `sending.leads_to`."""
+    return destination.kind
+
+
 def send(destination: Destination, message: Message) -> Attempt:
     """Try once, by the destination's deadline; see `sending.send`."""
     started = time.monotonic()
