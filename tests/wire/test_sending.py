@@ -11,8 +11,10 @@ import sys
 import threading
 import time
 from email import message_from_bytes
+from email.header import decode_header, make_header
 from email.utils import formatdate
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from apprise.plugins.discord import NotifyDiscord
@@ -20,7 +22,7 @@ from apprise.plugins.slack import NotifySlack
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
-from receiver.deliveries import Message, Outcome
+from receiver.deliveries import Message, Outcome, Severity
 from receiver.destinations.destination import Destination
 from receiver.destinations.sending import problems, send, warnings
 from tests.support.live import free_port
@@ -368,3 +370,86 @@ def test_mails_of_one_episode_stand_in_one_conversation() -> None:
     assert [m["In-Reply-To"] for m in found] == ["<episode-1@receiver>"] * 2 + [None]
     assert [m["References"] for m in found] == ["<episode-1@receiver>"] * 2 + [None]
     assert len({m["Message-ID"] for m in found}) == 3
+    assert [m.get_all("Auto-Submitted") for m in found] == [["auto-generated"]] * 3
+
+
+def test_headers_of_the_url_are_sent_but_none_that_would_break_the_conversation() -> None:
+    mail = Mail()
+    with mail_server(mail) as port:
+        more = "&+X-Team=ops&+auto-submitted=no&+in-reply-to=%3Cother@x%3E"
+        url = f"mailto://127.0.0.1:{port}?from=a@example.org&to=b@example.org{more}"
+        assert send(Destination("mail", url), Message("t", "b", "<e@x>")).outcome == "delivered"
+    (found,) = [message_from_bytes(each.content) for each in mail.envelopes]
+    assert found["X-Team"] == "ops"
+    assert found.get_all("Auto-Submitted") == ["auto-generated"]
+    assert found.get_all("In-Reply-To") == found.get_all("References") == ["<e@x>"]
+
+
+def test_mails_of_one_episode_keep_their_subject_for_readers_that_join_by_it() -> None:
+    mail = Mail()
+    with mail_server(mail) as port:
+        url = f"mailto://127.0.0.1:{port}?from=a@example.org&to=b@example.org"
+        for title in ("Prüf-Agent wartet", "Re: Prüf-Agent wartet"):
+            assert send(Destination("mail", url), Message(title, "b", "<e@x>")).outcome == (
+                "delivered"
+            )
+    found = [message_from_bytes(each.content) for each in mail.envelopes]
+    subjects = [str(make_header(decode_header(m["Subject"]))) for m in found]
+    assert subjects == ["Prüf-Agent wartet", "Re: Prüf-Agent wartet"]
+
+
+SEVERITIES = [
+    (Severity.INFO, "#3AA3E3"), (Severity.SUCCESS, "#3AA337"), (Severity.WARNING, "#CACF29"),
+    (Severity.FAILURE, "#A32037"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("severity", "colour"), SEVERITIES)
+def test_slacks_colour_and_the_type_for_programs_follow_the_severity(
+    severity: Severity, colour: str, httpserver: HTTPServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(NotifySlack, "webhook_url", httpserver.url_for("/services"))
+    httpserver.expect_request(f"/services/{SLACK}").respond_with_data("ok")
+    httpserver.expect_request("/").respond_with_data("")
+    told = Message("title", "body", severity=severity)
+    assert send(Destination("ops", f"slack://{SLACK}"), told).outcome is Outcome.DELIVERED
+    assert send(json_to(httpserver.port), told).outcome is Outcome.DELIVERED
+    slack, program = (request.get_json() for request, _ in httpserver.log)
+    assert slack["attachments"][0]["color"] == colour
+    assert program["type"] == severity.value
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "127.1.2.3", "[::1]"])
+@pytest.mark.parametrize("variable", ["http_proxy", "all_proxy", "HTTP_PROXY"])
+def test_a_proxy_is_not_used_for_this_machine(
+    host: str, variable: str, httpserver: HTTPServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _without_proxies(monkeypatch)
+    family = socket.AF_INET6 if host == "[::1]" else socket.AF_INET
+    address = ("::1" if host == "[::1]" else "0.0.0.0", 0)
+    with socket.create_server(address, family=family) as own:
+        monkeypatch.setenv(variable, httpserver.url_for("/"))
+        url = f"json://word:{variable}@{host}:{own.getsockname()[1]}/{uuid4()}"
+        assert send(Destination("ops", url, timeout=0.3), MESSAGE).outcome is Outcome.UNCERTAIN
+        own.settimeout(5)
+        with own.accept()[0] as connection:
+            assert connection.recv(10).startswith(b"POST /")
+    assert httpserver.log == []
+
+
+@pytest.mark.parametrize("variable", ["http_proxy", "all_proxy"])
+def test_a_proxy_is_used_for_other_machines(
+    variable: str, httpserver: HTTPServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _without_proxies(monkeypatch)
+    monkeypatch.setenv(variable, httpserver.url_for("/").rstrip("/"))
+    httpserver.expect_request(re.compile(".*")).respond_with_data("")
+    destination = Destination("ops", f"json://hook-{variable.replace('_', '-')}.example/x")
+    assert send(destination, MESSAGE).outcome is Outcome.DELIVERED
+    assert httpserver.log[0][0].headers["Host"].startswith("hook-")
+
+
+def _without_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)

@@ -25,6 +25,7 @@ from receiver.destinations.redaction import redact
 
 # No mail has this id, but mail programs still group all mails that answer it.
 CONVERSATION = ("In-Reply-To", "References")
+AUTOMATIC = {"Auto-Submitted": "auto-generated"}
 # These act on this machine: its screen, its log, its files, its programs.
 LOCAL_KINDS = {
     "syslog", "dbus", "kde", "qt", "glib", "gio", "gnome", "macosx", "windows", "blink1", "file",
@@ -127,8 +128,11 @@ def _notify(destination: Destination, message: Message, recorder: AttemptRecorde
             record.untraced = not _is_traced(client[0])
             text = _apprise.NotifyFormat.TEXT
             if destination.kind in MAIL_KINDS:
-                _join_conversation(client[0], message.thread)
-            done = client.notify(body=message.body, title=message.title, body_format=text)
+                _set_headers(client[0], message.thread)
+            severity = _apprise.NotifyType(message.severity.value)
+            done = client.notify(
+                body=message.body, title=message.title, notify_type=severity, body_format=text
+            )
             return _NotifyResult(bool(done), "", len(client[0]))
         except BaseException as error:
             # No error of a plugin may end the thread; the line reports it.
@@ -136,10 +140,16 @@ def _notify(destination: Destination, message: Message, recorder: AttemptRecorde
             return _NotifyResult()
 
 
-def _join_conversation(plugin: Any, thread: str | None) -> None:
-    """Make the next e-mail join its conversation: all mails in one answer the same id."""
-    others = {k: v for k, v in plugin.headers.items() if k not in CONVERSATION}
-    plugin.headers = others | (dict.fromkeys(CONVERSATION, thread) if thread else {})
+def _set_headers(plugin: Any, thread: str | None) -> None:
+    """Mark the next e-mail as sent by a program, and make it join its conversation.
+
+    All mails of a conversation answer the same id. A program that answers mails by itself, such as
+    an out-of-office note, answers none with this mark (RFC 3834).
+    """
+    ours = {**AUTOMATIC, **(dict.fromkeys(CONVERSATION, thread) if thread else {})}
+    names = {name.lower() for name in (*AUTOMATIC, *CONVERSATION)}
+    others = {k: v for k, v in plugin.headers.items() if k.strip().lower() not in names}
+    plugin.headers = others | ours
 
 
 def _is_traced(plugin: Any) -> bool:

@@ -17,10 +17,9 @@ import time
 from collections.abc import Callable
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from functools import lru_cache
 from typing import Any
 
-from receiver.destinations.apprise import sessions
+from receiver.destinations.apprise import proxies, sessions
 from receiver.destinations.apprise.recorder import (
     AttemptRecorder,
     WarningCollector,
@@ -65,7 +64,7 @@ def install(requests: Any) -> None:
         requests.request, requests.Session
     )
     module = requests.sessions
-    module.get_environ_proxies = _find_once(module.get_environ_proxies)
+    module.get_environ_proxies = proxies.with_rules(module.get_environ_proxies)
     module.get_netrc_auth = _find_nothing(module.get_netrc_auth)
     for name in ("connect", "starttls", "login", "mail", "rcpt"):
         wrap(smtplib.SMTP, name, _probe_step)
@@ -76,19 +75,6 @@ def install(requests: Any) -> None:
     logger.propagate = False
     logger.setLevel(logging.WARNING)
     logger.addHandler(WarningCollector())
-
-
-def _find_once(find: Callable[..., Any]) -> Callable[..., Any]:
-    """Look up the proxy to a host only once: each look-up takes a tenth of an attempt."""
-    cached = lru_cache(maxsize=256)(lambda host, no_proxy: find(host, no_proxy=no_proxy))
-
-    def find_proxy(url: str, no_proxy: str | None = None) -> Any:
-        if current_recorder() is None:
-            return find(url, no_proxy=no_proxy)
-        scheme, _, rest = url.partition("://")
-        return cached(f"{scheme}://{rest.partition('/')[0]}/", no_proxy)
-
-    return find_proxy
 
 
 def _find_nothing(find: Callable[..., Any]) -> Callable[..., Any]:
