@@ -216,7 +216,7 @@ def test_no_secret_is_in_a_detail_or_in_the_log_at_any_level(httpserver: HTTPSer
     with raw(lambda visit: None) as (closing, _):
         urls = [
             f"json://canary-user:canary-word@127.0.0.1:{port}/canary-path?+X-Key=canary-key",
-            f"json://127.0.0.1:{port}/canary%2Dpath/?+X-Key=canary%2Bk%20y&-query=canary%26q&canary-alone",
+            f"json://127.0.0.1:{port}/canary%2Dpath/?+X-Key=canary%2Bk%20y&-query=canary%26q",
             f"xml://canary-user:canary%40word@127.0.0.1:{port}/?+Cookie=canary-cookie",
             f"form://127.0.0.1:{port}/canary-path?-key=canary-key",
             f"jsons://canary-user:canary-word@127.0.0.1:{port}/canary-path?verify=no",
@@ -228,6 +228,7 @@ def test_no_secret_is_in_a_detail_or_in_the_log_at_any_level(httpserver: HTTPSer
             f"mailtos://canary-user:canary-word@127.0.0.1:{closing}?from=a@b.org&to=c@d.org",
             "slack://canary-one/canary-two/canary-three/#canary-four",
             "canary://canary-word", "canary", "json://canary-host?attach=canary-file",
+            "json://127.0.0.1/canary?canary-alone", "json://127.0.0.1/?canary=canary-value",
         ]  # fmt: skip
         done = subprocess.run(
             [sys.executable, "-W", "always", "-c", SEND_ALL, *urls], capture_output=True,
@@ -263,7 +264,7 @@ def test_several_threads_may_send_at_once(httpserver: HTTPServer) -> None:
     outcomes: list[Outcome] = []
 
     def one(number: int) -> None:
-        destination = Destination(f"d{number}", f"json://127.0.0.1:{httpserver.port}/?a={number}")
+        destination = Destination(f"d{number}", f"json://127.0.0.1:{httpserver.port}/?-a={number}")
         outcomes.append(send(destination, MESSAGE).outcome)
 
     threads = [threading.Thread(target=one, args=(n,)) for n in range(8)]
