@@ -1,6 +1,6 @@
 """Sending: the registry of the kinds of destinations, and the functions for all of them.
 
-A kind is a module with the four functions of `DestinationKind`. A new kind needs such a module and
+A kind is a module with the five functions of `DestinationKind`. A new kind needs such a module and
 an entry in KINDS. Apprise gets every URL whose scheme has no entry.
 """
 
@@ -54,6 +54,11 @@ def problems(destination: Destination) -> list[str]:
 def warnings(destination: Destination) -> list[str]:
     """Return settings that work but may surprise."""
     return kind_of(destination).warnings(destination)
+
+
+def leads_to(destination: Destination) -> str:
+    """Say in one line where its messages go: the kind, and a hint of the place without secrets."""
+    return kind_of(destination).leads_to(destination)
 
 
 def send(destination: Destination, message: Message) -> Attempt:
