@@ -32,6 +32,7 @@ LISTED = {
     "send": ("send", "Sign and post a test event, as the source's sender would."),
     "serve": ("serve", "Take webhooks and send messages, until SIGTERM or Ctrl-C."),
     "silence": ("operate", "Keep messages back for a while, and list them afterwards."),
+    "test": ("operate", "Send a marked test message to a destination now."),
 }
 
 
