@@ -13,6 +13,7 @@ from receiver.config.schema import Match
 from receiver.errors import ConfigurationError
 from receiver.messages.sanitize import clean
 from receiver.routing.silences import Silence
+from receiver.sources.source import Source
 from receiver.times import LONGEST, SECOND, duration, parse_time
 
 MAX_TEXT = 200
@@ -32,7 +33,7 @@ class SilenceModel(BaseModel):
 
 
 def read_silence(
-    content: object, now: int, sources: Iterable[str], destinations: Iterable[str]
+    content: object, now: int, sources: Mapping[str, Source], destinations: Iterable[str]
 ) -> Silence:
     """Make the silence of a request, received at `now` (nanoseconds).
 
@@ -43,8 +44,9 @@ def read_silence(
     except ValidationError as error:
         raise ConfigurationError([_described(dict(each)) for each in error.errors()]) from None
     problems: list[str] = []
-    conditions = list(
-        read_conditions(model.match, sources, destinations, lambda _, text: problems.append(text))
+    formats = {name: source.format for name, source in sources.items()}
+    conditions = read_conditions(
+        model.match, formats, destinations, lambda _, text: problems.append(text)
     )
     if not conditions:
         problems.append('match: say what is silenced; {"status": "*"} is everything')
