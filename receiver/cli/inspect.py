@@ -24,9 +24,13 @@ from receiver.web.server import server
 
 
 @click.command()
-def check() -> None:
-    """Check settings, routes, keys and destinations, without the network."""
-    settings, rules = load_configuration()
+@click.argument("file", required=False, type=click.Path())
+def check(file: str | None) -> None:
+    """Check settings, routes, keys and destinations, without the network.
+
+    FILE is read instead of RECEIVER_ROUTES (routes.yaml).
+    """
+    settings, rules = load_configuration(instead={} if file is None else {"RECEIVER_ROUTES": file})
     server.check_parser(settings)
     for warning in rules.warnings:
         click.echo(warning)

@@ -16,7 +16,7 @@ MAX_SHOWN = 60
 _FORMS = {
     "string_type": "must be a text",
     "list_type": "must be a list, like [a, b]",
-    "dict_type": "must be keys with values",
+    "dict_type": "must be keys with values, and a blank after each colon",
     "bool_type": "must be true or false",
     "bool_parsing": "must be true or false",
     "int_type": "must be a whole number",
@@ -93,13 +93,17 @@ def describe_error(
     """
     # A mistake in an item is reported for the list, because people do not count from zero.
     name = next((step for step in reversed(place) if isinstance(step, str)), whole)
+    name = shown(name)[1:-1]
     kind = error["type"]
     if kind == "extra_forbidden":
         return _unknown_key(str(place[-1]), place[:-1], root)
     if kind == "missing":
         return f"{name!r} is missing"
     if error["input"] is None and kind not in ("value_error", "literal_error"):
-        return f"{name}: says nothing: fill it in (indent what belongs to it), or leave it out"
+        return (
+            f"{name}: says nothing: fill it in (further in than its key, and in quotes if it begins"
+            " with #), or leave it out"
+        )
     if kind in ("model_type", "model_attributes_type"):
         keys = ", ".join(f"{key}: …" for key in _keys_at(root, place))
         return f"{name}: must be keys with values" + (f", like {{{keys}}}" if keys else "")
@@ -109,7 +113,8 @@ def describe_error(
 def in_words(error: Mapping[str, Any]) -> str:
     """Say what a value must be, without the library's words."""
     form = _FORMS.get(error["type"], "cannot be read: see the README for its form")
-    return form.format(**error.get("ctx", {}))
+    bounds = error.get("ctx", {})
+    return form.format(**{k: f"{v:.12g}" if isinstance(v, float) else v for k, v in bounds.items()})
 
 
 def keys_of(model: type[BaseModel]) -> list[str]:

@@ -40,7 +40,10 @@ def load(path: str, environ: Mapping[str, str]) -> Rules:
         raw = Path(path).read_bytes()
     except OSError as error:
         raise ConfigurationError(
-            [f"{path}:1: it cannot be read ({error.strerror}). Set RECEIVER_ROUTES to the file."]
+            [
+                f"{path}:1: it cannot be read ({error.strerror}). Set RECEIVER_ROUTES to the file,"
+                " or name it: receiver check FILE."
+            ]
         ) from error
     try:
         document = strict_yaml.read(raw)
@@ -226,16 +229,16 @@ class _Reading:
                 )
             seen.add(route.name)
 
-    def _absence(self, place: Place) -> str:
-        """Return the end of a warning: the variables below a place that are not set."""
-        names = [
+    def _absence(self, place: Place, *parts: Place) -> str:
+        """Return the end of a warning: the variables at a place, or its parts, that are not set."""
+        names = dict.fromkeys(
             name
             for where, names in self._variables.absent.items()
-            if where[: len(place)] == place
+            if where[: len(place)] == place and (not parts or where[len(place) :] in parts)
             for name in names
-        ]
+        )
         self._told.update(names)
-        return "".join(f": {self._variables.absence(name)}" for name in dict.fromkeys(names))
+        return f": {' and '.join(map(self._variables.absence, names))}" if names else ""
 
     def _warn(
         self,
@@ -247,7 +250,7 @@ class _Reading:
         used |= {n for route in routes for later in route.escalate for n in later.notify}
         used |= {name for destination in destinations.values() for name in destination.fallback}
         for name, destination in destinations.items():
-            absence = self._absence(("destinations", name))
+            absence = self._absence(("destinations", name), (), ("url",))
             if absence and destination.url.startswith("console:"):
                 self._warning(destination.line, f"{name} prints only{absence}")
             if name not in used:

@@ -195,8 +195,8 @@ def _about_tag(text: str, lines: list[str], start: Mark) -> str:
     """Say how to write a text that begins with `!`. Others than patterns may be secret."""
     before = "\n".join([*lines[max(0, start[0] - 3) : start[0]], lines[start[0]][: start[1]]])
     keys = re.findall(r"(\w+)\s*:", before)
-    word = re.match(r"!\s*([\w*?.-]{1,60})", lines[start[0]][start[1] :])
-    example = word[1] if word and keys and keys[-1] in CONDITIONS else "word"
+    word = re.match(r"!\s*([\w*?. -]{1,60})", lines[start[0]][start[1] :])
+    example = word[1].strip() if word and keys and keys[-1] in CONDITIONS else "word"
     return f'a text that begins with ! needs quotes, like "!{example}"'
 
 

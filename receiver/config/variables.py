@@ -88,14 +88,19 @@ class Variables:
         is_secret = place[:1] in (("sources",), ("destinations",))
         if not is_template:
             rest = text.replace("${", "")
+            name = next((step for step in reversed(place) if isinstance(step, str)), "it")
             if is_unfilled(rest):
                 self._problem(
                     place,
-                    "looks like a variable that nothing fills in: write ${NAME} or"
+                    f"{name}: looks like a variable that nothing fills in: write ${{NAME}} or"
                     " ${NAME:-default}, or the value itself",
                 )
-            elif is_secret and rest.startswith("<") and is_placeholder(rest):
-                self._problem(place, "a placeholder in < >: write the value itself, or ${NAME}")
+            elif is_secret and is_placeholder(rest):
+                self._problem(
+                    place,
+                    f"{name}: looks like a placeholder or has quotes in quotes: write the value"
+                    " itself, or ${NAME}",
+                )
         return self._expand(text, place, is_template, is_secret, 0)
 
     def absence(self, name: str) -> str:
@@ -185,11 +190,8 @@ class Variables:
 def _closing(text: str, begin: int) -> int | None:
     """Return where the brace that was opened before `begin` is closed; None if it is not."""
     depth = 1
-    for each in re.finditer(r"\$?\$\{|\}", text[begin:]):
-        if each[0] == "}":
-            depth -= 1
-        elif each[0] == "${":
-            depth += 1
+    for each in re.finditer(r"\$\{|\}", text[begin:]):
+        depth += -1 if each[0] == "}" else 1
         if depth == 0:
             return begin + each.start()
     return None

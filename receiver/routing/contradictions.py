@@ -53,11 +53,15 @@ def contradiction(
     known = [condition for condition in conditions if condition.name in _KNOWN]
     if is_about_events and all(condition.name != "verdict" for condition in conditions):
         known.append(_DEFAULT_VERDICT)
-    if any(_can_be(known, subject) for subject in subjects):
+    if any(condition.name == "event" for condition in known):
+        # Every status of a real event comes with a name.
+        subjects = [s for s in subjects if s.event is not None or s.status is None]
+    names = frozenset(subject.event for subject in subjects if subject.event)
+    if any(_can_be(known, subject, names) for subject in subjects):
         return ""
     for size in range(1, len(known) + 1):
         for some in combinations(known, size):
-            if not any(_can_be(some, subject) for subject in subjects):
+            if not any(_can_be(some, subject, names) for subject in subjects):
                 return _words(some)
     return ""
 
@@ -68,17 +72,19 @@ def fits_nothing(pattern: str, words: Sequence[str]) -> bool:
     return word != "*" and not any(fits(word, known) for known in words)
 
 
-def _can_be(conditions: Sequence[Condition], subject: Subject) -> bool:
+def _can_be(conditions: Sequence[Condition], subject: Subject, names: frozenset[str]) -> bool:
     return all(
-        _may_have_any_name(condition)
+        _fits_other_names(condition, names)
         if condition.name == "event" and subject.event == ANY_NAME
         else not condition.why_not(subject)
         for condition in conditions
     )
 
 
-def _may_have_any_name(condition: Condition) -> bool:
-    return "!*" not in condition.patterns
+def _fits_other_names(condition: Condition, names: frozenset[str]) -> bool:
+    """Return whether a condition can hold for a name that is none of these."""
+    wanted = [pattern for pattern in condition.patterns if not pattern.startswith("!")]
+    return "!*" not in condition.patterns and (not wanted or not names.issuperset(wanted))
 
 
 def _excludes_itself(condition: Condition) -> bool:
@@ -105,5 +111,5 @@ def _words(conditions: Sequence[Condition]) -> str:
     named = [f"{c.name} {', '.join(c.patterns)}" for c in conditions]
     text = f"no event fits {' and '.join(named)} at once"
     if _DEFAULT_VERDICT in conditions:
-        text += " (without `verdict`, a route is about applied events)"
+        text += " (without `verdict` it has to be applied)"
     return text
