@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 
 from receiver.config.problems import Place, near, shown
 from receiver.config.schema import FileModel, Match, QuietModel, RouteModel
@@ -123,9 +124,8 @@ def _pattern_problems(condition: Condition, words: tuple[str, ...] | None) -> It
 def _contradiction(conditions: Sequence[Condition], formats: Mapping[str, str]) -> str:
     """Say why no event can fulfil the conditions, with the nearest name of an event."""
     if any(condition.name in _NOT_ABOUT_EVENTS for condition in conditions):
-        subjects = list(_subjects(formats))
-        return contradiction(conditions, subjects, is_about_events=False)
-    text = contradiction(conditions, list(_subjects(formats)))
+        return contradiction(conditions, _subjects(tuple(formats.items())), is_about_events=False)
+    text = contradiction(conditions, _subjects(tuple(formats.items())))
     names = [name for each in set(formats.values()) for name in FORMATS[each].ANNOUNCES]
     for condition in conditions if text else ():
         patterns = condition.patterns if condition.name == "event" else ()
@@ -135,9 +135,14 @@ def _contradiction(conditions: Sequence[Condition], formats: Mapping[str, str]) 
     return text
 
 
-def _subjects(formats: Mapping[str, str]) -> Iterator[Subject]:
-    for source, name in formats.items():
-        yield from possible_subjects(source, FORMATS[name].ANNOUNCES, FORMATS[name].UNKNOWN)
+@lru_cache(maxsize=8)  # a file has many routes and the same sources for all of them
+def _subjects(formats: tuple[tuple[str, str], ...]) -> tuple[Subject, ...]:
+    """Return all that sources of these formats can cause, by the names of the sources."""
+    return tuple(
+        subject
+        for source, name in formats
+        for subject in possible_subjects(source, FORMATS[name].ANNOUNCES, FORMATS[name].UNKNOWN)
+    )
 
 
 def quiet_hours(model: QuietModel | None) -> QuietHours | None:

@@ -149,7 +149,13 @@ class _Reading:
             self._warning(
                 line,
                 f"source {name}: one key for all customers proves that the provider sent it, not"
-                " that it was for you: set a secret_header or agents",
+                " that it was for you: set a secret_header or agents"
+                f"{self._absence((*place, 'verify', 'secret_header'))}",
+            )
+        if model.agents and not agents:
+            self._warning(
+                line,
+                f"source {name} takes the events of every agent{self._absence((*place, 'agents'))}",
             )
         gap_timeout = int(model.gap_timeout * SECOND)
         return Source(

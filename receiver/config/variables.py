@@ -16,9 +16,11 @@ from receiver.config.problems import Place, is_slip
 MAX_NESTING = 10
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _BEGIN = re.compile(r"\$(\$?)\{")
-_AROUND = re.compile(r"\A[\s\ufeff\u200b\0]+|[\s\ufeff\u200b\0]+\Z")
+_BLANKS = "".join(filter(str.isspace, map(chr, range(0x3001)))) + "\ufeff\u200b\0"
 # Forms of variables that others fill in: a shell, Compose, Kubernetes, Helm, Windows.
-_UNFILLED_ANYWHERE = re.compile(r"\$\{.*?\}|\{\{.*?\}\}|\$\(\w[^()]*\)", re.DOTALL)
+_UNFILLED_ANYWHERE = re.compile(
+    r"\$\{[^}]{0,200}\}|\{\{.{0,200}?\}\}|\$\(\w[^()]{0,200}\)", re.DOTALL
+)
 _UNFILLED_WHOLE = re.compile(r"\$(env:)?[A-Za-z_]\w*|%[A-Za-z_]\w*%|\$\(.*\)", re.DOTALL)
 # In an address, `$` is written %24 where it is meant.
 _UNFILLED_IN_URL = re.compile(r"[/:@=&]\$[A-Z_][A-Z0-9_]{2,}(?=[/:@?&]|\Z)", re.ASCII)
@@ -32,7 +34,7 @@ _OF_EVERY_SHELL = frozenset({
 
 def tidy(value: str) -> str:
     """Return a value without blanks, line ends and byte-order marks around it."""
-    return _AROUND.sub("", value)
+    return value.strip(_BLANKS)
 
 
 def read_file(path: str) -> str:

@@ -113,7 +113,7 @@ def test_a_host_that_would_show_a_token_is_refused_from_an_option_too(folder: Pa
 def test_it_serves_beside_a_kubernetes_service_of_its_name_and_says_what_it_ignores(
     folder: Path,
 ) -> None:
-    done = run(folder, "check", PUBLIC=PUBLIC, **SERVICE_LINKS)
+    done = run(folder, "check", stdin=b"", PUBLIC=PUBLIC, **SERVICE_LINKS)
     assert done.returncode == 0, done.stderr
     assert b"warning: RECEIVER_API_PORT and 8 more come from Kubernetes" in done.stdout
     port = free_port()
@@ -121,7 +121,7 @@ def test_it_serves_beside_a_kubernetes_service_of_its_name_and_says_what_it_igno
     with serving(folder, PUBLIC=PUBLIC, **links) as lines:
         until(lambda: answers(port))
     assert any("and 7 more come from Kubernetes" in line for line in lines)
-    both = run(folder, "check", PUBLIC=PUBLIC, **SERVICE_LINKS, RECEIVER_PROT="1")
+    both = run(folder, "check", stdin=b"", PUBLIC=PUBLIC, RECEIVER_PROT="1", **SERVICE_LINKS)
     assert both.returncode == 1
     assert both.stderr.startswith(b"RECEIVER_PROT: there is no such setting")
     assert b"Did you mean RECEIVER_PORT?" in both.stderr
