@@ -85,7 +85,12 @@ def is_slip(written: str, meant: str) -> bool:
 
 
 def describe_error(
-    error: Mapping[str, Any], place: Place, root: type[BaseModel], whole: str = "the file"
+    error: Mapping[str, Any],
+    place: Place,
+    root: type[BaseModel],
+    whole: str = "the file",
+    *,
+    is_yaml: bool = True,
 ) -> str:
     """Describe a validation error without the value, which may be a secret.
 
@@ -100,10 +105,8 @@ def describe_error(
     if kind == "missing":
         return f"{name!r} is missing"
     if error["input"] is None and kind not in ("value_error", "literal_error"):
-        return (
-            f"{name}: says nothing: fill it in (further in than its key, and in quotes if it begins"
-            " with #), or leave it out"
-        )
+        where = " (further in than its key, and in quotes if it begins with #)"
+        return f"{name}: says nothing: fill it in{where * is_yaml}, or leave it out"
     if kind in ("model_type", "model_attributes_type"):
         keys = ", ".join(f"{key}: …" for key in _keys_at(root, place))
         return f"{name}: must be keys with values" + (f", like {{{keys}}}" if keys else "")

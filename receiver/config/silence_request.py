@@ -115,4 +115,4 @@ def _instant_or_none(name: str, text: str | None, problems: list[str]) -> int | 
 
 def _described(error: Mapping[str, Any]) -> str:
     place = tuple(step for step in error["loc"] if step != "[key]")
-    return describe_error(error, place, SilenceModel, whole="the silence")
+    return describe_error(error, place, SilenceModel, whole="the silence", is_yaml=False)
