@@ -28,7 +28,8 @@ from receiver.web.server import server
 def check(file: str | None) -> None:
     """Check settings, routes, keys and destinations, without the network.
 
-    FILE is read instead of RECEIVER_ROUTES (routes.yaml).
+    FILE is read instead of RECEIVER_ROUTES (routes.yaml). It lists where each destination leads. To
+    try one, use `receiver test DESTINATION`.
     """
     settings, rules = load_configuration(instead={} if file is None else {"RECEIVER_ROUTES": file})
     server.check_parser(settings)
@@ -37,6 +38,8 @@ def check(file: str | None) -> None:
     for destination in rules.destinations.values():
         for warning in sending.warnings(destination):
             click.echo(f"{rules.path}:{destination.line}: warning: {warning}")
+    for destination in rules.destinations.values():
+        click.echo(f"destination {destination.name}: {sending.leads_to(destination)}")
     if opening.exists(settings.database_url):
         with closing(opening.open_existing(settings.database_url)) as store:
             _print_hints(rules, store)

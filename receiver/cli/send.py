@@ -12,7 +12,6 @@ import click
 
 from receiver.cli import client
 from receiver.cli.configuration import load_configuration, source_named
-from receiver.config.variables import tidy
 from receiver.errors import ReceiverError
 from receiver.sources import signing
 
@@ -36,7 +35,7 @@ def send(
     body = client.sample(sender.format, event, execution, event_id=event_id, reason=reason)
     address = f"{url.rstrip('/')}/webhooks/{sender.name}"
     try:
-        status, answer = client.post(address, body, sender.verification, tidy(key.read()))
+        status, answer = client.post(address, body, sender.verification, key.read().strip())
     except ValueError as error:
         raise ReceiverError(f"--key: {error}") from error
     click.echo(f"HTTP {status}\n{json.dumps(answer, indent=2)}")

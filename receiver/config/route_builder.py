@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Iterable, Iterator
 
+from receiver.config.match_builder import Problem, read_conditions
 from receiver.config.problems import Place, near, shown
-from receiver.config.schema import FileModel, Match, QuietModel, RouteModel
+from receiver.config.schema import FileModel, QuietModel, RouteModel
 from receiver.events import Category, Status, Verdict
 from receiver.messages import notice
-from receiver.routing.conditions import CONDITIONS, METADATA, Condition, Subject
-from receiver.routing.contradictions import contradiction, fits_nothing, possible_subjects
+from receiver.routing.conditions import METADATA, Condition, Subject
 from receiver.routing.quiet_hours import DAYS, QuietHours
 from receiver.routing.routes import Escalation, Group, Reminders, Route, Stuck
 from receiver.sources.formats.registry import FORMATS
@@ -19,13 +18,8 @@ from receiver.times import SECOND, span
 GROUP_BY = ("agent", "status", "source", "reason", "outcome")
 # The keys that need a stay of an execution in a status.
 _OF_AN_EPISODE = ("remind", "escalate", "resolved", "acknowledged")
-# A route with one of these is not about events.
-_NOT_ABOUT_EVENTS = ("dead_letter", "alarm")
 _TEMPLATES = ("title", "body")
 _STAYS = [status.value for status in Status if status.category is not Category.TERMINAL]
-
-# A function that takes each problem, with its place below the part that is read.
-Problem = Callable[[Place, str], None]
 
 
 def build_route(model: RouteModel, file: FileModel, line: int, problem: Problem) -> Route:
@@ -69,79 +63,6 @@ def _route(model: RouteModel, conditions: tuple[Condition, ...], line: int) -> R
         quiet=quiet_hours(model.quiet),
         urgent=model.urgent,
         stuck=Stuck(_staying(stuck.status), _nanoseconds(stuck.after)) if stuck else None,
-    )
-
-
-def read_conditions(
-    match: Match, formats: Mapping[str, str], destinations: Iterable[str], problem: Problem
-) -> list[Condition]:
-    """Return the conditions of `match`, for a route or a silence.
-
-    `formats` are the formats of the sources, by name. `problem` gets each word and each combination
-    that is impossible, with its place below `match`.
-    """
-    conditions = [
-        Condition(name, tuple(patterns))
-        for name in CONDITIONS
-        if name != METADATA and (patterns := getattr(match, name)) is not None
-    ]
-    words = _known_words(formats, destinations)
-    problems: list[tuple[Place, str]] = [
-        ((condition.name,), text)
-        for condition in conditions
-        for text in _pattern_problems(condition, words.get(condition.name))
-    ]
-    for key, patterns in match.metadata.items():
-        conditions.append(Condition(f"{METADATA}.{key}", tuple(patterns)))
-    if not problems and (text := _contradiction(conditions, formats)):
-        problems = [((), f"match: {text}")]
-    for place, text in problems:
-        problem(place, text)
-    return conditions
-
-
-def _known_words(
-    formats: Mapping[str, str], destinations: Iterable[str]
-) -> dict[str, tuple[str, ...]]:
-    """Return the words that each condition may compare with, if they are known."""
-    names = {name: kind.words for name, kind in CONDITIONS.items() if kind.words}
-    return names | {"source": tuple(formats), "dead_letter": tuple(destinations)}
-
-
-def _pattern_problems(condition: Condition, words: tuple[str, ...] | None) -> Iterator[str]:
-    """Yield problems for the patterns of a condition that can fit nothing."""
-    name = condition.name
-    for pattern in condition.patterns:
-        word = pattern.removeprefix("!")
-        if not word:
-            yield f"{name}: an empty pattern fits nothing: fill it in, or leave it out"
-        elif words is not None and fits_nothing(pattern, words):
-            is_glob = "*" in word or "?" in word
-            start = f"nothing fits {shown(word)}" if is_glob else f"there is no {shown(word)}"
-            yield f"{name}: {start}{near(word, words)}"
-
-
-def _contradiction(conditions: Sequence[Condition], formats: Mapping[str, str]) -> str:
-    """Say why no event can fulfil the conditions, with the nearest name of an event."""
-    if any(condition.name in _NOT_ABOUT_EVENTS for condition in conditions):
-        return contradiction(conditions, _subjects(tuple(formats.items())), is_about_events=False)
-    text = contradiction(conditions, _subjects(tuple(formats.items())))
-    names = [name for each in set(formats.values()) for name in FORMATS[each].ANNOUNCES]
-    for condition in conditions if text else ():
-        patterns = condition.patterns if condition.name == "event" else ()
-        for word in patterns:
-            if fits_nothing(word, names):
-                text = f"event: there is no {shown(word)}{near(word, sorted(set(names)))}"
-    return text
-
-
-@lru_cache(maxsize=8)  # a file has many routes and the same sources for all of them
-def _subjects(formats: tuple[tuple[str, str], ...]) -> tuple[Subject, ...]:
-    """Return all that sources of these formats can cause, by the names of the sources."""
-    return tuple(
-        subject
-        for source, name in formats
-        for subject in possible_subjects(source, FORMATS[name].ANNOUNCES, FORMATS[name].UNKNOWN)
     )
 
 

@@ -15,8 +15,8 @@ from pydantic import (
     model_validator,
 )
 
-from receiver.config.plain_values import as_text, as_written, with_types
 from receiver.config.problems import near, shown
+from receiver.config.strict_yaml import as_text, as_written, with_types
 from receiver.events import Status
 from receiver.routing.quiet_hours import DAYS, MIDNIGHT
 from receiver.sources.formats.registry import FORMATS
@@ -147,7 +147,7 @@ class Verify(_Strict):
     header_prefix: str = "webhook-"
     prefix: str = "sha256="
     encoding: str = "hex"
-    signed: str = "{body}"
+    signed: str = ""
     timestamp_header: str = ""
     tolerance: Duration = 300.0
     layout: str = ""

@@ -7,8 +7,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from receiver.config.match_builder import read_conditions
 from receiver.config.problems import describe_error
-from receiver.config.route_builder import read_conditions
 from receiver.config.schema import Match
 from receiver.errors import ConfigurationError
 from receiver.messages.sanitize import clean
