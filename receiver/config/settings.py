@@ -10,7 +10,7 @@ from typing import Any, Literal
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from receiver.config.problems import MAX_SHOWN, in_words, nearest
+from receiver.config.problems import in_words, nearest
 from receiver.config.variables import is_placeholder, is_unfilled, read_file, slip_for, tidy
 from receiver.errors import ConfigurationError
 from receiver.messages.sanitize import clean
@@ -19,6 +19,8 @@ from receiver.times import duration
 
 PREFIX = "RECEIVER_"
 FROM_FILES = ("api_token", "database_url")
+# A value of this length may be a secret in the wrong place, so no error shows it.
+MIN_SECRET = 16
 # Names and values of the variables that Kubernetes sets in each pod for a Service called receiver
 # or receiver-…; RECEIVER_PORT is among them.
 _SERVICE_LINKS = (
@@ -161,7 +163,7 @@ class Settings(BaseSettings):
 def load_settings(environ: Mapping[str, str]) -> Settings:
     """Read the settings of an environment; ConfigurationError with every problem.
 
-    A problem shows the value of a setting that is no secret.
+    A problem shows the value of a setting if that can be no secret.
     """
     problems: list[str] = []
     values: dict[str, str] = {}
@@ -240,12 +242,12 @@ def _take(variable: str, value: str, values: dict[str, str], problems: list[str]
 
 
 def _described(error: Mapping[str, Any], values: Mapping[str, str]) -> str:
-    """Describe a setting that cannot be read, with its value if that is no secret."""
+    """Describe a setting that cannot be read, with its value if that can be no secret."""
     name = str(error["loc"][0])
     variable = PREFIX + name.upper()
     value = values.get(name, "")
-    is_shown = value and name not in FROM_FILES and "@" not in value
-    given = f"{variable}={clean(value, MAX_SHOWN)}" if is_shown else variable
+    is_shown = value and name not in FROM_FILES and len(value) < MIN_SECRET
+    given = f"{variable}={clean(value, MIN_SECRET)}" if is_shown else variable
     return f"{given}: {in_words(error)}{_example(name, variable)}."
 
 
