@@ -25,12 +25,14 @@ from receiver.web.server import server
 
 
 @click.command()
-def check() -> None:
+@click.argument("file", required=False, type=click.Path())
+def check(file: str | None) -> None:
     """Check settings, routes, keys and destinations, without the network.
 
-    It lists where each destination leads. To try one, use `receiver test DESTINATION`.
+    FILE is read instead of RECEIVER_ROUTES (routes.yaml). It lists where each destination leads. To
+    try one, use `receiver test DESTINATION`.
     """
-    settings, rules = load_configuration()
+    settings, rules = load_configuration(instead={} if file is None else {"RECEIVER_ROUTES": file})
     server.check_parser(settings)
     for warning in rules.warnings:
         click.echo(warning)
