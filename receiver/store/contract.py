@@ -35,6 +35,7 @@ from receiver.routing.policy import SendPolicy
 from receiver.routing.silences import Silence
 from receiver.store.records import (
     AttemptResult,
+    Delays,
     Failures,
     JudgedWebhook,
     Loaded,
@@ -260,6 +261,9 @@ class Reading(Protocol):
 
     def tallies(self) -> Sequence[Tally]:
         """Count the newest events by source, verdict, reason and status."""
+
+    def delays(self) -> Sequence[Delays]:
+        """Return how long after their times the newest events of each source were received."""
 
     def prunable(self, limits: Limits) -> Mapping[str, int]:
         """Return the most rows that pruning by these limits may remove, by the names of Pruned."""

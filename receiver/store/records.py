@@ -118,6 +118,20 @@ class Tally:
     n: int
 
 
+@dataclass(frozen=True, slots=True)
+class Delays:
+    """The times from the occurrence to the receipt of a source's `n` newest events (nanoseconds).
+
+    They are negative for times ahead of our clock. The events were received `within` this time.
+    """
+
+    source: str
+    n: int
+    least: int
+    median: int
+    within: int
+
+
 class PruneStage(StrEnum):
     """The rows that one stage of pruning walks over; the stages follow each other in this order.
 

@@ -12,7 +12,7 @@ from receiver.routing.conditions import Subject
 from receiver.routing.policy import SendPolicy
 from receiver.routing.silences import Silence, first
 from receiver.store.contract import Page
-from receiver.store.records import Loaded, Tally
+from receiver.store.records import Delays, Loaded, Tally
 from receiver.store.sql import ledger, loading, pruning, reads, silences, views
 from receiver.store.sql.database import Database
 
@@ -46,6 +46,9 @@ class SqlReader(ABC):
 
     def tallies(self) -> list[Tally]:
         return self._query(reads.tallies)
+
+    def delays(self) -> list[Delays]:
+        return self._query(reads.delays)
 
     def prunable(self, limits: Limits) -> dict[str, int]:
         return self._query(lambda db: pruning.prunable(db, limits))
