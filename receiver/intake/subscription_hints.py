@@ -13,8 +13,8 @@ from receiver.times import SECOND, span
 
 # Fewer rejections over a gap, or fewer times, are an accident and no sign of anything.
 ENOUGH = 5
-# Clocks that differ by less are in order. A difference must last; many events may show sooner that a
-# clock is ahead, but not that it is behind, because after an outage many come late.
+# Clocks that differ by less are in order. A difference must last. Many events may show sooner that
+# a clock is ahead, but not that it is behind, because after an outage many come late.
 SKEW = 60 * SECOND
 LASTING, MANY = 5 * 60 * SECOND, 1_000
 

@@ -111,6 +111,7 @@ class Model:
         self._repeats: dict[str, Stored | None] = {}  # of every event id that is known
         self._changes: set[tuple[str, str, str, int]] = set()
         self._held: list[Stored] = []
+        self._told: set[tuple[str, int, str, str, str]] = set()
 
     def leads(self, start: str, end: str, assumed: bool, through: frozenset[str]) -> bool:
         """Whether a path of at least one move leads there, standing only in `through` between."""
@@ -266,7 +267,17 @@ class Model:
             # What is older than the mark and applied all the same leaves it where it is.
             execution = self.executions[key]
             execution.mark = max(execution.mark, said.moment)
-        for destination in TOLD.get(verdict, ()):
-            version = self.executions[key].version
-            self.messages[destination, key].append(Message(stored, verdict, version))
+        if verdict in TOLD and self._is_news(stored, verdict, reason):
+            for destination in TOLD[verdict]:
+                version = self.executions[key].version
+                self.messages[destination, key].append(Message(stored, verdict, version))
         return moved
+
+    def _is_news(self, stored: Stored, verdict: str, reason: str) -> bool:
+        """Whether people are told: of what is not accepted, once for each kind in an episode."""
+        said = stored.said
+        version = self.executions[said.execution].version
+        kind = (said.execution, version, verdict, reason, said.says)
+        news = verdict == "applied" or kind not in self._told
+        self._told.add(kind)
+        return news

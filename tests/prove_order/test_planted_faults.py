@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -19,6 +20,7 @@ from tests.prove_order.model import SECOND
 from tests.prove_order.proof import Disagreement, prove
 
 SEED = 11
+NUMBERS = itertools.count()
 Plant = Callable[[pytest.MonkeyPatch], None]
 
 
@@ -173,6 +175,10 @@ FAULTS: dict[str, Plant] = {
             held for held in real(db, key, mark)
             if held.verdict == "held" or held.event.occurred_at >= mark
         ],
+    ),
+    "every rejected event of an episode is told": around(
+        plan, "_notice",
+        lambda real, entry, *rest: replace(real(entry, *rest), dedup_key=str(next(NUMBERS))),
     ),
     "a pause is told of when it is over": constant(plan, "_guard", lambda entry: None),
 }  # fmt: skip
