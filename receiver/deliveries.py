@@ -46,6 +46,19 @@ class Outcome(StrEnum):
     UNCERTAIN = "uncertain"
 
 
+class Severity(StrEnum):
+    """What a message is to people: destinations show it by colour, icon or priority.
+
+    Failure: something failed, or a message is dead. Warning: something waits, is stuck, was
+    rejected, or is asked for again. Success: a wait is over, or an execution ended well.
+    """
+
+    INFO = "info"
+    SUCCESS = "success"
+    WARNING = "warning"
+    FAILURE = "failure"
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
     """A text for a destination: plain, cleaned and cut.
@@ -56,6 +69,7 @@ class Message:
     title: str
     body: str
     thread: str | None = None
+    severity: Severity = Severity.INFO
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from receiver.errors import StorageRefused
 from receiver.store.sqlite.connection import connect
 
 APPLICATION_ID = 0x72637672  # "rcvr"
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 
 
 def prepare(path: Path, *, thorough: bool, checkpoint: bool = False) -> None:
@@ -147,6 +147,12 @@ def _migrate(connection: sqlite3.Connection) -> None:
     def schema_6(db: sqlite_utils.Database) -> None:
         _run(db.conn, "sqlite_6_waits.sql")
 
+    @migrations()
+    def schema_7(db: sqlite_utils.Database) -> None:
+        _run(db.conn, "sqlite_7_alarms.sql")
+
+    # Else a table that is made anew could not replace the one that others refer to.
+    connection.execute("PRAGMA foreign_keys = OFF")
     connection.execute("BEGIN IMMEDIATE")
     try:
         migrations.apply(sqlite_utils.Database(connection, execute_plugins=False))
@@ -157,6 +163,8 @@ def _migrate(connection: sqlite3.Connection) -> None:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
+    finally:
+        connection.execute("PRAGMA foreign_keys = ON")
 
 
 def _run(connection: sqlite3.Connection, script: str) -> None:
