@@ -93,11 +93,11 @@ def lifecycle_(source: str | None, mermaid: bool) -> None:
 @click.command()
 @json_option
 def doctor(in_json: bool) -> None:
-    """Verify the ledger and the store, and say which source looks badly subscribed."""
+    """Verify the ledger and the store; say which source looks badly subscribed or off in time."""
     settings, rules = load_configuration(destinations=False)
     with closing(opening.open_existing(settings.database_url, thorough=True)) as store:
         ledger = store.ledger()
-        warnings = hints(rules.orderings, store.tallies())
+        warnings = hints(rules.orderings, store.tallies(), store.delays())
         lost = orphans(rules, store)
     if in_json:
         print_json({
@@ -122,7 +122,7 @@ def doctor(in_json: bool) -> None:
 
 
 def _print_hints(rules: Rules, store: Store) -> None:
-    for hint in hints(rules.orderings, store.tallies()):
+    for hint in hints(rules.orderings, store.tallies(), store.delays()):
         line = rules.sources[hint.source].line
         click.echo(f"{rules.path}:{line}: warning: source {hint.source}: {hint.text}")
 
