@@ -14,8 +14,8 @@
 * **Reads** see committed data only and never wait for a write. Times are instants (nanoseconds),
   which the API and the command line turn into text.
 
-A transaction has three roles (`Judging`, `Sending`, `Operating`), and so has a store (`Writing`,
-`Reading`, `Waiting`): callers ask for the role that they need.
+A transaction has three roles (`Judging`, `Sending`, `Operating`), and a store has four (`Writing`,
+`Listing`, `Reading`, `Waiting`): callers ask for the role that they need.
 
 Errors: StorageUnavailable if a write could not be committed (send it again), Overloaded if too many
 writes wait already, StorageRefused at opening.
@@ -230,30 +230,65 @@ class Writing(Protocol):
         """Commit the waiting writes, then close."""
 
 
-class Reading(Protocol):
-    """The side of a store that people and `explain` read. Times are nanoseconds."""
+class Listing(Protocol):
+    """The side of a store that lists what is kept, for people. Times are nanoseconds.
+
+    A page is newest first, with the cursor of the next one. The view of an event has `judged`: its
+    entry as it was judged last, with the execution of that time. That of a delivery that waits has
+    `obstacles` (records.Obstacles).
+    """
 
     def execution(self, source: str, execution_id: str) -> Mapping[str, Any] | None:
-        """Return `{"execution", "events", "deliveries"}` of one execution, or None."""
+        """Return `{"execution", "events", "deliveries"}` of one execution, or None.
 
-    def executions(self, conditions: Mapping[str, str], limit: int, after: int | None) -> Page:
-        """Return a page, newest first, and the cursor of the next one.
-
-        Conditions: status, category, source, agent (id or name), q (part of either or of the
-        execution's id).
+        Its quarantined events stand apart: see `events`.
         """
 
-    def deliveries(self, conditions: Mapping[str, str], limit: int, after: int | None) -> Page:
-        """Return a page, newest first, and the cursor of the next one.
+    def executions(self, conditions: Mapping[str, str], limit: int, after: int | None) -> Page:
+        """Return a page of executions.
 
-        Conditions: state, destination.
+        Conditions: status, category, source, agent (a pattern for its id or name, as in a route),
+        q (part of either or of the execution's id).
+        """
+
+    def events(self, conditions: Mapping[str, str], limit: int, after: int | None) -> Page:
+        """Return a page of all authentic events, the quarantined included.
+
+        Conditions: verdict, source, execution_id, event, event_id.
+        """
+
+    def event(self, seq: int) -> Mapping[str, Any] | None:
+        """Return `{"event", "body", "deliveries"}` of one event, or None.
+
+        `body` is the webhook's raw body, None once it is no longer kept.
+        """
+
+    def deliveries(
+        self,
+        conditions: Mapping[str, str],
+        limit: int,
+        after: int | None,
+        planned: tuple[bool, int] | None = None,
+    ) -> Page:
+        """Return a page of deliveries.
+
+        Conditions: state, destination, execution_id, kind. `planned` is (True, now) for those that
+        are planned for later than now if their executions stay where they are, and (False, now) for
+        all others.
         """
 
     def silences(self, conditions: Mapping[str, str], limit: int, after: int | None) -> Page:
-        """Return a page, newest first, and the cursor of the next one. No conditions."""
+        """Return a page of silences. No conditions."""
 
     def silence(self, number: int) -> Mapping[str, Any] | None:
         """Return one silence, or None."""
+
+    def names(self) -> Mapping[str, Sequence[str]]:
+        """Return each `source` and `destination` of which something is stored."""
+
+
+class Reading(Protocol):
+    """The side of a store that checks and foretells."""
 
     def ledger(self) -> dict[str, Any]:
         """Compare the promised numbers with the stored rows; `imbalance` must be 0."""
@@ -290,5 +325,5 @@ class Waiting(Protocol):
         """Return the end of the next silence that is not listed yet; None: there is none."""
 
 
-class Store(Writing, Reading, Waiting, Protocol):
+class Store(Writing, Listing, Reading, Waiting, Protocol):
     """The database: writes through one committer, reads beside it."""

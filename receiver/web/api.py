@@ -1,10 +1,10 @@
-"""API for people and their tools: executions, deliveries, silences, the ledger, reloads."""
+"""API for people and their tools: executions, events, deliveries, silences, the ledger."""
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -15,7 +15,7 @@ from starlette.routing import Route
 
 from receiver.config.live_rules import LiveRules
 from receiver.config.silence_request import read_silence
-from receiver.deliveries import State
+from receiver.deliveries import Kind, State
 from receiver.dispatch.operators import (
     acknowledge,
     add_silence,
@@ -25,7 +25,7 @@ from receiver.dispatch.operators import (
     take,
 )
 from receiver.errors import ConfigurationError, MalformedBody
-from receiver.events import Category, Status
+from receiver.events import Category, Status, Verdict
 from receiver.intake.subscription_hints import hints
 from receiver.sources.strict_json import parse_json
 from receiver.store.contract import Page, Store
@@ -39,6 +39,8 @@ MAX_BODY = 16_384
 # The allowed values of some parameters; the others take any text.
 PARAMETER_VALUES = {
     "state": [state.value for state in State],
+    "kind": [kind.value for kind in Kind],
+    "verdict": [verdict.value for verdict in Verdict],
     "status": [status.value for status in Status],
     "category": [category.value for category in Category],
 }
@@ -59,18 +61,32 @@ class Api:
 
     def executions(self, request: Request) -> Response:
         allowed = ("status", "category", "source", "agent", "q")
-        return _answer_page(request, allowed, self._store.executions, json_views.execution)
+        return _answer_page(request, allowed, self._store.executions, _each(json_views.execution))
 
     def execution(self, request: Request) -> Response:
         path = request.path_params
         story = self._store.execution(path["source"], path["execution_id"])
         if story is None:
             return problem(404, "No event was applied to such an execution.")
-        return _json_response(json_views.known(story))
+        return _json_response(json_views.known(story, self._in_force.rules, time.time_ns()))
+
+    def events(self, request: Request) -> Response:
+        allowed = ("verdict", "source", "execution_id", "event")
+        return _answer_page(request, allowed, self._store.events, _each(json_views.event))
+
+    def event(self, request: Request) -> Response:
+        number = _whole_number(request.path_params["seq"])
+        known = None if number is None else self._store.event(number)
+        if known is None:
+            return problem(404, "There is no such event.")
+        return _json_response(json_views.known_event(known, self._in_force.rules, time.time_ns()))
 
     def deliveries(self, request: Request) -> Response:
-        allowed = ("state", "destination")
-        return _answer_page(request, allowed, self._store.deliveries, json_views.delivery)
+        allowed = ("state", "destination", "execution_id", "kind")
+        return _answer_page(request, allowed, self._store.deliveries, self._delivery_views)
+
+    def _delivery_views(self, views: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        return json_views.deliveries(views, self._in_force.rules, time.time_ns())
 
     def acknowledge(self, request: Request, content: Any) -> Response:
         path = request.path_params
@@ -91,7 +107,7 @@ class Api:
         return _json_response({"execution": execution})
 
     def silences(self, request: Request) -> Response:
-        return _answer_page(request, (), self._store.silences, json_views.silence)
+        return _answer_page(request, (), self._store.silences, _each(json_views.silence))
 
     def add_silence(self, request: Request, content: Any) -> Response:
         now = time.time_ns()
@@ -132,7 +148,10 @@ class Api:
         return _json_response({"id": number, "state": "waiting"}, 202)
 
     def redeliver_all(self, request: Request) -> Response:
-        name = request.query_params.get("destination", "")
+        parameters = _parameters(request, "destination")
+        if isinstance(parameters, Response):
+            return parameters
+        name = parameters.get("destination", "")
         if name not in self._in_force.rules.destinations:
             return problem(400, "Say which with ?destination=, by its name in routes.yaml.")
         count = self._store.write_now(redeliver_all, (name, time.time_ns()))
@@ -187,6 +206,8 @@ def routes(api: Api, guard: Guard) -> list[Route]:
         guarded("/api/silences/{id}", api.expire_silence, "DELETE"),
         guarded("/api/executions", api.executions, "GET"),
         guarded(execution, api.execution, "GET"),
+        guarded("/api/events", api.events, "GET"),
+        guarded("/api/events/{seq}", api.event, "GET"),
         guarded("/api/deliveries", api.deliveries, "GET"),
         guarded("/api/deliveries/redeliver", api.redeliver_all, "POST"),
         guarded("/api/deliveries/{id}/redeliver", api.redeliver, "POST"),
@@ -216,13 +237,12 @@ def _answer_page(
     request: Request,
     allowed: Iterable[str],
     query: Callable[[Mapping[str, str], int, int | None], Page],
-    shape: Callable[[Mapping[str, Any]], dict[str, Any]],
+    shape: Callable[[Sequence[Mapping[str, Any]]], list[dict[str, Any]]],
 ) -> Response:
     """Answer a page of `query`, or 400 if a parameter is not `allowed` or has no such value."""
-    parameters = request.query_params
-    unknown = set(parameters) - {*allowed, "limit", "after"}
-    if unknown:
-        return problem(400, f"Known parameters are {', '.join([*allowed, 'limit'])} and after.")
+    parameters = _parameters(request, *allowed, "limit", "after")
+    if isinstance(parameters, Response):
+        return parameters
     limit = _whole_number(parameters.get("limit", str(DEFAULT_LIMIT)))
     after = _whole_number(parameters["after"]) if "after" in parameters else None
     if limit is None or (after is None and "after" in parameters):
@@ -234,8 +254,25 @@ def _answer_page(
         if name in conditions and conditions[name] not in values:
             return problem(400, f"{name} is one of {', '.join(values)}.")
     items, following = query(conditions, limit, after)
-    page = [shape(item) for item in items]
-    return _json_response({"items": page, "next": None if following is None else str(following)})
+    next_ = None if following is None else str(following)
+    return _json_response({"items": shape(items), "next": next_})
+
+
+def _parameters(request: Request, *allowed: str) -> dict[str, str] | Response:
+    """Return the parameters of the query; 400 if one is not allowed or stands there twice."""
+    names = [name for name, _ in request.query_params.multi_items()]
+    if set(names) - set(allowed):
+        known = f"{', '.join(allowed[:-1])} and {allowed[-1]}" if len(allowed) > 1 else allowed[0]
+        return problem(400, f"Known parameters are {known}.")
+    if len(set(names)) < len(names):
+        return problem(400, "A parameter is given twice: say each only once.")
+    return dict(request.query_params)
+
+
+def _each(
+    shape: Callable[[Mapping[str, Any]], dict[str, Any]],
+) -> Callable[[Sequence[Mapping[str, Any]]], list[dict[str, Any]]]:
+    return lambda views: [shape(view) for view in views]
 
 
 def _whole_number(text: str) -> int | None:

@@ -147,6 +147,41 @@ _OPERATOR_PATHS: Document = {
 }  # fmt: skip
 
 
+_LISTED_PATHS: Document = {
+    "/api/executions": {
+        "get": _listing(
+            "Executions, newest first.", "Executions",
+            "status", "category", "source", "agent", "q",
+        )
+    },
+    "/api/executions/{source}/{execution_id}": {
+        "get": _operation(
+            "An execution, its events and its deliveries.",
+            {"200": _success("What is known.", "Known")},
+            "source", "execution_id", problems=["404"],
+        )
+    },
+    "/api/events": {
+        "get": _listing(
+            "Events, newest first, the quarantined included.", "Events",
+            "verdict", "source", "execution_id", "event",
+        )
+    },
+    "/api/events/{seq}": {
+        "get": _operation(
+            "An event: its raw body, which routes match and why the others do not.",
+            {"200": _success("What is known.", "KnownEvent")}, "seq", problems=["404"],
+        )
+    },
+    "/api/deliveries": {
+        "get": _listing(
+            "Deliveries, newest first, and why each still waits.", "Deliveries",
+            "state", "destination", "execution_id", "kind",
+        )
+    },
+}  # fmt: skip
+
+
 def document() -> Document:
     """Return the description in OpenAPI 3.1."""
     paths: Document = {
@@ -155,23 +190,8 @@ def document() -> Document:
         "/readyz": {"get": _public("It can store webhooks and send what is owed.", "503")},
         "/metrics": {"get": _operation("Counters.", _METRICS_ANSWER)},
         "/openapi.json": {"get": _operation("This description.", _OPENAPI_ANSWER)},
-        "/api/executions": {
-            "get": _listing(
-                "Executions, newest first.", "Executions",
-                "status", "category", "source", "agent", "q",
-            )
-        },
-        "/api/executions/{source}/{execution_id}": {
-            "get": _operation(
-                "An execution, its events and its deliveries.",
-                {"200": _success("What is known.", "Known")},
-                "source", "execution_id", problems=["404"],
-            )
-        },
+        **_LISTED_PATHS,
         **_OPERATOR_PATHS,
-        "/api/deliveries": {
-            "get": _listing("Deliveries, newest first.", "Deliveries", "state", "destination")
-        },
         "/api/deliveries/redeliver": {"post": _REDELIVER_ALL},
         "/api/deliveries/{id}/redeliver": {
             "post": _operation(

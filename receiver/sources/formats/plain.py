@@ -17,6 +17,9 @@ from receiver.sources.formats.fields import (
 )
 from receiver.times import format_time
 
+# An event is called by the status that it announces.
+EVENTS = tuple(STATUSES)
+
 
 def read(source: str, content: Any, message_id: str | None) -> Event | None:
     """Read `event_id, execution_id, status, occurred_at` and the optional fields.

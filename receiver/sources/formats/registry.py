@@ -7,7 +7,7 @@ an alert over a mistyped `metadata` would be worse. A format is a module with th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from receiver.events import Event
@@ -16,7 +16,13 @@ from receiver.sources.strict_json import parse_json
 
 
 class Format(Protocol):
-    """Functions of a format's module. `content` is the JSON of a body."""
+    """Functions of a format's module. `content` is the JSON of a body.
+
+    `EVENTS` are the names of events that its senders are known to send.
+    """
+
+    @property
+    def EVENTS(self) -> Sequence[str]: ...  # noqa: N802  (a constant of the module)
 
     def read(self, source: str, content: Any, message_id: str | None) -> Event | None:
         """Return the event, or None without any envelope; MalformedEnvelope; see `read` below."""
