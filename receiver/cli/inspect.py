@@ -13,7 +13,7 @@ import click
 from receiver import lifecycle
 from receiver.cli.configuration import load_configuration, source_named
 from receiver.cli.listing import phrase
-from receiver.cli.output import json_option, print_json, print_lines
+from receiver.cli.output import clean, json_option, print_json, print_lines
 from receiver.cli.setup import (
     NEWEST,
     open_store,
@@ -90,7 +90,8 @@ def _explain_body(body: bytes, source: str, in_json: bool) -> None:
     if in_json:
         print_json(explanation)
     else:
-        print_lines(as_text(explanation).splitlines())
+        for line in as_text(explanation).splitlines():
+            click.echo(clean(line))
 
 
 def _explain_stored(event_id: str, source: str | None, in_json: bool) -> None:

@@ -120,7 +120,7 @@ def events(limit: int, in_json: bool, **options: str | None) -> None:
     now = time.time_ns()
     print_table(_EVENTS, [
         Row((row["seq"], ago(row["received_at"], now), row["source"], row["execution_id"],
-             row["event"] or "(cannot be read)", f"{row['verdict']} ({row['reason']})"))
+             row["event"], f"{row['verdict']} ({row['reason']})"))
         for row in rows
     ])  # fmt: skip
     if following is not None:

@@ -222,8 +222,9 @@ def _wrapped(text: str, width: int, indent: str) -> list[str]:
             following = word
         line = following
     lines.append(line)
+    hanging_indent = indent + " " * (INDENT // 2)
     return [
-        indent + (" " * (INDENT // 2) if index else "") + each for index, each in enumerate(lines)
+        ((hanging_indent if index else indent) + each).rstrip() for index, each in enumerate(lines)
     ]
 
 

@@ -56,7 +56,7 @@ def unknown_execution(store: Listing, source: str | None, execution_id: str) -> 
     newest, _ = store.executions({} if source is None else {"source": source}, NEWEST, None)
     hint = near(execution_id, [row["execution_id"] for row in newest])
     listed = hint if hint.startswith(": did") else ": see `receiver executions`."
-    return f"No event of an execution {execution_id!r} is stored{listed}"
+    return f"There is no execution {execution_id}{listed}"
 
 
 def stored_event(store: Listing, event_id: str, source: str | None) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from receiver.lifecycle import RULES
+from receiver.routing.routes import STOPS
 from receiver.times import ago, parse_time
 
 
@@ -112,12 +113,10 @@ def event_text(
     is_told = any(each["state"] == "sent" for each in own)
     if not is_told:
         waiting = any(each["state"] in ("waiting", "sending") for each in own)
-        yield "      nobody was told yet:" if waiting else "      nobody was told:"
-    if routes is None:
-        return
-    yield from _matching(routes, {each["id"]: each for each in own}, waits, now)
-    if every_route or not is_told:
-        yield from _not_matching(routes)
+        yield "      nobody was told yet" if waiting else "      nobody was told"
+    if routes is not None:
+        yield from _matching(routes, {each["id"]: each for each in own}, waits, now)
+        yield from _not_matching(routes, only_stopped=is_told and not every_route)
 
 
 def messages_text(
@@ -160,23 +159,24 @@ def _matching(
 ) -> Iterator[str]:
     for route in routes:
         if not route["why_not"] and not route["destinations"]:
-            yield f"      route {route['name']!r} matches, and tells nobody"
+            yield f"      - {route['name']}: it matches, and tells nobody"
         for each in route["destinations"]:
             delivery = deliveries.get(each["delivery"])
             became = _state(delivery, waits, now) if delivery is not None else each["why"]
-            yield f"      route {route['name']!r} for {each['destination']}: {became}"
+            yield f"      - {route['name']}, to {each['destination']}: {became}"
 
 
-def _not_matching(routes: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Write the routes that do not match; those with the same reason together."""
+def _not_matching(routes: Sequence[Mapping[str, Any]], *, only_stopped: bool) -> Iterator[str]:
+    """Write the routes that do not match; those with the same reason together.
+
+    With `only_stopped` only those that were not asked, because a route above them stops.
+    """
     by_reason: dict[str, list[str]] = {}
     for route in routes:
-        if route["why_not"]:
-            by_reason.setdefault(route["why_not"], []).append(repr(route["name"]))
+        if route["why_not"] and (route["why_not"].endswith(STOPS) or not only_stopped):
+            by_reason.setdefault(route["why_not"], []).append(route["name"])
     for why_not, names in by_reason.items():
-        what = "route" if len(names) == 1 else "routes"
-        verb = "does" if len(names) == 1 else "do"
-        yield f"      {what} {', '.join(names)} {verb} not match: {why_not}"
+        yield f"      - not by {', '.join(names)}: {why_not}"
 
 
 def _state(delivery: Mapping[str, Any], waits: Mapping[int, str], now: int) -> str:
@@ -185,7 +185,7 @@ def _state(delivery: Mapping[str, Any], waits: Mapping[int, str], now: int) -> s
     attempts = delivery["attempts"]
     if state == "waiting":
         wait = waits.get(delivery["id"], "")
-        return f"waits: {wait}" + (f" ({reason})" if reason else "")
+        return f"waits ({wait})" + (f": {reason}" if reason else "")
     if state == "sent":
         after = f" at attempt {len(attempts)}" if len(attempts) > 1 else ""
         together = delivery["digest"] not in (None, delivery["id"])

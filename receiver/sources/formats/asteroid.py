@@ -42,6 +42,14 @@ WITHOUT_STATUS = frozenset(
 )
 # The names that the provider is known to send.
 EVENTS = (*EVENT_STATUS, *sorted(WITHOUT_STATUS))
+# The members of the payload that an event may have, as far as `sample` writes them.
+DETAILS: Mapping[str, tuple[str, ...]] = {
+    PAUSED: ("reason", "question", "paused_by"),
+    AWAITING_CONFIRMATION: ("reason",),
+    COMPLETED: ("outcome",),
+    FAILED: ("reason",),
+    CANCELLED: ("reason",),
+}
 _WORDS_WITHOUT_STATUS = ("STEP", "WORKFLOW", "FILE", "MESSAGE", "BATCH")
 
 
@@ -97,6 +105,7 @@ def sample(
     *,
     event_id: str,
     occurred_at: int,
+    details: Mapping[str, Any] | None = None,
     reason: str | None = None,
     payload: Mapping[str, Any] | None = None,
     agent_id: str = "agent-1",
@@ -105,7 +114,8 @@ def sample(
 ) -> dict[str, Any]:
     """Return the content of a test webhook in the provider's form.
 
-    `event` is one of the names above, `occurred_at` is nanoseconds, `reason` goes into `payload`.
+    `event` is one of the names above, `occurred_at` is nanoseconds, `reason` and `details` go into
+    `payload`.
     """
     info = {
         "event": event,
@@ -113,7 +123,11 @@ def sample(
         "execution_url": f"https://platform.asteroid.ai/executions/{execution_id}",
         "agent_id": agent_id,
         "agent_name": agent_name,
-        "payload": {**({"reason": reason} if reason else {}), **(payload or {})},
+        "payload": {
+            **({"reason": reason} if reason else {}),
+            **(details or {}),
+            **(payload or {}),
+        },
         **({"metadata": dict(metadata)} if metadata else {}),
     }
     return {

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from receiver.events import Event
+from receiver.events import Event, Status
 from receiver.sources.formats.fields import (
     STATUSES,
     cut,
@@ -19,6 +20,15 @@ from receiver.times import format_time
 
 # An event is called by the status that it announces.
 EVENTS = tuple(STATUSES)
+# The optional fields that an event may have; the status says who paused.
+DETAILS: Mapping[str, tuple[str, ...]] = {
+    Status.PAUSED: ("reason",),
+    Status.PAUSED_BY_AGENT: ("reason", "question"),
+    Status.AWAITING_CONFIRMATION: ("reason",),
+    Status.COMPLETED: ("outcome",),
+    Status.FAILED: ("reason",),
+    Status.CANCELLED: ("reason",),
+}
 
 
 def read(source: str, content: Any, message_id: str | None) -> Event | None:
@@ -51,7 +61,15 @@ def read(source: str, content: Any, message_id: str | None) -> Event | None:
 
 
 def sample(
-    event: str, execution_id: str, *, event_id: str, occurred_at: int, reason: str | None = None
+    event: str,
+    execution_id: str,
+    *,
+    event_id: str,
+    occurred_at: int,
+    details: Mapping[str, Any] | None = None,
+    reason: str | None = None,
+    agent_name: str = "",
+    metadata: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return the content of a test webhook; `event` is a status, the time is nanoseconds."""
     return {
@@ -59,5 +77,8 @@ def sample(
         "execution_id": execution_id,
         "status": event,
         "occurred_at": format_time(occurred_at),
+        **({"agent_name": agent_name} if agent_name else {}),
+        **({"metadata": dict(metadata)} if metadata else {}),
         **({"reason": reason} if reason else {}),
+        **(details or {}),
     }

@@ -18,11 +18,14 @@ from receiver.sources.strict_json import parse_json
 class Format(Protocol):
     """Functions of a format's module. `content` is the JSON of a body.
 
-    `EVENTS` are the names of events that its senders are known to send.
+    `EVENTS` are the names of events that its senders are known to send, and `DETAILS` the members
+    of their payload that mean something, for those that have any.
     """
 
     @property
     def EVENTS(self) -> Sequence[str]: ...  # noqa: N802  (a constant of the module)
+    @property
+    def DETAILS(self) -> Mapping[str, Sequence[str]]: ...  # noqa: N802  (the same)
 
     def read(self, source: str, content: Any, message_id: str | None) -> Event | None:
         """Return the event, or None without any envelope; MalformedEnvelope; see `read` below."""
@@ -34,9 +37,15 @@ class Format(Protocol):
         *,
         event_id: str,
         occurred_at: int,
+        details: Mapping[str, Any] | None = None,
         reason: str | None = None,
+        agent_name: str = ...,
+        metadata: Mapping[str, Any] | None = None,
     ) -> Mapping[str, Any]:
-        """Return the content of a test webhook; `event` is the sender's name of the event."""
+        """Return the content of a test webhook; `event` is the sender's name of the event.
+
+        `details` are members of its payload, the reason among them.
+        """
 
 
 FORMATS: Mapping[str, Format] = {"asteroid": asteroid, "plain": plain}
@@ -49,3 +58,9 @@ def read(name: str, source: str, body: bytes, message_id: str | None = None) -> 
     MalformedEnvelope if it cannot be read; never another exception.
     """
     return FORMATS[name].read(source, parse_json(body), message_id)
+
+
+def question_of(text: str, options: Sequence[str]) -> dict[str, Any]:
+    """Return a question with the answers it offers, as agents ask it."""
+    offered = [{"label": label, "description": ""} for label in options]
+    return {"questions": [{"question": text, "header": "", "options": offered}]}
