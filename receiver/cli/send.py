@@ -56,6 +56,7 @@ def send(
     """Sign and post a test event, as the source's sender would."""
     settings, rules = load_configuration(destinations=False)
     sender = source_named(rules, source)
+    named: dict[str, Any] = {} if agent is None else {"agent_name": agent}
     body = client.sample(
         sender.format,
         event,
@@ -63,7 +64,7 @@ def send(
         event_id=event_id,
         details=_details(sender.format, event, details, answers),
         metadata=_metadata(metadata),
-        agent_name=agent or "Test agent",
+        **named,
     )
     address = f"{(url or _own_address(settings)).rstrip('/')}/webhooks/{sender.name}"
     try:
