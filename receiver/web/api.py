@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
@@ -15,7 +14,6 @@ from starlette.routing import Route
 
 from receiver.config.live_rules import LiveRules
 from receiver.config.silence_request import read_silence
-from receiver.deliveries import Kind, State
 from receiver.dispatch.operators import (
     acknowledge,
     add_silence,
@@ -24,26 +22,18 @@ from receiver.dispatch.operators import (
     redeliver_all,
     take,
 )
+from receiver.dispatch.trial import try_destination
 from receiver.errors import ConfigurationError, MalformedBody
-from receiver.events import Category, Status, Verdict
 from receiver.intake.subscription_hints import hints
 from receiver.sources.strict_json import parse_json
-from receiver.store.contract import Page, Store
+from receiver.store.contract import Store
 from receiver.web import json_views
 from receiver.web.guard import Guard
+from receiver.web.paging import answer_page, each, json_response, read_parameters, whole_number
 from receiver.web.problem import problem
 
-DEFAULT_LIMIT, MAX_LIMIT = 50, 200
 # The most bytes of a document: people write short ones here.
 MAX_BODY = 16_384
-# The allowed values of some parameters; the others take any text.
-PARAMETER_VALUES = {
-    "state": [state.value for state in State],
-    "kind": [kind.value for kind in Kind],
-    "verdict": [verdict.value for verdict in Verdict],
-    "status": [status.value for status in Status],
-    "category": [category.value for category in Category],
-}
 
 
 class Api:
@@ -61,29 +51,29 @@ class Api:
 
     def executions(self, request: Request) -> Response:
         allowed = ("status", "category", "source", "agent", "q")
-        return _answer_page(request, allowed, self._store.executions, _each(json_views.execution))
+        return answer_page(request, allowed, self._store.executions, each(json_views.execution))
 
     def execution(self, request: Request) -> Response:
         path = request.path_params
         story = self._store.execution(path["source"], path["execution_id"])
         if story is None:
             return problem(404, "No event was applied to such an execution.")
-        return _json_response(json_views.known(story, self._in_force.rules, time.time_ns()))
+        return json_response(json_views.known(story, self._in_force.rules, time.time_ns()))
 
     def events(self, request: Request) -> Response:
         allowed = ("verdict", "source", "execution_id", "event")
-        return _answer_page(request, allowed, self._store.events, _each(json_views.event))
+        return answer_page(request, allowed, self._store.events, each(json_views.event))
 
     def event(self, request: Request) -> Response:
-        number = _whole_number(request.path_params["seq"])
+        number = whole_number(request.path_params["seq"])
         known = None if number is None else self._store.event(number)
         if known is None:
             return problem(404, "There is no such event.")
-        return _json_response(json_views.known_event(known, self._in_force.rules, time.time_ns()))
+        return json_response(json_views.known_event(known, self._in_force.rules, time.time_ns()))
 
     def deliveries(self, request: Request) -> Response:
         allowed = ("state", "destination", "execution_id", "kind")
-        return _answer_page(request, allowed, self._store.deliveries, self._delivery_views)
+        return answer_page(request, allowed, self._store.deliveries, self._delivery_views)
 
     def _delivery_views(self, views: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         return json_views.deliveries(views, self._in_force.rules, time.time_ns())
@@ -104,10 +94,10 @@ class Api:
         self._wake(rules.destinations)
         story = self._store.execution(path["source"], path["execution_id"])
         execution = json_views.execution(story["execution"]) if story else None
-        return _json_response({"execution": execution})
+        return json_response({"execution": execution})
 
     def silences(self, request: Request) -> Response:
-        return _answer_page(request, (), self._store.silences, _each(json_views.silence))
+        return answer_page(request, (), self._store.silences, each(json_views.silence))
 
     def add_silence(self, request: Request, content: Any) -> Response:
         now = time.time_ns()
@@ -117,10 +107,10 @@ class Api:
         except ConfigurationError as error:
             return problem(422, " ".join(f"{line}." for line in error.problems))
         number = self._store.write_now(add_silence, (silence, now))
-        return _json_response(self._silence_view(number), 201)
+        return json_response(self._silence_view(number), 201)
 
     def expire_silence(self, request: Request) -> Response:
-        number = _whole_number(request.path_params["id"])
+        number = whole_number(request.path_params["id"])
         if number is None:
             return problem(404, "There is no such silence.")
         is_ended = self._store.write_now(expire_silence, (number, time.time_ns()))
@@ -129,14 +119,14 @@ class Api:
         if not is_ended:
             return problem(409, "This silence is over.")
         self._wake(self._in_force.rules.destinations)
-        return _json_response(self._silence_view(number))
+        return json_response(self._silence_view(number))
 
     def _silence_view(self, number: int) -> dict[str, Any] | None:
         silence = self._store.silence(number)
         return None if silence is None else json_views.silence(silence)
 
     def redeliver(self, request: Request) -> Response:
-        number = _whole_number(request.path_params["id"])
+        number = whole_number(request.path_params["id"])
         if number is None:
             return problem(404, "There is no such delivery.")
         is_waiting = self._store.write_now(redeliver, (number, time.time_ns()))
@@ -145,10 +135,10 @@ class Api:
         if not is_waiting:
             return problem(409, "Only a dead delivery can be redelivered.")
         self._wake(self._in_force.rules.destinations)
-        return _json_response({"id": number, "state": "waiting"}, 202)
+        return json_response({"id": number, "state": "waiting"}, 202)
 
     def redeliver_all(self, request: Request) -> Response:
-        parameters = _parameters(request, "destination")
+        parameters = read_parameters(request, "destination")
         if isinstance(parameters, Response):
             return parameters
         name = parameters.get("destination", "")
@@ -156,21 +146,37 @@ class Api:
             return problem(400, "Say which with ?destination=, by its name in routes.yaml.")
         count = self._store.write_now(redeliver_all, (name, time.time_ns()))
         self._wake([name])
-        return _json_response({"destination": name, "redelivered": count}, 202)
+        return json_response({"destination": name, "redelivered": count}, 202)
+
+    def test(self, request: Request) -> Response:
+        destination = self._in_force.rules.destinations.get(request.path_params["name"])
+        if destination is None:
+            return problem(404, "routes.yaml has no such destination.")
+        attempt = try_destination(destination, "somebody through the API")
+        if attempt is None:
+            return problem(409, "Another test of this destination is under way: wait for its end.")
+        return json_response(
+            {
+                "outcome": attempt.outcome,
+                "detail": attempt.detail,
+                "duration_ms": attempt.duration_ms,
+                "permanent": attempt.permanent,
+            }
+        )
 
     def reload(self, request: Request) -> Response:
         try:
             rules = self._in_force.reload()
         except ConfigurationError as error:
-            return _json_response({"reloaded": False, "problems": error.problems}, 422)
-        return _json_response({"reloaded": True, "warnings": list(rules.warnings)})
+            return json_response({"reloaded": False, "problems": error.problems}, 422)
+        return json_response({"reloaded": True, "warnings": list(rules.warnings)})
 
     def hints(self, request: Request) -> Response:
         items = hints(self._in_force.rules.orderings, self._store.tallies())
-        return _json_response({"items": [asdict(hint) for hint in items]})
+        return json_response({"items": [asdict(hint) for hint in items]})
 
     def ledger(self, request: Request) -> Response:
-        return _json_response(self._store.ledger())
+        return json_response(self._store.ledger())
 
 
 def routes(api: Api, guard: Guard) -> list[Route]:
@@ -211,6 +217,7 @@ def routes(api: Api, guard: Guard) -> list[Route]:
         guarded("/api/deliveries", api.deliveries, "GET"),
         guarded("/api/deliveries/redeliver", api.redeliver_all, "POST"),
         guarded("/api/deliveries/{id}/redeliver", api.redeliver, "POST"),
+        guarded("/api/destinations/{name}/test", api.test, "POST"),
         guarded("/api/reload", api.reload, "POST"),
         guarded("/api/ledger", api.ledger, "GET"),
         guarded("/api/hints", api.hints, "GET"),
@@ -231,59 +238,3 @@ async def _read_document(request: Request) -> Any:
         return parse_json(body)
     except MalformedBody as error:
         return problem(400, str(error))
-
-
-def _answer_page(
-    request: Request,
-    allowed: Iterable[str],
-    query: Callable[[Mapping[str, str], int, int | None], Page],
-    shape: Callable[[Sequence[Mapping[str, Any]]], list[dict[str, Any]]],
-) -> Response:
-    """Answer a page of `query`, or 400 if a parameter is not `allowed` or has no such value."""
-    parameters = _parameters(request, *allowed, "limit", "after")
-    if isinstance(parameters, Response):
-        return parameters
-    limit = _whole_number(parameters.get("limit", str(DEFAULT_LIMIT)))
-    after = _whole_number(parameters["after"]) if "after" in parameters else None
-    if limit is None or (after is None and "after" in parameters):
-        return problem(400, "limit and after are whole numbers.")
-    if not 1 <= limit <= MAX_LIMIT:
-        return problem(400, f"limit is 1 to {MAX_LIMIT}; after is the next of the page before.")
-    conditions = {name: parameters[name] for name in allowed if name in parameters}
-    for name, values in PARAMETER_VALUES.items():
-        if name in conditions and conditions[name] not in values:
-            return problem(400, f"{name} is one of {', '.join(values)}.")
-    items, following = query(conditions, limit, after)
-    next_ = None if following is None else str(following)
-    return _json_response({"items": shape(items), "next": next_})
-
-
-def _parameters(request: Request, *allowed: str) -> dict[str, str] | Response:
-    """Return the parameters of the query; 400 if one is not allowed or stands there twice."""
-    names = [name for name, _ in request.query_params.multi_items()]
-    if set(names) - set(allowed):
-        known = f"{', '.join(allowed[:-1])} and {allowed[-1]}" if len(allowed) > 1 else allowed[0]
-        return problem(400, f"Known parameters are {known}.")
-    if len(set(names)) < len(names):
-        return problem(400, "A parameter is given twice: say each only once.")
-    return dict(request.query_params)
-
-
-def _each(
-    shape: Callable[[Mapping[str, Any]], dict[str, Any]],
-) -> Callable[[Sequence[Mapping[str, Any]]], list[dict[str, Any]]]:
-    return lambda views: [shape(view) for view in views]
-
-
-def _whole_number(text: str) -> int | None:
-    """Return the number if it fits into a database, else None. (int() takes more forms.)"""
-    if not (text.isascii() and text.isdigit() and len(text) < 20):
-        return None
-    number = int(text)
-    return number if number < 2**63 else None
-
-
-def _json_response(content: Any, status: int = 200) -> Response:
-    return Response(
-        json.dumps(content).encode(), status, {"Cache-Control": "no-store"}, "application/json"
-    )

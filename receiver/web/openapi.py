@@ -13,8 +13,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from receiver import __version__
-from receiver.web.api import DEFAULT_LIMIT, MAX_LIMIT
 from receiver.web.guard import Guard
+from receiver.web.paging import DEFAULT_LIMIT, MAX_LIMIT
 from receiver.web.problem import MEDIA_TYPE
 from receiver.web.schemas import SCHEMAS, TEXT, Document, object_of, ref
 
@@ -133,6 +133,12 @@ _OPERATOR_PATHS: Document = {
         "delete": _operation(
             "End a silence now.", {"200": _success("It is over.", "Silence")},
             "id", problems=["404", "409", "503"],
+        )
+    },
+    "/api/destinations/{name}/test": {
+        "post": _operation(
+            "Send a marked test message now, and say what came of it.",
+            {"200": _success("What came of it.", "Tested")}, "name", problems=["404", "409"],
         )
     },
     "/api/reload": {

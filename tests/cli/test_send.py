@@ -1,103 +1,156 @@
-"""`receiver send` says what its options mean, and what to do when the server refuses."""
+"""`receiver send`: where its secrets go, and where they do not."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
-from tests.support.commands import run
-from tests.support.live import PRIVATE, PUBLIC, ROUTES, free_port, live
+from receiver.cli import client
+from receiver.errors import ReceiverError
+from tests.support.commands import TOP, run
+from tests.support.live import PRIVATE, PUBLIC, free_port, live
+from tests.support.loopback import Visit, raw
 
-FAILED = ("--event", "EXECUTION_FAILED", "--execution", "x-1")
+SECRET = "a-secret-of-more-than-16-bytes"
+WITH_SECRET = """\
+sources:
+  asteroid:
+    verify:
+      scheme: rsa-sha256
+      keys: ["${PUBLIC}"]
+      secret_header: {name: X-Receiver-Secret, value: "${SECRET}"}
+"""
+ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}"
+VARIABLES = ["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"]
+SEND = ("send", "--source", "asteroid", "--event", "EXECUTION_FAILED", "--execution", "x",
+        "--key", "key.pem")  # fmt: skip
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    (tmp_path / "routes.yaml").write_text(
-        ROUTES.replace("sources:\n", "sources:\n  plain: {format: plain, verify: {scheme: token,"
-                       " header: X-T, keys: [a-token-of-sixteen-bytes]}}\n"), "utf-8"
-    )  # fmt: skip
-    (tmp_path / "key").write_text(PRIVATE, "utf-8")
+    (tmp_path / "key.pem").write_text(PRIVATE)
     return tmp_path
 
 
-def send(folder: Path, *more: str, source: str = "asteroid", **environ: str) -> tuple[int, str]:
-    command = ("send", "--source", source, "--key", "key", *more)
-    done = run(folder, *command, stdin=b"", PUBLIC=PUBLIC, **environ)
-    return done.returncode, " ".join((done.stderr or done.stdout).decode().split())
+def without_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (*VARIABLES, "no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
 
 
-def test_it_says_who_with_what_outcome_metadata_and_question(folder: Path) -> None:
-    with live(folder) as receiver:
-        port = {"RECEIVER_PORT": receiver.url.rpartition(":")[2]}
-        code, told = send(folder, "--event", "EXECUTION_COMPLETED", "--execution", "done",
-                          "--agent", "Payroll", "--outcome", "failure", "--metadata", "team=pay",
-                          "--metadata", "url=a=b", **port)  # fmt: skip
-        assert (code, '"verdict": "applied"' in told) == (0, True)
-        known = receiver.ask("/api/executions/asteroid/done")[1]
-        assert known["execution"]["agent_name"] == "Payroll"
-        assert known["execution"]["metadata"] == {"team": "pay", "url": "a=b"}
-        assert known["events"][0]["detail"] == {"outcome": "failure"}
-        code, _ = send(folder, "--event", "EXECUTION_PAUSED", "--execution", "asks", "--question",
-                       "Which one?", "--option", "this", "--option", "that", **port)  # fmt: skip
-        known = receiver.ask("/api/executions/asteroid/asks")[1]
-        assert (code, known["execution"]["status"]) == (0, "paused_by_agent")
-        (question,) = known["events"][0]["detail"]["question"]["questions"]
-        assert question["question"] == "Which one?"
-        assert [each["label"] for each in question["options"]] == ["this", "that"]
-        send(folder, "--event", "EXECUTION_PAUSED", "--execution", "user", "--paused-by", "user",
-             "--url", receiver.url)  # fmt: skip
-        known = receiver.ask("/api/executions/asteroid/user")[1]
-        assert (known["execution"]["status"], known["events"][0]["flags"]) == ("paused", [])
+def answer_ok(visit: Visit) -> None:
+    visit.read_request()
+    visit.say(ANSWER)
+
+
+def test_send_and_demo_reach_this_machine_without_the_proxy_of_the_environment(
+    folder: Path,
+) -> None:
+    with raw(answer_ok) as (port, visits), live(folder, WITH_SECRET, {"SECRET": SECRET}) as served:
+        environ: dict[str, Any] = dict.fromkeys(VARIABLES, f"http://127.0.0.1:{port}")
+        environ |= {"PUBLIC": PUBLIC, "SECRET": SECRET, "no_proxy": "", "NO_PROXY": ""}
+        sent = run(folder, *SEND, "--url", served.url, **environ)
+        shown = run(folder, "demo", "--exit", **environ)
+    assert (sent.returncode, b'"verdict": "applied"' in sent.stdout) == (0, True), sent.stderr
+    assert shown.returncode == 0, shown.stderr
+    assert visits == []
+
+
+def test_no_spelling_of_this_machine_goes_through_a_proxy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_proxies(monkeypatch)
+    with raw(answer_ok) as (port, visits), live(tmp_path) as served:
+        monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{port}")
+        monkeypatch.setenv("all_proxy", f"http://127.0.0.1:{port}")
+        for host in ("127.0.0.1", "localhost", "LOCALHOST", "127.1", "2130706433", "0.0.0.0",
+                     "[::ffff:127.0.0.1]"):  # fmt: skip
+            url = f"http://{host}:{urlsplit(served.url).port}/webhooks/asteroid"
+            assert client.post_raw(url, b"{}", {"X-Receiver-Secret": SECRET})[0] == 401
+            assert visits == [], host
+
+
+def test_another_machine_is_still_reached_through_the_proxy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    without_proxies(monkeypatch)
+    requests: list[bytes] = []
+
+    def note(visit: Visit) -> None:
+        requests.append(visit.read_request())
+        visit.say(ANSWER)
+
+    with raw(note) as (port, _):
+        monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{port}")
+        assert client.post_raw("http://receiver.invalid/webhooks/a", b"{}", {})[0] == 200
+    assert requests[0].startswith(b"POST http://receiver.invalid/webhooks/a HTTP/1.1")
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_is_the_answer_and_takes_no_secret_along(status: int) -> None:
+    with raw(answer_ok) as (other, visits):
+
+        def redirect(visit: Visit) -> None:
+            visit.read_request()
+            location = f"location: http://127.0.0.1:{other}/\r\n"
+            visit.say(f"HTTP/1.1 {status} X\r\n{location}content-length: 0\r\n\r\n".encode())
+
+        with raw(redirect) as (port, _):
+            url = f"http://127.0.0.1:{port}/webhooks/asteroid"
+            assert client.post_raw(url, b"{}", {"X-Receiver-Secret": SECRET}) == (status, {})
+    assert visits == []
 
 
 @pytest.mark.parametrize(
-    ("source", "options", "words"),
-    [
-        ("asteroid", ("--event", "EXECUTION_FAIL"), "did you mean 'EXECUTION_FAILED'?"),
-        ("asteroid", ("--event", "EXECUTION_AWAITING"), "'EXECUTION_AWAITING_CONFIRMATION'?"),
-        ("plain", ("--event", "EXECUTION_FAILED"), "known are starting, running"),
-        ("plain", ("--event", "faild"), "did you mean 'failed'?"),
-        ("asteroid", ("--event", "EXECUTION_FAILED", "--outcome", "x"),
-         "--outcome: EXECUTION_FAILED has none, only EXECUTION_COMPLETED can."),
-        ("asteroid", ("--event", "EXECUTION_COMPLETED", "--reason", "x"), "--reason: "),
-        ("asteroid", ("--event", "EXECUTION_STARTED", "--question", "x"), "only EXECUTION_PAUSED"),
-        ("asteroid", ("--event", "EXECUTION_FAILED", "--paused-by", "user"), "--paused-by: "),
-        ("asteroid", ("--event", "EXECUTION_PAUSED", "--paused-by", "usr"), "did you mean 'user'?"),
-        ("asteroid", ("--event", "EXECUTION_PAUSED", "--question", "x", "--paused-by", "user"),
-         "only an agent asks"),
-        ("asteroid", ("--event", "EXECUTION_PAUSED", "--option", "x"), "say with --question"),
-        ("plain", ("--event", "paused", "--paused-by", "user"), "no event of format plain can"),
-        ("asteroid", ("--event", "EXECUTION_FAILED", "--metadata", "team"), "like team=payments"),
-    ],
+    "url", ["ftp://h/", "file:///etc/hostname", "h:8000", "http://", "http://h:x/", "http://h:0",
+            "http://me:pa55word@127.0.0.1/", "http://127.0.0.1/?token=pa55word", "http://[::1",
+            "http://127.0.0.1/\n", ""],
 )  # fmt: skip
-def test_what_an_option_cannot_mean_is_wrong_usage(
-    folder: Path, source: str, options: tuple[str, ...], words: str
+def test_an_address_that_cannot_be_meant_is_refused_without_being_shown(url: str) -> None:
+    with pytest.raises(ReceiverError, match="--url") as caught:
+        client.post_raw(url, b"{}", {})
+    assert "pa55word" not in str(caught.value)
+
+
+def test_an_answer_that_is_no_http_is_told_without_a_traceback(folder: Path) -> None:
+    def nonsense(visit: Visit) -> None:
+        visit.read_request()
+        visit.say(b"220 mail.example.org ESMTP\r\n")
+
+    (folder / "routes.yaml").write_text(WITH_SECRET)
+    with raw(nonsense) as (port, _):
+        url = f"http://127.0.0.1:{port}"
+        done = run(folder, *SEND, "--url", url, PUBLIC=PUBLIC, SECRET=SECRET)
+    assert (done.returncode, b"receiver serve" in done.stderr) == (1, True)
+    assert b"Traceback" not in done.stderr
+    assert SECRET.encode() not in done.stderr
+    gone = run(folder, *SEND, "--url", f"http://127.0.0.1:{free_port()}", PUBLIC=PUBLIC,
+               SECRET=SECRET)  # fmt: skip
+    assert (gone.returncode, SECRET.encode() in gone.stderr) == (1, False)
+
+
+def test_a_secret_beyond_ascii_arrives_as_it_was_configured(folder: Path) -> None:
+    secret = "ein-schlüssel-mit-umlauten-€"
+    with live(folder, WITH_SECRET, {"SECRET": secret}) as served:
+        done = run(folder, *SEND, "--url", served.url, PUBLIC=PUBLIC, SECRET=secret)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_health_check_of_the_container_uses_no_proxy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    code, told = send(folder, *options, "--execution", "x", source=source)
-    assert (code, words in told) == (2, True), told
-
-
-def test_a_refusal_says_what_to_do(folder: Path) -> None:
-    port = str(free_port())
-    code, told = send(folder, *FAILED, RECEIVER_PORT=port)
-    assert code == 1
-    assert f"Nobody answers at http://127.0.0.1:{port}/webhooks/asteroid" in told
-    assert "RECEIVER_PORT" in told
-    (folder / "other.yaml").write_text(ROUTES.replace("asteroid:", "renamed:"), "utf-8")
-    with live(folder, ROUTES.replace("${PUBLIC}", "")) as receiver:
-        (folder / "key").write_text(PRIVATE, "utf-8")
-        code, told = send(folder, *FAILED, "--url", receiver.url)
-        assert code == 1
-        assert "--key is not of a key pair that the server's source asteroid has" in told
-        code, told = send(folder, *FAILED, "--url", receiver.url, source="renamed",
-                          RECEIVER_ROUTES="other.yaml")  # fmt: skip
-        assert (code, "The server there has no source renamed" in told) == (1, True)
-
-
-def test_a_server_on_every_address_is_asked_on_this_machine(folder: Path) -> None:
-    port = str(free_port())
-    for host, address in (("0.0.0.0", "127.0.0.1"), ("::", "[::1]"), ("::1", "[::1]")):
-        code, told = send(folder, *FAILED, RECEIVER_HOST=host, RECEIVER_PORT=port)
-        assert (code, f"http://{address}:{port}/" in told) == (1, True), told
+    line = next(
+        line
+        for line in (TOP / "deploy" / "Dockerfile").read_text().splitlines()
+        if line.startswith("HEALTHCHECK")
+    )
+    check = re.search(r'"-c", "(.*)"\]', line)
+    assert check is not None
+    without_proxies(monkeypatch)
+    with raw(answer_ok) as (port, visits), live(tmp_path) as served:
+        monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{port}")
+        exec(check[1].replace("http://127.0.0.1:8000", served.url), {})
+    assert visits == []

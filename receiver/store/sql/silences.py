@@ -97,12 +97,12 @@ MARK_LISTED = statement(
 NEXT_END = statement(
     "next_silence_end", "SELECT min(until_at) FROM silence WHERE listed_at IS NULL"
 )
-_SHOWN = (
+_VIEWS = (
     f"SELECT {COLUMNS}, s.created_at, s.listed_at, (SELECT count(*) FROM delivery AS d"
     " WHERE d.silence = s.id AND d.state = 'superseded') FROM silence AS s"
 )
-ONE = statement("silence", f"{_SHOWN} WHERE s.id = :id")
-ALL = statement("silences", f"{_SHOWN} WHERE s.id < :after ORDER BY s.id DESC LIMIT :limit")
+ONE = statement("silence", f"{_VIEWS} WHERE s.id = :id")
+ALL = statement("silences", f"{_VIEWS} WHERE s.id < :after ORDER BY s.id DESC LIMIT :limit")
 
 
 def candidates(where: str) -> str:
