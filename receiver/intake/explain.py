@@ -8,7 +8,7 @@ from receiver.config.rules import Rules
 from receiver.deliveries import MessageContext, message_context
 from receiver.errors import UnreadableWebhook
 from receiver.intake.explain_follow_ups import follow_up_if_stuck, follow_ups
-from receiver.intake.plan import subject
+from receiver.intake.plan import no_wait_begins, subject
 from receiver.intake.receive import Intake, VerifiedWebhook
 from receiver.lifecycle import RULES
 from receiver.messages.notice import render
@@ -120,10 +120,7 @@ def _stuck_route(
     """Describe a route about stuck executions whose wait would begin with this event."""
     assert route.stuck is not None
     status = entry.after.status if entry.after else None
-    why_not = route.unmet(about)
-    if status not in route.stuck.statuses:
-        statuses = ", ".join(route.stuck.statuses)
-        why_not = f"it is about executions that are stuck in {statuses}"
+    why_not = no_wait_begins(route, entry, about)
     shown = {"name": route.name, "line": route.line, "why_not": why_not}
     if why_not:
         return shown

@@ -132,6 +132,31 @@ class Delays:
     within: int
 
 
+@dataclass(frozen=True, slots=True)
+class Obstacles:
+    """What may keep a waiting delivery back. Times are nanoseconds.
+
+    `is_put_off`: quiet hours put it off to `due_at`. `is_if_stuck`: it is for the case that nothing
+    is heard of its execution. It is `behind` an older delivery about the same. Its destination is
+    paused until `paused_until` (0: it is not), and had `tokens` at `counted_at` (None: nothing was
+    ever claimed for it).
+    """
+
+    due_at: int
+    tries: int
+    is_put_off: bool
+    is_if_stuck: bool
+    behind: int | None
+    paused_until: int
+    tokens: float | None
+    counted_at: int
+
+    @property
+    def may_go_at(self) -> int:
+        """The time of the next attempt: at the earliest when its destination may be tried."""
+        return max(self.due_at, self.paused_until)
+
+
 class PruneStage(StrEnum):
     """The rows that one stage of pruning walks over; the stages follow each other in this order.
 

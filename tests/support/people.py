@@ -170,4 +170,4 @@ class Walk:
         """Return what the API says of an execution."""
         found = self.store.execution(self.source, execution)
         assert found is not None
-        return json.loads(json.dumps(json_views.known(found)))  # type: ignore[no-any-return]
+        return json.loads(json.dumps(json_views.known(found, self.rules, self.now)))  # type: ignore[no-any-return]
