@@ -57,7 +57,12 @@ def explain(event: Any, source: str, in_json: bool) -> None:
     store = opening.open_existing(url) if opening.exists(url) else None
     try:
         explanation = explaining.explain(
-            rules, source_named(rules, source), event.read(), time.time_ns(), store
+            rules,
+            source_named(rules, source),
+            event.read(),
+            time.time_ns(),
+            store,
+            settings.zone,
         )
     finally:
         if store is not None:

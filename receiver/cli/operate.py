@@ -15,6 +15,7 @@ from receiver.cli.setup import open_store
 from receiver.config.silence_request import match_of, read_silence
 from receiver.dispatch import operators
 from receiver.errors import ReceiverError
+from receiver.store.records import TakeOutcome
 from receiver.web import json_views
 
 
@@ -35,20 +36,23 @@ _by_option = click.option(
 @click.argument("execution", metavar="ID")
 @_by_option
 def acknowledge(source: str, execution: str, by: str) -> None:
-    """Take what the execution ID of SOURCE waits for: its reminders and escalations end."""
+    """Take what the execution ID of SOURCE waits for: its reminders and escalations end.
+
+    If somebody else has it, you take it over, and whoever was told of them is told of you.
+    """
     _, rules = load_configuration(destinations=False)
     claim = operators.take(source, execution, by, rules, time.time_ns())
     if claim is None:
         raise click.UsageError("--by: say who takes it.")
     with closing(open_store()) as store:
-        is_taken = store.write_now(operators.acknowledge, claim)
-    if is_taken is None:
+        result = store.write_now(operators.acknowledge, claim)
+    if result.outcome is TakeOutcome.UNKNOWN:
         raise ReceiverError(
             f"There is no execution {execution} of {source}: see `receiver executions`."
         )
-    if not is_taken:
+    if result.outcome is TakeOutcome.ENDED:
         raise ReceiverError(f"{execution} has ended: there is nothing to acknowledge.")
-    click.echo(f"{claim.taken.by} takes care of {execution}: there are no more reminders of it.")
+    click.echo(operators.in_words(claim, result, time.time_ns()))
 
 
 @click.command()

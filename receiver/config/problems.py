@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping
 from typing import Any, get_args, get_origin
+from zoneinfo import available_timezones
 
 from pydantic import BaseModel
 
@@ -24,6 +25,17 @@ def near(word: str, known: Iterable[str]) -> str:
 def nearest(word: str, known: Iterable[str]) -> str:
     """Return the nearest known word, at any distance."""
     return difflib.get_close_matches(word, list(known), 1, 0.0)[0]
+
+
+def nearest_zone(name: str) -> str:
+    """Return the name of the time zone that somebody may have meant, whatever its case."""
+    names = {zone.lower(): zone for zone in sorted(available_timezones())}
+    asked = name.strip().lower().replace(" ", "_")
+    # People know the city: "Berlin" is meant for Europe/Berlin.
+    cities = {zone.rpartition("/")[2].lower(): zone for zone in names.values() if "/" in zone}
+    if asked in cities:
+        return cities[asked]
+    return names[nearest(asked, names)]
 
 
 def describe_error(

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from receiver.config.problems import nearest
+from receiver.config.problems import nearest, nearest_zone
 from receiver.errors import ConfigurationError
 from receiver.retention import Retention, broken
 from receiver.times import duration
@@ -34,6 +35,9 @@ class Settings(BaseSettings):
     )
     public_url: str | None = Field(
         None, pattern="^https?://", description="Where others reach it; its host may ask the API."
+    )
+    tz: str = Field(
+        "UTC", description="The time zone in which messages give times, such as `Europe/Berlin`."
     )
     log_format: Literal["text", "json"] = Field("text", description="text or json.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
@@ -99,6 +103,18 @@ class Settings(BaseSettings):
             raise ValueError("must be a file: what is in memory only does not survive a restart")
         return url
 
+    @field_validator("tz")
+    @classmethod
+    def _is_a_zone(cls, name: str) -> str:
+        """Accept the name of a time zone."""
+        try:
+            ZoneInfo(name)
+        except (ValueError, OSError, ZoneInfoNotFoundError):
+            # The name of a folder raises an OSError, a name outside the folder a ValueError.
+            hint = nearest_zone(name)
+            raise ValueError(f"there is no such time zone; the nearest is {hint}") from None
+        return name
+
     @field_validator("keep_bodies", "keep_event_ids", "keep_executions")
     @classmethod
     def _is_a_duration(cls, text: str, info: ValidationInfo) -> str:
@@ -114,6 +130,11 @@ class Settings(BaseSettings):
     def retention(self) -> Retention:
         """Return how long the store keeps its rows."""
         return Retention(self.keep_bodies, self.keep_event_ids, self.keep_executions)
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The time zone in which messages give times."""
+        return ZoneInfo(self.tz)
 
     @property
     def database_path(self) -> Path:

@@ -121,9 +121,11 @@ def _notify(destination: Destination, message: Message, recorder: AttemptRecorde
             _this_thread.client = client
             record.untraced = not _is_traced(client[0])
             text = _apprise.NotifyFormat.TEXT
+            title, body = message.title, message.body
             if destination.kind in MAIL_KINDS:
                 _join_conversation(client[0], message.thread)
-            done = client.notify(body=message.body, title=message.title, body_format=text)
+                title, body = message.as_mail()
+            done = client.notify(body=body, title=title, body_format=text)
             return _NotifyResult(bool(done), "", len(client[0]))
         except BaseException as error:
             # No error of a plugin may end the thread; the line reports it.
