@@ -6,6 +6,7 @@ It does what a lane does, by the functions a lane does it with, and no thread or
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
@@ -49,6 +50,14 @@ class Told:
     @property
     def title(self) -> str:
         return self.message.title
+
+
+def counted(told: Told) -> int:
+    """Return how many messages a message says that it stands for, in its lines or in its title."""
+    found = re.findall(r"^([\d,]+) ×", told.message.body, re.M)
+    if not found and told.claim.digest is not None:
+        found = re.findall(r"(?:^|[:,] )(?:no news of )?([\d,]+) (?![A-Z])", told.title)
+    return sum(int(n.replace(",", "")) for n in found) if found else 1
 
 
 @dataclass

@@ -78,7 +78,8 @@ THREAD_TITLE = statement(
     "SELECT d.title FROM delivery AS d JOIN event AS e ON e.seq = d.event"
     " WHERE d.source = :source AND d.execution_id = :execution AND d.destination = :destination"
     " AND d.route = :route AND d.state = 'sent' AND d.digest IS NULL AND d.title IS NOT NULL"
-    " AND d.kind <> 'resolved' AND e.version = :version AND d.id <> :delivery ORDER BY d.id LIMIT 1",
+    " AND d.kind <> 'resolved' AND e.version = :version AND d.id <> :delivery"
+    " ORDER BY d.id LIMIT 1",
 )
 
 
