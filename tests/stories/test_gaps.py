@@ -50,7 +50,10 @@ def test_a_hole_in_a_story_is_told_when_its_time_is_over(
             "an update that says completed was not accepted: one before it is missing"
             in told["title"]
         )
-        assert "missing (running): the execution is paused, and stays so" in told["message"]
+        assert (
+            "The missing one says that it was running. Here it still counts as paused"
+            in told["message"]
+        )
         event = last_step(receiver)
         assert [step["verdict"] for step in event["steps"]] == ["held", "rejected"]
         assert (event["missing"], event["held_until"]) == (["running"], None)
