@@ -25,7 +25,10 @@ from receiver.web.server import server
 
 @click.command()
 def check() -> None:
-    """Check settings, routes, keys and destinations, without the network."""
+    """Check settings, routes, keys and destinations, without the network.
+
+    It lists where each destination leads. To try one, use `receiver test DESTINATION`.
+    """
     settings, rules = load_configuration()
     server.check_parser(settings)
     for warning in rules.warnings:
@@ -33,6 +36,8 @@ def check() -> None:
     for destination in rules.destinations.values():
         for warning in sending.warnings(destination):
             click.echo(f"{rules.path}:{destination.line}: warning: {warning}")
+    for destination in rules.destinations.values():
+        click.echo(f"destination {destination.name}: {sending.leads_to(destination)}")
     if opening.exists(settings.database_url):
         with closing(opening.open_existing(settings.database_url)) as store:
             _print_hints(rules, store)

@@ -12,6 +12,7 @@ import click
 from receiver import logs
 from receiver.cli import demo
 from receiver.cli.configuration import load_configuration
+from receiver.destinations import sending
 from receiver.store import opening
 from receiver.web import app
 from receiver.web.server import server
@@ -32,6 +33,9 @@ def serve(no_dispatch: bool) -> None:
     logs.configure(settings.log_format, settings.log_level)
     for warning in rules.warnings:
         log.warning("config %s", warning)
+    for destination in rules.destinations.values():
+        place = sending.leads_to(destination)
+        log.info("destination.leads_to destination=%s place=%r", destination.name, place)
     server.check_parser(settings)
     listening = server.bind(settings)
     store = opening.open_to_serve(settings.database_url, backlog=settings.backlog)

@@ -133,7 +133,7 @@ class Verify(_Strict):
     header_prefix: str = "webhook-"
     prefix: str = "sha256="
     encoding: str = "hex"
-    signed: str = "{body}"
+    signed: str = ""
     timestamp_header: str = ""
     tolerance: Duration = 300.0
     layout: str = ""

@@ -55,6 +55,12 @@ class Settings(BaseSettings):
     headers_timeout: float = Field(
         10.0, gt=0, le=60, description="Seconds in which the head of a request has to come."
     )
+    keep_alive: float = Field(
+        75.0,
+        gt=0,
+        le=3_600,
+        description="Seconds an idle connection is kept: longer than the proxy in front keeps it.",
+    )
     max_connections: int = Field(
         500, ge=1, le=100_000, description="Connections at a time; then 503."
     )

@@ -15,8 +15,9 @@ from receiver.events import Status, Verdict
 from receiver.messages import wording
 from receiver.messages.follow_ups import end_severity, ended_how, new_wait, taken_by, waits_since
 from receiver.messages.local_time import clock_time
-from receiver.messages.notice import MAX_BODY, MAX_TITLE, Notes, with_notes
+from receiver.messages.notice import MAX_BODY, Notes, with_notes
 from receiver.messages.sanitize import clean, safe_link
+from receiver.messages.unapplied import MAX_TITLE
 from receiver.messages.variables import agent_name, why
 from receiver.messages.wording import STUCK, doing, sort_words
 from receiver.routing.routes import Route

@@ -19,12 +19,17 @@ from receiver.events import Category, Status, Verdict
 from receiver.messages import templates
 from receiver.messages.local_time import clock_time, time_and_age
 from receiver.messages.sanitize import clean
-from receiver.messages.unapplied import MAX_AGENT_IN_TITLE, unapplied_sentence, unapplied_title
+from receiver.messages.unapplied import (
+    MAX_AGENT_IN_TITLE,
+    MAX_TITLE,
+    unapplied_sentence,
+    unapplied_title,
+)
 from receiver.messages.variables import VARIABLES, agent_name, variables
 from receiver.messages.wording import doing, is_without_success, outcome_of, severity
 
 # Together below Discord's 2,000 characters: else Apprise would cut the end, with the execution.
-MAX_TITLE, MAX_BODY = 120, 1_850
+MAX_BODY = 1_850
 REPEAT = "Possible repeat: an earlier attempt may have arrived."
 
 # What happened, with words about why and without.

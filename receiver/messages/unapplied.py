@@ -11,7 +11,7 @@ from receiver.messages.sanitize import clean
 from receiver.messages.variables import agent_name
 from receiver.messages.wording import doing, stands
 
-MAX_AGENT_IN_TITLE = 50
+MAX_TITLE, MAX_AGENT_IN_TITLE, _SHORTEST_AGENT = 120, 50, 10
 # Of a webhook that could not be used: the end of the title, and what to do.
 _UNUSABLE = {
     "future": (
@@ -44,23 +44,29 @@ _WHY_IGNORED = {
 
 
 def unapplied_title(facts: MessageContext) -> str:
-    """Write the title about an update that was not applied."""
+    """Write the title about an update that was not applied; a long name of an agent is cut."""
     if facts.verdict is Verdict.QUARANTINED:
         what, _ = _UNUSABLE.get(facts.verdict_reason, _OTHERWISE)
         return f"{facts.source} {what}; it was ignored"
-    agent = agent_name(facts, MAX_AGENT_IN_TITLE)
-    standing = f"{agent} {stands(facts.execution_status)}"
+    words = _what_became_of_it(facts)
+    room = max(MAX_TITLE - len(words), _SHORTEST_AGENT)
+    return f"{agent_name(facts, min(room, MAX_AGENT_IN_TITLE))}{words}"
+
+
+def _what_became_of_it(facts: MessageContext) -> str:
+    """Return the words after the name of the agent."""
+    standing = f" {stands(facts.execution_status)}"
     update = f"update that says {_announced(facts)}"
     if facts.verdict is Verdict.HELD:
         return f"{standing}; an {update} waits for one before it"
     if facts.verdict is Verdict.DUPLICATE:
-        return f"{agent}: an {update} came again and was ignored"
+        return f": an {update} came again and was ignored"
     if facts.verdict is Verdict.IGNORED:
-        return f"{agent}: {clean(facts.event or 'an update', 40)} announces no status; ignored"
+        return f": {clean(facts.event or 'an update', 40)} announces no status; ignored"
     if facts.verdict is Verdict.STALE:
-        return f"{agent}: a late {update} was ignored"
+        return f": a late {update} was ignored"
     if facts.verdict_reason == "gap":
-        return f"{standing}; an {update} was not accepted: one before it is missing"
+        return f"{standing}; an {update} was ignored: one before it is missing"
     if facts.verdict_reason == "terminal":
         return f"{standing}; a later {update} was ignored"
     return f"{standing}; an {update} cannot be true and was ignored"

@@ -25,6 +25,7 @@ from receiver.dispatch.operators import (
     redeliver_all,
     take,
 )
+from receiver.dispatch.trial import try_destination
 from receiver.errors import ConfigurationError, MalformedBody
 from receiver.events import Category, Status
 from receiver.intake.subscription_hints import hints
@@ -142,6 +143,22 @@ class Api:
         self._wake([name])
         return _json_response({"destination": name, "redelivered": count}, 202)
 
+    def test(self, request: Request) -> Response:
+        destination = self._in_force.rules.destinations.get(request.path_params["name"])
+        if destination is None:
+            return problem(404, "routes.yaml has no such destination.")
+        attempt = try_destination(destination, "somebody through the API")
+        if attempt is None:
+            return problem(409, "Another test of this destination is under way: wait for its end.")
+        return _json_response(
+            {
+                "outcome": attempt.outcome,
+                "detail": attempt.detail,
+                "duration_ms": attempt.duration_ms,
+                "permanent": attempt.permanent,
+            }
+        )
+
     def reload(self, request: Request) -> Response:
         try:
             rules = self._in_force.reload()
@@ -193,6 +210,7 @@ def routes(api: Api, guard: Guard) -> list[Route]:
         guarded("/api/deliveries", api.deliveries, "GET"),
         guarded("/api/deliveries/redeliver", api.redeliver_all, "POST"),
         guarded("/api/deliveries/{id}/redeliver", api.redeliver, "POST"),
+        guarded("/api/destinations/{name}/test", api.test, "POST"),
         guarded("/api/reload", api.reload, "POST"),
         guarded("/api/ledger", api.ledger, "GET"),
         guarded("/api/hints", api.hints, "GET"),

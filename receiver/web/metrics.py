@@ -17,7 +17,7 @@ _COUNTERS = [
     ("receiver_webhooks_total", "Webhooks answered, by status.", ("source", "status"), "webhooks"),
     ("receiver_untrusted_total", "Webhooks answered 401.", ("source", "cause"), "untrusted"),
     ("receiver_verdicts_total", "Proven webhooks.", ("source", "verdict", "reason"), "verdicts"),
-    ("receiver_refused_total", "Refused before they were requests.", ("cause",), "refused"),
+    ("receiver_refused_total", "Refused connections and requests.", ("cause",), "refused"),
     ("receiver_reloads_total", "Reloads of routes.yaml.", ("result",), "reloads"),
 ]
 _GAUGES = [

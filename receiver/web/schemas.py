@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from receiver.deliveries import Kind, State
+from receiver.deliveries import Kind, Outcome, State
 from receiver.events import Category, Status, Verdict
 from receiver.store.records import TakeOutcome
 
@@ -106,6 +106,9 @@ SCHEMAS: Document = {
         created_at=TIME,
         due_at=MAYBE_TIME,
         attempts=list_of("Attempt"),
+    ),
+    "Tested": object_of(
+        outcome=words_of(Outcome), detail=TEXT, duration_ms=COUNT, permanent={"type": "boolean"}
     ),
     "Ledger": object_of(
         accepted=COUNT, verdicts=COUNTS, owed=COUNT, deliveries=COUNTS, imbalance=COUNT

@@ -175,3 +175,15 @@ def test_it_says_how_to_change_a_key_and_the_example_is_read(tmp_path: Path) -> 
     environ = {"OLD_KEY": "o" * 16, "NEW_KEY": "n" * 16}
     rules = routes_file.load(str(tmp_path / "routes.yaml"), environ)
     assert rules.sources["s"].verification.labels == ("2025", "2026")
+
+
+def test_the_signatures_of_the_senders_that_it_names_are_read(tmp_path: Path) -> None:
+    table = section("routes.yaml").split("| sender |")[1].split("\n\n")[0]
+    rows = re.findall(r"^\| ([A-Z][^|]*) \| `\{(scheme: .*?)\}`", table, re.M)
+    assert len(rows) >= 10
+    for sender, options in rows:
+        (tmp_path / "routes.yaml").write_text(
+            f"sources:\n  s:\n    verify: {{keys: ['{'k' * 20}'], {options}}}\n"
+        )
+        rules = routes_file.load(str(tmp_path / "routes.yaml"), {})
+        assert rules.sources["s"].verification.keys, sender

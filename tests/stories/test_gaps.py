@@ -47,8 +47,7 @@ def test_a_hole_in_a_story_is_told_when_its_time_is_over(
         until(lambda: httpserver.log)
         told = httpserver.log[0][0].get_json()
         assert (
-            "an update that says completed was not accepted: one before it is missing"
-            in told["title"]
+            "an update that says completed was ignored: one before it is missing" in told["title"]
         )
         assert (
             "The missing one says that it was running. Here it still counts as paused"

@@ -281,7 +281,7 @@ def test_a_line_of_a_digest_says_what_is_asked_or_why_before_the_link(name: str)
         ("stuck", "Stuck? Invoice agent: no news for 2 h, still running"),
         ("rejected_terminal",
          "Invoice agent already completed; a later update that says running was ignored"),
-        ("rejected_gap", "Invoice agent is paused; an update that says completed was not accepted"),
+        ("rejected_gap", "Invoice agent is paused; an update that says completed was ignored"),
     ],
 )  # fmt: skip
 def test_a_hundred_characters_say_what_it_is_about(name: str, has: str) -> None:

@@ -59,6 +59,7 @@ def test_failing_signatures_look_different_from_silence(tmp_path: Path) -> None:
         'receiver_webhooks_total{source="asteroid",status="200"}': 1,
         'receiver_webhooks_total{source="asteroid",status="401"}': 2,
         'receiver_webhooks_total{source="",status="404"}': 1,
+        'receiver_refused_total{cause="unknown_source"}': 1,
         'receiver_untrusted_total{source="asteroid",cause="wrong"}': 1,
         'receiver_untrusted_total{source="asteroid",cause="missing"}': 1,
         'receiver_verdicts_total{source="asteroid",verdict="applied",reason="first_seen"}': 1,

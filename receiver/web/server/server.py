@@ -52,6 +52,7 @@ class Server(uvicorn.Server):
                 server_header=False,
                 proxy_headers=False,
                 ws="none",
+                timeout_keep_alive=settings.keep_alive,  # type: ignore[arg-type]  # takes parts, too
                 # Half-sent bodies must not delay the end.
                 timeout_graceful_shutdown=3,
             )

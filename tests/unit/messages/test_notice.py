@@ -136,7 +136,7 @@ def test_a_hole_in_the_story_names_the_status_that_is_missing() -> None:
         execution_status=Status.PAUSED, missing=(Status.RUNNING,),
     )  # fmt: skip
     assert told(gap).startswith(
-        "Invoice agent is paused; an update that says completed was not accepted: one before it is"
+        "Invoice agent is paused; an update that says completed was ignored: one before it is"
         " missing\nThe missing one says that it was running. Here it still counts as paused,"
     )
     held = replace(gap, verdict=Verdict.HELD)
