@@ -182,20 +182,20 @@ def _line(item: DigestItem, room: int, now: int, *, named: bool, sorted_out: boo
     adds its agent, and `sorted_out` what it does: other lines have others.
     """
     facts = item.facts
-    key = clean(facts.execution_id or facts.event_id or facts.source, room - 30)
+    key = clean(facts.execution_id or facts.event_id or facts.source, room - 2)
     link = safe_link(facts.execution_url)
     state = [agent_name(facts, 30)] if named else []
     state += _state(item, now) or ([_does(facts)] if sorted_out else [])
-    fixed = " · ".join(each for each in state if each)
+    fixed = clean(" · ".join(each for each in state if each), max(room - len(key) - 5, 1))
     words = _words(item)
-    where = [link, "" if link and key in link else key]
+    where = key if not link else link if key in link else f"{link} · {key}"
     # The link is worth more than the end of the words, but not more than all of them.
-    if link and len(link) + len(key) + len(fixed) + min(len(words), 25) + 12 > room:
-        where = [key]
-    left = room - sum(len(each) + 3 for each in where if each) - len(fixed) - 5
+    if len(where) + len(fixed) + min(len(words), 25) + 8 > room:
+        where = key
+    left = room - len(where) - len(fixed) - 8
     shown = clean(words, left) if left > 8 else ""
-    line = " · ".join(each for each in (shown, fixed, *where) if each)
-    return f"· {clean(line, room - 2)}"
+    parts = [shown, fixed if len(fixed) > 1 else "", where]
+    return f"· {' · '.join(part for part in parts if part)}"
 
 
 def _does(facts: MessageContext) -> str:

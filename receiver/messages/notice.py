@@ -141,7 +141,7 @@ def render(
     except Exception:
         # A template may fail in any way on an unforeseen event: the alert goes out without it.
         head, text = default_title, None
-        prefaces.append(f"(The template of route {route!r} failed on this event.)")
+        prefaces.append(f"(The template of “{route}” in routes.yaml failed on this event.)")
     head = clean(extras.heading + head, MAX_TITLE)
     notes = Notes(tuple(prefaces), repeat, extras.instead_of)
     if text is None:

@@ -20,7 +20,7 @@ from receiver.times import span
 
 MAX_AGENT = 80
 # Of metadata: the members that are shown, and the most characters of a key and of a value.
-_SHOWN, _KEY, _VALUE = 6, 30, 60
+_MEMBERS, _KEY, _VALUE = 6, 30, 60
 
 
 def variables(facts: MessageContext, route: str, now: int, zone: tzinfo = UTC) -> dict[str, Any]:
@@ -87,14 +87,14 @@ def why(facts: MessageContext) -> str:
 def metadata_line(metadata: Mapping[str, Any]) -> str:
     """Write the first members of metadata in one short line."""
     parts = []
-    for key, value in list(metadata.items())[: _SHOWN + 1]:
+    for key, value in list(metadata.items())[: _MEMBERS + 1]:
         if value is None or value == "":
             continue
         text = value if isinstance(value, str) else _json_text(value)
         parts.append(f"{clean(key, _KEY)}: {clean(text, _VALUE)}")
-    more = len(metadata) - _SHOWN
+    more = len(metadata) - _MEMBERS
     if more > 0:
-        parts[_SHOWN:] = [f"and {more} more"]
+        parts[_MEMBERS:] = [f"and {more} more"]
     return clean(" · ".join(parts))
 
 

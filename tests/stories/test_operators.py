@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +119,27 @@ def test_silences_by_api(tmp_path: Path, httpserver: HTTPServer) -> None:
         assert receiver.ask("/api/silences/9", method="DELETE")[0] == 404
         assert receiver.ask(f"/api/silences/{2**64}", method="DELETE")[0] == 404
         assert receiver.ask("/api/ledger")[1]["imbalance"] == 0
+
+
+def test_a_running_server_gives_times_in_the_zone_of_the_team(
+    tmp_path: Path, httpserver: HTTPServer
+) -> None:
+    httpserver.expect_request("/ops").respond_with_data("")
+    with live(tmp_path, PEOPLE, {"PORT": str(httpserver.port)}, tz="Asia/Kolkata") as receiver:
+        asks(receiver)
+        until(lambda: httpserver.log)
+        body = httpserver.log[0][0].get_json()["message"]
+    assert re.search(r"^Since \d\d:\d\d IST, (just now|\d+ s ago)$", body, re.M)
+
+
+def test_explain_gives_times_in_the_zone_of_the_team(tmp_path: Path) -> None:
+    (tmp_path / "routes.yaml").write_text(ROUTES, "utf-8")
+    body = client.asteroid_event("EXECUTION_FAILED", "x")
+    shown = run(
+        tmp_path, "explain", "-", "--source", "asteroid", stdin=body, PUBLIC=PUBLIC,
+        RECEIVER_TZ="Asia/Kolkata",
+    )  # fmt: skip
+    assert re.search(rb"\n  At \d\d:\d\d IST, ", shown.stdout)
 
 
 def test_a_silence_that_runs_out_is_listed_by_the_server_s_clock(

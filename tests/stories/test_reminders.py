@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from receiver.deliveries import Acknowledgement
 from receiver.events import Status
 from receiver.routing.silences import Silence
+from receiver.store.records import TakeOutcome
 from tests.support.people import FAILED, GONE, HOUR, MINUTE, SECOND, START, Walk
 
 AWAITS, RUNNING, DONE = Status.AWAITING_CONFIRMATION, Status.RUNNING, Status.COMPLETED
@@ -247,6 +249,88 @@ def test_who_acknowledges_ends_reminders_and_escalations_and_the_others_learn_wh
         "approvers: Invoice agent: confirmed after 3 h 16 min; Ann had taken it"
     ]
     assert walk.shown()["execution"]["acknowledged"] is None
+
+
+def test_who_took_it_is_told_at_its_end_and_only_of_that_episode(walk: Walk) -> None:
+    asks(walk)
+    walk.gets()
+    walk.acknowledge("Ann")
+    walk.acknowledge("Bob")
+    walk.gets()
+    walk.passes(12 * MINUTE)
+    walk.comes(Status.CANCELLED, detail={"reason": "timeout"})
+    (told,) = walk.gets("approvers")
+    how = "cancelled after waiting for confirmation for 12 min; Bob had taken it"
+    assert told.title == f"Invoice agent: {how}"
+    assert told.message.body.splitlines()[:2] == [
+        "Reason: timeout", "It asked: About to pay 4,200 EUR",
+    ]  # fmt: skip
+    asks(walk, "y")
+    walk.gets()
+    walk.comes(RUNNING, "y")
+    (told,) = walk.gets("approvers")
+    assert told.title == "Invoice agent: confirmed after 0 s"
+
+
+def test_the_same_person_twice_changes_nothing_and_another_takes_it_over(walk: Walk) -> None:
+    assert walk.take("Ann").outcome is TakeOutcome.UNKNOWN
+    asks(walk)
+    walk.gets()
+    first = walk.take("Ann")
+    assert (first.outcome, first.acknowledged) == (
+        TakeOutcome.TAKEN, Acknowledgement("Ann", walk.now),
+    )  # fmt: skip
+    assert len(walk.gets("approvers")) == 1
+    walk.passes(MINUTE)
+    for name in ("Ann", "ann"):
+        again = walk.take(name)
+        assert again.outcome is TakeOutcome.ALREADY_TAKEN
+        assert again.acknowledged == first.acknowledged
+    assert walk.gets("approvers") == []
+    walk.restart()
+    over = walk.take("Bob")
+    assert over.outcome is TakeOutcome.TAKEN_OVER
+    assert over.acknowledged == Acknowledgement("Bob", walk.now, "Ann")
+    assert walk.titles("approvers") == ["approvers: Invoice agent: Bob takes it over from Ann"]
+    walk.comes(DONE)
+    assert walk.take("Eve").outcome is TakeOutcome.ENDED
+
+
+def test_an_e_mail_about_an_episode_has_the_subject_of_the_first_one(walk: Walk) -> None:
+    asks(walk)
+    told = walk.gets()
+    told += [each for _, each in walk.until_quiet(61 * MINUTE)]
+    walk.acknowledge("Ann")
+    told += walk.gets()
+    walk.comes(RUNNING)
+    told += walk.gets()
+    asked = "Invoice agent asks: About to pay 4,200 EUR"
+    subjects = [(t.destination, str(t.claim.kind), t.message.as_mail()[0]) for t in told]
+    assert subjects == [
+        ("approvers", "notice", asked),
+        *[("approvers", "reminder", f"Re: {asked}")] * 4,
+        # The first that ops got of it is the escalation.
+        ("ops", "escalation", f"Escalated: {asked}"),
+        ("approvers", "acknowledged", f"Re: {asked}"),
+        ("ops", "acknowledged", f"Re: Escalated: {asked}"),
+        ("approvers", "resolved", f"Re: {asked}"),
+        ("ops", "resolved", f"Re: Escalated: {asked}"),
+    ]
+    begins = [t.message.as_mail()[1].splitlines()[0] for t in told]
+    assert begins[1] == "Nobody has confirmed or declined it for 15 min (reminder 1)."
+    assert begins[6] == "Ann takes care of it."
+    assert begins[8] == "Confirmed after 1 h 1 min; Ann had taken it."
+
+
+def test_a_subject_stays_after_a_reload_with_another_title(walk: Walk) -> None:
+    walk.reload(ROUTES + '    title: "{{ agent_name }} needs you"\n')
+    asks(walk)
+    walk.gets()
+    walk.reload(ROUTES)
+    found = [told for _, told in walk.until_quiet(16 * MINUTE)]
+    assert [told.message.subject for told in found] == ["Re: Invoice agent needs you"]
+    asks(walk, "y")
+    assert [told.message.subject for told in walk.gets()] == [""]
 
 
 def test_a_reminder_that_is_being_sent_when_somebody_takes_it_is_the_last(walk: Walk) -> None:

@@ -46,6 +46,16 @@ def test_a_silent_execution_is_told_about_once(walk: Walk) -> None:
     ]  # fmt: skip
 
 
+def test_an_e_mail_says_in_its_subject_that_something_may_be_stuck(walk: Walk) -> None:
+    walk.comes(RUNNING)
+    walk.gets()
+    (_, told), *_ = walk.until_quiet(3 * HOUR)
+    assert told.message.as_mail()[0].startswith("Stuck? Invoice agent: no news for 2 h")
+    walk.comes(Status.COMPLETED)
+    ends = [told for told in walk.gets() if told.claim.kind == "resolved"]
+    assert [told.message.subject[:30] for told in ends] == ["Re: Stuck? Invoice agent: no n"]
+
+
 def test_whatever_is_heard_of_it_puts_it_off(walk: Walk) -> None:
     walk.comes(RUNNING)
     walk.gets()

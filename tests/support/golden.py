@@ -37,6 +37,7 @@ IDS = (
     "a2c7f3b3-cbc8-4b6a-a5f2-c5f6cb548e95", "0b7d6f52-2f6e-4f0e-9a54-6d1c2f6f8a11",
     "5f1de0aa-90ab-4b5c-8a51-0e4c94d77e20", "c94d0c7e-1b1d-4f77-b9a3-3b9d6d4d1f5b",
 )  # fmt: skip
+HEADERS = ("Subject", "In-Reply-To", "References", "Auto-Submitted")
 AWAITS, ASKS, RUNNING = Status.AWAITING_CONFIRMATION, Status.PAUSED_BY_AGENT, Status.RUNNING
 PAY = {"reason": "About to pay 4,200 EUR to Miller & Sons"}
 QUESTION = {
@@ -507,7 +508,7 @@ class Wires:
             assert attempt.outcome is Outcome.DELIVERED, attempt
         ((request, _),) = self.slack.log
         (attachment,) = json.loads(request.get_data())["attachments"]
-        shown = {name: attachment[name] for name in ("title", "text")}
+        shown = {name: attachment[name] for name in ("title", "text", "color")}
         lines = [
             f"severity: {message.severity}", "", "--- Slack ---",
             json.dumps(shown, ensure_ascii=False, indent=1),
@@ -519,7 +520,7 @@ class Wires:
 
 def _mail_text(content: bytes) -> str:
     mail = message_from_bytes(content, policy=policy.default)
-    heads = [f"{name}: {mail[name]}" for name in ("Subject", "In-Reply-To", "References")]
+    heads = [f"{name}: {mail[name]}" for name in HEADERS]
     plain = mail.get_body(("plain",))
     assert plain is not None
     # Hosts that Apprise adds change; what people read does not.

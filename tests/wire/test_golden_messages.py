@@ -147,7 +147,7 @@ def test_mattermost(wire: HTTPServer) -> None:
 
 def test_json(wire: HTTPServer) -> None:
     assert payload(wire, f"json://127.0.0.1:{wire.port}/") == {
-        "version": "1.0", "title": TITLE, "message": BODY, "attachments": [], "type": "info",
+        "version": "1.0", "title": TITLE, "message": BODY, "attachments": [], "type": "failure",
     }  # fmt: skip
 
 

@@ -44,6 +44,19 @@ def test_a_bad_value_is_told_without_the_value() -> None:
         assert "canary" not in told
 
 
+def test_the_time_zone_is_a_known_one_or_the_nearest_is_named() -> None:
+    assert load_settings({}).zone.key == "UTC"
+    assert load_settings({"RECEIVER_TZ": "Europe/Berlin"}).zone.key == "Europe/Berlin"
+    for name, nearest in (
+        ("Europe/Berln", "Europe/Berlin"), ("europe/berlin", "Europe/Berlin"),
+        ("Berlin", "Europe/Berlin"), ("new york", "America/New_York"), ("Europe", "Europe/"),
+        ("../etc/passwd", ""), ("Europe/", "Europe/"),
+    ):  # fmt: skip
+        told = problem(RECEIVER_TZ=name)
+        assert told.startswith("RECEIVER_TZ: there is no such time zone; the nearest is ")
+        assert nearest in told
+
+
 def test_a_secret_may_stand_in_a_file(tmp_path: Path) -> None:
     (tmp_path / "token").write_text("a-token\n")
     settings = load_settings({"RECEIVER_API_TOKEN_FILE": str(tmp_path / "token")})

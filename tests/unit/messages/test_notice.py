@@ -124,6 +124,42 @@ def test_late_gaps_and_repeats_are_said() -> None:
     assert told(FACTS, repeat=True).splitlines()[1].startswith("Possible repeat")
 
 
+def test_an_execution_that_goes_on_has_resumed_and_not_started() -> None:
+    runs = replace(FACTS, status=Status.RUNNING, execution_status=Status.RUNNING, detail={})
+    resumed = replace(runs, event="EXECUTION_RESUMED")
+    started = replace(runs, event="EXECUTION_STARTED", previous_status=Status.STARTING)
+    assert told(resumed).startswith("Invoice agent resumed\n")
+    for before in (Status.PAUSED, Status.PAUSED_BY_AGENT, Status.AWAITING_CONFIRMATION):
+        assert told(replace(started, previous_status=before)).startswith("Invoice agent resumed\n")
+    first = replace(resumed, previous_status=None, previous_since=None)
+    assert told(first).startswith("Invoice agent resumed\n")
+    assert told(started).startswith("Invoice agent started\n")
+    assert told(replace(first, event="EXECUTION_STARTED")).startswith("Invoice agent started\n")
+
+
+def test_what_stands_in_the_title_is_not_said_again() -> None:
+    assert told(FACTS).count("log-in refused") == 1
+    assert told(FACTS).count("Invoice agent") == 1
+    # A title of one's own leaves them to the body.
+    other = told(FACTS, "Look at this")
+    assert "\nReason: log-in refused\n" in other
+    assert "\nAgent: Invoice agent\n" in other
+    # A word that is only a part of another one does not stand there.
+    part = replace(FACTS, detail={"reason": "fail"})
+    assert "Reason: fail" in told(part, "Invoice agent failed")
+    assert "Reason: fail" not in told(part)
+    # A reason that was cut in the title stands in the body as a whole.
+    long_reason = replace(FACTS, detail={"reason": "again and " * 20 + "again"})
+    assert told(long_reason).splitlines()[0].endswith("…")
+    assert f"Reason: {'again and ' * 20}again" in told(long_reason)
+
+
+def test_flags_of_doubt_are_said() -> None:
+    doubtful = replace(FACTS, flags=frozenset({"order_uncertain"}))
+    assert "The times of its updates do not tell for certain" in told(doubtful)
+    assert "for certain" not in told(FACTS)
+
+
 def test_what_is_told_late_says_once_where_it_stands_by_now() -> None:
     past = replace(FACTS, status=Status.RUNNING, execution_status=Status.COMPLETED)
     assert told(past).splitlines().count("By now it is completed.") == 1
@@ -152,7 +188,7 @@ def test_templates_see_cleaned_words_and_a_failing_one_loses_no_alert() -> None:
     )
     failed = told(FACTS, "{{ metadata.team.name }}")
     assert failed.startswith("Invoice agent failed")
-    assert "template of route 'r' failed" in failed
+    assert "(The template of “r” in routes.yaml failed on this event.)" in failed
 
 
 def test_templates_are_checked_and_cannot_leave_the_sandbox() -> None:
