@@ -63,13 +63,23 @@ class Severity(StrEnum):
 class Message:
     """A text for a destination: plain, cleaned and cut.
 
-    Messages with the same `thread` are one conversation, if the destination supports that.
+    Messages with the same `thread` are one conversation, if the destination supports that. Where
+    readers join a conversation by its subject (e-mail), `subject` takes the place of the title, if
+    there is one, and the body begins with `opening`: what the title says beyond it.
     """
 
     title: str
     body: str
     thread: str | None = None
     severity: Severity = Severity.INFO
+    subject: str = ""
+    opening: str = ""
+
+    def as_mail(self) -> tuple[str, str]:
+        """Return the subject and the text of an e-mail."""
+        if not self.subject:
+            return self.title, self.body
+        return self.subject, f"{self.opening}\n{self.body}" if self.opening else self.body
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,8 +212,9 @@ class DeadOriginal:
 class DigestItem:
     """One of the messages in a digest.
 
-    `over`: its episode has ended since. `taken`: somebody has taken it. `stuck`: no event of its
-    execution came for too long.
+    `over`: its episode has ended since. `taken`: somebody has taken it, `taken_by` says who.
+    `stuck`: no event of its execution came for too long. `begun` has the facts of the event that
+    began the episode, if the message is about its end.
     """
 
     kind: Kind
@@ -212,6 +223,8 @@ class DigestItem:
     over: bool = False
     taken: bool = False
     stuck: bool = False
+    taken_by: str = ""
+    begun: MessageContext | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +235,7 @@ class Digest:
     sort is a status, `stuck/` and a status for stuck executions, or the outcome of an episode.
     Every confirmation that still waits is in `listed`. If a silence kept the messages back,
     `silence` names it and `page` counts its digests. Then each execution counts once, without its
-    reminders.
+    reminders. `since` is the time of the earliest event (nanoseconds).
     """
 
     total: int
@@ -230,14 +243,19 @@ class Digest:
     listed: tuple[DigestItem, ...]
     silence: str = ""
     page: int = 1
+    since: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Acknowledgement:
-    """The acknowledgement of an episode: `by` a person, `at` a time (nanoseconds)."""
+    """The acknowledgement of an episode: `by` a person, `at` a time (nanoseconds).
+
+    `taken_from` is the person who had taken it before, if anybody had.
+    """
 
     by: str
     at: int
+    taken_from: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,7 +266,9 @@ class Claim:
     `owed_at` (ns) is the start of `retry_for`, `claimed_at` (ns) that of this attempt. The message
     is made of `facts`, and of `origin` if it is about a dead delivery. With a `digest` the claim
     includes other deliveries, which share its token and its outcome. `version` is that of its
-    episode.
+    episode, `acknowledged` the person who has taken it. A message about the end of an episode has
+    the facts of its beginning in `begun`. `thread_title` is the title of the first message about
+    the episode that its route sent to the destination, if there was one.
     """
 
     delivery: int
@@ -269,3 +289,5 @@ class Claim:
     digest: Digest | None = None
     version: int | None = None
     acknowledged: Acknowledgement | None = None
+    begun: MessageContext | None = None
+    thread_title: str | None = None

@@ -92,7 +92,7 @@ def _explain_body(body: bytes, source: str, in_json: bool) -> None:
     store = opening.open_existing(url) if opening.exists(url) else None
     try:
         explanation = explaining.explain(
-            rules, source_named(rules, source), body, time.time_ns(), store
+            rules, source_named(rules, source), body, time.time_ns(), store, settings.zone
         )
     finally:
         if store is not None:

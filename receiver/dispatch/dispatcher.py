@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, tzinfo
 
 from receiver.config.live_rules import LiveRules
 from receiver.config.rules import Rules
@@ -24,16 +25,23 @@ REAP_EVERY = 5.0
 class Dispatcher:
     """All workers, and the reaper of deliveries to destinations that are gone.
 
-    `lease` is in seconds. `public_url` is the address at which people can see more.
+    `lease` is in seconds. `public_url` is the address at which people can see more, `zone` the time
+    zone in which messages give times.
     """
 
     def __init__(
-        self, store: Store, live_rules: LiveRules[object], lease: float, public_url: str = ""
+        self,
+        store: Store,
+        live_rules: LiveRules[object],
+        lease: float,
+        public_url: str = "",
+        zone: tzinfo = UTC,
     ) -> None:
         self._store = store
         self._live_rules = live_rules
         self._lease = lease
         self._public_url = public_url
+        self._zone = zone
         self._workers: dict[str, DestinationWorker] = {}
         self._replaced: list[DestinationWorker] = []
         self._changing = threading.Lock()
@@ -64,7 +72,12 @@ class Dispatcher:
             for name, destination in rules.destinations.items():
                 if name not in workers:
                     workers[name] = DestinationWorker(
-                        self._store, destination, self._live_rules, self._lease, self._public_url
+                        self._store,
+                        destination,
+                        self._live_rules,
+                        self._lease,
+                        self._public_url,
+                        self._zone,
                     )
             self._workers = workers
             for worker in workers.values():

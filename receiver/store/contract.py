@@ -40,6 +40,7 @@ from receiver.store.records import (
     Loaded,
     PruneCursor,
     Pruned,
+    TakeResult,
 )
 
 Item = TypeVar("Item")
@@ -137,11 +138,11 @@ class Operating(Protocol):
 
     def acknowledge(
         self, source: str, execution_id: str, taken: Acknowledgement, routes: Sequence[str]
-    ) -> bool | None:
+    ) -> TakeResult:
         """Acknowledge the present episode: its reminders and escalations end.
 
         Destinations that got a message about it through one of these routes are owed a message
-        about that. False: the execution has ended. None: it does not exist.
+        about that, also if somebody else had it before. Nothing changes if the same person has it.
         """
 
     def add_silence(self, silence: Silence, now: int) -> int:

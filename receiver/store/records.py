@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from receiver.deliveries import PlannedDelivery, State
+from receiver.deliveries import Acknowledgement, PlannedDelivery, State
 from receiver.events import Event, Execution, Held, Judgement, Status
 from receiver.routing.policy import RouteOptions
 from receiver.times import SECOND
@@ -189,3 +189,24 @@ class Pruned:
     deliveries: int = 0
     silences: int = 0
     bodies: int = 0
+
+
+class TakeOutcome(StrEnum):
+    """What came of it that somebody takes an episode."""
+
+    TAKEN = "taken"
+    TAKEN_OVER = "taken_over"
+    ALREADY_TAKEN = "already_taken"
+    ENDED = "ended"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class TakeResult:
+    """The outcome for somebody who takes an episode; `acknowledged` is in force afterwards.
+
+    Nothing changes, and nobody is told, if that person has it already.
+    """
+
+    outcome: TakeOutcome
+    acknowledged: Acknowledgement | None = None

@@ -89,7 +89,9 @@ def build(
     counters = Counters(rules.sources)
     in_force = LiveRules(rules, Intake.by, read or (lambda: rules), counters.reloaded)
     public_url = settings.public_url or ""
-    dispatcher = Dispatcher(store, in_force, settings.lease, public_url) if dispatch else None
+    dispatcher = (
+        Dispatcher(store, in_force, settings.lease, public_url, settings.zone) if dispatch else None
+    )
 
     wake = dispatcher.wake if dispatcher is not None else _wake_nobody
     gaps = ExpiryTimer(store, in_force, wake, list_silences)

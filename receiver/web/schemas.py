@@ -7,6 +7,7 @@ from typing import Any
 
 from receiver.deliveries import Kind, Outcome, State
 from receiver.events import Category, Status, Verdict
+from receiver.store.records import TakeOutcome
 
 Document = dict[str, Any]
 
@@ -90,7 +91,7 @@ SCHEMAS: Document = {
         gap={"type": "boolean"},
         acknowledged=nullable(ref("Acknowledgement")),
     ),
-    "Acknowledgement": object_of(by=TEXT, at=TIME),
+    "Acknowledgement": object_of(by=TEXT, at=TIME, taken_from=MAYBE_TEXT),
     "Event": EVENT,
     "StoryEvent": STORY_EVENT,
     "Route": object_of(
@@ -139,7 +140,7 @@ SCHEMAS: Document = {
     "Known": object_of(
         execution=ref("Execution"), events=list_of("StoryEvent"), deliveries=list_of("Delivery")
     ),
-    "Taken": object_of(execution=ref("Execution")),
+    "Taken": object_of(execution=ref("Execution"), result=words_of(TakeOutcome), text=TEXT),
     "Silence": object_of(
         id=COUNT,
         match={"type": "object"},

@@ -63,8 +63,24 @@ DEAD_COUNT = statement(
 )
 ACKNOWLEDGED = statement(
     "acknowledged",
-    "SELECT a.by, a.at FROM acknowledgement AS a JOIN execution AS x ON x.id = a.execution"
+    "SELECT a.by, a.at, a.taken_from FROM acknowledgement AS a"
+    " JOIN execution AS x ON x.id = a.execution"
     " WHERE x.source = :source AND x.execution_id = :execution AND a.version = :version",
+)
+BEGUN = statement(
+    "episode_begun",
+    "SELECT h.event FROM history AS h JOIN execution AS x ON x.id = h.execution"
+    " WHERE x.source = :source AND x.execution_id = :execution AND h.version = :version",
+)
+# The title of the first message of its own about an episode that a route sent a destination. The
+# event that ends an episode begins the next one, so its message about the end is none of that one.
+THREAD_TITLE = statement(
+    "thread_title",
+    "SELECT d.title FROM delivery AS d JOIN event AS e ON e.seq = d.event"
+    " WHERE d.source = :source AND d.execution_id = :execution AND d.destination = :destination"
+    " AND d.route = :route AND d.state = 'sent' AND d.digest IS NULL AND d.title IS NOT NULL"
+    " AND d.kind <> 'resolved' AND e.version = :version AND d.id <> :delivery"
+    " ORDER BY d.id LIMIT 1",
 )
 # The execution as it stood at a time, or after an event (`:applied`), with what was known then.
 _THEN = (
@@ -132,9 +148,19 @@ def claimed(db: Database, row: Row) -> Claim:
     )  # fmt: skip
     message_kind = died.kind if died is not None and claim.kind is Kind.FALLBACK else claim.kind
     # The event that ends an episode is the first of the next one.
-    episode = version - 1 if version is not None and message_kind is Kind.RESOLVED else version
-    taken = _acknowledged(db, facts, episode) if message_kind is Kind.ACKNOWLEDGED else None
-    return replace(claim, version=episode, acknowledged=taken)
+    is_end = message_kind is Kind.RESOLVED
+    episode = version - 1 if version is not None and is_end else version
+    if episode is None or (guard is None and not is_end):
+        return replace(claim, version=episode)  # the first message, and the only one
+    # The end and the taker are about the episode before; a first notice has nothing before it.
+    tells_of_it = is_end or message_kind is Kind.ACKNOWLEDGED
+    return replace(
+        claim,
+        version=episode,
+        acknowledged=acknowledgement(db, facts, episode) if tells_of_it else None,
+        begun=begun(db, facts, episode) if is_end else None,
+        thread_title=_thread_title(db, claim, episode),
+    )
 
 
 def _origin(db: Database, origin: int | None) -> DeadOriginal | None:
@@ -151,9 +177,26 @@ def _origin(db: Database, origin: int | None) -> DeadOriginal | None:
     return DeadOriginal(destination, reason, dead, is_dead, Kind(kind), step)
 
 
-def _acknowledged(
+def acknowledgement(
     db: Database, facts: MessageContext, version: int | None
 ) -> Acknowledgement | None:
+    """Return the acknowledgement of an episode of the execution that a message is about."""
     values = {"source": facts.source, "execution": facts.execution_id, "version": version}
     row = db.row(ACKNOWLEDGED, values)
     return None if row is None else Acknowledgement(*row)
+
+
+def begun(db: Database, facts: MessageContext, version: int) -> MessageContext | None:
+    """Return the facts of the event that began an episode of the same execution."""
+    values = {"source": facts.source, "execution": facts.execution_id, "version": version}
+    row = db.row(BEGUN, values)
+    return None if row is None else context(db, row[0])[0]
+
+
+def _thread_title(db: Database, claim: Claim, version: int) -> str | None:
+    values = {
+        "source": claim.facts.source, "execution": claim.facts.execution_id, "version": version,
+        "destination": claim.destination, "route": claim.route, "delivery": claim.delivery,
+    }  # fmt: skip
+    row = db.row(THREAD_TITLE, values)
+    return None if row is None else str(row[0])

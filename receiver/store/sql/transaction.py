@@ -18,6 +18,7 @@ from receiver.store.records import (
     Loaded,
     PruneCursor,
     Pruned,
+    TakeResult,
 )
 from receiver.store.sql import claims, episodes, loading, outbox, pruning, rows, silences
 from receiver.store.sql.database import Database, Row, statement
@@ -231,10 +232,10 @@ class SqlTransaction:
 
     def acknowledge(
         self, source: str, execution_id: str, taken: Acknowledgement, routes: Sequence[str]
-    ) -> bool | None:
-        done, added = episodes.acknowledge(self._database, source, execution_id, taken, routes)
+    ) -> TakeResult:
+        result, added = episodes.acknowledge(self._database, source, execution_id, taken, routes)
         self._promise("owed", added)
-        return done
+        return result
 
     def add_silence(self, silence: Silence, now: int) -> int:
         return silences.add(self._database, silence, now)
