@@ -26,7 +26,8 @@ class Kind(StrEnum):
     A route asks for a notice about an event. While the execution stays in the status of that event
     (an episode), there may be reminders and escalations, and somebody may take the episode
     (acknowledged). When the execution moves on, the episode is resolved. A digest lists messages
-    that a silence kept back; a fall-back gets a message that died elsewhere.
+    that a silence kept back; a fall-back gets a message that died elsewhere. An alarm reports that
+    telling itself fails, or that this is over.
     """
 
     NOTICE = "notice"
@@ -36,6 +37,21 @@ class Kind(StrEnum):
     RESOLVED = "resolved"
     DIGEST = "digest"
     FALLBACK = "fallback"
+    ALARM = "alarm"
+
+
+class AlarmKind(StrEnum):
+    """The kind of an alarm.
+
+    A destination gets no messages, a source is quiet, the rules could not be read again, too many
+    webhooks of a source are refused, or one was set aside.
+    """
+
+    DESTINATION = "destination"
+    SOURCE_QUIET = "source_quiet"
+    RELOAD = "reload"
+    SIGNATURES = "signatures"
+    QUARANTINED = "quarantined"
 
 
 class Outcome(StrEnum):
@@ -180,10 +196,41 @@ class PlannedDelivery:
 
 
 @dataclass(frozen=True, slots=True)
+class Alarm:
+    """A trouble with telling: its kind and the name that it is `about`. Times are nanoseconds.
+
+    `about` is a destination or a source, `SOURCE/REASON` for webhooks that were set aside, and
+    empty for the rules. `n` counts the messages that waited, or the webhooks, when it was raised.
+    At its end `waiting` messages waited, and `dead` ones had died. `end_cause` says how it ended,
+    if not by itself. `id` is 0 until it is stored.
+    """
+
+    kind: AlarmKind
+    about: str
+    began_at: int
+    raised_at: int
+    cause: str
+    n: int = 0
+    ended_at: int | None = None
+    end_cause: str = ""
+    waiting: int = 0
+    dead: int = 0
+    id: int = 0
+
+    @property
+    def source(self) -> str:
+        """The source that it is about; empty if it is about none."""
+        if self.kind in (AlarmKind.DESTINATION, AlarmKind.RELOAD):
+            return ""
+        return self.about.partition("/")[0]
+
+
+@dataclass(frozen=True, slots=True)
 class DeadOriginal:
     """A delivery that died: its destination, the reason, the number of dead ones there, its state.
 
-    `kind` and `step` are those of the first delivery, before any fall-back.
+    `kind` and `step` are those of the first delivery, before any fall-back. `delivery` is its id.
+    `is_alarm`: it was itself a message about another dead delivery.
     """
 
     destination: str
@@ -192,6 +239,8 @@ class DeadOriginal:
     is_dead: bool = True
     kind: Kind = Kind.NOTICE
     step: int = 0
+    delivery: int = 0
+    is_alarm: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,7 +293,8 @@ class Claim:
     `owed_at` (ns) is the start of `retry_for`, `claimed_at` (ns) that of this attempt. The message
     is made of `facts`, and of `origin` if it is about a dead delivery. With a `digest` the claim
     includes other deliveries, which share its token and its outcome. `version` is that of its
-    episode.
+    episode. A claim with an `alarm` is about no event; its `step` is 0 for word of the alarm and 1
+    for word of its end.
     """
 
     delivery: int
@@ -265,3 +315,4 @@ class Claim:
     digest: Digest | None = None
     version: int | None = None
     acknowledged: Acknowledgement | None = None
+    alarm: Alarm | None = None

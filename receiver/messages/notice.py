@@ -71,20 +71,6 @@ def variables(facts: MessageContext, route: str, now: int) -> dict[str, Any]:
     }
 
 
-def alarm(origin: DeadOriginal, about: str, *, repeat: bool) -> Message:
-    """Write the message about an unreachable destination; `about` is the title of the dead one."""
-    more = f"{origin.dead} of its messages are" if origin.dead > 1 else "One of its messages is"
-    lines = [
-        *([REPEAT] if repeat else []),
-        f"{more} dead: nobody there was told.",
-        f"Reason: {clean(origin.reason, 400)}",
-        f"The message: {clean(about, 200)}",
-        "Mend the destination, then `receiver redeliver --destination"
-        f" {origin.destination}`. Further ones are not announced within the hour.",
-    ]
-    return Message(f"Messages to {origin.destination} do not arrive", "\n".join(lines))
-
-
 def render(
     facts: MessageContext,
     route: str,

@@ -14,8 +14,8 @@
 * **Reads** see committed data only and never wait for a write. Times are instants (nanoseconds),
   which the API and the command line turn into text.
 
-A transaction has three roles (`Judging`, `Sending`, `Operating`), and so has a store (`Writing`,
-`Reading`, `Waiting`): callers ask for the role that they need.
+A transaction has four roles (`Judging`, `Sending`, `Operating`, `Alarming`), and a store has three
+(`Writing`, `Reading`, `Waiting`): callers ask for the role that they need.
 
 Errors: StorageUnavailable if a write could not be committed (send it again), Overloaded if too many
 writes wait already, StorageRefused at opening.
@@ -27,7 +27,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
-from receiver.deliveries import Acknowledgement, Attempt, Claim, PlannedDelivery
+from receiver.deliveries import Acknowledgement, Alarm, Attempt, Claim, PlannedDelivery
 from receiver.events import Event, Held
 from receiver.retention import Limits
 from receiver.routing.conditions import Subject
@@ -41,6 +41,7 @@ from receiver.store.records import (
     PruneCursor,
     Pruned,
     Tally,
+    Watched,
 )
 
 Item = TypeVar("Item")
@@ -100,7 +101,8 @@ class Sending(Protocol):
         A sent message causes the next reminder while its episode lasts. If the episode has ended or
         was acknowledged meanwhile, it causes a message about that instead. A failure counts against
         the destination unless no retry can mend it or the destination asks for time; a success ends
-        the count and the pause.
+        the count and the pause. Whatever the failure, the destination fails from then on until a
+        success.
         """
 
     def failures(self, destination: str) -> Failures:
@@ -110,7 +112,12 @@ class Sending(Protocol):
         """Pause the whole destination, from `now` to `until`."""
 
     def owe(self, delivery: int, messages: Sequence[PlannedDelivery], now: int) -> None:
-        """Add deliveries about the event of a delivery, except those that are owed already."""
+        """Add deliveries about the event of a delivery, except those that are owed already.
+
+        One about a dead delivery is left out while another one about the same destination waits,
+        and for an hour after it was sent: no outage is reported every minute. If that destination
+        got something since then, it is another outage.
+        """
 
     def release(self, now: int, *, own: bool = False) -> int:
         """Put deliveries whose lease is over back to waiting, as repeats; return how many.
@@ -182,8 +189,37 @@ class Operating(Protocol):
         """Write a row without changing it, so that the commit reaches the disk."""
 
 
-class Transaction(Judging, Sending, Operating, Protocol):
-    """A transaction with all three roles; it is committed as a whole or not at all."""
+class Alarming(Protocol):
+    """A transaction as the dispatch uses it to report that telling fails."""
+
+    def watched(self, now: int, since: int) -> Watched:
+        """Return what may begin or end an alarm now; of the quarantine, what came after `since`."""
+
+    def starve(self, destination: str, since: int | None) -> None:
+        """Remember since when something waits for a failing destination; None: nothing does."""
+
+    def served(self, source: str, quiet_from: int, now: int) -> None:
+        """Remember that a process serves a source now, and from when on its silence counts."""
+
+    def raise_alarm(self, alarm: Alarm, routes: Mapping[str, str]) -> Alarm | None:
+        """Store an alarm and add its deliveries: destinations, each with the route that tells it.
+
+        None: one of its kind about the same name is open already.
+        """
+
+    def tell_alarm(self, alarm: Alarm, routes: Mapping[str, str], now: int) -> None:
+        """Add deliveries about an open alarm, except those that are owed already."""
+
+    def end_alarm(self, alarm: Alarm, cause: str, now: int) -> Sequence[str] | None:
+        """End an alarm. Whoever was told of it, or may have been, is owed a message about its end.
+
+        Messages about it that still wait are superseded. `cause` says how it ended, if not by
+        itself. Returns the destinations; None: it was over before.
+        """
+
+
+class Transaction(Judging, Sending, Operating, Alarming, Protocol):
+    """A transaction with all four roles; it is committed as a whole or not at all."""
 
 
 Act = Callable[[Transaction, Sequence[Item]], Sequence[Result]]
@@ -288,6 +324,12 @@ class Waiting(Protocol):
 
     def next_silence_end(self) -> int | None:
         """Return the end of the next silence that is not listed yet; None: there is none."""
+
+    def watched(self, now: int, since: int) -> Watched:
+        """Return the same as Transaction.watched, without a transaction."""
+
+    def waiting_for(self, destination: str, now: int) -> int:
+        """Count the deliveries to a destination that are owed by now and not sent yet."""
 
 
 class Store(Writing, Reading, Waiting, Protocol):

@@ -73,7 +73,9 @@ def build(
     counters = Counters(rules.sources)
     in_force = LiveRules(rules, Intake.by, read or (lambda: rules), counters.reloaded)
     public_url = settings.public_url or ""
-    dispatcher = Dispatcher(store, in_force, settings.lease, public_url) if dispatch else None
+    dispatcher = None
+    if dispatch:
+        dispatcher = Dispatcher(store, in_force, settings.lease, public_url, counters)
 
     wake = dispatcher.wake if dispatcher is not None else _wake_nobody
     gaps = ExpiryTimer(store, in_force, wake, list_silences)
@@ -92,13 +94,16 @@ def build(
         ):
             log.warning("drain.incomplete: what is still being sent will be sent again")
 
+    guard = Guard(settings)
     # What became due during a stop is settled before anything is sent.
     starts = [gaps.start, *([dispatcher.start] if dispatcher is not None else []), pruning.start]
     app = Application(
         endpoint,
         [
             *health.routes(health.Readiness(store, dispatcher, gaps, endpoint)),
-            *_guarded_routes(counters, api.Api(store, in_force, wake), Guard(settings)),
+            metrics.route(counters, store, guard),
+            openapi.route(guard),
+            *api.routes(api.Api(store, in_force, wake), guard),
         ],
         lifespan=_lifespan(starts, [drain, gaps.stop, pruning.stop, store.close]),
         exception_handlers={HTTPException: _answer_http_error, Exception: _answer_failure},
@@ -111,10 +116,6 @@ def build(
     app.state.refusals = refusals
     _end_on_storage_failure(store, app)
     return app
-
-
-def _guarded_routes(counters: Counters, endpoints: api.Api, guard: Guard) -> list[Route]:
-    return [metrics.route(counters, guard), openapi.route(guard), *api.routes(endpoints, guard)]
 
 
 def _lifespan(

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from receiver.deliveries import Alarm
 from receiver.metrics import Counters
+from receiver.store.contract import Store
 from receiver.web.guard import Guard
 
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -19,6 +22,7 @@ _COUNTERS = [
     ("receiver_verdicts_total", "Proven webhooks.", ("source", "verdict", "reason"), "verdicts"),
     ("receiver_refused_total", "Refused before they were requests.", ("cause",), "refused"),
     ("receiver_reloads_total", "Reloads of routes.yaml.", ("result",), "reloads"),
+    ("receiver_alarms_raised_total", "Alarms raised by this process.", ("alarm",), "alarms"),
 ]
 _GAUGES = [
     ("receiver_last_accepted_seconds", "When the last was accepted.", ("source",), "accepted"),
@@ -26,25 +30,32 @@ _GAUGES = [
 ]
 
 
-def route(counters: Counters, guard: Guard) -> Route:
+def route(counters: Counters, store: Store, guard: Guard) -> Route:
     """Return the route of the metrics."""
 
     def metrics(request: Request) -> Response:
-        return guard.refuse(request) or Response(
-            text(counters), headers={"Cache-Control": "no-store"}, media_type=MEDIA_TYPE
-        )
+        if (refusal := guard.refuse(request)) is not None:
+            return refusal
+        now = time.time_ns()
+        content = text(counters, store.watched(now, now).alarms)
+        return Response(content, headers={"Cache-Control": "no-store"}, media_type=MEDIA_TYPE)
 
     return Route("/metrics", metrics, methods=["GET"])
 
 
-def text(counters: Counters) -> str:
-    """Write all metrics in the text exposition format 0.0.4."""
+def text(counters: Counters, alarms: Iterable[Alarm] = ()) -> str:
+    """Write all metrics in the text exposition format 0.0.4, with the open alarms."""
     lines: list[str] = []
     for name, description, labels, kind in _COUNTERS:
         lines += _metric(name, "counter", description, labels, counters.counts(kind), str)
     for name, description, labels, kind in _GAUGES:
         samples = counters.times(kind)
         lines += _metric(name, "gauge", description, labels, samples, "{:.3f}".format)
+    labels = ("alarm", "about")
+    open_alarms = sorted(((alarm.kind.value, alarm.about), 1.0) for alarm in alarms)
+    lines += _metric(
+        "receiver_alarm", "gauge", "1 for each open alarm.", labels, open_alarms, "{:.0f}".format
+    )
     return "\n".join([*lines, ""])
 
 

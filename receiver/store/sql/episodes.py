@@ -14,8 +14,8 @@ from receiver.deliveries import Acknowledgement
 from receiver.routing.policy import RouteOptions
 from receiver.store.records import JudgedWebhook
 from receiver.store.sql.database import Database, Statement, Values, statement, variants
+from receiver.store.sql.facts import FELL_FROM, NAGGING, OVER
 from receiver.store.sql.outbox import inserted, owing
-from receiver.store.sql.superseded import FELL_FROM, NAGGING, OVER
 
 # Messages about the person who took it before, including fall-backs of such messages.
 _WHO_TOOK_IT = (

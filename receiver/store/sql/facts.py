@@ -1,4 +1,4 @@
-"""Facts: the content of messages, read for a stored event and for a claimed delivery."""
+"""Facts: the content of messages, read for a stored event and a claimed delivery; their truth."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 from receiver.deliveries import (
     Acknowledgement,
+    Alarm,
     Claim,
     DeadOriginal,
     Kind,
@@ -15,7 +16,7 @@ from receiver.deliveries import (
     State,
     message_context,
 )
-from receiver.events import Execution, Status
+from receiver.events import Execution, Status, Verdict
 from receiver.store.sql import rows
 from receiver.store.sql.database import Database, Row, statement
 
@@ -38,7 +39,7 @@ _EXECUTION = ("x_status", "x_since", "x_mark", "x_version", "x_first_seen", "x_a
 # The columns of a delivery for `claimed`.
 COLUMNS = (
     "id, route, tries, repeat, owed_at, guard_version, event, kind, order_key, origin,"
-    " destination, step, group_key"
+    " destination, step, group_key, alarm"
 )
 DELIVERY = f"SELECT {COLUMNS} FROM delivery AS d"
 # A confirmation, which waits unless it is over or taken. A digest lists it, never only counts it.
@@ -56,6 +57,7 @@ DEAD_ORIGINAL = statement(
     "dead_original",
     "SELECT destination, reason, state, kind, step, origin FROM delivery WHERE id = :delivery",
 )
+ALARM = statement("alarm", f"SELECT {', '.join(rows.ALARM_COLUMNS)} FROM alarm WHERE id = :alarm")
 DEAD_COUNT = statement(
     "dead_count",
     "SELECT count(*), max(id) FROM delivery WHERE state = 'dead' AND destination = :destination",
@@ -64,6 +66,49 @@ ACKNOWLEDGED = statement(
     "acknowledged",
     "SELECT a.by, a.at FROM acknowledgement AS a JOIN execution AS x ON x.id = a.execution"
     " WHERE x.source = :source AND x.execution_id = :execution AND a.version = :version",
+)
+
+# Superseded deliveries must not be sent any more, because they are no longer true. A move of an
+# execution ends the waiting deliveries about the previous episode. Each claim checks again that the
+# execution still has the status, the event still has its verdict, nobody has taken the episode, and
+# a dead delivery that the message is about is still dead.
+FELL_FROM = "(SELECT o.kind FROM delivery AS o WHERE o.id = d.origin)"
+# Reminders and escalations, including fall-backs of them.
+NAGGING = (
+    "(d.kind IN ('reminder', 'escalation') OR (d.kind = 'fallback'"
+    f" AND {FELL_FROM} IN ('reminder', 'escalation')))"
+)
+OVER = statement(
+    "episode_over",
+    "UPDATE delivery SET state = 'superseded', reason = (SELECT 'no longer ' || e.status"
+    " || ': now ' || CAST(:status AS text)"
+    " || CASE WHEN e.status = CAST(:status AS text) THEN ' again' ELSE '' END"
+    " FROM event AS e WHERE e.seq = delivery.event)"
+    " WHERE source = :source AND execution_id = :execution AND state = 'waiting'"
+    " AND guard_version < :version",
+)
+# A message about dead deliveries is untrue: the dead one has another chance, or, if it is no
+# fall-back, nothing at that destination is dead any more.
+_ANOTHER_CHANCE = (
+    "(CASE WHEN d.kind = 'fallback' THEN o.state <> 'dead' ELSE NOT EXISTS (SELECT 1"
+    " FROM delivery AS dead WHERE dead.state = 'dead' AND dead.destination = o.destination) END)"
+)
+# The reason why a delivery (`d`) must not be sent any more; `e` is its event, `x` the execution.
+_UNTRUE = (
+    f"SELECT d.id, CASE WHEN o.id IS NOT NULL AND {_ANOTHER_CHANCE}"
+    " THEN o.destination || ' got another chance'"
+    " WHEN e.verdict <> d.verdict"
+    " THEN 'no longer ' || d.verdict || ': now ' || e.verdict || ' (' || e.reason || ')'"
+    " WHEN x.version <> d.guard_version THEN 'no longer ' || e.status || ': now ' || x.status"
+    " || CASE WHEN e.status = x.status THEN ' again' ELSE '' END"
+    " ELSE 'acknowledged by ' || a.by END AS reason"
+    " FROM delivery AS d JOIN event AS e ON e.seq = d.event"
+    " LEFT JOIN execution AS x ON x.source = e.source AND x.execution_id = e.execution_id"
+    " LEFT JOIN acknowledgement AS a ON a.execution = x.id AND a.version = d.guard_version"
+    " LEFT JOIN delivery AS o ON o.id = d.origin"
+    f" WHERE d.kind <> 'digest' AND ((o.id IS NOT NULL AND {_ANOTHER_CHANCE})"
+    " OR e.verdict <> d.verdict OR x.version <> d.guard_version"
+    f" OR (a.by IS NOT NULL AND {NAGGING}))"
 )
 
 
@@ -93,12 +138,13 @@ def _previous(record: Mapping[str, Any]) -> tuple[Status, int] | None:
 def claimed(db: Database, row: Row) -> Claim:
     """Build a claim, still without its token, from a row of DELIVERY."""
     (delivery, route, tries, repeat, owed_at, guard, event, kind, order_key, origin, destination,
-     step, group_key) = row  # fmt: skip
-    facts, version = context(db, event)
+     step, group_key, number) = row  # fmt: skip
+    alarm = None if number is None else rows.alarm(db.rows(ALARM, {"alarm": number})[0])
+    facts, version = context(db, event) if alarm is None else (_about(alarm), None)
     died = _origin(db, origin)
     claim = Claim(
         delivery, "", destination, route, tries, bool(repeat), owed_at, facts, Kind(kind),
-        order_key, guard, 0, died, step, group_key,
+        order_key, guard, 0, died, step, group_key, alarm=alarm,
     )  # fmt: skip
     message_kind = died.kind if died is not None and claim.kind is Kind.FALLBACK else claim.kind
     # The event that ends an episode is the first of the next one.
@@ -107,18 +153,24 @@ def claimed(db: Database, row: Row) -> Claim:
     return replace(claim, version=episode, acknowledged=taken)
 
 
+def _about(alarm: Alarm) -> MessageContext:
+    """Return the facts of a message that no event has caused."""
+    return MessageContext(alarm.source, Verdict.APPLIED, "", alarm.raised_at)
+
+
 def _origin(db: Database, origin: int | None) -> DeadOriginal | None:
     row = None if origin is None else db.row(DEAD_ORIGINAL, {"delivery": origin})
-    if row is None:
+    if origin is None or row is None:
         return None
     destination, reason, state, kind, step, before = row
+    is_alarm = kind == Kind.NOTICE and before is not None
     while kind == Kind.FALLBACK and before is not None:
         ((_, _, _, kind, step, before),) = db.rows(DEAD_ORIGINAL, {"delivery": before})
     ((dead, last),) = db.rows(DEAD_COUNT, {"destination": destination})
     is_dead = state == State.DEAD
     if not is_dead and dead:
         ((_, reason, *_),) = db.rows(DEAD_ORIGINAL, {"delivery": last})
-    return DeadOriginal(destination, reason, dead, is_dead, Kind(kind), step)
+    return DeadOriginal(destination, reason, dead, is_dead, Kind(kind), step, origin, is_alarm)
 
 
 def _acknowledged(
@@ -127,3 +179,24 @@ def _acknowledged(
     values = {"source": facts.source, "execution": facts.execution_id, "version": version}
     row = db.row(ACKNOWLEDGED, values)
     return None if row is None else Acknowledgement(*row)
+
+
+# Word of an alarm that is over, or of the end of one that nobody there may have heard of.
+UNTRUE_ALARM = statement(
+    "supersede_untrue_alarm",
+    "UPDATE delivery SET state = 'superseded', reason = CASE WHEN step = 0"
+    " THEN 'it was over before it could be sent' ELSE 'nobody there was told that it began' END"
+    " WHERE id = :id AND state = 'waiting' AND CASE WHEN step = 0 THEN EXISTS (SELECT 1"
+    " FROM alarm AS a WHERE a.id = delivery.alarm AND a.ended_at IS NOT NULL)"
+    " ELSE NOT EXISTS (SELECT 1 FROM delivery AS r WHERE r.alarm = delivery.alarm"
+    " AND r.destination = delivery.destination AND r.step = 0"
+    " AND (r.state = 'sent' OR r.repeat = 1)) END",
+)
+
+
+def untrue(where: str) -> str:
+    """Return the UPDATE that supersedes untrue deliveries, with the reason."""
+    return (
+        "UPDATE delivery SET state = 'superseded', reason = u.reason"
+        f" FROM ({_UNTRUE} AND {where}) AS u WHERE delivery.id = u.id"
+    )

@@ -12,8 +12,8 @@ from receiver.routing.conditions import Subject
 from receiver.routing.policy import SendPolicy
 from receiver.routing.silences import Silence, first
 from receiver.store.contract import Page
-from receiver.store.records import Loaded, Tally
-from receiver.store.sql import ledger, loading, pruning, reads, silences, views
+from receiver.store.records import Loaded, Tally, Watched
+from receiver.store.sql import alarms, loading, pruning, reads, silences, views
 from receiver.store.sql.database import Database
 
 Found = TypeVar("Found")
@@ -42,7 +42,7 @@ class SqlReader(ABC):
         return self._query(lambda db: views.silence(db, number))
 
     def ledger(self) -> dict[str, Any]:
-        return self._query(ledger.ledger)
+        return self._query(reads.ledger)
 
     def tallies(self) -> list[Tally]:
         return self._query(reads.tallies)
@@ -67,3 +67,9 @@ class SqlReader(ABC):
 
     def next_silence_end(self) -> int | None:
         return self._query(silences.next_end)
+
+    def watched(self, now: int, since: int) -> Watched:
+        return self._query(lambda db: alarms.watched(db, now, since))
+
+    def waiting_for(self, destination: str, now: int) -> int:
+        return self._query(lambda db: alarms.waiting_for(db, destination, now))

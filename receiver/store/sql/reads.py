@@ -1,6 +1,8 @@
-"""Reads: the queries of timers, workers and hints before they begin."""
+"""Reads: the queries of timers, workers and hints before they begin, and the ledger."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from receiver.routing.policy import SendPolicy, tokens_left
 from receiver.store.records import Tally
@@ -42,6 +44,24 @@ WAITED_FOR = statement(
     f" UNION ALL SELECT {_LEAST} AND destination > leap.name) FROM leap"
     " WHERE leap.name IS NOT NULL) SELECT name FROM leap WHERE name IS NOT NULL",
 )
+
+# The counters of promises, and the stored rows that they are compared with.
+PROMISED = statement("promised", "SELECT name, n FROM promised")
+VERDICTS = statement(
+    "verdicts",
+    "SELECT verdict, sum(times) FROM event WHERE reason <> 'malformed' GROUP BY verdict",
+)
+STATES = statement("states", "SELECT state, count(*) FROM delivery GROUP BY state")
+OWING = statement(
+    "owing",
+    "SELECT (SELECT coalesce(sum(owed), 0) FROM event)"
+    " + (SELECT coalesce(sum(owed), 0) FROM alarm)",
+)
+STEPS = statement(
+    "steps",
+    "SELECT (SELECT coalesce(sum(version), 0) FROM execution), (SELECT count(*) FROM history)",
+)
+PRUNED = statement("pruned", "SELECT what, name, n FROM pruned")
 
 
 def next_given_up(db: Database) -> int | None:
@@ -87,3 +107,37 @@ def allowance(
 def waited_for(db: Database) -> set[str]:
     """Return the destinations with waiting deliveries."""
     return {name for (name,) in db.rows(WAITED_FOR)}
+
+
+def ledger(db: Database) -> dict[str, Any]:
+    """See contract.Reading.ledger.
+
+    Imbalance is the sum of all differences: webhooks accepted and verdicts; messages owed and
+    deliveries, in all and by event or alarm; versions of executions and steps of their histories.
+    """
+    with db.snapshot():
+        promised = {name: int(n) for name, n in db.rows(PROMISED)}
+        verdicts = {verdict: int(n) for verdict, n in db.rows(VERDICTS)}
+        states = {state: int(n) for state, n in db.rows(STATES)}
+        owing = int(db.value(OWING))
+        ((versions, steps),) = db.rows(STEPS)
+        pruned = db.rows(PRUNED)
+    imbalance = (
+        abs(owing - sum(states.values()))
+        + abs(int(versions) - steps)
+        + abs(verdicts.get("applied", 0) - steps)
+    )
+    # A removed row still counts with its last verdict or state.
+    for what, name, n in [("event", "quarantined", promised["evicted"]), *pruned]:
+        counts = verdicts if what == "event" else states
+        if n:
+            counts[name] = counts.get(name, 0) + n
+    imbalance += abs(promised["accepted"] - sum(verdicts.values()))
+    imbalance += abs(promised["owed"] - sum(states.values()))
+    return {
+        "accepted": promised["accepted"],
+        "verdicts": verdicts,
+        "owed": promised["owed"],
+        "deliveries": states,
+        "imbalance": imbalance,
+    }
