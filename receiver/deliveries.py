@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from receiver.alarms import Alarm
 from receiver.events import Event, Execution, Judgement, Status, Verdict
 
 
@@ -38,20 +39,6 @@ class Kind(StrEnum):
     DIGEST = "digest"
     FALLBACK = "fallback"
     ALARM = "alarm"
-
-
-class AlarmKind(StrEnum):
-    """The kind of an alarm.
-
-    A destination gets no messages, a source is quiet, the rules could not be read again, too many
-    webhooks of a source are refused, or one was set aside.
-    """
-
-    DESTINATION = "destination"
-    SOURCE_QUIET = "source_quiet"
-    RELOAD = "reload"
-    SIGNATURES = "signatures"
-    QUARANTINED = "quarantined"
 
 
 class Outcome(StrEnum):
@@ -193,36 +180,6 @@ class PlannedDelivery:
     due_in: int = 0
     step: int = 0
     group_key: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Alarm:
-    """A trouble with telling: its kind and the name that it is `about`. Times are nanoseconds.
-
-    `about` is a destination or a source, `SOURCE/REASON` for webhooks that were set aside, and
-    empty for the rules. `n` counts the messages that waited, or the webhooks, when it was raised.
-    At its end `waiting` messages waited, and `dead` ones had died. `end_cause` says how it ended,
-    if not by itself. `id` is 0 until it is stored.
-    """
-
-    kind: AlarmKind
-    about: str
-    began_at: int
-    raised_at: int
-    cause: str
-    n: int = 0
-    ended_at: int | None = None
-    end_cause: str = ""
-    waiting: int = 0
-    dead: int = 0
-    id: int = 0
-
-    @property
-    def source(self) -> str:
-        """The source that it is about; empty if it is about none."""
-        if self.kind in (AlarmKind.DESTINATION, AlarmKind.RELOAD):
-            return ""
-        return self.about.partition("/")[0]
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable
 
-from receiver.deliveries import AlarmKind
+from receiver.alarms import AlarmKind
 
 # The causes of distrust in a webhook; see UntrustedWebhook.
 CAUSES = (

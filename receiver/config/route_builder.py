@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 
+from receiver.alarms import AlarmKind
 from receiver.config.problems import Place, near
 from receiver.config.schema import DestinationModel, FileModel, Match, QuietModel, RouteModel
-from receiver.deliveries import AlarmKind
 from receiver.events import Category, Status, Verdict
 from receiver.messages import notice
 from receiver.routing.conditions import CONDITIONS, METADATA, Condition, Subject

@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from receiver.alarms import Alarm
 from receiver.config.live_rules import LiveRules
-from receiver.deliveries import Alarm
 from receiver.dispatch.alarms import (
     DAY,
     REFUSALS_IN,

@@ -18,9 +18,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from receiver.alarms import Alarm, AlarmKind
 from receiver.config.live_rules import FailedReload
 from receiver.config.rules import Rules
-from receiver.deliveries import Alarm, AlarmKind, State
+from receiver.deliveries import State
 from receiver.destinations.destination import Destination
 from receiver.events import Verdict
 from receiver.routing.conditions import Subject

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, tzinfo
 
-from receiver.deliveries import Alarm, AlarmKind, Claim, DeadOriginal, Message, Severity
+from receiver.alarms import Alarm, AlarmKind
+from receiver.deliveries import Claim, DeadOriginal, Message, Severity
 from receiver.messages.notice import MAX_BODY, MAX_TITLE, REPEAT
 from receiver.messages.sanitize import clean, safe_link
 from receiver.times import SECOND, span
@@ -73,22 +74,24 @@ def dead_letter_message(claim: Claim, origin: DeadOriginal, about: str) -> Messa
     lines = [
         f"{origin.destination} did not get a message, and it is not tried again.",
         f"Why: {clean(origin.reason, 400)}",
-        *_execution(claim),
-        f"Mend {origin.destination}, then send it again: {_again(origin)}",
+        *_execution_of(claim),
+        _again(origin),
     ]
     title = f"{origin.destination} did not get: {clean(about, MAX_TITLE)}"
     return _message(title, lines, Severity.FAILURE, repeat=claim.repeat)
 
 
 def _again(origin: DeadOriginal) -> str:
-    """Return the command that sends the dead message again, with others if there are others."""
-    if origin.dead > 1 or not origin.is_dead:
-        others = f" (all {origin.dead} that it did not get)" if origin.dead > 1 else ""
-        return f"`receiver redeliver --destination {origin.destination}`{others}"
-    return f"`receiver redeliver {origin.delivery}`"
+    """Say how to send the message again; others may follow it and are not reported for a while."""
+    several = f"{origin.dead} messages that it did not get" if origin.dead > 1 else "it"
+    alone = f"; this one alone: `receiver redeliver {origin.delivery}`" if origin.is_dead else ""
+    return (
+        f"Mend {origin.destination}, then send {several} again:"
+        f" `receiver redeliver --destination {origin.destination}`{alone}"
+    )
 
 
-def _execution(claim: Claim) -> Iterator[str]:
+def _execution_of(claim: Claim) -> Iterator[str]:
     facts = claim.facts
     reason = facts.detail.get("reason")
     if isinstance(reason, str) and reason:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-from receiver.deliveries import AlarmKind
+from receiver.alarms import AlarmKind
 from receiver.events import Category, Status, Verdict
 
 # This name has a condition for each key: `metadata.KEY`.

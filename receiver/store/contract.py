@@ -27,7 +27,8 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
-from receiver.deliveries import Acknowledgement, Alarm, Attempt, Claim, PlannedDelivery
+from receiver.alarms import Alarm
+from receiver.deliveries import Acknowledgement, Attempt, Claim, PlannedDelivery
 from receiver.events import Event, Held
 from receiver.retention import Limits
 from receiver.routing.conditions import Subject

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from receiver.deliveries import Alarm, PlannedDelivery, State
+from receiver.alarms import Alarm
+from receiver.deliveries import PlannedDelivery, State
 from receiver.events import Event, Execution, Held, Judgement, Status
 from receiver.routing.policy import RouteOptions
 from receiver.times import SECOND

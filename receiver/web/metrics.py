@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from receiver.deliveries import Alarm
+from receiver.alarms import Alarm
 from receiver.metrics import Counters
 from receiver.store.contract import Store
 from receiver.web.guard import Guard

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from receiver.deliveries import AlarmKind, Kind, State
+from receiver.alarms import AlarmKind
+from receiver.deliveries import Kind, State
 from receiver.events import Category, Status, Verdict
 
 Document = dict[str, Any]

@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 # The entrance hall: words, and the rules that everything obeys.
-HALL = ("errors", "times", "events", "lifecycle", "deliveries", "retention", "metrics", "logs")
+HALL = (
+    "errors",
+    "times",
+    "events",
+    "lifecycle",
+    "alarms",
+    "deliveries",
+    "retention",
+    "metrics",
+    "logs",
+)
 
 # A room, and what it may import besides itself: rooms or single modules.
 ROOMS: dict[str, tuple[str, ...]] = {

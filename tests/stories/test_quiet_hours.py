@@ -262,7 +262,7 @@ def test_quiet_hours_that_a_reload_ends_hold_nothing_any_more(walk: Walk) -> Non
     walk.reload(routes.replace(HOURS, ""))
     told = {each.title: each for each in walk.gets("ops")}
     assert set(told) == {
-        "4 updates, 1 waits for confirmation", "Messages to pager do not arrive",
+        "4 updates, 1 waits for confirmation", "pager did not get: Invoice agent failed",
     }  # fmt: skip
     # The time that was quiet does not count against retry_for.
     assert told["4 updates, 1 waits for confirmation"].claim.owed_at >= EVENING + HOUR

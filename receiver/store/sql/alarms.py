@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from receiver.deliveries import Alarm, AlarmKind
+from receiver.alarms import Alarm, AlarmKind
 from receiver.store.records import FailingDestination, HeardSource, SetAside, Watched
 from receiver.store.sql.database import Database, statement
 from receiver.store.sql.outbox import inserted, owing

@@ -32,6 +32,16 @@ SET_BACK = (
         " counted_at = CASE WHEN counted_at > :ahead THEN :now ELSE counted_at END"
         " WHERE counted_at > :ahead OR paused_at > :ahead",
     ),
+    statement("set_back_groups", "UPDATE digest_group SET told_at = :now WHERE told_at > :ahead"),
+    # A silence that was to begin at once begins now; one that was planned for later stays.
+    statement(
+        "set_back_silences",
+        "UPDATE silence SET until_at = until_at - from_at + :now, from_at = :now"
+        " WHERE listed_at IS NULL AND from_at > :ahead AND from_at <= created_at",
+    ),
+)
+# Times at which something was seen or said: none of them lies ahead, and none is a wait.
+SET_BACK_TIMES = (
     statement(
         "set_back_failures",
         "UPDATE destination SET"
@@ -55,13 +65,6 @@ SET_BACK = (
         " raised_at = CASE WHEN raised_at > :ahead THEN :now ELSE raised_at END"
         " WHERE ended_at IS NULL AND (began_at > :ahead OR raised_at > :ahead)",
     ),
-    statement("set_back_groups", "UPDATE digest_group SET told_at = :now WHERE told_at > :ahead"),
-    # A silence that was to begin at once begins now; one that was planned for later stays.
-    statement(
-        "set_back_silences",
-        "UPDATE silence SET until_at = until_at - from_at + :now, from_at = :now"
-        " WHERE listed_at IS NULL AND from_at > :ahead AND from_at <= created_at",
-    ),
 )
 # The newest events, received under a clock ahead of ours, count as received now: what asks when
 # something was heard last must not wait until our clock has caught up with theirs.
@@ -77,5 +80,6 @@ def set_back(db: Database, now: int) -> int:
     """See contract.Operating.set_back."""
     values = {"now": now, "ahead": now + AHEAD}
     waits = sum(db.change(act, values) for act in SET_BACK)
-    db.change(SET_BACK_RECEIPTS, values)
+    for act in (*SET_BACK_TIMES, SET_BACK_RECEIPTS):
+        db.change(act, values)
     return waits

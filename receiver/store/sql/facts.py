@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from receiver.alarms import Alarm
 from receiver.deliveries import (
     Acknowledgement,
-    Alarm,
     Claim,
     DeadOriginal,
     Kind,

@@ -9,7 +9,8 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from receiver.deliveries import Alarm, AlarmKind, PlannedDelivery
+from receiver.alarms import Alarm, AlarmKind
+from receiver.deliveries import PlannedDelivery
 from receiver.events import Event, Execution, Held, Judgement, Status, Verdict
 from receiver.store.records import ExecutionKey, JudgedWebhook
 from receiver.store.sql.database import Row

@@ -4,15 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from receiver.deliveries import (
-    Acknowledgement,
-    Alarm,
-    Attempt,
-    Claim,
-    Kind,
-    PlannedDelivery,
-    State,
-)
+from receiver.alarms import Alarm
+from receiver.deliveries import Acknowledgement, Attempt, Claim, Kind, PlannedDelivery, State
 from receiver.events import Event, Execution, Held, Verdict
 from receiver.retention import Limits
 from receiver.routing.policy import SendPolicy
