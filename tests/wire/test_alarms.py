@@ -31,12 +31,13 @@ def about(destination: Destination, beginning: str) -> list[Arrival]:
 
 async def ready(served: Served, is_so: Callable[[Any], Any]) -> Any:
     """Return the alarms of /readyz once it is so: an answer of it stands for a second."""
-    while True:
+    for _ in range(200):
         status, answer = await served.request("GET", "/readyz")
         assert status == 200
         if is_so(alarms := json.loads(answer)["alarms"]):
             return alarms
         await asyncio.sleep(0.05)
+    raise AssertionError("not so within ten seconds")
 
 
 def test_slack_is_refused_and_comes_back(tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ def test_the_shipped_file_works_with_an_empty_environment_and_one_warning() -> N
         ("{verdict: rejected}", "{verdict: rejected, dead_letter: true}", 11, "without verdict"),
         ("{verdict: rejected}", "{dead_letter: opz}", 11, "there is no 'opz'"),
         ("{verdict: rejected}", "{dead_letter: true}\n    title: x", 12, "writes its own"),
-        ("{verdict: rejected}", "{verdict: rejected, alarm: true}", 11, "alarm goes without verdict"),
+        ("{verdict: rejected}", "{verdict: rejected, alarm: true}", 11, "goes without verdict"),
         ("{verdict: rejected}", "{dead_letter: true, alarm: true}", 11, "goes without dead_letter"),
         ("{verdict: rejected}", "{agent: x, alarm: true}", 11, "an alarm is about no event"),
         ("{verdict: rejected}", "{metadata: {team: x}, alarm: true}", 11, "without metadata"),
