@@ -22,8 +22,22 @@ CAUSES = (
     "agent",
 )
 RELOADS = ("done", "failed")
-# The causes of a refused connection, before there is a request.
-REFUSALS = ("malformed", "slow", "headers", "connections")
+# The causes of a refused connection, before there is a request, and of a refused request.
+REFUSALS = (
+    "malformed",
+    "slow",
+    "headers",
+    "connections",
+    "address",
+    "not_found",
+    "unknown_source",
+    "method",
+    "too_large",
+    "media_type",
+    "not_json",
+    "not_envelope",
+    "rate",
+)
 
 
 class Counters:
@@ -55,7 +69,7 @@ class Counters:
             self._times["accepted", source] = self._times["key_used", source, key] = now
 
     def refused(self, cause: str) -> None:
-        """Count a connection or a head that was refused before its request."""
+        """Count a refused connection or request; `cause` is one of REFUSALS."""
         self._count("refused", cause)
 
     def reloaded(self, result: str) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
+import socket
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
+from http.client import HTTPException
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 from receiver.errors import ReceiverError
@@ -78,20 +82,61 @@ def post(
 
 
 def post_raw(url: str, body: bytes, headers: Mapping[str, str]) -> tuple[int, dict[str, Any]]:
-    """Post a body with these headers; raise ReceiverError if there is no answer."""
+    """Post a body with these headers; raise ReceiverError if there is no answer.
+
+    The headers hold secrets: they go neither to a proxy on the way to this machine, nor to where an
+    answer redirects.
+    """
+    _check_address(url)
+    # As UTF-8, which is what the receiver compares.
+    values = {name: value.encode().decode("latin-1") for name, value in headers.items()}
     request = urllib.request.Request(
-        url, body, {"Content-Type": "application/json", **headers}, method="POST"
+        url, body, {"Content-Type": "application/json", **values}, method="POST"
     )
+    handlers: list[urllib.request.BaseHandler] = [_NoRedirects()]
+    if urllib.request.getproxies() and _is_this_machine(urlsplit(url).hostname or ""):
+        handlers.append(urllib.request.ProxyHandler({}))
     try:
-        with urllib.request.urlopen(request, timeout=30) as answer:
+        with urllib.request.build_opener(*handlers).open(request, timeout=30) as answer:
             return answer.status, _answer_content(answer.read())
     except urllib.error.HTTPError as error:
         return error.code, _answer_content(error.read())
-    except OSError as error:
-        reason = getattr(error, "reason", error)
+    except (OSError, HTTPException) as error:
+        reason = getattr(error, "reason", error) or type(error).__name__
         raise ReceiverError(
             f"Nobody answers at {url} ({reason}). Is `receiver serve` running there?"
         ) from error
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """A handler that follows no redirect: the answer itself is the result."""
+
+    def redirect_request(self, *arguments: Any, **more: Any) -> None:
+        return None
+
+
+def _check_address(url: str) -> None:
+    """Raise ReceiverError, without the address, unless it is one of HTTP without a login."""
+    try:
+        parts = urlsplit(url)
+        is_address = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        is_address = False
+    if not is_address or parts.username is not None or parts.query or not url.isprintable():
+        raise ReceiverError(
+            "--url: is no address like http://127.0.0.1:8000, without a login or a question mark."
+        )
+
+
+def _is_this_machine(host: str) -> bool:
+    """Return whether a host is this machine, in whatever spelling, such as 127.1 or a name."""
+    try:
+        found = {item[4][0] for item in socket.getaddrinfo(host, None)}
+    except (OSError, UnicodeError):
+        return False
+    addresses = [ipaddress.ip_address(str(text).partition("%")[0]) for text in found]
+    mapped = [getattr(address, "ipv4_mapped", None) or address for address in addresses]
+    return all(address.is_loopback or address.is_unspecified for address in mapped)
 
 
 def now_whole() -> int:

@@ -14,6 +14,7 @@ from receiver.cli.configuration import load_configuration, source_named
 from receiver.cli.output import json_option, print_json
 from receiver.config.rules import Rules
 from receiver.destinations import sending
+from receiver.dispatch.operators import orphans
 from receiver.errors import ReceiverError
 from receiver.intake import explain as explaining
 from receiver.intake.explain_text import as_text
@@ -25,18 +26,27 @@ from receiver.web.server import server
 
 
 @click.command()
-def check() -> None:
-    """Check settings, routes, keys and destinations, without the network."""
-    settings, rules = load_configuration()
+@click.argument("file", required=False, type=click.Path())
+def check(file: str | None) -> None:
+    """Check settings, routes, keys and destinations, without the network.
+
+    FILE is read instead of RECEIVER_ROUTES (routes.yaml). It lists where each destination leads. To
+    try one, use `receiver test DESTINATION`.
+    """
+    settings, rules = load_configuration(instead={} if file is None else {"RECEIVER_ROUTES": file})
     server.check_parser(settings)
     for warning in rules.warnings:
         click.echo(warning)
     for destination in rules.destinations.values():
         for warning in sending.warnings(destination):
             click.echo(f"{rules.path}:{destination.line}: warning: {warning}")
+    for destination in rules.destinations.values():
+        click.echo(f"destination {destination.name}: {sending.leads_to(destination)}")
     if opening.exists(settings.database_url):
         with closing(opening.open_existing(settings.database_url)) as store:
             _print_hints(rules, store)
+            for orphan in orphans(rules, store):
+                click.echo(f"{rules.path}:1: warning: {orphan.text()}")
     click.echo(
         f"{rules.path}: {len(rules.sources)} sources, {len(rules.destinations)} destinations,"
         f" {len(rules.routes)} routes: fine."
@@ -86,18 +96,24 @@ def lifecycle_(source: str | None, mermaid: bool) -> None:
 def doctor(in_json: bool) -> None:
     """Verify the ledger and the store, and say what does not work.
 
-    Open alarms, destinations that fail now, and sources that look badly subscribed.
+    Open alarms, destinations that fail now, and sources that look badly subscribed or off in time.
     """
     settings, rules = load_configuration(destinations=False)
     now = time.time_ns()
     with closing(opening.open_existing(settings.database_url, thorough=True)) as store:
         ledger = store.ledger()
-        warnings = hints(rules.orderings, store.tallies())
+        warnings = hints(rules.orderings, store.tallies(), store.delays())
+        lost = orphans(rules, store)
         troubles = _alarms(store, now), _failing(rules, store, now)
     alarms, failing = troubles
     if in_json:
-        shown = {"alarms": alarms, "failing": failing}
-        print_json({"ledger": ledger, "hints": [asdict(hint) for hint in warnings], **shown})
+        print_json({
+            "ledger": ledger,
+            "hints": [asdict(hint) for hint in warnings],
+            "orphans": [asdict(orphan) for orphan in lost],
+            "alarms": alarms,
+            "failing": failing,
+        })  # fmt: skip
     else:
         click.echo(f"{settings.database_path}: the file is whole.")
         click.echo(
@@ -106,6 +122,8 @@ def doctor(in_json: bool) -> None:
         )
         for hint in warnings:
             click.echo(f"source {hint.source}: {hint.text}.")
+        for orphan in lost:
+            click.echo(f"{orphan.text()}.")
         for alarm in alarms:
             about = alarm["about"] or "routes.yaml"
             click.echo(f"alarm {alarm['alarm']}: {about}, since {alarm['since']}: {alarm['cause']}")
@@ -153,7 +171,7 @@ def _failing(rules: Rules, store: Store, now: int) -> list[dict[str, Any]]:
 
 
 def _print_hints(rules: Rules, store: Store) -> None:
-    for hint in hints(rules.orderings, store.tallies()):
+    for hint in hints(rules.orderings, store.tallies(), store.delays()):
         line = rules.sources[hint.source].line
         click.echo(f"{rules.path}:{line}: warning: source {hint.source}: {hint.text}")
 

@@ -29,9 +29,11 @@ LISTED = {
     "lifecycle": ("inspect", "Print the legal moves of an execution."),
     "prune": ("maintain", "Remove what has been kept for long enough, now."),
     "redeliver": ("operate", "Give dead deliveries a new chance."),
+    "rename": ("maintain", "Carry over what is stored when a name in routes.yaml changes."),
     "send": ("send", "Sign and post a test event, as the source's sender would."),
     "serve": ("serve", "Take webhooks and send messages, until SIGTERM or Ctrl-C."),
     "silence": ("operate", "Keep messages back for a while, and list them afterwards."),
+    "test": ("operate", "Send a marked test message to a destination now."),
 }
 
 
@@ -61,6 +63,21 @@ class OnDemand(Mapping[str, click.Command]):
 
 class Commands(click.Group):
     """The group of all commands, which lists them without importing any."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run a command; an id that is taken for an option gets a hint."""
+        try:
+            return super().invoke(ctx)
+        except click.NoSuchOption as error:
+            has_arguments = error.ctx is not None and any(
+                isinstance(parameter, click.Argument) for parameter in error.ctx.command.params
+            )
+            if not has_arguments:
+                raise
+            raise click.UsageError(
+                f"{error.format_message()} If it is an id, write -- before it, as in: -- -abc",
+                error.ctx,
+            ) from error
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

@@ -1,4 +1,4 @@
-"""Commands of operators and approvers: acknowledge, redeliver, silence."""
+"""Commands of operators and approvers: acknowledge, redeliver, silence, test."""
 
 from __future__ import annotations
 
@@ -12,8 +12,12 @@ import click
 from receiver.cli.configuration import load_configuration
 from receiver.cli.output import json_option, print_json, print_table
 from receiver.cli.setup import open_store
+from receiver.config.problems import near
 from receiver.config.silence_request import match_of, read_silence
+from receiver.deliveries import Attempt, Outcome
+from receiver.destinations import sending
 from receiver.dispatch import operators
+from receiver.dispatch.trial import try_destination
 from receiver.errors import ReceiverError
 from receiver.web import json_views
 
@@ -80,6 +84,42 @@ def _redeliver_all(destination: str) -> None:
             raise ReceiverError(f"Nothing was ever owed to {destination!r}: see its spelling.")
         count = store.write_now(operators.redeliver_all, (destination, time.time_ns()))
     click.echo(f"{count} deliveries to {destination} wait again: `receiver serve` sends them.")
+
+
+@click.command()
+@click.argument("destination")
+def test(destination: str) -> None:
+    """Send a message that is marked as a test to DESTINATION now, and say what came of it.
+
+    It goes the way of every message, with the timeout of the destination, and is recorded nowhere.
+    Exit code 0 only if it was delivered.
+    """
+    _, rules = load_configuration(destinations=False)
+    known = rules.destinations
+    if destination not in known:
+        raise ReceiverError(
+            f"{rules.path} has no destination {destination!r}{near(destination, known)}"
+        )
+    chosen = known[destination]
+    if problems := sending.problems(chosen):
+        places = (f"{rules.path}:{chosen.line}: destination {destination}: {p}" for p in problems)
+        raise ReceiverError("\n".join(places))
+    click.echo(f"destination {destination}: {sending.leads_to(chosen)}")
+    attempt = try_destination(chosen, f"{_user_name()} with `receiver test {destination}`")
+    if attempt is None or attempt.outcome is not Outcome.DELIVERED:
+        raise ReceiverError(_what_failed(attempt))
+    click.echo(f"delivered after {attempt.duration_ms} ms: look whether it is there.")
+
+
+def _what_failed(attempt: Attempt | None) -> str:
+    """Say what came of a test that was not delivered, and what to do next."""
+    if attempt is None:
+        return "another test of it is under way: wait for its end."
+    if attempt.outcome is Outcome.UNCERTAIN:
+        return f"uncertain: {attempt.detail}. It may have arrived: look there before you try again."
+    if attempt.permanent:
+        return f"failed, for good: {attempt.detail}. No repeat can mend it: mend the destination."
+    return f"failed: {attempt.detail}. A later message would be tried again."
 
 
 @click.group()
@@ -151,4 +191,4 @@ def expire(number: int) -> None:
     click.echo(f"Silence {number} is over.")
 
 
-COMMANDS = (acknowledge, redeliver, silence)
+COMMANDS = (acknowledge, redeliver, silence, test)

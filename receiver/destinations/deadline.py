@@ -84,7 +84,12 @@ def call_watched(
     watched = _WatchedCall(key, due, cut, lambda: go_on(judge(CallEnd.HANGS, None)))
     if not _watchdog.begin(watched):
         return judge(CallEnd.NOT_MADE, None)
-    result = call()
+    try:
+        result = call()
+    except BaseException:
+        # This thread goes on with the error: a successor besides it would be one too many.
+        _watchdog.end(watched)
+        raise
     return judge(_watchdog.end(watched), result)
 
 
@@ -95,7 +100,7 @@ def call_in_thread(
     cut: Callable[[], None],
     rest: Callable[[], None] = nothing,
 ) -> tuple[CallEnd, T | None]:
-    """Make the call in a thread of `key`. `call` must not raise.
+    """Make the call in a thread of `key`. An error of `call` is raised here.
 
     After `timeout` seconds it calls `cut`, which should end the call; half a second later it
     abandons the call. The second result is None if there is none from the call. After a second
@@ -124,7 +129,16 @@ def call_in_thread(
             result = thread.results.get()
     with _lock:
         _idle.setdefault(key, []).append(thread)
+    if isinstance(result, _CallError):
+        raise result.error
     return end, result
+
+
+class _CallError:
+    """The error that a call has raised in its thread."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
 
 
 class _WatchedCall:
@@ -220,7 +234,11 @@ class _CallThread(threading.Thread):
     def run(self) -> None:
         """Make one call after the other."""
         while (call := self._next_call()) is not None:
-            result = call()
+            result: Any
+            try:
+                result = call()
+            except BaseException as error:
+                result = _CallError(error)
             del call
             with _lock:
                 if self._abandoned:

@@ -11,14 +11,40 @@ from dataclasses import dataclass, field
 
 from receiver.deliveries import Attempt, Outcome
 
-# HTTP answers that no repeat can mend: the address or the key is wrong.
-PERMANENT_STATUSES = {400, 401, 403, 404, 405, 410}
-# The same in Slack's words, with a 200.
-_PERMANENT_WORDS = re.compile(
-    r"\b(?:invalid_auth|invalid_token|not_authed|token_revoked|token_expired|account_inactive"
-    r"|no_service|no_team|team_disabled|channel_not_found|channel_is_archived|is_archived"
-    r"|not_in_channel|action_prohibited|missing_scope|user_not_found)\b"
-)
+# HTTP refusals that a repeat may mend: a time-out, a conflict, a wrong server, a lock, too early,
+# too many. Every other 4xx is permanent, and so is a server that lacks the method or the version.
+PASSING_REFUSALS = frozenset({408, 409, 421, 423, 425, 429})
+PERMANENT_FAILURES = frozenset({501, 505})
+# Slack's words that no repeat mends, from its own documentation: the errors of chat.postMessage
+# (docs.slack.dev/reference/methods/chat.postMessage), those of incoming webhooks
+# (docs.slack.dev/messaging/sending-messages-using-incoming-webhooks), and those of
+# users.lookupByEmail. What it calls passing is not here: fatal_error, internal_error,
+# message_limit_exceeded, org_login_required, rate_limited, ratelimited, request_timeout,
+# rollup_error, service_unavailable, team_added_to_org.
+_SLACKS_WORDS = """
+    access_denied accesslimited account_inactive action_prohibited as_user_not_supported
+    attachment_payload_limit_exceeded cannot_dm_bot cannot_reply_to_message channel_is_archived
+    channel_not_found channel_type_not_supported deprecated_endpoint duplicate_channel_not_found
+    duplicate_message_not_found ekm_access_denied enterprise_is_restricted invalid_arg_name
+    invalid_arguments invalid_array_arg invalid_attachments invalid_auth invalid_blocks
+    invalid_blocks_format invalid_channel invalid_charset invalid_form_data invalid_json
+    invalid_metadata_format invalid_metadata_schema invalid_payload invalid_post_type
+    invalid_token is_archived json_not_object markdown_text_conflict messages_tab_disabled
+    metadata_must_be_sent_from_app metadata_too_large method_deprecated
+    method_not_supported_for_channel_type missing_channel missing_charset missing_post_type
+    missing_scope missing_text_or_fallback_or_attachments msg_blocks_too_long msg_too_long
+    no_active_hooks no_permission no_service no_service_id no_team no_text
+    not_allowed_token_type not_authed not_in_channel posting_to_general_channel_denied
+    restricted_action restricted_action_non_threadable_channel
+    restricted_action_read_only_channel restricted_action_thread_locked
+    restricted_action_thread_only_channel slack_connect_canvas_sharing_blocked
+    slack_connect_clip_sharing_blocked slack_connect_file_link_sharing_blocked
+    slack_connect_file_upload_sharing_blocked team_access_not_granted team_disabled
+    team_not_found thread_not_found token_expired token_revoked too_many_attachments
+    too_many_contact_cards two_factor_setup_required unknown_method user_disabled user_is_bot
+    user_is_restricted user_not_found users_not_found
+"""
+PERMANENT_WORDS = frozenset(_SLACKS_WORDS.split())
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +71,7 @@ class CallRecord:
     answer. `cut_short`: its body is incomplete. `accepted`: the number of requests with a 2xx.
 
     SMTP. `mails_taken`: the number of accepted messages. `refusal`: of a command.
-    `refused_recipients`: of single recipients.
+    `refused_recipients`: of single recipients. `unsendable`: the reason why no repeat can send it.
 
     Apprise. `wanted_wait`: the seconds that the plugin wanted to sleep. `warnings`: its log.
     """
@@ -62,6 +88,7 @@ class CallRecord:
     mails_taken: int = 0
     refusal: Refusal | None = None
     refused_recipients: list[Refusal] = field(default_factory=list)
+    unsendable: str = ""
     wanted_wait: float | None = None
     error: str = ""
     warnings: list[str] = field(default_factory=list)
@@ -94,6 +121,8 @@ def _failure(record: CallRecord, *, late: bool, timeout: float) -> Attempt:
     if record.written:
         ended = f"(the connection ended: {record.error})" if record.error and not late else within
         return Attempt(Outcome.UNCERTAIN, f"it was sent, and no answer came {ended}")
+    if record.unsendable:
+        return Attempt(Outcome.FAILED, record.unsendable, permanent=True)
     if record.wanted_wait is not None:
         status = f"HTTP {record.status}. " if record.status else ""
         detail = f"{status}It asks to wait {record.wanted_wait:.0f} s"
@@ -126,11 +155,20 @@ def _http_attempt(record: CallRecord, status: int, *, late: bool) -> Attempt:
         detail = f"{named}: redirects are not followed, give the address it leads to"
         return Attempt(Outcome.FAILED, detail)
     words = record.answer or (_warnings_of(record) if accepted else "")
-    permanent = status in PERMANENT_STATUSES or bool(
-        accepted and _PERMANENT_WORDS.search(record.answer)
-    )
+    permanent = _is_permanent(status) or (accepted and _holds_permanent_word(record.answer))
     detail = f"{named}: {words}" if words else named
     return Attempt(Outcome.FAILED, detail, permanent=permanent, retry_after=record.retry_after)
+
+
+def _is_permanent(status: int) -> bool:
+    """Return whether no repeat can mend an HTTP answer with this status."""
+    if 400 <= status < 500:
+        return status not in PASSING_REFUSALS
+    return status in PERMANENT_FAILURES
+
+
+def _holds_permanent_word(answer: str) -> bool:
+    return not PERMANENT_WORDS.isdisjoint(re.findall(r"[a-z_]+", answer))
 
 
 def _mail_attempt(refusals: list[Refusal]) -> Attempt:

@@ -36,7 +36,8 @@ def redact(url: str, line: str) -> str:
 
 def _spellings(url: str) -> set[str]:
     """Collect every secret in each of its spellings: percent-encoded or not, base64 of a login."""
-    url = url.strip()
+    # A byte that is no UTF-8 comes from the environment as half a letter, which cannot be encoded.
+    url = url.encode("utf-8", "replace").decode().strip()
     scheme, _, rest = url.partition("://")
     before, _, query = rest.partition("?")
     authority, _, path = before.partition("/")

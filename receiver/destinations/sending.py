@@ -1,6 +1,6 @@
 """Sending: the registry of the kinds of destinations, and the functions for all of them.
 
-A kind is a module with the four functions of `DestinationKind`. A new kind needs such a module and
+A kind is a module with the five functions of `DestinationKind`. A new kind needs such a module and
 an entry in KINDS. Apprise gets every URL whose scheme has no entry.
 """
 
@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from receiver.deliveries import Attempt, Message
+from receiver.deliveries import Attempt, Message, Outcome
 from receiver.destinations import console
 from receiver.destinations.apprise import adapter
 from receiver.destinations.destination import Destination
+from receiver.destinations.redaction import redact
 
 
 class DestinationKind(Protocol):
@@ -23,6 +24,9 @@ class DestinationKind(Protocol):
 
     def warnings(self, destination: Destination) -> list[str]:
         """Return settings that work but may surprise."""
+
+    def leads_to(self, destination: Destination) -> str:
+        """Say in one line where its messages go; see `leads_to` below."""
 
     def send(self, destination: Destination, message: Message) -> Attempt:
         """Try once; see `send` below."""
@@ -52,13 +56,23 @@ def warnings(destination: Destination) -> list[str]:
     return kind_of(destination).warnings(destination)
 
 
+def leads_to(destination: Destination) -> str:
+    """Say in one line where its messages go: the kind, and a hint of the place without secrets."""
+    return kind_of(destination).leads_to(destination)
+
+
 def send(destination: Destination, message: Message) -> Attempt:
     """Try once, for at most one second more than `destination.timeout`. Never raises.
 
     The one exception is ThreadReplaced, in a thread whose registered successor
     (deadline.hand_over_to) has gone on.
     """
-    return kind_of(destination).send(destination, message)
+    try:
+        return kind_of(destination).send(destination, message)
+    except Exception as error:
+        # Whatever a kind does not foresee is an attempt with an outcome, too: without one the
+        # delivery would stay `sending`, and its worker would fail at it again and again.
+        return Attempt(Outcome.FAILED, redact(destination.url, f"{type(error).__name__}: {error}"))
 
 
 def rest() -> None:

@@ -27,7 +27,7 @@ from receiver.dispatch.turn import (
     record_and_claim,
 )
 from receiver.errors import StorageError
-from receiver.messages.compose import compose
+from receiver.messages.compose import compose, plain_message
 from receiver.store.contract import Store
 from receiver.times import SECOND
 
@@ -180,18 +180,33 @@ class DestinationWorker:
         return POLL if due is None else min(max((due - now) / SECOND, 0.0), POLL)
 
     def _attempt(self, claim: Claim) -> FinishedAttempt:
-        route = self._live_rules.rules.route(claim.route)
-        message = compose(claim, route, time.time_ns(), self._public_url)
+        message = self._compose(claim)
         deadline.hand_over_to(
             lambda attempt: self._run(lambda: self._finished(claim, message, attempt))
         )
         attempt = sending.send(self.destination, message)
         return self._finished(claim, message, attempt)
 
+    def _compose(self, claim: Claim) -> Message:
+        """Compose the message; if that fails, say at least which execution it is about."""
+        try:
+            route = self._live_rules.rules.route(claim.route)
+            return compose(claim, route, time.time_ns(), self._public_url)
+        except Exception:
+            log.exception(
+                "message.failed delivery=%d destination=%s", claim.delivery, claim.destination
+            )
+            return plain_message(claim)
+
     def _finished(self, claim: Claim, message: Message, attempt: Attempt) -> FinishedAttempt:
         now, rules = time.time_ns(), self._live_rules.rules
         result = follow(claim, attempt, self.destination, message, now, random.random())
-        return FinishedAttempt(claim, attempt, with_others(result, claim, rules, now))
+        try:
+            result = with_others(result, claim, rules, now)
+        except Exception:
+            # Without a record this message would go out again and again.
+            log.exception("delivery.unfollowed delivery=%d", claim.delivery)
+        return FinishedAttempt(claim, attempt, result)
 
 
 def log_dead(dead: Claim) -> None:

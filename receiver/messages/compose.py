@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from receiver.deliveries import Claim, Kind, Message
+from receiver.deliveries import Claim, Kind, Message, Severity
 from receiver.messages.alarms import alarm_message, dead_letter_message
 from receiver.messages.digests import digest_message
 from receiver.messages.follow_ups import episode_message, thread_id
+from receiver.messages.sanitize import clean
 from receiver.routing.routes import Route
 
 
@@ -24,3 +25,17 @@ def compose(claim: Claim, route: Route | None, now: int, public_url: str = "") -
     if claim.origin is None or claim.kind is not Kind.NOTICE:
         return message
     return dead_letter_message(claim, claim.origin, message.title)
+
+
+def plain_message(claim: Claim) -> Message:
+    """Say which execution a message is about: the text if `compose` fails, whatever the reason."""
+    facts = claim.facts
+    lines = (
+        "The text of this message could not be written; the log of the receiver says why.",
+        f"Execution: {facts.execution_id or 'unknown'}",
+        f"Status: {facts.status or facts.execution_status or 'unknown'}",
+        f"Source: {facts.source}",
+    )
+    title = clean(f"{facts.agent_name or facts.agent_id or 'An agent'}: news", 120)
+    body = "\n".join(clean(line, 300) for line in lines)
+    return Message(title, body, severity=Severity.WARNING)

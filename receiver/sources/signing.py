@@ -87,13 +87,11 @@ def _standard(
 def _hmac(
     how: Verification, private: str, body: bytes, message_id: str, now: str
 ) -> list[tuple[str, str]]:
-    template = "{timestamp}.{body}" if how.layout else how.signed
-    before, _, after = template.replace("{timestamp}", now).encode().partition(b"{body}")
+    before, _, after = how.signed_template.replace("{timestamp}", now).encode().partition(b"{body}")
     mac = hmac.digest(private.encode(), before + body + after, hashlib.sha256)
-    if how.layout:
-        return [(how.header, f"t={now},v1={mac.hex()}")]
     text = mac.hex() if how.encoding == "hex" else base64.b64encode(mac).decode()
-    headers = [(how.header, how.prefix + text)]
+    layout = how.parsed_layout
+    headers = [(how.header, layout.write(now, text) if layout else how.prefix + text)]
     if how.timestamp_header:
         headers.append((how.timestamp_header, now))
     return headers

@@ -2,11 +2,11 @@
 
 Total: any headers and any body are accepted or `UntrustedWebhook`, never another exception. A
 header that a scheme relies on and that comes twice is a wrong one: two parsers may disagree on it.
-A signature has one spelling: canonical base64, lower-case hex (as GitHub, Slack and Stripe send).
+A signature is canonical base64, or hex in lower case or in upper case, not in a mixture.
 
     rsa-sha256          RSASSA-PKCS1-v1_5 (RFC 8017) over the raw body, base64
     standard-webhooks   the Standard Webhooks specification: v1 HMAC-SHA256, v1a Ed25519
-    hmac-sha256         GitHub, Slack and their like; `layout: stripe` for Stripe's header
+    hmac-sha256         GitHub, Slack and their like; `layout` for headers like Stripe's
     token               a shared secret in a header, for senders that sign nothing
 """
 
@@ -18,7 +18,6 @@ import re
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
@@ -28,21 +27,28 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey, RSAPubli
 
 from receiver.errors import UntrustedWebhook
 from receiver.sources.keys import Key, is_text
+from receiver.sources.signature_header import (
+    Headers,
+    Layout,
+    check_time,
+    decode_base64,
+    header,
+    parse_layout,
+    split_signatures,
+    split_versions,
+)
 
-# Each Ed25519 entry costs a pass over the body, and a header has room for hundreds.
-MAX_SIGNATURES = 32
 _PADDING = PKCS1v15()
 _SHA256 = hashes.SHA256()
-Headers = Iterable[tuple[bytes, bytes]]
 
 
 @dataclass(frozen=True, slots=True)
 class Verification:
     """The proof that a source's webhooks need. `tolerance` is seconds, both ways.
 
-    `header` holds the signature (default for rsa-sha256: X-Asteroid-Signature), `signed` is the
-    template that hmac-sha256 signs, `secret_header` an optional second proof (name, value).
-    `labels` are the names of the keys, in their order.
+    `header` holds the signature (default for rsa-sha256: X-Asteroid-Signature) and `layout` is its
+    form, see signature_header. `signed` is the template that hmac-sha256 signs, `secret_header` an
+    optional second proof (name, value). `labels` are the names of the keys, in their order.
     """
 
     scheme: str
@@ -51,7 +57,7 @@ class Verification:
     header_prefix: str = "webhook-"
     prefix: str = "sha256="
     encoding: str = "hex"
-    signed: str = "{body}"
+    signed: str = ""
     timestamp_header: str = ""
     tolerance: float = 300.0
     layout: str = ""
@@ -68,6 +74,17 @@ class Verification:
         if self.scheme == "standard-webhooks":
             return f"{self.header_prefix}signature"
         return self.header or ("X-Asteroid-Signature" if self.scheme == "rsa-sha256" else "")
+
+    @property
+    def parsed_layout(self) -> Layout | None:
+        """The form of the header; None without a layout."""
+        return parse_layout(self.layout) if self.layout else None
+
+    @property
+    def signed_template(self) -> str:
+        """The template of the signed text: `signed`, or the default of the layout."""
+        layout = self.parsed_layout
+        return self.signed or ("{timestamp}.{body}" if layout and layout.time else "{body}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +111,7 @@ def verify(verification: Verification, headers: Headers, body: bytes, now: float
         raise
     if verification.secret_header is not None:
         name, secret = verification.secret_header
-        value = _header(given, name, "secret_header")
+        value = header(given, name, "secret_header")
         if not hmac.compare_digest(value, secret.encode()):
             raise UntrustedWebhook("secret_header")
     return proof
@@ -111,25 +128,41 @@ def check(verification: Verification) -> list[str]:
         problems.append("header_prefix must be webhook- or svix-")
     if verification.encoding not in ("hex", "base64"):
         problems.append("encoding must be hex or base64")
-    if verification.layout not in ("", "stripe"):
-        problems.append("layout must be stripe or left out")
     if not verification.tolerance >= 0:
         problems.append("tolerance must not be negative")
     if not all(map(is_text, verification.secret_header or ())):
         problems.append("secret_header needs a name and a value, both UTF-8 text")
-    placeholders = sorted(re.findall(r"\{[^{}]*\}|[{}]", verification.signed))
+    return problems + _template_problems(verification)
+
+
+def _template_problems(verification: Verification) -> list[str]:
+    """Return the mistakes in what is signed and where its time and its signature come."""
+    layout = verification.parsed_layout
+    if verification.layout and layout is None:
+        return [
+            "layout must be stripe, or show the header with {timestamp} and {signature}, such as"
+            ' "t={timestamp},v0={signature}"'
+        ]
+    problems = []
+    signed = verification.signed_template
+    placeholders = sorted(re.findall(r"\{[^{}]*\}|[{}]", signed))
     if placeholders not in (["{body}"], ["{body}", "{timestamp}"]):
         problems.append("signed must hold {body} once, and may hold {timestamp} once")
-    timed = "{timestamp}" in verification.signed
-    if timed and not verification.timestamp_header and not verification.layout:
+    is_timed = "{timestamp}" in signed
+    has_time = layout is not None and bool(layout.time)
+    if is_timed and not verification.timestamp_header and not has_time:
         problems.append("signed holds {timestamp}: say in which `timestamp_header` it comes")
-    if verification.timestamp_header and not timed:
+    if verification.timestamp_header and not is_timed:
         problems.append("timestamp_header proves nothing unless `signed` holds {timestamp}")
+    if has_time and not is_timed:
+        problems.append("the time in `layout` proves nothing unless `signed` holds {timestamp}")
+    if has_time and verification.timestamp_header:
+        problems.append("the time comes twice: leave out `timestamp_header`, or it in `layout`")
     return problems
 
 
 def _rsa(how: Verification, headers: Headers, body: bytes, now: float) -> Proof:
-    signature = _decoded(_header(headers, how.signature_header))
+    signature = decode_base64(header(headers, how.signature_header))
     for number, key in enumerate(how.keys):
         if _key_fits(key, signature, body):
             return Proof(None, number)
@@ -150,18 +183,16 @@ def _key_fits(key: Key, signature: bytes, signed: bytes) -> bool:
 
 
 def _standard_webhooks(how: Verification, headers: Headers, body: bytes, now: float) -> Proof:
-    message_id = _header(headers, f"{how.header_prefix}id")
-    timestamp = _header(headers, f"{how.header_prefix}timestamp")
-    signatures = _header(headers, how.signature_header)
-    _check_time(timestamp, now, how.tolerance)
-    entries = signatures.split(b" ")
-    if len(entries) > MAX_SIGNATURES:
-        raise UntrustedWebhook("malformed")
+    message_id = header(headers, f"{how.header_prefix}id")
+    timestamp = header(headers, f"{how.header_prefix}timestamp")
+    signatures = header(headers, how.signature_header)
+    check_time(timestamp, now, how.tolerance)
+    entries = split_versions(signatures)
     signed = b".".join((message_id, timestamp, body))
     # One pass over the body for each key, even if the header has many entries.
     macs = [isinstance(key, bytes) and hmac.digest(key, signed, "sha256") for key in how.keys]
-    expected = [b"v1," + base64.b64encode(mac) if mac else None for mac in macs]
-    key = _first_fit(entries, expected)
+    expected = [base64.b64encode(mac) if mac else None for mac in macs]
+    key = _first_fit([signature for version, signature in entries if version == b"v1"], expected)
     if key is None:
         key = _first_ed25519(how.keys, entries, signed)
     return Proof(message_id.decode("latin-1"), key)
@@ -178,11 +209,12 @@ def _first_fit(given: Iterable[bytes], expected: Iterable[bytes | None]) -> int 
     return fits[0] if fits else None
 
 
-def _first_ed25519(keys: Iterable[Key], entries: Iterable[bytes], signed: bytes) -> int:
-    for entry in entries:
-        version, _, encoded = entry.partition(b",")
+def _first_ed25519(
+    keys: Iterable[Key], entries: Iterable[tuple[bytes, bytes]], signed: bytes
+) -> int:
+    for version, encoded in entries:
         with suppress(UntrustedWebhook):  # a malformed entry must not hide a valid one
-            signature = _decoded(encoded)
+            signature = decode_base64(encoded)
             for number, key in enumerate(keys):
                 if version == b"v1a" and _key_fits(key, signature, signed):
                     return number
@@ -190,38 +222,39 @@ def _first_ed25519(keys: Iterable[Key], entries: Iterable[bytes], signed: bytes)
 
 
 def _hmac(how: Verification, headers: Headers, body: bytes, now: float) -> Proof:
-    value, timestamp = _header(headers, how.header), b""
-    template, prefix, signatures = how.signed, how.prefix.encode(), [value]
-    if how.layout == "stripe":
-        timestamp, signatures = _stripe(value)
-        template, prefix = "{timestamp}.{body}", b""
-    elif how.timestamp_header:
-        timestamp = _header(headers, how.timestamp_header)
-    if how.layout or how.timestamp_header:
-        _check_time(timestamp, now, how.tolerance)
+    value, timestamp, prefix = header(headers, how.header), b"", how.prefix.encode()
+    layout = how.parsed_layout
+    if layout is not None:
+        prefix = b""
+        timestamp, signatures = layout.read(value)
+    else:
+        signatures = split_signatures(value, prefix)
+    if how.timestamp_header:
+        timestamp = header(headers, how.timestamp_header)
+    template = how.signed_template.encode()
+    if b"{timestamp}" in template:
+        check_time(timestamp, now, how.tolerance)
     # Digits by now, or empty; and the body is set in last, because it may hold {timestamp} itself.
-    before, _, after = template.encode().replace(b"{timestamp}", timestamp).partition(b"{body}")
-    is_hex = how.layout == "stripe" or how.encoding == "hex"
+    before, _, after = template.replace(b"{timestamp}", timestamp).partition(b"{body}")
     signed = before + body + after
     macs = [hmac.digest(key, signed, "sha256") for key in how.keys if isinstance(key, bytes)]
-    texts = [prefix + (mac.hex().encode() if is_hex else base64.b64encode(mac)) for mac in macs]
-    key = _first_fit(signatures, texts)
+    spellings = [_spellings(mac, how.encoding) for mac in macs]
+    key = _first_fit(signatures, [prefix + text for texts in spellings for text in texts])
     if key is None:
         raise UntrustedWebhook("wrong")
-    return Proof(None, key)
+    return Proof(None, key // 2)
 
 
-def _stripe(value: bytes) -> tuple[bytes, list[bytes]]:
-    """Split `t=…,v1=…,v1=…` into its time and signatures; other entries are other schemes."""
-    entries = [entry.partition(b"=") for entry in value.split(b",")]
-    times = [content for name, _, content in entries if name == b"t"]
-    if len(times) != 1:
-        raise UntrustedWebhook("malformed")
-    return times[0], [content for name, _, content in entries if name == b"v1"]
+def _spellings(mac: bytes, encoding: str) -> tuple[bytes, bytes]:
+    """Return both spellings of a MAC that senders use."""
+    if encoding == "base64":
+        return (base64.b64encode(mac),) * 2
+    digits = mac.hex()
+    return digits.encode(), digits.upper().encode()
 
 
 def _token(how: Verification, headers: Headers, body: bytes, now: float) -> Proof:
-    value = _header(headers, how.header)
+    value = header(headers, how.header)
     key = _first_fit([value], [key if isinstance(key, bytes) else None for key in how.keys])
     if key is None:
         raise UntrustedWebhook("wrong")
@@ -256,45 +289,12 @@ def _spend(how: Verification, body: bytes, now: float) -> None:
         decoy = b"v1a," + base64.b64encode(_decoy_signature(b""))
         prefix = how.header_prefix
         values = {f"{prefix}id": b"id", f"{prefix}timestamp": time, f"{prefix}signature": decoy}
-    elif how.layout:
-        values = {how.header: b"t=%b,v1=0" % time}
+    elif layout := how.parsed_layout:
+        values = {how.header: layout.write(str(int(now)), "0").encode()}
     else:
-        values = {how.header: b"0", how.timestamp_header: time}
+        values = {how.header: b"0"}
+    if how.timestamp_header:
+        values[how.timestamp_header] = time
     headers = [(name.lower().encode("latin-1", "replace"), v) for name, v in values.items()]
     with suppress(UntrustedWebhook):
         _VERIFIERS[how.scheme](how, headers, body, now)
-
-
-def _header(headers: Headers, name: str, absent: str = "missing") -> bytes:
-    """Return the one value of a header; `absent` is the cause when it is missing or empty."""
-    wanted = _header_name(name)
-    values = [value for key, value in headers if key.lower() == wanted]
-    if len(values) > 1:
-        raise UntrustedWebhook("repeated")
-    if not values or not values[0]:
-        raise UntrustedWebhook(absent)
-    return values[0]
-
-
-@lru_cache(maxsize=64)
-def _header_name(name: str) -> bytes:
-    return name.lower().encode("latin-1", "replace")
-
-
-def _decoded(text: bytes) -> bytes:
-    try:
-        value = base64.b64decode(text, validate=True)
-    except ValueError:
-        raise UntrustedWebhook("malformed") from None
-    # validate=True lets other last digits through that mean the same bytes.
-    if base64.b64encode(value) != text:
-        raise UntrustedWebhook("malformed")
-    return value
-
-
-def _check_time(timestamp: bytes, now: float, tolerance: float) -> None:
-    # bytes.isdigit knows ASCII digits only; the length keeps int() cheap.
-    if not timestamp.isdigit() or len(timestamp) > 20:
-        raise UntrustedWebhook("malformed")
-    if abs(now - int(timestamp)) > tolerance:
-        raise UntrustedWebhook("expired")

@@ -27,15 +27,17 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
-from receiver.alarms import Alarm
 from receiver.deliveries import Acknowledgement, Attempt, Claim, PlannedDelivery
 from receiver.events import Event, Held
 from receiver.retention import Limits
 from receiver.routing.conditions import Subject
 from receiver.routing.policy import SendPolicy
 from receiver.routing.silences import Silence
+from receiver.store.alarming import Alarming
+from receiver.store.names import Orphan
 from receiver.store.records import (
     AttemptResult,
+    Delays,
     Failures,
     JudgedWebhook,
     Loaded,
@@ -186,37 +188,23 @@ class Operating(Protocol):
         no longer recognizes a removed event.
         """
 
+    def settle_sources(self, sources: Sequence[str], now: int) -> tuple[int, int]:
+        """Supersede reminders and escalations about executions of all sources except these.
+
+        Their end can never come. Those of a source that is there again wait again. Returns how many
+        were superseded, and how many wait again.
+        """
+
+    def rename(self, kind: str, old: str, new: str, *, dry_run: bool = False) -> dict[str, int]:
+        """Carry all rows over from one name of a source, route or destination to another.
+
+        Executions of a source that both names know stay. NotRenamed if messages of both would be
+        the same. Returns the numbers of changed rows; with `dry_run` nothing stays changed. Call it
+        while no process serves.
+        """
+
     def heartbeat(self) -> None:
         """Write a row without changing it, so that the commit reaches the disk."""
-
-
-class Alarming(Protocol):
-    """A transaction as the dispatch uses it to report that telling fails."""
-
-    def watched(self, now: int, since: int) -> Watched:
-        """Return what may begin or end an alarm now; of the quarantine, what came after `since`."""
-
-    def starve(self, destination: str, since: int | None) -> None:
-        """Remember since when something waits for a failing destination; None: nothing does."""
-
-    def served(self, source: str, quiet_from: int, now: int) -> None:
-        """Remember that a process serves a source now, and from when on its silence counts."""
-
-    def raise_alarm(self, alarm: Alarm, routes: Mapping[str, str]) -> Alarm | None:
-        """Store an alarm and add its deliveries: destinations, each with the route that tells it.
-
-        None: one of its kind about the same name is open already.
-        """
-
-    def tell_alarm(self, alarm: Alarm, routes: Mapping[str, str], now: int) -> None:
-        """Add deliveries about an open alarm, except those that are owed already."""
-
-    def end_alarm(self, alarm: Alarm, cause: str, now: int) -> Sequence[str] | None:
-        """End an alarm. Whoever was told of it, or may have been, is owed a message about its end.
-
-        Messages about it that still wait are superseded. `cause` says how it ended, if not by
-        itself. Returns the destinations; None: it was over before.
-        """
 
 
 class Transaction(Judging, Sending, Operating, Alarming, Protocol):
@@ -249,6 +237,12 @@ class Writing(Protocol):
 
     def check_writable(self) -> None:
         """Make a commit that changes nothing; StorageUnavailable if that fails."""
+
+    def is_in_place(self) -> bool:
+        """Return whether the database is still where it was opened. It costs next to nothing.
+
+        If it is not, no write succeeds from now on, and the storage counts as failed.
+        """
 
     def tidy(self) -> bool:
         """Tidy up after the writes of all processes, if this process serves the database.
@@ -298,6 +292,9 @@ class Reading(Protocol):
     def tallies(self) -> Sequence[Tally]:
         """Count the newest events by source, verdict, reason and status."""
 
+    def delays(self) -> Sequence[Delays]:
+        """Return how long after their times the newest events of each source were received."""
+
     def prunable(self, limits: Limits) -> Mapping[str, int]:
         """Return the most rows that pruning by these limits may remove, by the names of Pruned."""
 
@@ -319,6 +316,14 @@ class Waiting(Protocol):
 
     def waits_for_others(self, destinations: Sequence[str]) -> bool:
         """Return whether a delivery waits for any destination except these."""
+
+    def orphans(
+        self, sources: Sequence[str], routes: Sequence[str], destinations: Sequence[str]
+    ) -> Sequence[Orphan]:
+        """Return the names besides these on which something hangs that has not ended."""
+
+    def is_unsettled(self, sources: Sequence[str]) -> bool:
+        """Return whether Transaction.settle_sources has something to do."""
 
     def next_given_up(self) -> int | None:
         """Return the time at which the next held event expires; None: no event is held."""

@@ -13,13 +13,13 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from receiver.config.live_rules import LiveRules
 from receiver.config.rules import Rules
 from receiver.config.settings import Settings
 from receiver.dispatch.dispatcher import Dispatcher
-from receiver.dispatch.operators import list_silences
+from receiver.dispatch.operators import list_silences, orphans
 from receiver.errors import StorageUnavailable
 from receiver.intake.expiry import ExpiryTimer
 from receiver.intake.receive import Intake
@@ -29,12 +29,11 @@ from receiver.store.pruning import PruneTimer
 from receiver.web import api, health, metrics, openapi
 from receiver.web.guard import Guard
 from receiver.web.problem import problem, try_later
+from receiver.web.webhooks.addresses import WEBHOOKS, Addresses
 from receiver.web.webhooks.endpoint import WebhookEndpoint
 from receiver.web.webhooks.refusals import Refusals
 
 log = logging.getLogger("receiver")
-
-WEBHOOKS = "/webhooks/"
 
 
 class Application(Starlette):
@@ -49,6 +48,8 @@ class Application(Starlette):
         self._endpoint = endpoint
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._endpoint.draining:
+            send = _closing(send)
         if scope["type"] == "http" and scope["path"].startswith(WEBHOOKS):
             source = scope["path"][len(WEBHOOKS) :]
             if source and "/" not in source:
@@ -56,6 +57,21 @@ class Application(Starlette):
                 await self._endpoint(scope, receive, send)
                 return
         await super().__call__(scope, receive, send)
+
+
+def _closing(send: Send) -> Send:
+    """Return a `send` that asks the client not to use the connection again.
+
+    While the server ends, a request on an old connection could meet its close and be lost.
+    """
+
+    async def send_last(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = [*message.get("headers", []), (b"connection", b"close")]
+            message = {**message, "headers": headers}
+        await send(message)
+
+    return send_last
 
 
 def build(
@@ -73,14 +89,14 @@ def build(
     counters = Counters(rules.sources)
     in_force = LiveRules(rules, Intake.by, read or (lambda: rules), counters.reloaded)
     public_url = settings.public_url or ""
-    dispatcher = None
-    if dispatch:
-        dispatcher = Dispatcher(store, in_force, settings.lease, public_url, counters)
-
+    lease = settings.lease
+    dispatcher = Dispatcher(store, in_force, lease, public_url, counters) if dispatch else None
     wake = dispatcher.wake if dispatcher is not None else _wake_nobody
     gaps = ExpiryTimer(store, in_force, wake, list_silences)
     pruning = PruneTimer(store, settings.retention)
-    refusals = Refusals(counters)
+    token = settings.api_token.get_secret_value() if settings.api_token else ""
+    addresses = Addresses(lambda: in_force.rules.sources, token)
+    refusals = Refusals(counters, addresses=addresses)
     endpoint = WebhookEndpoint(
         store, in_force, wake,
         max_body=settings.max_body, rate=settings.rate, counters=counters, refusals=refusals,
@@ -94,16 +110,17 @@ def build(
         ):
             log.warning("drain.incomplete: what is still being sent will be sent again")
 
-    guard = Guard(settings)
+    guard, endpoints = Guard(settings), api.Api(store, in_force, wake)
+    in_force.on_change(lambda rules: _log_orphans(rules, store))
     # What became due during a stop is settled before anything is sent.
     starts = [gaps.start, *([dispatcher.start] if dispatcher is not None else []), pruning.start]
+    starts.append(lambda: _log_orphans(in_force.rules, store))
     app = Application(
         endpoint,
         [
             *health.routes(health.Readiness(store, dispatcher, gaps, endpoint)),
-            metrics.route(counters, store, guard),
-            openapi.route(guard),
-            *api.routes(api.Api(store, in_force, wake), guard),
+            metrics.route(counters, guard, endpoints.skews, store),
+            *_guarded_routes(endpoints, guard),
         ],
         lifespan=_lifespan(starts, [drain, gaps.stop, pruning.stop, store.close]),
         exception_handlers={HTTPException: _answer_http_error, Exception: _answer_failure},
@@ -116,6 +133,10 @@ def build(
     app.state.refusals = refusals
     _end_on_storage_failure(store, app)
     return app
+
+
+def _guarded_routes(endpoints: api.Api, guard: Guard) -> list[Route]:
+    return [openapi.route(guard), *api.routes(endpoints, guard)]
 
 
 def _lifespan(
@@ -136,6 +157,15 @@ def _lifespan(
     return lifespan
 
 
+def _log_orphans(rules: Rules, store: Store) -> None:
+    """Log the names that the store has and the rules have not."""
+    try:
+        for orphan in orphans(rules, store):
+            log.warning("config.orphan %s", orphan.text())
+    except StorageUnavailable as error:
+        log.warning("config.orphan error=%s", error)
+
+
 def _wake_nobody(destinations: Iterable[str]) -> None:
     """Do nothing: another process dispatches, and finds its deliveries by itself."""
 
@@ -152,8 +182,18 @@ def _end_on_storage_failure(store: Store, app: Starlette) -> None:
     store.on_failure(stop)
 
 
-def _answer_http_error(request: Request, error: Exception) -> Response:
+async def _answer_http_error(request: Request, error: Exception) -> Response:
+    """Answer a request to no address of ours, and note it if a sender may have made it.
+
+    It is a coroutine because Starlette would run a function in a thread.
+    """
     assert isinstance(error, HTTPException)
+    if request.method in ("POST", "PUT", "PATCH"):
+        refusals: Refusals = request.app.state.refusals
+        if error.status_code == 404:
+            refusals.nowhere(request.scope["path"])
+        else:
+            refusals.request("method", request.scope["path"])
     details = {404: "There is nothing at this address.", 405: "This address knows other methods."}
     headers = dict(error.headers or {})
     return problem(error.status_code, details.get(error.status_code, "See the README."), headers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+from collections.abc import Container
 from urllib.parse import urlsplit
 
 from starlette.requests import Request
@@ -12,14 +13,20 @@ from receiver.config.exposure import is_loopback
 from receiver.config.settings import Settings
 from receiver.web.problem import problem
 
+_FOREIGN_HOST = (
+    "This Host is not ours. Set RECEIVER_PUBLIC_URL to the address, or send Authorization: Bearer"
+    " and RECEIVER_API_TOKEN."
+)
+
 
 class Guard:
     """The check of every request to the API, the metrics and the description.
 
-    With an API token set, every request needs it. Without one, only a loopback bind answers.
+    A request with the right API token passes, whatever its Host: another site's page cannot have
+    the token, and a scrape names the address of a pod. If a token is set, every request needs it.
 
-    The Host must always be ours: otherwise another site's page could reach a loopback service
-    through a name of its own that points to it.
+    Without one, only a loopback bind answers, and only to a Host of ours: otherwise another site's
+    page could reach a loopback service through a name of its own that points to it.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -32,23 +39,33 @@ class Guard:
 
     def refuse(self, request: Request) -> Response | None:
         """Return the refusal of a request, or None if it may pass."""
-        if _host_name(request.headers.get("host", "")) not in self._hosts:
-            return problem(421, "This Host is not ours. Set RECEIVER_PUBLIC_URL to the address.")
-        if request.method not in ("GET", "HEAD") and self._is_cross_site(request):
-            return problem(403, "A page elsewhere may not change anything here.")
-        if self._token is None:
-            if self._is_loopback:
-                return None
+        if self._token is None and not self._is_loopback:
             return problem(403, "Without RECEIVER_API_TOKEN the API answers on loopback only.")
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        given = token.strip().encode("latin-1", "replace")
-        if scheme.lower() == "bearer" and hmac.compare_digest(given, self._token):
+        has_token = self._has_token(request)
+        host = _host_name(request.headers.get("host", ""))
+        if not has_token and host not in self._hosts:
+            return problem(421, _FOREIGN_HOST)
+        if request.method not in ("GET", "HEAD") and self._is_cross_site(
+            request, {*self._hosts, host}
+        ):
+            return problem(403, "A page elsewhere may not change anything here.")
+        if has_token or self._token is None:
             return None
         return problem(
             401, "Send Authorization: Bearer and the API token.", {"WWW-Authenticate": "Bearer"}
         )
 
-    def _is_cross_site(self, request: Request) -> bool:
+    def _has_token(self, request: Request) -> bool:
+        """Return whether a token is set and the request brings it."""
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        given = token.strip().encode("latin-1", "replace")
+        return (
+            self._token is not None
+            and scheme.lower() == "bearer"
+            and hmac.compare_digest(given, self._token)
+        )
+
+    def _is_cross_site(self, request: Request, hosts: Container[str | None]) -> bool:
         """Return whether a browser marks this request as sent by another site's page.
 
         Such a page can post without a preflight request. On a loopback bind without a token, that
@@ -60,7 +77,7 @@ class Guard:
         if origin is None:
             return False
         try:
-            return urlsplit(origin).hostname not in self._hosts
+            return urlsplit(origin).hostname not in hosts
         except ValueError:
             return True
 

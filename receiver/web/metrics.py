@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from receiver.alarms import Alarm
+from receiver.errors import StorageUnavailable
 from receiver.metrics import Counters
 from receiver.store.contract import Store
 from receiver.web.guard import Guard
@@ -20,7 +21,7 @@ _COUNTERS = [
     ("receiver_webhooks_total", "Webhooks answered, by status.", ("source", "status"), "webhooks"),
     ("receiver_untrusted_total", "Webhooks answered 401.", ("source", "cause"), "untrusted"),
     ("receiver_verdicts_total", "Proven webhooks.", ("source", "verdict", "reason"), "verdicts"),
-    ("receiver_refused_total", "Refused before they were requests.", ("cause",), "refused"),
+    ("receiver_refused_total", "Refused connections and requests.", ("cause",), "refused"),
     ("receiver_reloads_total", "Reloads of routes.yaml.", ("result",), "reloads"),
     ("receiver_alarms_raised_total", "Alarms raised by this process.", ("alarm",), "alarms"),
 ]
@@ -28,22 +29,35 @@ _GAUGES = [
     ("receiver_last_accepted_seconds", "When the last was accepted.", ("source",), "accepted"),
     ("receiver_key_last_used_seconds", "When a key proved one.", ("source", "key"), "key_used"),
 ]
+# Less than a minute is 0.
+_SKEW = (
+    "receiver_clock_skew_seconds",
+    "gauge",
+    "How far the source's times are ahead.",
+    ("source",),
+)
 
 
-def route(counters: Counters, store: Store, guard: Guard) -> Route:
-    """Return the route of the metrics."""
+def route(
+    counters: Counters, guard: Guard, skews: Callable[[], Mapping[str, float]], store: Store
+) -> Route:
+    """Return the route of the metrics; `skews` reads the clocks of sources from the store."""
 
     def metrics(request: Request) -> Response:
-        if (refusal := guard.refuse(request)) is not None:
-            return refusal
+        if (refused := guard.refuse(request)) is not None:
+            return refused
         now = time.time_ns()
-        content = text(counters, store.watched(now, now).alarms)
-        return Response(content, headers={"Cache-Control": "no-store"}, media_type=MEDIA_TYPE)
+        try:
+            skewed, alarms = skews(), store.watched(now, now).alarms
+        except StorageUnavailable:
+            skewed, alarms = {}, ()  # the counts are most wanted when the storage fails
+        headers = {"Cache-Control": "no-store"}
+        return Response(text(counters, skewed, alarms), headers=headers, media_type=MEDIA_TYPE)
 
     return Route("/metrics", metrics, methods=["GET"])
 
 
-def text(counters: Counters, alarms: Iterable[Alarm] = ()) -> str:
+def text(counters: Counters, skews: Mapping[str, float], alarms: Iterable[Alarm] = ()) -> str:
     """Write all metrics in the text exposition format 0.0.4, with the open alarms."""
     lines: list[str] = []
     for name, description, labels, kind in _COUNTERS:
@@ -56,6 +70,8 @@ def text(counters: Counters, alarms: Iterable[Alarm] = ()) -> str:
     lines += _metric(
         "receiver_alarm", "gauge", "1 for each open alarm.", labels, open_alarms, "{:.0f}".format
     )
+    clocks = [((source,), seconds) for source, seconds in sorted(skews.items())]
+    lines += _metric(*_SKEW, clocks, "{:.0f}".format)
     return "\n".join([*lines, ""])
 
 

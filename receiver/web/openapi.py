@@ -135,6 +135,12 @@ _OPERATOR_PATHS: Document = {
             "id", problems=["404", "409", "503"],
         )
     },
+    "/api/destinations/{name}/test": {
+        "post": _operation(
+            "Send a marked test message now, and say what came of it.",
+            {"200": _success("What came of it.", "Tested")}, "name", problems=["404", "409"],
+        )
+    },
     "/api/reload": {
         "post": _operation(
             "Read routes.yaml again.",

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from receiver.alarms import AlarmKind
-from receiver.deliveries import Kind, State
+from receiver.deliveries import Kind, Outcome, State
 from receiver.events import Category, Status, Verdict
 
 Document = dict[str, Any]
@@ -107,6 +107,9 @@ SCHEMAS: Document = {
         due_at=MAYBE_TIME,
         attempts=list_of("Attempt"),
     ),
+    "Tested": object_of(
+        outcome=words_of(Outcome), detail=TEXT, duration_ms=COUNT, permanent={"type": "boolean"}
+    ),
     "Ledger": object_of(
         accepted=COUNT, verdicts=COUNTS, owed=COUNT, deliveries=COUNTS, imbalance=COUNT
     ),
@@ -132,7 +135,7 @@ SCHEMAS: Document = {
     "AllWaiting": object_of(destination=TEXT, redelivered=COUNT),
     "Reloaded": object_of(reloaded={"const": True}, warnings={"type": "array", "items": TEXT}),
     "NotReloaded": object_of(reloaded={"const": False}, problems={"type": "array", "items": TEXT}),
-    "Hint": object_of(source=TEXT, status=words_of(Status), events=COUNT, text=TEXT),
+    "Hint": object_of(source=TEXT, status=nullable(words_of(Status)), events=COUNT, text=TEXT),
     "Hints": object_of(items=list_of("Hint")),
     "Health": object_of(status=TEXT),
     "Ready": object_of(status=TEXT, alarms=list_of("Alarm")),

@@ -12,6 +12,7 @@ import argparse
 import asyncio
 import json
 import random
+import re
 import socket
 import struct
 import sys
@@ -219,12 +220,18 @@ def is_valid(raw: bytes, valid: Iterable[Valid]) -> bool:
 
 
 def _are_valid(given: list[tuple[bytes, bytes]], each: Valid) -> bool:
-    """Whether its headers are there once each. Two schemes let other signatures stand beside."""
-    separator = {"standard": b" ", "stripe": b","}.get(each.source, b"\0")
+    """Whether its headers are there once each. Other signatures may stand beside those of HMAC."""
+    signature = HOW[each.source][0].signature_header.lower().encode()
+    may_list = each.source != "rsa"
+
+    def entries(name: bytes, value: bytes) -> set[bytes]:
+        is_list = may_list and name == signature
+        return set(re.split(rb"[, ]+", value.replace(b"v1=", b"v1,"))) if is_list else {value}
+
     return (
         len(given) == len(each.fields)
         and all(
-            set(value.encode().split(separator)) <= set(other.split(separator))
+            entries(key, value.encode()) <= entries(key, other)
             for name, value in each.fields
             for key, other in given
             if key == name.lower().encode()

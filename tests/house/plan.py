@@ -107,6 +107,11 @@ BROAD_EXCEPTS = {
     ("destinations.apprise.adapter", "_notify"): "a plugin's mistake must not end the thread",
     ("destinations.apprise.probes", "_probe_request"): "notes it, and raises it again",
     ("destinations.apprise.probes", "_read_body"): "the status is known, whatever the body does",
+    ("destinations.deadline", "_CallThread.run"): "raised again where the call was asked for",
+    ("destinations.deadline", "call_watched"): "ends the watch, and raises it again",
+    ("destinations.sending", "send"): "whatever a kind does not foresee is a failed attempt",
+    ("dispatch.worker", "DestinationWorker._compose"): "a plain text goes out instead",
+    ("dispatch.worker", "DestinationWorker._finished"): "what was sent is recorded all the same",
     ("dispatch.worker", "DestinationWorker._send_on"): "without this thread deliveries wait",
     ("messages.notice", "render"): "no alert is lost over a template: the default goes out",
     ("store.committer", "Committer._commit"): "finds the item of the batch that is to blame",
@@ -116,7 +121,7 @@ BROAD_EXCEPTS = {
         "store.periodic",
         "Periodic.safe_step",
     ): "without its threads people hear nothing",
-    ("store.sqlite.schema", "_migrate"): "rolls back, and raises it again",
+    ("store.sqlite.schema", "migrate"): "rolls back, and raises it again",
     ("store.sqlite.store", "SqliteStore.__init__"): "frees the lock, and raises it again",
     ("web.webhooks.batch", "WebhookBatcher._take_all"): "hands it to the webhook it is about",
     ("web.webhooks.endpoint", "WebhookEndpoint.__call__"): "nobody above would answer",
@@ -124,6 +129,7 @@ BROAD_EXCEPTS = {
 
 # (module, what it imports inside a function) → why not at its top.
 LATE_IMPORTS = {
+    ("__main__", "receiver"): "the handlers of signals stand before anything else is imported",
     ("destinations.apprise.adapter", "apprise"): "takes 160 ms, and most commands send nothing",
     ("destinations.apprise.adapter", "requests"): "comes with apprise",
     ("web.server.server", "receiver"): "httptools is an extra",

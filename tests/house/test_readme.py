@@ -141,7 +141,8 @@ def test_every_metric_is_named_with_its_labels() -> None:
     counters.answered("s", 202)
     counters.judged("s", "applied", "first_seen", "1", 0.0)
     rows = dict(re.findall(r"^\| `(receiver_[a-z_]+)` \| (.*?) \|", section("HTTP"), re.M))
-    shown = re.findall(r"^([a-z_]+)\{(.*?)\} ", metrics.text(counters, [ALARM]), re.M)
+    lines = metrics.text(counters, {"s": 0.0}, [ALARM])
+    shown = re.findall(r"^([a-z_]+)\{(.*?)\} ", lines, re.M)
     assert {name: ", ".join(f"`{n}`" for n in re.findall(r"(\w+)=", labels))
             for name, labels in shown} == rows  # fmt: skip
     for cause in (*CAUSES, *REFUSALS):
@@ -177,3 +178,15 @@ def test_it_says_how_to_change_a_key_and_the_example_is_read(tmp_path: Path) -> 
     environ = {"OLD_KEY": "o" * 16, "NEW_KEY": "n" * 16}
     rules = routes_file.load(str(tmp_path / "routes.yaml"), environ)
     assert rules.sources["s"].verification.labels == ("2025", "2026")
+
+
+def test_the_signatures_of_the_senders_that_it_names_are_read(tmp_path: Path) -> None:
+    table = section("routes.yaml").split("| sender |")[1].split("\n\n")[0]
+    rows = re.findall(r"^\| ([A-Z][^|]*) \| `\{(scheme: .*?)\}`", table, re.M)
+    assert len(rows) >= 10
+    for sender, options in rows:
+        (tmp_path / "routes.yaml").write_text(
+            f"sources:\n  s:\n    verify: {{keys: ['{'k' * 20}'], {options}}}\n"
+        )
+        rules = routes_file.load(str(tmp_path / "routes.yaml"), {})
+        assert rules.sources["s"].verification.keys, sender

@@ -18,6 +18,7 @@ import pytest
 from pytest_httpserver import HTTPServer
 
 from receiver.cli import client
+from receiver.dispatch import worker
 from receiver.sources import signing, verification
 from tests.support.live import PRIVATE, PUBLIC, ROUTES, Live, free_port, live, until
 
@@ -207,6 +208,31 @@ def test_what_fails_during_a_reload_that_removes_its_destination_is_dead(tmp_pat
             path = "/api/deliveries/1/redeliver"
             assert receiver.ask(path, method="POST")[0] == 202
             until(lambda: receiver.ask("/api/deliveries?state=dead")[1]["items"])
+
+
+def test_a_text_that_cannot_be_written_goes_out_as_a_plain_one(
+    tmp_path: Path, httpserver: HTTPServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    httpserver.expect_request("/ops").respond_with_data("")
+    monkeypatch.setattr(worker, "compose", lambda *_: 1 // 0)
+    with live(tmp_path, TWO, {"PORT": str(httpserver.port)}) as receiver:
+        fail(receiver)
+        until(lambda: receiver.ask("/api/deliveries?state=sent")[1]["items"])
+    (message,) = told(httpserver, "/ops")
+    assert message["title"] == "Invoice agent: news"
+    assert "Execution: x" in message["message"]
+
+
+def test_what_was_sent_is_recorded_even_if_nothing_can_follow_from_it(
+    tmp_path: Path, httpserver: HTTPServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    httpserver.expect_request("/ops").respond_with_data("")
+    monkeypatch.setattr(worker, "with_others", lambda *_: 1 // 0)
+    with live(tmp_path, TWO, {"PORT": str(httpserver.port)}) as receiver:
+        for execution in ("x", "y"):
+            fail(receiver, execution)
+        until(lambda: len(receiver.ask("/api/deliveries?state=sent")[1]["items"]) == 2)
+    assert len(told(httpserver, "/ops")) == 2
 
 
 def serve(

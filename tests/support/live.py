@@ -14,6 +14,8 @@ from email.message import Message
 from pathlib import Path
 from typing import Any
 
+from starlette.applications import Starlette
+
 from receiver.cli import client
 from receiver.config import routes_file
 from receiver.config.live_rules import LiveRules
@@ -47,6 +49,7 @@ class Live:
     verification: Verification
     store: SqliteStore
     in_force: LiveRules[Intake]
+    app: Starlette
 
     def post(
         self, body: bytes, *, source: str = "asteroid", private: str = PRIVATE
@@ -92,9 +95,8 @@ def live(
     store = SqliteStore(folder / "receiver.db", backlog=chosen.backlog, serve=True)
     application = app.build(chosen, rules, store, read=read)
     with server.serving(application, chosen, server.bind(chosen)) as url:
-        yield Live(
-            url, next(iter(rules.sources.values())).verification, store, application.state.in_force
-        )
+        how = next(iter(rules.sources.values())).verification
+        yield Live(url, how, store, application.state.in_force, application)
 
 
 def free_port() -> int:

@@ -14,6 +14,7 @@ from receiver.sources import signing
 from receiver.store.sqlite.connection import connect
 from receiver.times import SECOND, format_time
 from tests.support.live import PRIVATE, ROUTES, Live, live
+from tests.support.raw import ask, request
 
 
 @pytest.fixture
@@ -191,7 +192,7 @@ sources:
     ]  # fmt: skip
 
 
-def test_the_api_wants_its_token_and_our_host(tmp_path: Path) -> None:
+def test_the_api_wants_its_token_and_without_it_our_host(tmp_path: Path) -> None:
     token = "t" * 32
     with live(tmp_path, api_token=token, public_url="https://hooks.example.org") as receiver:
         given = {"Authorization": f"Bearer {token}"}
@@ -200,15 +201,47 @@ def test_the_api_wants_its_token_and_our_host(tmp_path: Path) -> None:
         assert receiver.ask("/api/ledger", headers=given)[0] == 200
         own = {**given, "Host": "hooks.example.org"}
         assert receiver.ask("/api/ledger", headers=own)[0] == 200
-        assert receiver.ask("/api/ledger", headers={**given, "Host": "evil.example"})[0] == 421
+        for path in ("/api/ledger", "/metrics", "/openapi.json"):
+            for host in ("evil.example", "", "[::1"):
+                foreign = {"Host": host}
+                assert receiver.ask(path, headers=foreign)[0] == 421
+                wrong = {**foreign, "Authorization": "Bearer no"}
+                status, content, _ = receiver.ask(path, headers=wrong)
+                assert (status, "RECEIVER_API_TOKEN" in content["detail"]) == (421, True)
         assert receiver.ask("/healthz", headers={"Host": "anything"})[0] == 200
+
+
+@pytest.mark.parametrize("host", ["10.42.0.7:8000", "receiver.default.svc", "[fd00::7]:8000", "x"])
+def test_who_brings_the_token_is_answered_under_any_host(tmp_path: Path, host: str) -> None:
+    token = "t" * 32
+    with live(tmp_path, host="0.0.0.0", api_token=token) as receiver:
+        port = int(receiver.url.rpartition(":")[2])
+        given = [("Host", host), ("Authorization", f"Bearer {token}")]
+        for path in ("/metrics", "/api/ledger", "/openapi.json"):
+            sent = request(method="GET", path=path, headers=given, length=False, host=False)
+            assert ask(port, sent).status == 200
+
+        def reload(*more: tuple[str, str]) -> int:
+            return ask(port, request(b"", [*given, *more], path="/api/reload", host=False)).status
+
+        assert reload() == 200
+        # A page under that very Host is no page elsewhere.
+        assert reload(("Origin", f"http://{host}")) == 200
+        assert reload(("Origin", "https://evil.example")) == 403
+        assert reload(("Sec-Fetch-Site", "cross-site")) == 403
 
 
 def test_without_a_token_the_api_answers_on_loopback_only(tmp_path: Path) -> None:
     with live(tmp_path, host="0.0.0.0") as receiver:
-        status, content, _ = receiver.ask("/api/ledger", headers={"Host": "localhost"})
-        assert status == 403
-        assert "RECEIVER_API_TOKEN" in content["detail"]
+        for headers in (
+            {"Host": "localhost"},
+            {"Host": "10.42.0.7:8000"},
+            {"Host": "evil.example", "Authorization": "Bearer anything"},
+        ):
+            for path in ("/api/ledger", "/metrics"):
+                status, content, _ = receiver.ask(path, headers=headers)
+                assert status == 403
+                assert "RECEIVER_API_TOKEN" in content["detail"]
         assert receiver.ask("/readyz")[0] == 200
 
 

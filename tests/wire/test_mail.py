@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import smtplib
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ import pytest
 from aiosmtpd.smtp import AuthResult, LoginPassword
 
 from receiver.deliveries import Attempt, Message, Outcome
+from receiver.destinations.apprise.recorder import AttemptRecorder
 from receiver.destinations.destination import Destination
+from receiver.destinations.outcome import CallRecord, classify
 from receiver.destinations.sending import problems, send
 from tests.support.loopback import Mail, Visit, certificate, mail_server, raw
 
@@ -205,3 +208,48 @@ def test_a_login_is_accepted_or_refused_for_good(
     if login and permanent:
         assert attempt.detail.startswith("SMTP 535 to AUTH: ")
     assert "canary" not in attempt.detail
+
+
+def recorded(call: Callable[[], object]) -> CallRecord:
+    """What the probes see of a call that fails."""
+    recorder = AttemptRecorder(10)
+    with recorder, pytest.raises((UnicodeError, smtplib.SMTPException)):
+        call()
+    return recorder.record
+
+
+@pytest.mark.parametrize("utf8", [False, True])
+@pytest.mark.parametrize("recipient", ["tëam@example.org", "team@bücher.example"])
+def test_a_recipient_that_mail_cannot_carry_is_dead_at_once(recipient: str, utf8: bool) -> None:
+    server = Mail()
+    with mail_server(server, enable_SMTPUTF8=utf8) as port, smtplib.SMTP("127.0.0.1", port) as one:
+        record = recorded(lambda: one.sendmail("a@example.org", [recipient], b"x"))
+    attempt = classify(record, done=False, late=False, targets=1, timeout=10)
+    assert (attempt.outcome, attempt.permanent) == (FAILED, True)
+    assert "give an ASCII address" in attempt.detail
+    assert server.envelopes == []
+
+
+@pytest.mark.parametrize("options", [["SMTPUTF8"], ()])
+def test_a_sender_that_mail_cannot_carry_is_dead_at_once(options: Sequence[str]) -> None:
+    server = mail_server(Mail(), enable_SMTPUTF8=False)
+    with server as port, smtplib.SMTP("127.0.0.1", port) as one:
+        record = recorded(lambda: one.sendmail("ä@example.org", ["b@example.org"], b"x", options))
+    assert classify(record, done=False, late=False, targets=1, timeout=10).permanent
+
+
+@pytest.mark.parametrize("login", [("usér", "word"), ("user", "wörd")])
+def test_a_login_that_mail_cannot_carry_is_dead_at_once(login: tuple[str, str]) -> None:
+    options = {"authenticator": lambda *_: AuthResult(success=True), "auth_require_tls": False}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with mail_server(Mail(), **options) as port, smtplib.SMTP("127.0.0.1", port) as one:
+            record = recorded(lambda: one.login(*login))
+    assert classify(record, done=False, late=False, targets=1, timeout=10).permanent
+
+
+def test_a_server_that_takes_no_login_is_dead_at_once_and_says_so() -> None:
+    with mail_server(Mail()) as port:
+        attempt = mail(port, login="user:word@")
+    assert (attempt.outcome, attempt.permanent) == (FAILED, True)
+    assert "SMTP AUTH extension not supported" in attempt.detail

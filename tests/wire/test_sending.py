@@ -11,8 +11,10 @@ import sys
 import threading
 import time
 from email import message_from_bytes
+from email.header import decode_header, make_header
 from email.utils import formatdate
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from apprise.plugins.discord import NotifyDiscord
@@ -20,7 +22,7 @@ from apprise.plugins.slack import NotifySlack
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
-from receiver.deliveries import Message, Outcome
+from receiver.deliveries import Message, Outcome, Severity
 from receiver.destinations.destination import Destination
 from receiver.destinations.sending import problems, send, warnings
 from tests.support.live import free_port
@@ -39,7 +41,9 @@ def json_to(port: int, path: str = "", timeout: float = 10.0) -> Destination:
         (200, Outcome.DELIVERED, False), (204, Outcome.DELIVERED, False),
         (400, Outcome.FAILED, True), (401, Outcome.FAILED, True), (403, Outcome.FAILED, True),
         (404, Outcome.FAILED, True), (429, Outcome.FAILED, False), (500, Outcome.FAILED, False),
-        (503, Outcome.FAILED, False),
+        (503, Outcome.FAILED, False), (402, Outcome.FAILED, True), (408, Outcome.FAILED, False),
+        (409, Outcome.FAILED, False), (422, Outcome.FAILED, True), (423, Outcome.FAILED, False),
+        (451, Outcome.FAILED, True), (501, Outcome.FAILED, True), (505, Outcome.FAILED, True),
     ],
 )  # fmt: skip
 def test_the_answer_of_a_destination_is_understood(
@@ -106,6 +110,9 @@ SLACK = "T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ"
         (429, "rate_limited", Outcome.FAILED, False, "HTTP 429 Too Many Requests: rate_limited"),
         (500, "rollup_error", Outcome.FAILED, False,
          "HTTP 500 Internal Server Error: rollup_error"),
+        (200, "restricted_action", Outcome.FAILED, True, "HTTP 200 OK: restricted_action"),
+        (200, "team_disabled", Outcome.FAILED, True, "HTTP 200 OK: team_disabled"),
+        (200, "fatal_error", Outcome.FAILED, False, "HTTP 200 OK: fatal_error"),
     ],
 )  # fmt: skip
 def test_what_slack_says_is_understood(
@@ -122,6 +129,50 @@ def test_what_slack_says_is_understood(
     attempt = send(Destination("ops", f"slack://{SLACK}"), MESSAGE)
     assert (attempt.outcome, attempt.permanent, attempt.detail) == (outcome, permanent, detail)
     assert len(httpserver.log) == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "permanent"),
+    [("is_archived", True), ("not_in_channel", True), ("ratelimited", False),
+     ("service_unavailable", False), ("internal_error", False)],
+)  # fmt: skip
+def test_what_slack_says_to_a_bot_is_understood(
+    httpserver: HTTPServer, monkeypatch: pytest.MonkeyPatch, error: str, permanent: bool
+) -> None:
+    monkeypatch.setattr(NotifySlack, "api_url", httpserver.url_for("/api/{}"))
+    httpserver.expect_request("/api/chat.postMessage").respond_with_json(
+        {"ok": False, "error": error}
+    )
+    attempt = send(Destination("ops", "slack://xoxb-1234-1234-abc124/#ops"), MESSAGE)
+    assert (attempt.outcome, attempt.permanent) == (Outcome.FAILED, permanent)
+    assert attempt.detail == f"HTTP 200 OK: {error}"
+
+
+@pytest.mark.parametrize(
+    "more", ["%D0%B8%D0%BC%D1%8F:word@127.0.0.1:{}/", "127.0.0.1:{}/?+X-Key=%D0%B8%D0%BC%D1%8F"]
+)
+def test_a_letter_that_http_cannot_carry_is_dead_at_once(more: str, httpserver: HTTPServer) -> None:
+    url = "json://" + more.format(httpserver.port)
+    attempt = send(Destination("ops", url), MESSAGE)
+    assert (attempt.outcome, attempt.permanent) == (Outcome.FAILED, True)
+    assert "a letter that HTTP cannot carry" in attempt.detail
+    assert httpserver.log == []
+
+
+@pytest.mark.parametrize("url", ["console://", "json://127.0.0.1:1/\udcff?-k=\udcff", "x\udcff"])
+def test_whatever_fails_while_sending_is_an_attempt_with_an_outcome(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Broken(str):
+        __slots__ = ()
+
+        def splitlines(self, keepends: bool = False) -> list[str]:
+            raise RuntimeError("canary://word")
+
+    message = Message("title", Broken("body"))
+    attempt = send(Destination("ops", url, timeout=5), message)
+    assert attempt.outcome is Outcome.FAILED
+    assert attempt.detail
 
 
 @pytest.mark.parametrize(
@@ -165,7 +216,7 @@ def test_no_secret_is_in_a_detail_or_in_the_log_at_any_level(httpserver: HTTPSer
     with raw(lambda visit: None) as (closing, _):
         urls = [
             f"json://canary-user:canary-word@127.0.0.1:{port}/canary-path?+X-Key=canary-key",
-            f"json://127.0.0.1:{port}/canary%2Dpath/?+X-Key=canary%2Bk%20y&-query=canary%26q&canary-alone",
+            f"json://127.0.0.1:{port}/canary%2Dpath/?+X-Key=canary%2Bk%20y&-query=canary%26q",
             f"xml://canary-user:canary%40word@127.0.0.1:{port}/?+Cookie=canary-cookie",
             f"form://127.0.0.1:{port}/canary-path?-key=canary-key",
             f"jsons://canary-user:canary-word@127.0.0.1:{port}/canary-path?verify=no",
@@ -177,6 +228,7 @@ def test_no_secret_is_in_a_detail_or_in_the_log_at_any_level(httpserver: HTTPSer
             f"mailtos://canary-user:canary-word@127.0.0.1:{closing}?from=a@b.org&to=c@d.org",
             "slack://canary-one/canary-two/canary-three/#canary-four",
             "canary://canary-word", "canary", "json://canary-host?attach=canary-file",
+            "json://127.0.0.1/canary?canary-alone", "json://127.0.0.1/?canary=canary-value",
         ]  # fmt: skip
         done = subprocess.run(
             [sys.executable, "-W", "always", "-c", SEND_ALL, *urls], capture_output=True,
@@ -212,7 +264,7 @@ def test_several_threads_may_send_at_once(httpserver: HTTPServer) -> None:
     outcomes: list[Outcome] = []
 
     def one(number: int) -> None:
-        destination = Destination(f"d{number}", f"json://127.0.0.1:{httpserver.port}/?a={number}")
+        destination = Destination(f"d{number}", f"json://127.0.0.1:{httpserver.port}/?-a={number}")
         outcomes.append(send(destination, MESSAGE).outcome)
 
     threads = [threading.Thread(target=one, args=(n,)) for n in range(8)]
@@ -319,3 +371,86 @@ def test_mails_of_one_episode_stand_in_one_conversation() -> None:
     assert [m["In-Reply-To"] for m in found] == ["<episode-1@receiver>"] * 2 + [None]
     assert [m["References"] for m in found] == ["<episode-1@receiver>"] * 2 + [None]
     assert len({m["Message-ID"] for m in found}) == 3
+    assert [m.get_all("Auto-Submitted") for m in found] == [["auto-generated"]] * 3
+
+
+def test_headers_of_the_url_are_sent_but_none_that_would_break_the_conversation() -> None:
+    mail = Mail()
+    with mail_server(mail) as port:
+        more = "&+X-Team=ops&+auto-submitted=no&+in-reply-to=%3Cother@x%3E"
+        url = f"mailto://127.0.0.1:{port}?from=a@example.org&to=b@example.org{more}"
+        assert send(Destination("mail", url), Message("t", "b", "<e@x>")).outcome == "delivered"
+    (found,) = [message_from_bytes(each.content) for each in mail.envelopes]
+    assert found["X-Team"] == "ops"
+    assert found.get_all("Auto-Submitted") == ["auto-generated"]
+    assert found.get_all("In-Reply-To") == found.get_all("References") == ["<e@x>"]
+
+
+def test_mails_of_one_episode_keep_their_subject_for_readers_that_join_by_it() -> None:
+    mail = Mail()
+    with mail_server(mail) as port:
+        url = f"mailto://127.0.0.1:{port}?from=a@example.org&to=b@example.org"
+        for title in ("Prüf-Agent wartet", "Re: Prüf-Agent wartet"):
+            assert send(Destination("mail", url), Message(title, "b", "<e@x>")).outcome == (
+                "delivered"
+            )
+    found = [message_from_bytes(each.content) for each in mail.envelopes]
+    subjects = [str(make_header(decode_header(m["Subject"]))) for m in found]
+    assert subjects == ["Prüf-Agent wartet", "Re: Prüf-Agent wartet"]
+
+
+SEVERITIES = [
+    (Severity.INFO, "#3AA3E3"), (Severity.SUCCESS, "#3AA337"), (Severity.WARNING, "#CACF29"),
+    (Severity.FAILURE, "#A32037"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("severity", "colour"), SEVERITIES)
+def test_slacks_colour_and_the_type_for_programs_follow_the_severity(
+    severity: Severity, colour: str, httpserver: HTTPServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(NotifySlack, "webhook_url", httpserver.url_for("/services"))
+    httpserver.expect_request(f"/services/{SLACK}").respond_with_data("ok")
+    httpserver.expect_request("/").respond_with_data("")
+    told = Message("title", "body", severity=severity)
+    assert send(Destination("ops", f"slack://{SLACK}"), told).outcome is Outcome.DELIVERED
+    assert send(json_to(httpserver.port), told).outcome is Outcome.DELIVERED
+    slack, program = (request.get_json() for request, _ in httpserver.log)
+    assert slack["attachments"][0]["color"] == colour
+    assert program["type"] == severity.value
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "127.1.2.3", "[::1]"])
+@pytest.mark.parametrize("variable", ["http_proxy", "all_proxy", "HTTP_PROXY"])
+def test_a_proxy_is_not_used_for_this_machine(
+    host: str, variable: str, httpserver: HTTPServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _without_proxies(monkeypatch)
+    family = socket.AF_INET6 if host == "[::1]" else socket.AF_INET
+    address = ("::1" if host == "[::1]" else "0.0.0.0", 0)
+    with socket.create_server(address, family=family) as own:
+        monkeypatch.setenv(variable, httpserver.url_for("/"))
+        url = f"json://word:{variable}@{host}:{own.getsockname()[1]}/{uuid4()}"
+        assert send(Destination("ops", url, timeout=0.3), MESSAGE).outcome is Outcome.UNCERTAIN
+        own.settimeout(5)
+        with own.accept()[0] as connection:
+            assert connection.recv(10).startswith(b"POST /")
+    assert httpserver.log == []
+
+
+@pytest.mark.parametrize("variable", ["http_proxy", "all_proxy"])
+def test_a_proxy_is_used_for_other_machines(
+    variable: str, httpserver: HTTPServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _without_proxies(monkeypatch)
+    monkeypatch.setenv(variable, httpserver.url_for("/").rstrip("/"))
+    httpserver.expect_request(re.compile(".*")).respond_with_data("")
+    destination = Destination("ops", f"json://hook-{variable.replace('_', '-')}.example/x")
+    assert send(destination, MESSAGE).outcome is Outcome.DELIVERED
+    assert httpserver.log[0][0].headers["Host"].startswith("hook-")
+
+
+def _without_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)

@@ -6,6 +6,7 @@ A failed attempt gives its reason in one readable line, without the URL and its 
 
 from __future__ import annotations
 
+import difflib
 import sys
 import threading
 import time
@@ -15,9 +16,14 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from receiver.deliveries import Attempt, Message, Outcome
-from receiver.destinations import deadline
-from receiver.destinations.apprise import probes, sessions
-from receiver.destinations.apprise.recorder import AttemptRecorder, record_throttle
+from receiver.destinations import addresses, deadline
+from receiver.destinations.apprise import comparison, probes, sessions
+from receiver.destinations.apprise.places import place_of
+from receiver.destinations.apprise.recorder import (
+    AttemptRecorder,
+    record_throttle,
+    said_by_apprise,
+)
 from receiver.destinations.deadline import CallEnd
 from receiver.destinations.destination import MAIL_KINDS, Destination
 from receiver.destinations.outcome import CallRecord, classify
@@ -25,6 +31,7 @@ from receiver.destinations.redaction import redact
 
 # No mail has this id, but mail programs still group all mails that answer it.
 CONVERSATION = ("In-Reply-To", "References")
+AUTOMATIC = {"Auto-Submitted": "auto-generated"}
 # These act on this machine: its screen, its log, its files, its programs.
 LOCAL_KINDS = {
     "syslog", "dbus", "kde", "qt", "glib", "gio", "gnome", "macosx", "windows", "blink1", "file",
@@ -34,7 +41,7 @@ LOCAL_KINDS = {
 FILE_OPTIONS = {"attach", "include", "keyfile", "pgpkey", "pgpprv", "pgppub", "subfile"}
 _NOT_UNDERSTOOD = (
     "its URL is not one that Apprise understands: compare it with the service's page in Apprise's"
-    " documentation"
+    f" documentation; {addresses.SIGNS}"
 )
 
 
@@ -51,6 +58,12 @@ def warnings(destination: Destination) -> list[str]:
             f"destination {destination.name} may send its password in the clear: use mailtos://"
         ]
     return []
+
+
+def leads_to(destination: Destination) -> str:
+    """Say in one line where its messages go, without any secret; see `sending.leads_to`."""
+    client = _client(destination)
+    return destination.kind if isinstance(client, str) else place_of(destination.url, client[0])
 
 
 def send(destination: Destination, message: Message) -> Attempt:
@@ -122,8 +135,11 @@ def _notify(destination: Destination, message: Message, recorder: AttemptRecorde
             record.untraced = not _is_traced(client[0])
             text = _apprise.NotifyFormat.TEXT
             if destination.kind in MAIL_KINDS:
-                _join_conversation(client[0], message.thread)
-            done = client.notify(body=message.body, title=message.title, body_format=text)
+                _set_headers(client[0], message.thread)
+            severity = _apprise.NotifyType(message.severity.value)
+            done = client.notify(
+                body=message.body, title=message.title, notify_type=severity, body_format=text
+            )
             return _NotifyResult(bool(done), "", len(client[0]))
         except BaseException as error:
             # No error of a plugin may end the thread; the line reports it.
@@ -131,10 +147,16 @@ def _notify(destination: Destination, message: Message, recorder: AttemptRecorde
             return _NotifyResult()
 
 
-def _join_conversation(plugin: Any, thread: str | None) -> None:
-    """Make the next e-mail join its conversation: all mails in one answer the same id."""
-    others = {k: v for k, v in plugin.headers.items() if k not in CONVERSATION}
-    plugin.headers = others | (dict.fromkeys(CONVERSATION, thread) if thread else {})
+def _set_headers(plugin: Any, thread: str | None) -> None:
+    """Mark the next e-mail as sent by a program, and make it join its conversation.
+
+    All mails of a conversation answer the same id. A program that answers mails by itself, such as
+    an out-of-office note, answers none with this mark (RFC 3834).
+    """
+    ours = {**AUTOMATIC, **(dict.fromkeys(CONVERSATION, thread) if thread else {})}
+    names = {name.lower() for name in (*AUTOMATIC, *CONVERSATION)}
+    others = {k: v for k, v in plugin.headers.items() if k.strip().lower() not in names}
+    plugin.headers = others | ours
 
 
 def _is_traced(plugin: Any) -> bool:
@@ -165,14 +187,16 @@ def _client(destination: Destination) -> Any:
     """Make the destination's Apprise object, or describe the mistake in its URL."""
     apprise = _library()
     url = destination.url.strip()
-    if (urls := len(apprise.utils.parse.parse_urls(url))) > 1:
+    if "://" in url and (urls := len(apprise.utils.parse.parse_urls(url))) > 1:
         return f"it holds {urls} URLs: make a destination of each"
+    if mistake := addresses.mistake(url):
+        return mistake
     parsed = apprise.plugins.url_to_dict(url)
     kind = str(parsed.get("schema", "")) if parsed else destination.kind
     if kind in LOCAL_KINDS:
         return f"{kind}:// acts on this machine, not on another: give a service of the network"
     if not parsed:
-        return _NOT_UNDERSTOOD
+        return _not_understood(url)
     options = parsed.get("qsd") or {}
     if problem := _option_problem(options):
         return problem
@@ -180,10 +204,25 @@ def _client(destination: Destination) -> Any:
     # No pool, throttle, retries or redirects of its own: the receiver decides about these.
     asset = apprise.AppriseAsset(service_timeout=0, http_redirects=False)
     client = apprise.Apprise(asset=asset)
-    if not client.add(url) or len(client) != 1:
-        return _NOT_UNDERSTOOD
+    with said_by_apprise() as said:
+        is_added = client.add(url)
+    if not is_added or len(client) != 1:
+        return _not_understood(url)
+    problem = _plugin_problem(client[0]) or comparison.problem(url, parsed, client[0], said)
     _configure(client[0], destination, options)
-    return _plugin_problem(client[0]) or client
+    return problem or client
+
+
+def _not_understood(url: str) -> str:
+    """Say that Apprise does not take the URL, with the nearest kind if there is a near one."""
+    scheme = url.partition("://")[0].lower()
+    schemes = _apprise.NotificationManager().schemas()
+    near = difflib.get_close_matches(scheme, schemes, 1, 0.75) if scheme not in schemes else []
+    if hint := addresses.web_hint(url):
+        return hint
+    if near:
+        return f"Apprise has no such kind: did you mean {near[0]}://?"
+    return _NOT_UNDERSTOOD
 
 
 def _option_problem(options: Any) -> str:

@@ -17,10 +17,9 @@ import time
 from collections.abc import Callable
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from functools import lru_cache
 from typing import Any
 
-from receiver.destinations.apprise import sessions
+from receiver.destinations.apprise import proxies, sessions
 from receiver.destinations.apprise.recorder import (
     AttemptRecorder,
     WarningCollector,
@@ -36,6 +35,13 @@ MOST_BYTES = 1_000_000
 _PIECE = 16_384
 _LONGEST_WAIT = 999_999.0
 _MESSAGE = "the message"
+_NOT_ASCII = (
+    "its login, sender or a recipient holds a letter that is not ASCII, and such mail cannot be"
+    " sent: give an ASCII address (a domain as xn--…)"
+)
+# The words of smtplib for a server that offers no login that we speak, or no other letters. (One
+# that offers no TLS may be an attacker's work, or a certificate that is being renewed.)
+_NEVER = ("SMTP AUTH extension not supported", "No suitable authentication", "SMTPUTF8")
 _COMMANDS = {"EHLO", "HELO", "STARTTLS", "MAIL", "RCPT", "DATA", "RSET", "QUIT"}
 _TEXT_MEMBERS = (
     "error",
@@ -58,9 +64,9 @@ def install(requests: Any) -> None:
         requests.request, requests.Session
     )
     module = requests.sessions
-    module.get_environ_proxies = _find_once(module.get_environ_proxies)
+    module.get_environ_proxies = proxies.with_rules(module.get_environ_proxies)
     module.get_netrc_auth = _find_nothing(module.get_netrc_auth)
-    for name in ("connect", "starttls", "login"):
+    for name in ("connect", "starttls", "login", "mail", "rcpt"):
         wrap(smtplib.SMTP, name, _probe_step)
     wrap(smtplib.SMTP, "send", _probe_command)
     wrap(smtplib.SMTP, "getreply", _probe_reply)
@@ -69,19 +75,6 @@ def install(requests: Any) -> None:
     logger.propagate = False
     logger.setLevel(logging.WARNING)
     logger.addHandler(WarningCollector())
-
-
-def _find_once(find: Callable[..., Any]) -> Callable[..., Any]:
-    """Look up the proxy to a host only once: each look-up takes a tenth of an attempt."""
-    cached = lru_cache(maxsize=256)(lambda host, no_proxy: find(host, no_proxy=no_proxy))
-
-    def find_proxy(url: str, no_proxy: str | None = None) -> Any:
-        if current_recorder() is None:
-            return find(url, no_proxy=no_proxy)
-        scheme, _, rest = url.partition("://")
-        return cached(f"{scheme}://{rest.partition('/')[0]}/", no_proxy)
-
-    return find_proxy
 
 
 def _find_nothing(find: Callable[..., Any]) -> Callable[..., Any]:
@@ -209,10 +202,16 @@ def _answer_text(response: Any) -> str:
 def _probe_step(
     recorder: AttemptRecorder, original: Any, server: Any, *arguments: Any, **named: Any
 ) -> Any:
+    record = recorder.record
     try:
         return original(server, *arguments, **named)
+    except UnicodeEncodeError:
+        record.unsendable = _NOT_ASCII
+        raise
     except (OSError, smtplib.SMTPException) as error:
-        recorder.record.error = root_cause(error)
+        record.error = root_cause(error)
+        if any(words in str(error) for words in _NEVER):
+            record.unsendable = f"the mail server cannot do what the URL asks for: {record.error}"
         raise
 
 
@@ -224,7 +223,11 @@ def _probe_command(recorder: AttemptRecorder, original: Any, server: Any, data: 
         verb = str(data).partition(" ")[0].strip().upper()
         # The lines of a login have no verb: they hold the name and the password.
         recorder.command = verb if verb in _COMMANDS else "AUTH"
-    original(server, data)
+    try:
+        original(server, data)
+    except UnicodeEncodeError:
+        recorder.record.unsendable = _NOT_ASCII
+        raise
 
 
 def _probe_reply(recorder: AttemptRecorder, original: Any, server: Any) -> tuple[int, bytes]:

@@ -12,7 +12,7 @@ import logging
 import re
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from receiver.destinations.outcome import CallRecord
@@ -113,11 +113,25 @@ class WarningCollector(logging.Handler):
     """A log handler that collects Apprise's warnings in threads that make an attempt."""
 
     def emit(self, record: logging.LogRecord) -> None:
+        said: list[str] | None = getattr(_recording, "said", None)
+        if said is not None and record.levelno >= logging.WARNING:
+            said.append(record.getMessage())
+            return
         recorder = current_recorder()
         if recorder is None or record.levelno < logging.WARNING:
             return
         if len(recorder.record.warnings) < 20:
             recorder.record.warnings.append(record.getMessage())
+
+
+@contextlib.contextmanager
+def said_by_apprise() -> Iterator[list[str]]:
+    """Collect what Apprise warns of in this thread, outside of attempts."""
+    _recording.said = said = list[str]()
+    try:
+        yield said
+    finally:
+        _recording.said = None
 
 
 def record_connect(

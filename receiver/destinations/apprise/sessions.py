@@ -19,6 +19,10 @@ from typing import Any
 from receiver.destinations.apprise.recorder import current_recorder
 
 IDLE = 1.0
+_NOT_LATIN = (
+    "its login or a header holds a letter that HTTP cannot carry: write it without letters beyond"
+    " Latin-1"
+)
 _sessions = threading.local()
 
 
@@ -46,7 +50,8 @@ def with_session(request: Callable[..., Any], new_session: Callable[[], Any]) ->
     """Wrap `requests.request`, so that attempts use the session of their thread."""
 
     def request_in_session(method: str, url: str, **named: Any) -> Any:
-        if current_recorder() is None:
+        recorder = current_recorder()
+        if recorder is None:
             return request(method, url, **named)
         if (own := _thread_session()) is None:
             own = _sessions.session = ThreadSession(new_session())
@@ -54,6 +59,9 @@ def with_session(request: Callable[..., Any], new_session: Callable[[], Any]) ->
         own.session.cookies.clear()
         try:
             return own.session.request(method=method, url=url, **named)
+        except UnicodeEncodeError:
+            recorder.record.unsendable = _NOT_LATIN
+            raise
         finally:
             own.used_at = time.monotonic()
             if not own.keeps:

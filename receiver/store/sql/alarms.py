@@ -1,4 +1,4 @@
-"""Alarms: what shows that telling fails, and the rows about it. See contract.Alarming.
+"""Alarms: what shows that telling fails, and the rows about it. See alarming.Alarming.
 
 What is decided about it stands in the dispatch. At most one alarm of a kind is open about a name.
 """
@@ -109,7 +109,7 @@ OWE_ALARM = statement(
 
 
 def watched(db: Database, now: int, since: int) -> Watched:
-    """See contract.Alarming.watched."""
+    """See alarming.Alarming.watched."""
     alarms = tuple(map(alarm, db.rows(OPEN)))
     return Watched(
         alarms=alarms,
@@ -155,12 +155,12 @@ def waiting_for(db: Database, destination: str, now: int) -> int:
 
 
 def starve(db: Database, destination: str, since: int | None) -> None:
-    """See contract.Alarming.starve."""
+    """See alarming.Alarming.starve."""
     db.change(STARVE, {"destination": destination, "since": since})
 
 
 def served(db: Database, source: str, quiet_from: int, now: int) -> None:
-    """See contract.Alarming.served."""
+    """See alarming.Alarming.served."""
     db.change(SERVED, {"source": source, "quiet_from": quiet_from, "now": now})
 
 
@@ -171,7 +171,7 @@ def heard(db: Database, sources: Mapping[str, int]) -> None:
 
 
 def raise_alarm(db: Database, new: Alarm) -> Alarm | None:
-    """See contract.Alarming.raise_alarm; the deliveries are added elsewhere."""
+    """See alarming.Alarming.raise_alarm; the deliveries are added elsewhere."""
     waiting = new.n
     if new.kind is AlarmKind.DESTINATION:
         waiting = waiting_for(db, new.about, new.raised_at)
@@ -186,7 +186,7 @@ def raise_alarm(db: Database, new: Alarm) -> Alarm | None:
 
 
 def tell(db: Database, told: Alarm, routes: Mapping[str, str], now: int, step: int = 0) -> int:
-    """See contract.Alarming.tell_alarm; return the number of new deliveries."""
+    """See alarming.Alarming.tell_alarm; return the number of new deliveries."""
     return sum(
         inserted(
             db,
@@ -202,7 +202,7 @@ def tell(db: Database, told: Alarm, routes: Mapping[str, str], now: int, step: i
 
 
 def end(db: Database, over: Alarm, cause: str, now: int) -> dict[str, str] | None:
-    """See contract.Alarming.end_alarm; return the destinations to tell, with their routes."""
+    """See alarming.Alarming.end_alarm; return the destinations to tell, with their routes."""
     waiting = dead = 0
     if over.kind is AlarmKind.DESTINATION:
         waiting = waiting_for(db, over.about, now)

@@ -3,7 +3,7 @@
 By itself, uvicorn waits for a head or a body as long as the client likes, and also for a client
 that does not read its answers. Here each of these has a deadline. If there are too many
 connections, a new one is answered 503 at once, or replaces the one that has delayed its head
-longest. Both parsers share these limits.
+longest or is idle longest. Both parsers share these limits.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ GRACE = 1.0
 # answer), and the most connections in this state.
 LINGER, MAX_LINGERING = 1.0, 100
 READ_AT_ONCE = 65_536
+# The seconds in which, at the end, a request that has arrived on an idle connection is still read.
+LAST_LOOK = 0.05
 
 _PROBLEM_DETAILS = {
     400: "This is not HTTP as this server reads it.",
@@ -50,24 +52,34 @@ class Bounds:
     """The shared limits of a server's connections, and the connections that count for them.
 
     `head` and `body` are the seconds in which each has to arrive, `limit` is the most connections.
-    `refused` gets the cause of each refusal: malformed, slow, headers, connections.
+    `refused` gets the cause of each refusal (malformed, slow, headers, connections) and the path
+    that was asked for, if it is known.
     """
 
     head: float
     body: float
     limit: int
-    refused: Callable[[str], None]
+    refused: Callable[[str, str], None]
     # The connections with a deadline and the start of each (the loop's time), the oldest first.
     waiting: dict[Bounded, float] = field(default_factory=dict)
+    # The connections between two requests, and since when; the one that is idle longest first.
+    idle: dict[Bounded, float] = field(default_factory=dict)
     lingering: int = 0
 
     def make_room(self, now: float) -> bool:
-        """End the connection that has waited longest, if for GRACE; return whether it was ended."""
+        """End the connection that has waited longest, if for GRACE; return whether one was ended.
+
+        A connection that delays its head goes before an idle one.
+        """
         oldest, since = next(iter(self.waiting.items()), (None, now))
-        if oldest is None or now - since < GRACE:
-            return False
-        oldest.end("slow")
-        return True
+        if oldest is not None and now - since >= GRACE:
+            oldest.end("slow")
+            return True
+        oldest, since = next(iter(self.idle.items()), (None, now))
+        if oldest is not None and now - since >= GRACE:
+            oldest.timeout_keep_alive_handler()
+            return True
+        return False
 
 
 def check_head(version: str, target: bytes, headers: Iterable[tuple[bytes, bytes]]) -> None:
@@ -122,12 +134,14 @@ class Bounded(_UvicornProtocol):  # type: ignore[misc]
 
     def connection_lost(self, error: Exception | None) -> None:
         self._cancel_deadline()
+        self.bounds.idle.pop(self, None)
         super().connection_lost(error)
 
     def data_received(self, data: bytes) -> None:
         if self._is_refused:
             return
         self._has_received = True
+        self.bounds.idle.pop(self, None)
         super().data_received(data)
         if self._is_refused:
             return
@@ -144,6 +158,22 @@ class Bounded(_UvicornProtocol):  # type: ignore[misc]
         elif not cycle.more_body and self._deadline is not None:
             self._cancel_deadline()
 
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.timeout_keep_alive_task is not None:
+            self.bounds.idle[self] = self.loop.time()
+
+    def shutdown(self) -> None:
+        """Close the connection at the end of the server, after the answers that are due."""
+        if self.in_progress() is None:
+            self.loop.call_later(LAST_LOOK, self._end_idle)
+        else:
+            super().shutdown()
+
+    def _end_idle(self) -> None:
+        if not self.transport.is_closing():
+            super().shutdown()
+
     def pause_writing(self) -> None:
         super().pause_writing()
         if self._deadline is None:
@@ -153,12 +183,12 @@ class Bounded(_UvicornProtocol):  # type: ignore[misc]
         super().resume_writing()
         self._cancel_deadline()
 
-    def refuse(self, status: int) -> None:
+    def refuse(self, status: int, path: str = "") -> None:
         """Answer with a problem instead of the application, and end the connection."""
         self._is_refused = True
         self._cancel_deadline()
         self._unset_keepalive_if_required()
-        self.bounds.refused(_CAUSES[status])
+        self.bounds.refused(_CAUSES[status], path)
         if self.transport.is_closing():
             return
         self.transport.write_whole(_refusal(status))
@@ -179,7 +209,7 @@ class Bounded(_UvicornProtocol):  # type: ignore[misc]
             return self.end("malformed") if self.is_in_rest() else self.refuse(status)
         if cycle.response_started or not cycle.more_body:
             # The fault comes after the request in progress: the answer to that request is the last.
-            self.bounds.refused(_CAUSES[status])
+            self.bounds.refused(_CAUSES[status], "")
             self._is_refused = True
             cycle.keep_alive = False
             return None
@@ -189,7 +219,7 @@ class Bounded(_UvicornProtocol):  # type: ignore[misc]
     def end(self, cause: str) -> None:
         """End the connection without an answer."""
         self._is_refused = True
-        self.bounds.refused(cause)
+        self.bounds.refused(cause, "")
         self._cancel_deadline()
         self.transport.abort()
 
@@ -216,7 +246,7 @@ class Bounded(_UvicornProtocol):  # type: ignore[misc]
         cycle = self.in_progress()
         if cycle is not None and cycle.more_body and not cycle.response_started:
             self._disconnect(cycle)
-            self.refuse(408)
+            self.refuse(408, cycle.scope["path"])
         elif cycle is None and self._has_received and not self.is_in_rest():
             self.refuse(408)
         else:  # no answer: the client sent nothing, does not read, or has its answer

@@ -43,6 +43,17 @@ UNTRUSTED = (
     " routes.yaml and, if one is set, its secret header and agent."
 )
 
+# The causes of refusals, by status; those of 401 are in errors.UntrustedWebhook.
+_CAUSES = {
+    400: "not_json",
+    404: "unknown_source",
+    405: "method",
+    413: "too_large",
+    415: "media_type",
+    422: "not_envelope",
+    429: "rate",
+}
+
 # The most bytes of bodies in memory, arriving or waiting for their commit; beyond it 503.
 MAX_HELD = 64 * 2**20
 
@@ -90,7 +101,10 @@ class WebhookEndpoint:
         if response is None:
             return  # the client is gone
         status = response[0] if isinstance(response, tuple) else response.status_code
-        self._counters.answered(source.name if source else "", status)
+        name = source.name if source else ""
+        self._counters.answered(name, status)
+        if status in _CAUSES:
+            self._refusals.request(_CAUSES[status], scope["path"], name)
         if isinstance(response, tuple):
             await _send_answer(send, *response)
         else:

@@ -1,6 +1,7 @@
 """Refusals: counts each, and logs one line a minute for each cause.
 
-So a flood of forgeries is visible in the log without flooding it.
+So a flood of forgeries is visible in the log without flooding it, and a sender with a wrong address
+leaves a trace.
 """
 
 from __future__ import annotations
@@ -10,20 +11,28 @@ import logging
 import time
 
 from receiver.metrics import Counters
+from receiver.web.webhooks.addresses import Addresses
 
 log = logging.getLogger("receiver.refused")
+
+MAX_PATHS = 3  # different paths in a line
 
 
 class Refusals:
     """The counting and logging of refusals, for the event loop's thread only.
 
-    `every` is the seconds between two lines of a kind.
+    `every` is the seconds between two lines of a kind. `addresses` clean the paths.
     """
 
-    def __init__(self, counters: Counters, every: float = 60.0) -> None:
+    def __init__(
+        self, counters: Counters, every: float = 60.0, addresses: Addresses | None = None
+    ) -> None:
         self._counters = counters
         self._every = every
+        self._addresses = addresses or Addresses(dict)
         self._lines = OncePerMinute(every)
+        # The paths of the refusals that wait for a line, by kind.
+        self._paths: dict[tuple[str, ...], list[str]] = {}
         self._timer: asyncio.TimerHandle | None = None
 
     def webhook(self, source: str, cause: str) -> None:
@@ -31,15 +40,28 @@ class Refusals:
         self._counters.untrusted(source, cause)
         self._note(("webhook.untrusted", source, cause))
 
-    def connection(self, cause: str) -> None:
-        """Note a connection or a head that was refused before its request."""
+    def request(self, cause: str, path: str, source: str = "") -> None:
+        """Note a request that was refused for its form, or found no source."""
         self._counters.refused(cause)
-        self._note(("connection.refused", "", cause))
+        self._note(("webhook.refused", source, cause), path)
 
-    def _note(self, kind: tuple[str, ...]) -> None:
+    def nowhere(self, path: str) -> None:
+        """Note a request to a path with nothing there."""
+        self.request(self._addresses.cause(path), path)
+
+    def connection(self, cause: str, path: str = "") -> None:
+        """Note a connection or a head that was refused before its request, or a slow body."""
+        self._counters.refused(cause)
+        self._note(("connection.refused", "", cause), path)
+
+    def _note(self, kind: tuple[str, ...], path: str = "") -> None:
+        if path and len(paths := self._paths.setdefault(kind, [])) < MAX_PATHS:
+            shown = self._addresses.shown(path)
+            if shown not in paths:
+                paths.append(shown)
         count = self._lines.note(kind, time.monotonic())
         if count:
-            _log_refusals(kind, count)
+            self._log(kind, count)
         if self._timer is None:
             self._start_timer()
 
@@ -49,16 +71,20 @@ class Refusals:
 
     def _log_overdue(self) -> None:
         for kind, count in self._lines.overdue(time.monotonic()):
-            _log_refusals(kind, count)
+            self._log(kind, count)
         self._timer = None
         if self._lines.is_waiting():
             self._start_timer()
 
-
-def _log_refusals(kind: tuple[str, ...], count: int) -> None:
-    name, source, cause = kind
-    source_field = f" source={source}" if source else ""
-    log.warning("%s%s cause=%s count=%d", name, source_field, cause, count)
+    def _log(self, kind: tuple[str, ...], count: int) -> None:
+        name, source, cause = kind
+        paths = self._paths.pop(kind, [])
+        meant = dict.fromkeys(filter(None, map(self._addresses.meant, paths)))
+        fields = {
+            "source": source, "cause": cause, "path": ",".join(paths), "meant": ",".join(meant)
+        }  # fmt: skip
+        text = " ".join(f"{field}={value}" for field, value in fields.items() if value)
+        log.warning("%s %s count=%d", name, text, count)
 
 
 class OncePerMinute:

@@ -6,6 +6,8 @@ import threading
 from collections.abc import Callable
 from queue import SimpleQueue
 
+import pytest
+
 from receiver.destinations.deadline import (
     MOST_HANGING,
     CallEnd,
@@ -118,3 +120,28 @@ def test_a_call_that_is_due_before_all_others_is_not_overslept() -> None:
     slow.start()
     assert run("fast", 0.05, lambda: over.wait(20), over.set) == ((CallEnd.CUT, True), True)
     slow.join()
+
+
+def raises() -> None:
+    raise LookupError("no such thing")
+
+
+def test_an_error_of_a_call_is_raised_where_the_call_was_asked_for() -> None:
+    for _ in range(2):
+        with pytest.raises(LookupError):
+            call_in_thread("raises", 5, raises, nothing)
+    assert call_in_thread("raises", 5, lambda: 1, nothing) == (CallEnd.DONE, 1)
+
+
+def test_after_an_error_a_watched_thread_gets_no_successor() -> None:
+    succeeded = threading.Event()
+    hand_over_to(lambda _: succeeded.set())
+    with pytest.raises(LookupError):
+        call_watched("watched", 0.01, raises, nothing, lambda *ended: ended)
+    hand_over_to(lambda _: succeeded.set())
+    # A call that is watched for longer lets the watchdog look at all that is due before.
+    over = threading.Event()
+    assert call_watched("watched", 0.7, lambda: over.wait(20), over.set, lambda end, _: end) is (
+        CallEnd.CUT
+    )
+    assert not succeeded.is_set()

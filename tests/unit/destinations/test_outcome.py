@@ -72,6 +72,50 @@ def test_what_no_repeat_can_mend_is_permanent(record: CallRecord) -> None:
     assert judged(record).permanent
 
 
+def test_every_4xx_is_permanent_but_those_that_a_repeat_may_mend() -> None:
+    passing = {
+        status for status in range(400, 500) if not judged(CallRecord(status=status)).permanent
+    }
+    assert passing == {408, 409, 421, 423, 425, 429}
+
+
+def test_of_the_other_statuses_only_a_missing_method_or_version_is_permanent() -> None:
+    others = [*range(200, 400), *range(500, 600)]
+    permanent = [status for status in others if judged(CallRecord(status=status)).permanent]
+    assert permanent == [501, 505]
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "restricted_action", "restricted_action_read_only_channel", "channel_not_found",
+        "is_archived", "channel_is_archived", "invalid_token", "team_disabled", "no_active_hooks",
+        "no_text", "msg_too_long", "posting_to_general_channel_denied", "not_in_channel",
+        "missing_scope", "token_expired", "users_not_found", "invalid_blocks",
+    ],
+)  # fmt: skip
+def test_slacks_words_that_no_repeat_mends_are_permanent(word: str) -> None:
+    assert judged(CallRecord(status=200, answer=word)).permanent
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "rate_limited", "ratelimited", "fatal_error", "internal_error", "service_unavailable",
+        "request_timeout", "team_added_to_org", "org_login_required", "message_limit_exceeded",
+        "rollup_error", "is_archived_soon", "not_is_archived",
+    ],
+)  # fmt: skip
+def test_slacks_words_for_what_passes_are_tried_again(word: str) -> None:
+    assert not judged(CallRecord(status=200, answer=word)).permanent
+
+
+def test_mail_that_can_never_be_sent_is_permanent_with_its_reason() -> None:
+    attempt = judged(CallRecord(connected=True, unsendable="a letter that is not ASCII"))
+    assert (attempt.outcome, attempt.permanent) == (FAILED, True)
+    assert attempt.detail == "a letter that is not ASCII"
+
+
 def test_a_permanent_word_in_an_answer_of_5xx_is_not_believed() -> None:
     assert not judged(CallRecord(status=500, answer="invalid_auth")).permanent
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from receiver.deliveries import Claim, DeadOriginal, Digest, DigestItem, Kind, MessageContext
 from receiver.events import Status, Verdict
-from receiver.messages.compose import compose
+from receiver.messages.compose import compose, plain_message
 from receiver.routing.routes import Route
 from receiver.times import SECOND
 
@@ -43,3 +43,15 @@ def test_a_notice_about_a_dead_delivery_is_a_report_and_a_fall_back_is_the_messa
     fallback = compose(replace(CLAIM, kind=Kind.FALLBACK, origin=ORIGINAL), None, NOW)
     assert fallback.title == "Invoice agent failed"
     assert fallback.body.startswith("Sent here because mail did not get it: HTTP 404")
+
+
+def test_a_text_that_cannot_be_written_still_names_agent_and_execution() -> None:
+    message = plain_message(CLAIM)
+    assert message.title == "Invoice agent: news"
+    assert message.body.splitlines()[1:] == ["Execution: x", "Status: failed", "Source: s"]
+    hostile = replace(FACTS, agent_name="@everyone\u202e", execution_id="<!channel>")
+    message = plain_message(replace(CLAIM, facts=hostile))
+    assert "@everyone" not in message.title
+    assert "<!channel" not in message.body
+    nothing = MessageContext("s", Verdict.QUARANTINED, "malformed", NOW)
+    assert plain_message(replace(CLAIM, facts=nothing)).title == "An agent: news"

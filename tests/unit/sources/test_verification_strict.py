@@ -95,16 +95,22 @@ def test_a_second_spelling_of_the_same_base64_is_refused(by: Verification, priva
     assert cause(by, [*rest, (name, value + b"\n")]) in ("malformed", "wrong")
 
 
-def test_hex_is_lower_case_as_the_senders_write_it() -> None:
+def test_hex_has_two_spellings_and_no_mixture_of_them() -> None:
     (header,) = signed(*PAIRS[3])
     prefix, _, digits = header[1].partition(b"=")
-    upper = [(header[0], prefix + b"=" + digits.upper())]
-    assert cause(PAIRS[3][0], upper) == "wrong"
+    upper = digits.upper()
+    assert cause(PAIRS[3][0], [(header[0], prefix + b"=" + upper)]) is None
+    letter = next(n for n in range(64) if digits[n : n + 1].isalpha())
+    mixed = upper[:letter] + digits[letter : letter + 1] + upper[letter + 1 :]
+    assert cause(PAIRS[3][0], [(header[0], prefix + b"=" + mixed)]) == "wrong"
+    assert cause(PAIRS[3][0], [(header[0], prefix.upper() + b"=" + upper)]) == "wrong"
 
 
-def test_a_space_between_the_parts_of_a_header_is_another_spelling() -> None:
+def test_a_blank_is_allowed_after_a_comma_and_nowhere_else() -> None:
     (header,) = signed(*PAIRS[5])
-    for old, new in ((b",", b", "), (b",", b" ,"), (b",", b"\t,"), (b"t=", b"t= ")):
+    assert cause(PAIRS[5][0], [(header[0], header[1].replace(b",", b", "))]) is None
+    for old, new in ((b",", b" ,"), (b",", b"\t,"), (b",", b",\t"), (b"t=", b"t= "),
+                     (b"v1=", b"v1= "), (b"t=", b"t =")):  # fmt: skip
         assert cause(PAIRS[5][0], [(header[0], header[1].replace(old, new))]) is not None
 
 
