@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from receiver.alarms import Alarm
 from receiver.events import Event, Execution, Judgement, Status, Verdict
 
 
@@ -25,8 +26,8 @@ class Kind(StrEnum):
 
     A route asks for a notice about an event. While the execution stays in the status of that event
     (an episode), there may be reminders and escalations, and somebody may take the episode
-    (acknowledged). When the execution moves on, the episode is resolved. A digest lists messages
-    that a silence kept back; a fall-back gets a message that died elsewhere.
+    (acknowledged). When it moves on, the episode is resolved. A digest lists messages that a silence
+    kept back; a fall-back gets a message that died elsewhere. An alarm: telling fails, or works.
     """
 
     NOTICE = "notice"
@@ -36,6 +37,7 @@ class Kind(StrEnum):
     RESOLVED = "resolved"
     DIGEST = "digest"
     FALLBACK = "fallback"
+    ALARM = "alarm"
 
 
 class Outcome(StrEnum):
@@ -197,7 +199,8 @@ class PlannedDelivery:
 class DeadOriginal:
     """A delivery that died: its destination, the reason, the number of dead ones there, its state.
 
-    `kind` and `step` are those of the first delivery, before any fall-back.
+    `kind` and `step` are those of the first delivery, before any fall-back. `delivery` is its id.
+    `is_alarm`: it was itself a message about another dead delivery.
     """
 
     destination: str
@@ -206,6 +209,8 @@ class DeadOriginal:
     is_dead: bool = True
     kind: Kind = Kind.NOTICE
     step: int = 0
+    delivery: int = 0
+    is_alarm: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,8 +272,9 @@ class Claim:
     is made of `facts`, and of `origin` if it is about a dead delivery. With a `digest` the claim
     includes other deliveries, which share its token and its outcome. `version` is that of its
     episode, `acknowledged` the person who has taken it. A message about the end of an episode has
-    the facts of its beginning in `begun`. `thread_title` is the title of the first message about
-    the episode that its route sent to the destination, if there was one.
+    the facts of its beginning in `begun`. `thread_title` is that of the first message about the
+    episode from its route to the destination. A claim with an `alarm` is about no event; its `step`
+    is 0 for word of the alarm and 1 for its end.
     """
 
     delivery: int
@@ -291,3 +297,4 @@ class Claim:
     acknowledged: Acknowledgement | None = None
     begun: MessageContext | None = None
     thread_title: str | None = None
+    alarm: Alarm | None = None

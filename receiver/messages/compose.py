@@ -6,9 +6,9 @@ from dataclasses import replace
 from datetime import UTC, tzinfo
 
 from receiver.deliveries import Claim, Kind, Message, Severity
+from receiver.messages.alarms import alarm_message, dead_letter_message
 from receiver.messages.digests import digest_message
 from receiver.messages.follow_ups import episode_message, thread_id
-from receiver.messages.notice import alarm
 from receiver.messages.sanitize import clean
 from receiver.routing.routes import Route
 
@@ -23,9 +23,11 @@ def compose(
     """
     if claim.digest is not None:
         return digest_message(claim, claim.digest, route, now, public_url, zone)
+    if claim.alarm is not None:
+        return alarm_message(claim, claim.alarm, now, zone)
     message = replace(episode_message(claim, route, now, zone), thread=thread_id(claim))
     if claim.origin is not None and claim.kind is Kind.NOTICE:
-        return alarm(claim.origin, message.title, repeat=claim.repeat)
+        return dead_letter_message(claim, claim.origin, message.title)
     if claim.thread_title is None:
         return message
     # Some readers of mail join only what has the same subject.

@@ -101,21 +101,6 @@ class Extras:
     is_reminder: bool = False
 
 
-def alarm(origin: DeadOriginal, about: str, *, repeat: bool) -> Message:
-    """Write the message about an unreachable destination; `about` is the title of the dead one."""
-    more = f"{origin.dead} of its messages are" if origin.dead > 1 else "One of its messages is"
-    lines = [
-        *([REPEAT] if repeat else []),
-        f"{more} dead: nobody there was told.",
-        f"Reason: {clean(origin.reason, 400)}",
-        f"The message: {clean(about, 200)}",
-        "Mend the destination, then `receiver redeliver --destination"
-        f" {origin.destination}`. Further ones are not announced within the hour.",
-    ]
-    title = f"Messages to {origin.destination} do not arrive"
-    return Message(title, "\n".join(lines), severity=Severity.FAILURE)
-
-
 def render(
     facts: MessageContext,
     route: str,

@@ -14,8 +14,9 @@
 * **Reads** see committed data only and never wait for a write. Times are instants (nanoseconds),
   which the API and the command line turn into text.
 
-A transaction has three roles (`Judging`, `Sending`, `Operating`), and a store has four (`Writing`
-here; `Listing`, `Reading` and `Waiting` in store.reading): callers ask for the role that they need.
+A transaction has four roles (`Judging`, `Sending`, `Operating`; `Alarming` in store.alarming), and
+a store has four (`Writing` here; `Listing`, `Reading` and `Waiting` in store.reading): callers ask
+for the role that they need.
 
 Errors: StorageUnavailable if a write could not be committed (send it again), Overloaded if too many
 writes wait already, StorageRefused at opening.
@@ -32,6 +33,7 @@ from receiver.events import Event, Held
 from receiver.retention import Limits
 from receiver.routing.policy import SendPolicy
 from receiver.routing.silences import Silence
+from receiver.store.alarming import Alarming
 from receiver.store.reading import Listing, Reading, Waiting
 from receiver.store.records import (
     AttemptResult,
@@ -99,7 +101,8 @@ class Sending(Protocol):
         A sent message causes the next reminder while its episode lasts. If the episode has ended or
         was acknowledged meanwhile, it causes a message about that instead. A failure counts against
         the destination unless no retry can mend it or the destination asks for time; a success ends
-        the count and the pause.
+        the count and the pause. Whatever the failure, the destination fails from then on until a
+        success.
         """
 
     def failures(self, destination: str) -> Failures:
@@ -109,7 +112,12 @@ class Sending(Protocol):
         """Pause the whole destination, from `now` to `until`."""
 
     def owe(self, delivery: int, messages: Sequence[PlannedDelivery], now: int) -> None:
-        """Add deliveries about the event of a delivery, except those that are owed already."""
+        """Add deliveries about the event of a delivery, except those that are owed already.
+
+        One about a dead delivery is left out while another one about the same destination waits,
+        and for an hour after it was sent: no outage is reported every minute. If that destination
+        got something since then, it is another outage.
+        """
 
     def release(self, now: int, *, own: bool = False) -> int:
         """Put deliveries whose lease is over back to waiting, as repeats; return how many.
@@ -196,8 +204,8 @@ class Operating(Protocol):
         """Write a row without changing it, so that the commit reaches the disk."""
 
 
-class Transaction(Judging, Sending, Operating, Protocol):
-    """A transaction with all three roles; it is committed as a whole or not at all."""
+class Transaction(Judging, Sending, Operating, Alarming, Protocol):
+    """A transaction with all four roles; it is committed as a whole or not at all."""
 
 
 Act = Callable[[Transaction, Sequence[Item]], Sequence[Result]]

@@ -14,7 +14,7 @@ from receiver.routing.conditions import Subject
 from receiver.routing.policy import SendPolicy
 from receiver.routing.silences import Silence
 from receiver.store.names import Orphan
-from receiver.store.records import Delays, Loaded, Tally
+from receiver.store.records import Delays, Loaded, Tally, Watched
 
 Page = tuple[list[dict[str, Any]], int | None]
 
@@ -123,3 +123,9 @@ class Waiting(Protocol):
 
     def next_silence_end(self) -> int | None:
         """Return the end of the next silence that is not listed yet; None: there is none."""
+
+    def watched(self, now: int, since: int) -> Watched:
+        """Return the same as Transaction.watched, without a transaction."""
+
+    def waiting_for(self, destination: str, now: int) -> int:
+        """Count the deliveries to a destination that are owed by now and not sent yet."""

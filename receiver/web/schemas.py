@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from receiver.alarms import AlarmKind
 from receiver.deliveries import Kind, Outcome, State
 from receiver.events import Category, Status, Verdict
 from receiver.store.records import TakeOutcome
@@ -162,4 +163,6 @@ SCHEMAS: Document = {
     "Hint": object_of(source=TEXT, status=nullable(words_of(Status)), events=COUNT, text=TEXT),
     "Hints": object_of(items=list_of("Hint")),
     "Health": object_of(status=TEXT),
+    "Ready": object_of(status=TEXT, alarms=list_of("Alarm")),
+    "Alarm": object_of(alarm=words_of(AlarmKind), about=TEXT, since=TIME),
 }

@@ -154,7 +154,8 @@ def test_the_end_of_a_destination_is_not_silenced_by_what_died_there(walk: Walk)
     claim = walk.claim("ops")
     assert claim is not None
     walk.record(claim, GONE)
-    assert walk.titles("mail") == ["mail: Messages to ops do not arrive"]
+    (report,) = walk.titles("mail")
+    assert report.startswith("mail: ops did not get: ")
     silence(walk, dead_letter="ops")
     walk.passes(HOUR + SECOND)
     walk.comes(Status.PAUSED, "x")

@@ -14,7 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from receiver.config import routes_file
+from receiver.config.live_rules import FailedReload
 from receiver.deliveries import Acknowledgement, Attempt, Claim, Message, Outcome
+from receiver.dispatch.alarm_timer import look
+from receiver.dispatch.alarms import DAY, Observation, Refused, changes
 from receiver.dispatch.operators import list_silences
 from receiver.dispatch.retry import follow, with_others
 from receiver.dispatch.turn import FinishedAttempt, TurnRequest, policy_at, record_and_claim
@@ -70,6 +73,7 @@ class Walk:
     now: int = START
     events: int = 0
     zone: tzinfo = UTC
+    since: int = START  # the process serves since then
 
     def __post_init__(self) -> None:
         self.reload(self.text)
@@ -89,6 +93,7 @@ class Walk:
         self.store.close()
         self.store = SqliteStore(self.folder / "receiver.db", serve=True)
         self.turned = set()
+        self.since = self.now
         self.do(lambda transaction: transaction.release(self.now, own=True))
         self.do(lambda transaction: transaction.set_back(self.now))
 
@@ -116,6 +121,21 @@ class Walk:
         """Time goes by (nanoseconds), and silences that end meanwhile are listed."""
         self.now += time
         self.store.write_now(list_silences, self.now)
+
+    def looks(
+        self, refused: Mapping[str, Refused] | None = None, failed: FailedReload | None = None
+    ) -> list[str]:
+        """Look whether telling works, as the timer does each second; what began and what ended."""
+        self.since = min(self.since, self.now)
+        seen = Observation(self.rules, self.now, self.since, refused or {}, failed)
+        if not changes(self.store.watched(self.now, self.now - DAY), seen):
+            return []
+        found = []
+        for each in self.store.write_now(look, seen):
+            sign = "-" if each.is_over else "+"
+            about = f"{each.alarm.kind} {each.alarm.about}".strip()
+            found.append(f"{sign} {about}: {', '.join(each.destinations) or 'nobody'}")
+        return found
 
     def claim(self, destination: str) -> Claim | None:
         """Claim what a worker would send to the destination now."""

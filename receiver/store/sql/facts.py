@@ -1,4 +1,4 @@
-"""Facts: the content of messages, read for a stored event and for a claimed delivery."""
+"""Facts: the content of messages, read for a stored event and a claimed delivery; their truth."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from receiver.alarms import Alarm
 from receiver.deliveries import (
     Acknowledgement,
     Claim,
@@ -15,7 +16,7 @@ from receiver.deliveries import (
     State,
     message_context,
 )
-from receiver.events import Execution, Status
+from receiver.events import Execution, Status, Verdict
 from receiver.store.records import JudgedWebhook
 from receiver.store.sql import rows
 from receiver.store.sql.database import Database, Row, statement
@@ -39,7 +40,7 @@ _EXECUTION = ("x_status", "x_since", "x_mark", "x_version", "x_first_seen", "x_a
 # The columns of a delivery for `claimed`.
 COLUMNS = (
     "id, route, tries, repeat, owed_at, guard_version, event, kind, order_key, origin,"
-    " destination, step, group_key"
+    " destination, step, group_key, alarm"
 )
 DELIVERY = f"SELECT {COLUMNS} FROM delivery AS d"
 # A confirmation, which waits unless it is over or taken. A digest lists it, never only counts it.
@@ -57,6 +58,7 @@ DEAD_ORIGINAL = statement(
     "dead_original",
     "SELECT destination, reason, state, kind, step, origin FROM delivery WHERE id = :delivery",
 )
+ALARM = statement("alarm", f"SELECT {', '.join(rows.ALARM_COLUMNS)} FROM alarm WHERE id = :alarm")
 DEAD_COUNT = statement(
     "dead_count",
     "SELECT count(*), max(id) FROM delivery WHERE state = 'dead' AND destination = :destination",
@@ -139,12 +141,13 @@ def _previous(record: Mapping[str, Any]) -> tuple[Status, int] | None:
 def claimed(db: Database, row: Row) -> Claim:
     """Build a claim, still without its token, from a row of DELIVERY."""
     (delivery, route, tries, repeat, owed_at, guard, event, kind, order_key, origin, destination,
-     step, group_key) = row  # fmt: skip
-    facts, version = context(db, event)
+     step, group_key, number) = row  # fmt: skip
+    alarm = None if number is None else rows.alarm(db.rows(ALARM, {"alarm": number})[0])
+    facts, version = context(db, event) if alarm is None else (_alarm_facts(alarm), None)
     died = _origin(db, origin)
     claim = Claim(
         delivery, "", destination, route, tries, bool(repeat), owed_at, facts, Kind(kind),
-        order_key, guard, 0, died, step, group_key,
+        order_key, guard, 0, died, step, group_key, alarm=alarm,
     )  # fmt: skip
     message_kind = died.kind if died is not None and claim.kind is Kind.FALLBACK else claim.kind
     # The event that ends an episode is the first of the next one.
@@ -163,18 +166,24 @@ def claimed(db: Database, row: Row) -> Claim:
     )
 
 
+def _alarm_facts(alarm: Alarm) -> MessageContext:
+    """Return the facts of a message that no event has caused."""
+    return MessageContext(alarm.source, Verdict.APPLIED, "", alarm.raised_at)
+
+
 def _origin(db: Database, origin: int | None) -> DeadOriginal | None:
     row = None if origin is None else db.row(DEAD_ORIGINAL, {"delivery": origin})
-    if row is None:
+    if origin is None or row is None:
         return None
     destination, reason, state, kind, step, before = row
+    is_alarm = kind == Kind.NOTICE and before is not None
     while kind == Kind.FALLBACK and before is not None:
         ((_, _, _, kind, step, before),) = db.rows(DEAD_ORIGINAL, {"delivery": before})
     ((dead, last),) = db.rows(DEAD_COUNT, {"destination": destination})
     is_dead = state == State.DEAD
     if not is_dead and dead:
         ((_, reason, *_),) = db.rows(DEAD_ORIGINAL, {"delivery": last})
-    return DeadOriginal(destination, reason, dead, is_dead, Kind(kind), step)
+    return DeadOriginal(destination, reason, dead, is_dead, Kind(kind), step, origin, is_alarm)
 
 
 def acknowledgement(
