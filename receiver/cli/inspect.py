@@ -25,12 +25,14 @@ from receiver.web.server import server
 
 
 @click.command()
-def check() -> None:
+@click.argument("file", required=False, type=click.Path())
+def check(file: str | None) -> None:
     """Check settings, routes, keys and destinations, without the network.
 
-    It lists where each destination leads. To try one, use `receiver test DESTINATION`.
+    FILE is read instead of RECEIVER_ROUTES (routes.yaml). It lists where each destination leads. To
+    try one, use `receiver test DESTINATION`.
     """
-    settings, rules = load_configuration()
+    settings, rules = load_configuration(instead={} if file is None else {"RECEIVER_ROUTES": file})
     server.check_parser(settings)
     for warning in rules.warnings:
         click.echo(warning)
@@ -91,11 +93,11 @@ def lifecycle_(source: str | None, mermaid: bool) -> None:
 @click.command()
 @json_option
 def doctor(in_json: bool) -> None:
-    """Verify the ledger and the store, and say which source looks badly subscribed."""
+    """Verify the ledger and the store; say which source looks badly subscribed or off in time."""
     settings, rules = load_configuration(destinations=False)
     with closing(opening.open_existing(settings.database_url, thorough=True)) as store:
         ledger = store.ledger()
-        warnings = hints(rules.orderings, store.tallies())
+        warnings = hints(rules.orderings, store.tallies(), store.delays())
         lost = orphans(rules, store)
     if in_json:
         print_json({
@@ -120,7 +122,7 @@ def doctor(in_json: bool) -> None:
 
 
 def _print_hints(rules: Rules, store: Store) -> None:
-    for hint in hints(rules.orderings, store.tallies()):
+    for hint in hints(rules.orderings, store.tallies(), store.delays()):
         line = rules.sources[hint.source].line
         click.echo(f"{rules.path}:{line}: warning: source {hint.source}: {hint.text}")
 

@@ -36,6 +36,7 @@ from receiver.routing.silences import Silence
 from receiver.store.names import Orphan
 from receiver.store.records import (
     AttemptResult,
+    Delays,
     Failures,
     JudgedWebhook,
     Loaded,
@@ -282,6 +283,9 @@ class Reading(Protocol):
 
     def tallies(self) -> Sequence[Tally]:
         """Count the newest events by source, verdict, reason and status."""
+
+    def delays(self) -> Sequence[Delays]:
+        """Return how long after their times the newest events of each source were received."""
 
     def prunable(self, limits: Limits) -> Mapping[str, int]:
         """Return the most rows that pruning by these limits may remove, by the names of Pruned."""

@@ -134,7 +134,8 @@ def build(
 
 
 def _guarded_routes(counters: Counters, endpoints: api.Api, guard: Guard) -> list[Route]:
-    return [metrics.route(counters, guard), openapi.route(guard), *api.routes(endpoints, guard)]
+    measured = metrics.route(counters, guard, endpoints.skews)
+    return [measured, openapi.route(guard), *api.routes(endpoints, guard)]
 
 
 def _lifespan(

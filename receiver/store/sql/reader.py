@@ -14,7 +14,7 @@ from receiver.routing.silences import Silence, first
 from receiver.store import names
 from receiver.store.contract import Page
 from receiver.store.names import Orphan
-from receiver.store.records import Loaded, Tally
+from receiver.store.records import Delays, Loaded, Tally
 from receiver.store.sql import ledger, loading, pruning, reads, silences, views
 from receiver.store.sql.database import Database
 
@@ -48,6 +48,9 @@ class SqlReader(ABC):
 
     def tallies(self) -> list[Tally]:
         return self._query(reads.tallies)
+
+    def delays(self) -> list[Delays]:
+        return self._query(reads.delays)
 
     def prunable(self, limits: Limits) -> dict[str, int]:
         return self._query(lambda db: pruning.prunable(db, limits))
