@@ -17,11 +17,12 @@ KINDS = ("source", "route", "destination")
 NO_SOURCE = "its source is not in routes.yaml any more"
 # Messages that a route of the file asks for.
 _ASKED = "d.kind IN ('notice', 'reminder', 'escalation') AND d.origin IS NULL"
-_LEAST = "(SELECT min(source) FROM execution"
+_LEAST_SOURCE = "(SELECT min(source) FROM execution"
 OTHER_SOURCES = statement(
     "other_sources",
-    f"WITH RECURSIVE leap (name) AS (SELECT {_LEAST})"
-    f" UNION ALL SELECT {_LEAST} WHERE source > leap.name) FROM leap WHERE leap.name IS NOT NULL)"
+    f"WITH RECURSIVE leap (name) AS (SELECT {_LEAST_SOURCE})"
+    f" UNION ALL SELECT {_LEAST_SOURCE} WHERE source > leap.name) FROM leap"
+    " WHERE leap.name IS NOT NULL)"
     " SELECT name FROM leap WHERE name IS NOT NULL AND name NOT IN {texts:sources}",
 )
 OPEN_OF_SOURCE = statement(
