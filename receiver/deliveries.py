@@ -26,8 +26,8 @@ class Kind(StrEnum):
 
     A route asks for a notice about an event. While the execution stays in the status of that event
     (an episode), there may be reminders and escalations, and somebody may take the episode
-    (acknowledged). When it moves on, the episode is resolved. A digest lists messages that a silence
-    kept back; a fall-back gets a message that died elsewhere. An alarm: telling fails, or works.
+    (acknowledged). When it moves on, the episode is resolved. A digest lists what a silence kept
+    back; a fall-back gets a message that died elsewhere. An alarm: telling fails, or works.
     """
 
     NOTICE = "notice"
