@@ -90,14 +90,12 @@ def explain(event: Any, source: str | None, event_id: str | None, in_json: bool)
 def _explain_body(body: bytes, source: str, in_json: bool) -> None:
     settings, rules = load_configuration()
     url = settings.database_url
-    store = opening.open_existing(url) if opening.exists(url) else None
-    try:
+    existing = opening.exists(url)
+    with closing(opening.open_existing(url)) if existing else opening.open_empty() as store:
         explanation = explaining.explain(
-            rules, source_named(rules, source), body, time.time_ns(), store, settings.zone
-        )
-    finally:
-        if store is not None:
-            store.close()
+            rules, source_named(rules, source), body, time.time_ns(), store,
+            settings.public_url or "", settings.zone,
+        )  # fmt: skip
     if in_json:
         print_json(explanation)
     else:

@@ -88,6 +88,10 @@ def _destination(
             return {**shown, **more}
     if entry.judgement.verdict is Verdict.QUARANTINED:
         return {**shown, "why": "only the first of its kind is told each day"}
+    if entry.judgement.verdict is not Verdict.APPLIED and not to_it:
+        standing = entry.before.status if entry.before else "not known"
+        once = f"only the first of its kind is told while the execution is {standing}"
+        return {**shown, "why": f"{once}, or the rules were others"}
     if to_it:
         return {**shown, "why": f"route {to_it[0]['route']!r} told {name} by the rules of then"}
     return {**shown, "why": "the rules were others when it came"}
