@@ -18,7 +18,7 @@ from receiver.deliveries import (
 from receiver.events import Execution, Status
 from receiver.store.records import JudgedWebhook
 from receiver.store.sql import rows
-from receiver.store.sql.database import Database, Row, statement
+from receiver.store.sql.database import Database, Row, statement, variants
 
 EVENT_FACTS = statement(
     "event_facts",
@@ -66,21 +66,21 @@ ACKNOWLEDGED = statement(
     "SELECT a.by, a.at FROM acknowledgement AS a JOIN execution AS x ON x.id = a.execution"
     " WHERE x.source = :source AND x.execution_id = :execution AND a.version = :version",
 )
-# The execution as it stood at a time, or after an event (`:applied`), with what was known then.
+# The execution as it stood after its version, or at a time, with what was known then.
 _THEN = (
     "(SELECT a.{0} FROM history AS k JOIN event AS a ON a.seq = k.event WHERE k.execution = x.id"
     " AND k.version <= h.version AND a.{0} IS NOT NULL ORDER BY k.version DESC LIMIT 1)"
 )
-STOOD = statement(
+STOOD = variants(
     "execution_stood",
     "SELECT h.status, e.occurred_at, e.occurred_at, h.version, x.first_seen,"
     f" {_THEN.format('agent_id')}, {_THEN.format('agent_name')},"
     f" {_THEN.format('execution_url')}, {_THEN.format('metadata')}, x.gap, 0"
     " FROM execution AS x JOIN history AS h ON h.execution = x.id"
     " JOIN event AS e ON e.seq = h.event"
-    " WHERE x.source = :source AND x.execution_id = :execution"
-    " AND CASE WHEN CAST(:applied AS integer) IS NULL THEN h.applied_at <= :at"
-    " ELSE h.version = :applied END ORDER BY h.version DESC LIMIT 1",
+    " WHERE x.source = :source AND x.execution_id = :execution AND {where}"
+    " ORDER BY h.version DESC LIMIT 1",
+    {"after": "h.version = :applied", "at": "h.applied_at <= :at"},
 )
 
 
@@ -88,7 +88,8 @@ def as_judged(db: Database, record: Mapping[str, Any], at: int) -> JudgedWebhook
     """Return a stored event as it was judged at `at` (ns), with the execution of that time."""
     source, execution_id, applied = record["source"], record["execution_id"], record["version"]
     values = {"source": source, "execution": execution_id, "applied": applied, "at": at}
-    row = None if execution_id is None else db.row(STOOD, values)
+    which = STOOD["at" if applied is None else "after"]
+    row = None if execution_id is None else db.row(which, values)
     stood = None if row is None else rows.stored_execution((source, execution_id), row)
     return JudgedWebhook(
         source, rows.event(record), rows.judgement(record), at, b"",
