@@ -265,7 +265,7 @@ def _unknown_name(store: Store, conditions: Mapping[str, str]) -> str:
         if name is not None and (hint := unknown_name(store, kind, name)):
             return hint
     if (event := conditions.get("event")) is not None:
-        known = [name for each in FORMATS.values() for name in each.EVENTS]
+        known = [name for each in FORMATS.values() for name in each.ANNOUNCES]
         if event not in known and (hint := near(event, known)).startswith(": did"):
             return f"No event {event!r} is stored{hint}"
     if (execution_id := conditions.get("execution_id")) is not None:

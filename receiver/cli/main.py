@@ -24,7 +24,7 @@ from receiver.errors import ReceiverError, StorageUnavailable
 LISTED = {
     "acknowledge": ("operate", "Take what an execution waits for: its reminders end."),
     "check": ("inspect", "Check settings, routes, keys and destinations, without the network."),
-    "deliveries": ("listing", "List deliveries with their attempts, newest first."),
+    "deliveries": ("listing", "List deliveries, newest first, with why each of them waits."),
     "demo": ("serve", "Show the whole walk: a scripted sender against a real server."),
     "doctor": ("inspect", "Verify the ledger and the store, and how sources are subscribed."),
     "events": ("listing", "List events with their verdicts, newest first."),
@@ -34,6 +34,7 @@ LISTED = {
     "lifecycle": ("inspect", "Print the legal moves of an execution."),
     "prune": ("maintain", "Remove what has been kept for long enough, now."),
     "redeliver": ("operate", "Give dead deliveries a new chance."),
+    "rename": ("maintain", "Carry over what is stored when a name in routes.yaml changes."),
     "send": ("send", "Sign and post a test event, as the source's sender would."),
     "serve": ("serve", "Take webhooks and send messages, until SIGTERM or Ctrl-C."),
     "silence": ("operate", "Keep messages back for a while, and list them afterwards."),

@@ -19,7 +19,7 @@ from receiver.destinations import sending
 from receiver.dispatch import operators
 from receiver.dispatch.trial import try_destination
 from receiver.errors import ReceiverError
-from receiver.store.contract import Listing
+from receiver.store.listing import Listing
 from receiver.times import ago
 from receiver.web import json_views
 

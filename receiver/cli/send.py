@@ -82,8 +82,8 @@ def _details(
 ) -> dict[str, Any]:
     """Return the members of the payload; a usage error for what the event cannot have."""
     known = FORMATS[source_format]
-    if event not in known.EVENTS:
-        raise click.UsageError(f"--event: there is no {event!r}{near(event, known.EVENTS)}")
+    if event not in known.ANNOUNCES:
+        raise click.UsageError(f"--event: there is no {event!r}{near(event, known.ANNOUNCES)}")
     details: dict[str, Any] = {name: text for name, text in given.items() if text is not None}
     for name in details:
         if name not in known.DETAILS.get(event, ()):

@@ -15,7 +15,8 @@ from receiver.config.settings import load_settings
 from receiver.errors import ConfigurationError, ReceiverError
 from receiver.events import Verdict
 from receiver.store import opening
-from receiver.store.contract import Listing, Store
+from receiver.store.contract import Store
+from receiver.store.listing import Listing
 
 # The newest executions among which a misspelt id is looked for.
 NEWEST = 200

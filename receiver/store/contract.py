@@ -33,8 +33,11 @@ from receiver.retention import Limits
 from receiver.routing.conditions import Subject
 from receiver.routing.policy import SendPolicy
 from receiver.routing.silences import Silence
+from receiver.store.listing import Listing
+from receiver.store.names import Orphan
 from receiver.store.records import (
     AttemptResult,
+    Delays,
     Failures,
     JudgedWebhook,
     Loaded,
@@ -45,7 +48,6 @@ from receiver.store.records import (
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-Page = tuple[list[dict[str, Any]], int | None]
 
 
 class Judging(Protocol):
@@ -178,6 +180,21 @@ class Operating(Protocol):
         no longer recognizes a removed event.
         """
 
+    def settle_sources(self, sources: Sequence[str], now: int) -> tuple[int, int]:
+        """Supersede reminders and escalations about executions of all sources except these.
+
+        Their end can never come. Those of a source that is there again wait again. Returns how many
+        were superseded, and how many wait again.
+        """
+
+    def rename(self, kind: str, old: str, new: str, *, dry_run: bool = False) -> dict[str, int]:
+        """Carry all rows over from one name of a source, route or destination to another.
+
+        Executions of a source that both names know stay. NotRenamed if messages of both would be
+        the same. Returns the numbers of changed rows; with `dry_run` nothing stays changed. Call it
+        while no process serves.
+        """
+
     def heartbeat(self) -> None:
         """Write a row without changing it, so that the commit reaches the disk."""
 
@@ -213,6 +230,12 @@ class Writing(Protocol):
     def check_writable(self) -> None:
         """Make a commit that changes nothing; StorageUnavailable if that fails."""
 
+    def is_in_place(self) -> bool:
+        """Return whether the database is still where it was opened. It costs next to nothing.
+
+        If it is not, no write succeeds from now on, and the storage counts as failed.
+        """
+
     def tidy(self) -> bool:
         """Tidy up after the writes of all processes, if this process serves the database.
 
@@ -230,63 +253,6 @@ class Writing(Protocol):
         """Commit the waiting writes, then close."""
 
 
-class Listing(Protocol):
-    """The side of a store that lists what is kept, for people. Times are nanoseconds.
-
-    A page is newest first, with the cursor of the next one. The view of an event has `judged`: its
-    entry as it was judged last, with the execution of that time. That of a delivery that waits has
-    `obstacles` (records.Obstacles).
-    """
-
-    def execution(self, source: str, execution_id: str) -> Mapping[str, Any] | None:
-        """Return `{"execution", "events", "deliveries"}` of one execution, or None.
-
-        Its quarantined events stand apart: see `events`.
-        """
-
-    def executions(self, conditions: Mapping[str, str], limit: int, after: int | None) -> Page:
-        """Return a page of executions.
-
-        Conditions: status, category, source, agent (a pattern for its id or name, as in a route),
-        q (part of either or of the execution's id).
-        """
-
-    def events(self, conditions: Mapping[str, str], limit: int, after: int | None) -> Page:
-        """Return a page of all authentic events, the quarantined included.
-
-        Conditions: verdict, source, execution_id, event, event_id.
-        """
-
-    def event(self, seq: int) -> Mapping[str, Any] | None:
-        """Return `{"event", "body", "deliveries"}` of one event, or None.
-
-        `body` is the webhook's raw body, None once it is no longer kept.
-        """
-
-    def deliveries(
-        self,
-        conditions: Mapping[str, str],
-        limit: int,
-        after: int | None,
-        planned: tuple[bool, int] | None = None,
-    ) -> Page:
-        """Return a page of deliveries.
-
-        Conditions: state, destination, execution_id, kind. `planned` is (True, now) for those that
-        are planned for later than now if their executions stay where they are, and (False, now) for
-        all others.
-        """
-
-    def silences(self, conditions: Mapping[str, str], limit: int, after: int | None) -> Page:
-        """Return a page of silences. No conditions."""
-
-    def silence(self, number: int) -> Mapping[str, Any] | None:
-        """Return one silence, or None."""
-
-    def names(self) -> Mapping[str, Sequence[str]]:
-        """Return each `source` and `destination` of which something is stored."""
-
-
 class Reading(Protocol):
     """The side of a store that checks and foretells."""
 
@@ -295,6 +261,9 @@ class Reading(Protocol):
 
     def tallies(self) -> Sequence[Tally]:
         """Count the newest events by source, verdict, reason and status."""
+
+    def delays(self) -> Sequence[Delays]:
+        """Return how long after their times the newest events of each source were received."""
 
     def prunable(self, limits: Limits) -> Mapping[str, int]:
         """Return the most rows that pruning by these limits may remove, by the names of Pruned."""
@@ -317,6 +286,14 @@ class Waiting(Protocol):
 
     def waits_for_others(self, destinations: Sequence[str]) -> bool:
         """Return whether a delivery waits for any destination except these."""
+
+    def orphans(
+        self, sources: Sequence[str], routes: Sequence[str], destinations: Sequence[str]
+    ) -> Sequence[Orphan]:
+        """Return the names besides these on which something hangs that has not ended."""
+
+    def is_unsettled(self, sources: Sequence[str]) -> bool:
+        """Return whether Transaction.settle_sources has something to do."""
 
     def next_given_up(self) -> int | None:
         """Return the time at which the next held event expires; None: no event is held."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from receiver.events import Event, Status
+from receiver.events import Event, Status, Verdict
 from receiver.sources.formats.fields import (
     STATUSES,
     cut,
@@ -18,10 +18,11 @@ from receiver.sources.formats.fields import (
 )
 from receiver.times import format_time
 
-# An event is called by the status that it announces.
-EVENTS = tuple(STATUSES)
+# What an event of each known name may announce, and the verdict about one of another name.
+ANNOUNCES: Mapping[str, Sequence[Status]] = {name: (status,) for name, status in STATUSES.items()}
+UNKNOWN: Verdict = Verdict.QUARANTINED
 # The optional fields that an event may have; the status says who paused.
-DETAILS: Mapping[str, tuple[str, ...]] = {
+DETAILS: Mapping[str, Sequence[str]] = {
     Status.PAUSED: ("reason",),
     Status.PAUSED_BY_AGENT: ("reason", "question"),
     Status.AWAITING_CONFIRMATION: ("reason",),

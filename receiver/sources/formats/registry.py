@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from receiver.events import Event
+from receiver.events import Event, Status, Verdict
 from receiver.sources.formats import asteroid, plain
 from receiver.sources.strict_json import parse_json
 
@@ -18,14 +18,14 @@ from receiver.sources.strict_json import parse_json
 class Format(Protocol):
     """Functions of a format's module. `content` is the JSON of a body.
 
-    `EVENTS` are the names of events that its senders are known to send, and `DETAILS` the members
-    of their payload that mean something, for those that have any.
+    `ANNOUNCES` are the known names of events, each with the statuses that it may announce (none: no
+    change of status). `UNKNOWN` is the verdict about an event of another name. `DETAILS` are the
+    members of the payload that mean something, for the events that have any.
     """
 
-    @property
-    def EVENTS(self) -> Sequence[str]: ...  # noqa: N802  (a constant of the module)
-    @property
-    def DETAILS(self) -> Mapping[str, Sequence[str]]: ...  # noqa: N802  (the same)
+    ANNOUNCES: Mapping[str, Sequence[Status]]
+    UNKNOWN: Verdict
+    DETAILS: Mapping[str, Sequence[str]]
 
     def read(self, source: str, content: Any, message_id: str | None) -> Event | None:
         """Return the event, or None without any envelope; MalformedEnvelope; see `read` below."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from receiver.events import Verdict
 from receiver.routing.conditions import Condition, Subject
-from receiver.store.contract import Page
+from receiver.store.listing import Page
 from receiver.store.records import Obstacles
 from receiver.store.sql.database import Database, Statement, statement
 from receiver.store.sql.facts import as_judged
