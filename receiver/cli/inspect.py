@@ -32,6 +32,7 @@ from receiver.intake.explain_text import as_text, event_text, messages_text, sto
 from receiver.intake.subscription_hints import hints
 from receiver.store import opening
 from receiver.store.contract import Store
+from receiver.times import SECOND, format_time, span
 from receiver.web import json_views
 from receiver.web.server import server
 
@@ -92,7 +93,7 @@ def _explain_body(body: bytes, source: str, in_json: bool) -> None:
     store = opening.open_existing(url) if opening.exists(url) else None
     try:
         explanation = explaining.explain(
-            rules, source_named(rules, source), body, time.time_ns(), store
+            rules, source_named(rules, source), body, time.time_ns(), store, settings.zone
         )
     finally:
         if store is not None:
@@ -183,17 +184,25 @@ def lifecycle_(source: str | None, mermaid: bool) -> None:
 @click.command()
 @json_option
 def doctor(in_json: bool) -> None:
-    """Verify the ledger and the store; say which source looks badly subscribed or off in time."""
+    """Verify the ledger and the store, and say what does not work.
+
+    Open alarms, destinations that fail now, and sources that look badly subscribed or off in time.
+    """
     settings, rules = load_configuration(destinations=False)
+    now = time.time_ns()
     with closing(opening.open_existing(settings.database_url, thorough=True)) as store:
         ledger = store.ledger()
         warnings = hints(rules.orderings, store.tallies(), store.delays())
         lost = orphans(rules, store)
+        troubles = _alarms(store, now), _failing(rules, store, now)
+    alarms, failing = troubles
     if in_json:
         print_json({
             "ledger": ledger,
             "hints": [asdict(hint) for hint in warnings],
             "orphans": [asdict(orphan) for orphan in lost],
+            "alarms": alarms,
+            "failing": failing,
         })  # fmt: skip
     else:
         click.echo(f"{settings.database_path}: the file is whole.")
@@ -205,10 +214,50 @@ def doctor(in_json: bool) -> None:
             click.echo(f"source {hint.source}: {hint.text}.")
         for orphan in lost:
             click.echo(f"{orphan.text()}.")
+        for alarm in alarms:
+            about = alarm["about"] or "routes.yaml"
+            click.echo(f"alarm {alarm['alarm']}: {about}, since {alarm['since']}: {alarm['cause']}")
+        for each in failing:
+            waits = f"{each['waiting']} wait" if each["waiting"] else "nothing waits"
+            click.echo(
+                f"{each['destination']} fails since {each['since']} ({each['for']}):"
+                f" {each['last_failure']}; {waits}"
+            )
     if ledger["imbalance"]:
         raise ReceiverError(
             "What was promised and what is there differ. Keep a copy of the file and report it."
         )
+    if any(troubles):
+        raise ReceiverError(
+            f"{len(alarms)} alarms are open and {len(failing)} destinations fail. See the log, and"
+            " `receiver deliveries`."
+        )
+
+
+def _alarms(store: Store, now: int) -> list[dict[str, Any]]:
+    return [
+        {
+            "alarm": str(alarm.kind),
+            "about": alarm.about,
+            "since": format_time(alarm.began_at // SECOND * SECOND),
+            "cause": alarm.cause,
+        }
+        for alarm in store.watched(now, now).alarms
+    ]
+
+
+def _failing(rules: Rules, store: Store, now: int) -> list[dict[str, Any]]:
+    return [
+        {
+            "destination": name,
+            "since": format_time(each.failing_since // SECOND * SECOND),
+            "for": span(now - each.failing_since),
+            "last_failure": each.last_failure,
+            "waiting": store.waiting_for(name, now),
+        }
+        for name, each in store.watched(now, now).failing.items()
+        if name in rules.destinations
+    ]
 
 
 def _print_hints(rules: Rules, store: Store) -> None:

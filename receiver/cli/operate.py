@@ -19,7 +19,8 @@ from receiver.destinations import sending
 from receiver.dispatch import operators
 from receiver.dispatch.trial import try_destination
 from receiver.errors import ReceiverError
-from receiver.store.listing import Listing
+from receiver.store.reading import Listing
+from receiver.store.records import TakeOutcome
 from receiver.times import ago
 from receiver.web import json_views
 
@@ -49,19 +50,23 @@ _by_option = click.option(
 @click.argument("execution", metavar="ID")
 @_by_option
 def acknowledge(source: str, execution: str, by: str) -> None:
-    """Take what the execution ID of SOURCE waits for: its reminders and escalations end."""
+    """Take what the execution ID of SOURCE waits for: its reminders and escalations end.
+
+    If somebody else has it, you take it over, and whoever was told of them is told of you.
+    """
     _, rules = load_configuration(destinations=False)
     claim = operators.take(source, execution, by, rules, time.time_ns())
     if claim is None:
         raise click.UsageError("--by: say who takes it.")
     with closing(open_store()) as store:
-        is_taken = store.write_now(operators.acknowledge, claim)
-        unknown = "" if is_taken is not None else _unknown(store, source, execution)
-    if is_taken is None:
+        result = store.write_now(operators.acknowledge, claim)
+        is_unknown = result.outcome is TakeOutcome.UNKNOWN
+        unknown = _unknown(store, source, execution) if is_unknown else ""
+    if unknown:
         raise ReceiverError(unknown)
-    if not is_taken:
+    if result.outcome is TakeOutcome.ENDED:
         raise ReceiverError(f"{execution} has ended: there is nothing to acknowledge.")
-    click.echo(f"{claim.taken.by} takes care of {execution}: there are no more reminders of it.")
+    click.echo(operators.in_words(claim, result, time.time_ns()))
 
 
 def _unknown(store: Listing, source: str, execution: str) -> str:

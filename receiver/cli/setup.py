@@ -16,7 +16,7 @@ from receiver.errors import ConfigurationError, ReceiverError
 from receiver.events import Verdict
 from receiver.store import opening
 from receiver.store.contract import Store
-from receiver.store.listing import Listing
+from receiver.store.reading import Listing
 
 # The newest executions among which a misspelt id is looked for.
 NEWEST = 200

@@ -18,6 +18,7 @@ from receiver.dispatch.operators import (
     acknowledge,
     add_silence,
     expire_silence,
+    in_words,
     redeliver,
     redeliver_all,
     take,
@@ -27,6 +28,7 @@ from receiver.errors import ConfigurationError, MalformedBody
 from receiver.intake.subscription_hints import hints, skew
 from receiver.sources.strict_json import parse_json
 from receiver.store.contract import Store
+from receiver.store.records import TakeOutcome
 from receiver.times import SECOND
 from receiver.web import json_views
 from receiver.web.guard import Guard
@@ -91,15 +93,16 @@ class Api:
         claim = take(path["source"], path["execution_id"], name, rules, time.time_ns())
         if claim is None:
             return problem(422, 'Say who takes it: {"by": "Ann"}.')
-        is_taken = self._store.write_now(acknowledge, claim)
-        if is_taken is None:
+        result = self._store.write_now(acknowledge, claim)
+        if result.outcome is TakeOutcome.UNKNOWN:
             return problem(404, "No event was applied to such an execution.")
-        if not is_taken:
+        if result.outcome is TakeOutcome.ENDED:
             return problem(409, "This execution has ended: there is nothing to acknowledge.")
         self._wake(rules.destinations)
         story = self._store.execution(path["source"], path["execution_id"])
         execution = json_views.execution(story["execution"]) if story else None
-        return json_response({"execution": execution})
+        words = in_words(claim, result, time.time_ns())
+        return json_response({"execution": execution, "result": result.outcome, "text": words})
 
     def silences(self, request: Request) -> Response:
         return answer_page(request, (), self._store.silences, each(json_views.silence))

@@ -192,8 +192,8 @@ def document() -> Document:
     """Return the description in OpenAPI 3.1."""
     paths: Document = {
         "/webhooks/{source}": {"post": _WEBHOOK},
-        "/healthz": {"get": _public("The process lives.")},
-        "/readyz": {"get": _public("It can store webhooks and send what is owed.", "503")},
+        "/healthz": {"get": _public("The process lives.", "Health")},
+        "/readyz": {"get": _public("It can store webhooks and send what is owed.", "Ready", "503")},
         "/metrics": {"get": _operation("Counters.", _METRICS_ANSWER)},
         "/openapi.json": {"get": _operation("This description.", _OPENAPI_ANSWER)},
         **_LISTED_PATHS,
@@ -227,10 +227,10 @@ def document() -> Document:
     }
 
 
-def _public(summary: str, *problems: str) -> Document:
+def _public(summary: str, schema: str, *problems: str) -> Document:
     return {
         "summary": summary,
-        "responses": {"200": _success(summary, "Health"), **_refusals(*problems)},
+        "responses": {"200": _success(summary, schema), **_refusals(*problems)},
     }
 
 

@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from receiver.deliveries import Kind, State
 from receiver.events import Category, Status, Verdict
-from receiver.store.listing import Page
+from receiver.store.reading import Page
 from receiver.web.problem import problem
 
 DEFAULT_LIMIT, MAX_LIMIT = 50, 200

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from receiver.alarms import AlarmKind
 from receiver.deliveries import Kind, Outcome, State
 from receiver.events import Category, Status, Verdict
+from receiver.store.records import TakeOutcome
 
 Document = dict[str, Any]
 
@@ -90,7 +92,7 @@ SCHEMAS: Document = {
         gap={"type": "boolean"},
         acknowledged=nullable(ref("Acknowledgement")),
     ),
-    "Acknowledgement": object_of(by=TEXT, at=TIME),
+    "Acknowledgement": object_of(by=TEXT, at=TIME, taken_from=MAYBE_TEXT),
     "Event": EVENT,
     "StoryEvent": STORY_EVENT,
     "Route": object_of(
@@ -139,7 +141,7 @@ SCHEMAS: Document = {
     "Known": object_of(
         execution=ref("Execution"), events=list_of("StoryEvent"), deliveries=list_of("Delivery")
     ),
-    "Taken": object_of(execution=ref("Execution")),
+    "Taken": object_of(execution=ref("Execution"), result=words_of(TakeOutcome), text=TEXT),
     "Silence": object_of(
         id=COUNT,
         match={"type": "object"},
@@ -161,4 +163,6 @@ SCHEMAS: Document = {
     "Hint": object_of(source=TEXT, status=nullable(words_of(Status)), events=COUNT, text=TEXT),
     "Hints": object_of(items=list_of("Hint")),
     "Health": object_of(status=TEXT),
+    "Ready": object_of(status=TEXT, alarms=list_of("Alarm")),
+    "Alarm": object_of(alarm=words_of(AlarmKind), about=TEXT, since=TIME),
 }

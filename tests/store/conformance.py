@@ -13,13 +13,28 @@ from typing import Protocol
 
 import pytest
 
-from receiver.deliveries import Attempt, Claim, Kind, Outcome, PlannedDelivery, State
+from receiver.deliveries import (
+    Acknowledgement,
+    Attempt,
+    Claim,
+    Kind,
+    Outcome,
+    PlannedDelivery,
+    State,
+)
 from receiver.dispatch import turn
 from receiver.errors import Overloaded, StorageUnavailable
 from receiver.events import Event, Execution, Judgement, Status, Verdict
 from receiver.routing.policy import SendPolicy
 from receiver.store.contract import Store, Transaction
-from receiver.store.records import AttemptResult, Failures, JudgedWebhook, Loaded
+from receiver.store.records import (
+    AttemptResult,
+    Failures,
+    JudgedWebhook,
+    Loaded,
+    TakeOutcome,
+    TakeResult,
+)
 from receiver.times import SECOND
 
 NOW = 1_800_000_000 * SECOND
@@ -632,6 +647,27 @@ class StoreContract:
             ("waiting", ""), ("superseded", "no longer running: now awaiting_confirmation"),
             ("superseded", "no longer awaiting_confirmation: now awaiting_confirmation again"),
         ]  # fmt: skip
+
+    def test_an_episode_is_taken_and_taken_over_and_the_next_anew(self, store: Store) -> None:
+        def takes(by: str, at: int) -> object:
+            return do(store, "acknowledge", "s", "x-1", Acknowledgement(by, at), ["r"])
+
+        ann, bob = Acknowledgement("Ann", NOW), Acknowledgement("Bob", NOW + 2, "Ann")
+        assert takes("Ann", NOW) == TakeResult(TakeOutcome.UNKNOWN)
+        first = applied(1, Status.AWAITING_CONFIRMATION, None)
+        save(store, first)
+        assert takes("Ann", NOW) == TakeResult(TakeOutcome.TAKEN, ann)
+        assert takes("Ann", NOW + 1) == TakeResult(TakeOutcome.ALREADY_TAKEN, ann)
+        assert takes("Bob", NOW + 2) == TakeResult(TakeOutcome.TAKEN_OVER, bob)
+        assert takes("BOB", NOW + 3) == TakeResult(TakeOutcome.ALREADY_TAKEN, bob)
+        shown = store.executions({}, 1, None)[0][0]["acknowledged"]
+        assert shown == {"by": "Bob", "at": NOW + 2, "taken_from": "Ann"}
+        second = applied(2, Status.RUNNING, first.after)
+        save(store, second)
+        eve = Acknowledgement("Eve", NOW + 4)
+        assert takes("Eve", NOW + 4) == TakeResult(TakeOutcome.TAKEN, eve)
+        save(store, applied(3, Status.COMPLETED, second.after))
+        assert takes("Ann", NOW + 5) == TakeResult(TakeOutcome.ENDED)
 
     def test_what_must_never_be_of_reminders_and_silences_cannot_be_written(
         self, store: Store

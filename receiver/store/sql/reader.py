@@ -12,10 +12,10 @@ from receiver.routing.conditions import Subject
 from receiver.routing.policy import SendPolicy
 from receiver.routing.silences import Silence, first
 from receiver.store import names
-from receiver.store.listing import Page
 from receiver.store.names import Orphan
-from receiver.store.records import Delays, Loaded, Tally
-from receiver.store.sql import ledger, loading, pruning, reads, silences, views
+from receiver.store.reading import Page
+from receiver.store.records import Delays, Loaded, Tally, Watched
+from receiver.store.sql import alarms, ledger, loading, pruning, reads, silences, views
 from receiver.store.sql.database import Database
 
 Found = TypeVar("Found")
@@ -95,3 +95,9 @@ class SqlReader(ABC):
 
     def next_silence_end(self) -> int | None:
         return self._query(silences.next_end)
+
+    def watched(self, now: int, since: int) -> Watched:
+        return self._query(lambda db: alarms.watched(db, now, since))
+
+    def waiting_for(self, destination: str, now: int) -> int:
+        return self._query(lambda db: alarms.waiting_for(db, destination, now))

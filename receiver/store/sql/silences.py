@@ -16,7 +16,7 @@ from receiver.deliveries import Kind
 from receiver.events import Verdict
 from receiver.routing.conditions import Subject
 from receiver.routing.silences import Silence, first
-from receiver.store.listing import Page
+from receiver.store.reading import Page
 from receiver.store.sql import rows
 from receiver.store.sql.database import Database, Row, Statement, Values, statement
 from receiver.store.sql.facts import WAITS

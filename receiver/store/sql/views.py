@@ -11,7 +11,7 @@ from typing import Any
 
 from receiver.events import Verdict
 from receiver.routing.conditions import Condition, Subject
-from receiver.store.listing import Page
+from receiver.store.reading import Page
 from receiver.store.records import Obstacles
 from receiver.store.sql.database import Database, Statement, statement
 from receiver.store.sql.facts import as_judged
@@ -24,7 +24,7 @@ View = dict[str, Any]
 _EXECUTIONS = (
     "SELECT x.id, x.source, x.execution_id, x.status, x.category, x.since, x.first_seen,"
     " x.agent_id, x.agent_name, x.execution_url, x.metadata, x.gap, a.by AS taken_by,"
-    " a.at AS taken_at FROM execution AS x"
+    " a.at AS taken_at, a.taken_from FROM execution AS x"
     " LEFT JOIN acknowledgement AS a ON a.execution = x.id AND a.version = x.version"
 )
 EXECUTION = statement(
@@ -250,7 +250,11 @@ def _cursor_after(records: list[View], limit: int, *, number: str = "id") -> int
 
 
 def _execution(record: View) -> View:
-    taken = {"by": record["taken_by"], "at": record["taken_at"]}
+    taken = {
+        "by": record["taken_by"],
+        "at": record["taken_at"],
+        "taken_from": record["taken_from"],
+    }
     names = ("source", "execution_id", "status", "category", "since", "first_seen", "agent_id",
              "agent_name", "execution_url")  # fmt: skip
     return {

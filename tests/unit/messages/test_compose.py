@@ -37,13 +37,12 @@ def test_all_messages_of_an_episode_have_one_thread_and_a_digest_has_none() -> N
     assert message.body.endswith("All of them: https://receiver.example/")
 
 
-def test_a_notice_about_a_dead_delivery_is_an_alarm_and_a_fall_back_is_the_message_itself() -> None:
-    alarm = compose(replace(CLAIM, origin=ORIGINAL), None, NOW)
-    assert alarm.title == "Messages to mail do not arrive"
-    assert "The message: Invoice agent failed" in alarm.body
+def test_a_notice_about_a_dead_delivery_is_a_report_and_a_fall_back_is_the_message_itself() -> None:
+    report = compose(replace(CLAIM, origin=ORIGINAL), None, NOW)
+    assert report.title == "mail did not get: Invoice agent failed"
     fallback = compose(replace(CLAIM, kind=Kind.FALLBACK, origin=ORIGINAL), None, NOW)
     assert fallback.title == "Invoice agent failed"
-    assert fallback.body.startswith("Sent here because mail did not get it: HTTP 404")
+    assert fallback.body.endswith("\nSent here because mail did not get it: HTTP 404")
 
 
 def test_a_text_that_cannot_be_written_still_names_agent_and_execution() -> None:
