@@ -27,8 +27,7 @@ class Kind(StrEnum):
     A route asks for a notice about an event. While the execution stays in the status of that event
     (an episode), there may be reminders and escalations, and somebody may take the episode
     (acknowledged). When the execution moves on, the episode is resolved. A digest lists messages
-    that a silence kept back; a fall-back gets a message that died elsewhere. An alarm reports that
-    telling itself fails, or that this is over.
+    that a silence kept back; a fall-back gets one that died elsewhere; an alarm is about telling.
     """
 
     NOTICE = "notice"
@@ -66,13 +65,23 @@ class Severity(StrEnum):
 class Message:
     """A text for a destination: plain, cleaned and cut.
 
-    Messages with the same `thread` are one conversation, if the destination supports that.
+    Messages with the same `thread` are one conversation, if the destination supports that. Where
+    readers join a conversation by its subject (e-mail), `subject` takes the place of the title, if
+    there is one, and the body begins with `opening`: what the title says beyond it.
     """
 
     title: str
     body: str
     thread: str | None = None
     severity: Severity = Severity.INFO
+    subject: str = ""
+    opening: str = ""
+
+    def as_mail(self) -> tuple[str, str]:
+        """Return the subject and the text of an e-mail."""
+        if not self.subject:
+            return self.title, self.body
+        return self.subject, f"{self.opening}\n{self.body}" if self.opening else self.body
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +200,7 @@ class DeadOriginal:
     """A delivery that died: its destination, the reason, the number of dead ones there, its state.
 
     `kind` and `step` are those of the first delivery, before any fall-back. `delivery` is its id.
-    `is_alarm`: it was itself a message about another dead delivery.
+    `is_alarm`: it was itself about a dead delivery.
     """
 
     destination: str
@@ -208,8 +217,9 @@ class DeadOriginal:
 class DigestItem:
     """One of the messages in a digest.
 
-    `over`: its episode has ended since. `taken`: somebody has taken it. `stuck`: no event of its
-    execution came for too long.
+    `over`: its episode has ended since. `taken`: somebody has taken it, `taken_by` says who.
+    `stuck`: no event of its execution came for too long. `begun` has the facts of the event that
+    began the episode, if the message is about its end.
     """
 
     kind: Kind
@@ -218,6 +228,8 @@ class DigestItem:
     over: bool = False
     taken: bool = False
     stuck: bool = False
+    taken_by: str = ""
+    begun: MessageContext | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +240,7 @@ class Digest:
     sort is a status, `stuck/` and a status for stuck executions, or the outcome of an episode.
     Every confirmation that still waits is in `listed`. If a silence kept the messages back,
     `silence` names it and `page` counts its digests. Then each execution counts once, without its
-    reminders.
+    reminders. `since` is the time of the earliest event (nanoseconds).
     """
 
     total: int
@@ -236,14 +248,19 @@ class Digest:
     listed: tuple[DigestItem, ...]
     silence: str = ""
     page: int = 1
+    since: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Acknowledgement:
-    """The acknowledgement of an episode: `by` a person, `at` a time (nanoseconds)."""
+    """The acknowledgement of an episode: `by` a person, `at` a time (nanoseconds).
+
+    `taken_from` is the person who had taken it before, if anybody had.
+    """
 
     by: str
     at: int
+    taken_from: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,8 +271,10 @@ class Claim:
     `owed_at` (ns) is the start of `retry_for`, `claimed_at` (ns) that of this attempt. The message
     is made of `facts`, and of `origin` if it is about a dead delivery. With a `digest` the claim
     includes other deliveries, which share its token and its outcome. `version` is that of its
-    episode. A claim with an `alarm` is about no event; its `step` is 0 for word of the alarm and 1
-    for word of its end.
+    episode, `acknowledged` the person who has taken it. A message about the end of an episode has
+    the facts of its beginning in `begun`. `thread_title` is the title of the first message about
+    the episode that its route sent to the destination, if there was one. A claim with an `alarm` is
+    about no event; its `step` is 0 for word of the alarm and 1 for word of its end.
     """
 
     delivery: int
@@ -276,4 +295,6 @@ class Claim:
     digest: Digest | None = None
     version: int | None = None
     acknowledged: Acknowledgement | None = None
+    begun: MessageContext | None = None
+    thread_title: str | None = None
     alarm: Alarm | None = None

@@ -1,8 +1,9 @@
-"""Commands that inspect rules and store: check, explain, the lifecycle, doctor."""
+"""Commands that inspect rules and store: check, explain, a story, the lifecycle, doctor."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict
 from typing import Any
@@ -11,17 +12,28 @@ import click
 
 from receiver import lifecycle
 from receiver.cli.configuration import load_configuration, source_named
-from receiver.cli.output import json_option, print_json
+from receiver.cli.listing import phrase
+from receiver.cli.output import clean, json_option, print_json, print_lines
+from receiver.cli.setup import (
+    NEWEST,
+    open_store,
+    rules_if_readable,
+    stored_event,
+    stored_execution,
+)
 from receiver.config.rules import Rules
 from receiver.destinations import sending
 from receiver.dispatch.operators import orphans
+from receiver.dispatch.waits import waits
 from receiver.errors import ReceiverError
+from receiver.events import Verdict
 from receiver.intake import explain as explaining
-from receiver.intake.explain_text import as_text
+from receiver.intake.explain_text import as_text, event_text, messages_text, story_text
 from receiver.intake.subscription_hints import hints
 from receiver.store import opening
 from receiver.store.contract import Store
 from receiver.times import SECOND, format_time, span
+from receiver.web import json_views
 from receiver.web.server import server
 
 
@@ -54,21 +66,34 @@ def check(file: str | None) -> None:
 
 
 @click.command()
-@click.argument("event", type=click.File("rb"))
-@click.option("--source", required=True, help="The source it would come from.")
+@click.argument("event", type=click.File("rb"), required=False)
+@click.option("--source", help="The source it would come from, or came from.")
+@click.option("--event-id", help="Instead of a file: the id of a stored event.")
 @json_option
-def explain(event: Any, source: str, in_json: bool) -> None:
+def explain(event: Any, source: str | None, event_id: str | None, in_json: bool) -> None:
     """Say what would become of the webhook body in the file EVENT (- for standard input).
 
     The verdict against what is stored, which routes match and why the others do not, and the text
-    that would go out. Nothing is stored or sent.
+    that would go out. Nothing is stored or sent. With --event-id it says what became of a stored
+    event: its verdict, whom it was told to, and why nobody else.
     """
+    if (event is None) == (event_id is None):
+        raise click.UsageError("Give a file with a webhook body, or --event-id.")
+    if event_id is not None:
+        _explain_stored(event_id, source, in_json)
+    elif source is None:
+        raise click.UsageError("--source: say which source the body would come from.")
+    else:
+        _explain_body(event.read(), source, in_json)
+
+
+def _explain_body(body: bytes, source: str, in_json: bool) -> None:
     settings, rules = load_configuration()
     url = settings.database_url
     store = opening.open_existing(url) if opening.exists(url) else None
     try:
         explanation = explaining.explain(
-            rules, source_named(rules, source), event.read(), time.time_ns(), store
+            rules, source_named(rules, source), body, time.time_ns(), store, settings.zone
         )
     finally:
         if store is not None:
@@ -76,7 +101,72 @@ def explain(event: Any, source: str, in_json: bool) -> None:
     if in_json:
         print_json(explanation)
     else:
-        click.echo(as_text(explanation))
+        for line in as_text(explanation).splitlines():
+            click.echo(clean(line))
+
+
+def _explain_stored(event_id: str, source: str | None, in_json: bool) -> None:
+    now, rules = time.time_ns(), _rules_or_a_word()
+    with closing(open_store()) as store:
+        seq = stored_event(store, event_id, source)
+        known = store.event(seq)
+    assert known is not None
+    document = json_views.known_event(known, rules, now)
+    if in_json:
+        print_json(document)
+        return
+    event, found = document["event"], document["deliveries"]
+    execution = event["execution_id"] or "not said"
+    phrases = _phrases(known["deliveries"], rules, now)
+    print_lines([
+        f"event      {event['event_id']}",
+        f"execution  {event['source']}/{execution}",
+        *event_text(event, found, phrases, now, every_route=True),
+        *messages_text(found, phrases, now),
+    ])  # fmt: skip
+
+
+@click.command()
+@click.argument("execution", metavar="ID")
+@click.option("--source", help="Its source, if several have an execution of this id.")
+@json_option
+def show(execution: str, source: str | None, in_json: bool) -> None:
+    """Tell the story of the execution ID: its events, who was told, and why nobody was.
+
+    ID is its id, or SOURCE/ID. A shortened id from a table will do while only one fits.
+    """
+    now, rules = time.time_ns(), _rules_or_a_word()
+    with closing(open_store()) as store:
+        name, execution_id = stored_execution(store, execution, source)
+        known = store.execution(name, execution_id)
+        quarantined, _ = store.events(
+            {"source": name, "execution_id": execution_id, "verdict": Verdict.QUARANTINED},
+            NEWEST, None,
+        )  # fmt: skip
+    if known is None:
+        raise ReceiverError(
+            f"No event was applied to {execution_id}. See `receiver events --execution"
+            f" {execution_id}`."
+        )
+    document = json_views.known(known, rules, now)
+    if in_json:
+        print_json(document)
+        return
+    phrases = _phrases(known["deliveries"], rules, now)
+    apart = [json_views.event(view) for view in reversed(quarantined)]
+    print_lines(story_text(document, apart, phrases, now))
+
+
+def _rules_or_a_word() -> Rules | None:
+    """Return the rules; without them, say that the rest is told."""
+    rules, problem = rules_if_readable()
+    if problem:
+        click.echo(f"Which routes match is not known without the rules: {problem}", err=True)
+    return rules
+
+
+def _phrases(views: Sequence[Mapping[str, Any]], rules: Rules | None, now: int) -> dict[int, str]:
+    return {number: phrase(wait, now) for number, wait in waits(views, rules, now).items()}
 
 
 @click.command(name="lifecycle")
@@ -176,4 +266,4 @@ def _print_hints(rules: Rules, store: Store) -> None:
         click.echo(f"{rules.path}:{line}: warning: source {hint.source}: {hint.text}")
 
 
-COMMANDS = (check, explain, lifecycle_, doctor)
+COMMANDS = (check, explain, show, lifecycle_, doctor)

@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, tzinfo
 
 from receiver.config.live_rules import LiveRules
 from receiver.config.rules import Rules
@@ -26,8 +27,8 @@ REAP_EVERY = 5.0
 class Dispatcher:
     """All workers, the reaper of deliveries to destinations that are gone, and the alarm timer.
 
-    `lease` is in seconds. `public_url` is the address at which people can see more. `counters` have
-    the refused webhooks, and count alarms.
+    `lease` is in seconds. `public_url` is the address at which people can see more, `zone` the time
+    zone in which messages give times. `counters` have the refused webhooks, and count alarms.
     """
 
     def __init__(
@@ -36,12 +37,14 @@ class Dispatcher:
         live_rules: LiveRules[object],
         lease: float,
         public_url: str = "",
+        zone: tzinfo = UTC,
         counters: Counters | None = None,
     ) -> None:
         self._store = store
         self._live_rules = live_rules
         self._lease = lease
         self._public_url = public_url
+        self._zone = zone
         self._workers: dict[str, DestinationWorker] = {}
         self._replaced: list[DestinationWorker] = []
         self._changing = threading.Lock()
@@ -74,7 +77,12 @@ class Dispatcher:
             for name, destination in rules.destinations.items():
                 if name not in workers:
                     workers[name] = DestinationWorker(
-                        self._store, destination, self._live_rules, self._lease, self._public_url
+                        self._store,
+                        destination,
+                        self._live_rules,
+                        self._lease,
+                        self._public_url,
+                        self._zone,
                     )
             self._workers = workers
             for worker in workers.values():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, tzinfo
 
 from receiver.deliveries import Claim, Kind, Message, Severity
 from receiver.messages.alarms import alarm_message, dead_letter_message
@@ -12,19 +13,25 @@ from receiver.messages.sanitize import clean
 from receiver.routing.routes import Route
 
 
-def compose(claim: Claim, route: Route | None, now: int, public_url: str = "") -> Message:
+def compose(
+    claim: Claim, route: Route | None, now: int, public_url: str = "", zone: tzinfo = UTC
+) -> Message:
     """Compose the message of a claimed delivery by its present route (None: the route is gone).
 
-    `now` is nanoseconds. `public_url` is the address at which people can see more, if there is one.
+    `now` is nanoseconds. `public_url` is the address at which people can see more, if there is one,
+    and `zone` is the time zone of the people.
     """
     if claim.digest is not None:
-        return digest_message(claim, claim.digest, public_url, now)
+        return digest_message(claim, claim.digest, route, now, public_url, zone)
     if claim.alarm is not None:
-        return alarm_message(claim, claim.alarm, now)
-    message = replace(episode_message(claim, route, now), thread=thread_id(claim))
-    if claim.origin is None or claim.kind is not Kind.NOTICE:
+        return alarm_message(claim, claim.alarm, now, zone)
+    message = replace(episode_message(claim, route, now, zone), thread=thread_id(claim))
+    if claim.origin is not None and claim.kind is Kind.NOTICE:
+        return dead_letter_message(claim, claim.origin, message.title)
+    if claim.thread_title is None:
         return message
-    return dead_letter_message(claim, claim.origin, message.title)
+    # Some readers of mail join only what has the same subject.
+    return replace(message, subject=f"Re: {claim.thread_title}")
 
 
 def plain_message(claim: Claim) -> Message:

@@ -19,6 +19,9 @@ from receiver.routing.quiet_hours import QuietHours
 # The conditions that `shortlist` checks.
 _OF_FEW_VALUES = frozenset({"source", "verdict", "status", "category"})
 
+# The end of the reason why a route was not asked.
+STOPS = "above it stops"
+
 
 @dataclass(frozen=True, slots=True)
 class Reminders:
@@ -145,7 +148,7 @@ def decide(routes: Sequence[Route], subject: Subject) -> list[Decision]:
     stopped_by = ""
     for route in routes:
         if stopped_by:
-            decisions.append(Decision(route, f"route {stopped_by!r} above it stops"))
+            decisions.append(Decision(route, f"route {stopped_by!r} {STOPS}"))
             continue
         if why_not := route.why_not(subject):
             decisions.append(Decision(route, why_not))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from receiver.alarms import Alarm
-from receiver.deliveries import PlannedDelivery, State
+from receiver.deliveries import Acknowledgement, PlannedDelivery, State
 from receiver.events import Event, Execution, Held, Judgement, Status
 from receiver.routing.policy import RouteOptions
 from receiver.times import SECOND
@@ -196,6 +196,31 @@ class Delays:
     within: int
 
 
+@dataclass(frozen=True, slots=True)
+class Obstacles:
+    """What may keep a waiting delivery back. Times are nanoseconds.
+
+    `is_put_off`: quiet hours put it off to `due_at`. `is_if_stuck`: it is for the case that nothing
+    is heard of its execution. It is `behind` an older delivery about the same. Its destination is
+    paused until `paused_until` (0: it is not), and had `tokens` at `counted_at` (None: nothing was
+    ever claimed for it).
+    """
+
+    due_at: int
+    tries: int
+    is_put_off: bool
+    is_if_stuck: bool
+    behind: int | None
+    paused_until: int
+    tokens: float | None
+    counted_at: int
+
+    @property
+    def may_go_at(self) -> int:
+        """The time of the next attempt: at the earliest when its destination may be tried."""
+        return max(self.due_at, self.paused_until)
+
+
 class PruneStage(StrEnum):
     """The rows that one stage of pruning walks over; the stages follow each other in this order.
 
@@ -230,3 +255,24 @@ class Pruned:
     silences: int = 0
     alarms: int = 0
     bodies: int = 0
+
+
+class TakeOutcome(StrEnum):
+    """What came of it that somebody takes an episode."""
+
+    TAKEN = "taken"
+    TAKEN_OVER = "taken_over"
+    ALREADY_TAKEN = "already_taken"
+    ENDED = "ended"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class TakeResult:
+    """The outcome for somebody who takes an episode; `acknowledged` is in force afterwards.
+
+    Nothing changes, and nobody is told, if that person has it already.
+    """
+
+    outcome: TakeOutcome
+    acknowledged: Acknowledgement | None = None

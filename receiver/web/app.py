@@ -89,8 +89,10 @@ def build(
     counters = Counters(rules.sources)
     in_force = LiveRules(rules, Intake.by, read or (lambda: rules), counters.reloaded)
     public_url = settings.public_url or ""
-    lease = settings.lease
-    dispatcher = Dispatcher(store, in_force, lease, public_url, counters) if dispatch else None
+    lease, zone = settings.lease, settings.zone
+    dispatcher = None
+    if dispatch:
+        dispatcher = Dispatcher(store, in_force, lease, public_url, zone, counters)
     wake = dispatcher.wake if dispatcher is not None else _wake_nobody
     gaps = ExpiryTimer(store, in_force, wake, list_silences)
     pruning = PruneTimer(store, settings.retention)
@@ -110,7 +112,7 @@ def build(
         ):
             log.warning("drain.incomplete: what is still being sent will be sent again")
 
-    guard, endpoints = Guard(settings), api.Api(store, in_force, wake)
+    endpoints = api.Api(store, in_force, wake)
     in_force.on_change(lambda rules: _log_orphans(rules, store))
     # What became due during a stop is settled before anything is sent.
     starts = [gaps.start, *([dispatcher.start] if dispatcher is not None else []), pruning.start]
@@ -119,8 +121,7 @@ def build(
         endpoint,
         [
             *health.routes(health.Readiness(store, dispatcher, gaps, endpoint)),
-            metrics.route(counters, guard, endpoints.skews, store),
-            *_guarded_routes(endpoints, guard),
+            *_guarded_routes(counters, store, endpoints, Guard(settings)),
         ],
         lifespan=_lifespan(starts, [drain, gaps.stop, pruning.stop, store.close]),
         exception_handlers={HTTPException: _answer_http_error, Exception: _answer_failure},
@@ -135,8 +136,11 @@ def build(
     return app
 
 
-def _guarded_routes(endpoints: api.Api, guard: Guard) -> list[Route]:
-    return [openapi.route(guard), *api.routes(endpoints, guard)]
+def _guarded_routes(
+    counters: Counters, store: Store, endpoints: api.Api, guard: Guard
+) -> list[Route]:
+    measured = metrics.route(counters, guard, endpoints.skews, store)
+    return [measured, openapi.route(guard), *api.routes(endpoints, guard)]
 
 
 def _lifespan(

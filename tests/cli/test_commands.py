@@ -71,7 +71,7 @@ def test_explain_says_the_verdict_the_routes_and_the_text(folder: Path) -> None:
     shown = done.stdout.decode()
     assert "verdict    applied (first_seen)" in shown
     assert "route 'failures' tells ops:" in shown
-    assert "Reason: no log-in" in shown
+    assert "failed: no log-in" in shown
     assert "route 'not accepted' does not match: verdict is applied" in shown
     assert not (folder / "receiver.db").exists()
     done = run(folder, "explain", "-", "--source", "asteroid", "--json", stdin=body, PUBLIC=PUBLIC)

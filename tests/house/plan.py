@@ -130,6 +130,7 @@ BROAD_EXCEPTS = {
 # (module, what it imports inside a function) → why not at its top.
 LATE_IMPORTS = {
     ("__main__", "receiver"): "the handlers of signals stand before anything else is imported",
+    ("cli.setup", "receiver"): "reads the rules, which most lists do without",
     ("destinations.apprise.adapter", "apprise"): "takes 160 ms, and most commands send nothing",
     ("destinations.apprise.adapter", "requests"): "comes with apprise",
     ("web.server.server", "receiver"): "httptools is an extra",

@@ -69,11 +69,11 @@ def test_every_command_and_option_is_named_and_no_other() -> None:
 
 
 def _commands(group: click.Group, above: tuple[str, ...]) -> Iterator[tuple[str, click.Command]]:
-    """Every command by its whole name."""
+    """Every command by its whole name, a group that does something by itself among them."""
     for name, command in group.commands.items():
         if isinstance(command, click.Group):
             yield from _commands(command, (*above, name))
-        else:
+        if not isinstance(command, click.Group) or command.invoke_without_command:
             yield " ".join((*above, name)), command
 
 

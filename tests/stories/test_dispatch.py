@@ -127,7 +127,7 @@ def test_messages_of_one_execution_keep_their_order(tmp_path: Path, httpserver: 
             for request, _ in httpserver.log
             if f"Execution: {execution}" in request.get_json()["message"]
         ]
-        assert told[0] == "Invoice agent started running"
+        assert told[0] == "Invoice agent started"
         assert told[-1] == "Invoice agent failed"
 
 

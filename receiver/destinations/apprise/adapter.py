@@ -134,12 +134,12 @@ def _notify(destination: Destination, message: Message, recorder: AttemptRecorde
             _this_thread.client = client
             record.untraced = not _is_traced(client[0])
             text = _apprise.NotifyFormat.TEXT
+            title, body = message.title, message.body
             if destination.kind in MAIL_KINDS:
                 _set_headers(client[0], message.thread)
+                title, body = message.as_mail()
             severity = _apprise.NotifyType(message.severity.value)
-            done = client.notify(
-                body=message.body, title=message.title, notify_type=severity, body_format=text
-            )
+            done = client.notify(body=body, title=title, notify_type=severity, body_format=text)
             return _NotifyResult(bool(done), "", len(client[0]))
         except BaseException as error:
             # No error of a plugin may end the thread; the line reports it.

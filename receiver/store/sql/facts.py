@@ -17,6 +17,7 @@ from receiver.deliveries import (
     message_context,
 )
 from receiver.events import Execution, Status, Verdict
+from receiver.store.records import JudgedWebhook
 from receiver.store.sql import rows
 from receiver.store.sql.database import Database, Row, statement
 
@@ -64,9 +65,55 @@ DEAD_COUNT = statement(
 )
 ACKNOWLEDGED = statement(
     "acknowledged",
-    "SELECT a.by, a.at FROM acknowledgement AS a JOIN execution AS x ON x.id = a.execution"
+    "SELECT a.by, a.at, a.taken_from FROM acknowledgement AS a"
+    " JOIN execution AS x ON x.id = a.execution"
     " WHERE x.source = :source AND x.execution_id = :execution AND a.version = :version",
 )
+BEGUN = statement(
+    "episode_begun",
+    "SELECT h.event FROM history AS h JOIN execution AS x ON x.id = h.execution"
+    " WHERE x.source = :source AND x.execution_id = :execution AND h.version = :version",
+)
+# The title of the first message of its own about an episode that a route sent a destination. The
+# event that ends an episode begins the next one, so its message about the end is none of that one.
+THREAD_TITLE = statement(
+    "thread_title",
+    "SELECT d.title FROM delivery AS d JOIN event AS e ON e.seq = d.event"
+    " WHERE d.source = :source AND d.execution_id = :execution AND d.destination = :destination"
+    " AND d.route = :route AND d.state = 'sent' AND d.digest IS NULL AND d.title IS NOT NULL"
+    " AND d.kind <> 'resolved' AND e.version = :version AND d.id <> :delivery"
+    " ORDER BY d.id LIMIT 1",
+)
+# The execution as it stood at a time, or after an event (`:applied`), with what was known then.
+_THEN = (
+    "(SELECT a.{0} FROM history AS k JOIN event AS a ON a.seq = k.event WHERE k.execution = x.id"
+    " AND k.version <= h.version AND a.{0} IS NOT NULL ORDER BY k.version DESC LIMIT 1)"
+)
+STOOD = statement(
+    "execution_stood",
+    "SELECT h.status, e.occurred_at, e.occurred_at, h.version, x.first_seen,"
+    f" {_THEN.format('agent_id')}, {_THEN.format('agent_name')},"
+    f" {_THEN.format('execution_url')}, {_THEN.format('metadata')}, x.gap, 0"
+    " FROM execution AS x JOIN history AS h ON h.execution = x.id"
+    " JOIN event AS e ON e.seq = h.event"
+    " WHERE x.source = :source AND x.execution_id = :execution"
+    " AND CASE WHEN CAST(:applied AS integer) IS NULL THEN h.applied_at <= :at"
+    " ELSE h.version = :applied END ORDER BY h.version DESC LIMIT 1",
+)
+
+
+def as_judged(db: Database, record: Mapping[str, Any], at: int) -> JudgedWebhook:
+    """Return a stored event as it was judged at `at` (ns), with the execution of that time."""
+    source, execution_id, applied = record["source"], record["execution_id"], record["version"]
+    values = {"source": source, "execution": execution_id, "applied": applied, "at": at}
+    row = None if execution_id is None else db.row(STOOD, values)
+    stood = None if row is None else rows.stored_execution((source, execution_id), row)
+    return JudgedWebhook(
+        source, rows.event(record), rows.judgement(record), at, b"",
+        before=stood if applied is None else None,
+        after=None if applied is None else stood,
+    )  # fmt: skip
+
 
 # Superseded deliveries must not be sent any more, because they are no longer true. A move of an
 # execution ends the waiting deliveries about the previous episode. Each claim checks again that the
@@ -140,7 +187,7 @@ def claimed(db: Database, row: Row) -> Claim:
     (delivery, route, tries, repeat, owed_at, guard, event, kind, order_key, origin, destination,
      step, group_key, number) = row  # fmt: skip
     alarm = None if number is None else rows.alarm(db.rows(ALARM, {"alarm": number})[0])
-    facts, version = context(db, event) if alarm is None else (_about(alarm), None)
+    facts, version = context(db, event) if alarm is None else (_alarm_context(alarm), None)
     died = _origin(db, origin)
     claim = Claim(
         delivery, "", destination, route, tries, bool(repeat), owed_at, facts, Kind(kind),
@@ -148,12 +195,22 @@ def claimed(db: Database, row: Row) -> Claim:
     )  # fmt: skip
     message_kind = died.kind if died is not None and claim.kind is Kind.FALLBACK else claim.kind
     # The event that ends an episode is the first of the next one.
-    episode = version - 1 if version is not None and message_kind is Kind.RESOLVED else version
-    taken = _acknowledged(db, facts, episode) if message_kind is Kind.ACKNOWLEDGED else None
-    return replace(claim, version=episode, acknowledged=taken)
+    is_end = message_kind is Kind.RESOLVED
+    episode = version - 1 if version is not None and is_end else version
+    if episode is None or (guard is None and not is_end):
+        return replace(claim, version=episode)  # the first message, and the only one
+    # The end and the taker are about the episode before; a first notice has nothing before it.
+    tells_of_it = is_end or message_kind is Kind.ACKNOWLEDGED
+    return replace(
+        claim,
+        version=episode,
+        acknowledged=acknowledgement(db, facts, episode) if tells_of_it else None,
+        begun=begun(db, facts, episode) if is_end else None,
+        thread_title=_thread_title(db, claim, episode),
+    )
 
 
-def _about(alarm: Alarm) -> MessageContext:
+def _alarm_context(alarm: Alarm) -> MessageContext:
     """Return the facts of a message that no event has caused."""
     return MessageContext(alarm.source, Verdict.APPLIED, "", alarm.raised_at)
 
@@ -173,12 +230,29 @@ def _origin(db: Database, origin: int | None) -> DeadOriginal | None:
     return DeadOriginal(destination, reason, dead, is_dead, Kind(kind), step, origin, is_alarm)
 
 
-def _acknowledged(
+def acknowledgement(
     db: Database, facts: MessageContext, version: int | None
 ) -> Acknowledgement | None:
+    """Return the acknowledgement of an episode of the execution that a message is about."""
     values = {"source": facts.source, "execution": facts.execution_id, "version": version}
     row = db.row(ACKNOWLEDGED, values)
     return None if row is None else Acknowledgement(*row)
+
+
+def begun(db: Database, facts: MessageContext, version: int) -> MessageContext | None:
+    """Return the facts of the event that began an episode of the same execution."""
+    values = {"source": facts.source, "execution": facts.execution_id, "version": version}
+    row = db.row(BEGUN, values)
+    return None if row is None else context(db, row[0])[0]
+
+
+def _thread_title(db: Database, claim: Claim, version: int) -> str | None:
+    values = {
+        "source": claim.facts.source, "execution": claim.facts.execution_id, "version": version,
+        "destination": claim.destination, "route": claim.route, "delivery": claim.delivery,
+    }  # fmt: skip
+    row = db.row(THREAD_TITLE, values)
+    return None if row is None else str(row[0])
 
 
 # Word of an alarm that is over, or of the end of one that nobody there may have heard of.

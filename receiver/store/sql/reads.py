@@ -79,6 +79,16 @@ STEPS = statement(
     "SELECT (SELECT coalesce(sum(version), 0) FROM execution), (SELECT count(*) FROM history)",
 )
 PRUNED = statement("pruned", "SELECT what, name, n FROM pruned")
+# The names of which something is stored, found by leaps over an index.
+_LEAST_SOURCE = "(SELECT min(source) FROM event WHERE verdict <> 'quarantined'"
+SOURCES = statement(
+    "sources",
+    f"WITH RECURSIVE leap (name) AS (SELECT {_LEAST_SOURCE}) UNION ALL"
+    f" SELECT {_LEAST_SOURCE} AND source > leap.name) FROM leap"
+    " WHERE leap.name IS NOT NULL) SELECT name FROM leap WHERE name IS NOT NULL"
+    " UNION SELECT source FROM event WHERE verdict = 'quarantined'",
+)
+DESTINATIONS = statement("destinations", "SELECT DISTINCT destination FROM delivery")
 
 
 def next_given_up(db: Database) -> int | None:
@@ -163,4 +173,13 @@ def ledger(db: Database) -> dict[str, Any]:
         "owed": promised["owed"],
         "deliveries": states,
         "imbalance": imbalance,
+    }
+
+
+def names(db: Database) -> dict[str, list[str]]:
+    """See contract.Listing.names."""
+    which = {"source": SOURCES, "destination": DESTINATIONS}
+    return {
+        kind: sorted(name for (name,) in db.rows(statement) if name is not None)
+        for kind, statement in which.items()
     }

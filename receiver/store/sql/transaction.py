@@ -19,6 +19,7 @@ from receiver.store.records import (
     Loaded,
     PruneCursor,
     Pruned,
+    TakeResult,
     Watched,
 )
 from receiver.store.sql import (
@@ -245,10 +246,10 @@ class SqlTransaction:
 
     def acknowledge(
         self, source: str, execution_id: str, taken: Acknowledgement, routes: Sequence[str]
-    ) -> bool | None:
-        done, added = episodes.acknowledge(self._database, source, execution_id, taken, routes)
+    ) -> TakeResult:
+        result, added = episodes.acknowledge(self._database, source, execution_id, taken, routes)
         self._promise("owed", added)
-        return done
+        return result
 
     def add_silence(self, silence: Silence, now: int) -> int:
         return silences.add(self._database, silence, now)

@@ -42,7 +42,7 @@ def test_a_notice_about_a_dead_delivery_is_a_report_and_a_fall_back_is_the_messa
     assert report.title == "mail did not get: Invoice agent failed"
     fallback = compose(replace(CLAIM, kind=Kind.FALLBACK, origin=ORIGINAL), None, NOW)
     assert fallback.title == "Invoice agent failed"
-    assert fallback.body.startswith("Sent here because mail did not get it: HTTP 404")
+    assert fallback.body.endswith("\nSent here because mail did not get it: HTTP 404")
 
 
 def test_a_text_that_cannot_be_written_still_names_agent_and_execution() -> None:
