@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from receiver.deliveries import Attempt, Message, Outcome
 from receiver.destinations import addresses, deadline
-from receiver.destinations.apprise import comparison, probes, sessions
+from receiver.destinations.apprise import comparison, kept, probes, sessions
 from receiver.destinations.apprise.places import place_of
 from receiver.destinations.apprise.recorder import (
     AttemptRecorder,
@@ -132,6 +132,7 @@ def _notify(destination: Destination, message: Message, recorder: AttemptRecorde
             if isinstance(client, str):
                 return _NotifyResult(problem=client)
             _this_thread.client = client
+            kept.make_ready(client[0])
             record.untraced = not _is_traced(client[0])
             text = _apprise.NotifyFormat.TEXT
             if destination.kind in MAIL_KINDS:
@@ -140,6 +141,8 @@ def _notify(destination: Destination, message: Message, recorder: AttemptRecorde
             done = client.notify(
                 body=message.body, title=message.title, notify_type=severity, body_format=text
             )
+            if not done and kept.is_outdated(record):
+                _this_thread.client = None
             return _NotifyResult(bool(done), "", len(client[0]))
         except BaseException as error:
             # No error of a plugin may end the thread; the line reports it.
