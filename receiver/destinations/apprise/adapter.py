@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from receiver.deliveries import Attempt, Message, Outcome
 from receiver.destinations import addresses, deadline
-from receiver.destinations.apprise import comparison, kept, probes, sessions
+from receiver.destinations.apprise import comparison, incidents, kept, probes, sessions
 from receiver.destinations.apprise.places import place_of
 from receiver.destinations.apprise.recorder import (
     AttemptRecorder,
@@ -133,6 +133,8 @@ def _notify(destination: Destination, message: Message, recorder: AttemptRecorde
                 return _NotifyResult(problem=client)
             _this_thread.client = client
             kept.make_ready(client[0])
+            options = frozenset(name for name, _ in addresses.parse(destination.url).options)
+            sessions.change_requests(incidents.direct(client[0], message, options))
             record.untraced = not _is_traced(client[0])
             text = _apprise.NotifyFormat.TEXT
             if destination.kind in MAIL_KINDS:
