@@ -7,7 +7,6 @@ A failed attempt gives its reason in one readable line, without the URL and its 
 from __future__ import annotations
 
 import difflib
-import sys
 import threading
 import time
 from dataclasses import dataclass, replace
@@ -17,7 +16,8 @@ from urllib.parse import urlsplit
 
 from receiver.deliveries import Attempt, Message, Outcome
 from receiver.destinations import addresses, deadline
-from receiver.destinations.apprise import comparison, probes, sessions
+from receiver.destinations.apprise import comparison, probes, sessions, vendors
+from receiver.destinations.apprise.exchanges import MessageWords
 from receiver.destinations.apprise.places import place_of
 from receiver.destinations.apprise.recorder import (
     AttemptRecorder,
@@ -26,7 +26,7 @@ from receiver.destinations.apprise.recorder import (
 )
 from receiver.destinations.deadline import CallEnd
 from receiver.destinations.destination import MAIL_KINDS, Destination
-from receiver.destinations.outcome import CallRecord, classify
+from receiver.destinations.outcome import classify
 from receiver.destinations.redaction import redact
 
 # No mail has this id, but mail programs still group all mails that answer it.
@@ -69,10 +69,10 @@ def leads_to(destination: Destination) -> str:
 def send(destination: Destination, message: Message) -> Attempt:
     """Try once, by the destination's deadline; see `sending.send`."""
     started = time.monotonic()
-    recorder = AttemptRecorder(destination.timeout)
+    recorder = AttemptRecorder(destination.timeout, MessageWords(message.title, message.body))
 
     def attempt_of(end: CallEnd, result: _NotifyResult | None) -> Attempt:
-        attempt = _attempt(destination, recorder.record, end, result)
+        attempt = _attempt(destination, recorder, end, result)
         return replace(attempt, duration_ms=int((time.monotonic() - started) * 1000))
 
     return deadline.call_watched(
@@ -103,7 +103,7 @@ class _NotifyResult:
 
 
 def _attempt(
-    destination: Destination, record: CallRecord, end: CallEnd, result: _NotifyResult | None
+    destination: Destination, recorder: AttemptRecorder, end: CallEnd, result: _NotifyResult | None
 ) -> Attempt:
     """Return the outcome of the attempt. `result` is None if the call did not come back."""
     if end is CallEnd.NOT_MADE:
@@ -114,11 +114,16 @@ def _attempt(
     late = end is not CallEnd.DONE
     result = result or _NotifyResult()
     attempt = classify(
-        record, done=result.done, late=late, targets=result.targets, timeout=destination.timeout
+        recorder.record,
+        done=result.done,
+        late=late,
+        targets=result.targets,
+        timeout=destination.timeout,
     )
     if not attempt.detail:
         return attempt
-    return replace(attempt, detail=redact(destination.url, attempt.detail))
+    detail = redact(destination.url, attempt.detail, recorder.secrets())
+    return replace(attempt, detail=detail)
 
 
 _this_thread = threading.local()
@@ -132,7 +137,9 @@ def _notify(destination: Destination, message: Message, recorder: AttemptRecorde
             if isinstance(client, str):
                 return _NotifyResult(problem=client)
             _this_thread.client = client
-            record.untraced = not _is_traced(client[0])
+            name = vendors.name_of(type(client[0]))
+            recorder.vendor = vendors.VENDORS.get(name, vendors.UNKNOWN)
+            record.untraced = name in vendors.WITHOUT_REQUESTS
             text = _apprise.NotifyFormat.TEXT
             if destination.kind in MAIL_KINDS:
                 _set_headers(client[0], message.thread)
@@ -157,12 +164,6 @@ def _set_headers(plugin: Any, thread: str | None) -> None:
     names = {name.lower() for name in (*AUTOMATIC, *CONVERSATION)}
     others = {k: v for k, v in plugin.headers.items() if k.strip().lower() not in names}
     plugin.headers = others | ours
-
-
-def _is_traced(plugin: Any) -> bool:
-    """Return whether the plugin speaks HTTP or SMTP through the libraries with probes."""
-    modules = [sys.modules[kind.__module__] for kind in type(plugin).__mro__]
-    return any(hasattr(module, "requests") or hasattr(module, "smtplib") for module in modules)
 
 
 _importing = threading.Lock()
