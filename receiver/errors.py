@@ -7,6 +7,7 @@ ReceiverError
 ├── UnreadableWebhook      authentic, but not readable; kept in quarantine
 │   ├── MalformedBody          400: not JSON
 │   └── MalformedEnvelope      422: JSON, but not the source's envelope
+├── NotRenamed             two names that cannot become one
 └── StorageError
     ├── StorageRefused         the database is not one to start on
     │   └── StorageServed          another process serves it
@@ -62,6 +63,10 @@ class MalformedBody(UnreadableWebhook):
 
 class MalformedEnvelope(UnreadableWebhook):
     """A body of JSON in which a required field is missing or mistyped (422)."""
+
+
+class NotRenamed(ReceiverError):
+    """A name that cannot be carried over, because the other one has the same already."""
 
 
 class StorageError(ReceiverError):

@@ -3,10 +3,8 @@
 The table is the union of the provider's text and diagram ("Execution Statuses"). A move that is
 not in it is illegal; there is no other list of exceptions.
 
-An event is judged by the first rule of `RULES` that fits it.
-
-A held event is judged again, by the rules from `older` on, whenever its execution or its mark
-moves: see `intake.held`.
+An event is judged by the first rule of `RULES` that fits it. A held event is judged again, by the
+rules from `older` on, whenever its execution or its mark moves: see `intake.held`.
 
 A source may be subscribed to some statuses only (`observes`). The table is then contracted over
 the others: from one observed status an execution may go to another if a path leads there through
@@ -63,16 +61,16 @@ RULES: Mapping[tuple[Verdict, str], str] = {
     (Verdict.QUARANTINED, "future"): "it says it happened more than 5 min in the future",
     (Verdict.DUPLICATE, "event_id"): "an event with this id is stored: the first wins",
     (Verdict.DUPLICATE, "same_change"): (
-        "the same change at the same time is stored under another id"
+        "the same event with the same status and time is stored under another id"
     ),
     (Verdict.IGNORED, "not_a_status"): "it is known to announce no status",
     (Verdict.IGNORED, "unknown_event"): "it announces no status that is known",
     (Verdict.STALE, "too_old"): "it happened more than 14 days ago",
     (Verdict.APPLIED, "first_seen"): "it is the first about its execution",
     (Verdict.STALE, "older"): (
-        "it happened before the time up to which the execution is known"
+        "it happened before the time up to which the execution is known, and does not end it"
     ),
-    # Even if the execution has ended: then the legal order does not matter.
+    # After the end the legal order does not matter.
     (Verdict.STALE, "tie"): (
         "it happened at the same time as the last one and fits only before it"
     ),
@@ -84,12 +82,8 @@ RULES: Mapping[tuple[Verdict, str], str] = {
     (Verdict.REJECTED, "illegal"): "the lifecycle allows no way to this status",
 
     (Verdict.APPLIED, "healed"): "it was held, and now the lifecycle allows this move",
-    (Verdict.APPLIED, "gap"): (
-        "what should have come before it did not come in time (gaps: apply)"
-    ),
-    (Verdict.REJECTED, "gap"): (
-        "a status in between did not come in time, or too many events wait"
-    ),
+    (Verdict.APPLIED, "gap"): "what should have come before it did not come in time (gaps: apply)",
+    (Verdict.REJECTED, "gap"): "a status in between did not come in time, or too many events wait",
 }  # fmt: skip
 
 
@@ -224,24 +218,26 @@ def _against(execution: Execution, event: Event, flags: frozenset[str], table: M
     standing = execution.status
     assert status is not None
     assert event.occurred_at is not None
-    if event.occurred_at < execution.mark:
+    has_ended = standing.category is Category.TERMINAL
+    uncertain = event.occurred_at < execution.mark
+    # Nothing comes after an end: if one seems older, a clock is wrong, and the end counts.
+    if uncertain and (has_ended or status.category is not Category.TERMINAL):
         return Judgement(Verdict.STALE, "older", flags)
     fits = table.is_legal(standing, status, assumed=execution.assumed)
-    uncertain = False
     if event.occurred_at == execution.mark:
         swapped = table.is_legal(status, standing, assumed="assumed" in event.flags)
-        if standing.category is Category.TERMINAL or (swapped and not fits):
+        if has_ended or (swapped and not fits):
             return Judgement(Verdict.STALE, "tie", flags)
         uncertain = swapped
     if status is standing and standing.category in (Category.PROCESSING, Category.TERMINAL):
         return Judgement(Verdict.DUPLICATE, "same_status", flags)
-    if standing.category is Category.TERMINAL:
+    if has_ended:
         return Judgement(Verdict.REJECTED, "terminal", flags)
+    either = flags | {"order_uncertain"} if uncertain else flags
     if fits:
-        either = flags | {"order_uncertain"} if uncertain else flags
         return Judgement(Verdict.APPLIED, "transition", either)
     if table.is_reachable(standing, status, assumed=execution.assumed):
-        return Judgement(Verdict.HELD, "gap", flags, table.missing(standing, status))
+        return Judgement(Verdict.HELD, "gap", either, table.missing(standing, status))
     return Judgement(Verdict.REJECTED, "illegal", flags)
 
 
@@ -263,7 +259,7 @@ def advance(before: Execution | None, event: Event, received_at: int) -> Executi
         execution_id=event.execution_id,
         status=event.status,
         since=event.occurred_at,
-        mark=event.occurred_at,
+        mark=max(event.occurred_at, before.mark if before else event.occurred_at),
         version=before.version + 1 if before else 1,
         first_seen=before.first_seen if before else received_at,
         agent_id=event.agent_id or (before.agent_id if before else None),

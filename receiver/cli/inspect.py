@@ -14,6 +14,7 @@ from receiver.cli.configuration import load_configuration, source_named
 from receiver.cli.output import json_option, print_json
 from receiver.config.rules import Rules
 from receiver.destinations import sending
+from receiver.dispatch.operators import orphans
 from receiver.errors import ReceiverError
 from receiver.intake import explain as explaining
 from receiver.intake.explain_text import as_text
@@ -24,12 +25,14 @@ from receiver.web.server import server
 
 
 @click.command()
-def check() -> None:
+@click.argument("file", required=False, type=click.Path())
+def check(file: str | None) -> None:
     """Check settings, routes, keys and destinations, without the network.
 
-    It lists where each destination leads. To try one, use `receiver test DESTINATION`.
+    FILE is read instead of RECEIVER_ROUTES (routes.yaml). It lists where each destination leads. To
+    try one, use `receiver test DESTINATION`.
     """
-    settings, rules = load_configuration()
+    settings, rules = load_configuration(instead={} if file is None else {"RECEIVER_ROUTES": file})
     server.check_parser(settings)
     for warning in rules.warnings:
         click.echo(warning)
@@ -41,6 +44,8 @@ def check() -> None:
     if opening.exists(settings.database_url):
         with closing(opening.open_existing(settings.database_url)) as store:
             _print_hints(rules, store)
+            for orphan in orphans(rules, store):
+                click.echo(f"{rules.path}:1: warning: {orphan.text()}")
     click.echo(
         f"{rules.path}: {len(rules.sources)} sources, {len(rules.destinations)} destinations,"
         f" {len(rules.routes)} routes: fine."
@@ -88,13 +93,18 @@ def lifecycle_(source: str | None, mermaid: bool) -> None:
 @click.command()
 @json_option
 def doctor(in_json: bool) -> None:
-    """Verify the ledger and the store, and say which source looks badly subscribed."""
+    """Verify the ledger and the store; say which source looks badly subscribed or off in time."""
     settings, rules = load_configuration(destinations=False)
     with closing(opening.open_existing(settings.database_url, thorough=True)) as store:
         ledger = store.ledger()
-        warnings = hints(rules.orderings, store.tallies())
+        warnings = hints(rules.orderings, store.tallies(), store.delays())
+        lost = orphans(rules, store)
     if in_json:
-        print_json({"ledger": ledger, "hints": [asdict(hint) for hint in warnings]})
+        print_json({
+            "ledger": ledger,
+            "hints": [asdict(hint) for hint in warnings],
+            "orphans": [asdict(orphan) for orphan in lost],
+        })  # fmt: skip
     else:
         click.echo(f"{settings.database_path}: the file is whole.")
         click.echo(
@@ -103,6 +113,8 @@ def doctor(in_json: bool) -> None:
         )
         for hint in warnings:
             click.echo(f"source {hint.source}: {hint.text}.")
+        for orphan in lost:
+            click.echo(f"{orphan.text()}.")
     if ledger["imbalance"]:
         raise ReceiverError(
             "What was promised and what is there differ. Keep a copy of the file and report it."
@@ -110,7 +122,7 @@ def doctor(in_json: bool) -> None:
 
 
 def _print_hints(rules: Rules, store: Store) -> None:
-    for hint in hints(rules.orderings, store.tallies()):
+    for hint in hints(rules.orderings, store.tallies(), store.delays()):
         line = rules.sources[hint.source].line
         click.echo(f"{rules.path}:{line}: warning: source {hint.source}: {hint.text}")
 

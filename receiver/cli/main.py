@@ -29,6 +29,7 @@ LISTED = {
     "lifecycle": ("inspect", "Print the legal moves of an execution."),
     "prune": ("maintain", "Remove what has been kept for long enough, now."),
     "redeliver": ("operate", "Give dead deliveries a new chance."),
+    "rename": ("maintain", "Carry over what is stored when a name in routes.yaml changes."),
     "send": ("send", "Sign and post a test event, as the source's sender would."),
     "serve": ("serve", "Take webhooks and send messages, until SIGTERM or Ctrl-C."),
     "silence": ("operate", "Keep messages back for a while, and list them afterwards."),

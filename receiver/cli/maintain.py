@@ -1,4 +1,4 @@
-"""Commands that maintain the store: prune."""
+"""Commands that maintain the store: prune, rename."""
 
 from __future__ import annotations
 
@@ -10,11 +10,15 @@ from contextlib import closing
 
 import click
 
+from receiver.cli.configuration import load_configuration
 from receiver.cli.output import json_option, print_json
+from receiver.config.rules import Rules
 from receiver.config.settings import Settings, load_settings
-from receiver.errors import StorageServed
+from receiver.dispatch import operators
+from receiver.errors import ReceiverError, StorageRefused, StorageServed
 from receiver.store import opening
 from receiver.store.contract import Store
+from receiver.store.names import KINDS
 from receiver.store.pruning import prune_all, removed
 
 
@@ -59,4 +63,54 @@ def _open_prunable(settings: Settings, dry_run: bool) -> tuple[Store, Callable[[
         return opening.open_existing(settings.database_url), pause
 
 
-COMMANDS = (prune,)
+@click.command()
+@click.argument("what", type=click.Choice(KINDS))
+@click.argument("old")
+@click.argument("new")
+@click.option("--dry-run", is_flag=True, help="Say what would be carried over, change nothing.")
+@json_option
+def rename(what: str, old: str, new: str, dry_run: bool, in_json: bool) -> None:
+    """Carry over what is stored when a source, route or destination has a new name.
+
+    First rename it in routes.yaml, with the server stopped: a running one would go on with the old
+    name. OLD may have rows, NEW may have some already. An execution that both names of a source
+    know stays with OLD, and the number of those is printed; messages that both names of a route or
+    destination owe refuse the whole. All of it happens or nothing.
+    """
+    settings, rules = load_configuration(destinations=False)
+    _check_names(rules, what, old, new)
+    if not opening.exists(settings.database_url):
+        raise StorageRefused("There is no database yet, so there is nothing to carry over.")
+    try:
+        store = opening.open_to_serve(settings.database_url)
+    except StorageServed as error:
+        raise ReceiverError(
+            "A server runs, and would go on with the old name. Stop it, rename, and start it again."
+        ) from error
+    with closing(store):
+        counts = store.write_now(operators.rename, operators.Renaming(what, old, new, dry_run))
+    if in_json:
+        print_json({"renamed": not dry_run, **counts})
+        return
+    text = ", ".join(f"{n} {name}" for name, n in counts.items() if name != "left")
+    click.echo(f"It would carry over {text}." if dry_run else f"Carried over {text}.")
+    if left := counts.get("left", 0):
+        click.echo(f"{left} executions stay with {old}: {new} has events of them, too.")
+
+
+def _check_names(rules: Rules, what: str, old: str, new: str) -> None:
+    """Raise ReceiverError unless the file has the new name and not the old one."""
+    names = operators.names_of(rules)[what]
+    if new not in names:
+        raise ReceiverError(
+            f"{rules.path} has no {what} {new}: rename it there first. It has"
+            f" {', '.join(names) or 'none'}."
+        )
+    if old in names:
+        raise ReceiverError(
+            f"{rules.path} still has the {what} {old}: take it out of there first, or it would go"
+            " on without what is stored about it."
+        )
+
+
+COMMANDS = (prune, rename)

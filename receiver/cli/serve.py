@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import sys
+import threading
 
 import click
 
@@ -22,14 +22,23 @@ log = logging.getLogger("receiver")
 
 @click.command()
 @click.option("--no-dispatch", is_flag=True, help="Take webhooks, send nothing.")
-def serve(no_dispatch: bool) -> None:
+@click.option("--host", help="The address to listen on, instead of RECEIVER_HOST.")
+@click.option(
+    "--port", type=click.IntRange(1, 65535), help="The port to listen on, instead of RECEIVER_PORT."
+)
+def serve(no_dispatch: bool, host: str | None, port: int | None) -> None:
     """Take webhooks and send messages, until SIGTERM or Ctrl-C."""
-    signal.signal(
-        signal.SIGHUP, signal.SIG_IGN
-    )  # its default would end the process; the server handles it later
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # no webhook is accepted yet
+    asked = threading.Event()
+    signal.signal(signal.SIGHUP, lambda *_: asked.set())  # the rules are read from here on
+    for each in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(each, lambda *_: os._exit(0))  # no webhook is accepted yet
     os.umask(0o077)  # the database holds the bodies of webhooks
-    settings, rules = load_configuration()
+    instead = {
+        name: str(value)
+        for name, value in (("RECEIVER_HOST", host), ("RECEIVER_PORT", port))
+        if value is not None
+    }
+    settings, rules = load_configuration(instead=instead)
     logs.configure(settings.log_format, settings.log_level)
     for warning in rules.warnings:
         log.warning("config %s", warning)
@@ -40,9 +49,13 @@ def serve(no_dispatch: bool) -> None:
     listening = server.bind(settings)
     store = opening.open_to_serve(settings.database_url, backlog=settings.backlog)
     application = app.build(
-        settings, rules, store, dispatch=not no_dispatch, read=lambda: load_configuration()[1]
+        settings,
+        rules,
+        store,
+        dispatch=not no_dispatch,
+        read=lambda: load_configuration(instead=instead)[1],
     )
-    server.serve(application, settings, listening)
+    server.serve(application, settings, listening, asked.is_set)
 
 
 @click.command(name="demo")

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 
-from receiver.config.problems import Place, near
-from receiver.config.schema import FileModel, Match, QuietModel, RouteModel
+from receiver.config.match_builder import Problem, read_conditions
+from receiver.config.problems import Place, near, shown
+from receiver.config.schema import FileModel, QuietModel, RouteModel
 from receiver.events import Category, Status, Verdict
 from receiver.messages import notice
-from receiver.routing.conditions import CONDITIONS, METADATA, Condition, Subject
+from receiver.routing.conditions import METADATA, Condition, Subject
 from receiver.routing.quiet_hours import DAYS, QuietHours
 from receiver.routing.routes import Escalation, Group, Reminders, Route, Stuck
+from receiver.sources.formats.registry import FORMATS
 from receiver.times import SECOND, span
 
 GROUP_BY = ("agent", "status", "source", "reason", "outcome")
@@ -19,9 +20,6 @@ GROUP_BY = ("agent", "status", "source", "reason", "outcome")
 _OF_AN_EPISODE = ("remind", "escalate", "resolved", "acknowledged")
 _TEMPLATES = ("title", "body")
 _STAYS = [status.value for status in Status if status.category is not Category.TERMINAL]
-
-# A function that takes each problem, with its place below the part that is read.
-Problem = Callable[[Place, str], None]
 
 
 def build_route(model: RouteModel, file: FileModel, line: int, problem: Problem) -> Route:
@@ -32,7 +30,7 @@ def build_route(model: RouteModel, file: FileModel, line: int, problem: Problem)
         problem(place, text)
     conditions = read_conditions(
         model.match,
-        file.sources,
+        {name: source.format for name, source in file.sources.items()},
         file.destinations,
         lambda place, text: problem(("match", *place), text),
     )
@@ -68,34 +66,6 @@ def _route(model: RouteModel, conditions: tuple[Condition, ...], line: int) -> R
     )
 
 
-def read_conditions(
-    match: Match, sources: Iterable[str], destinations: Iterable[str], problem: Problem
-) -> Iterator[Condition]:
-    """Yield the conditions of `match`, for a route or a silence.
-
-    `problem` gets each impossible word, with its place below `match`.
-    """
-    # The words of these two are the names in routes.yaml.
-    ours = {"source": tuple(sources), "dead_letter": tuple(destinations)}
-    for name, kind in CONDITIONS.items():
-        patterns = getattr(match, name)
-        if name == METADATA or patterns is None:
-            continue
-        words = ours.get(name, kind.words)
-        for pattern in patterns:
-            word = pattern.removeprefix("!")
-            if (name in ours or words) and not _is_glob(word) and word not in words:
-                problem((name,), f"{name}: there is no {word!r}{near(word, words)}")
-        yield Condition(name, tuple(patterns))
-    for key, values in match.metadata.items():
-        texts = [v if isinstance(v, str) else str(v).lower() for v in values]
-        yield Condition(f"{METADATA}.{key}", tuple(texts))
-
-
-def _is_glob(word: str) -> bool:
-    return re.search(r"[*?\[]", word) is not None
-
-
 def quiet_hours(model: QuietModel | None) -> QuietHours | None:
     """Make the quiet hours of a route or a destination."""
     if model is None:
@@ -104,8 +74,18 @@ def quiet_hours(model: QuietModel | None) -> QuietHours | None:
     return QuietHours(days, model.begin, model.end, model.tz)
 
 
-def surprises(route: Route) -> Iterator[str]:
-    """Yield settings that are possible but hardly meant."""
+def surprises(route: Route, formats: Iterable[str]) -> Iterator[str]:
+    """Yield settings that are possible but hardly meant; `formats` are those of the sources."""
+    announced = {
+        status
+        for name in formats
+        for statuses in FORMATS[name].ANNOUNCES.values()
+        for status in statuses
+    }
+    for condition in route.conditions:
+        for word in condition.patterns if condition.name == "status" else ():
+            if word in set(Status) - announced:
+                yield f"status: no event of your sources announces {word}"
     for n, each in enumerate(route.escalate):
         if each in route.escalate[:n]:
             yield f"escalate: the same one stands there twice, after {span(each.after)}"
@@ -128,7 +108,7 @@ def _unknown_destinations(model: RouteModel, known: list[str]) -> Iterator[tuple
     for place, names in places:
         for name in names:
             if name not in known:
-                yield place, f"there is no destination {name!r}{near(name, known)}"
+                yield place, f"there is no destination {shown(name)}{near(name, known)}"
 
 
 def _template_problems(model: RouteModel) -> Iterator[tuple[Place, str]]:
@@ -150,7 +130,7 @@ def _contradictions(route: Route, model: RouteModel) -> Iterator[tuple[Place, st
     for name in model.group.by if model.group else ():
         if name not in GROUP_BY and not (name.startswith(f"{METADATA}.") and len(name) > 9):
             hint = near(name, [*GROUP_BY, f"{METADATA}.KEY"])
-            yield ("group", "by"), f"by: there is no {name!r}{hint}"
+            yield ("group", "by"), f"by: there is no {shown(name)}{hint}"
     if model.urgent and model.quiet is not None:
         yield ("urgent",), "urgent: this route has quiet hours of its own: remove one"
 
@@ -184,7 +164,10 @@ def _stuck_contradictions(route: Route, model: RouteModel) -> Iterator[tuple[Pla
         return
     for word in model.stuck.status:
         if word not in _STAYS:
-            yield ("stuck", "status"), f"status: nothing is stuck in {word!r}{near(word, _STAYS)}"
+            yield (
+                ("stuck", "status"),
+                f"status: nothing is stuck in {shown(word)}{near(word, _STAYS)}",
+            )
     if model.match.verdict is not None:
         yield ("match", "verdict"), "stuck goes without verdict: remove one"
     if model.escalate:

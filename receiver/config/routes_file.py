@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from receiver.config import strict_yaml
-from receiver.config.problems import Place, describe_error, near
+from receiver.config.problems import Place, describe_error, near, shown
 from receiver.config.route_builder import build_route, quiet_hours, surprises
 from receiver.config.rules import Rules
 from receiver.config.schema import (
@@ -20,6 +20,7 @@ from receiver.config.schema import (
     SourceModel,
     Verify,
 )
+from receiver.config.variables import Variables, tidy
 from receiver.destinations.destination import Destination
 from receiver.errors import ConfigurationError
 from receiver.lifecycle import Ordering
@@ -31,7 +32,6 @@ from receiver.times import SECOND
 
 LABEL = re.compile(r"[A-Za-z0-9._-]{1,40}")
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
-_VARIABLE = re.compile(r"\$(\$)?\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 
 
 def load(path: str, environ: Mapping[str, str]) -> Rules:
@@ -40,28 +40,32 @@ def load(path: str, environ: Mapping[str, str]) -> Rules:
         raw = Path(path).read_bytes()
     except OSError as error:
         raise ConfigurationError(
-            [f"{path}:1: it cannot be read ({error.strerror}). Set RECEIVER_ROUTES to the file."]
+            [
+                f"{path}:1: it cannot be read ({error.strerror}). Set RECEIVER_ROUTES to the file,"
+                " or name it: receiver check FILE."
+            ]
         ) from error
     try:
         document = strict_yaml.read(raw)
     except strict_yaml.YamlError as error:
         raise ConfigurationError([f"{path}:{error.line}: {error.message}"]) from None
-    return _Reading(path, document, environ).rules()
+    text = raw.decode(errors="replace")
+    return _Reading(path, text, document, environ).rules()
 
 
 class _Reading:
     """One reading of a file: collects problems, so that all are reported at once."""
 
     def __init__(
-        self, path: str, document: strict_yaml.Document, environ: Mapping[str, str]
+        self, path: str, text: str, document: strict_yaml.Document, environ: Mapping[str, str]
     ) -> None:
         self._path = path
         self._document = document
-        self._environ = environ
         self._problems: list[tuple[int, str]] = []
         self._warnings: list[str] = []
-        # Values from the environment, each with its variable's name: no error may show a value.
-        self._given: dict[str, str] = {}
+        # Absent variables that a warning names already.
+        self._told: set[str] = set()
+        self._variables = Variables(environ, text, self._problem)
 
     def rules(self) -> Rules:
         """Return the rules, or raise ConfigurationError with every problem."""
@@ -82,20 +86,12 @@ class _Reading:
         routes = tuple(self._route(n, m, model) for n, m in enumerate(model.routes))
         self._check_route_names(model)
         self._stop()
-        self._warn(routes, destinations)
+        self._warn(routes, destinations, {source.format for source in sources.values()})
         return Rules(self._path, sources, destinations, routes, tuple(self._warnings))
 
     def _problem(self, place: Place, text: str) -> None:
         """Collect a problem, without the values that came from the environment."""
-        for piece in sorted(self._given, key=len, reverse=True):
-            text = text.replace(piece, f"${{{self._given[piece]}}}")
-        self._problems.append((self._document.line(place), text))
-
-    def _hide(self, value: str, name: str) -> None:
-        """Remember a value and its words, because an error may quote a part of it."""
-        for piece in (value, *re.findall(r"\w{6,}", value)):
-            if len(piece) >= 4:
-                self._given[piece] = name
+        self._problems.append((self._document.line(place), self._variables.redact(text)))
 
     def _stop(self) -> None:
         """Raise ConfigurationError if there are problems so far."""
@@ -109,36 +105,21 @@ class _Reading:
     def _filled(self, value: Any, place: Place) -> Any:
         """Return the content with the variables in its values filled in; keys stay as they are."""
         if isinstance(value, dict):
+            for name in value:
+                if "${" in name:
+                    self._problem((*place, name), "variables are filled in in values, not in keys")
             return {name: self._filled(inner, (*place, name)) for name, inner in value.items()}
         if isinstance(value, list):
             return [self._filled(inner, (*place, n)) for n, inner in enumerate(value)]
         if not isinstance(value, str):
             return value
-        return _VARIABLE.sub(lambda match: self._variable(match, place), value)
-
-    def _variable(self, match: re.Match[str], place: Place) -> str:
-        escaped, name, default = match.groups()
-        if escaped:
-            return match[0][1:]
-        value = self._environ.get(name, "")
-        if not value and (file := self._environ.get(f"{name}_FILE")):
-            try:
-                value = Path(file).read_text("utf-8").rstrip("\n")
-            except (OSError, ValueError):
-                self._problem(place, f"the file that {name}_FILE names cannot be read")
-                return ""
-            self._hide(value, name)
-            return value  # an empty file is an empty value, not a missing one
-        if value:
-            self._hide(value, name)
-            return value
-        if default is None and name not in self._environ:
-            self._problem(place, f"{name} is not set: set it, or write ${{{name}:-default}}")
-        return default or ""
+        filled = self._variables.fill(value, place)
+        is_plain = isinstance(value, strict_yaml.Plain) and filled
+        return strict_yaml.Plain(filled) if is_plain else filled
 
     def _check_name(self, name: str, place: Place) -> None:
         if not NAME.fullmatch(name):
-            self._problem(place, f"{name!r}: a name has 1 to 40 of a-z, 0-9, - and _")
+            self._problem(place, f"{shown(name)}: a name has 1 to 40 of a-z, 0-9, - and _")
 
     def _source(self, name: str, model: SourceModel) -> Source:
         place: Place = ("sources", name)
@@ -146,24 +127,35 @@ class _Reading:
         line = self._document.line(place)
         verify = model.verify
         secret = verify.secret_header
+        proof = tidy(secret.value) if secret else ""
         fields = verify.model_dump(exclude={"keys", "secret_header"})
         labelled = list(self._keys(verify, (*place, "verify", "keys")))
         verification = Verification(
             **fields,
             keys=tuple(key for key, _ in labelled),
             labels=tuple(label for _, label in labelled),
-            secret_header=(secret.name, secret.value) if secret and secret.value else None,
+            secret_header=(secret.name, proof) if secret and proof else None,
         )
         for problem in check(verification):
             self._problem((*place, "verify"), problem)
-        agents = frozenset(filter(None, model.agents))
+        agents = frozenset(filter(None, map(tidy, model.agents)))
         if not verification.keys:
-            self._warning(line, f"source {name} has no key: it answers 401 to everything")
+            self._warning(
+                line,
+                f"source {name} has no key: it answers 401 to everything"
+                f"{self._absence((*place, 'verify', 'keys'))}",
+            )
         elif verify.scheme == "rsa-sha256" and not verification.secret_header and not agents:
             self._warning(
                 line,
                 f"source {name}: one key for all customers proves that the provider sent it, not"
-                " that it was for you: set a secret_header or agents",
+                " that it was for you: set a secret_header or agents"
+                f"{self._absence((*place, 'verify', 'secret_header'))}",
+            )
+        if model.agents and not agents:
+            self._warning(
+                line,
+                f"source {name} takes the events of every agent{self._absence((*place, 'agents'))}",
             )
         gap_timeout = int(model.gap_timeout * SECOND)
         return Source(
@@ -180,15 +172,16 @@ class _Reading:
     def _keys(self, verify: Verify, place: Place) -> Iterator[tuple[keys.Key, str]]:
         labels = set[str]()
         for number, given in enumerate(verify.keys):
-            if not given.key.strip():
+            text = tidy(given.key)
+            if not text:
                 continue
             label = given.label or str(number + 1)
             if not LABEL.fullmatch(label) or label in labels:
                 self._problem((*place, number), "a label has 1 to 40 of A-Z a-z 0-9 . _ -, once")
             labels.add(label)
             try:
-                yield keys.parse_key(verify.scheme, given.key), label
-                weak = keys.weak(verify.scheme, given.key)
+                yield keys.parse_key(verify.scheme, text), label
+                weak = keys.weak(verify.scheme, text)
             except ValueError as error:
                 self._problem((*place, number), f"the key {error}")
                 continue
@@ -198,7 +191,7 @@ class _Reading:
     def _destination(self, name: str, model: DestinationModel) -> Destination:
         place: Place = ("destinations", name)
         self._check_name(name, place)
-        fields = model.model_dump(exclude={"fallback", "quiet"})
+        fields = model.model_dump(exclude={"fallback", "quiet"}) | {"url": tidy(model.url)}
         return Destination(
             name=name,
             line=self._document.line(place),
@@ -214,7 +207,7 @@ class _Reading:
             for other in destination.fallback:
                 if other not in destinations:
                     hint = near(other, list(destinations))
-                    self._problem(place, f"there is no destination {other!r}{hint}")
+                    self._problem(place, f"there is no destination {shown(other)}{hint}")
             seen: set[str] = set()
             edge = set(destination.fallback)
             while edge:
@@ -237,14 +230,35 @@ class _Reading:
         seen: set[str] = set()
         for number, route in enumerate(model.routes):
             if route.name in seen:
-                self._problem(("routes", number), f"there is a route {route.name!r} above already")
+                self._problem(
+                    ("routes", number), f"there is a route {shown(route.name)} above already"
+                )
             seen.add(route.name)
 
-    def _warn(self, routes: tuple[Route, ...], destinations: Mapping[str, Destination]) -> None:
+    def _absence(self, place: Place, *parts: Place) -> str:
+        """Return the end of a warning: the variables at a place, or its parts, that are not set."""
+        names = dict.fromkeys(
+            name
+            for where, names in self._variables.absent.items()
+            if where[: len(place)] == place and (not parts or where[len(place) :] in parts)
+            for name in names
+        )
+        self._told.update(names)
+        return f": {' and '.join(map(self._variables.absence, names))}" if names else ""
+
+    def _warn(
+        self,
+        routes: tuple[Route, ...],
+        destinations: Mapping[str, Destination],
+        formats: Iterable[str],
+    ) -> None:
         used = {name for route in routes for name in route.notify}
         used |= {n for route in routes for later in route.escalate for n in later.notify}
         used |= {name for destination in destinations.values() for name in destination.fallback}
         for name, destination in destinations.items():
+            absence = self._absence(("destinations", name), (), ("url",))
+            if absence and destination.url.startswith("console:"):
+                self._warning(destination.line, f"{name} prints only{absence}")
             if name not in used:
                 self._warning(destination.line, f"no route names the destination {name}")
         if len(destinations) == 1:
@@ -255,7 +269,10 @@ class _Reading:
                 " with `dead_letter: true` that names it",
             )
         for route in routes:
-            for text in surprises(route):
+            for text in surprises(route, formats):
                 self._warning(route.line, f"route {route.name!r}: {text}")
         if not any(route.is_about_verdicts for route in routes):
             self._warning(1, "nobody is told of rejected events: add a route with `verdict`")
+        for place, name, text in self._variables.slips():
+            if name not in self._told:
+                self._warning(self._document.line(place), text)

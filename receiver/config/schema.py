@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
 
-from receiver.config.problems import near
+from receiver.config.problems import near, shown
+from receiver.config.strict_yaml import as_text, as_written, with_types
 from receiver.events import Status
 from receiver.routing.quiet_hours import DAYS, MIDNIGHT
 from receiver.sources.formats.registry import FORMATS
@@ -68,7 +76,7 @@ def _observed(value: object) -> object:
     statuses = [status.value for status in Status]
     for word in words:
         if word not in statuses:
-            raise ValueError(f"there is no status {word!r}{near(word, ['all', *statuses])}")
+            raise ValueError(f"there is no status {shown(word)}{near(word, ['all', *statuses])}")
     if not words:
         raise ValueError("name the statuses whose events are sent, or all")
     return frozenset(map(Status, words))
@@ -76,7 +84,7 @@ def _observed(value: object) -> object:
 
 def _true_is_any(value: object) -> object:
     """Read `true` as the pattern that fits everything."""
-    return "*" if value is True else value
+    return "*" if value is True or value in ("true", "True", "TRUE") else value
 
 
 def _filled_in(value: object) -> object:
@@ -94,8 +102,14 @@ def _url_alone(value: object) -> object:
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _read_plain(cls, content: Any) -> Any:
+        """Give each value without quotes the type that its key wants."""
+        return with_types(content, cls)
 
-Text = Annotated[str, BeforeValidator(lambda v: str(v) if type(v) in (int, float) else v)]
+
+Text = Annotated[str, BeforeValidator(as_text)]
 Texts = Annotated[list[Text], BeforeValidator(_listed)]
 Duration = Annotated[float, BeforeValidator(duration)]
 _FILLED_IN = BeforeValidator(_filled_in)
@@ -182,7 +196,10 @@ class DestinationModel(_Strict):
 
 
 class Match(_Strict):
-    """`match`: every condition of a route, by the names of conditions.CONDITIONS."""
+    """`match`: every condition of a route, by the names of conditions.CONDITIONS.
+
+    Its values are patterns, and stay as they are written, `null` too.
+    """
 
     source: Texts | None = None
     status: Texts | None = None
@@ -193,7 +210,21 @@ class Match(_Strict):
     reason: Texts | None = None
     verdict: Texts | None = None
     dead_letter: Annotated[Texts, BeforeValidator(_true_is_any)] | None = None
-    metadata: dict[str, Annotated[list[Text | bool], BeforeValidator(_listed)]] = {}
+    metadata: dict[str, Annotated[Texts, Field(min_length=1)]] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_plain(cls, content: Any) -> Any:
+        """Keep the patterns as they are written."""
+        return as_written(content)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _is_a_condition(cls, value: Any) -> Any:
+        """Refuse a condition that says nothing, because it would hold for everything."""
+        if value in (None, []):
+            raise ValueError("says nothing: fill it in, or leave it out")
+        return value
 
 
 class RemindModel(_Strict):

@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from receiver.config.problems import nearest
+from receiver.config.problems import in_words, nearest
+from receiver.config.variables import is_placeholder, is_unfilled, read_file, slip_for, tidy
 from receiver.errors import ConfigurationError
+from receiver.messages.sanitize import clean
 from receiver.retention import Retention, broken
 from receiver.times import duration
 
 PREFIX = "RECEIVER_"
 FROM_FILES = ("api_token", "database_url")
+# A value of this length may be a secret in the wrong place, so no error shows it.
+MIN_SECRET = 16
+# Names and values of the variables that Kubernetes sets in each pod for a Service called receiver
+# or receiver-…; RECEIVER_PORT is among them.
+_SERVICE_LINKS = (
+    (r"RECEIVER(_\w+)?_SERVICE_HOST", r"\S*"),
+    (r"RECEIVER(_\w+)?_SERVICE_PORT(_\w+)?", r"[0-9]*"),
+    (r"RECEIVER(_\w+)?_PORT", r"(tcp|udp|sctp)://\S*"),
+    (r"RECEIVER(_\w+)?_PORT_[0-9]+_(TCP|UDP|SCTP)", r"(tcp|udp|sctp)://\S*"),
+    (r"RECEIVER(_\w+)?_PORT_[0-9]+_(TCP|UDP|SCTP)_(ADDR|PORT|PROTO)", r"\S*"),
+)
 
 
 class Settings(BaseSettings):
@@ -33,7 +47,7 @@ class Settings(BaseSettings):
         None, description="What the API wants as a bearer token. Without it: loopback only."
     )
     public_url: str | None = Field(
-        None, pattern="^https?://", description="Where others reach it; its host may ask the API."
+        None, description="Where others reach it; its host may ask the API."
     )
     log_format: Literal["text", "json"] = Field("text", description="text or json.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
@@ -105,6 +119,25 @@ class Settings(BaseSettings):
             raise ValueError("must be a file: what is in memory only does not survive a restart")
         return url
 
+    @field_validator("host")
+    @classmethod
+    def _is_a_host(cls, host: str) -> str:
+        """Accept an address or a name, without a port."""
+        if "/" in host or re.search(r"\s", host) or host.count(":") == 1 or host.endswith("]"):
+            raise ValueError(
+                "must be an address or a name alone, like 127.0.0.1 or ::1; the port is"
+                " RECEIVER_PORT"
+            )
+        return host
+
+    @field_validator("public_url")
+    @classmethod
+    def _is_an_address(cls, url: str | None) -> str | None:
+        """Accept an address of the web."""
+        if url is not None and not re.match("https?://[^/]", url):
+            raise ValueError("must be an address like https://hooks.example.org")
+        return url
+
     @field_validator("keep_bodies", "keep_event_ids", "keep_executions")
     @classmethod
     def _is_a_duration(cls, text: str, info: ValidationInfo) -> str:
@@ -128,21 +161,54 @@ class Settings(BaseSettings):
 
 
 def load_settings(environ: Mapping[str, str]) -> Settings:
-    """Read the settings of an environment; ConfigurationError with every problem, but no values."""
+    """Read the settings of an environment; ConfigurationError with every problem.
+
+    A problem shows the value of a setting if that can be no secret.
+    """
     problems: list[str] = []
     values: dict[str, str] = {}
-    for variable in sorted(environ):
-        if variable.startswith(PREFIX):
-            _take(variable, environ[variable], values, problems)
+    for variable in _ours(environ):
+        _take(variable, tidy(environ[variable]), values, problems)
     try:
         settings = Settings(**values)  # type: ignore[arg-type]  # texts: pydantic reads them
     except ValidationError as error:
-        problems += [
-            f"{PREFIX}{str(e['loc'][0]).upper()}: {_in_our_words(e['msg'])}" for e in error.errors()
-        ]
+        problems += [_described(dict(each), values) for each in error.errors()]
     if problems:
         raise ConfigurationError(problems)
     return settings
+
+
+def warnings(environ: Mapping[str, str]) -> Iterator[str]:
+    """Yield warnings about variables that look like settings and are none."""
+    links = [variable for variable in sorted(environ) if _is_service_link(variable, environ)]
+    if links:
+        more = f" and {len(links) - 1} more" if links[1:] else ""
+        yield (
+            f"warning: {links[0]}{more} come from Kubernetes, for a Service of that name, and are"
+            " ignored: `enableServiceLinks: false` ends that"
+        )
+    settings = {PREFIX + name.upper() for name in Settings.model_fields}
+    ours = set(_ours(environ))
+    for wanted in sorted(settings - ours - {name.removesuffix("_FILE") for name in ours}):
+        if hint := slip_for(wanted, environ, settings | ours | set(links)):
+            yield f"warning: {hint}"
+
+
+def _ours(environ: Mapping[str, str]) -> list[str]:
+    """Return the variables that are meant as settings."""
+    return [
+        variable
+        for variable in sorted(environ)
+        if variable.startswith(PREFIX) and not _is_service_link(variable, environ)
+    ]
+
+
+def _is_service_link(variable: str, environ: Mapping[str, str]) -> bool:
+    """Return whether Kubernetes sets a variable by itself, for a Service called receiver…"""
+    value = tidy(environ[variable])
+    return any(
+        re.fullmatch(name, variable) and re.fullmatch(form, value) for name, form in _SERVICE_LINKS
+    )
 
 
 def _take(variable: str, value: str, values: dict[str, str], problems: list[str]) -> None:
@@ -153,9 +219,12 @@ def _take(variable: str, value: str, values: dict[str, str], problems: list[str]
     if name.endswith("_file") and name.removesuffix("_file") in FROM_FILES:
         name = name.removesuffix("_file")
         try:
-            value = Path(value).read_text("utf-8").strip()
+            value = read_file(value)
         except (OSError, ValueError):
             problems.append(f"{variable}: the file cannot be read. Check its path and permissions.")
+            return
+        if not value:
+            problems.append(f"{variable}: the file is empty. Write the value into it.")
             return
     if name not in Settings.model_fields:
         settings = [PREFIX + each.upper() for each in Settings.model_fields]
@@ -163,9 +232,28 @@ def _take(variable: str, value: str, values: dict[str, str], problems: list[str]
         problems.append(f"{variable}: there is no such setting. Did you mean {hint}?")
     elif name in values:
         problems.append(f"{variable}: it is set twice, also as a file. Leave one out.")
+    elif is_unfilled(value) or (name in FROM_FILES and is_placeholder(value)):
+        problems.append(
+            f"{variable}: it holds what looks like a variable, a placeholder or a text in quotes,"
+            " and nothing fills it in. Set it to the value itself."
+        )
     else:
         values[name] = value
 
 
-def _in_our_words(message: str) -> str:
-    return message.removeprefix("Value error, ").replace("Input should", "it should") + "."
+def _described(error: Mapping[str, Any], values: Mapping[str, str]) -> str:
+    """Describe a setting that cannot be read, with its value if that can be no secret."""
+    name = str(error["loc"][0])
+    variable = PREFIX + name.upper()
+    value = values.get(name, "")
+    is_shown = value and name not in FROM_FILES and len(value) < MIN_SECRET
+    given = f"{variable}={clean(value, MIN_SECRET)}" if is_shown else variable
+    return f"{given}: {in_words(error)}{_example(name, variable)}."
+
+
+def _example(name: str, variable: str) -> str:
+    """Return a value to write, for a setting with a default that says something."""
+    default = Settings.model_fields[name].default
+    if isinstance(default, (int, float)):
+        return f", like {variable}={default:g}"
+    return ""

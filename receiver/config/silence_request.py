@@ -7,12 +7,13 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from receiver.config.match_builder import read_conditions
 from receiver.config.problems import describe_error
-from receiver.config.route_builder import read_conditions
 from receiver.config.schema import Match
 from receiver.errors import ConfigurationError
 from receiver.messages.sanitize import clean
 from receiver.routing.silences import Silence
+from receiver.sources.source import Source
 from receiver.times import LONGEST, SECOND, duration, parse_time
 
 MAX_TEXT = 200
@@ -32,7 +33,7 @@ class SilenceModel(BaseModel):
 
 
 def read_silence(
-    content: object, now: int, sources: Iterable[str], destinations: Iterable[str]
+    content: object, now: int, sources: Mapping[str, Source], destinations: Iterable[str]
 ) -> Silence:
     """Make the silence of a request, received at `now` (nanoseconds).
 
@@ -43,8 +44,9 @@ def read_silence(
     except ValidationError as error:
         raise ConfigurationError([_described(dict(each)) for each in error.errors()]) from None
     problems: list[str] = []
-    conditions = list(
-        read_conditions(model.match, sources, destinations, lambda _, text: problems.append(text))
+    formats = {name: source.format for name, source in sources.items()}
+    conditions = read_conditions(
+        model.match, formats, destinations, lambda _, text: problems.append(text)
     )
     if not conditions:
         problems.append('match: say what is silenced; {"status": "*"} is everything')
@@ -113,4 +115,4 @@ def _instant_or_none(name: str, text: str | None, problems: list[str]) -> int | 
 
 def _described(error: Mapping[str, Any]) -> str:
     place = tuple(step for step in error["loc"] if step != "[key]")
-    return describe_error(error, place, SilenceModel, whole="the silence")
+    return describe_error(error, place, SilenceModel, whole="the silence", is_yaml=False)

@@ -67,7 +67,8 @@ class Exchange:
 
     `written`: it was written and not answered yet. `whole`: its answer has come with all of its
     body. `says_no`: the body refuses, whatever the status is. `lasting`: whether a repeat can mend
-    what it says; None if only the status tells. The others are those of CallRecord.
+    what it says; None if only the status tells. `ended`: a new login may mend it. The others are
+    those of CallRecord.
     """
 
     own: bool = True
@@ -81,6 +82,7 @@ class Exchange:
     error: str = ""
     says_no: bool = False
     lasting: bool | None = None
+    ended: bool = False
 
     @property
     def is_accepted(self) -> bool:
@@ -97,7 +99,7 @@ class CallRecord:
     through the probes, so that `written` means nothing.
 
     HTTP. `exchanges`: all requests. `status`, `phrase`, `answer` (its words for people),
-    `retry_after` (seconds), `says_no`, `lasting`: of the answer that counts. `cut_short`: its body
+    `retry_after` (seconds), `says_no`, `lasting`, `ended`: of the answer that counts. `cut_short`: its body
     is incomplete. `own`: it is about the message itself. `accepted`: the number of requests of the
     message with a yes.
 
@@ -119,6 +121,7 @@ class CallRecord:
     cut_short: bool = False
     says_no: bool = False
     lasting: bool | None = None
+    ended: bool = False
     accepted: int = 0
     mails_taken: int = 0
     refusal: Refusal | None = None
@@ -192,6 +195,7 @@ def _of_exchange(record: CallRecord, exchange: Exchange) -> CallRecord:
         cut_short=exchange.status is not None and not exchange.whole,
         says_no=exchange.says_no,
         lasting=exchange.lasting,
+        ended=exchange.ended,
         error=exchange.error or record.error,
         accepted=sum(each.is_accepted for each in own),
     )

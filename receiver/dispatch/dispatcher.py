@@ -45,6 +45,7 @@ class Dispatcher:
         """Take back the deliveries of a dead process, then start the workers."""
         back = self._store.write_now(_release, time.time_ns())
         log.info("dispatch.started taken_back=%d", back)
+        self._reaper.settle()
         self.change(self._live_rules.rules)
         self._reaper.start()
 
@@ -124,12 +125,28 @@ class OrphanReaper(Periodic):
         """End all orphans; return how long to rest (seconds)."""
         if not self._store.leads("orphans"):
             return REAP_EVERY
+        self.settle()
         rules = self._live_rules.rules
         while self._store.waits_for_others(tuple(rules.destinations)):
             for dead in self._store.write_now(_end_orphans, rules):
                 log_dead(dead)
             self._wake(rules.destinations)
         return REAP_EVERY
+
+    def settle(self) -> None:
+        """Let nothing remind of executions whose source is gone, and remind again if it is back."""
+        sources = tuple(self._live_rules.rules.sources)
+        if self._store.is_unsettled(sources):
+            item = (sources, time.time_ns())
+            superseded, restored = self._store.write_now(_settle_sources, item)
+            log.warning("sources.settled superseded=%d restored=%d", superseded, restored)
+            self._wake(self._live_rules.rules.destinations)
+
+
+def _settle_sources(
+    transaction: Transaction, items: Sequence[tuple[Sequence[str], int]]
+) -> Sequence[tuple[int, int]]:
+    return [transaction.settle_sources(sources, now) for sources, now in items]
 
 
 def _release(transaction: Transaction, times: Sequence[int]) -> Sequence[int]:

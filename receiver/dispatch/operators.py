@@ -13,7 +13,8 @@ from receiver.config.rules import Rules
 from receiver.deliveries import Acknowledgement
 from receiver.messages.sanitize import clean
 from receiver.routing.silences import Silence
-from receiver.store.contract import Transaction
+from receiver.store.contract import Store, Transaction
+from receiver.store.names import Orphan
 
 MAX_NAME = 80
 
@@ -74,3 +75,35 @@ def redeliver(transaction: Transaction, items: Sequence[tuple[int, int]]) -> Seq
 def redeliver_all(transaction: Transaction, items: Sequence[tuple[str, int]]) -> Sequence[int]:
     """Give all dead deliveries of a destination a new chance, at a time (nanoseconds)."""
     return [transaction.redeliver_all(*item) for item in items]
+
+
+@dataclass(frozen=True, slots=True)
+class Renaming:
+    """A source, route or destination (`kind`) that has a new name in routes.yaml."""
+
+    kind: str
+    old: str
+    new: str
+    dry_run: bool = False
+
+
+def rename(transaction: Transaction, items: Sequence[Renaming]) -> Sequence[dict[str, int]]:
+    """Carry rows over to new names; return how many."""
+    return [
+        transaction.rename(each.kind, each.old, each.new, dry_run=each.dry_run) for each in items
+    ]
+
+
+def names_of(rules: Rules) -> dict[str, tuple[str, ...]]:
+    """Return the names in the rules, by what they name: source, route, destination."""
+    return {
+        "source": tuple(rules.sources),
+        "route": tuple(route.name for route in rules.routes),
+        "destination": tuple(rules.destinations),
+    }
+
+
+def orphans(rules: Rules, store: Store) -> Sequence[Orphan]:
+    """Return the names that the store has and the rules have not, and what hangs on them."""
+    names = names_of(rules)
+    return store.orphans(names["source"], names["route"], names["destination"])

@@ -34,8 +34,8 @@ class ExpiryTimer(Periodic):
     `list_silences` is the act that plans the digests of ended silences and returns their
     destinations. `wake` gets the destinations with new deliveries.
 
-    Once an hour it logs which source looks badly subscribed. It also restarts waits that a clock
-    ahead of ours has written down.
+    Once an hour it logs which source looks badly subscribed or has another clock. It also restarts
+    waits that a clock ahead of ours has written down.
     """
 
     def __init__(
@@ -109,8 +109,10 @@ class ExpiryTimer(Periodic):
         return bool(settled)
 
     def hint(self) -> None:
-        """Log which source looks badly subscribed."""
-        for hint in hints(self._live_rules.rules.orderings, self._store.tallies()):
+        """Log which source looks badly subscribed or has another clock."""
+        store = self._store
+        orderings = self._live_rules.rules.orderings
+        for hint in hints(orderings, store.tallies(), store.delays()):
             log.warning("source.hint source=%s %s", hint.source, hint.text)
 
 

@@ -93,9 +93,15 @@ def _notice(
         order_key = f"quarantine/{entry.source}/{entry.judgement.reason}"
         dedup_key = f"{order_key}/{entry.judged_at // DAY}/{destination}"
         return PlannedDelivery(destination, route.name, Kind.NOTICE, dedup_key, order_key, None)
+    execution = event.execution_id or event.event_id
     # One for each verdict: an event rejected for a gap may still be healed.
     dedup_key = f"notice/{event.source}/{destination}/{event.event_id}/{verdict}"
-    order_key = f"{event.source}/{event.execution_id or event.event_id}"
+    if verdict is not Verdict.APPLIED:
+        # Only the first of a kind in each episode: a sender may say the same again and again.
+        version = entry.before.version if entry.before else 0
+        kind = f"{verdict}/{entry.judgement.reason}/{event.status}"
+        dedup_key = f"{kind}/{event.source}/{destination}/{version}/{route.name!r}/{execution}"
+    order_key = f"{event.source}/{execution}"
     guard = _guard(entry)
     if key is None or route.group is None:
         return PlannedDelivery(destination, route.name, Kind.NOTICE, dedup_key, order_key, guard)

@@ -19,7 +19,7 @@ from receiver.intake.plan import Planner
 from receiver.lifecycle import Known, Ordering, advance, judge, moves_mark
 from receiver.routing.routes import Route
 from receiver.store.contract import Transaction
-from receiver.store.records import ExecutionKey, JudgedWebhook, Loaded
+from receiver.store.records import ExecutionKey, JudgedWebhook, Loaded, change_of
 
 log = logging.getLogger("receiver.gaps")
 
@@ -166,10 +166,7 @@ def known(event: Event, loaded: Loaded) -> Known | None:
     """Return the part of the event that the store already has; None if it has none."""
     if (event.source, event.event_id) in loaded.event_ids:
         return Known.EVENT_ID
-    if event.execution_id is None or event.status is None or event.occurred_at is None:
-        return None
-    change = (event.source, event.execution_id, event.status, event.occurred_at)
-    return Known.SAME_CHANGE if change in loaded.changes else None
+    return Known.SAME_CHANGE if change_of(event) in loaded.changes else None
 
 
 def _show_to_batch(entry: JudgedWebhook, event: Event, loaded: Loaded, ordering: Ordering) -> None:
@@ -177,11 +174,10 @@ def _show_to_batch(entry: JudgedWebhook, event: Event, loaded: Loaded, ordering:
     if entry.judgement.verdict is Verdict.QUARANTINED:
         return
     loaded.event_ids.add((event.source, event.event_id))
-    if event.execution_id is None or event.status is None or event.occurred_at is None:
-        return
-    if entry.judgement.reason == Known.EVENT_ID:
-        return  # the first body of an id wins, so this one announces no change
-    loaded.changes.add((event.source, event.execution_id, event.status, event.occurred_at))
+    change = change_of(event)
+    if change is None or entry.judgement.reason == Known.EVENT_ID:
+        return  # the first body of an id wins, so another one announces no change
+    loaded.changes.add(change)
     key = _execution_key(event)
     if (after := entry.after or entry.moved) is not None:
         loaded.executions[key] = after

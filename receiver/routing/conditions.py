@@ -1,5 +1,8 @@
 """Conditions of a route or a silence about an event, and the reason why one does not hold.
 
+In a pattern only `*` and `?` are special, and both sides are compared in the same form of Unicode.
+A number of the sender fits a pattern that writes the same number: 1.1 fits 1.10. Its texts do not.
+
 A new condition needs an entry in CONDITIONS and a key of `Match` in config/schema.
 """
 
@@ -8,8 +11,10 @@ from __future__ import annotations
 import fnmatch
 import json
 import re
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
@@ -17,6 +22,19 @@ from receiver.events import Category, Status, Verdict
 
 # This name has a condition for each key: `metadata.KEY`.
 METADATA = "metadata"
+# The ways to write a value that is no text and no number. `*` does not fit null: it says nothing.
+_SPELLINGS = {
+    "true": ("true", "True", "TRUE"),
+    "false": ("false", "False", "FALSE"),
+    "null": ("null", "Null", "NULL", "~"),
+}
+_NUMBER = re.compile(r"[-+]?[0-9]{1,400}(\.[0-9]{1,400})?([eE][-+]?[0-9]{1,3})?", re.ASCII)
+
+
+class _Word(str):
+    """A value of the sender that is a word of JSON and no text: true, false, null or a number."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +92,7 @@ CONDITIONS: Mapping[str, ConditionKind] = {
         words=tuple(verdict.value for verdict in Verdict),
     ),
     "dead_letter": ConditionKind(lambda subject, _: (subject.dead_letter,)),
-    METADATA: ConditionKind(lambda subject, key: _texts(subject.metadata.get(key))),
+    METADATA: ConditionKind(lambda subject, key: _metadata(subject.metadata, key)),
 }
 
 
@@ -97,18 +115,45 @@ class Condition:
 
 
 def _fit(patterns: Sequence[str], values: Sequence[str]) -> bool:
-    return any(_compiled(pattern).match(value) for pattern in patterns for value in values)
+    return any(fits(pattern, value) for pattern in patterns for value in values)
+
+
+def fits(pattern: str, value: str) -> bool:
+    """Return whether a pattern (without `!`) fits a value."""
+    if isinstance(value, _Word):
+        if pattern in _SPELLINGS.get(value, ()):
+            return True
+        if value == "null":
+            return False
+        if _NUMBER.fullmatch(pattern) and _NUMBER.fullmatch(value):
+            return Decimal(pattern) == Decimal(value)
+    return _compiled(pattern).match(composed(value)) is not None
+
+
+def composed(text: str) -> str:
+    """Return a text in the one form of Unicode in which texts are compared."""
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
 
 
 @lru_cache(maxsize=4096)
 def _compiled(pattern: str) -> re.Pattern[str]:
-    return re.compile(fnmatch.translate(pattern))
+    # This way to write a bracket makes it a character like any other.
+    return re.compile(fnmatch.translate(composed(pattern).replace("[", "[[]")))
+
+
+def _metadata(metadata: Mapping[str, Any], key: str) -> list[str]:
+    """Return the values of a key, which senders and people may write in other forms of Unicode."""
+    wanted = composed(key)
+    return [
+        text for name in metadata if composed(name) == wanted for text in _texts(metadata[name])
+    ]
 
 
 def _texts(value: Any) -> list[str]:
     """Return a metadata value as texts: a string unchanged, each element of a list, else JSON."""
-    if value is None:
-        return []
     if isinstance(value, list):
         return [text for element in value for text in _texts(element)]
-    return [value if isinstance(value, str) else json.dumps(value)]
+    if isinstance(value, str):
+        return [value]
+    text = json.dumps(value, ensure_ascii=False)
+    return [text if isinstance(value, dict) else _Word(text)]

@@ -33,8 +33,10 @@ from receiver.retention import Limits
 from receiver.routing.conditions import Subject
 from receiver.routing.policy import SendPolicy
 from receiver.routing.silences import Silence
+from receiver.store.names import Orphan
 from receiver.store.records import (
     AttemptResult,
+    Delays,
     Failures,
     JudgedWebhook,
     Loaded,
@@ -178,6 +180,21 @@ class Operating(Protocol):
         no longer recognizes a removed event.
         """
 
+    def settle_sources(self, sources: Sequence[str], now: int) -> tuple[int, int]:
+        """Supersede reminders and escalations about executions of all sources except these.
+
+        Their end can never come. Those of a source that is there again wait again. Returns how many
+        were superseded, and how many wait again.
+        """
+
+    def rename(self, kind: str, old: str, new: str, *, dry_run: bool = False) -> dict[str, int]:
+        """Carry all rows over from one name of a source, route or destination to another.
+
+        Executions of a source that both names know stay. NotRenamed if messages of both would be
+        the same. Returns the numbers of changed rows; with `dry_run` nothing stays changed. Call it
+        while no process serves.
+        """
+
     def heartbeat(self) -> None:
         """Write a row without changing it, so that the commit reaches the disk."""
 
@@ -212,6 +229,12 @@ class Writing(Protocol):
 
     def check_writable(self) -> None:
         """Make a commit that changes nothing; StorageUnavailable if that fails."""
+
+    def is_in_place(self) -> bool:
+        """Return whether the database is still where it was opened. It costs next to nothing.
+
+        If it is not, no write succeeds from now on, and the storage counts as failed.
+        """
 
     def tidy(self) -> bool:
         """Tidy up after the writes of all processes, if this process serves the database.
@@ -261,6 +284,9 @@ class Reading(Protocol):
     def tallies(self) -> Sequence[Tally]:
         """Count the newest events by source, verdict, reason and status."""
 
+    def delays(self) -> Sequence[Delays]:
+        """Return how long after their times the newest events of each source were received."""
+
     def prunable(self, limits: Limits) -> Mapping[str, int]:
         """Return the most rows that pruning by these limits may remove, by the names of Pruned."""
 
@@ -282,6 +308,14 @@ class Waiting(Protocol):
 
     def waits_for_others(self, destinations: Sequence[str]) -> bool:
         """Return whether a delivery waits for any destination except these."""
+
+    def orphans(
+        self, sources: Sequence[str], routes: Sequence[str], destinations: Sequence[str]
+    ) -> Sequence[Orphan]:
+        """Return the names besides these on which something hangs that has not ended."""
+
+    def is_unsettled(self, sources: Sequence[str]) -> bool:
+        """Return whether Transaction.settle_sources has something to do."""
 
     def next_given_up(self) -> int | None:
         """Return the time at which the next held event expires; None: no event is held."""

@@ -30,8 +30,9 @@ def open_existing(url: str, *, thorough: bool = False) -> Store:
 
 
 def exists(url: str) -> bool:
-    """Return whether there is a database already."""
-    return _file(url).exists()
+    """Return whether there is a database already, or a link that should lead to one."""
+    path = _file(url)
+    return path.exists() or path.is_symlink()
 
 
 def _file(url: str) -> Path:

@@ -13,15 +13,26 @@ from receiver.times import SECOND
 
 ExecutionKey = tuple[str, str]
 EventKey = tuple[str, str]
-Change = tuple[str, str, Status, int]
+# Source, execution, the event's name, its status and its time.
+Change = tuple[str, str, str, Status, int]
 # The largest normal step of a synchronized clock, or difference between the clocks of two machines
 # (nanoseconds). A wait that grows by this much is not noticeably late.
 AHEAD = 5 * SECOND
 
 
+def change_of(event: Event) -> Change | None:
+    """Return the change that an event announces; None if it announces none.
+
+    The name belongs to it: within one second, a sender may start, pause and resume an execution.
+    """
+    if event.execution_id is None or event.status is None or event.occurred_at is None:
+        return None
+    return event.source, event.execution_id, event.event, event.status, event.occurred_at
+
+
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """The stored ids, changes (execution, status, time) and executions of some events.
+    """The stored ids, changes and executions of some events.
 
     `held` has the events of an execution that may still be applied, by time and receipt.
     """
@@ -105,6 +116,20 @@ class Tally:
     status: str | None
     missing: tuple[str, ...]
     n: int
+
+
+@dataclass(frozen=True, slots=True)
+class Delays:
+    """The times from the occurrence to the receipt of a source's `n` newest events (nanoseconds).
+
+    They are negative for times ahead of our clock. The events were received `within` this time.
+    """
+
+    source: str
+    n: int
+    least: int
+    median: int
+    within: int
 
 
 class PruneStage(StrEnum):

@@ -27,9 +27,10 @@ from receiver.dispatch.operators import (
 from receiver.dispatch.trial import try_destination
 from receiver.errors import ConfigurationError, MalformedBody
 from receiver.events import Category, Status
-from receiver.intake.subscription_hints import hints
+from receiver.intake.subscription_hints import hints, skew
 from receiver.sources.strict_json import parse_json
 from receiver.store.contract import Page, Store
+from receiver.times import SECOND
 from receiver.web import json_views
 from receiver.web.guard import Guard
 from receiver.web.problem import problem
@@ -37,6 +38,8 @@ from receiver.web.problem import problem
 DEFAULT_LIMIT, MAX_LIMIT = 50, 200
 # The most bytes of a document: people write short ones here.
 MAX_BODY = 16_384
+# Seconds between two looks at the clocks of sources.
+MEASURE_EVERY = 60.0
 # The allowed values of some parameters; the others take any text.
 PARAMETER_VALUES = {
     "state": [state.value for state in State],
@@ -57,6 +60,8 @@ class Api:
         self._store = store
         self._in_force = in_force
         self._wake = wake
+        self._skews: dict[str, float] = {}
+        self._measure_at = 0.0  # monotonic seconds
 
     def executions(self, request: Request) -> Response:
         allowed = ("status", "category", "source", "agent", "q")
@@ -164,8 +169,19 @@ class Api:
         return _json_response({"reloaded": True, "warnings": list(rules.warnings)})
 
     def hints(self, request: Request) -> Response:
-        items = hints(self._in_force.rules.orderings, self._store.tallies())
+        orderings = self._in_force.rules.orderings
+        items = hints(orderings, self._store.tallies(), self._store.delays())
         return _json_response({"items": [asdict(hint) for hint in items]})
+
+    def skews(self) -> dict[str, float]:
+        """Return by how many seconds each configured source seems ahead, for the metrics.
+
+        It looks at many events, so it looks once a minute at most.
+        """
+        if time.monotonic() >= self._measure_at:
+            self._skews = {each.source: skew(each) / SECOND for each in self._store.delays()}
+            self._measure_at = time.monotonic() + MEASURE_EVERY
+        return {source: self._skews.get(source, 0.0) for source in self._in_force.rules.orderings}
 
     def ledger(self, request: Request) -> Response:
         return _json_response(self._store.ledger())

@@ -19,7 +19,7 @@ from receiver.config.live_rules import LiveRules
 from receiver.config.rules import Rules
 from receiver.config.settings import Settings
 from receiver.dispatch.dispatcher import Dispatcher
-from receiver.dispatch.operators import list_silences
+from receiver.dispatch.operators import list_silences, orphans
 from receiver.errors import StorageUnavailable
 from receiver.intake.expiry import ExpiryTimer
 from receiver.intake.receive import Intake
@@ -110,8 +110,10 @@ def build(
         ):
             log.warning("drain.incomplete: what is still being sent will be sent again")
 
+    in_force.on_change(lambda rules: _log_orphans(rules, store))
     # What became due during a stop is settled before anything is sent.
     starts = [gaps.start, *([dispatcher.start] if dispatcher is not None else []), pruning.start]
+    starts.append(lambda: _log_orphans(in_force.rules, store))
     app = Application(
         endpoint,
         [
@@ -132,7 +134,8 @@ def build(
 
 
 def _guarded_routes(counters: Counters, endpoints: api.Api, guard: Guard) -> list[Route]:
-    return [metrics.route(counters, guard), openapi.route(guard), *api.routes(endpoints, guard)]
+    measured = metrics.route(counters, guard, endpoints.skews)
+    return [measured, openapi.route(guard), *api.routes(endpoints, guard)]
 
 
 def _lifespan(
@@ -151,6 +154,15 @@ def _lifespan(
                 await anyio.to_thread.run_sync(stop)
 
     return lifespan
+
+
+def _log_orphans(rules: Rules, store: Store) -> None:
+    """Log the names that the store has and the rules have not."""
+    try:
+        for orphan in orphans(rules, store):
+            log.warning("config.orphan %s", orphan.text())
+    except StorageUnavailable as error:
+        log.warning("config.orphan error=%s", error)
 
 
 def _wake_nobody(destinations: Iterable[str]) -> None:

@@ -55,7 +55,8 @@ class Readiness:
             return try_later("Held events are not given up any more. Restart the process.")
         if time.monotonic() - self._endpoint.not_stored_at < NOT_READY_FOR:
             return try_later("Webhooks could not be stored just now. See the log.")
-        if time.monotonic() - self._probed_at > READY_FOR:
+        is_old = time.monotonic() - self._probed_at > READY_FOR
+        if not self._store.is_in_place() or is_old:
             self._storage_error = self._probe()
             self._probed_at = time.monotonic()
         if self._storage_error:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from receiver.errors import StorageUnavailable
 from receiver.metrics import Counters
 from receiver.web.guard import Guard
 
@@ -24,20 +25,32 @@ _GAUGES = [
     ("receiver_last_accepted_seconds", "When the last was accepted.", ("source",), "accepted"),
     ("receiver_key_last_used_seconds", "When a key proved one.", ("source", "key"), "key_used"),
 ]
+# Less than a minute is 0.
+_SKEW = (
+    "receiver_clock_skew_seconds",
+    "gauge",
+    "How far the source's times are ahead.",
+    ("source",),
+)
 
 
-def route(counters: Counters, guard: Guard) -> Route:
-    """Return the route of the metrics."""
+def route(counters: Counters, guard: Guard, skews: Callable[[], Mapping[str, float]]) -> Route:
+    """Return the route of the metrics; `skews` reads the clocks of sources from the store."""
 
     def metrics(request: Request) -> Response:
-        return guard.refuse(request) or Response(
-            text(counters), headers={"Cache-Control": "no-store"}, media_type=MEDIA_TYPE
-        )
+        if (refused := guard.refuse(request)) is not None:
+            return refused
+        try:
+            skewed = skews()
+        except StorageUnavailable:
+            skewed = {}  # the counts are most wanted when the storage fails
+        headers = {"Cache-Control": "no-store"}
+        return Response(text(counters, skewed), headers=headers, media_type=MEDIA_TYPE)
 
     return Route("/metrics", metrics, methods=["GET"])
 
 
-def text(counters: Counters) -> str:
+def text(counters: Counters, skews: Mapping[str, float]) -> str:
     """Write all metrics in the text exposition format 0.0.4."""
     lines: list[str] = []
     for name, description, labels, kind in _COUNTERS:
@@ -45,6 +58,8 @@ def text(counters: Counters) -> str:
     for name, description, labels, kind in _GAUGES:
         samples = counters.times(kind)
         lines += _metric(name, "gauge", description, labels, samples, "{:.3f}".format)
+    clocks = [((source,), seconds) for source, seconds in sorted(skews.items())]
+    lines += _metric(*_SKEW, clocks, "{:.0f}".format)
     return "\n".join([*lines, ""])
 
 

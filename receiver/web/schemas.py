@@ -134,7 +134,7 @@ SCHEMAS: Document = {
     "AllWaiting": object_of(destination=TEXT, redelivered=COUNT),
     "Reloaded": object_of(reloaded={"const": True}, warnings={"type": "array", "items": TEXT}),
     "NotReloaded": object_of(reloaded={"const": False}, problems={"type": "array", "items": TEXT}),
-    "Hint": object_of(source=TEXT, status=words_of(Status), events=COUNT, text=TEXT),
+    "Hint": object_of(source=TEXT, status=nullable(words_of(Status)), events=COUNT, text=TEXT),
     "Hints": object_of(items=list_of("Hint")),
     "Health": object_of(status=TEXT),
 }

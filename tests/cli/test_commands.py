@@ -220,6 +220,24 @@ def test_doctor_and_check_say_who_is_badly_subscribed(folder: Path) -> None:
     assert report["hints"][0]["status"] == "running"
 
 
+def test_doctor_and_check_say_whose_clock_differs(folder: Path) -> None:
+    stored(folder)
+    store = SqliteStore(folder / "receiver.db", serve=True)
+    for minute in range(6):
+        at = client.now_whole() - minute * 60 * SECOND
+        event = Event(
+            "asteroid", f"e-{minute}", "E", Status.RUNNING, f"x-{minute}", at + 200 * SECOND
+        )
+        store.write_now(Intake([]).receive, VerifiedWebhook("asteroid", event, b"{}", at))
+    store.close()
+    for command in ("doctor", "check"):
+        done = run(folder, command, PUBLIC=PUBLIC)
+        assert done.returncode == 0, done.stderr.decode()
+        assert "newest events lie 3 min ahead of ours" in done.stdout.decode()
+    report = json.loads(run(folder, "doctor", "--json", PUBLIC=PUBLIC).stdout)
+    assert [hint["status"] for hint in report["hints"]] == [None]
+
+
 def test_doctor_tells_when_the_ledger_is_out_of_balance(folder: Path) -> None:
     stored(folder, ("running", 1, "x"))
     with sqlite3.connect(folder / "receiver.db") as connection:

@@ -111,7 +111,7 @@ BROAD_EXCEPTS = {
         "store.periodic",
         "Periodic.safe_step",
     ): "without its threads people hear nothing",
-    ("store.sqlite.schema", "_migrate"): "rolls back, and raises it again",
+    ("store.sqlite.schema", "migrate"): "rolls back, and raises it again",
     ("store.sqlite.store", "SqliteStore.__init__"): "frees the lock, and raises it again",
     ("web.webhooks.batch", "WebhookBatcher._take_all"): "hands it to the webhook it is about",
     ("web.webhooks.endpoint", "WebhookEndpoint.__call__"): "nobody above would answer",
@@ -119,6 +119,7 @@ BROAD_EXCEPTS = {
 
 # (module, what it imports inside a function) → why not at its top.
 LATE_IMPORTS = {
+    ("__main__", "receiver"): "the handlers of signals stand before anything else is imported",
     ("destinations.apprise.adapter", "apprise"): "takes 160 ms, and most commands send nothing",
     ("destinations.apprise.adapter", "requests"): "comes with apprise",
     ("web.server.server", "receiver"): "httptools is an extra",

@@ -12,6 +12,7 @@ from tests.prove_deliveries.planted import BUGS as OF_DELIVERIES
 from tests.prove_deliveries.proofs import PROOFS as DELIVERIES
 from tests.prove_durability.planted import BUGS as OF_DURABILITY
 from tests.prove_durability.proofs import PROOFS as DURABILITY
+from tests.prove_state.proofs import PROOFS as STATE
 from tests.support.readme_parts import README
 
 TESTS = Path(__file__).parents[1]
@@ -38,7 +39,11 @@ def test_every_command_that_is_named_anywhere_exists() -> None:
 
 @pytest.mark.parametrize(
     ("command", "proofs"),
-    [("prove_deliveries", set(DELIVERIES)), ("prove_durability", set(DURABILITY))],
+    [
+        ("prove_deliveries", set(DELIVERIES)),
+        ("prove_durability", set(DURABILITY)),
+        ("prove_state", set(STATE)),
+    ],
 )
 def test_every_proof_is_listed_and_no_other(command: str, proofs: set[str]) -> None:
     section = LIST.split(f"### `python -m tests.{command} NAME`")[1].split("\n##")[0]

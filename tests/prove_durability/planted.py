@@ -52,6 +52,8 @@ BUGS = (
     Bug(
         "an execution goes on after its end: no rule, no trigger",
         (("store/sqlite/migrations/sqlite.sql", "WHEN OLD.category = 'terminal'\n", "WHEN 0\n"),
+         ("store/sqlite/migrations/sqlite_8_names.sql",
+          "WHEN OLD.category = 'terminal'\n", "WHEN 0\n"),
          ("lifecycle.py", 'Judgement(Verdict.REJECTED, "terminal", flags)',
           'Judgement(Verdict.APPLIED, "transition", flags)')),
         LOAD_ONLY,
@@ -113,6 +115,12 @@ BUGS = (
         ((COMMITTER, "            if connection.is_lost(error):\n", "            if False:\n"),),
         "storage --only eio",
         "it ends after a failed sync",
+    ),
+    Bug(
+        "nobody looks whether the file is in its place",
+        (("store/sqlite/connection.py", "            self._place.look()\n", "            pass\n"),),
+        "storage --only moved",
+        "moved: it ends",
     ),
     Bug(
         "the file is made under its own name",

@@ -18,7 +18,8 @@ what was acknowledged. Figures are printed; the exit code is 1 if a promise is b
   disk at any moment, without what was not synced, or with any part of it, torn; nothing
   acknowledged is missing, and the file is one to start on.
 * **storage**: the disk fills up and is freed, another process locks the file or writes beside, a
-  sync fails, a folder is read-only, a file is damaged, foreign, newer or older, the clock jumps:
+  sync fails, the file is moved away, a folder is read-only, a file is damaged, foreign, newer or
+  older, the clock jumps:
   webhooks are refused with 503 and when to come again, or the start is with what to do; nothing
   acknowledged is lost, and what can heal goes on. `--only NAME` for one of them.
 * **stops**: SIGTERM and SIGINT under load with a hundred half-sent bodies end with exit code 0

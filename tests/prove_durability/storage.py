@@ -243,4 +243,37 @@ def remount(place: Path, mode: str) -> None:
     subprocess.run(["mount", "-o", f"remount,{mode}", place], check=True)
 
 
-SCENARIOS = {"full": full, "locked": locked, "beside": beside, "eio": eio, "read-only": read_only}
+async def moved(given: argparse.Namespace, report: Report, folder: Path) -> None:
+    """The file is moved away under load, and put back: it ends with 1, and nothing is lost."""
+    async with Receiver(folder, given.tree, http=given.http) as receiver:
+        running = Running(receiver, report)
+        away = receiver.path.with_name("away.db")
+        for time_ in range(3):
+            await receiver.start()
+            await running.sender.load(8, 60)
+            receiver.path.rename(away)
+            asked = time.monotonic()
+            while receiver.alive() and time.monotonic() < asked + 10:
+                await running.sender.load(8, 50)
+            gone = not receiver.alive()
+            report.must(gone, "moved: it ends")
+            if not gone:
+                await receiver.kill()
+                return
+            code = await receiver.ended()
+            report.must(code == 1, f"moved: it ends with exit code {code}")
+            report.figures[f"seconds to its end, time {time_ + 1}"] = time.monotonic() - asked
+            away.rename(receiver.path)
+            running.look("put back")
+        await receiver.start()
+        await running.healed()
+
+
+SCENARIOS = {
+    "moved": moved,
+    "full": full,
+    "locked": locked,
+    "beside": beside,
+    "eio": eio,
+    "read-only": read_only,
+}

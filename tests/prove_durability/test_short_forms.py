@@ -26,6 +26,7 @@ from tests.prove_durability.proofs import prove
         "storage --only full",
         "storage --only beside",
         "storage --only eio",
+        "storage --only moved",
         "storage --only read-only",
         "storage --only files",
         "storage --only clock",

@@ -199,11 +199,15 @@ class Bench:
         stored = [each for each in model.events[key[1]] if each.verdict != "quarantined"]
         wanted = [(s.said.event_id, s.steps, sorted(s.flags), s.times) for s in stored]
         self.agree(key, "events", real, wanted)
+        changes = Counter((s.said.status, s.said.at) for s in stored if s.steps[0][0] == "applied")
+        self.figures["applied twice at one time"] += sum(n > 1 for n in changes.values())
         last = [(row["verdict"], row["reason"]) for row in rows]
         steps = [(s["verdict"], s["reason"]) for row in rows for s in row["steps"][-1:]]
         self.agree(key, "last", last, steps)
         for each in stored:
             self.figures.update(f"flag {flag}" for flag in each.flags)
+            doubted = each.said.status in TERMINAL and "order_uncertain" in each.flags
+            self.figures[f"{each.verdict} end that seems older"] += doubted
             for verdict, reason in each.steps[1:]:
                 self.figures[f"then {verdict} ({reason})"] += 1
 

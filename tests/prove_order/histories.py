@@ -9,6 +9,8 @@ from tests.prove_order.model import EVERY, PASSING, SECOND, TABLE, TERMINAL, Sai
 
 HOUR = 3600 * SECOND
 STATUSES = sorted(TABLE)
+# The names under which a sender says that an execution runs.
+RUNS = ("EXECUTION_STARTED", "EXECUTION_RESUMED")
 STARTS = ["starting"] * 6 + ["running"] * 18 + sorted(TABLE)
 
 
@@ -23,7 +25,8 @@ def legal_walk(
         assumed = status in ("paused", "paused_by_agent") and chance.random() < 0.3
         told = "paused" if assumed else status
         if told in observes:
-            walk.append(Said(f"{name}.{number}", name, told, at, assumed))
+            called = RUNS[number > 0] if status == "running" else ""
+            walk.append(Said(f"{name}.{number}", name, told, at, assumed, called))
         onward = sorted(TABLE[status])
         if not onward:
             break
@@ -31,6 +34,23 @@ def legal_walk(
         status = chance.choice(lasting if lasting and chance.random() < 0.8 else onward)
         at += chance.choice((1, SECOND, SECOND, 7 * SECOND))
     return walk
+
+
+def with_early_end(chance: random.Random, walk: Sequence[Said]) -> list[Said]:
+    """The same, its end by another clock of the sender: older than what came before it."""
+    *before, end = walk
+    if not before or end.status not in TERMINAL:
+        return list(walk)
+    early = chance.choice((1, SECOND, 7 * SECOND, 240 * SECOND))
+    return [*before, end._replace(at=max(said.moment for said in before) - early)]
+
+
+def in_whole_seconds(walk: Sequence[Said], start: int, scale: int = 1) -> list[Said]:
+    """The same as the provider writes its times: several changes fall into one second."""
+    return [
+        said._replace(at=start + (said.moment - start) // (scale * SECOND) * SECOND)
+        for said in walk
+    ]
 
 
 def arrivals_of(chance: random.Random, walk: Sequence[Said]) -> list[Said]:
@@ -56,10 +76,13 @@ def wild_events(chance: random.Random, name: str, start: int) -> list[Said]:
     form, extra = chance.random(), 0
     if form < 0.005:
         sent = flood(chance, name, start)
-    elif form < 0.1:
+    elif form < 0.03:
+        sent, extra = late_resume(chance, name, start), chance.choice((0, 0, 1))
+    elif form < 0.12:
         sent, extra = chain(chance, name, start), chance.choice((0, 0, 1))
     elif form < 0.6:
         walk = legal_walk(chance, f"{name}.x", start, EVERY)
+        walk = with_early_end(chance, walk) if chance.random() < 0.3 else walk
         sent = shuffled(chance, walk) if chance.random() < 0.5 else list(walk)
         # Some are missing, for a while or for ever; what others wait for more often.
         missing = [e for e in sent if chance.random() < (0.5 if e.status == "running" else 0.15)]
@@ -70,14 +93,11 @@ def wild_events(chance: random.Random, name: str, start: int) -> list[Said]:
         sent, extra = [], chance.randint(1, 8)
     for number in range(extra):
         at = start + chance.randrange(6) * SECOND
-        any_one = Said(f"{name}.e{number}", f"{name}.x", chance.choice(STATUSES), at)
+        called = chance.choice(("", *RUNS))
+        any_one = Said(f"{name}.e{number}", f"{name}.x", chance.choice(STATUSES), at, name=called)
         sent.insert(chance.randint(0, len(sent)), any_one)
     if chance.random() < 0.3:
-        # Whole seconds, as the provider writes them: ties.
-        sent = [
-            said._replace(at=start + (said.moment - start) // (2 * SECOND) * SECOND)
-            for said in sent
-        ]
+        sent = in_whole_seconds(sent, start, chance.choice((1, 2)))
     two = chance.random() < 0.1
     return [twisted(chance, said, f"{name}.y" if two and chance.random() < 0.5 else said.execution)
             for said in with_repeats(chance, sent)]  # fmt: skip
@@ -89,14 +109,29 @@ def chain(chance: random.Random, name: str, start: int) -> list[Said]:
     statuses = [chance.choice(pauses), "running", "awaiting_confirmation"]
     statuses += chance.choices(pauses, k=chance.choice((0, 0, 1, 2)))
     statuses.append(chance.choice(("completed", "failed", "cancelled")))
-    first, missing, *waiting = (
+    story = [
         Said(f"{name}.c{n}", f"{name}.x", status, start + n * SECOND)
         for n, status in enumerate(statuses)
-    )
+    ]
+    story = with_early_end(chance, story) if chance.random() < 0.3 else story
+    first, missing, *waiting = story
     chance.shuffle(waiting)
     if chance.random() < 0.7:
         waiting.insert(chance.choice((len(waiting), chance.randint(0, len(waiting)))), missing)
     return [first, *waiting]
+
+
+def late_resume(chance: random.Random, name: str, start: int) -> list[Said]:
+    """An end that seems older than the pause before it, whose resume may come after its time."""
+    story = [
+        Said(f"{name}.l{n}", f"{name}.x", status, start + second * SECOND)
+        for n, (status, second) in enumerate((
+            (chance.choice(sorted(PASSING)), 6),
+            (chance.choice(sorted(TERMINAL)), chance.choice((5, 5, 7))),
+            ("running", chance.choice((4, 7, 8))),
+        ))
+    ]  # fmt: skip
+    return story if chance.random() < 0.8 else story[:2]
 
 
 def flood(chance: random.Random, name: str, start: int) -> list[Said]:
@@ -123,6 +158,9 @@ def with_repeats(chance: random.Random, sent: list[Said]) -> list[Said]:
             again = said._replace(status=status, at=said.moment + SECOND, assumed=False)
         elif form < 0.16:
             again = said._replace(event_id=f"{said.event_id}r")
+        elif form < 0.19:
+            # The same status at the same time, and another change all the same.
+            again = said._replace(event_id=f"{said.event_id}n", name=chance.choice(RUNS))
         elif form > 0.25:
             continue
         sent.insert(chance.randint(sent.index(said) + 1, len(sent)), again)

@@ -109,8 +109,9 @@ class Model:
         self.events: defaultdict[str, list[Stored]] = defaultdict(list)
         self.messages: defaultdict[tuple[str, str], list[Message]] = defaultdict(list)
         self._repeats: dict[str, Stored | None] = {}  # of every event id that is known
-        self._changes: set[tuple[str, str, int]] = set()
+        self._changes: set[tuple[str, str, str, int]] = set()
         self._held: list[Stored] = []
+        self._told: set[tuple[str, int, str, str, str]] = set()
 
     def leads(self, start: str, end: str, assumed: bool, through: frozenset[str]) -> bool:
         """Whether a path of at least one move leads there, standing only in `through` between."""
@@ -136,7 +137,9 @@ class Model:
         forward = self.legal(stands, status, assumed)
         backward = self.legal(status, stands, said.assumed)
         tied = said.at == execution.mark
-        if said.moment < execution.mark:
+        # Nothing comes after an end: where one seems older, a clock is wrong, and the end counts.
+        skewed = said.moment < execution.mark
+        if skewed and (stands in TERMINAL or status not in TERMINAL):
             return "stale", "older", False
         if tied and (stands in TERMINAL or (backward and not forward)):
             return "stale", "tie", False
@@ -145,9 +148,9 @@ class Model:
         if stands in TERMINAL:
             return "rejected", "terminal", False
         if forward:
-            return "applied", "transition", tied and backward
+            return "applied", "transition", skewed or (tied and backward)
         if self.leads(stands, status, assumed, EVERY):
-            return "held", "gap", False
+            return "held", "gap", skewed
         return "rejected", "illegal", False
 
     def receive(self, said: Said, now: int) -> Taken:
@@ -163,7 +166,7 @@ class Model:
         if said.status is None:
             known = said.name in NOT_A_STATUS
             return self._keep(stored, "ignored", "not_a_status" if known else "unknown_event")
-        change = (said.execution, said.status, said.moment)
+        change = (said.execution, said.name, said.status, said.moment)
         if change in self._changes:
             return self._keep(stored, "duplicate", "same_change")
         self._changes.add(change)
@@ -179,12 +182,18 @@ class Model:
             overdue = min(due, key=lambda held: held.received_at)
             key = overdue.said.execution
             if self.gaps == "reject":
-                self._take(overdue, "rejected", "gap")
+                self._take(overdue, "rejected", "gap", *self._doubts(overdue))
             while overdue.verdict == "held":
                 waiting = [held for held in self._held if held.said.execution == key]
-                self._take(min(waiting, key=lambda held: held.said.moment), "applied", "gap", "gap")
+                earliest = min(waiting, key=lambda held: held.said.moment)
+                self._take(earliest, "applied", "gap", "gap", *self._doubts(earliest))
                 self.executions[key].gap = True
                 self._heal(key)
+
+    def _doubts(self, held: Stored) -> list[str]:
+        """Whether its order is uncertain by now: only of an end that is older than the mark."""
+        *_, uncertain = self.judge(self.executions[held.said.execution], held.said)
+        return ["order_uncertain"] if uncertain else []
 
     def claim(self, destination: str, execution: str) -> Message | None:
         """Send the next message about an execution that is still true; supersede those before."""
@@ -255,8 +264,20 @@ class Model:
             execution.status, execution.assumed = said.says, said.assumed
             execution.version += 1
         if moved:
-            self.executions[key].mark = said.moment
-        for destination in TOLD.get(verdict, ()):
-            version = self.executions[key].version
-            self.messages[destination, key].append(Message(stored, verdict, version))
+            # What is older than the mark and applied all the same leaves it where it is.
+            execution = self.executions[key]
+            execution.mark = max(execution.mark, said.moment)
+        if verdict in TOLD and self._is_news(stored, verdict, reason):
+            for destination in TOLD[verdict]:
+                version = self.executions[key].version
+                self.messages[destination, key].append(Message(stored, verdict, version))
         return moved
+
+    def _is_news(self, stored: Stored, verdict: str, reason: str) -> bool:
+        """Whether people are told: of what is not accepted, once for each kind in an episode."""
+        said = stored.said
+        version = self.executions[said.execution].version
+        kind = (said.execution, version, verdict, reason, said.says)
+        news = verdict == "applied" or kind not in self._told
+        self._told.add(kind)
+        return news

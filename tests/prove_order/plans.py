@@ -12,7 +12,16 @@ from typing import NamedTuple
 
 from receiver.events import Status
 from receiver.lifecycle import Ordering
-from tests.prove_order.histories import HOUR, STATUSES, arrivals_of, legal_walk, skewed, wild_events
+from tests.prove_order.histories import (
+    HOUR,
+    STATUSES,
+    arrivals_of,
+    in_whole_seconds,
+    legal_walk,
+    skewed,
+    wild_events,
+    with_early_end,
+)
 from tests.prove_order.model import EVERY, SECOND, Said
 
 START = 1_800_000_000 * SECOND
@@ -80,7 +89,7 @@ def history(execution: str) -> str:
 
 
 def legal_plan(chance: random.Random, count: int) -> Plan:
-    """Legal histories that arrive within 25 seconds."""
+    """Legal histories that arrive within 25 seconds, by one clock or with an end by another."""
     rules = {"s": Rules(), "a": Rules(gaps="apply"), "f": Rules(any_of(chance))}
     walks: dict[str, list[Said]] = {}
     sent: list[tuple[float, Sent]] = []
@@ -89,10 +98,23 @@ def legal_plan(chance: random.Random, count: int) -> Plan:
         source = chance.choice("ssssaf")
         start = START - chance.choice((0, 60, 600, 86_400)) * SECOND
         if walk := legal_walk(chance, f"{number}", start, rules[source].observes):
+            walk, arrivals = told_of(chance, walk, start)
             walks[f"{number}"] = walk
-            arrivals = arrivals_of(chance, walk)
             sent += spread(chance, [(source, said) for said in arrivals], len(moments))
     return Plan(rules, tuple(scheduled(chance, sent, moments, restarts=0.1)), walks)
+
+
+def told_of(chance: random.Random, walk: list[Said], start: int) -> tuple[list[Said], list[Said]]:
+    """A legal history as its sender writes its times, and the order in which it arrives."""
+    form = chance.random()
+    if form < 0.15:
+        walk = with_early_end(chance, walk)
+    elif form < 0.3:
+        whole = in_whole_seconds(walk, start)
+        # Two equal changes within a second cannot be told from one that is sent twice.
+        if len({(said.name, said.status, said.at) for said in whole}) == len(whole):
+            return whole, whole  # in order: nothing else tells what came first in a second
+    return walk, arrivals_of(chance, walk)
 
 
 def wild_plan(chance: random.Random, count: int) -> Plan:

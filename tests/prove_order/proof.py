@@ -8,9 +8,11 @@ After each batch verdicts are compared, at the end of a database every event wit
 and flags, every execution and every message.
 
 * **legal**: walks in the published table, some filtered by a subscription, delivered in any order
-  with repeats and within `gap_timeout`. Whatever the order, the last status stands, every event
-  is in the history, a terminal message is sent exactly once, no confirmation is asked for after
-  its end, nothing is rejected, a terminal execution never changes, the ledger is balanced.
+  with repeats and within `gap_timeout`; some with an end by another clock of the sender, some with
+  times in whole seconds (these in order: nothing else tells it). Whatever the order, the last
+  status stands, every event is in the history, a terminal message is sent exactly once, no
+  confirmation is asked for after its end, nothing is rejected but what seems to come after an end,
+  a terminal execution never changes, the ledger is balanced.
 * **random**: anything at all: gaps, floods of held events, ties, repeats with another body, clock
   skew, filtered subscriptions, time-outs, restarts.
 

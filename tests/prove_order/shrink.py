@@ -87,7 +87,7 @@ def told(plan: Plan, why: str) -> str:
         for source, said in op.batch:
             marks = [mark for mark in ("assumed", "unknown") if getattr(said, mark)]
             lines.append(
-                f"    {source}/{said.execution} id {said.event_id}: {said.status or said.name}"
+                f"    {source}/{said.execution} id {said.event_id}: {said.status} {said.name}"
                 f" at {seconds(said.at)} {' '.join(marks)}"
             )
     return "\n".join([*lines, why])

@@ -45,11 +45,19 @@ def body(source: str, said: Said) -> bytes:
         return client.plain_event(
             str(said.status), said.execution, event_id=said.event_id, occurred_at=said.at
         )
-    name, payload = NAMES.get(str(said.status), (said.name, {}))
+    _, payload = NAMES.get(str(said.status), ("", {}))
     return client.asteroid_event(
-        name, said.execution, event_id=said.event_id, occurred_at=said.at,
+        said.name, said.execution, event_id=said.event_id, occurred_at=said.at,
         payload={} if said.assumed else payload,
     )  # fmt: skip
+
+
+def called(source: str, said: Said) -> str:
+    """The name that its format gives it: only one of Asteroid's statuses has two."""
+    if source == "plain":
+        return str(said.status)
+    name, _ = NAMES.get(str(said.status), (said.name, {}))
+    return said.name if said.status == "running" and said.name else name
 
 
 def test_over_http_the_rules_are_the_same(tmp_path: Path) -> None:
@@ -70,6 +78,7 @@ def test_over_http_the_rules_are_the_same(tmp_path: Path) -> None:
                     continue
                 if source == "asteroid" and said.status == "starting":
                     continue
+                said = said._replace(name=called(source, said))
                 said = said._replace(
                     unknown=False, at=said.at or start, assumed=said.assumed and source != "plain"
                 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -9,15 +10,17 @@ from typing import Any
 import pytest
 
 from receiver import lifecycle
-from receiver.events import Status, Verdict
+from receiver.events import Judgement, Status, Verdict
 from receiver.intake import held as holding
 from receiver.intake import plan
 from receiver.intake import receive as receiving
+from receiver.store.sql import loading
 from tests.prove_order.histories import HOUR
 from tests.prove_order.model import SECOND
 from tests.prove_order.proof import Disagreement, prove
 
 SEED = 11
+NUMBERS = itertools.count()
 Plant = Callable[[pytest.MonkeyPatch], None]
 
 
@@ -60,6 +63,43 @@ def unheeded(rule: str, **instead: object) -> Callable[..., Any]:
 def tie_is_later(real: Callable[..., Any], execution: Any, event: Any, *rest: Any) -> Any:
     """The rule about ties dropped: what has the mark's time comes after it."""
     return real(replace(execution, mark=execution.mark - 1), event, *rest)
+
+
+def older_is_stale(real: Callable[..., Any], execution: Any, event: Any, *rest: Any) -> Any:
+    """The rule about ends by another clock dropped: whatever is older than the mark is stale."""
+    judgement = real(execution, event, *rest)
+    if event.occurred_at < execution.mark:
+        return Judgement(Verdict.STALE, "older", rest[0])
+    return judgement
+
+
+def only_ties_are_uncertain(
+    real: Callable[..., Any], execution: Any, event: Any, *rest: Any
+) -> Any:
+    """An end that seems older does not say so."""
+    judgement = real(execution, event, *rest)
+    if event.occurred_at < execution.mark:
+        return replace(judgement, flags=judgement.flags - {"order_uncertain"})
+    return judgement
+
+
+def nameless(real: Callable[..., Any], event: Any, loaded: Any) -> Any:
+    """A change is its status and its time, whatever the event is called."""
+    known = real(event, loaded)
+    changes = {(source, x, status, at) for source, x, _, status, at in loaded.changes}
+    if known or (event.source, event.execution_id, event.status, event.occurred_at) not in changes:
+        return known
+    return lifecycle.Known.SAME_CHANGE
+
+
+def mark_goes_back(patch: pytest.MonkeyPatch) -> None:
+    """An end takes the mark with it, wherever its clock puts it."""
+    real = lifecycle.advance
+    for module in (receiving, holding):
+        patch.setattr(
+            module, "advance",
+            lambda before, event, at: replace(real(before, event, at), mark=event.occurred_at),
+        )  # fmt: skip
 
 
 def without_flag(flag: str) -> Callable[..., Any]:
@@ -122,6 +162,23 @@ FAULTS: dict[str, Plant] = {
     "the same change counts twice": around(
         receiving, "known",
         lambda real, *given: known if (known := real(*given)) != "same_change" else None,
+    ),
+    "a change has no name": around(receiving, "known", nameless),
+    "an end that seems older is stale": around(lifecycle, "_against", older_is_stale),
+    "an end that seems older is not flagged": around(
+        lifecycle, "_against", only_ties_are_uncertain
+    ),
+    "an end that seems older moves the mark back": mark_goes_back,
+    "an end that was rejected is overtaken": around(
+        loading, "_healable",
+        lambda real, db, key, mark: [
+            held for held in real(db, key, mark)
+            if held.verdict == "held" or held.event.occurred_at >= mark
+        ],
+    ),
+    "every rejected event of an episode is told": around(
+        plan, "_notice",
+        lambda real, entry, *rest: replace(real(entry, *rest), dedup_key=str(next(NUMBERS))),
     ),
     "a pause is told of when it is over": constant(plan, "_guard", lambda entry: None),
 }  # fmt: skip

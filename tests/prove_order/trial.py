@@ -53,7 +53,10 @@ def broken_promises(bench: Bench, name: str, source: str, walk: Sequence[Said]) 
         yield f"ends in {found['execution']['status']}, not in {last}"
     if missing := {said.event_id for said in walk} - {row["event_id"] for row in found["events"]}:
         yield f"{missing} are not in the history"
-    if doubted := {r["verdict"] for r in found["events"]} & {"held", "rejected", "ignored"}:
+    doubts = {"held", "ignored"}
+    if walk[-1].moment >= max(said.moment for said in walk):
+        doubts.add("rejected")  # what seems to come after an end is rejected
+    if doubted := {r["verdict"] for r in found["events"]} & doubts:
         yield f"a legal event is {doubted}"
     ends = [claim for claim in bench.told[key] if claim.facts.status in TERMINAL]
     if len(ends) != (last in TERMINAL):

@@ -151,7 +151,7 @@ class StoreContract:
         save(store, applied(1, Status.RUNNING, None, owed("ops", "k-1")))
         loaded = store.known(event(1))
         assert loaded.event_ids == {("s", "e-1")}
-        assert loaded.changes == {("s", "x-1", Status.RUNNING, NOW + SECOND)}
+        assert loaded.changes == {("s", "x-1", "EVENT", Status.RUNNING, NOW + SECOND)}
         assert loaded.executions["s", "x-1"].status is Status.RUNNING
         found = store.execution("s", "x-1")
         assert found is not None

@@ -137,6 +137,14 @@ def test_hot_queries_use_their_index(tmp_path: Path, name: str, index: str) -> N
     assert "TEMP B-TREE" not in plan
 
 
+def test_rejected_ends_are_looked_for_in_a_bounded_part_of_the_index(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path, STATEMENTS["healable_ends"])
+    # `e` is that part.
+    assert plan.endswith("verdict=? AND occurred_at<?) / SCAN e")
+    assert "SEARCH event USING INDEX event_gap" in plan
+    assert "TEMP B-TREE" not in plan
+
+
 @pytest.mark.parametrize(
     ("many", "index"),
     [

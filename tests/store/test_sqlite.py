@@ -118,6 +118,22 @@ def test_a_database_of_the_first_schema_is_brought_up_to_date(tmp_path: Path) ->
     store.close()
 
 
+def test_a_backup_without_write_ahead_log_is_one_to_start_on(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "r.db", serve=True)
+    save(store, applied(1, Status.RUNNING, None))
+    with sqlite3.connect(tmp_path / "r.db") as connection:
+        connection.execute("VACUUM INTO ?", (str(tmp_path / "copy.db"),))
+    connection.close()
+    store.close()
+    for serve in (False, True):
+        copy = SqliteStore(tmp_path / "copy.db", serve=serve, thorough=True)
+        assert copy.execution("s", "x-1") is not None
+        copy.close()
+        with sqlite3.connect(tmp_path / "copy.db") as connection:
+            connection.execute("PRAGMA journal_mode = DELETE").fetchall()
+        connection.close()
+
+
 def test_a_command_that_looks_creates_no_database(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'none.db'}"
     assert not exists(url)

@@ -40,10 +40,10 @@ def store(tmp_path: Path) -> Iterator[SqliteStore]:
 
 def tell(
     store: SqliteStore, event_id: str, status: Status, second: int, *, at: int = 100,
-    by: Intake = REJECT, flags: frozenset[str] = frozenset(),
+    by: Intake = REJECT, flags: frozenset[str] = frozenset(), name: str = "E",
 ) -> Receipt:  # fmt: skip
     """An event that happened at `second` comes in at second `at`."""
-    event = Event("s", event_id, "E", status, "x", NOW + second * SECOND, flags=flags)
+    event = Event("s", event_id, name, status, "x", NOW + second * SECOND, flags=flags)
     arrival = VerifiedWebhook("s", event, b"{}", NOW + at * SECOND)
     return store.write_now(by.receive, arrival)
 
@@ -254,3 +254,90 @@ def test_a_healed_event_keeps_what_it_said_and_what_was_known(store: SqliteStore
     assert execution["execution_url"] == "https://x.example/"
     told = {event["event_id"]: event["detail"] for event in shown(store)["events"]}
     assert told["end"] == {"outcome": "failure"}
+
+
+def flags_of(store: SqliteStore, event_id: str) -> list[str]:
+    return next(e["flags"] for e in shown(store)["events"] if e["event_id"] == event_id)
+
+
+def test_started_paused_and_resumed_within_a_second_are_three_changes(store: SqliteStore) -> None:
+    tell(store, "start", Status.RUNNING, 1, name="STARTED")
+    tell(store, "pause", Status.PAUSED, 1, name="PAUSED")
+    resumed = tell(store, "resume", Status.RUNNING, 1, name="RESUMED")
+    assert (resumed.judgement.verdict, resumed.judgement.reason) == ("applied", "transition")
+    tell(store, "end", Status.COMPLETED, 6, name="COMPLETED")
+    assert shown(store)["execution"]["status"] == "completed"
+    assert set(steps(store)) == {"start", "pause", "resume", "end"}
+    assert sent(store)[-1] == ("end", "applied")
+
+
+def test_the_same_change_under_another_id_is_still_a_duplicate(store: SqliteStore) -> None:
+    tell(store, "start", Status.RUNNING, 1, name="STARTED")
+    tell(store, "pause", Status.PAUSED, 1, name="PAUSED")
+    for event_id, name, reason in [
+        ("again", "STARTED", "same_change"),
+        ("resume", "RESUMED", "transition"),
+        ("resume again", "RESUMED", "same_change"),
+        ("pause again", "PAUSED", "same_change"),
+    ]:
+        status = Status.PAUSED if name == "PAUSED" else Status.RUNNING
+        assert tell(store, event_id, status, 1, name=name).judgement.reason == reason
+
+
+def test_an_end_by_a_clock_that_is_behind_ends_the_execution(store: SqliteStore) -> None:
+    tell(store, "start", Status.RUNNING, 0)
+    tell(store, "wait", Status.AWAITING_CONFIRMATION, 6)
+    ended = tell(store, "end", Status.COMPLETED, 5)
+    assert (ended.judgement.verdict, ended.judgement.reason) == ("applied", "transition")
+    assert ended.execution_status is Status.COMPLETED
+    assert flags_of(store, "end") == ["order_uncertain"]
+    # It is over: nobody is asked any more, and what comes later changes nothing.
+    assert sent(store) == [("start", "applied"), ("end", "applied")]
+    assert tell(store, "late", Status.RUNNING, 5).judgement.reason == "older"
+    assert tell(store, "later", Status.RUNNING, 7).judgement.reason == "terminal"
+    assert tell(store, "other end", Status.FAILED, 4).judgement.reason == "older"
+
+
+def test_an_end_that_seems_older_waits_for_what_is_missing_before_it(store: SqliteStore) -> None:
+    tell(store, "start", Status.RUNNING, 0)
+    tell(store, "pause", Status.PAUSED, 6)
+    tell(store, "end", Status.COMPLETED, 5)
+    assert steps(store)["end"] == ["held (gap)"]
+    tell(store, "resume", Status.RUNNING, 7)
+    assert steps(store)["end"] == ["held (gap)", "applied (healed)"]
+    assert flags_of(store, "end") == ["healed", "order_uncertain"]
+    assert shown(store)["execution"]["status"] == "completed"
+
+
+@pytest.mark.parametrize(("paused_at", "resumed_at"), [(3, 4), (3, 7), (6, 7)])
+def test_an_end_that_was_rejected_for_a_gap_is_healed_although_it_seems_older(
+    store: SqliteStore, paused_at: int, resumed_at: int
+) -> None:
+    tell(store, "pause", Status.PAUSED, paused_at)
+    tell(store, "end", Status.COMPLETED, 5)
+    expire(store, 130)
+    assert steps(store)["end"] == ["held (gap)", "rejected (gap)"]
+    tell(store, "resume", Status.RUNNING, resumed_at, at=200)
+    assert steps(store)["end"][-1] == "applied (healed)"
+    assert shown(store)["execution"]["status"] == "completed"
+
+
+def test_a_gap_before_an_end_that_seems_older_is_applied_over(store: SqliteStore) -> None:
+    tell(store, "start", Status.RUNNING, 0, by=APPLY)
+    tell(store, "pause", Status.PAUSED, 6, by=APPLY)
+    tell(store, "end", Status.COMPLETED, 5, by=APPLY)
+    expire(store, 130, by=APPLY)
+    assert flags_of(store, "end") == ["gap", "order_uncertain"]
+    assert shown(store)["execution"]["status"] == "completed"
+
+
+def test_a_message_about_an_end_that_seems_older_tells_of_no_time_before_it(
+    store: SqliteStore,
+) -> None:
+    tell(store, "wait", Status.AWAITING_CONFIRMATION, 6)
+    now = NOW + 100 * SECOND
+    tell(store, "end", Status.COMPLETED, 5)
+    claim = store.write_now(lambda t, items: [t.claim(*items[0])], ("ops", PACE, now, now + SECOND))
+    assert claim is not None
+    assert claim.facts.previous_status is Status.AWAITING_CONFIRMATION
+    assert claim.facts.previous_since is None

@@ -131,7 +131,7 @@ GOOD = {"match": {"status": "failed"}, "for": "2h", "reason": "deploy", "by": "A
         ({"match": {"status": "faild"}}, "there is no 'faild': did you mean 'failed'?"),
         ({"match": {"statu": "failed"}}, "unknown key 'statu': did you mean 'status'?"),
         ({"match": {"source": "asteroids"}}, "did you mean 'asteroid'?"),
-        ({"match": None}, "match: must be"),
+        ({"match": None}, "match: says nothing: fill it in, or leave it out"),
         ({"for": "2 hours"}, "for: must be a duration like 90s, 15m, 2h or 1d"),
         ({"for": None}, "for or until: say one of them"),
         ({"until": "2030-01-01T00:00:00Z"}, "for or until: say one of them"),
@@ -141,7 +141,7 @@ GOOD = {"match": {"status": "failed"}, "for": "2h", "reason": "deploy", "by": "A
         ({"from": "9999-01-01T00:00:00Z"}, "must be within 3650d"),
         ({"reason": ""}, "reason: must not be empty"),
         ({"reason": "\u202e"}, "must hold something that can be read"),
-        ({"by": 3}, "by: must be a valid string"),
+        ({"by": 3}, "by: must be a text"),
         ({"bye": "Ann"}, "unknown key 'bye': did you mean 'by'?"),
     ],
 )  # fmt: skip

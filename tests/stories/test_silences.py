@@ -151,7 +151,7 @@ def test_the_end_of_a_destination_is_not_silenced_by_what_died_there(walk: Walk)
     assert walk.titles("mail") == ["mail: Messages to ops do not arrive"]
     silence(walk, dead_letter="ops")
     walk.passes(HOUR + SECOND)
-    walk.comes(RUNNING, "x")
+    walk.comes(Status.PAUSED, "x")
     claim = walk.claim("ops")
     assert claim is not None
     walk.record(claim, GONE)

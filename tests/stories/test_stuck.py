@@ -42,7 +42,7 @@ def test_a_silent_execution_is_told_about_once(walk: Walk) -> None:
     )
     walk.comes(Status.COMPLETED)
     assert walk.titles() == [
-        "ops: Invoice agent completed", "ops: Invoice agent: completed while running, after 10 h",
+        "ops: Invoice agent: completed while running, after 10 h", "ops: Invoice agent completed",
     ]  # fmt: skip
 
 

@@ -8,8 +8,12 @@ from pathlib import Path
 import pytest
 
 from receiver.cli import client
+from receiver.events import Event, Status
+from receiver.intake.receive import Intake, VerifiedWebhook
 from receiver.metrics import Counters
 from receiver.sources import signing
+from receiver.store.sqlite.store import SqliteStore
+from receiver.times import SECOND
 from receiver.web.metrics import text
 from tests.support.live import PRIVATE, PUBLIC, ROUTES, Live, live
 from tests.support.raw import Answer, ask, request
@@ -24,7 +28,7 @@ sources:
 """
 LINE = re.compile(
     r"# (HELP|TYPE) [a-z_]+ .+|"
-    r'[a-z_]+(\{[a-z_]+="([^"\\\n]|\\[\\n"])*"(,[a-z_]+="([^"\\\n]|\\[\\n"])*")*\})? [0-9.]+'
+    r'[a-z_]+(\{[a-z_]+="([^"\\\n]|\\[\\n"])*"(,[a-z_]+="([^"\\\n]|\\[\\n"])*")*\})? -?[0-9.]+'
 )
 
 
@@ -66,6 +70,26 @@ def test_failing_signatures_look_different_from_silence(tmp_path: Path) -> None:
         'receiver_verdicts_total{source="asteroid",verdict="duplicate",reason="event_id"}': 1,
     }
     assert before['receiver_untrusted_total{source="asteroid",cause="expired"}'] == 0
+
+
+@pytest.mark.parametrize("ahead", [120, -180])
+def test_a_clock_that_differs_for_a_while_is_in_the_metrics_and_in_the_hints(
+    tmp_path: Path, ahead: int
+) -> None:
+    store = SqliteStore(tmp_path / "receiver.db", serve=True)
+    now = client.now_whole()
+    for minute in range(7):
+        at = now - minute * 60 * SECOND
+        event = Event(
+            "asteroid", f"e-{minute}", "E", Status.RUNNING, f"x-{minute}", at + ahead * SECOND
+        )
+        store.write_now(Intake([]).receive, VerifiedWebhook("asteroid", event, b"{}", at))
+    store.close()
+    with live(tmp_path) as receiver:
+        assert shown(receiver)['receiver_clock_skew_seconds{source="asteroid"}'] == ahead
+        (hint,) = receiver.ask("/api/hints")[1]["items"]
+    assert (hint["source"], hint["status"]) == ("asteroid", None)
+    assert ("2 min ahead" if ahead > 0 else "3 min or more after") in hint["text"]
 
 
 def test_while_a_key_is_rotated_both_prove_and_the_metrics_say_which_did(tmp_path: Path) -> None:
@@ -149,4 +173,4 @@ def test_what_senders_write_is_no_label(tmp_path: Path) -> None:
 def test_a_label_cannot_end_its_quotes() -> None:
     counters = Counters([])
     counters.judged("s", "v", 'a"b\\c\nd', "k", 0.0)
-    assert r'reason="a\"b\\c\nd"' in text(counters)
+    assert r'reason="a\"b\\c\nd"' in text(counters, {})

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from receiver.deliveries import Attempt, Message, Outcome
 from receiver.destinations import addresses, deadline
-from receiver.destinations.apprise import comparison, probes, sessions, vendors
+from receiver.destinations.apprise import comparison, kept, probes, sessions, vendors
 from receiver.destinations.apprise.exchanges import MessageWords
 from receiver.destinations.apprise.places import place_of
 from receiver.destinations.apprise.recorder import (
@@ -26,7 +26,7 @@ from receiver.destinations.apprise.recorder import (
 )
 from receiver.destinations.deadline import CallEnd
 from receiver.destinations.destination import MAIL_KINDS, Destination
-from receiver.destinations.outcome import classify
+from receiver.destinations.outcome import CallRecord, classify, counted
 from receiver.destinations.redaction import redact
 
 # No mail has this id, but mail programs still group all mails that answer it.
@@ -131,27 +131,51 @@ _this_thread = threading.local()
 
 def _notify(destination: Destination, message: Message, recorder: AttemptRecorder) -> _NotifyResult:
     """Call Apprise in a thread of the destination, which keeps its client for the next call."""
-    with recorder as record:
+    with recorder:
         try:
-            client = getattr(_this_thread, "client", None) or _client(destination)
-            if isinstance(client, str):
-                return _NotifyResult(problem=client)
-            _this_thread.client = client
-            name = vendors.name_of(type(client[0]))
-            recorder.vendor = vendors.VENDORS.get(name, vendors.UNKNOWN)
-            record.untraced = name in vendors.WITHOUT_REQUESTS
-            text = _apprise.NotifyFormat.TEXT
-            if destination.kind in MAIL_KINDS:
-                _set_headers(client[0], message.thread)
-            severity = _apprise.NotifyType(message.severity.value)
-            done = client.notify(
-                body=message.body, title=message.title, notify_type=severity, body_format=text
-            )
-            return _NotifyResult(bool(done), "", len(client[0]))
+            was_kept = getattr(_this_thread, "client", None) is not None
+            result = _notify_once(destination, message, recorder)
+            if was_kept and _this_thread.client is None and _is_logged_out(recorder.record):
+                # The service has ended the session that the client kept: this one logs in again.
+                result = _notify_once(destination, message, recorder)
+            return result
         except BaseException as error:
             # No error of a plugin may end the thread; the line reports it.
-            record.warnings.append(f"{type(error).__name__}: {error}")
+            recorder.record.warnings.append(f"{type(error).__name__}: {error}")
             return _NotifyResult()
+
+
+def _notify_once(
+    destination: Destination, message: Message, recorder: AttemptRecorder
+) -> _NotifyResult:
+    client = getattr(_this_thread, "client", None) or _client(destination)
+    if isinstance(client, str):
+        return _NotifyResult(problem=client)
+    _this_thread.client = client
+    plugin, record = client[0], recorder.record
+    kept.make_ready(plugin)
+    name = vendors.name_of(type(plugin))
+    recorder.vendor = vendors.VENDORS.get(name, vendors.UNKNOWN)
+    record.untraced = name in vendors.WITHOUT_REQUESTS
+    if destination.kind in MAIL_KINDS:
+        _set_headers(plugin, message.thread)
+    done = client.notify(
+        body=message.body,
+        title=message.title,
+        notify_type=_apprise.NotifyType(message.severity.value),
+        body_format=_apprise.NotifyFormat.TEXT,
+    )
+    if any(not each.may_be_own for each in record.exchanges):
+        _this_thread.logs_in = True
+    answer = counted(record)
+    if not done and (kept.is_outdated(answer) or answer.ended):
+        _this_thread.client = None
+    return _NotifyResult(bool(done), "", len(plugin))
+
+
+def _is_logged_out(record: CallRecord) -> bool:
+    """Return whether a service that wants a login refused the message for the lack of one."""
+    return getattr(_this_thread, "logs_in", False) and counted(record).ended
 
 
 def _set_headers(plugin: Any, thread: str | None) -> None:

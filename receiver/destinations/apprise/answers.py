@@ -63,12 +63,13 @@ _A_TIME = 1_000_000_000
 class Reading:
     """What an answer says. `lasting`: whether no repeat can mend it; None if only the status says.
 
-    `wait`: the seconds that it asks to wait.
+    `ended`: it wants a new login. `wait`: the seconds that it asks to wait.
     """
 
     words: str = ""
     says_no: bool = False
     lasting: bool | None = None
+    ended: bool = False
     wait: float | None = None
 
 
@@ -92,6 +93,7 @@ def read(
         words or text or " ".join(sorted(codes)),
         says_no,
         _is_lasting(codes | set(re.findall(r"[\w-]+", text)), words or text, vendor),
+        status == 401 or bool(codes & vendor.ended),
         _wait(answer, headers, status, now),
     )
 

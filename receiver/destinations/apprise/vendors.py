@@ -22,7 +22,8 @@ class Vendor:
     nothing, or if a text matches `no_text`. Without any of these it is read as for any service.
 
     `words` are the paths to its words for people, `codes` those to its code. A code in `lasting`
-    can be mended by no repeat, one in `passing` by a repeat, whatever the status is.
+    can be mended by no repeat, one in `passing` by a repeat, whatever the status is, and one in
+    `ended` by a new login.
 
     `own` says which addresses take the message itself, where its words cannot be seen in it.
     """
@@ -36,6 +37,7 @@ class Vendor:
     codes: tuple[str, ...] = ()
     lasting: frozenset[str] = frozenset()
     passing: frozenset[str] = frozenset()
+    ended: frozenset[str] = frozenset()
     own: str = ""
 
     @property
@@ -75,6 +77,10 @@ VENDORS: Mapping[str, Vendor] = {
         codes=("__type", "Code"), passing=_AWS_PASSING,
     ),
     "bark": Vendor("Bark server, API v2: CommonResp", yes={"code": (200,)}, words=("message",)),
+    "bluesky": Vendor(
+        "AT Protocol, XRPC: error responses", words=("message",), codes=("error",),
+        ended=_these("ExpiredToken InvalidToken"), passing=_these("RateLimitExceeded"),
+    ),
     "bulksms": Vendor(
         "BulkSMS, JSON REST API: Message, status.type", no={"*.status.type": ("FAILED",)},
         words=("*.status.subtype", "detail", "title"),
@@ -275,7 +281,7 @@ VENDORS: Mapping[str, Vendor] = {
         "WeCom, Send application messages, and Global error codes",
         yes={"errcode": (0,)}, words=("errmsg",), codes=("errcode",),
         lasting=_these("40001 40003 40008 40013 40056 44004 48002 60011 81013 301002"),
-        passing=_these("-1 45009 45033"),
+        passing=_these("-1 45009 45033"), ended=_these("40014 42001"),
     ),
     "workflows": Vendor(
         "Microsoft Teams, Create and send messages: rate limiting for connectors",

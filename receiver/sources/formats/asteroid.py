@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from receiver.errors import MalformedEnvelope
-from receiver.events import Event, Status
+from receiver.events import Event, Status, Verdict
 from receiver.sources.formats.fields import (
     cut,
     read_detail,
@@ -40,6 +40,13 @@ EVENT_STATUS = {
 WITHOUT_STATUS = frozenset(
     {"EXECUTION_ACTION_STARTED", "EXECUTION_ACTION_COMPLETED", "EXECUTION_ACTION_FAILED"}
 )
+# What an event of each known name may announce, and the verdict about one of another name.
+ANNOUNCES: Mapping[str, Sequence[Status]] = {
+    **{name: (status,) for name, status in EVENT_STATUS.items()},
+    PAUSED: (Status.PAUSED, Status.PAUSED_BY_AGENT),
+    **dict.fromkeys(sorted(WITHOUT_STATUS), ()),
+}
+UNKNOWN: Verdict = Verdict.IGNORED
 _WORDS_WITHOUT_STATUS = ("STEP", "WORKFLOW", "FILE", "MESSAGE", "BATCH")
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from receiver.events import Event
+from receiver.events import Event, Status, Verdict
 from receiver.sources.formats.fields import (
     STATUSES,
     cut,
@@ -16,6 +17,10 @@ from receiver.sources.formats.fields import (
     read_time,
 )
 from receiver.times import format_time
+
+# What an event of each known name may announce, and the verdict about one of another name.
+ANNOUNCES: Mapping[str, Sequence[Status]] = {name: (status,) for name, status in STATUSES.items()}
+UNKNOWN: Verdict = Verdict.QUARANTINED
 
 
 def read(source: str, content: Any, message_id: str | None) -> Event | None:

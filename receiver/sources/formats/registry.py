@@ -7,16 +7,23 @@ an alert over a mistyped `metadata` would be worse. A format is a module with th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from receiver.events import Event
+from receiver.events import Event, Status, Verdict
 from receiver.sources.formats import asteroid, plain
 from receiver.sources.strict_json import parse_json
 
 
 class Format(Protocol):
-    """Functions of a format's module. `content` is the JSON of a body."""
+    """Functions of a format's module. `content` is the JSON of a body.
+
+    `ANNOUNCES` are the known names of events, each with the statuses that it may announce (none: no
+    change of status). `UNKNOWN` is the verdict about an event of another name.
+    """
+
+    ANNOUNCES: Mapping[str, Sequence[Status]]
+    UNKNOWN: Verdict
 
     def read(self, source: str, content: Any, message_id: str | None) -> Event | None:
         """Return the event, or None without any envelope; MalformedEnvelope; see `read` below."""

@@ -120,7 +120,7 @@ class Bulk(Protocol):
         """Find the stored ones of these events (source, event_id), without quarantined ones."""
 
     def stored_changes(self, keys: Sequence[Row]) -> list[Row]:
-        """Find the stored ones of these changes (source, execution_id, status, occurred_at)."""
+        """Find the stored ones of these changes: `records.Change`, with the status as text."""
 
     def stored_executions(self, keys: Sequence[Row], *, lock: bool) -> list[Row]:
         """Find executions (source, execution_id): `rows.STORED_COLUMNS`.

@@ -74,21 +74,29 @@ _WERE_TOLD = (
     " AND d.route IN {texts:routes}"
 )
 # One for each destination and episode, even if several routes told it.
-RESOLVE = variants(
-    "resolve",
-    owing(
+_RESOLVED = "'resolved/' || e.source || '/' || d.destination || '/' || e.event_id"
+
+
+def _resolving(order_key: str) -> str:
+    return owing(
         f"{_EPISODE} JOIN history AS h ON h.execution = x.id AND h.version = e.version + 1"
         f" JOIN event AS n ON n.seq = h.event WHERE {_WERE_TOLD} AND {{where}}"
         " GROUP BY d.destination, e.seq, n.seq",
         conflict="",
-        dedup_key="'resolved/' || e.source || '/' || d.destination || '/' || e.event_id",
-        event="n.seq", source="e.source", execution_id="e.execution_id", event_id="n.event_id",
-        verdict="n.verdict", route="min(d.route)", destination="d.destination", kind="'resolved'",
-        order_key="e.source || '/' || e.execution_id", group_key="max(d.group_key) || '#resolved'",
-        created_at=":now", owed_at=":now", due_at=":now",
-    ),
-    {**_SENT, **_LISTED, **_OF_EPISODE},
-)  # fmt: skip
+        dedup_key=_RESOLVED, event="n.seq", source="e.source", execution_id="e.execution_id",
+        event_id="n.event_id", verdict="n.verdict", route="min(d.route)",
+        destination="d.destination", kind="'resolved'", order_key=order_key,
+        group_key="max(d.group_key) || '#resolved'", created_at=":now", owed_at=":now",
+        due_at=":now",
+    )  # fmt: skip
+
+
+# If the episode ended while its message was being sent, the next notice may wait already. People
+# hear of the end first: it is due earlier, and does not queue behind that notice.
+RESOLVE = {
+    **variants("resolve", _resolving("e.source || '/' || e.execution_id"), _OF_EPISODE),
+    **variants("resolve", _resolving(_RESOLVED), {**_SENT, **_LISTED}),
+}
 # One each time that somebody takes it, even if the same person does so again.
 _TOOK = (
     "'acknowledged/' || e.source || '/' || d.destination || '/' || e.event_id || '/' || a.by"
@@ -132,24 +140,25 @@ END_NAGGING = statement(
 UNLIMITED = 2**31
 
 
-def moved(db: Database, entries: Sequence[JudgedWebhook]) -> int:
-    """Supersede waiting deliveries about the episodes that these entries end.
-
-    It also plans the messages about the ends, and returns the number of new deliveries.
-    """
-    ended = [entry for entry in entries if entry.before is not None and entry.after is not None]
-    now_at = {(e.after.source, e.after.execution_id): e.after for e in ended if e.after}
-    for (source, execution), after in now_at.items():
-        values = {"status": str(after.status), "version": after.version}
-        db.change(OVER, {**values, "source": source, "execution": execution})
+def tell_ends(db: Database, entries: Sequence[JudgedWebhook]) -> int:
+    """Plan the messages about the episodes that these entries end; return how many."""
     added = 0
-    for entry in ended:
+    for entry in entries:
         if entry.resolved and entry.before is not None:
             before = entry.before
             episode = {"source": before.source, "execution": before.execution_id,
                        "version": before.version}  # fmt: skip
             added += _tell(db, RESOLVE["episode"], episode, entry.resolved, entry.judged_at)
     return added
+
+
+def supersede(db: Database, entries: Sequence[JudgedWebhook]) -> None:
+    """Supersede waiting deliveries about the episodes that these entries end."""
+    now_at = {(e.after.source, e.after.execution_id): e.after for e in entries if e.after}
+    for (source, execution), after in now_at.items():
+        if after.version > 1:
+            values = {"status": str(after.status), "version": after.version}
+            db.change(OVER, {**values, "source": source, "execution": execution})
 
 
 def follow(

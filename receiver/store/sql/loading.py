@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from receiver.events import Event, Held, Status
-from receiver.store.records import ExecutionKey, Loaded
+from receiver.events import CATEGORIES, Category, Event, Held, Status
+from receiver.store.records import ExecutionKey, Loaded, change_of
 from receiver.store.sql import rows
 from receiver.store.sql.database import Database, statement
 
 # The number of events rejected for a gap that are judged again when their execution moves: the
-# earliest ones that are not overtaken. Of the held events none may be left out.
+# earliest ones that are not overtaken. Of the held events none may be left out. Nothing but another
+# end overtakes an end.
 MAX_HEALABLE = 200
+_ENDS = ", ".join(f"'{s}'" for s, category in CATEGORIES.items() if category is Category.TERMINAL)
 _OCCURRED_AT, _SEQ = rows.HELD_COLUMNS.index("occurred_at"), rows.HELD_COLUMNS.index("seq")
 _HELD = f"SELECT {', '.join(rows.HELD_COLUMNS)} FROM event"
 _OF_EXECUTION = (
@@ -23,6 +25,12 @@ HEALABLE = statement(
     "healable",
     f"{_OF_EXECUTION} AND verdict = 'rejected' AND occurred_at >= :mark"
     " ORDER BY occurred_at, seq LIMIT :limit",
+)
+# A bounded number of rejected events is looked through, so that no event costs more than another.
+HEALABLE_ENDS = statement(
+    "healable_ends",
+    f"SELECT * FROM ({_OF_EXECUTION} AND verdict = 'rejected' AND occurred_at < :mark"
+    f" ORDER BY occurred_at DESC, seq DESC LIMIT :limit) AS e WHERE e.status IN ({_ENDS})",
 )
 EXPIRED_HELD = statement(
     "expired_held",
@@ -54,19 +62,20 @@ def load(
             numbers[key] = number
         loaded.held[key] = _healable(db, key, execution.mark) if has_gaps else []
     changes = [
-        (event.source, event.execution_id, str(event.status), event.occurred_at)
-        for event in about
-        if event.status is not None and event.occurred_at is not None
+        (source, execution_id, name, str(status), at)
+        for source, execution_id, name, status, at in filter(None, map(change_of, about))
     ]
-    for source, execution_id, status, occurred_at in db.bulk.stored_changes(changes):
-        loaded.changes.add((source, execution_id, Status(status), occurred_at))
+    for source, execution_id, name, status, occurred_at in db.bulk.stored_changes(changes):
+        loaded.changes.add((source, execution_id, name, Status(status), occurred_at))
     return loaded
 
 
 def _healable(db: Database, key: ExecutionKey, mark: int) -> list[Held]:
     """Return an execution's held events, and those rejected for a gap and not overtaken."""
     values = {"source": key[0], "execution": key[1], "mark": mark, "limit": MAX_HEALABLE}
-    events = db.rows(STILL_HELD, values) + db.rows(HEALABLE, values)
+    events = [
+        *db.rows(HEALABLE_ENDS, values), *db.rows(STILL_HELD, values), *db.rows(HEALABLE, values)
+    ]  # fmt: skip
     events.sort(key=lambda row: (row[_OCCURRED_AT], row[_SEQ]))
     return [rows.held(row) for row in events]
 

@@ -11,8 +11,10 @@ from receiver.retention import Limits
 from receiver.routing.conditions import Subject
 from receiver.routing.policy import SendPolicy
 from receiver.routing.silences import Silence, first
+from receiver.store import names
 from receiver.store.contract import Page
-from receiver.store.records import Loaded, Tally
+from receiver.store.names import Orphan
+from receiver.store.records import Delays, Loaded, Tally
 from receiver.store.sql import ledger, loading, pruning, reads, silences, views
 from receiver.store.sql.database import Database
 
@@ -47,6 +49,9 @@ class SqlReader(ABC):
     def tallies(self) -> list[Tally]:
         return self._query(reads.tallies)
 
+    def delays(self) -> list[Delays]:
+        return self._query(reads.delays)
+
     def prunable(self, limits: Limits) -> dict[str, int]:
         return self._query(lambda db: pruning.prunable(db, limits))
 
@@ -61,6 +66,14 @@ class SqlReader(ABC):
 
     def waits_for_others(self, destinations: Sequence[str]) -> bool:
         return not self._query(reads.waited_for) <= set(destinations)
+
+    def orphans(
+        self, sources: Sequence[str], routes: Sequence[str], destinations: Sequence[str]
+    ) -> Sequence[Orphan]:
+        return self._query(lambda db: names.orphans(db, sources, routes, destinations))
+
+    def is_unsettled(self, sources: Sequence[str]) -> bool:
+        return self._query(lambda db: names.is_unsettled(db, sources))
 
     def next_given_up(self) -> int | None:
         return self._query(reads.next_given_up)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from receiver.routing.policy import SendPolicy, tokens_left
-from receiver.store.records import Tally
+from receiver.store.records import Delays, Tally
 from receiver.store.sql.database import Database, statement
 from receiver.times import SECOND
 
@@ -22,6 +22,23 @@ TALLIES = statement(
     "tallies",
     "SELECT source, verdict, reason, status, missing, count(*) FROM event"
     " WHERE seq > (SELECT coalesce(max(seq), 0) FROM event) - :tallied GROUP BY 1, 2, 3, 4, 5",
+)
+# Of each source the events of its last minutes, or a number of them where it sends few. A repeat
+# comes late on purpose.
+DELAYED = 50
+_DELAYED_WITHIN = 10 * 60 * SECOND
+DELAYS = statement(
+    "delays",
+    "WITH told AS (SELECT source, received_at, received_at - occurred_at AS delay,"
+    " row_number() OVER (PARTITION BY source ORDER BY seq DESC) AS nth,"
+    " max(received_at) OVER (PARTITION BY source) AS newest FROM event"
+    " WHERE seq > (SELECT coalesce(max(seq), 0) FROM event) - :tallied"
+    " AND occurred_at IS NOT NULL AND verdict <> 'duplicate'), newest AS (SELECT t.*,"
+    " row_number() OVER (PARTITION BY t.source ORDER BY t.delay) AS place,"
+    " count(*) OVER (PARTITION BY t.source) AS n FROM told AS t"
+    " WHERE t.nth <= :delayed OR t.received_at > t.newest - :within)"
+    " SELECT source, max(n), min(delay), max(CASE WHEN place = (n + 1) / 2 THEN delay END),"
+    " max(received_at) - min(received_at) FROM newest GROUP BY source",
 )
 NEXT_DUE = statement(
     "next_due",
@@ -56,6 +73,12 @@ def tallies(db: Database) -> list[Tally]:
         Tally(source, verdict, reason, status, tuple((missing or "").split()), n)
         for source, verdict, reason, status, missing, n in db.rows(TALLIES, {"tallied": TALLIED})
     ]
+
+
+def delays(db: Database) -> list[Delays]:
+    """See contract.Reading.delays."""
+    values = {"tallied": TALLIED, "delayed": DELAYED, "within": _DELAYED_WITHIN}
+    return [Delays(*row) for row in db.rows(DELAYS, values)]
 
 
 def next_due(db: Database, destination: str, policy: SendPolicy, now: int) -> int | None:

@@ -9,6 +9,7 @@ from receiver.events import Event, Execution, Held, Verdict
 from receiver.retention import Limits
 from receiver.routing.policy import SendPolicy
 from receiver.routing.silences import Silence
+from receiver.store import names
 from receiver.store.records import (
     AttemptResult,
     ExecutionKey,
@@ -71,9 +72,11 @@ class SqlTransaction:
     def save(self, entries: Sequence[JudgedWebhook]) -> None:
         messages = self._not_yet_owed(entries)
         numbers = self._write_down(entries, messages)
-        self._judge_again(entries, numbers)
+        self._judge_again(entries, numbers, messages)
         self._advance(entries, numbers)
         self._promise("accepted", sum(entry.accepted for entry in entries if not entry.again))
+        # First, so that people hear of the end of an episode before they hear of the next one.
+        self._promise("owed", episodes.tell_ends(self._database, entries))
         deliveries = [
             row
             for entry, seq, owing in zip(entries, numbers, messages, strict=True)
@@ -83,7 +86,7 @@ class SqlTransaction:
             self._database.bulk.add_deliveries(deliveries)
             self._promise("owed", len(deliveries))
         # Last, because an episode that ends here may have begun in this batch.
-        self._promise("owed", episodes.moved(self._database, entries))
+        episodes.supersede(self._database, entries)
         if any(entry.judgement.verdict is Verdict.QUARANTINED for entry in entries):
             self._evict()
 
@@ -102,15 +105,20 @@ class SqlTransaction:
         # Last, because an event that is judged again may have come in this batch.
         return [seq or self._seq(entry) for seq, entry in zip(numbers, entries, strict=True)]
 
-    def _judge_again(self, entries: Sequence[JudgedWebhook], numbers: Sequence[int]) -> None:
-        for entry, seq in zip(entries, numbers, strict=True):
+    def _judge_again(
+        self,
+        entries: Sequence[JudgedWebhook],
+        numbers: Sequence[int],
+        messages: Sequence[Sequence[PlannedDelivery]],
+    ) -> None:
+        for entry, seq, owing in zip(entries, numbers, messages, strict=True):
             if not entry.again:
                 continue
             judgement = entry.judgement
             values = {
                 "event": seq, "at": entry.judged_at, "verdict": str(judgement.verdict),
                 "reason": judgement.reason, "flags": rows.words(judgement.flags),
-                "missing": rows.words(judgement.missing), "owed": len(entry.owed),
+                "missing": rows.words(judgement.missing), "owed": len(owing),
                 "version": entry.after.version if entry.after else None,
             }  # fmt: skip
             for act in (FIRST_STEP, STEP, JUDGE_AGAIN):
@@ -245,15 +253,21 @@ class SqlTransaction:
     def prune(self, limits: Limits, place: PruneCursor) -> Pruned:
         return pruning.prune(self._database, limits, place)
 
+    def settle_sources(self, sources: Sequence[str], now: int) -> tuple[int, int]:
+        return names.settle_sources(self._database, sources, now)
+
+    def rename(self, kind: str, old: str, new: str, *, dry_run: bool = False) -> dict[str, int]:
+        return names.rename(self._database, kind, old, new, dry_run=dry_run)
+
     def heartbeat(self) -> None:
         self._database.change(HEARTBEAT)
 
     def _not_yet_owed(self, entries: Sequence[JudgedWebhook]) -> list[Sequence[PlannedDelivery]]:
-        """Return the new deliveries of each entry. Only quarantine repeats a message."""
+        """Return the new deliveries of each entry. An applied event never repeats a message."""
         seen: set[str] = set()
         return [
             entry.owed
-            if entry.judgement.verdict is not Verdict.QUARANTINED
+            if entry.judgement.verdict is Verdict.APPLIED
             else [message for message in entry.owed if self._is_new(message.dedup_key, seen)]
             for entry in entries
         ]

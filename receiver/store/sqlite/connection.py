@@ -6,6 +6,7 @@ only at checkpoints).
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sqlite3
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from receiver.store.sql.database import Database, Dialect
 from receiver.store.sql.transaction import SqlTransaction
+from receiver.store.sqlite.file import Lock, Misplaced, Place
 from receiver.store.sqlite.many_rows import SqliteBulk
 from receiver.store.sqlite.wal import Checkpointer
 
@@ -59,22 +61,41 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
     return connection
 
 
+def remove_log(path: Path) -> None:
+    """Remove an empty log that nobody has open; a log without its file is then a sign of loss.
+
+    The connection that is closed last does it, unless it is one that only reads.
+    """
+    with contextlib.suppress(OSError, sqlite3.Error):
+        if path.exists() and not path.with_name(f"{path.name}-wal").stat().st_size:
+            last = connect(path)
+            last.execute("SELECT 1 FROM promised").fetchall()
+            last.close()
+
+
 def database(connection: sqlite3.Connection) -> Database:
     """Return the database for a connection: it runs the statements."""
     return Database(connection, DIALECT, SqliteBulk(connection))
 
 
 class WriteConnection:
-    """The connection that the committer owns; see committer.Connection."""
+    """The connection that the committer owns; see committer.Connection.
+
+    The process with the `lock` serves the file: it copies the log back, and looks now and then
+    whether the file is still in its place.
+    """
 
     failures: tuple[type[Exception], ...] = (sqlite3.OperationalError,)
 
-    def __init__(self, path: Path, *, checkpoints: bool) -> None:
+    def __init__(self, path: Path, place: Place, *, lock: Lock | None) -> None:
         # Only the serving process copies the log back: SQLite before 3.51.3 can corrupt a file
         # whose log two connections reset (sqlite.org, "WAL-reset bug").
-        self._checkpoints = checkpoints
+        self._lock = lock
         self._lost = self._full = False
         self._connection = connect(path)
+        self._connection.execute("SELECT 1 FROM promised").fetchall()  # opens the log, too
+        self._place = place
+        place.note()
         self._database = database(self._connection)
         self._log = Checkpointer(path, self._connection)
 
@@ -84,6 +105,8 @@ class WriteConnection:
         return SqlTransaction(self._database, HOLDER)
 
     def commit(self) -> None:
+        if self._lock is not None:
+            self._place.look()
         self._connection.execute("COMMIT")
 
     def rollback(self) -> None:
@@ -94,19 +117,24 @@ class WriteConnection:
         code = getattr(error, "sqlite_errorcode", 0)
         self._lost = self._lost or code in _LOST or code & 0xFF in _LOST
         self._full = code == sqlite3.SQLITE_FULL
-        return self._lost
+        return self._lost or isinstance(error, Misplaced)
 
     def tidy(self) -> None:
         """Copy the log back if it is time, and at once if the disk is full: the log may fill it."""
-        if self._checkpoints:
+        if self._lock is not None:
             is_full, self._full = self._full, False
             self._try(lambda: self._log.committed(now=is_full))
 
     def close(self) -> None:
-        # A storage that cannot be trusted stays as it is, for the next start to check.
-        if self._checkpoints and not self._lost:
-            self._try(self._log.empty)
-        self._connection.close()
+        try:
+            if self._lock is not None:
+                self._place.look(at_once=True)
+        finally:
+            # A storage that cannot be trusted stays as it is, for the next start to check. A file
+            # that was moved gets its log: that must not lie beside another file at the next start.
+            if self._lock is not None and not self._lost and self._lock.has_a_file():
+                self._try(self._log.empty)
+            self._connection.close()
 
     def _try(self, act: Callable[[], None]) -> None:
         try:

@@ -96,11 +96,12 @@ STORED_IDS = ManyRows(
     2,
 )
 STORED_CHANGES = ManyRows(
-    "WITH wanted (source, execution_id, status, occurred_at) AS (VALUES {rows})"
+    "WITH wanted (source, execution_id, event, status, occurred_at) AS (VALUES {rows})"
     " SELECT a.* FROM wanted AS a CROSS JOIN event AS e ON e.source = a.source"
     " AND e.execution_id = a.execution_id AND e.occurred_at = a.occurred_at"
-    " AND e.status = a.status AND e.verdict <> 'quarantined' AND e.repeated = 0",
-    4,
+    " AND e.event = a.event AND e.status = a.status"
+    " AND e.verdict <> 'quarantined' AND e.repeated = 0",
+    5,
 )
 STORED = ManyRows(
     "WITH wanted (source, execution_id) AS (VALUES {rows})"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
 
@@ -11,44 +13,49 @@ import sqlite_utils
 
 from receiver.errors import StorageRefused
 from receiver.store.sqlite.connection import connect
+from receiver.store.sqlite.file import check_names
 
 APPLICATION_ID = 0x72637672  # "rcvr"
-SCHEMA_VERSION = 7
+# The migrations in their order; the number of a schema is that of its last one.
+SCRIPTS = (
+    "sqlite.sql",
+    "sqlite_2_held.sql",
+    "sqlite_3_destination.sql",
+    "sqlite_4_people.sql",
+    "sqlite_5_retention.sql",
+    "sqlite_6_waits.sql",
+    "sqlite_7_alarms.sql",
+    "sqlite_8_names.sql",
+)
+SCHEMA_VERSION = len(SCRIPTS)
+
+
+def create_missing(path: Path) -> None:
+    """Create the database if there is none; StorageRefused if that is impossible."""
+    with _refusing(path):
+        if not path.exists():
+            _create(path)
 
 
 def prepare(path: Path, *, thorough: bool, checkpoint: bool = False) -> None:
-    """Create the database, bring its schema up to date, or refuse it. It never replaces a file.
+    """Bring the schema of a database up to date, or refuse it. It never replaces a file.
 
     With `thorough` it reads the whole file to find damage: for a start, not for a command that only
     reads. With `checkpoint` it copies the log back, for the serving process: after a failed sync
     the log may hold pages that can be read and are not on disk.
     """
-    try:
-        if not path.exists():
-            _create(path)
+    with _refusing(path):
         if path.stat().st_size == 0:
             raise StorageRefused(
                 f"{path} is empty. If it never held anything, delete it; else restore a backup."
             )
+        check_names(path)
         connection = connect(path)
-    except OSError as error:
-        raise StorageRefused(
-            f"{path} cannot be made ({error.strerror}). Check the folder, its permissions and free"
-            " space."
-        ) from error
-    except sqlite3.OperationalError as error:
-        raise StorageRefused(
-            f"{path} cannot be opened ({error}). Check the folder, its permissions and free space."
-        ) from error
-    except sqlite3.DatabaseError as error:
-        raise StorageRefused(
-            f"{path} is no database ({error}). Keep it, and restore a backup beside it."
-        ) from error
     try:
         version = _inspect(connection, path, thorough)
         _write_ahead(connection)
         if version < SCHEMA_VERSION:
-            _migrate(connection)
+            migrate(connection)
         if checkpoint:
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     except sqlite3.OperationalError as error:  # the place, not the file, is at fault
@@ -64,23 +71,43 @@ def prepare(path: Path, *, thorough: bool, checkpoint: bool = False) -> None:
         connection.close()
 
 
+@contextmanager
+def _refusing(path: Path) -> Iterator[None]:
+    """Turn what goes wrong while the file is made or opened into StorageRefused."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageRefused(
+            f"{path} cannot be made ({error.strerror}). Check the folder, its permissions and free"
+            " space."
+        ) from error
+    except sqlite3.OperationalError as error:
+        raise StorageRefused(
+            f"{path} cannot be opened ({error}). Check the folder, its permissions and free space."
+        ) from error
+    except sqlite3.DatabaseError as error:
+        raise StorageRefused(
+            f"{path} is no database ({error}). Keep it, and restore a backup beside it."
+        ) from error
+
+
 def _create(path: Path) -> None:
     """Make the file under another name, then give it its own.
 
     A start that dies halfway must not leave an empty file: that would look like lost data.
     """
     log = path.with_name(f"{path.name}-wal")
-    if log.exists() and log.stat().st_size:
+    if log.exists():  # a server that ends well takes it away
         raise StorageRefused(
-            f"{path} is gone, but its log {log} is there, with events in it. Put the file back, or"
-            " move the log away as well to begin anew."
+            f"{path} is gone, but its log {log} is there. Put the file back, or move the log away"
+            " as well to begin anew."
         )
     made = path.with_name(f"{path.name}.new")
     for end in ("", "-journal", "-wal", "-shm"):
         made.with_name(made.name + end).unlink(missing_ok=True)
     connection = connect(made)
     try:
-        _migrate(connection)
+        migrate(connection)
         _write_ahead(connection)
     finally:
         connection.close()
@@ -97,6 +124,8 @@ def _write_ahead(connection: sqlite3.Connection) -> None:
     ((mode,),) = connection.execute("PRAGMA journal_mode = WAL").fetchall()
     if mode != "wal":
         raise sqlite3.OperationalError("its file system takes no write-ahead log")
+    # After a switch nothing can be copied back before a first read.
+    connection.execute("SELECT count(*) FROM sqlite_master").fetchall()
 
 
 def _inspect(connection: sqlite3.Connection, path: Path, thorough: bool) -> int:
@@ -119,45 +148,21 @@ def _inspect(connection: sqlite3.Connection, path: Path, thorough: bool) -> int:
     return int(version)
 
 
-def _migrate(connection: sqlite3.Connection) -> None:
-    """Apply the missing migrations in one transaction, so that only one process does it."""
+def migrate(connection: sqlite3.Connection, version: int = SCHEMA_VERSION) -> None:
+    """Apply the missing migrations in one transaction, so that only one process does it.
+
+    An earlier `version` makes a database as an older program left it.
+    """
     migrations = sqlite_utils.Migrations("receiver")
-
-    @migrations()
-    def schema_1(db: sqlite_utils.Database) -> None:
-        _run(db.conn, "sqlite.sql")
-
-    @migrations()
-    def schema_2(db: sqlite_utils.Database) -> None:
-        _run(db.conn, "sqlite_2_held.sql")
-
-    @migrations()
-    def schema_3(db: sqlite_utils.Database) -> None:
-        _run(db.conn, "sqlite_3_destination.sql")
-
-    @migrations()
-    def schema_4(db: sqlite_utils.Database) -> None:
-        _run(db.conn, "sqlite_4_people.sql")
-
-    @migrations()
-    def schema_5(db: sqlite_utils.Database) -> None:
-        _run(db.conn, "sqlite_5_retention.sql")
-
-    @migrations()
-    def schema_6(db: sqlite_utils.Database) -> None:
-        _run(db.conn, "sqlite_6_waits.sql")
-
-    @migrations()
-    def schema_7(db: sqlite_utils.Database) -> None:
-        _run(db.conn, "sqlite_7_alarms.sql")
-
+    for number, script in enumerate(SCRIPTS[:version], 1):
+        migrations(name=f"schema_{number}")(_runner(script))
     # Else a table that is made anew could not replace the one that others refer to.
     connection.execute("PRAGMA foreign_keys = OFF")
     connection.execute("BEGIN IMMEDIATE")
     try:
         migrations.apply(sqlite_utils.Database(connection, execute_plugins=False))
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        connection.execute(f"PRAGMA user_version = {version}")
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:
@@ -167,12 +172,15 @@ def _migrate(connection: sqlite3.Connection) -> None:
         connection.execute("PRAGMA foreign_keys = ON")
 
 
-def _run(connection: sqlite3.Connection, script: str) -> None:
-    text = (
-        resources.files("receiver.store.sqlite").joinpath("migrations", script).read_text("utf-8")
-    )
-    for statement in statements(text):
-        connection.execute(statement)
+def _runner(script: str) -> Callable[[sqlite_utils.Database], None]:
+    """Return the migration that runs a script."""
+
+    def run(db: sqlite_utils.Database) -> None:
+        folder = resources.files("receiver.store.sqlite").joinpath("migrations")
+        for statement in statements(folder.joinpath(script).read_text("utf-8")):
+            db.conn.execute(statement)
+
+    return run
 
 
 def statements(script: str) -> list[str]:

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import sqlite3
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import TypeVar
 
-from receiver.errors import StorageRefused, StorageServed, StorageUnavailable
+from receiver.errors import StorageRefused, StorageUnavailable
 from receiver.store.committer import Committer
 from receiver.store.contract import Act, Item, Result, Transaction
 from receiver.store.sql.database import Database
 from receiver.store.sql.reader import SqlReader
-from receiver.store.sqlite.connection import WriteConnection, connect, database
-from receiver.store.sqlite.schema import prepare
+from receiver.store.sqlite.connection import WriteConnection, connect, database, remove_log
+from receiver.store.sqlite.file import Lock, Place, real_path
+from receiver.store.sqlite.schema import create_missing, prepare
 from receiver.store.sqlite.wal import LONG
 
 Found = TypeVar("Found")
@@ -32,11 +32,18 @@ class SqliteStore(SqlReader):
     def __init__(
         self, path: Path, *, backlog: int = 2_000, serve: bool = False, thorough: bool = False
     ) -> None:
-        self._lock = lock(path) if serve else None
+        self._path = path = real_path(path)
+        self._lock = Lock(path) if serve else None
+        self._place = Place(path)
         self._log = path.with_name(f"{path.name}-wal")
         try:
+            create_missing(path)
+            if self._lock is not None:
+                self._lock.take()
             prepare(path, thorough=serve or thorough, checkpoint=serve)
-            self._committer = Committer(lambda: WriteConnection(path, checkpoints=serve), backlog)
+            self._committer = Committer(
+                lambda: WriteConnection(path, self._place, lock=self._lock), backlog
+            )
             self._reading = threading.Lock()
             self._reader = connect(path, read_only=True)
             self._database = database(self._reader)
@@ -64,6 +71,9 @@ class SqliteStore(SqlReader):
     def check_writable(self) -> None:
         self.write_now(_heartbeat, None)
 
+    def is_in_place(self) -> bool:
+        return self._place.is_kept()
+
     def tidy(self) -> bool:
         if self._lock is not None and self.is_log_long():
             self.check_writable()  # others wrote; a commit by this process copies the log back
@@ -83,6 +93,8 @@ class SqliteStore(SqlReader):
         self._committer.close()
         with self._reading:
             self._reader.close()
+        if not self._committer.failure:
+            remove_log(self._path)
         if self._lock is not None:
             self._lock.close()
 
@@ -104,29 +116,9 @@ def open_existing(path: Path, *, thorough: bool = False) -> SqliteStore:
 
     With `thorough` it reads the whole file to find damage.
     """
-    if not path.exists():
+    if not real_path(path).exists():
         raise StorageRefused(
             f"There is no database at {path}. Start `receiver serve` first, or set"
             " RECEIVER_DATABASE_URL to where it is."
         )
     return SqliteStore(path, thorough=thorough)
-
-
-def lock(path: Path) -> IO[bytes]:
-    """Take the right to serve this file until the result is closed; else StorageServed."""
-    try:
-        file = open(f"{path}.lock", "ab")  # noqa: SIM115 (stays open for as long as we serve)
-    except OSError as error:
-        raise StorageRefused(
-            f"{path}.lock cannot be written ({error.strerror}). Check that the folder is there, its"
-            " permissions and free space."
-        ) from error
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        file.close()
-        raise StorageServed(
-            f"{path} is being served by another process. Stop that one, or give this one a file of"
-            " its own with RECEIVER_DATABASE_URL."
-        ) from None
-    return file

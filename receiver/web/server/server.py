@@ -10,7 +10,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from types import FrameType
 from typing import Any
@@ -27,10 +27,16 @@ log = logging.getLogger("receiver")
 
 
 class Server(uvicorn.Server):
-    """A uvicorn server that drains on SIGTERM and SIGINT and then ends with exit code 0."""
+    """A uvicorn server that drains on SIGTERM and SIGINT and then ends with exit code 0.
 
-    def __init__(self, app: Starlette, settings: Settings) -> None:
+    `is_reload_asked` says whether a reload was asked for since the rules were read.
+    """
+
+    def __init__(
+        self, app: Starlette, settings: Settings, is_reload_asked: Callable[[], bool]
+    ) -> None:
         self._app = app.state
+        self._is_reload_asked = is_reload_asked
         self.settled = threading.Event()  # it serves, or failed to start
         bounds = Bounds(
             head=settings.headers_timeout,
@@ -61,6 +67,8 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         try:
             await super().startup(sockets)
+            if self._is_reload_asked():
+                self._reload_beside()
         finally:
             self.settled.set()
 
@@ -99,6 +107,9 @@ class Server(uvicorn.Server):
             self.should_exit = True
 
     def _handle_reload(self, sig: int, frame: FrameType | None) -> None:
+        self._reload_beside()
+
+    def _reload_beside(self) -> None:
         threading.Thread(target=self._reload, name="reload", daemon=True).start()
 
     def _reload(self) -> None:
@@ -145,8 +156,13 @@ def bind(settings: Settings) -> socket.socket:
     return listening
 
 
-def serve(app: Starlette, settings: Settings, listening: socket.socket) -> None:
-    """Serve until a signal comes; return after the shutdown."""
+def serve(
+    app: Starlette,
+    settings: Settings,
+    listening: socket.socket,
+    is_reload_asked: Callable[[], bool],
+) -> None:
+    """Serve until a signal comes; return after the shutdown. It reloads first if asked to."""
     port = listening.getsockname()[1]
     log.info("serve.started address=http://%s:%d", settings.host, port)
     # The committer asks for the interpreter's lock once a batch: 5 ms would be a long wait.
@@ -156,7 +172,7 @@ def serve(app: Starlette, settings: Settings, listening: socket.socket) -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 20, 20)
-    server = Server(app, settings)
+    server = Server(app, settings, is_reload_asked)
     server.run(sockets=[listening])
     if not server.started:
         raise ReceiverError("It could not start: the reason is in the log above.")
@@ -171,7 +187,7 @@ def serve(app: Starlette, settings: Settings, listening: socket.socket) -> None:
 @contextlib.contextmanager
 def serving(app: Starlette, settings: Settings, listening: socket.socket) -> Iterator[str]:
     """Serve in a thread while the context lasts; yield the base URL."""
-    server = Server(app, settings)
+    server = Server(app, settings, lambda: False)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, name="server")
     thread.start()
     try:

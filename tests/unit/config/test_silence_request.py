@@ -8,20 +8,23 @@ import pytest
 
 from receiver.config.silence_request import match_of, read_silence
 from receiver.errors import ConfigurationError
+from receiver.sources.source import Source
+from receiver.sources.verification import Verification
 from receiver.times import SECOND, UNITS
 
 NOW = 1_800_000_000 * SECOND
+SOURCES = {"asteroid": Source("asteroid", "asteroid", Verification("token", ()))}
 GOOD: dict[str, Any] = {"match": {"status": "failed"}, "reason": "a test", "by": "me", "for": "2h"}
 
 
 def problems(content: object) -> list[str]:
     with pytest.raises(ConfigurationError) as caught:
-        read_silence(content, NOW, ["asteroid"], ["ops"])
+        read_silence(content, NOW, SOURCES, ["ops"])
     return caught.value.problems
 
 
 def test_a_good_one_is_read() -> None:
-    silence = read_silence(GOOD, NOW + 1, ["asteroid"], ["ops"])
+    silence = read_silence(GOOD, NOW + 1, SOURCES, ["ops"])
     assert silence.match == {"status": ("failed",)}
     assert (silence.begins, silence.ends) == (NOW, NOW + 2 * UNITS["h"] * SECOND)
     assert (silence.reason, silence.by) == ("a test", "me")

@@ -14,6 +14,7 @@ from receiver.lifecycle import (
     TRANSITIONS,
     Known,
     Moves,
+    advance,
     judge,
     judge_again,
     mermaid,
@@ -113,6 +114,41 @@ def test_an_event_older_than_the_mark_is_stale_also_after_the_end() -> None:
         assert got == ("stale", "older")
 
 
+ENDS = [status for status in Status if status.category is Category.TERMINAL]
+
+
+@pytest.mark.parametrize("before", set(Status) - set(ENDS))
+@pytest.mark.parametrize("end", ENDS)
+def test_an_end_that_seems_older_is_judged_like_any_other_and_says_that_its_order_is_uncertain(
+    before: Status, end: Status
+) -> None:
+    stored = execution(before)
+    older, newer = (judge(event(end, at), stored, None, NOW) for at in (AT - 1, AT + 1))
+    assert (older.verdict, older.reason) == (newer.verdict, newer.reason)
+    assert older.missing == newer.missing
+    assert older.flags - newer.flags == {"order_uncertain"}
+    assert (older.verdict is Verdict.APPLIED) == (end in TRANSITIONS[before])
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_an_end_that_seems_older_leaves_the_mark_where_it_is(end: Status) -> None:
+    ended = advance(execution(Status.RUNNING), event(end, AT - 9), NOW)
+    assert (ended.status, ended.since, ended.mark) == (end, AT - 9, AT)
+    assert advance(execution(Status.RUNNING), event(end, AT + 9), NOW).mark == AT + 9
+    assert advance(None, event(end, AT - 9), NOW).mark == AT - 9
+
+
+@pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize("other", ENDS)
+def test_an_end_that_is_older_than_another_end_is_stale(end: Status, other: Status) -> None:
+    assert verdict(event(end, AT - 1), execution(other)) == ("stale", "older")
+
+
+def test_an_end_older_than_fourteen_days_is_stale_all_the_same() -> None:
+    old = event(Status.FAILED, NOW - MAX_EVENT_AGE - 1)
+    assert verdict(old, execution(Status.RUNNING)) == ("stale", "too_old")
+
+
 def test_only_a_repeated_processing_status_moves_the_mark() -> None:
     moved = {
         status: moves_mark(judge(event(status), execution(status), None, NOW), status)
@@ -191,9 +227,12 @@ def test_judged_again_an_event_is_healed_or_overtaken_or_waits_on() -> None:
     healed = judge_again(held, execution(Status.RUNNING))
     assert (healed.verdict.value, healed.reason) == ("applied", "healed")
     assert healed.flags == {"healed"}
+    again = judge_again(event(Status.PAUSED, NOW), execution(Status.RUNNING, NOW + 1))
+    assert (again.verdict.value, again.reason) == ("stale", "older")
     for stored, verdict_, reason in [
         (execution(Status.PAUSED), "held", "gap"),
-        (execution(Status.RUNNING, NOW + 1), "stale", "older"),
+        (execution(Status.RUNNING, NOW + 1), "applied", "healed"),
+        (execution(Status.FAILED, NOW + 1), "stale", "older"),
         (execution(Status.FAILED, NOW), "stale", "tie"),
         (execution(Status.FAILED), "rejected", "terminal"),
         (execution(Status.COMPLETED), "duplicate", "same_status"),

@@ -1,0 +1,206 @@
+"""Variables: values from the environment and from files, filled in strictly.
+
+`${NAME}` and `${NAME:-default}` work as in a shell, also inside a default. Blanks, line ends and
+byte-order marks around a value go: they come from files and editors. A text that still looks like a
+variable is an error, because it would become the secret itself.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from receiver.config.problems import Place, is_slip
+
+MAX_NESTING = 10
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+_BEGIN = re.compile(r"\$(\$?)\{")
+_BLANKS = "".join(filter(str.isspace, map(chr, range(0x3001)))) + "\ufeff\u200b\0"
+# Forms of variables that others fill in: a shell, Compose, Kubernetes, Helm, Windows.
+_UNFILLED_ANYWHERE = re.compile(
+    r"\$\{[^}]{0,200}\}|\{\{.{0,200}?\}\}|\$\(\w[^()]{0,200}\)", re.DOTALL
+)
+_UNFILLED_WHOLE = re.compile(r"\$(env:)?[A-Za-z_]\w*|%[A-Za-z_]\w*%|\$\(.*\)", re.DOTALL)
+# In an address, `$` is written %24 where it is meant.
+_UNFILLED_IN_URL = re.compile(r"[/:@=&]\$[A-Z_][A-Z0-9_]{2,}(?=[/:@?&]|\Z)", re.ASCII)
+_PLACEHOLDER = re.compile(r"<[^<>]*>|([\"']).*\1", re.DOTALL)
+# They are set everywhere, so they are no misspelt ones of ours.
+_OF_EVERY_SHELL = frozenset({
+    "_", "DISPLAY", "EDITOR", "HOME", "HOSTNAME", "LANG", "LOGNAME", "MAIL", "OLDPWD", "PAGER",
+    "PATH", "PWD", "SHELL", "SHLVL", "TERM", "TMPDIR", "TZ", "USER", "USERNAME",
+})  # fmt: skip
+
+
+def tidy(value: str) -> str:
+    """Return a value without blanks, line ends and byte-order marks around it."""
+    return value.strip(_BLANKS)
+
+
+def read_file(path: str) -> str:
+    """Return the value in a file; OSError or ValueError if it cannot be read."""
+    return tidy(Path(tidy(path)).read_text("utf-8"))
+
+
+def is_unfilled(value: str) -> bool:
+    """Return whether a value looks like a variable that somebody else should have filled in."""
+    if _UNFILLED_ANYWHERE.search(value) or _UNFILLED_WHOLE.fullmatch(value):
+        return True
+    return "://" in value and _UNFILLED_IN_URL.search(value) is not None
+
+
+def is_placeholder(value: str) -> bool:
+    """Return whether a value is a `<placeholder>`, or still in its quotes."""
+    return len(value) > 1 and _PLACEHOLDER.fullmatch(value) is not None
+
+
+def slip_for(name: str, environ: Mapping[str, str], meant: set[str]) -> str:
+    """Return a hint if a set variable is a slip for an unset one, else an empty text.
+
+    `meant` are the names that something asks for: none of them is a slip.
+    """
+    for variable in sorted(environ.keys() - meant - _OF_EVERY_SHELL):
+        for wanted in (name, f"{name}_FILE"):
+            if is_slip(variable, wanted) and tidy(environ[variable]):
+                return f"{variable} is set; did you mean {wanted}?"
+    return ""
+
+
+class Variables:
+    """The variables of a file, filled in from an environment.
+
+    `text` is the whole file, `problem` takes each mistake with its place. `absent` are the
+    variables whose default was taken, by place.
+    """
+
+    def __init__(
+        self, environ: Mapping[str, str], text: str, problem: Callable[[Place, str], None]
+    ) -> None:
+        self._environ = environ
+        self._problem = problem
+        names = re.findall(rf"\$\{{\s*({_NAME.pattern})", text)
+        self._meant = {*names, *(f"{name}_FILE" for name in names)}
+        # Values from the environment, each with its variable's name: no error may show a value.
+        self._given: dict[str, str] = {}
+        self.absent: dict[Place, list[str]] = {}
+
+    def fill(self, text: str, place: Place) -> str:
+        """Return a text of the file with its variables filled in."""
+        is_template = place[:1] == ("routes",) and place[2:] in (("title",), ("body",))
+        is_secret = place[:1] in (("sources",), ("destinations",))
+        if not is_template:
+            rest = text.replace("${", "")
+            name = next((step for step in reversed(place) if isinstance(step, str)), "it")
+            if is_unfilled(rest):
+                self._problem(
+                    place,
+                    f"{name}: looks like a variable that nothing fills in: write ${{NAME}} or"
+                    " ${NAME:-default}, or the value itself",
+                )
+            elif is_secret and is_placeholder(rest):
+                self._problem(
+                    place,
+                    f"{name}: looks like a placeholder or has quotes in quotes: write the value"
+                    " itself, or ${NAME}",
+                )
+        return self._expand(text, place, is_template, is_secret, 0)
+
+    def absence(self, name: str) -> str:
+        """Say that a variable is not set, and which misspelt one is."""
+        state = "is empty" if name in self._environ else "is not set"
+        slip = slip_for(name, self._environ, self._meant)
+        return f"{name} {state} ({slip})" if slip else f"{name} {state}"
+
+    def slips(self) -> Iterator[tuple[Place, str, str]]:
+        """Yield place, name and absence of each variable that seems to be set under a slip."""
+        for place, names in self.absent.items():
+            for name in names:
+                if slip_for(name, self._environ, self._meant):
+                    yield place, name, self.absence(name)
+
+    def redact(self, text: str) -> str:
+        """Return a text with the names of variables in place of their values."""
+        for piece in sorted(self._given, key=len, reverse=True):
+            text = text.replace(piece, f"${{{self._given[piece]}}}")
+        return text
+
+    def _expand(
+        self, text: str, place: Place, is_template: bool, is_secret: bool, depth: int
+    ) -> str:
+        pieces = []
+        end = 0
+        while (begin := _BEGIN.search(text, end)) is not None:
+            pieces.append(text[end : begin.start()])
+            inner = begin.end()
+            if begin[1] or (is_template and text[inner : inner + 1] == "{"):
+                pieces.append(begin[0].removeprefix(begin[1]))  # as it stands
+                end = inner
+                continue
+            close = _closing(text, inner)
+            if close is None or depth >= MAX_NESTING:
+                self._problem(place, "a ${ is not closed: write ${NAME} or ${NAME:-default}")
+                return "".join(pieces)
+            name, _, default = text[inner:close].partition(":-")
+            has_default = len(name) < close - inner
+            if not _NAME.fullmatch(name):
+                self._problem(place, _other_form(name))
+            elif (value := self._value(name, place, is_template, is_secret)) is not None:
+                pieces.append(value)
+            elif has_default:
+                self.absent.setdefault(place, []).append(name)
+                pieces.append(self._expand(default, place, is_template, is_secret, depth + 1))
+            elif name not in self._environ:
+                self._problem(place, f"{self.absence(name)}: set it, or write ${{{name}:-default}}")
+            end = close + 1
+        return "".join([*pieces, text[end:]])
+
+    def _value(self, name: str, place: Place, is_template: bool, is_secret: bool) -> str | None:
+        """Return the value of a variable; None if there is none."""
+        value = tidy(self._environ.get(name, ""))
+        if not value:
+            file = self._environ.get(f"{name}_FILE", "")
+            if not tidy(file):
+                return None
+            try:
+                value = read_file(file)
+            except (OSError, ValueError):
+                self._problem(
+                    place,
+                    f"the file that {name}_FILE names cannot be read: check its path and"
+                    " permissions",
+                )
+        if (
+            value
+            and not is_template
+            and (is_unfilled(value) or (is_secret and is_placeholder(value)))
+        ):
+            self._problem(
+                place,
+                f"the value of {name} looks like a variable, a placeholder or a text in quotes, and"
+                f" nothing fills it in there: set {name} to the value itself",
+            )
+        self._hide(value, name)
+        return value  # an empty file is an empty value, not a missing one
+
+    def _hide(self, value: str, name: str) -> None:
+        """Remember a value and its words, because an error may quote a part of it."""
+        for piece in (value, *re.findall(r"\w{6,}", value)):
+            if len(piece) >= 4:
+                self._given[piece] = name
+
+
+def _closing(text: str, begin: int) -> int | None:
+    """Return where the brace that was opened before `begin` is closed; None if it is not."""
+    depth = 1
+    for each in re.finditer(r"\$\{|\}", text[begin:]):
+        depth += -1 if each[0] == "}" else 1
+        if depth == 0:
+            return begin + each.start()
+    return None
+
+
+def _other_form(written: str) -> str:
+    """Say what to write instead of a form that only others read."""
+    name = _NAME.search(written)
+    meant = name[0] if name else "NAME"
+    return f"only ${{{meant}}} and ${{{meant}:-default}} are read: write one of them"

@@ -1,0 +1,42 @@
+"""The short forms of `tests.prove_state`: the same proofs with small counts."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from receiver.store.sqlite import schema
+from tests.prove_state.older import make, stored
+from tests.prove_state.proofs import prove
+
+
+@pytest.mark.parametrize(
+    "command", ["storm --events 900 --kills 2", "backups --events 800 --backups 4", "older"]
+)
+def test_the_state_holds_in_short(command: str) -> None:
+    report = prove(*command.split(), "--seed", "4")
+    assert report.broken == [], str(report)
+    for figure, value in report.figures.items():
+        assert value, f"{figure} was never put to the test"
+
+
+@pytest.mark.parametrize("version", range(1, schema.SCHEMA_VERSION))
+def test_a_store_of_an_older_schema_has_rows_of_every_kind(tmp_path: Path, version: int) -> None:
+    before = make(tmp_path / "r.db", version)
+    new = {"alarm", "pruned"}  # what later programs alone fill
+    assert {table for table, rows in before.items() if not rows} <= new
+    with closing(sqlite3.connect(tmp_path / "r.db")) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (version,)
+        assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+
+
+def test_a_row_that_changes_on_the_way_is_seen(tmp_path: Path) -> None:
+    before = make(tmp_path / "r.db", 1)
+    with closing(sqlite3.connect(tmp_path / "r.db")) as connection:
+        connection.execute("UPDATE delivery SET due_at = due_at + 1 WHERE id = 4")
+        connection.commit()
+    after = stored(tmp_path / "r.db", before)
+    assert [table for table in before if after[table] != before[table]] == ["delivery"]
