@@ -7,7 +7,6 @@ A failed attempt gives its reason in one readable line, without the URL and its 
 from __future__ import annotations
 
 import difflib
-import sys
 import threading
 import time
 from dataclasses import dataclass, replace
@@ -17,7 +16,8 @@ from urllib.parse import urlsplit
 
 from receiver.deliveries import Attempt, Message, Outcome
 from receiver.destinations import addresses, deadline
-from receiver.destinations.apprise import comparison, incidents, kept, probes, sessions
+from receiver.destinations.apprise import comparison, incidents, kept, probes, sessions, vendors
+from receiver.destinations.apprise.exchanges import MessageWords
 from receiver.destinations.apprise.places import place_of
 from receiver.destinations.apprise.recorder import (
     AttemptRecorder,
@@ -26,7 +26,7 @@ from receiver.destinations.apprise.recorder import (
 )
 from receiver.destinations.deadline import CallEnd
 from receiver.destinations.destination import MAIL_KINDS, Destination
-from receiver.destinations.outcome import CallRecord, classify
+from receiver.destinations.outcome import CallRecord, classify, counted
 from receiver.destinations.redaction import redact
 
 # No mail has this id, but mail programs still group all mails that answer it.
@@ -69,10 +69,10 @@ def leads_to(destination: Destination) -> str:
 def send(destination: Destination, message: Message) -> Attempt:
     """Try once, by the destination's deadline; see `sending.send`."""
     started = time.monotonic()
-    recorder = AttemptRecorder(destination.timeout)
+    recorder = AttemptRecorder(destination.timeout, MessageWords(message.title, message.body))
 
     def attempt_of(end: CallEnd, result: _NotifyResult | None) -> Attempt:
-        attempt = _attempt(destination, recorder.record, end, result)
+        attempt = _attempt(destination, recorder, end, result)
         return replace(attempt, duration_ms=int((time.monotonic() - started) * 1000))
 
     return deadline.call_watched(
@@ -103,7 +103,7 @@ class _NotifyResult:
 
 
 def _attempt(
-    destination: Destination, record: CallRecord, end: CallEnd, result: _NotifyResult | None
+    destination: Destination, recorder: AttemptRecorder, end: CallEnd, result: _NotifyResult | None
 ) -> Attempt:
     """Return the outcome of the attempt. `result` is None if the call did not come back."""
     if end is CallEnd.NOT_MADE:
@@ -114,11 +114,16 @@ def _attempt(
     late = end is not CallEnd.DONE
     result = result or _NotifyResult()
     attempt = classify(
-        record, done=result.done, late=late, targets=result.targets, timeout=destination.timeout
+        recorder.record,
+        done=result.done,
+        late=late,
+        targets=result.targets,
+        timeout=destination.timeout,
     )
     if not attempt.detail:
         return attempt
-    return replace(attempt, detail=redact(destination.url, attempt.detail))
+    detail = redact(destination.url, attempt.detail, recorder.secrets())
+    return replace(attempt, detail=detail)
 
 
 _this_thread = threading.local()
@@ -126,30 +131,53 @@ _this_thread = threading.local()
 
 def _notify(destination: Destination, message: Message, recorder: AttemptRecorder) -> _NotifyResult:
     """Call Apprise in a thread of the destination, which keeps its client for the next call."""
-    with recorder as record:
+    with recorder:
         try:
-            client = getattr(_this_thread, "client", None) or _client(destination)
-            if isinstance(client, str):
-                return _NotifyResult(problem=client)
-            _this_thread.client = client
-            kept.make_ready(client[0])
-            options = frozenset(name for name, _ in addresses.parse(destination.url).options)
-            sessions.change_requests(incidents.direct(client[0], message, options))
-            record.untraced = not _is_traced(client[0])
-            text = _apprise.NotifyFormat.TEXT
-            if destination.kind in MAIL_KINDS:
-                _set_headers(client[0], message.thread)
-            severity = _apprise.NotifyType(message.severity.value)
-            done = client.notify(
-                body=message.body, title=message.title, notify_type=severity, body_format=text
-            )
-            if not done and kept.is_outdated(record):
-                _this_thread.client = None
-            return _NotifyResult(bool(done), "", len(client[0]))
+            was_kept = getattr(_this_thread, "client", None) is not None
+            result = _notify_once(destination, message, recorder)
+            if was_kept and _this_thread.client is None and _is_logged_out(recorder.record):
+                # The service has ended the session that the client kept: this one logs in again.
+                result = _notify_once(destination, message, recorder)
+            return result
         except BaseException as error:
             # No error of a plugin may end the thread; the line reports it.
-            record.warnings.append(f"{type(error).__name__}: {error}")
+            recorder.record.warnings.append(f"{type(error).__name__}: {error}")
             return _NotifyResult()
+
+
+def _notify_once(
+    destination: Destination, message: Message, recorder: AttemptRecorder
+) -> _NotifyResult:
+    client = getattr(_this_thread, "client", None) or _client(destination)
+    if isinstance(client, str):
+        return _NotifyResult(problem=client)
+    _this_thread.client = client
+    plugin, record = client[0], recorder.record
+    kept.make_ready(plugin)
+    options = frozenset(name for name, _ in addresses.parse(destination.url).options)
+    sessions.change_requests(incidents.direct(plugin, message, options))
+    name = vendors.name_of(type(plugin))
+    recorder.vendor = vendors.VENDORS.get(name, vendors.UNKNOWN)
+    record.untraced = name in vendors.WITHOUT_REQUESTS
+    if destination.kind in MAIL_KINDS:
+        _set_headers(plugin, message.thread)
+    done = client.notify(
+        body=message.body,
+        title=message.title,
+        notify_type=_apprise.NotifyType(message.severity.value),
+        body_format=_apprise.NotifyFormat.TEXT,
+    )
+    if any(not each.may_be_own for each in record.exchanges):
+        _this_thread.logs_in = True
+    answer = counted(record)
+    if not done and (kept.is_outdated(answer) or answer.ended):
+        _this_thread.client = None
+    return _NotifyResult(bool(done), "", len(plugin))
+
+
+def _is_logged_out(record: CallRecord) -> bool:
+    """Return whether a service that wants a login refused the message for the lack of one."""
+    return getattr(_this_thread, "logs_in", False) and counted(record).ended
 
 
 def _set_headers(plugin: Any, thread: str | None) -> None:
@@ -162,12 +190,6 @@ def _set_headers(plugin: Any, thread: str | None) -> None:
     names = {name.lower() for name in (*AUTOMATIC, *CONVERSATION)}
     others = {k: v for k, v in plugin.headers.items() if k.strip().lower() not in names}
     plugin.headers = others | ours
-
-
-def _is_traced(plugin: Any) -> bool:
-    """Return whether the plugin speaks HTTP or SMTP through the libraries with probes."""
-    modules = [sys.modules[kind.__module__] for kind in type(plugin).__mro__]
-    return any(hasattr(module, "requests") or hasattr(module, "smtplib") for module in modules)
 
 
 _importing = threading.Lock()
