@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from receiver.deliveries import Attempt, Message, Outcome
 from receiver.destinations import addresses, deadline
-from receiver.destinations.apprise import comparison, kept, probes, sessions, vendors
+from receiver.destinations.apprise import catalogue, comparison, kept, probes, sessions, vendors
 from receiver.destinations.apprise.exchanges import MessageWords
 from receiver.destinations.apprise.places import place_of
 from receiver.destinations.apprise.recorder import (
@@ -26,7 +26,8 @@ from receiver.destinations.apprise.recorder import (
 )
 from receiver.destinations.deadline import CallEnd
 from receiver.destinations.destination import MAIL_KINDS, Destination
-from receiver.destinations.outcome import CallRecord, classify, counted
+from receiver.destinations.outcome import classify, counted
+from receiver.destinations.record import CallRecord
 from receiver.destinations.redaction import redact
 
 # No mail has this id, but mail programs still group all mails that answer it.
@@ -155,7 +156,7 @@ def _notify_once(
     plugin, record = client[0], recorder.record
     kept.make_ready(plugin)
     name = vendors.name_of(type(plugin))
-    recorder.vendor = vendors.VENDORS.get(name, vendors.UNKNOWN)
+    recorder.vendor = catalogue.VENDORS.get(name, vendors.UNKNOWN)
     record.untraced = name in vendors.WITHOUT_REQUESTS
     if destination.kind in MAIL_KINDS:
         _set_headers(plugin, message.thread)

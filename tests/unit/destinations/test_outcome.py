@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from receiver.deliveries import Attempt, Outcome
-from receiver.destinations.outcome import CallRecord, Refusal, classify
+from receiver.destinations.outcome import classify
+from receiver.destinations.record import CallRecord, Refusal
 
 FAILED, UNCERTAIN = Outcome.FAILED, Outcome.UNCERTAIN
 NO_USER, LATER = Refusal(550, "RCPT", "no such user"), Refusal(451, "RCPT", "later")
