@@ -13,6 +13,7 @@ from typing import Any
 from receiver.deliveries import Attempt, Message, Outcome, Severity
 from receiver.destinations import addresses, deadline
 from receiver.destinations.apprise import (
+    catalogue,
     clients,
     incidents,
     kept,
@@ -26,7 +27,8 @@ from receiver.destinations.apprise.places import place_of
 from receiver.destinations.apprise.recorder import AttemptRecorder
 from receiver.destinations.deadline import CallEnd
 from receiver.destinations.destination import Destination
-from receiver.destinations.outcome import CallRecord, classify, counted
+from receiver.destinations.outcome import classify, counted
+from receiver.destinations.record import CallRecord
 from receiver.destinations.redaction import redact
 
 # No mail has this id, but mail programs still group all mails that answer it.
@@ -152,7 +154,7 @@ def _notify_once(
     _this_thread.client = client
     plugin, record = client[0], recorder.record
     name = vendors.name_of(type(plugin))
-    recorder.vendor = vendors.VENDORS.get(name, vendors.UNKNOWN)
+    recorder.vendor = catalogue.VENDORS.get(name, vendors.UNKNOWN)
     record.untraced = name in vendors.WITHOUT_REQUESTS
     done = _hand_over(client, destination, message)
     if any(not each.may_be_own for each in record.exchanges):

@@ -10,7 +10,8 @@ from __future__ import annotations
 from typing import Any
 from uuid import uuid4
 
-from receiver.destinations.outcome import PASSING_REFUSALS, CallRecord
+from receiver.destinations.outcome import PASSING_REFUSALS
+from receiver.destinations.record import CallRecord
 
 
 class TransactionId(int):

@@ -27,7 +27,7 @@ from receiver.destinations.apprise.recorder import (
     root_cause,
     wrap,
 )
-from receiver.destinations.outcome import Exchange, Refusal
+from receiver.destinations.record import Exchange, Refusal
 
 # The limit of an HTTP answer and of an SMTP reply. No plugin reads a larger one.
 MOST_BYTES = 1_000_000

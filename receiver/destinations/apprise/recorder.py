@@ -17,7 +17,7 @@ from typing import Any
 
 from receiver.destinations.apprise.exchanges import MessageWords, may_be_own, secrets_of
 from receiver.destinations.apprise.vendors import UNKNOWN, Vendor
-from receiver.destinations.outcome import CallRecord, Exchange
+from receiver.destinations.record import CallRecord, Exchange
 
 _recording = threading.local()
 

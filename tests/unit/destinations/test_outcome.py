@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from receiver.deliveries import Attempt, Outcome
-from receiver.destinations.outcome import CallRecord, Refusal, classify
+from receiver.destinations.outcome import classify
+from receiver.destinations.record import CallRecord, Refusal
 
 FAILED, UNCERTAIN = Outcome.FAILED, Outcome.UNCERTAIN
 NO_USER, LATER = Refusal(550, "RCPT", "no such user"), Refusal(451, "RCPT", "later")
@@ -20,8 +21,7 @@ def judged(
 @pytest.mark.parametrize(
     ("record", "late", "outcome", "detail"),
     [
-        (CallRecord(), False, FAILED, "Apprise says that it failed, and not why"),
-        (CallRecord(warnings=["No recipients.", "b", "c"]), False, FAILED, "No recipients. b"),
+        (CallRecord(untraced=True), False, FAILED, "Apprise says that it failed, and not why"),
         (CallRecord(error="Connection refused"), False, FAILED,
          "no connection: Connection refused"),
         (CallRecord(), True, FAILED, "no connection within 30 s"),
@@ -149,3 +149,17 @@ def test_a_login_that_went_well_is_not_a_part_that_has_it() -> None:
 def test_a_plugin_that_would_sleep_says_when_to_come_back() -> None:
     attempt = judged(CallRecord(status=429, wanted_wait=12.5))
     assert (attempt.outcome, attempt.retry_after) == (FAILED, 12.5)
+
+
+@pytest.mark.parametrize(
+    ("record", "says"),
+    [
+        (CallRecord(), "nothing was sent: Apprise says that it failed, and not why"),
+        (CallRecord(warnings=["No rooms.", "b", "c"]), "nothing was sent: No rooms. b"),
+    ],
+)
+def test_what_fails_before_anything_is_sent_is_dead_at_once(record: CallRecord, says: str) -> None:
+    attempt = judged(record)
+    assert (attempt.outcome, attempt.permanent, attempt.detail) == (FAILED, True, says)
+    late = judged(record, late=True)
+    assert (late.permanent, late.detail) == (False, "no connection within 30 s")
