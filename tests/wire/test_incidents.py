@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
+import apprise
 import pytest
 from apprise.plugins import (
     firehydrant,
@@ -24,6 +26,8 @@ from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
 from receiver.deliveries import Act, Message, Outcome, Severity
+from receiver.destinations.apprise import clients
+from receiver.destinations.apprise.incidents import SERVICES, WITHOUT_KEY
 from receiver.destinations.destination import Destination
 from receiver.destinations.sending import send
 
@@ -178,6 +182,37 @@ def test_how_bad_it_is_follows_the_severity_unless_the_url_says_it(
 ) -> None:
     told = service.told(url, WAITS, FAILED, TEST)
     assert [each.body[name] for each in told] == values
+
+
+def test_the_reference_has_each_service_that_knows_incidents() -> None:
+    text = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
+    table = re.search(r"\| service \| opened with .*?\n\n", text, re.DOTALL)
+    assert table is not None
+    rows = [row.split("|") for row in table[0].splitlines()[2:] if row]
+    takes: dict[str, bool] = {}
+    for row in rows:
+        for scheme in re.findall(r"`(\w+)://`", row[1]):
+            takes[scheme] = row[3].strip() != "an update"
+    known = {
+        scheme: bool(service.takes or kind == "NotifyPagerDuty")
+        for kind, service in SERVICES.items()
+        for scheme in schemes_of(kind)
+    }
+    assert takes == known
+    without = re.search(r"At\n(.*?)each message opens something", text, re.DOTALL)
+    assert without is not None
+    named = set(re.findall(r"`(\w+)://`", without[1]))
+    assert all(named & schemes_of(kind) for kind in WITHOUT_KEY)
+    assert len(named) == len(WITHOUT_KEY)
+
+
+def schemes_of(kind: str) -> set[str]:
+    """The schemes of a plugin by the name of its class."""
+    clients.library()
+    manager: Any = apprise.NotificationManager()  # type: ignore[no-untyped-call]
+    (plugin,) = (each for each in manager.plugins() if each.__name__ == kind)
+    both = (plugin.protocol or (), plugin.secure_protocol or ())
+    return {str(name) for one in both for name in ([one] if isinstance(one, str) else one)}
 
 
 def test_a_failed_acknowledgement_is_one_when_it_is_repeated(service: Service) -> None:

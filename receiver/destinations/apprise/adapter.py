@@ -14,12 +14,13 @@ from receiver.deliveries import Attempt, Message, Outcome, Severity
 from receiver.destinations import addresses, deadline
 from receiver.destinations.apprise import (
     catalogue,
+    checks,
     clients,
+    comparison,
+    conversations,
     incidents,
     kept,
-    rehearsal,
     sessions,
-    surprises,
     vendors,
 )
 from receiver.destinations.apprise.exchanges import MessageWords
@@ -31,9 +32,6 @@ from receiver.destinations.outcome import classify, counted
 from receiver.destinations.record import CallRecord
 from receiver.destinations.redaction import redact
 
-# No mail has this id, but mail programs still group all mails that answer it.
-CONVERSATION = ("In-Reply-To", "References")
-AUTOMATIC = {"Auto-Submitted": "auto-generated"}
 _REHEARSED = Message("Rehearsal", "Nobody gets this.", severity=Severity.WARNING)
 
 
@@ -42,16 +40,16 @@ def problems(destination: Destination) -> list[str]:
     client = clients.client(destination)
     if isinstance(client, str):
         return [client]
-    reason = rehearsal.problem(client[0], lambda: _hand_over(client, destination, _REHEARSED))
+    reason = checks.rehearse(client[0], lambda: _hand_over(client, destination, _REHEARSED))
     if reason is None:
         return []
-    return [f"nothing could be sent to it: {surprises.harmless(destination.url, reason)}"]
+    return [f"nothing could be sent to it: {comparison.without_names(destination.url, reason)}"]
 
 
 def warnings(destination: Destination) -> list[str]:
     """Return settings that work but may surprise."""
     client = clients.client(destination)
-    return [] if isinstance(client, str) else list(surprises.find(destination, client[0]))
+    return [] if isinstance(client, str) else list(checks.surprises(destination, client[0]))
 
 
 def opens_incidents(destination: Destination) -> bool:
@@ -170,9 +168,8 @@ def _hand_over(client: Any, destination: Destination, message: Message) -> objec
     plugin = client[0]
     kept.make_ready(plugin)
     options = frozenset(name for name, _ in addresses.parse(destination.url).options)
-    sessions.change_requests(incidents.direct(plugin, message, options))
-    if clients.is_mail(plugin):
-        _set_headers(plugin, message.thread)
+    change = incidents.direct(plugin, message, options)
+    sessions.change_requests(conversations.join(plugin, message.thread, change))
     apprise = clients.library()
     return client.notify(
         body=message.body,
@@ -185,15 +182,3 @@ def _hand_over(client: Any, destination: Destination, message: Message) -> objec
 def _is_logged_out(record: CallRecord) -> bool:
     """Return whether a service that wants a login refused the message for the lack of one."""
     return getattr(_this_thread, "logs_in", False) and counted(record).ended
-
-
-def _set_headers(plugin: Any, thread: str | None) -> None:
-    """Mark the next e-mail as sent by a program, and make it join its conversation.
-
-    All mails of a conversation answer the same id. A program that answers mails by itself, such as
-    an out-of-office note, answers none with this mark (RFC 3834).
-    """
-    ours = {**AUTOMATIC, **(dict.fromkeys(CONVERSATION, thread) if thread else {})}
-    names = {name.lower() for name in (*AUTOMATIC, *CONVERSATION)}
-    others = {k: v for k, v in plugin.headers.items() if k.strip().lower() not in names}
-    plugin.headers = others | ours

@@ -39,8 +39,6 @@ _CHOOSE_BY_THEMSELVES = {
         "it names no chat, and Apprise would write to whoever wrote to the bot: add /CHAT-ID",
     ),
 }
-# Services that send e-mails and take headers for them.
-_MAIL_HEADERS = {"NotifyMailgun", "NotifySMTP2Go", "NotifySparkPost"}
 
 _importing = threading.Lock()
 _apprise: Any = None
@@ -184,8 +182,3 @@ def _configure(plugin: Any, destination: Destination, options: Any) -> None:
     if "overflow" not in options:
         # A text beyond the service's limit is cut; else the service would refuse the whole message.
         plugin.overflow_mode = _apprise.OverflowMode.TRUNCATE
-
-
-def is_mail(plugin: Any) -> bool:
-    """Return whether the headers of the plugin are those of an e-mail."""
-    return hasattr(plugin, "smtp_host") or type(plugin).__name__ in _MAIL_HEADERS
