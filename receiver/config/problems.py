@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, get_args, get_origin
+from zoneinfo import available_timezones
 
 from pydantic import BaseModel
 
@@ -82,6 +83,17 @@ def is_slip(written: str, meant: str) -> bool:
     if first[1:] == second[1:]:
         return not (first[0].isdigit() or second[0].isdigit())
     return first[:2] == second[1::-1] and first[2:] == second[2:]
+
+
+def nearest_zone(name: str) -> str:
+    """Return the name of the time zone that somebody may have meant, whatever its case."""
+    names = {zone.lower(): zone for zone in sorted(available_timezones())}
+    asked = name.strip().lower().replace(" ", "_")
+    # People know the city: "Berlin" is meant for Europe/Berlin.
+    cities = {zone.rpartition("/")[2].lower(): zone for zone in names.values() if "/" in zone}
+    if asked in cities:
+        return cities[asked]
+    return names[nearest(asked, names)]
 
 
 def describe_error(

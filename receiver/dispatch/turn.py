@@ -132,7 +132,7 @@ def tell_of(transaction: Transaction, dead: Iterable[Claim], rules: Rules, now: 
     """Plan messages to others about dead deliveries; return the destinations of the messages."""
     destinations = []
     for claim in dead:
-        planned = dead_letters.plan(claim, rules.routes, rules.destinations, now)
+        planned = dead_letters.plan(claim, rules.routes, rules.destinations)
         transaction.owe(claim.delivery, planned, now)
         destinations += [delivery.destination for delivery in planned]
     return destinations

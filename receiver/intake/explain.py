@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, tzinfo
 from typing import Any
 
 from receiver.config.rules import Rules
 from receiver.deliveries import MessageContext, message_context
 from receiver.errors import UnreadableWebhook
 from receiver.intake.explain_follow_ups import follow_up_if_stuck, follow_ups
-from receiver.intake.plan import subject
+from receiver.intake.plan import no_wait_begins, subject
 from receiver.intake.receive import Intake, VerifiedWebhook
 from receiver.lifecycle import RULES
 from receiver.messages.notice import render
@@ -22,13 +23,18 @@ from receiver.times import format_time
 
 
 def explain(
-    rules: Rules, source: Source, body: bytes, now: int, store: Store | None
+    rules: Rules,
+    source: Source,
+    body: bytes,
+    now: int,
+    store: Store | None,
+    zone: tzinfo = UTC,
 ) -> dict[str, Any]:
     """Explain a body, as if it came signed from the source now.
 
     It returns the verdict, the routes and their messages, and the same for each held event that the
     webhook would settle. `store` is the store to judge against (None: an empty one). `now` is
-    nanoseconds.
+    nanoseconds, `zone` the time zone in which messages give times.
     """
     entry, *settled = _judged(rules, source, body, now, store)
     event, judgement = entry.event, entry.judgement
@@ -46,7 +52,7 @@ def explain(
         "missing": list(judgement.missing),
         "held_until": format_time(entry.until) if entry.until else None,
         "silenced": _silence(entry, now, store),
-        "routes": _routes(rules, entry, now),
+        "routes": _routes(rules, entry, now, zone),
         "settles": [
             {
                 "event_id": again.event.event_id if again.event else None,
@@ -55,7 +61,7 @@ def explain(
                 "reason": again.judgement.reason,
                 "rule": RULES[again.judgement.verdict, again.judgement.reason],
                 "silenced": _silence(again, now, store),
-                "routes": _routes(rules, again, now),
+                "routes": _routes(rules, again, now, zone),
             }
             for again in settled
         ],
@@ -87,22 +93,26 @@ def _silence(entry: JudgedWebhook, now: int, store: Store | None) -> str | None:
     return None if silence is None else f"{silence} (silence {silence.id})"
 
 
-def _routes(rules: Rules, entry: JudgedWebhook, now: int) -> list[dict[str, Any]]:
+def _routes(rules: Rules, entry: JudgedWebhook, now: int, zone: tzinfo) -> list[dict[str, Any]]:
     about = subject(entry, entry.after or entry.before)
     return [
         _stuck_route(decision.route, rules, entry, about, now)
         if decision.route.stuck
-        else _route(decision, rules, entry, now)
+        else _route(decision, rules, entry, now, zone)
         for decision in decide(rules.routes, about)
     ]
 
 
-def _route(decision: Decision, rules: Rules, entry: JudgedWebhook, now: int) -> dict[str, Any]:
+def _route(
+    decision: Decision, rules: Rules, entry: JudgedWebhook, now: int, zone: tzinfo
+) -> dict[str, Any]:
     route = decision.route
     shown = {"name": route.name, "line": route.line, "why_not": decision.why_not}
     if decision.why_not:
         return shown
-    message = render(_context(entry), route.name, route.title, route.body, repeat=False, now=now)
+    message = render(
+        _context(entry), route.name, route.title, route.body, repeat=False, now=now, zone=zone
+    )
     status = entry.after.status if entry.after else None
     return {
         **shown,
@@ -120,10 +130,7 @@ def _stuck_route(
     """Describe a route about stuck executions whose wait would begin with this event."""
     assert route.stuck is not None
     status = entry.after.status if entry.after else None
-    why_not = route.unmet(about)
-    if status not in route.stuck.statuses:
-        statuses = ", ".join(route.stuck.statuses)
-        why_not = f"it is about executions that are stuck in {statuses}"
+    why_not = no_wait_begins(route, entry, about)
     shown = {"name": route.name, "line": route.line, "why_not": why_not}
     if why_not:
         return shown

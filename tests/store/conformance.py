@@ -13,13 +13,28 @@ from typing import Protocol
 
 import pytest
 
-from receiver.deliveries import Attempt, Claim, Kind, Outcome, PlannedDelivery, State
+from receiver.deliveries import (
+    Acknowledgement,
+    Attempt,
+    Claim,
+    Kind,
+    Outcome,
+    PlannedDelivery,
+    State,
+)
 from receiver.dispatch import turn
 from receiver.errors import Overloaded, StorageUnavailable
 from receiver.events import Event, Execution, Judgement, Status, Verdict
 from receiver.routing.policy import SendPolicy
 from receiver.store.contract import Store, Transaction
-from receiver.store.records import AttemptResult, Failures, JudgedWebhook, Loaded
+from receiver.store.records import (
+    AttemptResult,
+    Failures,
+    JudgedWebhook,
+    Loaded,
+    TakeOutcome,
+    TakeResult,
+)
 from receiver.times import SECOND
 
 NOW = 1_800_000_000 * SECOND
@@ -500,6 +515,61 @@ class StoreContract:
         assert seen == [f"x-{number}" for number in reversed(range(7))]
         assert store.executions({"q": "x-3"}, 3, None)[0][0]["execution_id"] == "x-3"
 
+    @pytest.mark.parametrize(
+        ("pattern", "fitting"),
+        [
+            ("Invoice agent", ["0"]), ("Invoice *", ["0", "2"]), ("invoice *", []), ("a-?", ["1"]),
+            ("*", ["0", "1", "2", "3", "4"]), ("!Invoice *", ["1", "3", "4"]), ("100%", ["3"]),
+            ("1_0%", []), ("caf\u00e9", ["4"]), ("cafe\u0301?", []), ("a!b", []),
+        ],
+    )  # fmt: skip
+    def test_agents_are_found_by_patterns_as_in_a_route(
+        self, store: Store, pattern: str, fitting: list[str]
+    ) -> None:
+        agents = [(None, "Invoice agent"), ("a-1", "Payroll"), ("b-1", "Invoice two"),
+                  (None, "100%"), (None, "caf\u00e9")]  # fmt: skip
+        for number, (agent_id, name) in enumerate(agents):
+            of = replace(event(number), execution_id=str(number))
+            after = Execution("s", str(number), Status.RUNNING, NOW, NOW, 1, NOW, agent_id, name)
+            save(store, JudgedWebhook("s", of, Judgement(Verdict.APPLIED, "first_seen"), NOW, b"",
+                                      after=after))  # fmt: skip
+        found: list[str] = []
+        after_page: int | None = None
+        while True:
+            items, after_page = store.executions({"agent": pattern}, 1, after_page)
+            found += [item["execution_id"] for item in items]
+            if after_page is None:
+                break
+        assert found == fitting[::-1]
+
+    def test_every_event_is_listed_and_found_by_what_is_said_of_it(self, store: Store) -> None:
+        save(store, *(applied(n, Status.RUNNING, None) for n in range(1)))
+        save(
+            store,
+            unapplied(1, Verdict.STALE, "older"),
+            unapplied(2, Verdict.IGNORED, "unknown_event"),
+        )
+        save(
+            store, JudgedWebhook("s", None, Judgement(Verdict.QUARANTINED, "malformed"), NOW, b"{")
+        )
+
+        def seqs(**conditions: str) -> list[int]:
+            return [each["seq"] for each in store.events(conditions, 9, None)[0]]
+
+        assert seqs() == [4, 3, 2, 1]
+        assert seqs(verdict="quarantined") == [4]
+        assert seqs(verdict="stale") == seqs(event_id="e-1", source="s") == [2]
+        assert seqs(source="other") == seqs(execution_id="other") == []
+        assert seqs(source="s", execution_id="x-1") == seqs(execution_id="x-1") == [3, 2, 1]
+        items, following = store.events({}, 3, None)
+        assert ([each["seq"] for each in items], following) == ([4, 3, 2], 2)
+        assert [each["seq"] for each in store.events({}, 3, following)[0]] == [1]
+        quarantined = store.event(4)
+        assert quarantined is not None
+        assert quarantined["body"] == b"{"
+        assert store.event(5) is None
+        assert store.names()["source"] == ["s"]
+
     def test_many_writers_share_commits_and_each_gets_its_own_answer(self, store: Store) -> None:
         batches: list[int] = []
 
@@ -577,6 +647,27 @@ class StoreContract:
             ("waiting", ""), ("superseded", "no longer running: now awaiting_confirmation"),
             ("superseded", "no longer awaiting_confirmation: now awaiting_confirmation again"),
         ]  # fmt: skip
+
+    def test_an_episode_is_taken_and_taken_over_and_the_next_anew(self, store: Store) -> None:
+        def takes(by: str, at: int) -> object:
+            return do(store, "acknowledge", "s", "x-1", Acknowledgement(by, at), ["r"])
+
+        ann, bob = Acknowledgement("Ann", NOW), Acknowledgement("Bob", NOW + 2, "Ann")
+        assert takes("Ann", NOW) == TakeResult(TakeOutcome.UNKNOWN)
+        first = applied(1, Status.AWAITING_CONFIRMATION, None)
+        save(store, first)
+        assert takes("Ann", NOW) == TakeResult(TakeOutcome.TAKEN, ann)
+        assert takes("Ann", NOW + 1) == TakeResult(TakeOutcome.ALREADY_TAKEN, ann)
+        assert takes("Bob", NOW + 2) == TakeResult(TakeOutcome.TAKEN_OVER, bob)
+        assert takes("BOB", NOW + 3) == TakeResult(TakeOutcome.ALREADY_TAKEN, bob)
+        shown = store.executions({}, 1, None)[0][0]["acknowledged"]
+        assert shown == {"by": "Bob", "at": NOW + 2, "taken_from": "Ann"}
+        second = applied(2, Status.RUNNING, first.after)
+        save(store, second)
+        eve = Acknowledgement("Eve", NOW + 4)
+        assert takes("Eve", NOW + 4) == TakeResult(TakeOutcome.TAKEN, eve)
+        save(store, applied(3, Status.COMPLETED, second.after))
+        assert takes("Ann", NOW + 5) == TakeResult(TakeOutcome.ENDED)
 
     def test_what_must_never_be_of_reminders_and_silences_cannot_be_written(
         self, store: Store

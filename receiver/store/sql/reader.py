@@ -12,17 +12,17 @@ from receiver.routing.conditions import Subject
 from receiver.routing.policy import SendPolicy
 from receiver.routing.silences import Silence, first
 from receiver.store import names
-from receiver.store.contract import Page
 from receiver.store.names import Orphan
-from receiver.store.records import Delays, Loaded, Tally
-from receiver.store.sql import ledger, loading, pruning, reads, silences, views
+from receiver.store.reading import Page
+from receiver.store.records import Delays, Loaded, Tally, Watched
+from receiver.store.sql import alarms, ledger, loading, pruning, reads, silences, views
 from receiver.store.sql.database import Database
 
 Found = TypeVar("Found")
 
 
 class SqlReader(ABC):
-    """contract.Reading and contract.Waiting; the store of each engine runs the queries."""
+    """contract.Listing, Reading and Waiting; the store of each engine runs the queries."""
 
     @abstractmethod
     def _query(self, query: Callable[[Database], Found]) -> Found:
@@ -34,14 +34,29 @@ class SqlReader(ABC):
     def executions(self, conditions: Mapping[str, str], limit: int, after: int | None) -> Page:
         return self._query(lambda db: views.executions(db, conditions, limit, after))
 
-    def deliveries(self, conditions: Mapping[str, str], limit: int, after: int | None) -> Page:
-        return self._query(lambda db: views.deliveries(db, conditions, limit, after))
+    def events(self, conditions: Mapping[str, str], limit: int, after: int | None) -> Page:
+        return self._query(lambda db: views.events(db, conditions, limit, after))
+
+    def event(self, seq: int) -> dict[str, Any] | None:
+        return self._query(lambda db: views.event(db, seq))
+
+    def deliveries(
+        self,
+        conditions: Mapping[str, str],
+        limit: int,
+        after: int | None,
+        planned: tuple[bool, int] | None = None,
+    ) -> Page:
+        return self._query(lambda db: views.deliveries(db, conditions, limit, after, planned))
+
+    def names(self) -> dict[str, list[str]]:
+        return self._query(reads.names)
 
     def silences(self, conditions: Mapping[str, str], limit: int, after: int | None) -> Page:
-        return self._query(lambda db: views.silences(db, limit, after))
+        return self._query(lambda db: silences.page(db, limit, after))
 
     def silence(self, number: int) -> dict[str, Any] | None:
-        return self._query(lambda db: views.silence(db, number))
+        return self._query(lambda db: silences.one(db, number))
 
     def ledger(self) -> dict[str, Any]:
         return self._query(ledger.ledger)
@@ -80,3 +95,9 @@ class SqlReader(ABC):
 
     def next_silence_end(self) -> int | None:
         return self._query(silences.next_end)
+
+    def watched(self, now: int, since: int) -> Watched:
+        return self._query(lambda db: alarms.watched(db, now, since))
+
+    def waiting_for(self, destination: str, now: int) -> int:
+        return self._query(lambda db: alarms.waiting_for(db, destination, now))

@@ -60,6 +60,17 @@ WAITED_FOR = statement(
     " WHERE leap.name IS NOT NULL) SELECT name FROM leap WHERE name IS NOT NULL",
 )
 
+# The names of which something is stored, found by leaps over an index.
+_LEAST_SOURCE = "(SELECT min(source) FROM event WHERE verdict <> 'quarantined'"
+SOURCES = statement(
+    "sources",
+    f"WITH RECURSIVE leap (name) AS (SELECT {_LEAST_SOURCE}) UNION ALL"
+    f" SELECT {_LEAST_SOURCE} AND source > leap.name) FROM leap"
+    " WHERE leap.name IS NOT NULL) SELECT name FROM leap WHERE name IS NOT NULL"
+    " UNION SELECT source FROM event WHERE verdict = 'quarantined'",
+)
+DESTINATIONS = statement("destinations", "SELECT DISTINCT destination FROM delivery")
+
 
 def next_given_up(db: Database) -> int | None:
     """See contract.Waiting.next_given_up."""
@@ -110,3 +121,12 @@ def allowance(
 def waited_for(db: Database) -> set[str]:
     """Return the destinations with waiting deliveries."""
     return {name for (name,) in db.rows(WAITED_FOR)}
+
+
+def names(db: Database) -> dict[str, list[str]]:
+    """See contract.Listing.names."""
+    which = {"source": SOURCES, "destination": DESTINATIONS}
+    return {
+        kind: sorted(name for (name,) in db.rows(statement) if name is not None)
+        for kind, statement in which.items()
+    }
