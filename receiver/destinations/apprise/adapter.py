@@ -26,8 +26,7 @@ from receiver.destinations.apprise.recorder import (
 )
 from receiver.destinations.deadline import CallEnd
 from receiver.destinations.destination import MAIL_KINDS, Destination
-from receiver.destinations.outcome import classify, counted
-from receiver.destinations.record import CallRecord
+from receiver.destinations.outcome import classify
 from receiver.destinations.redaction import redact
 
 # No mail has this id, but mail programs still group all mails that answer it.
@@ -136,7 +135,8 @@ def _notify(destination: Destination, message: Message, recorder: AttemptRecorde
         try:
             was_kept = getattr(_this_thread, "client", None) is not None
             result = _notify_once(destination, message, recorder)
-            if was_kept and _this_thread.client is None and _is_logged_out(recorder.record):
+            is_dropped = was_kept and _this_thread.client is None
+            if is_dropped and _this_thread.logs_in and kept.is_logged_out(recorder.record):
                 # The service has ended the session that the client kept: this one logs in again.
                 result = _notify_once(destination, message, recorder)
             return result
@@ -166,17 +166,11 @@ def _notify_once(
         notify_type=_apprise.NotifyType(message.severity.value),
         body_format=_apprise.NotifyFormat.TEXT,
     )
-    if any(not each.may_be_own for each in record.exchanges):
-        _this_thread.logs_in = True
-    answer = counted(record)
-    if not done and (kept.is_outdated(answer) or answer.ended):
+    around = any(not each.may_be_own for each in record.exchanges)
+    _this_thread.logs_in = around or getattr(_this_thread, "logs_in", False)
+    if not done and kept.is_outdated(record):
         _this_thread.client = None
     return _NotifyResult(bool(done), "", len(plugin))
-
-
-def _is_logged_out(record: CallRecord) -> bool:
-    """Return whether a service that wants a login refused the message for the lack of one."""
-    return getattr(_this_thread, "logs_in", False) and counted(record).ended
 
 
 def _set_headers(plugin: Any, thread: str | None) -> None:
