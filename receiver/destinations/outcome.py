@@ -64,12 +64,19 @@ def classify(
     if done and (exchange is None or not record.own):
         return _unsent(record)
     attempt = _failure(record, late=late, timeout=timeout)
+    in_parts = exchange is not None and bool(record.accepted) and not exchange.is_accepted
+    if in_parts:
+        return _in_part("a part of it has arrived, the rest has not", attempt)
     # With one target, an accepted request before the failed one was a login or the like.
     if not record.mails_taken and (targets == 1 or not record.accepted):
         return attempt
+    return _in_part("a part of its recipients has it, the rest does not", attempt)
+
+
+def _in_part(what: str, attempt: Attempt) -> Attempt:
     # A repeat reaches even those who have it, so it must be able to reach the rest.
-    detail = f"a part of its recipients has it, the rest does not: {attempt.detail}"
     outcome = Outcome.FAILED if attempt.permanent else Outcome.UNCERTAIN
+    detail = f"{what}: {attempt.detail}"
     return Attempt(outcome, detail, 0, attempt.permanent, attempt.retry_after)
 
 
@@ -78,7 +85,8 @@ def _that_counts(record: CallRecord) -> Exchange | None:
 
     Without one of its own, the last that failed is the reason why it came to none.
     """
-    exchanges = record.exchanges
+    # Of such a transport a request is never the message.
+    exchanges = [] if record.untraced else record.exchanges
     if own := _own(exchanges):
         open_ones = [exchange for exchange in own if exchange.written]
         return own[-1] if own[-1].is_accepted else (open_ones or own)[-1]

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import Any
+
+import apprise
 
 from tests.support.standin import Answer, Asked, saying
 
@@ -248,6 +251,12 @@ ANSWERS: Mapping[str, Mapping[str, Answer]] = {
     "Whapi": {"": saying({"sent": True})},
     "WxPusher": {"": saying({"code": 1000, "msg": "ok"})},
 }
+
+
+def every_plugin() -> list[type]:
+    """List the classes of all plugins that Apprise ships."""
+    manager: Any = apprise.NotificationManager
+    return list(manager().plugins(include_disabled=True))
 
 
 def yes_of(name: str, asked: Asked) -> Answer:

@@ -6,10 +6,12 @@ and answers as the test says. Its certificates are signed by an authority of the
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import datetime
 import ipaddress
 import json
+import re
 import socket
 import ssl
 import threading
@@ -17,8 +19,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import count
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote_plus
 
 import pytest
 from cryptography import x509
@@ -40,10 +44,13 @@ class Asked:
     headers: dict[str, str]
     body: bytes
 
-    @property
-    def text(self) -> str:
-        """Its body as text."""
-        return self.body.decode("utf-8", "replace")
+    def has_words(self, *words: str) -> bool:
+        """Return whether words stand in it, as they are or in base64."""
+        plain = unquote_plus(f"{self.path} {self.body.decode('utf-8', 'replace')}")
+        pieces = re.findall(r"[A-Za-z0-9+/]{40,}={0,2}", plain)
+        decoded = [base64.b64decode(f"{piece[: len(piece) // 4 * 4]}") for piece in pieces]
+        texts = [plain, *(text.decode("utf-8", "replace") for text in decoded)]
+        return any(all(word in text for word in words) for text in texts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +92,14 @@ class StandIn:
         self._keys = folder / "key.pem"
         self._keys.write_bytes(_pem(self._key))
         self.authority.write_bytes(self._signed("stand-in", None))
-        self._folder = folder
+        self._folder, self._numbers = folder, count()
         self._certificate = cache(self._new_certificate)
         self._context = cache(self._new_context)
         self.answering: Answering = lambda _: Answer()
         self.asked: list[Asked] = []
         self._over = threading.Event()
         self._open: set[socket.socket] = set()
+        self._threads: list[threading.Thread] = []
         self._lock = threading.Lock()
         self._listening = socket.create_server(("127.0.0.1", 0), backlog=64)
         self.port = self._listening.getsockname()[1]
@@ -113,14 +121,19 @@ class StandIn:
         with self._lock:
             for connection in self._open:
                 with contextlib.suppress(OSError):
-                    connection.shutdown(socket.SHUT_RDWR)
+                    # Not that of TLS, which takes away what its thread is reading from.
+                    socket.socket.shutdown(connection, socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join(20)
 
     def _accept(self) -> None:
         with contextlib.suppress(OSError):
             while True:
                 connection = self._listening.accept()[0]
                 connection.settimeout(20)
-                threading.Thread(target=self._visited, args=(connection,), daemon=True).start()
+                thread = threading.Thread(target=self._visited, args=(connection,), daemon=True)
+                self._threads.append(thread)
+                thread.start()
 
     def _visited(self, connection: socket.socket) -> None:
         with contextlib.suppress(OSError, ssl.SSLError):
@@ -157,7 +170,7 @@ class StandIn:
         return context
 
     def _new_certificate(self, host: str) -> tuple[Path, Path]:
-        path = self._folder / f"{len(list(self._folder.iterdir()))}.pem"
+        path = self._folder / f"{next(self._numbers)}.pem"
         path.write_bytes(self._signed(host, host))
         return path, self._keys
 

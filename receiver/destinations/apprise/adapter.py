@@ -28,8 +28,7 @@ from receiver.destinations.apprise.places import place_of
 from receiver.destinations.apprise.recorder import AttemptRecorder
 from receiver.destinations.deadline import CallEnd
 from receiver.destinations.destination import Destination
-from receiver.destinations.outcome import classify, counted
-from receiver.destinations.record import CallRecord
+from receiver.destinations.outcome import classify
 from receiver.destinations.redaction import redact
 
 _REHEARSED = Message("Rehearsal", "Nobody gets this.", severity=Severity.WARNING)
@@ -133,7 +132,8 @@ def _notify(destination: Destination, message: Message, recorder: AttemptRecorde
         try:
             was_kept = getattr(_this_thread, "client", None) is not None
             result = _notify_once(destination, message, recorder)
-            if was_kept and _this_thread.client is None and _is_logged_out(recorder.record):
+            is_dropped = was_kept and _this_thread.client is None
+            if is_dropped and _this_thread.logs_in and kept.is_logged_out(recorder.record):
                 # The service has ended the session that the client kept: this one logs in again.
                 result = _notify_once(destination, message, recorder)
             return result
@@ -155,10 +155,9 @@ def _notify_once(
     recorder.vendor = catalogue.VENDORS.get(name, vendors.UNKNOWN)
     record.untraced = name in vendors.WITHOUT_REQUESTS
     done = _hand_over(client, destination, message)
-    if any(not each.may_be_own for each in record.exchanges):
-        _this_thread.logs_in = True
-    answer = counted(record)
-    if not done and (kept.is_outdated(answer) or answer.ended):
+    around = any(not each.may_be_own for each in record.exchanges)
+    _this_thread.logs_in = around or getattr(_this_thread, "logs_in", False)
+    if not done and kept.is_outdated(record):
         _this_thread.client = None
     return _NotifyResult(bool(done), "", len(plugin))
 
@@ -180,8 +179,3 @@ def _hand_over(client: Any, destination: Destination, message: Message) -> objec
         notify_type=apprise.NotifyType(message.severity.value),
         body_format=apprise.NotifyFormat.TEXT,
     )
-
-
-def _is_logged_out(record: CallRecord) -> bool:
-    """Return whether a service that wants a login refused the message for the lack of one."""
-    return getattr(_this_thread, "logs_in", False) and counted(record).ended

@@ -85,7 +85,7 @@ def read(
     answer = _parsed(content, headers.get("Content-Type", ""))
     text = answer if isinstance(answer, str) else ""
     says_no = accepted and _says_no(answer, vendor)
-    words = _words(answer, vendor)
+    words = _words_for_people(answer, vendor)
     codes = {str(value) for path in vendor.codes for value in find(answer, path)}
     if accepted and not says_no:
         return Reading(words or text)
@@ -136,23 +136,23 @@ def _says_no(answer: Any, vendor: Vendor) -> bool:
     if isinstance(answer, str):
         no_text = vendor.no_text
         return bool(no_text) and re.search(no_text, answer.strip()) is not None
-    if vendor.has_rules:
-        return _breaks_rules(answer, vendor)
+    by_rules = _breaks_rules(answer, vendor)
+    if by_rules is not None:
+        return by_rules
     if isinstance(answer, list):
         members = [item for item in answer if isinstance(item, Mapping)]
         return bool(members) and all(_is_plain_no(item) for item in members)
     return isinstance(answer, Mapping) and _is_plain_no(answer)
 
 
-def _breaks_rules(answer: Any, vendor: Vendor) -> bool:
-    """Return whether an answer is a no by what the service documents."""
-    for path, values in vendor.yes.items():
-        if any(value not in values for value in find(answer, path)):
-            return True
-    for path, values in vendor.no.items():
-        if any(value in values for value in find(answer, path)):
-            return True
-    return any(next(find(answer, path), None) is None for path in vendor.needs)
+def _breaks_rules(answer: Any, vendor: Vendor) -> bool | None:
+    """Return whether an answer is a no by what the service documents; None if that says nothing."""
+    yes = [value in vendor.yes[path] for path in vendor.yes for value in find(answer, path)]
+    no = [value in vendor.no[path] for path in vendor.no for value in find(answer, path)]
+    there = [next(find(answer, path), None) is not None for path in vendor.needs]
+    if any(no):
+        return True
+    return not (all(yes) and all(there)) if yes or there else None
 
 
 def _is_plain_no(members: Mapping[str, Any]) -> bool:
@@ -168,7 +168,7 @@ def _means_no(name: str, value: Any) -> bool:
     if name in _FAULTS:
         return bool(value) and (not isinstance(value, str) or text not in _NOTHING)
     if name in _FAULT_CODES:
-        return bool(value) and text not in _NOTHING
+        return bool(number) or text not in _NOTHING
     if name in _STATES and (text in _NO_WORDS or value is False):
         return True
     return name in _STATUS_CODES and number is not None and 400 <= number < 600
@@ -178,7 +178,7 @@ def _plain(name: str) -> str:
     return re.sub(r"[\W_]", "", str(name)).lower()
 
 
-def _words(answer: Any, vendor: Vendor) -> str:
+def _words_for_people(answer: Any, vendor: Vendor) -> str:
     """Return the words for people: where the service has them, or where most have them."""
     if isinstance(answer, str):
         return ""

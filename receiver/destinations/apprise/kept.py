@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import uuid4
 
-from receiver.destinations.outcome import PASSING_REFUSALS
+from receiver.destinations.outcome import PASSING_REFUSALS, counted
 from receiver.destinations.record import CallRecord
 
 
@@ -45,5 +45,14 @@ def make_ready(plugin: Any) -> None:
 
 def is_outdated(record: CallRecord) -> bool:
     """Return whether the answer may be about something that the plugin keeps."""
-    status = record.status or 0
-    return 400 <= status < 500 and status not in PASSING_REFUSALS
+    answer = counted(record)
+    status = answer.status or 0
+    return answer.ended or (400 <= status < 500 and status not in PASSING_REFUSALS)
+
+
+def is_logged_out(record: CallRecord) -> bool:
+    """Return whether the message was refused once for the lack of a login.
+
+    Some plugins log in again by themselves, and have then tried it twice.
+    """
+    return counted(record).ended and sum(exchange.own for exchange in record.exchanges) == 1

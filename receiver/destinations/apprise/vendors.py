@@ -18,7 +18,8 @@ class Vendor:
 
     A path is names with dots in between, `*` for each item of a list. An answer of 2xx is a no if a
     path of `yes` holds another value, if one of `no` holds such a value, if one of `needs` holds
-    nothing, or if a text matches `no_text`. Without any of these it is read as for any service.
+    nothing, or if a text matches `no_text`. Else it is read as for any service, and so is one
+    that has none of these paths.
 
     `words` are the paths to its words for people, `codes` those to its code. A code in `lasting`
     can be mended by no repeat, one in `passing` by a repeat, whatever the status is, and one in
@@ -38,11 +39,6 @@ class Vendor:
     passing: frozenset[str] = frozenset()
     ended: frozenset[str] = frozenset()
     own: str = ""
-
-    @property
-    def has_rules(self) -> bool:
-        """Whether it says by itself what a no is."""
-        return bool(self.yes or self.no or self.needs)
 
 
 UNKNOWN = Vendor("as most services speak")
