@@ -36,7 +36,7 @@ def test_a_silent_execution_is_told_about_once(walk: Walk) -> None:
     walk.gets()
     walk.restart()
     ((at, told),) = walk.until_quiet(10 * HOUR)
-    assert (at, told.title) == (120, "Stuck? Invoice agent: no news for 2 h, still running")
+    assert (at, told.title) == (120, "Stuck? Invoice agent: no news for 2 h, last known as running")
     assert told.message.body.startswith(
         "It has been running for 2 h by now. Look whether it still does anything"
     )
@@ -81,7 +81,7 @@ def test_an_execution_that_moves_on_begins_anew(walk: Walk) -> None:
     walk.passes(HOUR)
     walk.gets()
     ((at, told),) = walk.until_quiet(5 * HOUR)
-    assert (at, told.title) == (60, "Stuck? Invoice agent: no news for 2 h, still paused")
+    assert (at, told.title) == (60, "Stuck? Invoice agent: no news for 2 h, last known as paused")
     assert walk.states(state="superseded") == [
         ("ops", "notice", "superseded", "no longer running: now paused")
     ]
@@ -106,7 +106,7 @@ def test_many_that_are_stuck_can_be_one_digest(walk: Walk) -> None:
     found = walk.until_quiet(4 * HOUR)
     assert [(at, told.title) for at, told in found] == [
         (54, "Stuck? Invoice agent: no news of 5 since 12:00 UTC"),
-        (120, "Stuck? Invoice agent: no news for 2 h, still running"),
+        (120, "Stuck? Invoice agent: no news for 2 h, last known as running"),
     ]
     body = found[0][1].message.body
     assert "· stuck? running for 2 h, no news · x-0" in body
@@ -121,7 +121,7 @@ def test_those_that_are_stuck_at_night_are_told_as_stuck_in_the_morning(walk: Wa
     walk.gets()
     ((at, told),) = walk.until_quiet(5 * HOUR)
     assert (at, told.title) == (240, "Stuck? Invoice agent: no news of 4 since 12:00 UTC")
-    assert "Waiting for confirmation:\n· for 4 h · stuck? no news · c-0\n" in told.message.body
+    assert "To confirm or decline:\n· for 4 h · stuck? no news · c-0\n" in told.message.body
     assert "· stuck? running for 4 h, no news · x-1" in told.message.body
 
 

@@ -94,7 +94,7 @@ def test_an_event_that_does_not_fit_says_so_and_what_stands() -> None:
     text = told(facts)
     assert text.startswith(
         "Invoice agent already failed; a later update that says running was ignored\n"
-        "Nothing changed: it still counts as failed."
+        "Nothing changed: the execution still counts as failed."
     )
 
 
@@ -173,7 +173,7 @@ def test_a_hole_in_the_story_names_the_status_that_is_missing() -> None:
     )  # fmt: skip
     assert told(gap).startswith(
         "Invoice agent is paused; an update that says completed was ignored: one before it is"
-        " missing\nThe missing one says that it was running. Here it still counts as paused,"
+        " missing\nThe missing one says that it was running. Here the execution still counts as paused,"
     )
     held = replace(gap, verdict=Verdict.HELD)
     assert told(held).startswith(
