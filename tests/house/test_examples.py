@@ -87,8 +87,8 @@ def test_the_approvers_are_reminded_until_somebody_takes_it(tmp_path: Path) -> N
         ]
         assert walk.acknowledge("Ann") is True
         assert sorted(walk.titles()) == [
-            "approvers: Invoice agent: Ann takes care of it",
-            "lead: Invoice agent: Ann takes care of it",
+            "approvers: Invoice agent: Ann takes care of it: Pay 4,200 EUR",
+            "lead: Invoice agent: Ann takes care of it: Pay 4,200 EUR",
         ]
         assert walk.until_quiet(3 * HOUR) == []
         walk.comes(RUNNING)

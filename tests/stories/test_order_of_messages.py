@@ -52,7 +52,7 @@ def test_the_end_of_a_wait_is_told_before_the_next_wait(unseen: Walk) -> None:
     assert kinds(unseen) == ["notice"]
     unseen.comes(WAITING)
     over, waits = unseen.gets("ops")
-    assert "no longer waiting" in over.title
+    assert "waiting for confirmation again" in over.title
     assert over.title.endswith("now awaiting_confirmation again")
     assert waits.title == "Invoice agent waits for confirmation"
 
@@ -80,7 +80,7 @@ def test_waits_that_follow_each_other_in_one_batch_are_told_in_their_order(unsee
     unseen.gets()
     unseen.come([unseen.event(PAUSED), unseen.event(WAITING)])
     assert [told.title for told in unseen.gets("ops")] == [
-        "Invoice agent: no longer waiting for confirmation after 0 s: now paused",
+        "Invoice agent: paused after waiting for confirmation for 0 s",
         "Invoice agent waits for confirmation",
     ]
 

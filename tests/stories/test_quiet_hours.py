@@ -176,7 +176,7 @@ def test_the_night_goes_out_in_the_morning_as_one_digest_of_what_is_still_true(w
     assert told.title == ("Invoice agent: 2 to confirm or decline, 4 failed, since 1 Jun 21:00 UTC")
     assert "inv-0" in told.message.body
     assert "inv-1" not in told.message.body
-    assert re.findall(r"^· failed · (f-\d)$", told.message.body, re.M) == [
+    assert re.findall(r"^· failed · .* ago · (f-\d)$", told.message.body, re.M) == [
         "f-0",
         "f-1",
         "f-2",

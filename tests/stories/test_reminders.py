@@ -241,7 +241,7 @@ def test_who_acknowledges_ends_reminders_and_escalations_and_the_others_learn_wh
     assert shown["by"] == "Ann"
     walk.restart()
     (told,) = walk.gets()
-    assert told.title == "Invoice agent: Ann takes care of it"
+    assert told.title == "Invoice agent: Ann takes care of it: About to pay 4,200 EUR"
     assert "It has been waiting for confirmation for 16 min; no more" in told.message.body
     assert walk.acknowledge("Ann") is True  # a second click tells nobody
     assert walk.until_quiet(3 * HOUR) == []
@@ -268,7 +268,7 @@ def test_who_took_it_is_told_at_its_end_and_only_of_that_episode(walk: Walk) -> 
     walk.gets()
     walk.comes(RUNNING, "y")
     (told,) = walk.gets("approvers")
-    assert told.title == "Invoice agent: confirmed after 0 s"
+    assert told.title == "Invoice agent: confirmed after 0 s, it continues"
 
 
 def test_the_same_person_twice_changes_nothing_and_another_takes_it_over(walk: Walk) -> None:
@@ -290,7 +290,9 @@ def test_the_same_person_twice_changes_nothing_and_another_takes_it_over(walk: W
     over = walk.take("Bob")
     assert over.outcome is TakeOutcome.TAKEN_OVER
     assert over.acknowledged == Acknowledgement("Bob", walk.now, "Ann")
-    assert walk.titles("approvers") == ["approvers: Invoice agent: Bob takes it over from Ann"]
+    assert walk.titles("approvers") == [
+        "approvers: Invoice agent: Bob takes it over from Ann: About to pay 4,200 EUR"
+    ]
     walk.comes(DONE)
     assert walk.take("Eve").outcome is TakeOutcome.ENDED
 
@@ -317,7 +319,7 @@ def test_an_e_mail_about_an_episode_has_the_subject_of_the_first_one(walk: Walk)
     ]
     begins = [t.message.as_mail()[1].splitlines()[0] for t in told]
     assert begins[1] == "Still waiting after 15 min: nobody has confirmed or declined."
-    assert begins[6] == "Ann takes care of it."
+    assert begins[6] == "Ann takes care of it: About to pay 4,200 EUR."
     assert begins[8] == "Confirmed after 1 h 1 min; Ann had taken it."
 
 
@@ -457,13 +459,15 @@ def test_each_time_that_somebody_takes_it_the_others_learn_who(walk: Walk) -> No
         walk.acknowledge(name)
         told += walk.titles("approvers")
     assert told == [
-        "approvers: Invoice agent: Ann takes care of it",
-        "approvers: Invoice agent: Bob takes it over from Ann",
-        "approvers: Invoice agent: Ann takes it over from Bob",
+        "approvers: Invoice agent: Ann takes care of it: About to pay 4,200 EUR",
+        "approvers: Invoice agent: Bob takes it over from Ann: About to pay 4,200 EUR",
+        "approvers: Invoice agent: Ann takes it over from Bob: About to pay 4,200 EUR",
     ]
     # Only the last one takes care: nobody is told of it twice.
     walk.acknowledge("Bob")
     walk.passes(SECOND)
     walk.acknowledge("Eve")
-    assert walk.titles("approvers") == ["approvers: Invoice agent: Eve takes it over from Bob"]
+    assert walk.titles("approvers") == [
+        "approvers: Invoice agent: Eve takes it over from Bob: About to pay 4,200 EUR"
+    ]
     assert ("approvers", "acknowledged", "superseded", "acknowledged by Eve") in walk.states()
