@@ -11,21 +11,23 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, tzinfo
 
 from receiver.deliveries import Claim, Digest, DigestItem, Kind, Message, MessageContext, Severity
-from receiver.events import Status, Verdict
+from receiver.events import Status
 from receiver.messages import wording
-from receiver.messages.follow_ups import end_severity, ended_how, new_wait, taken_by, waits_since
+from receiver.messages.digest_lines import WAITING, line_of, marks_of, waits
+from receiver.messages.follow_ups import end_severity
 from receiver.messages.local_time import clock_time
 from receiver.messages.notice import MAX_BODY, Notes, with_notes
-from receiver.messages.sanitize import clean, safe_link
+from receiver.messages.sanitize import clean
 from receiver.messages.unapplied import MAX_TITLE
-from receiver.messages.variables import agent_name, why
-from receiver.messages.wording import STUCK, doing, sort_words
+from receiver.messages.wording import STUCK, sort_words
 from receiver.routing.routes import Route
 
 # The room for notes; the rest is for the list and the lines around it.
 _NOTES = 400
 # Nothing has been so since the first event of these.
 _SETTLED = {"resolved", "acknowledged"}
+# The heading of those of which nobody has to be told in each line that they wait for an answer.
+_TO_ANSWER = "To answer:"
 _SHORTEST_LINE, _LONGEST_LINE = 80, 300
 _AGENT = 40
 
@@ -56,21 +58,35 @@ def digest_message(
 
 def _body(digest: Digest, room: int, now: int) -> list[str]:
     """Write the lists; confirmations come first, because a long text is cut at its end."""
-    waiting = [each for each in digest.listed if _waits(each)]
-    others = [each for each in digest.listed if not _waits(each)]
+    waiting = [each for each in digest.listed if waits(each)]
+    others = [each for each in digest.listed if not waits(each)]
     # The title of one agent says how many there are of each sort.
     is_said = _are_all_counted(digest) and len(_agents(digest)) == 1
     counted = [] if is_said or digest.page > 1 else _counted(digest)
-    head = "Waiting for confirmation:" if others else ""
+    head = "To confirm or decline:" if others else ""
     lines = _lines(head, waiting, room - _length(counted), digest, now)
     lines += counted
     left = room - _length(lines)
     if left > _SHORTEST_LINE * len(others):
-        few = f"The first {len(others)} of {_n(digest.total)}:"
-        if len(digest.listed) == digest.total:
-            few = "The others:" if waiting else ""
-        lines += _lines(few, others, left, digest, now)
+        if len(digest.listed) < digest.total:
+            few = f"The first {len(others)} of {_n(digest.total)}:"
+            return lines + _lines(few, others, left, digest, now)
+        for head, part in _parts(others, is_first=not waiting):
+            room = left * len(part) // len(others)
+            lines += _lines(head, part, room, digest, now)
     return lines
+
+
+def _parts(
+    others: Sequence[DigestItem], *, is_first: bool
+) -> list[tuple[str, Sequence[DigestItem]]]:
+    """Divide the list into what waits for an answer and the rest, each with its heading."""
+    answers = [each for each in others if waits(each, Status.PAUSED_BY_AGENT)]
+    rest = [each for each in others if each not in answers]
+    if is_first and not (answers and rest):
+        return [("", others)]
+    parts = [(_TO_ANSWER, answers), ("The others:", rest)]
+    return [(head, part) for head, part in parts if part]
 
 
 def _length(lines: Sequence[str]) -> int:
@@ -80,11 +96,13 @@ def _length(lines: Sequence[str]) -> int:
 def _title(digest: Digest, route: Route | None, now: int, zone: tzinfo) -> str:
     since = ""
     if digest.since is not None and not {sort for sort, _, _ in digest.counts} & _SETTLED:
-        since = f" since {clock_time(digest.since, now, zone)}"
+        comma = "," if any(sort in WAITING for sort, _, _ in digest.counts) else ""
+        since = f"{comma} since {clock_time(digest.since, now, zone)}"
     page = f" ({digest.page})" if digest.page > 1 else ""
     begin = "While silenced: " if digest.silence else ""
     if all(sort.startswith(STUCK) for sort, _, _ in digest.counts):
         begin += "Stuck? "
+    begin += _all_waiting(digest)
     common = _common(digest, route)
     whose = _whose(digest)
     for what in (_what(digest), f"{_n(digest.total)} updates"):
@@ -93,6 +111,13 @@ def _title(digest: Digest, route: Route | None, now: int, zone: tzinfo) -> str:
             room = MAX_TITLE - len(title) - 2
             return f"{title}: {clean(common, room)}" if common and room > 20 else title
     return f"{begin}{_n(digest.total)} updates{since}{page}"
+
+
+def _all_waiting(digest: Digest) -> str:
+    """Count those that wait if all of them do, for more than one thing."""
+    sorts = {sort for sort, _, _ in digest.counts}
+    is_all = _are_all_counted(digest) and digest.page == 1 and sorts <= set(WAITING)
+    return f"{_n(digest.total)} waiting: " if is_all and len(sorts) > 1 else ""
 
 
 def _whose(digest: Digest) -> str:
@@ -106,7 +131,7 @@ def _whose(digest: Digest) -> str:
 def _what(digest: Digest) -> str:
     """Say how many of each sort, if every one is counted, the most urgent first."""
     totals: dict[str, int] = {}
-    waiting = sum(_waits(each) for each in digest.listed)
+    waiting = sum(waits(each) for each in digest.listed)
     for sort, _, n in digest.counts:
         kind = STUCK if sort.startswith(STUCK) else sort
         totals[kind] = totals.get(kind, 0) + n
@@ -170,84 +195,13 @@ def _lines(
         return []
     each = min((room - len(head)) // len(listed) - 1, _LONGEST_LINE)
     named = len(_agents(digest)) > 1
-    sorted_out = len({sort for sort, _, _ in digest.counts}) > 1
-    lines = [_line(one, each, now, named=named, sorted_out=sorted_out) for one in listed]
+    sorted_out = head != _TO_ANSWER and len({sort for sort, _, _ in digest.counts}) > 1
+    marks = marks_of(listed)
+    lines = [
+        line_of(one, each, now, mark=mark, named=named, sorted_out=sorted_out)
+        for one, mark in zip(listed, marks, strict=True)
+    ]
     return [head, *lines] if head else lines
-
-
-def _line(item: DigestItem, room: int, now: int, *, named: bool, sorted_out: bool) -> str:
-    """Write a line about an execution: what it asks or why, its state, the link, its id.
-
-    The id always fits, by itself or inside the link; the words get the room that it leaves. `named`
-    adds its agent, and `sorted_out` what it does: other lines have others.
-    """
-    facts = item.facts
-    key = clean(facts.execution_id or facts.event_id or facts.source, room - 2)
-    link = safe_link(facts.execution_url)
-    state = [agent_name(facts, 30)] if named else []
-    state += _state(item, now) or ([_does(facts)] if sorted_out else [])
-    fixed = clean(" · ".join(each for each in state if each), max(room - len(key) - 5, 1))
-    words = _words(item)
-    where = key if not link else link if key in link else f"{link} · {key}"
-    # The link is worth more than the end of the words, but not more than all of them.
-    if len(where) + len(fixed) + min(len(words), 25) + 8 > room:
-        where = key
-    left = room - len(where) - len(fixed) - 8
-    shown = clean(words, left) if left > 8 else ""
-    parts = [shown, fixed if len(fixed) > 1 else "", where]
-    return f"· {' · '.join(part for part in parts if part)}"
-
-
-def _does(facts: MessageContext) -> str:
-    return doing(facts.status) if facts.status and facts.verdict is Verdict.APPLIED else ""
-
-
-def _words(item: DigestItem) -> str:
-    """Return what an execution asks, or why it did what it did."""
-    if item.begun is not None and (asked := why(item.begun)):
-        return asked
-    return why(item.facts) or _without_words(item.facts)
-
-
-def _without_words(facts: MessageContext) -> str:
-    outcome = wording.outcome_of(facts)
-    return f"outcome {clean(outcome, 60)}" if outcome else ""
-
-
-def _state(item: DigestItem, now: int) -> list[str]:
-    """Describe where it stands, in a few words each."""
-    facts = item.facts
-    if _waits(item):
-        nags = {Kind.REMINDER: f"reminder {item.step}", Kind.ESCALATION: "escalated"}
-        waits = f"for {waits_since(facts, now)}" if facts.occurred_at is not None else ""
-        words = [waits, nags.get(item.kind, ""), "stuck? no news" if item.stuck else ""]
-        return [each for each in words if each]
-    if item.kind is Kind.RESOLVED:
-        parts = [ended_how(facts), taken_by(item.taken_by), new_wait(facts)]
-        return [each for each in parts if each]
-    if item.over:
-        again = " again" if facts.status is facts.execution_status else ""
-        return [f"over: now {doing(facts.execution_status)}{again}"]
-    if item.stuck and item.kind is not Kind.ACKNOWLEDGED:
-        return [f"stuck? {doing(facts.status)} for {waits_since(facts, now)}, no news"]
-    if item.taken or item.kind is Kind.ACKNOWLEDGED:
-        return [f"{clean(item.taken_by or 'somebody', 40)} takes care of it"]
-    if facts.verdict is not Verdict.APPLIED:
-        return [f"says {doing(facts.status)}"] if facts.status else []
-    return []
-
-
-def _waits(item: DigestItem) -> bool:
-    """Return whether somebody still has to confirm it."""
-    facts = item.facts
-    return (
-        facts.status is Status.AWAITING_CONFIRMATION
-        and facts.execution_status is Status.AWAITING_CONFIRMATION
-        and facts.verdict is Verdict.APPLIED
-        and item.kind is not Kind.ACKNOWLEDGED
-        and not item.over
-        and not item.taken
-    )
 
 
 def _severity(digest: Digest) -> Severity:

@@ -16,9 +16,9 @@ from receiver.deliveries import Claim, Kind, Message, MessageContext, Severity
 from receiver.events import Category, Status
 from receiver.messages.notice import Extras, Notes, render, with_notes
 from receiver.messages.sanitize import clean, safe_link
-from receiver.messages.unapplied import MAX_AGENT_IN_TITLE
+from receiver.messages.unapplied import MAX_AGENT_IN_TITLE, MAX_TITLE
 from receiver.messages.variables import agent_name, metadata_line, why
-from receiver.messages.wording import doing, severity_of
+from receiver.messages.wording import TO_DO, doing, severity_of
 from receiver.routing.routes import Route
 from receiver.times import span
 
@@ -27,11 +27,16 @@ _GOES_ON = {
     Status.PAUSED_BY_AGENT: "answered",
     Status.AWAITING_CONFIRMATION: "confirmed",
 }
-# What nobody has done yet, of an execution that still waits.
+# What nobody has done yet, of an execution that still waits, and what to do if one may.
 _UNDONE = {
     Status.PAUSED: "resumed it",
-    Status.PAUSED_BY_AGENT: "answered it",
-    Status.AWAITING_CONFIRMATION: "confirmed or declined it",
+    Status.PAUSED_BY_AGENT: "answered",
+    Status.AWAITING_CONFIRMATION: "confirmed or declined",
+}
+_DECIDE = {
+    Status.PAUSED: "resume it",
+    Status.PAUSED_BY_AGENT: "answer",
+    Status.AWAITING_CONFIRMATION: "decide",
 }
 _NOT_NEEDED = {
     Status.PAUSED: "Nobody has to resume it any more.",
@@ -60,8 +65,8 @@ def episode_message(claim: Claim, route: Route | None, now: int, zone: tzinfo) -
         heading = f"{heading}Stuck? "
         after = span(route.stuck.after)
         agent = agent_name(facts, MAX_AGENT_IN_TITLE)
-        title = f"{agent}: no news for {after}, still {doing(facts.status)}"
-        preface = preface or _no_news(facts, now)
+        title = f"{agent}: no news for {after}, last known as {doing(facts.status)}"
+        preface = preface or _look(facts)
     message = render(
         facts,
         claim.route,
@@ -103,34 +108,44 @@ def kind_of(claim: Claim) -> Kind:
 
 
 def _reminder(facts: MessageContext, route: Route | None, step: int, now: int) -> str:
-    """Say how long it has waited, and whether this is the last reminder."""
+    """Say how long it has waited for what, and whether this is the last reminder."""
+    waited = waits_since(facts, now)
+    undone = _UNDONE.get(facts.status) if facts.status else None
+    if route is not None and route.stuck is not None:
+        line = f"Still no news after {waited}. {_look(facts)}"
+    elif undone is None:
+        line = f"Still {doing(facts.status)} after {waited}."
+    else:
+        line = f"Still waiting after {waited}: nobody has {undone}."
     at_most = route.remind.at_most if route and route.remind else None
-    number = f"reminder {step}"
-    if at_most is not None:
-        last = ", the last one" if step >= at_most else ""
-        number = f"reminder {step} of at most {at_most}{last}"
-    return f"{_undone(facts, now)} ({number})."
+    if at_most is None or step < at_most:
+        return line
+    goes_on = "; it goes on waiting" if undone else ""
+    return f"{line} This is the last reminder{goes_on}."
 
 
 def _escalation(facts: MessageContext, route: Route | None, now: int) -> str:
-    """Say how long nobody has done anything, and who heard of it first."""
-    told = ", ".join(route.notify) if route else ""
-    return f"{_undone(facts, now)}." + (f" First told: {told}." if told else "")
-
-
-def _undone(facts: MessageContext, now: int) -> str:
-    """Say for how long nobody has done what it waits for; else how long it has been there."""
-    undone = _UNDONE.get(facts.status) if facts.status else None
-    if undone is None:
-        return f"It is still {doing(facts.status)}, for {waits_since(facts, now)} by now"
-    return f"Nobody has {undone} for {waits_since(facts, now)}"
-
-
-def _no_news(facts: MessageContext, now: int) -> str:
+    """Say who was told before and when, what nobody has done, and what the reader should do."""
+    others = (", ".join(route.notify) if route else "") or "others"
+    begin = f"We told {others} {_ago(facts, now)}, and"
+    if route is not None and route.stuck is not None:
+        return f"{begin} there is still no news. Reach them, or look yourself. {_look(facts)}"
+    if facts.status is None or facts.status not in _UNDONE:
+        return f"{begin} it is still {doing(facts.status)}. Reach them, or look yourself."
     return (
-        f"It has been {doing(facts.status)} for {waits_since(facts, now)} by now. Look whether it"
-        " still does anything: its end may have got lost on the way here."
+        f"{begin} nobody has {_UNDONE[facts.status]}; it still waits. Reach them, or"
+        f" {_DECIDE[facts.status]} if you may."
     )
+
+
+def _look(facts: MessageContext) -> str:
+    """Say where to look whether an execution of which no news came still works."""
+    where = "at the link " if safe_link(facts.execution_url) else ""
+    return f"Look {where}whether it still works: it may have ended without word of it reaching us."
+
+
+def _ago(facts: MessageContext, now: int) -> str:
+    return f"{waits_since(facts, now)} ago"
 
 
 def waits_since(facts: MessageContext, now: int) -> str:
@@ -162,20 +177,30 @@ def new_wait(facts: MessageContext) -> str:
 
 
 def taken_by(person: str) -> str:
-    """Say in the words after an end who had taken the episode; empty for nobody."""
+    """Say who had taken the episode that ended; empty for nobody."""
     return f"{clean(person, _MAX_PERSON)} had taken it" if person else ""
+
+
+def _taker(facts: MessageContext, person: str) -> str:
+    """Say who had taken it, and that this person need not be who ended the wait."""
+    if not person:
+        return ""
+    done = _GOES_ON.get(facts.previous_status) if facts.previous_status else None
+    unknown = f"; who {done} is not known here" if done and facts.status is Status.RUNNING else ""
+    return f"{taken_by(person)}{unknown}."
 
 
 def _resolved(claim: Claim, *, is_fallback: bool) -> Message:
     facts = claim.facts
     person = claim.acknowledged.by if claim.acknowledged else ""
-    how = "; ".join(filter(None, [ended_how(facts), taken_by(person)]))
+    continues = facts.status is Status.RUNNING and facts.execution_status in (None, facts.status)
+    how = ended_how(facts) + (", it continues" if continues else "")
     is_over = facts.status is not None and facts.status.category is Category.TERMINAL
     cause = why(facts) if is_over else ""
     lines = [
         f"Reason: {clean(cause, 350)}" if cause else "",
         _about(claim.begun, "It asked"),
-        _what_now(facts),
+        " ".join(filter(None, [_what_now(facts), _taker(facts, person)])),
         *_execution_lines(facts),
     ]
     return _short(claim, how, lines, end_severity(facts), is_fallback=is_fallback)
@@ -197,7 +222,7 @@ def _what_now(facts: MessageContext) -> str:
     if later and later is not facts.status:
         return f"Nothing more to do: by now it is {doing(later)}."
     if facts.status is Status.RUNNING:
-        return "Nothing more to do: it runs again."
+        return "Nothing more to do."
     return _NOT_NEEDED.get(facts.previous_status, "") if facts.previous_status else ""
 
 
@@ -216,12 +241,17 @@ def end_severity(facts: MessageContext) -> Severity:
 def _taken(claim: Claim, now: int, *, is_fallback: bool) -> Message:
     facts, taken = claim.facts, claim.acknowledged
     by = clean(taken.by if taken else "somebody", _MAX_PERSON)
-    how = f"{by} takes care of it"
-    if taken is not None and taken.taken_from:
-        how = f"{by} takes it over from {clean(taken.taken_from, _MAX_PERSON)}"
+    before = clean(taken.taken_from, _MAX_PERSON) if taken and taken.taken_from else ""
+    how = f"{by} takes it over from {before}" if before else f"{by} takes care of it"
+    to_do = TO_DO.get(facts.status) if facts.status else None
+    has_to = f"{by} has to {to_do} now" if to_do else f"{by} looks after it now"
     waits = f"It has been {doing(facts.status)} for {waits_since(facts, now)}"
+    # What it asks is still open, which the title says too.
+    agent, words = agent_name(facts, MAX_AGENT_IN_TITLE), why(facts)
+    how = f"{how}: {words}" if words else how
     lines = [
-        _about(facts, "It asks"),
+        f"{has_to}; {before} no longer has it." if before else f"{has_to}.",
+        _about(facts, "It asks") if len(f"{agent}: {how}") > MAX_TITLE else "",
         f"{waits}; no more reminders of it will come.",
         *_execution_lines(facts),
     ]
@@ -235,7 +265,8 @@ def _short(
     title = f"{agent_name(claim.facts, MAX_AGENT_IN_TITLE)}: {how}"
     text = "\n".join(line for line in lines if line)
     notes = Notes((), claim.repeat, claim.origin if is_fallback else None)
-    opening = f"{how[:1].upper()}{how[1:]}."
+    end = "" if how.endswith((".", "!", "?", "…", ")")) else "."
+    opening = f"{clean(how[:1].upper() + how[1:], MAX_TITLE)}{end}"
     return replace(with_notes(title, text, notes, severity), opening=opening)
 
 

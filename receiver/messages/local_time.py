@@ -9,6 +9,7 @@ from receiver.times import SECOND, span
 # The words of no locale: every machine writes the same.
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _JUST_NOW = 5 * SECOND
+_MINUTE = 60 * SECOND
 # Clocks of two machines may differ by a little, which tells nobody anything.
 _AHEAD = 60 * SECOND
 
@@ -33,9 +34,17 @@ def clock_time(instant: int, now: int, zone: tzinfo = UTC) -> str:
     return f"{moment.day} {_MONTHS[moment.month - 1]}{year} {clock}"
 
 
-def time_and_age(instant: int, now: int, zone: tzinfo = UTC) -> str:
-    """Write the time on the clock and how long ago it was, like `10:02 CET, 3 min ago`."""
-    return f"{clock_time(instant, now, zone)}, {age(instant, now)}"
+def time_and_distance(instant: int, now: int, zone: tzinfo = UTC) -> str:
+    """Write the time on the clock and, from a minute on, how far it is from the message.
+
+    Like `10:02 CET (3 min before this message)`: read later, “3 min ago” would be wrong.
+    """
+    clock = clock_time(instant, now, zone)
+    if instant > now + _AHEAD:
+        return f"{clock} ({span(instant - now)} ahead of the clock here)"
+    if now - instant < _MINUTE:
+        return clock
+    return f"{clock} ({span(now - instant)} before this message)"
 
 
 def age(instant: int, now: int) -> str:

@@ -17,7 +17,7 @@ from typing import Any
 from receiver.deliveries import DeadOriginal, Message, MessageContext, Severity
 from receiver.events import Category, Status, Verdict
 from receiver.messages import templates
-from receiver.messages.local_time import clock_time, time_and_age
+from receiver.messages.local_time import clock_time, time_and_distance
 from receiver.messages.sanitize import clean
 from receiver.messages.unapplied import (
     MAX_AGENT_IN_TITLE,
@@ -48,9 +48,11 @@ _TO_DO = {
     Status.PAUSED: "It waits until somebody resumes it.",
     Status.PAUSED_BY_AGENT: "It waits until somebody answers.",
     Status.AWAITING_CONFIRMATION: "It waits until somebody confirms or declines.",
-    Status.FAILED: "It will not go on by itself.",
+    Status.FAILED: "It stopped and will not go on by itself.",
 }
-_LATE = "This comes late:"
+_BEFORE_A_NEW_START = "See at the link what it had done before you start it again."
+# Where to do it, if other lines come before the link and if none do.
+_BELOW, _RIGHT_BELOW = ", at the link below.", ", at the link:"
 _RESUMES = re.compile("resum", re.IGNORECASE)
 
 
@@ -183,40 +185,47 @@ def _body(
     is_reminder: bool,
 ) -> str:
     """Write the default text; the provider's words get the room that the other lines leave."""
-    first = _first_lines(facts, values, now, zone, is_reminder=is_reminder)
-    after = [values["execution_url"], *_fine_print(facts, values, title, now, zone)]
-    if first and first[0].startswith(_LATE):
-        after.remove(_time_line(facts, now, zone))
-    left = room - sum(len(line) + 1 for line in (*first, *after))
-    lines = [*first, *_words_of_the_provider(values, title, left), *after]
-    return "\n".join(line for line in lines if line)
+    late = _late_line(facts, values, now, zone, is_reminder=is_reminder)
+    first = [] if is_reminder else _first_lines(facts, values)
+    time = "" if late else _time_line(facts, now, zone, is_reminder=is_reminder)
+    after = [values["execution_url"], *_fine_print(facts, values, title, time)]
+    left = room - sum(len(line) + 1 for line in (late, *first, *after))
+    words = _words_of_the_provider(values, title, left)
+    if facts.verdict is Verdict.APPLIED and facts.status is Status.FAILED:
+        first = [*words, *first]  # of a failure, the cause is worth most
+    elif not words:
+        first = [line.replace(_BELOW, _RIGHT_BELOW) for line in first]
+    else:
+        first += words
+    return "\n".join(line for line in (late, *first, *after) if line)
 
 
-def _first_lines(
+def _late_line(
     facts: MessageContext, values: Mapping[str, Any], now: int, zone: tzinfo, *, is_reminder: bool
-) -> list[str]:
-    """Say what to do about it or what it did before, and whether this comes late."""
+) -> str:
+    """Say that this comes late; a reminder comes later on purpose."""
+    is_late = values["late"] and facts.verdict is Verdict.APPLIED and not is_reminder
+    if not is_late or facts.occurred_at is None:
+        return ""
+    at = clock_time(facts.occurred_at, now, zone)
+    return f"This comes late: it happened {values['late']} ago, at {at}."
+
+
+def _first_lines(facts: MessageContext, values: Mapping[str, Any]) -> list[str]:
+    """Say what to do about it and where, or what it did before."""
     if facts.verdict is not Verdict.APPLIED:
         return [unapplied_sentence(facts)]
-    if is_reminder:
-        return []  # its preface says already what somebody has to do
-    line = _first_line(facts, values)
-    if not values["late"] or facts.occurred_at is None:
-        return [line]
-    at = clock_time(facts.occurred_at, now, zone)
-    return [f"{_LATE} it happened {values['late']} ago, at {at}.", line]
-
-
-def _first_line(facts: MessageContext, values: Mapping[str, Any]) -> str:
     if facts.execution_status not in (None, facts.status):
-        return f"By now it is {doing(facts.execution_status)}."
+        return [f"By now it is {doing(facts.execution_status)}."]
     if facts.status is None:
-        return ""
-    sentences = [_TO_DO.get(facts.status, "")]
-    if values["waited"] and not _lasts(facts.status):
-        had_been = f"It had been {doing(facts.previous_status)} for {values['waited']}."
-        sentences.insert(0, had_been)
-    return " ".join(sentence for sentence in sentences if sentence)
+        return []
+    to_do = _TO_DO.get(facts.status, "")
+    if _lasts(facts.status):
+        return [to_do.removesuffix(".") + _BELOW if values["execution_url"] else to_do]
+    had_been = f"It had been {doing(facts.previous_status)} for {values['waited']}."
+    line = " ".join(filter(None, [to_do, had_been if values["waited"] else ""]))
+    is_failed = facts.status is Status.FAILED and values["execution_url"]
+    return [line, _BEFORE_A_NEW_START] if is_failed else [line]
 
 
 def _words_of_the_provider(values: Mapping[str, Any], title: str, room: int) -> list[str]:
@@ -243,9 +252,9 @@ def _says(title: str, text: str) -> bool:
 
 
 def _fine_print(
-    facts: MessageContext, values: Mapping[str, Any], title: str, now: int, zone: tzinfo
+    facts: MessageContext, values: Mapping[str, Any], title: str, time: str
 ) -> list[str]:
-    lines = [clean(values["metadata_line"], 200), _time_line(facts, now, zone)]
+    lines = [clean(values["metadata_line"], 200), time]
     if facts.verdict is Verdict.APPLIED and values["waited"] and _lasts(facts.status):
         before = doing(facts.previous_status)
         lines.append(f"Before that, it was {before} for {values['waited']}.")
@@ -254,7 +263,8 @@ def _fine_print(
     if "order_uncertain" in facts.flags:
         lines.append("The times of its updates do not tell for certain which came first.")
     if facts.verdict is not Verdict.APPLIED and values["event"]:
-        lines.append(f"Update: {clean(values['event'], 60)}, id {clean(values['event_id'], 80)}")
+        sent_as = clean(values["event"], 60)
+        lines.append(f"Id of that update: {clean(values['event_id'], 80)} (sent as {sent_as})")
     if values["execution_id"]:
         if not _says(title, values["agent_name"]):
             lines.append(f"Agent: {values['agent_name']}")
@@ -262,14 +272,19 @@ def _fine_print(
     return lines
 
 
-def _time_line(facts: MessageContext, now: int, zone: tzinfo) -> str:
+def _time_line(facts: MessageContext, now: int, zone: tzinfo, *, is_reminder: bool) -> str:
+    """Write since when or at what time; the preface of a reminder says how long that is."""
     if facts.occurred_at is None:
         return ""
-    is_over = facts.status is not None and facts.status.category is Category.TERMINAL
-    word = "At" if is_over else "Since"
+    if is_reminder:
+        return f"Since {clock_time(facts.occurred_at, now, zone)}"
+    time = time_and_distance(facts.occurred_at, now, zone)
     if facts.verdict is not Verdict.APPLIED:
-        word = "Dated"
-    return f"{word} {time_and_age(facts.occurred_at, now, zone)}"
+        return f"Dated {time}"
+    if facts.status is not None and facts.status.category is Category.TERMINAL:
+        return f"At {time}"
+    is_wait = _lasts(facts.status) and "(" in time
+    return f"Waits since {time}" if is_wait else f"Since {time}"
 
 
 def _lasts(status: Status | None) -> bool:

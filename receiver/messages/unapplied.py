@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from receiver.deliveries import MessageContext
 from receiver.events import Category, Verdict
-from receiver.messages.sanitize import clean
+from receiver.messages.sanitize import clean, safe_link
 from receiver.messages.variables import agent_name
-from receiver.messages.wording import doing, stands
+from receiver.messages.wording import MAY, doing, stands
 
 MAX_TITLE, MAX_AGENT_IN_TITLE, _SHORTEST_AGENT = 120, 50, 10
 # Of a webhook that could not be used: the end of the title, and what to do.
@@ -66,7 +66,9 @@ def _what_became_of_it(facts: MessageContext) -> str:
     if facts.verdict is Verdict.STALE:
         return f": a late {update} was ignored"
     if facts.verdict_reason == "gap":
-        return f"{standing}; an {update} was ignored: one before it is missing"
+        # First what may be true: the end of a long title is cut.
+        may = MAY[facts.status] if facts.status else "may have moved on"
+        return f" {may}: an update before that is missing"
     if facts.verdict_reason == "terminal":
         return f"{standing}; a later {update} was ignored"
     return f"{standing}; an {update} cannot be true and was ignored"
@@ -81,7 +83,10 @@ def unapplied_sentence(facts: MessageContext) -> str:
             " `receiver events --verdict quarantined` lists them all."
         )
     if facts.verdict is Verdict.HELD:
-        return f"{_missing(facts)} Nothing to do: it counts as soon as that comes."
+        return (
+            f"An update says {_announced(facts)}, but {_missing(facts)} not come yet."
+            " Nothing to do: the update counts as soon as the missing one comes."
+        )
     if facts.verdict is Verdict.REJECTED:
         return _rejected(facts)
     because = _WHY_IGNORED.get(facts.verdict_reason, "It changes nothing.")
@@ -95,22 +100,27 @@ def _rejected(facts: MessageContext) -> str:
             f"Nothing changed: {counts}. If that is wrong, ask the sender: its updates contradict"
             " each other."
         )
+    where = "at the link" if safe_link(facts.execution_url) else "at the sender"
     ended = facts.execution_status and facts.execution_status.category is Category.TERMINAL
-    unless = "" if ended else ", unless the missing one still comes"
+    healed = "" if ended else "If the missing update still comes, this is put right by itself. "
     return (
-        f"{_missing(facts)} Here {counts}{unless}. If this happens often, `receiver check` says"
-        " which updates the sender does not send."
+        f"A later update says {_announced(facts)}, but {_missing(facts)} never come, so {counts}"
+        f" here. See {where} which is true.\n"
+        f"{healed}If it happens often, run `receiver check` where the receiver runs."
     )
 
 
 def _missing(facts: MessageContext) -> str:
+    """Name what should have come before, as the beginning of “… not come yet”."""
     names = " or ".join(doing(status) for status in facts.missing)
-    return f"The missing one says that it was {names}." if names else "More than one is missing."
+    return f"the one before it ({names}) has" if names else "several before it have"
 
 
 def _counts_as(facts: MessageContext) -> str:
     standing = facts.execution_status
-    return f"it still counts as {doing(standing)}" if standing else "nothing else is known of it"
+    if standing is None:
+        return "nothing else is known of the execution"
+    return f"the execution still counts as {doing(standing)}"
 
 
 def _announced(facts: MessageContext) -> str:

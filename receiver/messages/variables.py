@@ -6,7 +6,7 @@ All text of an event is hostile: it is cleaned here, before a template or a defa
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, tzinfo
 from typing import Any
 
@@ -21,6 +21,8 @@ from receiver.times import span
 MAX_AGENT = 80
 # Of metadata: the members that are shown, and the most characters of a key and of a value.
 _MEMBERS, _KEY, _VALUE = 6, 30, 60
+# Of what tells two executions apart in a list: the most characters of a value and of an id.
+_SHORT_VALUE, _SHORT_ID = 24, 8
 
 
 def variables(facts: MessageContext, route: str, now: int, zone: tzinfo = UTC) -> dict[str, Any]:
@@ -96,6 +98,30 @@ def metadata_line(metadata: Mapping[str, Any]) -> str:
     if more > 0:
         parts[_MEMBERS:] = [f"and {more} more"]
     return clean(" · ".join(parts))
+
+
+def telling_mark(facts: MessageContext, alike: Sequence[MessageContext]) -> str:
+    """Return what tells an execution from others that read alike: metadata, else a part of its id.
+
+    Empty if nothing short does; `alike` includes the facts themselves.
+    """
+    if len(alike) < 2:
+        return ""
+    for key in list(facts.metadata)[:_MEMBERS]:
+        values = [_short_value(each.metadata.get(key)) for each in alike]
+        if all(values) and len(set(values)) == len(alike):
+            return f"{clean(key, _KEY)}: {_short_value(facts.metadata[key])}"
+    ids = [clean(each.execution_id or "") for each in alike]
+    for part in (slice(0, _SHORT_ID), slice(-_SHORT_ID, None)):
+        if len({each[part] for each in ids}) == len(ids):
+            return clean(facts.execution_id or "")[part]
+    return ""
+
+
+def _short_value(value: object) -> str:
+    """Return a plain value of metadata as text; empty for any other."""
+    is_plain = isinstance(value, (str, int, float)) and not isinstance(value, bool)
+    return clean(str(value), _SHORT_VALUE) if is_plain else ""
 
 
 def _json_text(value: object) -> str:

@@ -27,6 +27,19 @@ STANDS = {
     Status.FAILED: "already failed",
     Status.CANCELLED: "was already cancelled",
 }
+# Of an execution of which an update says so that does not count: "Invoice agent …".
+MAY = {
+    **{status: f"may be {word}" for status, word in DOING.items()},
+    Status.COMPLETED: "may have completed",
+    Status.FAILED: "may have failed",
+    Status.CANCELLED: "may have been cancelled",
+}
+# What a person has to do about an execution that waits: "Ann has to … now".
+TO_DO = {
+    Status.PAUSED: "resume it",
+    Status.PAUSED_BY_AGENT: "answer",
+    Status.AWAITING_CONFIRMATION: "confirm or decline",
+}
 # The beginning of a sort of messages about stuck executions; a status follows.
 STUCK = "stuck/"
 # The words after a number of executions, for one and for several.
@@ -34,8 +47,8 @@ _SORTS = {
     "starting": ("is starting", "are starting"),
     "running": ("started", "started"),
     "paused": ("was paused", "were paused"),
-    "paused_by_agent": ("waits for an answer", "wait for an answer"),
-    "awaiting_confirmation": ("waits for confirmation", "wait for confirmation"),
+    "paused_by_agent": ("to answer", "to answer"),
+    "awaiting_confirmation": ("to confirm or decline", "to confirm or decline"),
     "completed": ("completed", "completed"),
     "failed": ("failed", "failed"),
     "cancelled": ("was cancelled", "were cancelled"),
@@ -114,5 +127,5 @@ def severity_of_sort(sort: str) -> Severity:
 def sort_words(sort: str, n: int) -> str:
     """Name a sort in the words that follow a number of executions."""
     if sort.startswith(STUCK):
-        return f"no news, {doing(Status(sort.removeprefix(STUCK)))}"
+        return f"no news, last known as {doing(Status(sort.removeprefix(STUCK)))}"
     return _SORTS.get(sort, _OTHER_SORT)[n != 1]

@@ -61,8 +61,8 @@ def test_the_ops_team_gets_one_message_for_an_incident_and_hears_of_what_hangs(
         ]  # fmt: skip
         assert titles(found) == [
             (1, "ops: Invoice agent completed without success"),
-            (119, "ops: Stuck? Invoice agent: no news for 2 h, still running"),
-            (359, "ops: Reminder 1: Stuck? Invoice agent: no news for 2 h, still running"),
+            (119, "ops: Stuck? Invoice agent: no news for 2 h, last known as running"),
+            (359, "ops: Reminder 1: Stuck? Invoice agent: no news for 2 h, last known as running"),
         ]
         walk.comes(Status.FAILED, "hangs", detail={"reason": "worker_lost"})
         walk.passes(MINUTE)
@@ -87,14 +87,14 @@ def test_the_approvers_are_reminded_until_somebody_takes_it(tmp_path: Path) -> N
         ]
         assert walk.acknowledge("Ann") is True
         assert sorted(walk.titles()) == [
-            "approvers: Invoice agent: Ann takes care of it",
-            "lead: Invoice agent: Ann takes care of it",
+            "approvers: Invoice agent: Ann takes care of it: Pay 4,200 EUR",
+            "lead: Invoice agent: Ann takes care of it: Pay 4,200 EUR",
         ]
         assert walk.until_quiet(3 * HOUR) == []
         walk.comes(RUNNING)
         assert sorted(walk.titles()) == [
-            "approvers: Invoice agent: confirmed after 3 h 40 min; Ann had taken it",
-            "lead: Invoice agent: confirmed after 3 h 40 min; Ann had taken it",
+            "approvers: Invoice agent: confirmed after 3 h 40 min, it continues",
+            "lead: Invoice agent: confirmed after 3 h 40 min, it continues",
         ]
 
 
@@ -105,8 +105,8 @@ def test_confirmations_of_other_teams_gather_and_are_each_listed(tmp_path: Path)
         walk.passes(MINUTE)
         told = walk.gets()
         assert [each.title for each in told] == [
-            "Invoice agent: 10 wait for confirmation since 12:00 UTC",
-            "Invoice agent: 2 wait for confirmation since 12:00 UTC",
+            "Invoice agent: 10 to confirm or decline, since 12:00 UTC",
+            "Invoice agent: 2 to confirm or decline, since 12:00 UTC",
         ]
         bodies = "\n".join(each.message.body for each in told)
         assert all(re.search(rf"· x-{number}$", bodies, re.M) for number in range(12))
@@ -131,7 +131,7 @@ def test_the_team_that_sleeps_wakes_only_for_what_is_urgent(tmp_path: Path) -> N
         walk.restart()
         found = walk.until_quiet(3 * HOUR)  # until 07:30
         assert titles(found) == [
-            (150, "team: Invoice agent: 1 waits for confirmation, 1 failed since 5 Jun 21:30 UTC"),
+            (150, "team: Invoice agent: 1 to confirm or decline, 1 failed, since 5 Jun 21:30 UTC"),
             (180, "team: Reminder 1: Invoice agent waits for confirmation"),
         ]
         walk.comes(Status.CANCELLED, "inv")

@@ -127,7 +127,7 @@ def test_confirmations_are_never_only_counted(walk: Walk) -> None:
     walk.passes(30 * SECOND)
     told = walk.gets()
     assert [counted(each) for each in told] == [10, 10, 10, 7]
-    assert told[0].title == "Invoice agent: 10 wait for confirmation since 12:00 UTC"
+    assert told[0].title == "Invoice agent: 10 to confirm or decline, since 12:00 UTC"
     listed = [
         name for each in told for name in re.findall(r"· (inv-\d+)$", each.message.body, re.M)
     ]
@@ -155,7 +155,7 @@ def test_what_is_no_longer_true_is_left_out_and_superseded(walk: Walk) -> None:
     walk.comes(RUNNING, "x-1")
     walk.passes(20 * SECOND)
     (told,) = walk.gets()
-    assert told.title == "Invoice agent: 3 wait for confirmation since 12:00 UTC"
+    assert told.title == "Invoice agent: 3 to confirm or decline, since 12:00 UTC"
     assert "x-1" not in told.message.body
 
 
@@ -166,7 +166,7 @@ def test_those_who_were_told_together_are_reminded_and_told_the_end_together(wal
     assert len(walk.gets()) == 1
     walk.passes(15 * MINUTE)
     (told,) = walk.gets()
-    assert told.title == "Invoice agent: 4 wait for confirmation since 12:00 UTC"
+    assert told.title == "Invoice agent: 4 to confirm or decline, since 12:00 UTC"
     assert "reminder 1" in told.message.body
     for number in range(4):
         walk.comes(RUNNING, f"x-{number}")

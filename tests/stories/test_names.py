@@ -126,7 +126,7 @@ def test_nobody_is_told_that_executions_of_a_source_that_is_gone_are_stuck(walk:
     assert walk.until_quiet(5 * HOUR, 15 * MINUTE) == []
     walk.reload(ROUTES)
     assert settle(walk) == (0, 1)
-    assert walk.titles() == ["lead: Stuck? Invoice agent started running"]
+    assert walk.titles() == ["lead: Stuck? Invoice agent: no news for 3 h, last known as running"]
 
 
 def test_a_reminder_planned_while_the_source_goes_is_superseded_as_well(walk: Walk) -> None:
@@ -161,7 +161,7 @@ def test_a_renamed_source_goes_on_where_it_was(walk: Walk) -> None:
     walk.passes(15 * MINUTE)
     assert walk.titles() == ["team: Reminder 1: Invoice agent waits for confirmation"]
     walk.comes(Status.RUNNING)
-    assert walk.titles() == ["team: Invoice agent: confirmed after 15 min: now running"]
+    assert walk.titles() == ["team: Invoice agent: confirmed after 15 min, it continues"]
     assert walk.shown()["execution"]["status"] == "running"
     assert rename(walk, "source", "s", "t")["executions"] == 0  # again: nothing is left to do
 
@@ -244,7 +244,9 @@ def test_a_renamed_destination_gets_what_was_owed_and_what_follows(walk: Walk) -
     walk.passes(15 * MINUTE)
     assert len(walk.gets("people")) == 2
     walk.comes(Status.COMPLETED)
-    assert walk.titles() == ["people: Invoice agent: completed while waiting, after 15 min"]
+    assert walk.titles() == [
+        "people: Invoice agent: completed after waiting for confirmation for 15 min"
+    ]
 
 
 def test_a_destination_that_died_under_its_old_name_gets_another_chance(walk: Walk) -> None:

@@ -129,7 +129,7 @@ def test_a_running_server_gives_times_in_the_zone_of_the_team(
         asks(receiver)
         until(lambda: httpserver.log)
         body = httpserver.log[0][0].get_json()["message"]
-    assert re.search(r"^Since \d\d:\d\d IST, (just now|\d+ s ago)$", body, re.M)
+    assert re.search(r"^Since \d\d:\d\d IST$", body, re.M)
 
 
 def test_explain_gives_times_in_the_zone_of_the_team(tmp_path: Path) -> None:

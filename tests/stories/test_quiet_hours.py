@@ -173,10 +173,10 @@ def test_the_night_goes_out_in_the_morning_as_one_digest_of_what_is_still_true(w
     assert walk.gets() == []
     walk.passes(SECOND)
     (told,) = walk.gets()
-    assert told.title == ("Invoice agent: 2 wait for confirmation, 4 failed since 1 Jun 21:00 UTC")
+    assert told.title == ("Invoice agent: 2 to confirm or decline, 4 failed, since 1 Jun 21:00 UTC")
     assert "inv-0" in told.message.body
     assert "inv-1" not in told.message.body
-    assert re.findall(r"^· failed · (f-\d)$", told.message.body, re.M) == [
+    assert re.findall(r"^· failed · .* ago · (f-\d)$", told.message.body, re.M) == [
         "f-0",
         "f-1",
         "f-2",
@@ -195,7 +195,7 @@ def test_those_of_the_night_are_reminded_together_in_the_day(walk: Walk) -> None
     walk.gets()
     found = walk.until_quiet(31 * MINUTE)
     assert [(at, told.title) for at, told in found] == [
-        (at, "Invoice agent: 3 wait for confirmation since 1 Jun 21:00 UTC") for at in (15, 30)
+        (at, "Invoice agent: 3 to confirm or decline, since 1 Jun 21:00 UTC") for at in (15, 30)
     ]  # fmt: skip
 
 
@@ -268,12 +268,12 @@ def test_quiet_hours_that_a_reload_ends_hold_nothing_any_more(walk: Walk) -> Non
     walk.reload(routes.replace(HOURS, ""))
     told = {each.title: each for each in walk.gets("ops")}
     assert set(told) == {
-        "Invoice agent: 1 waits for confirmation, 3 failed since 21:00 UTC",
+        "Invoice agent: 1 to confirm or decline, 3 failed, since 21:00 UTC",
         "pager did not get: Invoice agent failed",
     }  # fmt: skip
     # The time that was quiet does not count against retry_for.
     assert (
-        told["Invoice agent: 1 waits for confirmation, 3 failed since 21:00 UTC"].claim.owed_at
+        told["Invoice agent: 1 to confirm or decline, 3 failed, since 21:00 UTC"].claim.owed_at
         >= EVENING + HOUR
     )
     assert len(walk.until_quiet(15 * MINUTE)) == 1

@@ -110,9 +110,9 @@ def test_confirmations_that_still_wait_are_each_listed_afterwards(walk: Walk) ->
     assert [each.title for each in told] == [
         f"While silenced: Invoice agent: {what} since 12:00 UTC{page}"
         for what, page in (
-            ("22 wait for confirmation, 1 is over by now", ""),
-            ("10 wait for confirmation", " (2)"),
-            ("3 wait for confirmation", " (3)"),
+            ("22 to confirm or decline, 1 is over by now", ""),
+            ("10 to confirm or decline", " (2)"),
+            ("3 to confirm or decline", " (3)"),
         )
     ]
     bodies = "\n".join(each.message.body for each in told)
@@ -198,7 +198,7 @@ def test_a_silence_counts_executions_and_not_their_reminders(walk: Walk) -> None
     walk.comes(AWAITS, "inv")
     found = [told for _, told in walk.until_quiet(8 * HOUR)]
     assert [(told.destination, told.title) for told in found] == [
-        (name, "While silenced: Invoice agent: 1 waits for confirmation since 12:00 UTC")
+        (name, "While silenced: Invoice agent: 1 to confirm or decline, since 12:00 UTC")
         for name in "ab"
     ]
     for told in found:
@@ -220,7 +220,7 @@ def test_what_is_over_or_taken_when_a_silence_ends_does_not_wait(walk: Walk) -> 
     waiting, _, others = told.message.body.partition("The others:")
     assert re.findall(r" · (\w+)$", waiting, re.M) == ["waits"]
     assert told.title == (
-        "While silenced: Invoice agent: 1 waits for confirmation, 2 are over by now,"
+        "While silenced: Invoice agent: 1 to confirm or decline, 2 are over by now,"
         " 1 is taken care of"
     )
     assert "· over: now running · over" in others
@@ -238,9 +238,9 @@ def test_what_tells_of_a_silence_lists_nothing_that_is_over(walk: Walk) -> None:
     walk.passes(2 * HOUR)
     titles = [told.title for told in walk.gets() if told.claim.kind == "digest"]
     assert titles == [
-        "While silenced: Invoice agent: 13 wait for confirmation, 10 are over by now"
+        "While silenced: Invoice agent: 13 to confirm or decline, 10 are over by now"
         " since 12:00 UTC",
-        "While silenced: Invoice agent: 3 wait for confirmation since 12:00 UTC (3)",
+        "While silenced: Invoice agent: 3 to confirm or decline, since 12:00 UTC (3)",
     ]
     assert ("mail", "digest", "superseded", "what it would list waits no longer") in walk.states()
 
@@ -255,13 +255,13 @@ def test_who_learns_of_a_wait_after_a_silence_learns_who_took_it_and_its_end(wal
     walk.passes(HOUR)
     walk.restart()
     assert walk.titles() == [
-        "a: While silenced: Invoice agent: 1 waits for confirmation, 1 is over by now"
+        "a: While silenced: Invoice agent: 1 to confirm or decline, 1 is over by now"
         " since 12:00 UTC"
     ]
     walk.acknowledge("Ann", "waits")
     assert walk.titles() == ["a: Invoice agent: Ann takes care of it"]
     walk.comes(RUNNING, "waits")
-    assert walk.titles() == ["a: Invoice agent: confirmed after 1 h; Ann had taken it"]
+    assert walk.titles() == ["a: Invoice agent: confirmed after 1 h, it continues"]
 
 
 def test_whom_the_digest_of_a_silence_did_not_reach_is_told_no_end(walk: Walk) -> None:
@@ -270,7 +270,7 @@ def test_whom_the_digest_of_a_silence_did_not_reach_is_told_no_end(walk: Walk) -
     walk.comes(AWAITS, "inv")
     walk.gets()
     walk.passes(HOUR)
-    once = "While silenced: Invoice agent: 1 waits for confirmation since 12:00 UTC"
+    once = "While silenced: Invoice agent: 1 to confirm or decline, since 12:00 UTC"
     assert walk.gets("a", GONE)[0].title == once
     assert walk.titles("b") == [f"b: {once}"]
     walk.comes(RUNNING, "inv")
@@ -290,4 +290,4 @@ def test_who_learns_of_a_wait_from_the_digest_is_told_the_rest(walk: Walk) -> No
     walk.record(claim)
     assert walk.titles("a") == ["a: Invoice agent: Ann takes care of it"]
     walk.comes(RUNNING, "inv")
-    assert walk.titles("a") == ["a: Invoice agent: confirmed after 1 h; Ann had taken it"]
+    assert walk.titles("a") == ["a: Invoice agent: confirmed after 1 h, it continues"]

@@ -36,10 +36,8 @@ def test_a_silent_execution_is_told_about_once(walk: Walk) -> None:
     walk.gets()
     walk.restart()
     ((at, told),) = walk.until_quiet(10 * HOUR)
-    assert (at, told.title) == (120, "Stuck? Invoice agent: no news for 2 h, still running")
-    assert told.message.body.startswith(
-        "It has been running for 2 h by now. Look whether it still does anything"
-    )
+    assert (at, told.title) == (120, "Stuck? Invoice agent: no news for 2 h, last known as running")
+    assert told.message.body.startswith("Look whether it still works: it may have ended")
     walk.comes(Status.COMPLETED)
     assert walk.titles() == [
         "ops: Invoice agent: completed after running for 10 h", "ops: Invoice agent completed",
@@ -81,7 +79,7 @@ def test_an_execution_that_moves_on_begins_anew(walk: Walk) -> None:
     walk.passes(HOUR)
     walk.gets()
     ((at, told),) = walk.until_quiet(5 * HOUR)
-    assert (at, told.title) == (60, "Stuck? Invoice agent: no news for 2 h, still paused")
+    assert (at, told.title) == (60, "Stuck? Invoice agent: no news for 2 h, last known as paused")
     assert walk.states(state="superseded") == [
         ("ops", "notice", "superseded", "no longer running: now paused")
     ]
@@ -106,10 +104,10 @@ def test_many_that_are_stuck_can_be_one_digest(walk: Walk) -> None:
     found = walk.until_quiet(4 * HOUR)
     assert [(at, told.title) for at, told in found] == [
         (54, "Stuck? Invoice agent: no news of 5 since 12:00 UTC"),
-        (120, "Stuck? Invoice agent: no news for 2 h, still running"),
+        (120, "Stuck? Invoice agent: no news for 2 h, last known as running"),
     ]
     body = found[0][1].message.body
-    assert "· stuck? running for 2 h, no news · x-0" in body
+    assert "· stuck? no news, last known as running for 2 h · x-0" in body
 
 
 def test_those_that_are_stuck_at_night_are_told_as_stuck_in_the_morning(walk: Walk) -> None:
@@ -121,8 +119,8 @@ def test_those_that_are_stuck_at_night_are_told_as_stuck_in_the_morning(walk: Wa
     walk.gets()
     ((at, told),) = walk.until_quiet(5 * HOUR)
     assert (at, told.title) == (240, "Stuck? Invoice agent: no news of 4 since 12:00 UTC")
-    assert "Waiting for confirmation:\n· for 4 h · stuck? no news · c-0\n" in told.message.body
-    assert "· stuck? running for 4 h, no news · x-1" in told.message.body
+    assert "To confirm or decline:\n· for 4 h · stuck? no news · c-0\n" in told.message.body
+    assert "· stuck? no news, last known as running for 4 h · x-1" in told.message.body
 
 
 @pytest.mark.parametrize(

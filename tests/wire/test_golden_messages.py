@@ -57,8 +57,9 @@ TITLE = (
     " ＜!subteam^S1> <＠U123> <＠&9> ＜#C1> ＠ever…"
 )
 BODY = (
-    f"It will not go on by itself.\nReason: {REASON}\nhttps://app.example/x-1\n"
-    f"At 08:00 UTC, just now\nAgent: {AGENT}\nExecution: x-1 · from asteroid"
+    f"Reason: {REASON}\nIt stopped and will not go on by itself.\n"
+    "See at the link what it had done before you start it again.\nhttps://app.example/x-1\n"
+    f"At 08:00 UTC\nAgent: {AGENT}\nExecution: x-1 · from asteroid"
 )
 # What Slack, Discord or Mattermost would act on.
 LIVE = re.compile(
@@ -241,7 +242,11 @@ def test_a_title_names_the_agent_and_the_link_comes_before_the_fine_print(name: 
     assert ("Invoice agent" in title) is not name.startswith("quarantined")
     assert title not in lines
     links = [n for n, line in enumerate(lines) if line.startswith("https://")]
-    fine = [n for n, line in enumerate(lines) if re.match("team: |Since |At |Execution: ", line)]
+    fine = [
+        n
+        for n, line in enumerate(lines)
+        if re.match("team: |Since |Waits since |At |Execution: ", line)
+    ]
     assert not links or not fine or max(links) < min(fine)
     if "Invoice agent" in title and not name.startswith("digest"):
         assert lines[-1].startswith(
@@ -271,17 +276,17 @@ def test_a_line_of_a_digest_says_what_is_asked_or_why_before_the_link(name: str)
         ("notice_failed_with_an_error", "Invoice agent failed: worker_crash"),
         ("reminder", "Reminder 1: Invoice agent asks: About to pay 4,200 EUR"),
         ("escalation", "Escalated: Invoice agent asks: About to pay 4,200 EUR"),
-        ("acknowledged", "Invoice agent: Ann takes care of it It asks: About to pay 4,200 EUR"),
-        ("taken_over", "Invoice agent: Bob takes it over from Ann It asks: About to pay"),
+        ("acknowledged", "Invoice agent: Ann takes care of it: About to pay 4,200 EUR"),
+        ("taken_over", "Invoice agent: Bob takes it over from Ann: About to pay"),
         ("resolved_confirmed_and_taken",
-         "Invoice agent: confirmed after 12 min; Ann had taken it It asked: About to pay"),
+         "Invoice agent: confirmed after 12 min, it continues It asked: About to pay"),
         ("resolved_failed", "Invoice agent: failed after waiting for confirmation for 12 min"),
         ("digest_of_failures", "Invoice agent: 4 failed since 10:02 CET: The supplier's portal"),
-        ("digest_of_two_agents", "Invoice agent and Mail agent: 4 wait for confirmation since"),
-        ("stuck", "Stuck? Invoice agent: no news for 2 h, still running"),
+        ("digest_of_two_agents", "Invoice agent and Mail agent: 4 to confirm or decline, since"),
+        ("stuck", "Stuck? Invoice agent: no news for 2 h, last known as running"),
         ("rejected_terminal",
          "Invoice agent already completed; a later update that says running was ignored"),
-        ("rejected_gap", "Invoice agent is paused; an update that says completed was ignored"),
+        ("rejected_gap", "Invoice agent may have completed: an update before that is missing"),
     ],
 )  # fmt: skip
 def test_a_hundred_characters_say_what_it_is_about(name: str, has: str) -> None:

@@ -52,7 +52,7 @@ def digest(counts: Counts, *listed: DigestItem, **more: object) -> Digest:
         ((("failed", "A", 2), ("failed", "B", 1), ("cancelled", "C", 1)),
          "3 agents: 3 failed, 1 was cancelled since 10:02 UTC"),
         ((("failed", "A", 2), ("awaiting_confirmation", "A", 1)),
-         "A: 1 waits for confirmation, 2 failed since 10:02 UTC"),
+         "A: 1 to confirm or decline, 2 failed, since 10:02 UTC"),
         ((("rejected", "A", 2),), "A: 2 updates were ignored since 10:02 UTC"),
         ((("quarantined", "", 1),), "An agent: 1 webhook could not be used since 10:02 UTC"),
         ((("stuck/running", "A", 2), ("stuck/paused", "A", 1)),
@@ -81,17 +81,17 @@ def test_a_title_says_what_the_group_has_in_common() -> None:
 def test_more_sorts_than_are_counted_are_not_claimed_to_be_all() -> None:
     found = digest((("failed", "A", 8),), FAILED, WAITS, total=30)
     message = digest_message(CLAIM, found, None, NOW)
-    assert message.title == "Several agents: 30 updates, 1 waits for confirmation since 10:02 UTC"
+    assert message.title == "Several agents: 30 updates, 1 to confirm or decline since 10:02 UTC"
     assert "\n8 × A: failed\n22 × others\n" in message.body
 
 
 def test_a_line_says_what_is_asked_or_why_then_the_link_and_the_id_only_once() -> None:
     found = digest((("failed", "A", 1), ("awaiting_confirmation", "A", 1)), FAILED, WAITS)
     assert digest_message(CLAIM, found, None, NOW).body == (
-        "Waiting for confirmation:\n"
+        "To confirm or decline:\n"
         "· Pay 4,200 EUR · for 28 min · https://app.example/x-1\n"
         "The others:\n"
-        "· log-in refused · failed · https://app.example/x-1"
+        "· log-in refused · failed · 28 min ago · https://app.example/x-1"
     )
     elsewhere = replace(WAITING, execution_url="https://app.example/run?n=1")
     one = digest((("awaiting_confirmation", "A", 1),), replace(WAITS, facts=elsewhere))
@@ -110,7 +110,8 @@ def test_ten_confirmations_keep_their_words_and_links_of_the_usual_length() -> N
     found = digest((("awaiting_confirmation", "Invoice agent", 10),), *items)
     lines = digest_message(CLAIM, found, None, NOW, "https://r.example").body.splitlines()
     assert lines[:10] == [
-        f"· Pay 4,200 EUR · for 28 min · {item.facts.execution_url}" for item in items
+        f"· Pay 4,200 EUR · {(item.facts.execution_id or '')[-8:]} · for 28 min · {item.facts.execution_url}"
+        for item in items
     ]
 
 

@@ -7,16 +7,20 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from receiver.messages.local_time import age, clock_time, full_time, time_and_age
+from receiver.messages.local_time import age, clock_time, full_time, time_and_distance
 from receiver.times import EARLIEST, LATEST, SECOND, parse_time
 
 NOW = parse_time("2026-01-15T09:05:00Z")
 BERLIN, PAULO = ZoneInfo("Europe/Berlin"), ZoneInfo("America/Sao_Paulo")
 
 
-def test_a_time_is_that_of_the_zone_with_how_long_ago() -> None:
-    assert time_and_age(NOW - 180 * SECOND, NOW, BERLIN) == "10:02 CET, 3 min ago"
-    assert time_and_age(NOW - 180 * SECOND, NOW) == "09:02 UTC, 3 min ago"
+def test_a_time_is_that_of_the_zone_with_how_long_before_the_message() -> None:
+    assert (
+        time_and_distance(NOW - 180 * SECOND, NOW, BERLIN)
+        == "10:02 CET (3 min before this message)"
+    )
+    assert time_and_distance(NOW - 59 * SECOND, NOW, BERLIN) == "10:04 CET"
+    assert time_and_distance(NOW - 180 * SECOND, NOW) == "09:02 UTC (3 min before this message)"
 
 
 @pytest.mark.parametrize(
@@ -56,6 +60,6 @@ def test_an_age_is_in_words_and_clocks_may_differ_a_little(seconds: int, shown: 
 def test_no_instant_is_too_early_or_too_late_to_be_written() -> None:
     for zone in (UTC, BERLIN, PAULO):
         assert full_time(EARLIEST, zone).startswith("16")
-        assert time_and_age(LATEST, NOW, zone).endswith("ahead of now")
+        assert time_and_distance(LATEST, NOW, zone).endswith("ahead of the clock here)")
     assert full_time(None) == ""
     assert full_time(NOW + 1, BERLIN) == "2026-01-15 10:05:00 CET"

@@ -39,8 +39,9 @@ def told(
 def test_a_failure_says_what_who_why_when_and_where() -> None:
     assert told(FACTS) == (
         "Invoice agent failed: log-in refused\n"
-        "It had been running for 12 min. It will not go on by itself.\n"
         "Error: EPIPE\n"
+        "It stopped and will not go on by itself. It had been running for 12 min.\n"
+        "See at the link what it had done before you start it again.\n"
         "https://platform.asteroid.ai/executions/a2c7f3b3\n"
         "At 10:30 UTC, just now\n"
         "Execution: a2c7f3b3 · from asteroid"
@@ -94,7 +95,7 @@ def test_an_event_that_does_not_fit_says_so_and_what_stands() -> None:
     text = told(facts)
     assert text.startswith(
         "Invoice agent already failed; a later update that says running was ignored\n"
-        "Nothing changed: it still counts as failed."
+        "Nothing changed: the execution still counts as failed."
     )
 
 
@@ -172,8 +173,9 @@ def test_a_hole_in_the_story_names_the_status_that_is_missing() -> None:
         execution_status=Status.PAUSED, missing=(Status.RUNNING,),
     )  # fmt: skip
     assert told(gap).startswith(
-        "Invoice agent is paused; an update that says completed was ignored: one before it is"
-        " missing\nThe missing one says that it was running. Here it still counts as paused,"
+        "Invoice agent may have completed: an update before that is missing\nA later update says"
+        " completed, but the one before it (running) has never come, so the execution still counts"
+        " as paused here. See at the link which is true.\nIf the missing update still comes,"
     )
     held = replace(gap, verdict=Verdict.HELD)
     assert told(held).startswith(
