@@ -59,17 +59,30 @@ class Severity(StrEnum):
     FAILURE = "failure"
 
 
+class Act(StrEnum):
+    """What a message does to the incident that its episode is, where a destination knows incidents.
+
+    It opens the incident or updates it, somebody takes it, or its end closes it.
+    """
+
+    OPEN = "open"
+    TAKE = "take"
+    CLOSE = "close"
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
     """A text for a destination: plain, cleaned and cut.
 
-    Messages with the same `thread` are one conversation, if the destination supports that.
+    Messages with the same `thread` are one conversation or one incident, if the destination
+    supports that; `act` is what the message does to the incident.
     """
 
     title: str
     body: str
     thread: str | None = None
     severity: Severity = Severity.INFO
+    act: Act = Act.OPEN
 
 
 @dataclass(frozen=True, slots=True)

@@ -182,9 +182,11 @@ def _failure(record: CallRecord, *, late: bool, timeout: float) -> Attempt:
     if record.error:
         what = "the connection failed before the message" if record.connected else "no connection"
         return Attempt(Outcome.FAILED, f"{what}: {record.error}")
-    return Attempt(
-        Outcome.FAILED, _warnings_of(record) or "Apprise says that it failed, and not why"
-    )
+    said = _warnings_of(record) or "Apprise says that it failed, and not why"
+    if record.untraced:
+        return Attempt(Outcome.FAILED, said)
+    # It failed here, before anything went over the network: so it will the next time.
+    return Attempt(Outcome.FAILED, f"nothing was sent: {said}", permanent=True)
 
 
 def _http_attempt(record: CallRecord, status: int, *, late: bool) -> Attempt:

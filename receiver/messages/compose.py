@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from receiver.deliveries import Claim, Kind, Message, Severity
 from receiver.messages.digests import digest_message
-from receiver.messages.follow_ups import episode_message, thread_id
+from receiver.messages.follow_ups import act_of, episode_message, thread_id
 from receiver.messages.notice import alarm
 from receiver.messages.sanitize import clean
 from receiver.routing.routes import Route
@@ -19,7 +19,9 @@ def compose(claim: Claim, route: Route | None, now: int, public_url: str = "") -
     """
     if claim.digest is not None:
         return digest_message(claim, claim.digest, public_url, now)
-    message = replace(episode_message(claim, route, now), thread=thread_id(claim))
+    message = replace(
+        episode_message(claim, route, now), thread=thread_id(claim), act=act_of(claim)
+    )
     if claim.origin is None or claim.kind is not Kind.NOTICE:
         return message
     return alarm(claim.origin, message.title, repeat=claim.repeat)
@@ -36,4 +38,4 @@ def plain_message(claim: Claim) -> Message:
     )
     title = clean(f"{facts.agent_name or facts.agent_id or 'An agent'}: news", 120)
     body = "\n".join(clean(line, 300) for line in lines)
-    return Message(title, body, severity=Severity.WARNING)
+    return Message(title, body, thread_id(claim), Severity.WARNING, act_of(claim))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 
-from receiver.deliveries import Claim, Kind, Message, MessageContext
+from receiver.deliveries import Act, Claim, Kind, Message, MessageContext
 from receiver.events import Category, Status
 from receiver.messages.notice import render, with_notes
 from receiver.messages.sanitize import clean, safe_link
@@ -66,6 +66,13 @@ def thread_id(claim: Claim) -> str | None:
     episode = f"{facts.source}/{facts.execution_id}/{claim.version}"
     digest = hashlib.sha256(episode.encode("utf-8", "backslashreplace")).hexdigest()[:32]
     return f"<episode-{digest}@receiver>"
+
+
+def act_of(claim: Claim) -> Act:
+    """Return what the message of a delivery does to the incident that its episode is."""
+    fell = claim.origin if claim.kind is Kind.FALLBACK else None
+    kind = fell.kind if fell else claim.kind
+    return {Kind.RESOLVED: Act.CLOSE, Kind.ACKNOWLEDGED: Act.TAKE}.get(kind, Act.OPEN)
 
 
 def _still(

@@ -11,7 +11,7 @@ from itertools import count
 import pytest
 
 from receiver.deliveries import Attempt, Message, Outcome, Severity
-from receiver.destinations.apprise.adapter import LOCAL_KINDS
+from receiver.destinations.apprise.clients import LOCAL_KINDS
 from receiver.destinations.apprise.vendors import WITHOUT_REQUESTS, name_of
 from receiver.destinations.destination import Destination
 from receiver.destinations.sending import problems, send

@@ -21,8 +21,7 @@ def judged(
 @pytest.mark.parametrize(
     ("record", "late", "outcome", "detail"),
     [
-        (CallRecord(), False, FAILED, "Apprise says that it failed, and not why"),
-        (CallRecord(warnings=["No recipients.", "b", "c"]), False, FAILED, "No recipients. b"),
+        (CallRecord(untraced=True), False, FAILED, "Apprise says that it failed, and not why"),
         (CallRecord(error="Connection refused"), False, FAILED,
          "no connection: Connection refused"),
         (CallRecord(), True, FAILED, "no connection within 30 s"),
@@ -249,3 +248,17 @@ def test_a_message_in_parts_of_which_one_was_refused_has_arrived_in_part() -> No
 def test_an_answer_that_did_not_come_whole_is_uncertain_at_the_deadline() -> None:
     assert judged(of(Exchange(status=200)), late=True).outcome is UNCERTAIN
     assert judged(of(SENT), late=True).outcome is Outcome.DELIVERED
+
+
+@pytest.mark.parametrize(
+    ("record", "says"),
+    [
+        (CallRecord(), "nothing was sent: Apprise says that it failed, and not why"),
+        (CallRecord(warnings=["No rooms.", "b", "c"]), "nothing was sent: No rooms. b"),
+    ],
+)
+def test_what_fails_before_anything_is_sent_is_dead_at_once(record: CallRecord, says: str) -> None:
+    attempt = judged(record)
+    assert (attempt.outcome, attempt.permanent, attempt.detail) == (FAILED, True, says)
+    late = judged(record, late=True)
+    assert (late.permanent, late.detail) == (False, "no connection within 30 s")

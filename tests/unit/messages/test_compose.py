@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from receiver.deliveries import Claim, DeadOriginal, Digest, DigestItem, Kind, MessageContext
+from receiver.deliveries import Act, Claim, DeadOriginal, Digest, DigestItem, Kind, MessageContext
 from receiver.events import Status, Verdict
 from receiver.messages.compose import compose, plain_message
 from receiver.routing.routes import Route
@@ -35,6 +35,21 @@ def test_all_messages_of_an_episode_have_one_thread_and_a_digest_has_none() -> N
     assert message.thread is None
     assert message.title == "Invoice agent: 1 failed"
     assert message.body.endswith("All of them: https://receiver.example/")
+
+
+def test_an_episode_is_opened_taken_and_closed_even_if_its_text_cannot_be_written() -> None:
+    acts = {
+        Kind.NOTICE: Act.OPEN, Kind.REMINDER: Act.OPEN, Kind.ESCALATION: Act.OPEN,
+        Kind.ACKNOWLEDGED: Act.TAKE, Kind.RESOLVED: Act.CLOSE,
+    }  # fmt: skip
+    for kind, act in acts.items():
+        claim = replace(CLAIM, kind=kind)
+        fallen = replace(CLAIM, kind=Kind.FALLBACK, origin=replace(ORIGINAL, kind=kind))
+        messages = [compose(claim, None, NOW), compose(fallen, None, NOW), plain_message(claim)]
+        assert [message.act for message in messages] == [act] * 3
+        assert len({message.thread for message in messages}) == 1
+    alarm = compose(replace(CLAIM, origin=ORIGINAL), None, NOW)
+    assert (alarm.act, alarm.thread) == (Act.OPEN, None)
 
 
 def test_a_notice_about_a_dead_delivery_is_an_alarm_and_a_fall_back_is_the_message_itself() -> None:
