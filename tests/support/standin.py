@@ -44,6 +44,11 @@ class Asked:
     headers: dict[str, str]
     body: bytes
 
+    @property
+    def text(self) -> str:
+        """Its body as text."""
+        return self.body.decode("utf-8", "replace")
+
     def has_words(self, *words: str) -> bool:
         """Return whether words stand in it, as they are or in base64."""
         plain = unquote_plus(f"{self.path} {self.body.decode('utf-8', 'replace')}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gc
 from collections.abc import Iterator
 from itertools import count
 
@@ -313,3 +314,15 @@ def test_an_echo_of_what_was_sent_shows_no_login(name: str, service: StandIn) ->
     detail = send(fresh(name), MESSAGE).detail
     for word in {word for echo in echoes for word in echo.split() if len(word) > 12}:
         assert word not in detail
+
+
+@pytest.mark.parametrize("name", ["Emby", "Jellyfin", "Matrix", "RingCentral", "Twist"])
+def test_a_plugin_that_is_thrown_away_asks_for_nothing(name: str, service: StandIn) -> None:
+    destination = fresh(name)
+    service.answer(lambda asked: yes_of(name, asked))
+    assert send(destination, MESSAGE).outcome is DELIVERED
+    service.answer(to_the_message(name, Answer(403)))
+    assert send(destination, MESSAGE).permanent
+    service.answer(Answer(500))
+    gc.collect()
+    assert service.asked == []

@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Any
 
 from receiver.destinations import addresses, native
-from receiver.destinations.apprise import comparison, probes
+from receiver.destinations.apprise import comparison, kept, probes
 from receiver.destinations.apprise.recorder import record_throttle, said_by_apprise
 from receiver.destinations.destination import Destination
 
@@ -88,6 +88,7 @@ def client(destination: Destination) -> Any:
     if not is_added or len(made) != 1:
         return _not_understood(url, more)
     plugin, said = made[0], said + more
+    kept.forget_quietly(type(plugin))
     problem = _plugin_problem(plugin) or comparison.problem(url, parsed, plugin, said)
     _configure(plugin, destination, options)
     return problem or made

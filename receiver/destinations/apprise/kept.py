@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import uuid4
 
+from receiver.destinations.apprise.vendors import WITHOUT_REQUESTS, name_of
 from receiver.destinations.outcome import PASSING_REFUSALS, counted
 from receiver.destinations.record import CallRecord
 
@@ -41,6 +42,17 @@ def make_ready(plugin: Any) -> None:
         plugin.access_token = plugin.password
         # The picture and the text would have one id, so that only the picture would arrive.
         plugin.include_image = False
+
+
+def forget_quietly(kind: type) -> None:
+    """Let the plugins of a class be thrown away without a request.
+
+    Some log out in `__del__`: in any thread, whenever memory is tidied, for as long as the service
+    likes. Their session ends at the service by its age.
+    """
+    for owner in kind.__mro__:
+        if "__del__" in vars(owner) and name_of(owner) not in WITHOUT_REQUESTS:
+            del owner.__del__  # type: ignore[attr-defined]
 
 
 def is_outdated(record: CallRecord) -> bool:
