@@ -53,7 +53,7 @@ def test_the_end_of_a_wait_is_told_before_the_next_wait(unseen: Walk) -> None:
     unseen.comes(WAITING)
     over, waits = unseen.gets("ops")
     assert "waiting for confirmation again" in over.title
-    assert over.title.endswith("now awaiting_confirmation again")
+    assert over.title.endswith("again, after 0 s")
     assert waits.title == "Invoice agent waits for confirmation"
 
 
