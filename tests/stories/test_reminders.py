@@ -320,7 +320,7 @@ def test_an_e_mail_about_an_episode_has_the_subject_of_the_first_one(walk: Walk)
     begins = [t.message.as_mail()[1].splitlines()[0] for t in told]
     assert begins[1] == "Still waiting after 15 min: nobody has confirmed or declined."
     assert begins[6] == "Ann takes care of it: About to pay 4,200 EUR."
-    assert begins[8] == "Confirmed after 1 h 1 min; Ann had taken it."
+    assert begins[8] == "Confirmed after 1 h 1 min, it continues."
 
 
 def test_a_subject_stays_after_a_reload_with_another_title(walk: Walk) -> None:

@@ -110,7 +110,8 @@ def test_ten_confirmations_keep_their_words_and_links_of_the_usual_length() -> N
     found = digest((("awaiting_confirmation", "Invoice agent", 10),), *items)
     lines = digest_message(CLAIM, found, None, NOW, "https://r.example").body.splitlines()
     assert lines[:10] == [
-        f"· Pay 4,200 EUR · {(item.facts.execution_id or '')[-8:]} · for 28 min · {item.facts.execution_url}"
+        f"· Pay 4,200 EUR · {(item.facts.execution_url or '')[-8:]} · for 28 min"
+        f" · {item.facts.execution_url}"
         for item in items
     ]
 
