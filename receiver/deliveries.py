@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from receiver.alarms import Alarm
 from receiver.events import Event, Execution, Judgement, Status, Verdict
 
 
@@ -25,8 +26,8 @@ class Kind(StrEnum):
 
     A route asks for a notice about an event. While the execution stays in the status of that event
     (an episode), there may be reminders and escalations, and somebody may take the episode
-    (acknowledged). When the execution moves on, the episode is resolved. A digest lists messages
-    that a silence kept back; a fall-back gets a message that died elsewhere.
+    (acknowledged). When it moves on, the episode is resolved. A digest lists what a silence kept
+    back; a fall-back gets a message that died elsewhere. An alarm: telling fails, or works.
     """
 
     NOTICE = "notice"
@@ -36,6 +37,7 @@ class Kind(StrEnum):
     RESOLVED = "resolved"
     DIGEST = "digest"
     FALLBACK = "fallback"
+    ALARM = "alarm"
 
 
 class Outcome(StrEnum):
@@ -59,30 +61,27 @@ class Severity(StrEnum):
     FAILURE = "failure"
 
 
-class Act(StrEnum):
-    """What a message does to the incident that its episode is, where a destination knows incidents.
-
-    It opens the incident or updates it, somebody takes it, or its end closes it.
-    """
-
-    OPEN = "open"
-    TAKE = "take"
-    CLOSE = "close"
-
-
 @dataclass(frozen=True, slots=True)
 class Message:
     """A text for a destination: plain, cleaned and cut.
 
-    Messages with the same `thread` are one conversation or one incident, if the destination
-    supports that; `act` is what the message does to the incident.
+    Messages with the same `thread` are one conversation, or one incident that the `kind` opens,
+    acknowledges or resolves. In e-mails `subject` replaces the title, and `opening` is its rest.
     """
 
     title: str
     body: str
     thread: str | None = None
     severity: Severity = Severity.INFO
-    act: Act = Act.OPEN
+    subject: str = ""
+    opening: str = ""
+    kind: Kind = Kind.NOTICE
+
+    def as_mail(self) -> tuple[str, str]:
+        """Return the subject and the text of an e-mail."""
+        if not self.subject:
+            return self.title, self.body
+        return self.subject, f"{self.opening}\n{self.body}" if self.opening else self.body
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +199,8 @@ class PlannedDelivery:
 class DeadOriginal:
     """A delivery that died: its destination, the reason, the number of dead ones there, its state.
 
-    `kind` and `step` are those of the first delivery, before any fall-back.
+    `kind` and `step` are those of the first delivery, before any fall-back. `delivery` is its id.
+    `is_alarm`: it was itself a message about another dead delivery.
     """
 
     destination: str
@@ -209,14 +209,17 @@ class DeadOriginal:
     is_dead: bool = True
     kind: Kind = Kind.NOTICE
     step: int = 0
+    delivery: int = 0
+    is_alarm: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class DigestItem:
     """One of the messages in a digest.
 
-    `over`: its episode has ended since. `taken`: somebody has taken it. `stuck`: no event of its
-    execution came for too long.
+    `over`: its episode has ended since. `taken`: somebody has taken it, `taken_by` says who.
+    `stuck`: no event of its execution came for too long. `begun` has the facts of the event that
+    began the episode, if the message is about its end.
     """
 
     kind: Kind
@@ -225,6 +228,8 @@ class DigestItem:
     over: bool = False
     taken: bool = False
     stuck: bool = False
+    taken_by: str = ""
+    begun: MessageContext | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +240,7 @@ class Digest:
     sort is a status, `stuck/` and a status for stuck executions, or the outcome of an episode.
     Every confirmation that still waits is in `listed`. If a silence kept the messages back,
     `silence` names it and `page` counts its digests. Then each execution counts once, without its
-    reminders.
+    reminders. `since` is the time of the earliest event (nanoseconds).
     """
 
     total: int
@@ -243,14 +248,19 @@ class Digest:
     listed: tuple[DigestItem, ...]
     silence: str = ""
     page: int = 1
+    since: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Acknowledgement:
-    """The acknowledgement of an episode: `by` a person, `at` a time (nanoseconds)."""
+    """The acknowledgement of an episode: `by` a person, `at` a time (nanoseconds).
+
+    `taken_from` is the person who had taken it before, if anybody had.
+    """
 
     by: str
     at: int
+    taken_from: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,7 +271,10 @@ class Claim:
     `owed_at` (ns) is the start of `retry_for`, `claimed_at` (ns) that of this attempt. The message
     is made of `facts`, and of `origin` if it is about a dead delivery. With a `digest` the claim
     includes other deliveries, which share its token and its outcome. `version` is that of its
-    episode.
+    episode, `acknowledged` the person who has taken it. A message about the end of an episode has
+    the facts of its beginning in `begun`. `thread_title` is that of the first message about the
+    episode from its route to the destination. A claim with an `alarm` is about no event; its `step`
+    is 0 for word of the alarm and 1 for its end.
     """
 
     delivery: int
@@ -282,3 +295,6 @@ class Claim:
     digest: Digest | None = None
     version: int | None = None
     acknowledged: Acknowledgement | None = None
+    begun: MessageContext | None = None
+    thread_title: str | None = None
+    alarm: Alarm | None = None

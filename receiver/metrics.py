@@ -8,6 +8,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable
 
+from receiver.alarms import AlarmKind
+
 # The causes of distrust in a webhook; see UntrustedWebhook.
 CAUSES = (
     "missing",
@@ -48,6 +50,7 @@ class Counters:
             ("untrusted", source, cause): 0 for source in sources for cause in CAUSES
         } | {("refused", cause): 0 for cause in REFUSALS}
         self._counts |= {("reloads", result): 0 for result in RELOADS}
+        self._counts |= {("alarms", kind.value): 0 for kind in AlarmKind}
         self._times: dict[tuple[str, ...], float] = {}
 
     def answered(self, source: str, status: int) -> None:
@@ -73,8 +76,15 @@ class Counters:
         """Count a reload of routes.yaml."""
         self._count("reloads", result)
 
+    def alarm_raised(self, kind: AlarmKind) -> None:
+        """Count an alarm."""
+        self._count("alarms", kind.value)
+
     def counts(self, kind: str) -> list[tuple[tuple[str, ...], int]]:
-        """Return labels and count of each: of webhooks, untrusted, verdicts, refused or reloads."""
+        """Return labels and count of each.
+
+        Kinds are webhooks, untrusted, verdicts, refused, reloads and alarms.
+        """
         with self._lock:
             counts = [(name[1:], n) for name, n in self._counts.items() if name[0] == kind]
         return sorted(counts)

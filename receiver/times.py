@@ -98,3 +98,11 @@ def span(nanoseconds: int) -> str:
     if days == 0:
         return f"{hours} h" + (f" {minutes % 60} min" if minutes % 60 else "")
     return f"{days} d" + (f" {hours % 24} h" if hours % 24 else "")
+
+
+def ago(instant: int, now: int) -> str:
+    """Write the distance of an instant from now for people: 12 min ago, in 40 s, now."""
+    distance = instant - now
+    if abs(distance) < SECOND:
+        return "now"
+    return f"in {span(distance)}" if distance > 0 else f"{span(-distance)} ago"

@@ -29,16 +29,19 @@ def sample(
     *,
     event_id: str = "",
     occurred_at: int | None = None,
-    reason: str | None = None,
+    **more: Any,
 ) -> bytes:
-    """Make a test webhook's body; `occurred_at` is nanoseconds, now if None."""
+    """Make a test webhook's body; `occurred_at` is nanoseconds, now if None.
+
+    `more` goes to the format's `sample`.
+    """
     return _compact_json(
         FORMATS[source_format].sample(
             event,
             execution_id,
             event_id=event_id or str(uuid4()),
             occurred_at=time.time_ns() if occurred_at is None else occurred_at,
-            reason=reason,
+            **more,
         )
     )
 
@@ -105,6 +108,7 @@ def post_raw(url: str, body: bytes, headers: Mapping[str, str]) -> tuple[int, di
         reason = getattr(error, "reason", error) or type(error).__name__
         raise ReceiverError(
             f"Nobody answers at {url} ({reason}). Is `receiver serve` running there?"
+            " RECEIVER_HOST and RECEIVER_PORT, or --url, say where."
         ) from error
 
 

@@ -158,7 +158,7 @@ def _print_report(store: Store, executions: dict[str, None]) -> None:
         if story is None:
             continue
         click.echo(f"  {execution_id}: {story['execution']['status']}")
-        for event in json_views.known(story)["events"]:
+        for event in json_views.known(story, None, 0)["events"]:
             verdict = ", then ".join(f"{s['verdict']} ({s['reason']})" for s in event["steps"])
             click.echo(f"    {event['occurred_at']}  {event['event']:<32} {verdict}")
         for delivery in story["deliveries"]:

@@ -1,9 +1,9 @@
-"""Commands that inspect rules and store: check, explain, the lifecycle, doctor."""
+"""Commands that inspect rules and store: check, explain, a story, the lifecycle, doctor."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict
 from typing import Any
@@ -12,16 +12,28 @@ import click
 
 from receiver import lifecycle
 from receiver.cli.configuration import load_configuration, source_named
-from receiver.cli.output import json_option, print_json
+from receiver.cli.listing import phrase
+from receiver.cli.output import clean, json_option, print_json, print_lines
+from receiver.cli.setup import (
+    NEWEST,
+    open_store,
+    rules_if_readable,
+    stored_event,
+    stored_execution,
+)
 from receiver.config.rules import Rules
 from receiver.destinations import sending
 from receiver.dispatch.operators import orphans
+from receiver.dispatch.waits import waits
 from receiver.errors import ReceiverError
+from receiver.events import Verdict
 from receiver.intake import explain as explaining
-from receiver.intake.explain_text import as_text
+from receiver.intake.explain_text import as_text, event_text, messages_text, story_text
 from receiver.intake.subscription_hints import hints
 from receiver.store import opening
 from receiver.store.contract import Store
+from receiver.times import SECOND, format_time, span
+from receiver.web import json_views
 from receiver.web.server import server
 
 
@@ -56,29 +68,105 @@ def check(file: str | None) -> None:
 
 
 @click.command()
-@click.argument("event", type=click.File("rb"))
-@click.option("--source", required=True, help="The source it would come from.")
+@click.argument("event", type=click.File("rb"), required=False)
+@click.option("--source", help="The source it would come from, or came from.")
+@click.option("--event-id", help="Instead of a file: the id of a stored event.")
 @json_option
-def explain(event: Any, source: str, in_json: bool) -> None:
+def explain(event: Any, source: str | None, event_id: str | None, in_json: bool) -> None:
     """Say what would become of the webhook body in the file EVENT (- for standard input).
 
     The verdict against what is stored, which routes match and why the others do not, and the text
-    that would go out. Nothing is stored or sent.
+    that would go out. Nothing is stored or sent. With --event-id it says what became of a stored
+    event: its verdict, whom it was told to, and why nobody else.
     """
+    if (event is None) == (event_id is None):
+        raise click.UsageError("Give a file with a webhook body, or --event-id.")
+    if event_id is not None:
+        _explain_stored(event_id, source, in_json)
+    elif source is None:
+        raise click.UsageError("--source: say which source the body would come from.")
+    else:
+        _explain_body(event.read(), source, in_json)
+
+
+def _explain_body(body: bytes, source: str, in_json: bool) -> None:
     settings, rules = load_configuration()
     url = settings.database_url
-    store = opening.open_existing(url) if opening.exists(url) else None
-    try:
+    existing = opening.exists(url)
+    with closing(opening.open_existing(url)) if existing else opening.open_empty() as store:
         explanation = explaining.explain(
-            rules, source_named(rules, source), event.read(), time.time_ns(), store
-        )
-    finally:
-        if store is not None:
-            store.close()
+            rules, source_named(rules, source), body, time.time_ns(), store,
+            settings.public_url or "", settings.zone,
+        )  # fmt: skip
     if in_json:
         print_json(explanation)
     else:
-        click.echo(as_text(explanation))
+        for line in as_text(explanation).splitlines():
+            click.echo(clean(line))
+
+
+def _explain_stored(event_id: str, source: str | None, in_json: bool) -> None:
+    now, rules = time.time_ns(), _rules_or_a_word()
+    with closing(open_store()) as store:
+        seq = stored_event(store, event_id, source)
+        known = store.event(seq)
+    assert known is not None
+    document = json_views.known_event(known, rules, now)
+    if in_json:
+        print_json(document)
+        return
+    event, found = document["event"], document["deliveries"]
+    execution = event["execution_id"] or "not said"
+    phrases = _phrases(known["deliveries"], rules, now)
+    print_lines([
+        f"event      {event['event_id']}",
+        f"execution  {event['source']}/{execution}",
+        *event_text(event, found, phrases, now, every_route=True),
+        *messages_text(found, phrases, now),
+    ])  # fmt: skip
+
+
+@click.command()
+@click.argument("execution", metavar="ID")
+@click.option("--source", help="Its source, if several have an execution of this id.")
+@json_option
+def show(execution: str, source: str | None, in_json: bool) -> None:
+    """Tell the story of the execution ID: its events, who was told, and why nobody was.
+
+    ID is its id, or SOURCE/ID. A shortened id from a table will do while only one fits.
+    """
+    now, rules = time.time_ns(), _rules_or_a_word()
+    with closing(open_store()) as store:
+        name, execution_id = stored_execution(store, execution, source)
+        known = store.execution(name, execution_id)
+        quarantined, _ = store.events(
+            {"source": name, "execution_id": execution_id, "verdict": Verdict.QUARANTINED},
+            NEWEST, None,
+        )  # fmt: skip
+    if known is None:
+        raise ReceiverError(
+            f"No event was applied to {execution_id}. See `receiver events --execution"
+            f" {execution_id}`."
+        )
+    document = json_views.known(known, rules, now)
+    if in_json:
+        print_json(document)
+        return
+    phrases = _phrases(known["deliveries"], rules, now)
+    apart = [json_views.event(view) for view in reversed(quarantined)]
+    print_lines(story_text(document, apart, phrases, now))
+
+
+def _rules_or_a_word() -> Rules | None:
+    """Return the rules; without them, say that the rest is told."""
+    rules, problem = rules_if_readable()
+    if problem:
+        click.echo(f"Which routes match is not known without the rules: {problem}", err=True)
+    return rules
+
+
+def _phrases(views: Sequence[Mapping[str, Any]], rules: Rules | None, now: int) -> dict[int, str]:
+    return {number: phrase(wait, now) for number, wait in waits(views, rules, now).items()}
 
 
 @click.command(name="lifecycle")
@@ -96,17 +184,25 @@ def lifecycle_(source: str | None, mermaid: bool) -> None:
 @click.command()
 @json_option
 def doctor(in_json: bool) -> None:
-    """Verify the ledger and the store; say which source looks badly subscribed or off in time."""
+    """Verify the ledger and the store, and say what does not work.
+
+    Open alarms, destinations that fail now, and sources that look badly subscribed or off in time.
+    """
     settings, rules = load_configuration(destinations=False)
+    now = time.time_ns()
     with closing(opening.open_existing(settings.database_url, thorough=True)) as store:
         ledger = store.ledger()
         warnings = hints(rules.orderings, store.tallies(), store.delays())
         lost = orphans(rules, store)
+        troubles = _alarms(store, now), _failing(rules, store, now)
+    alarms, failing = troubles
     if in_json:
         print_json({
             "ledger": ledger,
             "hints": [asdict(hint) for hint in warnings],
             "orphans": [asdict(orphan) for orphan in lost],
+            "alarms": alarms,
+            "failing": failing,
         })  # fmt: skip
     else:
         click.echo(f"{settings.database_path}: the file is whole.")
@@ -118,10 +214,50 @@ def doctor(in_json: bool) -> None:
             click.echo(f"source {hint.source}: {hint.text}.")
         for orphan in lost:
             click.echo(f"{orphan.text()}.")
+        for alarm in alarms:
+            about = alarm["about"] or "routes.yaml"
+            click.echo(f"alarm {alarm['alarm']}: {about}, since {alarm['since']}: {alarm['cause']}")
+        for each in failing:
+            waits = f"{each['waiting']} wait" if each["waiting"] else "nothing waits"
+            click.echo(
+                f"{each['destination']} fails since {each['since']} ({each['for']}):"
+                f" {each['last_failure']}; {waits}"
+            )
     if ledger["imbalance"]:
         raise ReceiverError(
             "What was promised and what is there differ. Keep a copy of the file and report it."
         )
+    if any(troubles):
+        raise ReceiverError(
+            f"{len(alarms)} alarms are open and {len(failing)} destinations fail. See the log, and"
+            " `receiver deliveries`."
+        )
+
+
+def _alarms(store: Store, now: int) -> list[dict[str, Any]]:
+    return [
+        {
+            "alarm": str(alarm.kind),
+            "about": alarm.about,
+            "since": format_time(alarm.began_at // SECOND * SECOND),
+            "cause": alarm.cause,
+        }
+        for alarm in store.watched(now, now).alarms
+    ]
+
+
+def _failing(rules: Rules, store: Store, now: int) -> list[dict[str, Any]]:
+    return [
+        {
+            "destination": name,
+            "since": format_time(each.failing_since // SECOND * SECOND),
+            "for": span(now - each.failing_since),
+            "last_failure": each.last_failure,
+            "waiting": store.waiting_for(name, now),
+        }
+        for name, each in store.watched(now, now).failing.items()
+        if name in rules.destinations
+    ]
 
 
 def _open_incidents(rules: Rules) -> Iterator[tuple[int, str]]:
@@ -130,7 +266,7 @@ def _open_incidents(rules: Rules) -> Iterator[tuple[int, str]]:
     for route in rules.routes:
         named = {*route.notify, *(name for each in route.escalate for name in each.notify)}
         told = ", ".join(sorted(named & pagers))
-        if not told or route.is_about_dead_letters:
+        if not told or route.about != "events":
             continue
         name = f"route {route.name} opens incidents at {told}"
         missing = [key for key in ("acknowledged", "resolved") if not getattr(route, key)]
@@ -147,4 +283,4 @@ def _print_hints(rules: Rules, store: Store) -> None:
         click.echo(f"{rules.path}:{line}: warning: source {hint.source}: {hint.text}")
 
 
-COMMANDS = (check, explain, lifecycle_, doctor)
+COMMANDS = (check, explain, show, lifecycle_, doctor)

@@ -7,24 +7,29 @@ costs ten times as much processor time as to list them.
 
 from __future__ import annotations
 
+import io
+import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from importlib import import_module
+from typing import NoReturn
 
 import click
 
 from receiver import __version__
-from receiver.errors import ReceiverError
+from receiver.errors import ReceiverError, StorageUnavailable
 
 # The module of each command, and its line in the list of commands.
 LISTED = {
     "acknowledge": ("operate", "Take what an execution waits for: its reminders end."),
     "check": ("inspect", "Check settings, routes, keys and destinations, without the network."),
-    "deliveries": ("listing", "List deliveries with their attempts, newest first."),
+    "deliveries": ("listing", "List deliveries, newest first, with why each of them waits."),
     "demo": ("serve", "Show the whole walk: a scripted sender against a real server."),
     "doctor": ("inspect", "Verify the ledger and the store, and how sources are subscribed."),
-    "executions": ("listing", "List executions, newest first."),
-    "explain": ("inspect", "Say what would become of a webhook body, and why."),
+    "events": ("listing", "List events with their verdicts, newest first."),
+    "executions": ("listing", "List executions, newest first; `show ID` tells the story of one."),
+    "explain": ("inspect", "Say what would become of a webhook body, or became of an event."),
     "keygen": ("send", "Make a key for `receiver send` and for tests."),
     "lifecycle": ("inspect", "Print the legal moves of an execution."),
     "prune": ("maintain", "Remove what has been kept for long enough, now."),
@@ -35,30 +40,72 @@ LISTED = {
     "silence": ("operate", "Keep messages back for a while, and list them afterwards."),
     "test": ("operate", "Send a marked test message to a destination now."),
 }
+# Those that stand below another one.
+BELOW = {"executions": {"show": ("inspect", "Tell the story of one execution.")}}
+# What a locked database is called: others write, and a command may be given again.
+_BUSY = ("database is locked", "database is busy")
 
 
 def main() -> None:
     """Run a command; print a ReceiverError as one clear text, with exit code 1."""
+    _print_replacements()
     try:
         cli()
     except ReceiverError as error:
-        click.echo(str(error), err=True)
+        _end(_in_our_words(error))
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        _end(f"The output cannot be written: {error.strerror}.")
+
+
+def _print_replacements() -> None:
+    """Let a terminal that lacks a character show another one instead."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
+def _in_our_words(error: ReceiverError) -> str:
+    """Return the error's text; a sender would send again, a person waits for others to be done."""
+    if isinstance(error, StorageUnavailable) and any(word in str(error) for word in _BUSY):
+        return (
+            "The database is locked: another program writes to it for long. Nothing was changed."
+            " End that program, or try again in a moment."
+        )
+    return str(error).replace(": send it again", ". Nothing was changed: try again")
+
+
+def _end(message: str) -> NoReturn:
+    """Print the message, and end with 1; nothing more goes to an output that failed."""
+    with suppress(OSError):
+        click.echo(message, err=True)
+    with suppress(OSError, AttributeError, ValueError):
+        sys.stdout.flush()
         sys.exit(1)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    sys.exit(1)
 
 
 class OnDemand(Mapping[str, click.Command]):
-    """The commands by name; a look-up imports the command."""
+    """The commands of a list by name; a look-up imports the command."""
+
+    def __init__(self, listed: Mapping[str, tuple[str, str]]) -> None:
+        self._listed = listed
 
     def __getitem__(self, name: str) -> click.Command:
-        module = import_module(f"receiver.cli.{LISTED[name][0]}")
+        module = import_module(f"receiver.cli.{self._listed[name][0]}")
         commands: Iterable[click.Command] = module.COMMANDS
-        return next(command for command in commands if command.name == name)
+        command = next(command for command in commands if command.name == name)
+        if isinstance(command, click.Group) and name in BELOW:
+            command.commands = OnDemand(BELOW[name])  # type: ignore[assignment]  # only read
+        return command
 
     def __iter__(self) -> Iterator[str]:
-        return iter(LISTED)
+        return iter(self._listed)
 
     def __len__(self) -> int:
-        return len(LISTED)
+        return len(self._listed)
 
 
 class Commands(click.Group):
@@ -86,7 +133,7 @@ class Commands(click.Group):
 
 @click.group(
     cls=Commands,
-    commands=OnDemand(),
+    commands=OnDemand(LISTED),
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(__version__, prog_name="receiver")

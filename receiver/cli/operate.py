@@ -10,8 +10,8 @@ from contextlib import closing
 import click
 
 from receiver.cli.configuration import load_configuration
-from receiver.cli.output import json_option, print_json, print_table
-from receiver.cli.setup import open_store
+from receiver.cli.output import Column, Cut, Row, json_option, limit_option, print_json, print_table
+from receiver.cli.setup import open_store, unknown_execution, unknown_name
 from receiver.config.problems import near
 from receiver.config.silence_request import match_of, read_silence
 from receiver.deliveries import Attempt, Outcome
@@ -19,7 +19,18 @@ from receiver.destinations import sending
 from receiver.dispatch import operators
 from receiver.dispatch.trial import try_destination
 from receiver.errors import ReceiverError
+from receiver.store.reading import Listing
+from receiver.store.records import TakeOutcome
+from receiver.times import ago
 from receiver.web import json_views
+
+_SILENCES = (
+    Column("id"),
+    Column("ends"),
+    Column("kept back"),
+    Column("by", Cut.END),
+    Column("match", Cut.END),
+)
 
 
 def _user_name() -> str:
@@ -39,20 +50,32 @@ _by_option = click.option(
 @click.argument("execution", metavar="ID")
 @_by_option
 def acknowledge(source: str, execution: str, by: str) -> None:
-    """Take what the execution ID of SOURCE waits for: its reminders and escalations end."""
+    """Take what the execution ID of SOURCE waits for: its reminders and escalations end.
+
+    If somebody else has it, you take it over, and whoever was told of them is told of you.
+    """
     _, rules = load_configuration(destinations=False)
     claim = operators.take(source, execution, by, rules, time.time_ns())
     if claim is None:
         raise click.UsageError("--by: say who takes it.")
     with closing(open_store()) as store:
-        is_taken = store.write_now(operators.acknowledge, claim)
-    if is_taken is None:
-        raise ReceiverError(
-            f"There is no execution {execution} of {source}: see `receiver executions`."
-        )
-    if not is_taken:
+        result = store.write_now(operators.acknowledge, claim)
+        is_unknown = result.outcome is TakeOutcome.UNKNOWN
+        unknown = _unknown(store, source, execution) if is_unknown else ""
+    if unknown:
+        raise ReceiverError(unknown)
+    if result.outcome is TakeOutcome.ENDED:
         raise ReceiverError(f"{execution} has ended: there is nothing to acknowledge.")
-    click.echo(f"{claim.taken.by} takes care of {execution}: there are no more reminders of it.")
+    click.echo(operators.in_words(claim, result, time.time_ns()))
+
+
+def _unknown(store: Listing, source: str, execution: str) -> str:
+    """Say which of the two names nobody knows."""
+    return (
+        unknown_name(store, "source", source)
+        or unknown_execution(store, source, execution)
+        or f"No event was applied to {execution} of {source}: there is nothing to acknowledge."
+    )
 
 
 @click.command()
@@ -80,8 +103,8 @@ def _redeliver_one(delivery: int) -> None:
 
 def _redeliver_all(destination: str) -> None:
     with closing(open_store()) as store:
-        if not store.deliveries({"destination": destination}, 1, None)[0]:
-            raise ReceiverError(f"Nothing was ever owed to {destination!r}: see its spelling.")
+        if unknown := unknown_name(store, "destination", destination):
+            raise ReceiverError(unknown)
         count = store.write_now(operators.redeliver_all, (destination, time.time_ns()))
     click.echo(f"{count} deliveries to {destination} wait again: `receiver serve` sends them.")
 
@@ -164,7 +187,7 @@ def add(match: tuple[str, ...], in_json: bool, **options: str | None) -> None:
 
 
 @silence.command(name="list")
-@click.option("--limit", type=click.IntRange(1, 200), default=50, show_default=True)
+@limit_option
 @json_option
 def list_(limit: int, in_json: bool) -> None:
     """List silences, newest first, with how many messages each kept back."""
@@ -174,8 +197,15 @@ def list_(limit: int, in_json: bool) -> None:
     if in_json:
         print_json(items)
         return
-    table = [{**item, "match": json.dumps(item["match"], ensure_ascii=False)} for item in items]
-    print_table(table, ("id", "from", "until", "silenced", "by", "reason", "match"))
+    if not rows:
+        click.echo("There are no silences.")
+        return
+    now = time.time_ns()
+    print_table(_SILENCES, [
+        Row((row["id"], ago(row["until"], now), row["silenced"], row["by"],
+             json.dumps(item["match"], ensure_ascii=False)), row["reason"])
+        for row, item in zip(rows, items, strict=True)
+    ])  # fmt: skip
 
 
 @silence.command()

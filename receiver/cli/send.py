@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,23 @@ import click
 
 from receiver.cli import client
 from receiver.cli.configuration import load_configuration, source_named
+from receiver.cli.output import Word
+from receiver.config.problems import near
+from receiver.config.settings import Settings
 from receiver.errors import ReceiverError
 from receiver.sources import signing
+from receiver.sources.formats.registry import FORMATS, question_of
+
+# What to do about a refusal. The server does not say which of the causes it was.
+_HINTS = {
+    401: "It is not proven: --key is not of a key pair that the server's source {source} has, its"
+    " secret header has another value there, or it takes other agents only. The server's log says"
+    " which.",
+    404: "The server there has no source {source}: compare its routes.yaml, and --url.",
+    421: "The server has another host name: set its RECEIVER_PUBLIC_URL, or say its address.",
+    429: "That was more than the source's rate: wait a moment.",
+    503: "The server starts, stops or cannot store anything: see `receiver doctor` and its log.",
+}
 
 
 @click.command()
@@ -23,24 +38,81 @@ from receiver.sources import signing
 @click.option(
     "--key", type=click.File("r"), required=True, help="File with the private key or the secret."
 )
-@click.option("--url", default="http://127.0.0.1:8000", show_default=True, help="The receiver.")
-@click.option("--reason", help="The provider's reason in the event.")
+@click.option("--url", help="The receiver. Default: where RECEIVER_HOST and RECEIVER_PORT say.")
 @click.option("--event-id", default="", help="Default: a new one.")
+@click.option("--agent", help="The agent's name.")
+@click.option(
+    "--metadata", multiple=True, metavar="KEY=VALUE", help="Of the execution. Repeat it for more."
+)
+@click.option("--reason", help="The provider's reason in the event.")
+@click.option("--outcome", help="How it completed: success, failure or a word of your own.")
+@click.option("--question", help="What the agent asks while it is paused.")
+@click.option("--option", "answers", multiple=True, help="An answer to the question. Repeat it.")
+@click.option("--paused-by", type=Word(["user", "agent"]), help="Who paused it.")
 def send(
-    source: str, event: str, execution: str, key: Any, url: str, reason: str | None, event_id: str
-) -> None:
+    source: str, event: str, execution: str, key: Any, url: str | None, event_id: str,
+    agent: str | None, metadata: tuple[str, ...], answers: tuple[str, ...], **details: str | None,
+) -> None:  # fmt: skip
     """Sign and post a test event, as the source's sender would."""
-    _, rules = load_configuration(destinations=False)
+    settings, rules = load_configuration(destinations=False)
     sender = source_named(rules, source)
-    body = client.sample(sender.format, event, execution, event_id=event_id, reason=reason)
-    address = f"{url.rstrip('/')}/webhooks/{sender.name}"
+    named: dict[str, Any] = {} if agent is None else {"agent_name": agent}
+    body = client.sample(
+        sender.format,
+        event,
+        execution,
+        event_id=event_id,
+        details=_details(sender.format, event, details, answers),
+        metadata=_metadata(metadata),
+        **named,
+    )
+    address = f"{(url or _own_address(settings)).rstrip('/')}/webhooks/{sender.name}"
     try:
         status, answer = client.post(address, body, sender.verification, key.read().strip())
     except ValueError as error:
         raise ReceiverError(f"--key: {error}") from error
     click.echo(f"HTTP {status}\n{json.dumps(answer, indent=2)}")
     if status >= 300:
-        sys.exit(1)
+        hint = _HINTS.get(status, "")
+        raise ReceiverError(hint.format(source=sender.name) or "See the server's log for why.")
+
+
+def _details(
+    source_format: str, event: str, given: Mapping[str, str | None], answers: Sequence[str]
+) -> dict[str, Any]:
+    """Return the members of the payload; a usage error for what the event cannot have."""
+    known = FORMATS[source_format]
+    if event not in known.ANNOUNCES:
+        raise click.UsageError(f"--event: there is no {event!r}{near(event, known.ANNOUNCES)}")
+    details: dict[str, Any] = {name: text for name, text in given.items() if text is not None}
+    for name in details:
+        if name not in known.DETAILS.get(event, ()):
+            option = f"--{name.replace('_', '-')}"
+            having = [other for other, names in known.DETAILS.items() if name in names]
+            those = f"only {', '.join(having)}" if having else f"no event of format {source_format}"
+            raise click.UsageError(f"{option}: {event} has none, {those} can.")
+    if details.get("question") and details.get("paused_by") == "user":
+        raise click.UsageError("--question: only an agent asks; leave out --paused-by user.")
+    if answers and "question" not in details:
+        raise click.UsageError("--option: say with --question what it is an answer to.")
+    if "question" in details:
+        details["question"] = question_of(details["question"], answers)
+    return details
+
+
+def _metadata(texts: Sequence[str]) -> dict[str, str]:
+    pairs = [text.partition("=") for text in texts]
+    for key, separator, _ in pairs:
+        if not key or not separator:
+            raise click.UsageError(f"--metadata: write it like team=payments, not {key!r}.")
+    return {key: value for key, _, value in pairs}
+
+
+def _own_address(settings: Settings) -> str:
+    """Return the address at which a server with these settings answers on this machine."""
+    everywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  (asked, and not bound)
+    host = everywhere.get(settings.host, settings.host)
+    return f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"
 
 
 @click.command()

@@ -1,14 +1,114 @@
-"""Setup of a command that needs the store alone. It imports no rules, so it starts quickly."""
+"""Setup of a command that needs the store: opens it, and finds what people name.
+
+The rules are read only where the store cannot say enough, so a command starts quickly.
+"""
 
 from __future__ import annotations
 
 import os
 
+import click
+
+from receiver.config.problems import near
+from receiver.config.rules import Rules
 from receiver.config.settings import load_settings
+from receiver.errors import ConfigurationError, ReceiverError
+from receiver.events import Verdict
 from receiver.store import opening
 from receiver.store.contract import Store
+from receiver.store.reading import Listing
+
+# The newest executions among which a misspelt id is looked for.
+NEWEST = 200
 
 
 def open_store() -> Store:
     """Open the store of a running or stopped server; StorageRefused if there is none."""
     return opening.open_existing(load_settings(os.environ).database_url)
+
+
+def rules_if_readable() -> tuple[Rules | None, str]:
+    """Return the rules, or None and what is wrong with them."""
+    from receiver.cli.configuration import load_configuration
+
+    try:
+        return load_configuration(destinations=False)[1], ""
+    except ConfigurationError as error:
+        return None, str(error)
+
+
+def unknown_name(store: Listing, kind: str, name: str) -> str:
+    """Say that there is no `source` or `destination` of that name; nothing if there is one."""
+    known = set(store.names()[kind])
+    if name in known:
+        return ""
+    rules, _ = rules_if_readable()
+    if rules is not None:
+        known.update(rules.sources if kind == "source" else rules.destinations)
+    return "" if name in known else f"There is no {kind} {name!r}{near(name, sorted(known))}"
+
+
+def unknown_execution(store: Listing, source: str | None, execution_id: str) -> str:
+    """Say that nothing is stored about an execution, with the nearest; nothing if something is."""
+    sources = store.names()["source"] if source is None else [source]
+    asked = [{"source": each, "execution_id": execution_id} for each in sources]
+    if any(store.events(conditions, 1, None)[0] for conditions in asked):
+        return ""
+    newest, _ = store.executions({} if source is None else {"source": source}, NEWEST, None)
+    hint = near(execution_id, [row["execution_id"] for row in newest])
+    listed = hint if hint.startswith(": did") else ": see `receiver executions`."
+    return f"There is no execution {execution_id}{listed}"
+
+
+def stored_event(store: Listing, event_id: str, source: str | None) -> int:
+    """Return the number of a stored event: the one that kept the id, or the last in quarantine."""
+    sources = store.names()["source"] if source is None else [source]
+    found: dict[str, int] = {}
+    for name in sources:
+        asked = {"source": name, "event_id": event_id}
+        rows = [
+            *store.events({**asked, "verdict": Verdict.QUARANTINED}, 1, None)[0],
+            *store.events(asked, 2, None)[0],
+        ]
+        if rows:
+            found[name] = rows[-1]["seq"]
+    if len(found) > 1:
+        raise click.UsageError(f"--source: {', '.join(found)} sent events with this id: say which.")
+    if not found:
+        unknown = "" if source is None else unknown_name(store, "source", source)
+        raise ReceiverError(unknown or f"No event {event_id!r} is stored: see `receiver events`.")
+    return next(iter(found.values()))
+
+
+def stored_execution(store: Listing, text: str, source: str | None) -> tuple[str, str]:
+    """Return the source and the id that a text names; else an error with what to say instead."""
+    names = store.names()["source"] if source is None else [source]
+    found = [(name, text) for name in names if _knows(store, name, text)]
+    before, slash, after = text.partition("/")
+    if not found and slash and source is None and _knows(store, before, after):
+        found = [(before, after)]
+    if not found and "…" in text:
+        found = _shortened(store, text, source)
+    if len(found) > 1:
+        ids = ", ".join("/".join(each) for each in found)
+        raise click.UsageError(f"There are several: {ids}. Say which, or use --source.")
+    if not found:
+        unknown = "" if source is None else unknown_name(store, "source", source)
+        raise ReceiverError(unknown or unknown_execution(store, source, text))
+    return found[0]
+
+
+def _knows(store: Listing, source: str, execution_id: str) -> bool:
+    return bool(store.events({"source": source, "execution_id": execution_id}, 1, None)[0])
+
+
+def _shortened(store: Listing, text: str, source: str | None) -> list[tuple[str, str]]:
+    """Find the executions that a table shortens to this text."""
+    begin, _, end = text.rpartition("/")[2].partition("…")
+    conditions = {"q": begin} if source is None else {"q": begin, "source": source}
+    rows, _ = store.executions(conditions, NEWEST, None)
+    return [
+        (row["source"], row["execution_id"])
+        for row in rows
+        if row["execution_id"].startswith(begin) and row["execution_id"].endswith(end)
+    ]

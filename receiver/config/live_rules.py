@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from receiver.config.rules import Rules
 from receiver.errors import ConfigurationError
 
 log = logging.getLogger("receiver")
+
+
+@dataclass(frozen=True, slots=True)
+class FailedReload:
+    """A reload that failed at a time (nanoseconds), and the first problem of the file."""
+
+    at: int
+    problem: str
+
 
 Derived_co = TypeVar("Derived_co", covariant=True)
 
@@ -35,6 +46,7 @@ class LiveRules(Generic[Derived_co]):
         self._count = count
         self._reloading = threading.Lock()
         self._listeners: list[Callable[[Rules], None]] = []
+        self._failed: FailedReload | None = None
         self._in_force = (rules, derive(rules))
 
     @property
@@ -47,6 +59,11 @@ class LiveRules(Generic[Derived_co]):
         """The object derived from the rules in force."""
         return self._in_force[1]
 
+    @property
+    def failed(self) -> FailedReload | None:
+        """The first failed reload since the last good one; None: the last one was good."""
+        return self._failed
+
     def on_change(self, listener: Callable[[Rules], None]) -> None:
         """Call the listener with the new rules after each reload."""
         self._listeners.append(listener)
@@ -58,10 +75,12 @@ class LiveRules(Generic[Derived_co]):
                 rules = self._read_rules()
             except ConfigurationError as error:
                 self._count("failed")
+                self._failed = self._failed or FailedReload(time.time_ns(), error.problems[0])
                 for problem in error.problems:
                     log.error("rules.not_reloaded %s", problem)
                 raise
             self._in_force = (rules, self._derive(rules))
+            self._failed = None
             self._count("done")
             for warning in rules.warnings:
                 log.warning("config %s", warning)

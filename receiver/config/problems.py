@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, get_args, get_origin
+from zoneinfo import available_timezones
 
 from pydantic import BaseModel
 
@@ -84,6 +85,17 @@ def is_slip(written: str, meant: str) -> bool:
     return first[:2] == second[1::-1] and first[2:] == second[2:]
 
 
+def nearest_zone(name: str) -> str:
+    """Return the name of the time zone that somebody may have meant, whatever its case."""
+    names = {zone.lower(): zone for zone in sorted(available_timezones())}
+    asked = name.strip().lower().replace(" ", "_")
+    # People know the city: "Berlin" is meant for Europe/Berlin.
+    cities = {zone.rpartition("/")[2].lower(): zone for zone in names.values() if "/" in zone}
+    if asked in cities:
+        return cities[asked]
+    return names[nearest(asked, names)]
+
+
 def describe_error(
     error: Mapping[str, Any],
     place: Place,
@@ -104,7 +116,8 @@ def describe_error(
         return _unknown_key(str(place[-1]), place[:-1], root)
     if kind == "missing":
         return f"{name!r} is missing"
-    if error["input"] is None and kind not in ("value_error", "literal_error"):
+    # Nothing at all, instead of a whole document, is told what that holds.
+    if error["input"] is None and place and kind not in ("value_error", "literal_error"):
         where = " (further in than its key, and in quotes if it begins with #)"
         return f"{name}: says nothing: fill it in{where * is_yaml}, or leave it out"
     if kind in ("model_type", "model_attributes_type"):

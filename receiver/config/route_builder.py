@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from receiver.alarms import AlarmKind
 from receiver.config.match_builder import Problem, read_conditions
 from receiver.config.problems import Place, near, shown
-from receiver.config.schema import FileModel, QuietModel, RouteModel
+from receiver.config.schema import DestinationModel, FileModel, QuietModel, RouteModel
 from receiver.events import Category, Status, Verdict
 from receiver.messages import notice
-from receiver.routing.conditions import METADATA, Condition, Subject
+from receiver.routing.conditions import CONDITIONS, METADATA, Condition, Subject
 from receiver.routing.quiet_hours import DAYS, QuietHours
 from receiver.routing.routes import Escalation, Group, Reminders, Route, Stuck
 from receiver.sources.formats.registry import FORMATS
@@ -19,6 +20,9 @@ GROUP_BY = ("agent", "status", "source", "reason", "outcome")
 # The keys that need a stay of an execution in a status.
 _OF_AN_EPISODE = ("remind", "escalate", "resolved", "acknowledged")
 _TEMPLATES = ("title", "body")
+# The conditions of routes that report trouble with telling.
+_REPORTS = ("dead_letter", "alarm")
+_OF_A_SOURCE = (AlarmKind.SOURCE_QUIET, AlarmKind.SIGNATURES, AlarmKind.QUARANTINED)
 _STAYS = [status.value for status in Status if status.category is not Category.TERMINAL]
 
 
@@ -74,6 +78,22 @@ def quiet_hours(model: QuietModel | None) -> QuietHours | None:
     return QuietHours(days, model.begin, model.end, model.tz)
 
 
+def late_warnings(model: DestinationModel) -> Iterator[str]:
+    """Yield reasons why the `warn_after` of a destination is hardly meant."""
+    warn_after = span(_nanoseconds(model.warn_after))
+    if model.warn_after >= model.retry_for:
+        yield (
+            f"warn_after {warn_after} is not shorter than retry_for"
+            f" {span(_nanoseconds(model.retry_for))}: its messages are given up before anybody is"
+            " warned"
+        )
+    if model.warn_after < model.timeout:
+        yield (
+            f"warn_after {warn_after} is shorter than timeout {span(_nanoseconds(model.timeout))},"
+            " which a single attempt may take"
+        )
+
+
 def surprises(route: Route, formats: Iterable[str]) -> Iterator[str]:
     """Yield settings that are possible but hardly meant; `formats` are those of the sources."""
     announced = {
@@ -116,12 +136,16 @@ def _template_problems(model: RouteModel) -> Iterator[tuple[Place, str]]:
         template = getattr(model, part)
         if template and (problem := notice.check_template(template)):
             yield (part,), problem
-        if template and model.match.dead_letter is not None:
-            yield (part,), f"{part}: a route with dead_letter writes its own"
+        for name in _REPORTS:
+            if template and getattr(model.match, name) is not None:
+                yield (part,), f"{part}: a route with {name} writes its own"
 
 
 def _contradictions(route: Route, model: RouteModel) -> Iterator[tuple[Place, str]]:
     """Yield problems for settings that exclude each other, with their places."""
+    if model.match.alarm is not None:
+        yield from _alarm_contradictions(route, model)
+        return
     if model.match.dead_letter is not None:
         yield from _dead_letter_contradictions(model)
         return
@@ -138,9 +162,33 @@ def _contradictions(route: Route, model: RouteModel) -> Iterator[tuple[Place, st
 def _dead_letter_contradictions(model: RouteModel) -> Iterator[tuple[Place, str]]:
     if model.match.verdict is not None:
         yield ("match",), "dead_letter goes without verdict: remove one"
+    yield from _no_status(model, "dead_letter")
+
+
+def _alarm_contradictions(route: Route, model: RouteModel) -> Iterator[tuple[Place, str]]:
+    for name in CONDITIONS:
+        if name not in ("alarm", "source") and getattr(model.match, name):
+            yield ("match", name), f"alarm goes without {name}: an alarm is about no event"
+    alarm = next(condition for condition in route.conditions if condition.name == "alarm")
+    if not _alarms_of(alarm, AlarmKind):
+        yield ("match", "alarm"), "alarm: its words exclude each other"
+    elif model.match.source is not None and not _alarms_of(alarm, _OF_A_SOURCE):
+        names = ", ".join(_OF_A_SOURCE)
+        yield ("match", "source"), f"source: only these alarms are about one: {names}"
+    if model.urgent and model.quiet is not None:
+        yield ("urgent",), "urgent: this route has quiet hours of its own: remove one"
+    yield from _no_status(model, "alarm")
+
+
+def _alarms_of(alarm: Condition, kinds: Iterable[AlarmKind]) -> list[AlarmKind]:
+    """Return those of the kinds that a condition lets pass."""
+    return [k for k in kinds if not alarm.why_not(Subject("", Verdict.APPLIED, alarm=k.value))]
+
+
+def _no_status(model: RouteModel, condition: str) -> Iterator[tuple[Place, str]]:
     for name in (*_OF_AN_EPISODE, "group", "stuck"):
         if getattr(model, name):
-            yield (name,), f"{name}: a route with dead_letter is about no status: remove one"
+            yield (name,), f"{name}: a route with {condition} is about no status: remove one"
 
 
 def _episode_contradictions(route: Route, model: RouteModel) -> Iterator[tuple[Place, str]]:

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from receiver.config import strict_yaml
 from receiver.config.problems import Place, describe_error, near, shown
-from receiver.config.route_builder import build_route, quiet_hours, surprises
+from receiver.config.route_builder import build_route, late_warnings, quiet_hours, surprises
 from receiver.config.rules import Rules
 from receiver.config.schema import (
     DestinationModel,
@@ -166,6 +166,7 @@ class _Reading:
             ordering=Ordering(model.observes, model.gaps, gap_timeout),
             rejected_status=model.rejected_status,
             rate=model.rate,
+            quiet_after=model.quiet_after,
             line=line,
         )
 
@@ -192,9 +193,13 @@ class _Reading:
         place: Place = ("destinations", name)
         self._check_name(name, place)
         fields = model.model_dump(exclude={"fallback", "quiet"}) | {"url": tidy(model.url)}
+        line = self._document.line(place)
+        if "warn_after" in model.model_fields_set:
+            for text in late_warnings(model):
+                self._warning(line, f"destination {name}: {text}")
         return Destination(
             name=name,
-            line=self._document.line(place),
+            line=line,
             fallback=tuple(dict.fromkeys(model.fallback)),
             quiet=quiet_hours(model.quiet),
             **fields,

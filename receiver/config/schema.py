@@ -162,6 +162,7 @@ class SourceModel(_Strict):
     observes: Annotated[frozenset[Status] | None, BeforeValidator(_observed)] = None
     gaps: Literal["reject", "apply"] = "reject"
     gap_timeout: Duration = 30.0
+    quiet_after: Annotated[Duration | None, _FILLED_IN] = None
     rejected_status: Literal[200, 409] = 200
     rate: Annotated[float, BeforeValidator(_rate)] | None = None
 
@@ -190,6 +191,7 @@ class DestinationModel(_Strict):
     rate: Annotated[float, BeforeValidator(_rate)] | None = None
     retry_for: Duration = 86_400.0
     timeout: Duration = 30.0
+    warn_after: Duration = 600.0
     parallel: int = Field(1, ge=1, le=32)
     fallback: Texts = []
     quiet: Annotated[QuietModel | None, _FILLED_IN] = None
@@ -210,6 +212,7 @@ class Match(_Strict):
     reason: Texts | None = None
     verdict: Texts | None = None
     dead_letter: Annotated[Texts, BeforeValidator(_true_is_any)] | None = None
+    alarm: Annotated[Texts, BeforeValidator(_true_is_any)] | None = None
     metadata: dict[str, Annotated[Texts, Field(min_length=1)]] = {}
 
     @model_validator(mode="before")

@@ -6,11 +6,12 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from receiver.config.problems import in_words, nearest
+from receiver.config.problems import in_words, nearest, nearest_zone
 from receiver.config.variables import is_placeholder, is_unfilled, read_file, slip_for, tidy
 from receiver.errors import ConfigurationError
 from receiver.messages.sanitize import clean
@@ -48,6 +49,9 @@ class Settings(BaseSettings):
     )
     public_url: str | None = Field(
         None, description="Where others reach it; its host may ask the API."
+    )
+    tz: str = Field(
+        "UTC", description="The time zone in which messages give times, such as `Europe/Berlin`."
     )
     log_format: Literal["text", "json"] = Field("text", description="text or json.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
@@ -119,6 +123,18 @@ class Settings(BaseSettings):
             raise ValueError("must be a file: what is in memory only does not survive a restart")
         return url
 
+    @field_validator("tz")
+    @classmethod
+    def _is_a_zone(cls, name: str) -> str:
+        """Accept the name of a time zone."""
+        try:
+            ZoneInfo(name)
+        except (ValueError, OSError, ZoneInfoNotFoundError):
+            # The name of a folder raises an OSError, a name outside the folder a ValueError.
+            hint = nearest_zone(name)
+            raise ValueError(f"there is no such time zone; the nearest is {hint}") from None
+        return name
+
     @field_validator("host")
     @classmethod
     def _is_a_host(cls, host: str) -> str:
@@ -153,6 +169,11 @@ class Settings(BaseSettings):
     def retention(self) -> Retention:
         """Return how long the store keeps its rows."""
         return Retention(self.keep_bodies, self.keep_event_ids, self.keep_executions)
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The time zone in which messages give times."""
+        return ZoneInfo(self.tz)
 
     @property
     def database_path(self) -> Path:

@@ -50,6 +50,8 @@ def read_silence(
     )
     if not conditions:
         problems.append('match: say what is silenced; {"status": "*"} is everything')
+    if model.match.alarm is not None:
+        problems.append("alarm: alarms are not silenced, because then telling could fail unseen")
     begins, ends = _begin_and_end(model, now, problems)
     reason = clean(model.reason, MAX_TEXT)
     by = clean(model.by, 80)

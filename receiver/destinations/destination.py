@@ -21,9 +21,10 @@ class Destination:
     """A named place to notify: one Apprise URL (a secret: never print it).
 
     `rate` is messages per second; None leaves it to the kind of URL (Slack and e-mail 1/s, others
-    10/s). `parallel` attempts may be made at once. `retry_for` and `timeout` are seconds.
-    `fallback` names the destinations that get messages that die here, `quiet` is its quiet hours.
-    `line` is its line in routes.yaml.
+    10/s). `parallel` attempts may be made at once. `retry_for`, `timeout` and `warn_after` are
+    seconds: others are told if nothing went for so long while something waited. `fallback` names
+    the destinations that get messages that die here, `quiet` is its quiet hours. `line` is its line
+    in routes.yaml.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Destination:
     rate: float | None = None
     retry_for: float = 24 * 3600.0
     timeout: float = 30.0
+    warn_after: float = 600.0
     parallel: int = 1
     fallback: tuple[str, ...] = ()
     quiet: QuietHours | None = None

@@ -1,8 +1,12 @@
 """Dead letters: the messages about a dead delivery, so that none dies silently. Pure.
 
 The `fallback` of its destination gets the message itself. Routes with `dead_letter` report that a
-destination cannot be reached, at most once an hour for each. If no route does and there is no
-fall-back, all other destinations get the report.
+destination does not get its messages; the store leaves out reports that repeat an earlier one. If
+no route does and there is no fall-back, all other destinations get the report.
+
+A dead report is reported, too, but a dead report about a report is not: destinations of which each
+fails would report each other without an end. A dead delivery about an alarm causes nothing here,
+because the timer of alarms looks for another destination.
 """
 
 from __future__ import annotations
@@ -13,27 +17,44 @@ from receiver.deliveries import Claim, Kind, PlannedDelivery
 from receiver.destinations.destination import Destination
 from receiver.routing.conditions import Subject
 from receiver.routing.routes import Route, decide
-from receiver.times import SECOND
 
-HOUR = 3600 * SECOND
 # The route name in messages that no configured route asks for.
 UNWRITTEN = "dead letters"
 
 
 def plan(
-    dead: Claim, routes: Sequence[Route], destinations: Mapping[str, Destination], now: int
+    dead: Claim, routes: Sequence[Route], destinations: Mapping[str, Destination]
 ) -> tuple[PlannedDelivery, ...]:
-    """Plan the deliveries that the end of one causes elsewhere. `now` is nanoseconds."""
+    """Plan the deliveries that the end of one causes elsewhere."""
+    if dead.alarm is not None:
+        return ()
     destination = destinations.get(dead.destination)
     fallback = destination.fallback if destination else ()
-    routed = _routed(dead, routes)
-    alarmed = {name: route for name, route in routed.items() if name != dead.destination}
-    if not alarmed and not fallback:
-        alarmed = {name: UNWRITTEN for name in destinations if name != dead.destination}
     return (
         *(_fallback(dead, name) for name in fallback),
-        *(_alarm(dead, name, route, now) for name, route in alarmed.items()),
+        *(
+            _report(dead, name, route)
+            for name, route in _reported(dead, routes, destinations, fallback).items()
+        ),
     )
+
+
+def _reported(
+    dead: Claim,
+    routes: Sequence[Route],
+    destinations: Mapping[str, Destination],
+    fallback: Sequence[str],
+) -> dict[str, str]:
+    """Return the destinations that get a report, each with the name of its route."""
+    left_out = {dead.destination, *fallback}
+    if dead.kind is Kind.NOTICE and dead.origin is not None:
+        if dead.origin.is_alarm:
+            return {}
+        left_out.add(dead.origin.destination)
+    routed = _routed(dead, routes)
+    if fallback or routed.keys() - {dead.destination}:
+        return {name: route for name, route in routed.items() if name not in left_out}
+    return {name: UNWRITTEN for name in destinations if name not in left_out}
 
 
 def subject(dead: Claim) -> Subject:
@@ -82,12 +103,13 @@ def _fallback(dead: Claim, destination: str) -> PlannedDelivery:
     )
 
 
-def _alarm(dead: Claim, destination: str, route: str, now: int) -> PlannedDelivery:
+def _report(dead: Claim, destination: str, route: str) -> PlannedDelivery:
     return PlannedDelivery(
         destination=destination,
         route=route,
         kind=Kind.NOTICE,
-        dedup_key=f"dead/{dead.destination}/{now // HOUR}/{destination}",
+        # One for each death: a redelivery may die again.
+        dedup_key=f"dead/{dead.delivery}/{dead.owed_at}/{destination}",
         order_key=f"dead/{dead.destination}",
         guard_version=None,
         origin=dead.delivery,

@@ -6,12 +6,15 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, tzinfo
 
 from receiver.config.live_rules import LiveRules
 from receiver.config.rules import Rules
 from receiver.deliveries import Claim
+from receiver.dispatch.alarm_timer import AlarmTimer
 from receiver.dispatch.turn import tell_of
 from receiver.dispatch.worker import DestinationWorker, log_dead
+from receiver.metrics import Counters
 from receiver.store.contract import Store, Transaction
 from receiver.store.periodic import Periodic
 
@@ -22,23 +25,32 @@ REAP_EVERY = 5.0
 
 
 class Dispatcher:
-    """All workers, and the reaper of deliveries to destinations that are gone.
+    """All workers, the reaper of deliveries to destinations that are gone, and the alarm timer.
 
-    `lease` is in seconds. `public_url` is the address at which people can see more.
+    `lease` is in seconds. `public_url` is the address at which people can see more, `zone` the time
+    zone in which messages give times. `counters` have the refused webhooks, and count alarms.
     """
 
     def __init__(
-        self, store: Store, live_rules: LiveRules[object], lease: float, public_url: str = ""
+        self,
+        store: Store,
+        live_rules: LiveRules[object],
+        lease: float,
+        public_url: str = "",
+        zone: tzinfo = UTC,
+        counters: Counters | None = None,
     ) -> None:
         self._store = store
         self._live_rules = live_rules
         self._lease = lease
         self._public_url = public_url
+        self._zone = zone
         self._workers: dict[str, DestinationWorker] = {}
         self._replaced: list[DestinationWorker] = []
         self._changing = threading.Lock()
         self._stopped = False
         self._reaper = OrphanReaper(store, live_rules, self.wake)
+        self._alarms = AlarmTimer(store, live_rules, self.wake, counters or Counters(()))
         live_rules.on_change(self.change)
 
     def start(self) -> None:
@@ -48,6 +60,7 @@ class Dispatcher:
         self._reaper.settle()
         self.change(self._live_rules.rules)
         self._reaper.start()
+        self._alarms.start()
 
     def change(self, rules: Rules) -> None:
         """Run a worker for each destination of these rules; replace those of changed ones."""
@@ -64,7 +77,12 @@ class Dispatcher:
             for name, destination in rules.destinations.items():
                 if name not in workers:
                     workers[name] = DestinationWorker(
-                        self._store, destination, self._live_rules, self._lease, self._public_url
+                        self._store,
+                        destination,
+                        self._live_rules,
+                        self._lease,
+                        self._public_url,
+                        self._zone,
                     )
             self._workers = workers
             for worker in workers.values():
@@ -82,7 +100,8 @@ class Dispatcher:
     def is_alive(self) -> bool:
         """Return whether all its threads run."""
         workers = list(self._workers.values())
-        return self._reaper.is_alive() and all(worker.is_alive() for worker in workers)
+        timers_live = self._reaper.is_alive() and self._alarms.is_alive()
+        return timers_live and all(worker.is_alive() for worker in workers)
 
     def stop(self, drain: float) -> bool:
         """Finish the attempts in progress within `drain` seconds; return whether all have ended.
@@ -95,6 +114,7 @@ class Dispatcher:
             self._stopped = True
             workers = [*self._workers.values(), *self._replaced]
         self._reaper.stop(timeout=0)
+        self._alarms.stop(timeout=0)
         for worker in workers:
             worker.stop()
         end = time.monotonic() + drain

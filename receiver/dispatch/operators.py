@@ -15,6 +15,8 @@ from receiver.messages.sanitize import clean
 from receiver.routing.silences import Silence
 from receiver.store.contract import Store, Transaction
 from receiver.store.names import Orphan
+from receiver.store.records import TakeOutcome, TakeResult
+from receiver.times import span
 
 MAX_NAME = 80
 
@@ -36,12 +38,23 @@ def take(source: str, execution_id: str, by: str, rules: Rules, now: int) -> Tak
     return Take(source, execution_id, Acknowledgement(name, now), routes) if name else None
 
 
-def acknowledge(transaction: Transaction, items: Sequence[Take]) -> Sequence[bool | None]:
+def acknowledge(transaction: Transaction, items: Sequence[Take]) -> Sequence[TakeResult]:
     """Take episodes."""
     return [
         transaction.acknowledge(each.source, each.execution_id, each.taken, each.routes)
         for each in items
     ]
+
+
+def in_words(take: Take, result: TakeResult, now: int) -> str:
+    """Say what came of it that somebody took an episode, at a time (nanoseconds)."""
+    by, execution, had = take.taken.by, take.execution_id, result.acknowledged
+    if result.outcome is TakeOutcome.ALREADY_TAKEN and had is not None:
+        since = span(now - had.at)
+        return f"{had.by} has taken care of {execution} for {since}: nobody is told again."
+    if result.outcome is TakeOutcome.TAKEN_OVER and had is not None:
+        return f"{by} takes {execution} over from {had.taken_from}: whoever was told learns of it."
+    return f"{by} takes care of {execution}: there are no more reminders of it."
 
 
 def add_silence(transaction: Transaction, items: Sequence[tuple[Silence, int]]) -> Sequence[int]:

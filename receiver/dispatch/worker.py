@@ -12,6 +12,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterable
+from datetime import UTC, tzinfo
 
 from receiver.config.live_rules import LiveRules
 from receiver.config.rules import Rules
@@ -50,6 +51,7 @@ class DestinationWorker:
         live_rules: LiveRules[object],
         lease: float,
         public_url: str = "",
+        zone: tzinfo = UTC,
     ) -> None:
         self.destination = destination
         self.others: Iterable[DestinationWorker] = ()
@@ -57,6 +59,7 @@ class DestinationWorker:
         self._live_rules = live_rules
         self._lease = lease
         self._public_url = public_url
+        self._zone = zone
         self._waking = threading.Condition()
         self._wakes = 0
         self._is_first = True
@@ -191,7 +194,7 @@ class DestinationWorker:
         """Compose the message; if that fails, say at least which execution it is about."""
         try:
             route = self._live_rules.rules.route(claim.route)
-            return compose(claim, route, time.time_ns(), self._public_url)
+            return compose(claim, route, time.time_ns(), self._public_url, self._zone)
         except Exception:
             log.exception(
                 "message.failed delivery=%d destination=%s", claim.delivery, claim.destination

@@ -141,9 +141,7 @@ def _escalations(entry: JudgedWebhook, route: Route, key: str | None) -> Iterato
 def _if_stuck(entry: JudgedWebhook, route: Route, about: Subject) -> Iterator[PlannedDelivery]:
     """Plan messages in case no event of the execution comes for too long."""
     version, stuck = _new_episode(entry), route.stuck
-    if version is None or stuck is None or about.status not in stuck.statuses:
-        return
-    if route.unmet(about):
+    if version is None or stuck is None or no_wait_begins(route, entry, about):
         return
     for destination in route.notify:
         dedup_key = _later_key("stuck", entry, route, destination, 1)
@@ -157,6 +155,14 @@ def _if_stuck(entry: JudgedWebhook, route: Route, about: Subject) -> Iterator[Pl
             due_in=stuck.after,
             group_key=group_key(route, about),
         )
+
+
+def no_wait_begins(route: Route, entry: JudgedWebhook, about: Subject) -> str:
+    """Return why a route about stuck executions does not watch from this event on, or nothing."""
+    statuses = route.stuck.statuses if route.stuck else ()
+    if entry.after is None or entry.after.status not in statuses:
+        return f"it is about executions that are stuck in {', '.join(statuses)}"
+    return route.unmet(about)
 
 
 def _later_key(kind: str, entry: JudgedWebhook, route: Route, destination: str, step: int) -> str:

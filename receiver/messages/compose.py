@@ -3,28 +3,40 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, tzinfo
 
 from receiver.deliveries import Claim, Kind, Message, Severity
+from receiver.messages.alarms import alarm_message, dead_letter_message
 from receiver.messages.digests import digest_message
-from receiver.messages.follow_ups import act_of, episode_message, thread_id
-from receiver.messages.notice import alarm
+from receiver.messages.follow_ups import episode_message, kind_of, thread_id, thread_of
 from receiver.messages.sanitize import clean
 from receiver.routing.routes import Route
 
 
-def compose(claim: Claim, route: Route | None, now: int, public_url: str = "") -> Message:
+def compose(
+    claim: Claim, route: Route | None, now: int, public_url: str = "", zone: tzinfo = UTC
+) -> Message:
     """Compose the message of a claimed delivery by its present route (None: the route is gone).
 
-    `now` is nanoseconds. `public_url` is the address at which people can see more, if there is one.
+    `now` is nanoseconds. `public_url` is the address at which people can see more, if there is one,
+    and `zone` is the time zone of the people.
     """
     if claim.digest is not None:
-        return digest_message(claim, claim.digest, public_url, now)
+        return digest_message(claim, claim.digest, route, now, public_url, zone)
+    if claim.alarm is not None:
+        alarm = claim.alarm
+        thread = thread_of("alarm", f"{alarm.kind}/{alarm.about}/{alarm.began_at}")
+        kind = Kind.RESOLVED if claim.step else Kind.NOTICE
+        return replace(alarm_message(claim, alarm, now, zone), thread=thread, kind=kind)
     message = replace(
-        episode_message(claim, route, now), thread=thread_id(claim), act=act_of(claim)
+        episode_message(claim, route, now, zone), thread=thread_id(claim), kind=kind_of(claim)
     )
-    if claim.origin is None or claim.kind is not Kind.NOTICE:
+    if claim.origin is not None and claim.kind is Kind.NOTICE:
+        return dead_letter_message(claim, claim.origin, message.title)
+    if claim.thread_title is None:
         return message
-    return alarm(claim.origin, message.title, repeat=claim.repeat)
+    # Some readers of mail join only what has the same subject.
+    return replace(message, subject=f"Re: {claim.thread_title}")
 
 
 def plain_message(claim: Claim) -> Message:
@@ -38,4 +50,4 @@ def plain_message(claim: Claim) -> Message:
     )
     title = clean(f"{facts.agent_name or facts.agent_id or 'An agent'}: news", 120)
     body = "\n".join(clean(line, 300) for line in lines)
-    return Message(title, body, thread_id(claim), Severity.WARNING, act_of(claim))
+    return Message(title, body, thread_id(claim), Severity.WARNING, kind=kind_of(claim))

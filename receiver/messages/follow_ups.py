@@ -1,61 +1,85 @@
 """Follow-ups: messages in the course of an episode, from its reminders to its end. Pure.
 
 An episode is one stay of an execution in one status. A reminder or an escalation repeats the
-notice, with a preface about the length of the wait. Messages about its taker or its end are short.
+notice, with a preface about the length of the wait. Messages about its taker or its end are short:
+they say what it was about, where to look, and whether there is anything left to do.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import tzinfo
 
-from receiver.deliveries import Act, Claim, Kind, Message, MessageContext
+from receiver.deliveries import Claim, Kind, Message, MessageContext, Severity
 from receiver.events import Category, Status
-from receiver.messages.notice import render, with_notes
+from receiver.messages.notice import Extras, Notes, render, with_notes
 from receiver.messages.sanitize import clean, safe_link
+from receiver.messages.unapplied import MAX_AGENT_IN_TITLE
+from receiver.messages.variables import agent_name, metadata_line, why
+from receiver.messages.wording import doing, severity_of
 from receiver.routing.routes import Route
 from receiver.times import span
 
-_DOING = {
-    Status.STARTING: "starting",
-    Status.RUNNING: "running",
-    Status.PAUSED: "paused",
-    Status.PAUSED_BY_AGENT: "waiting for an answer",
-    Status.AWAITING_CONFIRMATION: "waiting for confirmation",
-}
 _GOES_ON = {
     Status.PAUSED: "resumed",
     Status.PAUSED_BY_AGENT: "answered",
     Status.AWAITING_CONFIRMATION: "confirmed",
 }
+# What nobody has done yet, of an execution that still waits.
+_UNDONE = {
+    Status.PAUSED: "resumed it",
+    Status.PAUSED_BY_AGENT: "answered it",
+    Status.AWAITING_CONFIRMATION: "confirmed or declined it",
+}
+_NOT_NEEDED = {
+    Status.PAUSED: "Nobody has to resume it any more.",
+    Status.PAUSED_BY_AGENT: "Nobody has to answer any more.",
+    Status.AWAITING_CONFIRMATION: "Nobody has to confirm it any more.",
+}
+_ASKS = (Status.PAUSED_BY_AGENT, Status.AWAITING_CONFIRMATION)
+_MAX_PERSON = 80
 
 
-def episode_message(claim: Claim, route: Route | None, now: int) -> Message:
+def episode_message(claim: Claim, route: Route | None, now: int, zone: tzinfo) -> Message:
     """Write the message of a claimed delivery, by its present route (None: the route is gone)."""
-    facts = claim.facts
     original = claim.origin if claim.kind is Kind.FALLBACK else None
     kind, step = (original.kind, original.step) if original else (claim.kind, claim.step)
-    if kind in (Kind.RESOLVED, Kind.ACKNOWLEDGED):
-        title, line = _over(facts) if kind is Kind.RESOLVED else _taken(claim)
-        text = "\n".join([line, *_execution_lines(facts)])
-        return with_notes(title, (), text, repeat=claim.repeat, instead_of=original)
-    heading = preface = ""
-    if kind in (Kind.REMINDER, Kind.ESCALATION):
-        heading, preface = _still(facts, route, kind, step, now)
+    if kind is Kind.RESOLVED:
+        return _resolved(claim, is_fallback=original is not None)
+    if kind is Kind.ACKNOWLEDGED:
+        return _taken(claim, now, is_fallback=original is not None)
+    facts = claim.facts
+    heading = preface = title = ""
+    if kind is Kind.REMINDER:
+        heading, preface = f"Reminder {step}: ", _reminder(facts, route, step, now)
+    elif kind is Kind.ESCALATION:
+        heading, preface = "Escalated: ", _escalation(facts, route, now)
     if route is not None and route.stuck is not None:
         heading = f"{heading}Stuck? "
-        preface = _nothing_heard(facts, route.stuck.after, now)
-    return render(
+        after = span(route.stuck.after)
+        agent = agent_name(facts, MAX_AGENT_IN_TITLE)
+        title = f"{agent}: no news for {after}, still {doing(facts.status)}"
+        preface = preface or _no_news(facts, now)
+    message = render(
         facts,
         claim.route,
         route.title if route else None,
         route.body if route else None,
         repeat=claim.repeat,
-        # A reminder comes later on purpose, so it is not called late.
-        now=facts.occurred_at if preface and facts.occurred_at is not None else now,
-        instead_of=original,
-        heading=heading,
-        preface=preface,
+        now=now,
+        zone=zone,
+        extras=Extras(
+            instead_of=original,
+            heading=heading,
+            prefaces=(preface,) if preface else (),
+            title=title,
+            is_reminder=bool(preface),
+        ),
     )
+    # What is asked for again, or may be stuck, deserves a look.
+    return replace(message, severity=Severity.WARNING) if heading else message
 
 
 def thread_id(claim: Claim) -> str | None:
@@ -63,40 +87,50 @@ def thread_id(claim: Claim) -> str | None:
     facts = claim.facts
     if claim.version is None or facts.execution_id is None:
         return None
-    episode = f"{facts.source}/{facts.execution_id}/{claim.version}"
-    digest = hashlib.sha256(episode.encode("utf-8", "backslashreplace")).hexdigest()[:32]
-    return f"<episode-{digest}@receiver>"
+    return thread_of("episode", f"{facts.source}/{facts.execution_id}/{claim.version}")
 
 
-def act_of(claim: Claim) -> Act:
-    """Return what the message of a delivery does to the incident that its episode is."""
+def thread_of(what: str, name: str) -> str:
+    """Return the common id of all messages about one thing, in the form of RFC 5322."""
+    digest = hashlib.sha256(name.encode("utf-8", "backslashreplace")).hexdigest()[:32]
+    return f"<{what}-{digest}@receiver>"
+
+
+def kind_of(claim: Claim) -> Kind:
+    """Return the kind of a message: of the delivery that died, if this is its fall-back."""
     fell = claim.origin if claim.kind is Kind.FALLBACK else None
-    kind = fell.kind if fell else claim.kind
-    return {Kind.RESOLVED: Act.CLOSE, Kind.ACKNOWLEDGED: Act.TAKE}.get(kind, Act.OPEN)
+    return fell.kind if fell else claim.kind
 
 
-def _still(
-    facts: MessageContext, route: Route | None, kind: Kind, step: int, now: int
-) -> tuple[str, str]:
-    """Return the heading and the preface of a reminder or an escalation."""
-    doing, waited = doing_what(facts), waits_since(facts, now)
-    if kind is Kind.ESCALATION:
-        return "Escalated: ", f"It is still {doing}, for {waited} by now."
-    remind = route.remind if route else None
-    number = f"{step} of at most {remind.at_most}" if remind and remind.at_most else f"{step}"
-    return f"Reminder {step}: ", f"It is still {doing}, for {waited} by now (reminder {number})."
+def _reminder(facts: MessageContext, route: Route | None, step: int, now: int) -> str:
+    """Say how long it has waited, and whether this is the last reminder."""
+    at_most = route.remind.at_most if route and route.remind else None
+    number = f"reminder {step}"
+    if at_most is not None:
+        last = ", the last one" if step >= at_most else ""
+        number = f"reminder {step} of at most {at_most}{last}"
+    return f"{_undone(facts, now)} ({number})."
 
 
-def _nothing_heard(facts: MessageContext, after: int, now: int) -> str:
+def _escalation(facts: MessageContext, route: Route | None, now: int) -> str:
+    """Say how long nobody has done anything, and who heard of it first."""
+    told = ", ".join(route.notify) if route else ""
+    return f"{_undone(facts, now)}." + (f" First told: {told}." if told else "")
+
+
+def _undone(facts: MessageContext, now: int) -> str:
+    """Say for how long nobody has done what it waits for; else how long it has been there."""
+    undone = _UNDONE.get(facts.status) if facts.status else None
+    if undone is None:
+        return f"It is still {doing(facts.status)}, for {waits_since(facts, now)} by now"
+    return f"Nobody has {undone} for {waits_since(facts, now)}"
+
+
+def _no_news(facts: MessageContext, now: int) -> str:
     return (
-        f"Nothing was heard of it for more than {span(after)}; it has been {doing_what(facts)} for"
-        f" {waits_since(facts, now)} by now."
+        f"It has been {doing(facts.status)} for {waits_since(facts, now)} by now. Look whether it"
+        " still does anything: its end may have got lost on the way here."
     )
-
-
-def doing_what(facts: MessageContext) -> str:
-    """Describe the state of an execution in the status of the event."""
-    return _DOING.get(facts.status, str(facts.status)) if facts.status else "not known"
 
 
 def waits_since(facts: MessageContext, now: int) -> str:
@@ -111,14 +145,12 @@ def ended_how(facts: MessageContext) -> str:
         return "over"
     waited = ""
     if facts.occurred_at is not None and facts.previous_since is not None:
-        waited = f" after {span(facts.occurred_at - facts.previous_since)}"
+        waited = f" {span(facts.occurred_at - facts.previous_since)}"
     if after is Status.RUNNING and before in _GOES_ON:
-        return f"{_GOES_ON[before]}{waited}: now running"
-    if after.category is Category.TERMINAL:
-        while_it = "waiting" if before.category is Category.AWAITING else _DOING[before]
-        return f"{after} while {while_it},{waited}" if waited else f"{after} while {while_it}"
-    again = " again" if after is before else ""
-    return f"no longer {_DOING[before]}{waited}: now {after}{again}"
+        return f"{_GOES_ON[before]} after{waited}" if waited else _GOES_ON[before]
+    if after is before:
+        return f"{doing(after)} again, after{waited}" if waited else f"{doing(after)} again"
+    return f"{doing(after)} after {doing(before)}" + (f" for{waited}" if waited else "")
 
 
 def new_wait(facts: MessageContext) -> str:
@@ -126,37 +158,91 @@ def new_wait(facts: MessageContext) -> str:
     status = facts.execution_status or facts.status
     if status is None or status.category not in (Category.PAUSED, Category.AWAITING):
         return ""
-    return f"it is {status} by now, which is a new wait"
+    return f"it is {doing(status)} again, which is a new wait"
 
 
-def _over(facts: MessageContext) -> tuple[str, str]:
-    how = ended_how(facts)
-    agent = _agent(facts)
+def taken_by(person: str) -> str:
+    """Say in the words after an end who had taken the episode; empty for nobody."""
+    return f"{clean(person, _MAX_PERSON)} had taken it" if person else ""
+
+
+def _resolved(claim: Claim, *, is_fallback: bool) -> Message:
+    facts = claim.facts
+    person = claim.acknowledged.by if claim.acknowledged else ""
+    how = "; ".join(filter(None, [ended_how(facts), taken_by(person)]))
+    is_over = facts.status is not None and facts.status.category is Category.TERMINAL
+    cause = why(facts) if is_over else ""
+    lines = [
+        f"Reason: {clean(cause, 350)}" if cause else "",
+        _about(claim.begun, "It asked"),
+        _what_now(facts),
+        *_execution_lines(facts),
+    ]
+    return _short(claim, how, lines, end_severity(facts), is_fallback=is_fallback)
+
+
+def _about(facts: MessageContext | None, asks: str) -> str:
+    """Say what an episode is about, in the words of the event that began it."""
+    if facts is None or not (words := why(facts)):
+        return ""
+    label = asks if facts.status in _ASKS else "It was about"
+    return f"{label}: {clean(words, 350)}"
+
+
+def _what_now(facts: MessageContext) -> str:
+    """Say what there is left to do, and what the execution does by now."""
     if waits := new_wait(facts):
-        return f"{agent}: {how}", f"That wait is over: {how}. But {waits}."
+        return f"That wait is over, but {waits}."
     later = facts.execution_status
-    more = f" It is {later} by now." if later and later is not facts.status else ""
-    return f"{agent}: {how}", f"Nothing more to do: {how}.{more}"
+    if later and later is not facts.status:
+        return f"Nothing more to do: by now it is {doing(later)}."
+    if facts.status is Status.RUNNING:
+        return "Nothing more to do: it runs again."
+    return _NOT_NEEDED.get(facts.previous_status, "") if facts.previous_status else ""
 
 
-def _taken(claim: Claim) -> tuple[str, str]:
-    by = clean(claim.acknowledged.by if claim.acknowledged else "somebody", 80)
-    doing = doing_what(claim.facts)
-    return (
-        f"{_agent(claim.facts)}: {by} takes care of it",
-        f"Acknowledged by {by}. It is still {doing}; there are no more reminders of it.",
-    )
+def end_severity(facts: MessageContext) -> Severity:
+    """Return what the end of an episode is to people; the facts are those of the last event.
+
+    The wait is over, which is good, unless the execution has failed or waits again.
+    """
+    if new_wait(facts):
+        return Severity.WARNING
+    if facts.status in (Status.FAILED, Status.CANCELLED):
+        return severity_of(facts.status)
+    return Severity.SUCCESS
+
+
+def _taken(claim: Claim, now: int, *, is_fallback: bool) -> Message:
+    facts, taken = claim.facts, claim.acknowledged
+    by = clean(taken.by if taken else "somebody", _MAX_PERSON)
+    how = f"{by} takes care of it"
+    if taken is not None and taken.taken_from:
+        how = f"{by} takes it over from {clean(taken.taken_from, _MAX_PERSON)}"
+    waits = f"It has been {doing(facts.status)} for {waits_since(facts, now)}"
+    lines = [
+        _about(facts, "It asks"),
+        f"{waits}; no more reminders of it will come.",
+        *_execution_lines(facts),
+    ]
+    return _short(claim, how, lines, Severity.INFO, is_fallback=is_fallback)
+
+
+def _short(
+    claim: Claim, how: str, lines: Sequence[str], severity: Severity, *, is_fallback: bool
+) -> Message:
+    """Build a short message; `how` begins its body where the subject cannot say it."""
+    title = f"{agent_name(claim.facts, MAX_AGENT_IN_TITLE)}: {how}"
+    text = "\n".join(line for line in lines if line)
+    notes = Notes((), claim.repeat, claim.origin if is_fallback else None)
+    opening = f"{how[:1].upper()}{how[1:]}."
+    return replace(with_notes(title, text, notes, severity), opening=opening)
 
 
 def _execution_lines(facts: MessageContext) -> list[str]:
-    """Name the execution that a message is about."""
-    lines = [f"Agent: {_agent(facts)}", f"Execution: {clean(facts.execution_id or '')}"]
-    reason = facts.detail.get("reason")
-    if isinstance(reason, str) and reason:
-        lines.insert(0, f"Reason: {clean(reason, 350)}")
-    link = safe_link(facts.execution_url)
-    return [*lines, link] if link else lines
-
-
-def _agent(facts: MessageContext) -> str:
-    return clean(facts.agent_name or facts.agent_id or "An agent", 80)
+    """Say where to look, then name the execution that a message is about."""
+    return [
+        safe_link(facts.execution_url),
+        clean(metadata_line(facts.metadata), 200),
+        f"Execution: {clean(facts.execution_id or '')} · from {facts.source}",
+    ]

@@ -1,88 +1,104 @@
 """Notices: title and body of a message about an event. Pure.
 
-All text of an event is hostile: it is cleaned before a template sees it and again afterwards. A
-message says what happened, for which agent and execution, when, since when, why, where to look, and
-whether earlier updates are missing. Its end is never cut.
+All text of an event is hostile: it is cleaned before a template sees it and again afterwards. The
+title says who and what, and why if that fits. The body says first what the title does not say, then
+where to look, then the fine print. A part that stands in the title is not said again, and the end
+of a body is never cut.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, tzinfo
 from typing import Any
 
-from receiver.deliveries import DeadOriginal, Message, MessageContext
-from receiver.events import Status, Verdict
-from receiver.lifecycle import LATE
+from receiver.deliveries import DeadOriginal, Message, MessageContext, Severity
+from receiver.events import Category, Status, Verdict
 from receiver.messages import templates
-from receiver.messages.sanitize import MAX_PART, clean, safe_link
-from receiver.times import SECOND, format_time, span
+from receiver.messages.local_time import clock_time, time_and_age
+from receiver.messages.sanitize import clean
+from receiver.messages.unapplied import (
+    MAX_AGENT_IN_TITLE,
+    MAX_TITLE,
+    unapplied_sentence,
+    unapplied_title,
+)
+from receiver.messages.variables import VARIABLES, agent_name, variables
+from receiver.messages.wording import doing, is_without_success, outcome_of, severity
 
-# Together below Discord's 2,000 characters: else Apprise would cut the end, where the link is.
-MAX_TITLE, MAX_BODY = 120, 1_850
+# Together below Discord's 2,000 characters: else Apprise would cut the end, with the execution.
+MAX_BODY = 1_850
 REPEAT = "Possible repeat: an earlier attempt may have arrived."
 
+# What happened, with words about why and without.
 _HAPPENED = {
-    Status.STARTING: ("is starting", "It was starting."),
-    Status.RUNNING: ("started running", "It started running."),
-    Status.PAUSED: ("was paused", "It was paused: a user can resume it."),
-    Status.PAUSED_BY_AGENT: ("waits for an answer", "It paused itself: the agent is waiting."),
-    Status.AWAITING_CONFIRMATION: ("waits for confirmation", "It waits until somebody confirms."),
-    Status.COMPLETED: ("completed", "It has ended."),
-    Status.FAILED: ("failed", "It has ended."),
-    Status.CANCELLED: ("was cancelled", "It has ended."),
+    Status.STARTING: ("is starting", "is starting: {why}"),
+    Status.RUNNING: ("started", "started: {why}"),
+    Status.PAUSED: ("was paused", "was paused: {why}"),
+    Status.PAUSED_BY_AGENT: ("waits for an answer", "asks: {why}"),
+    Status.AWAITING_CONFIRMATION: ("waits for confirmation", "asks: {why}"),
+    Status.COMPLETED: ("completed", "completed: {why}"),
+    Status.FAILED: ("failed", "failed: {why}"),
+    Status.CANCELLED: ("was cancelled", "was cancelled: {why}"),
 }
-_QUARANTINED = {
-    "future": "It says it happened in the future. Check the sender's clock and ours.",
-    "unknown_status": "It names a status that this receiver does not know. Look for an update.",
-    "no_envelope": "It is no event. Switch off “unwrap result” at the provider.",
-    "malformed": "It cannot be read. Compare the source's format in routes.yaml with the sender's.",
+# What a person can do about it.
+_TO_DO = {
+    Status.PAUSED: "It waits until somebody resumes it.",
+    Status.PAUSED_BY_AGENT: "It waits until somebody answers.",
+    Status.AWAITING_CONFIRMATION: "It waits until somebody confirms or declines.",
+    Status.FAILED: "It will not go on by itself.",
 }
+_LATE = "This comes late:"
+_RESUMES = re.compile("resum", re.IGNORECASE)
 
 
-def variables(facts: MessageContext, route: str, now: int) -> dict[str, Any]:
-    """Return the variables of templates, all of them cleaned. `now` is nanoseconds."""
-    detail = _cleaned(facts.detail)
-    return {
-        "source": facts.source,
-        "route": route,
-        "event_id": clean(facts.event_id or ""),
-        "event": clean(facts.event or ""),
-        "status": str(facts.status or ""),
-        "category": str(facts.status.category) if facts.status else "",
-        "previous_status": str(facts.previous_status or ""),
-        "occurred_at": _shown_time(facts.occurred_at),
-        "received_at": _shown_time(facts.received_at),
-        "since": _shown_time(facts.occurred_at),
-        "execution_id": clean(facts.execution_id or ""),
-        "execution_status": str(facts.execution_status or ""),
-        "agent_id": clean(facts.agent_id or ""),
-        "agent_name": clean(facts.agent_name or facts.agent_id or "An agent", 80),
-        "execution_url": safe_link(facts.execution_url),
-        "metadata": _cleaned(facts.metadata),
-        "reason": _plain_text(detail.get("reason")),
-        "outcome": _plain_text(detail.get("outcome")),
-        "question": _question_text(facts.detail.get("question")),
-        "detail": detail,
-        "verdict": str(facts.verdict),
-        "verdict_reason": clean(facts.verdict_reason),
-        "flags": sorted(facts.flags),
-        "waited": _waited(facts),
-        "late": _late(facts, now),
-    }
+@dataclass(frozen=True, slots=True)
+class Notes:
+    """Lines around the text of a message: `prefaces` before it, and what happened to it on its way.
+
+    `repeat`: an earlier attempt may have arrived. `instead_of` is the delivery that died, if this
+    one goes to a fall-back.
+    """
+
+    prefaces: tuple[str, ...] = ()
+    repeat: bool = False
+    instead_of: DeadOriginal | None = None
+
+    @property
+    def before(self) -> str:
+        """The lines before the text."""
+        notes = [REPEAT] if self.repeat else []
+        return "\n".join([*notes, *self.prefaces])
+
+    @property
+    def after(self) -> str:
+        """The lines after the text."""
+        if self.instead_of is None:
+            return ""
+        why = clean(self.instead_of.reason, 200)
+        return f"Sent here because {self.instead_of.destination} did not get it: {why}"
+
+    @property
+    def room(self) -> int:
+        """The most characters of the text."""
+        return MAX_BODY - len(self.before) - len(self.after) - 2
 
 
-def alarm(origin: DeadOriginal, about: str, *, repeat: bool) -> Message:
-    """Write the message about an unreachable destination; `about` is the title of the dead one."""
-    more = f"{origin.dead} of its messages are" if origin.dead > 1 else "One of its messages is"
-    lines = [
-        *([REPEAT] if repeat else []),
-        f"{more} dead: nobody there was told.",
-        f"Reason: {clean(origin.reason, 400)}",
-        f"The message: {clean(about, 200)}",
-        "Mend the destination, then `receiver redeliver --destination"
-        f" {origin.destination}`. Further ones are not announced within the hour.",
-    ]
-    return Message(f"Messages to {origin.destination} do not arrive", "\n".join(lines))
+@dataclass(frozen=True, slots=True)
+class Extras:
+    """Words besides those about the event: `heading` before the title, `prefaces` before the body.
+
+    `instead_of` is the delivery that died, if this one goes to a fall-back. `title` takes the place
+    of the default one. `is_reminder`: it comes later on purpose, so it is not called late.
+    """
+
+    instead_of: DeadOriginal | None = None
+    heading: str = ""
+    prefaces: tuple[str, ...] = ()
+    title: str = ""
+    is_reminder: bool = False
 
 
 def render(
@@ -93,41 +109,37 @@ def render(
     *,
     repeat: bool,
     now: int,
-    instead_of: DeadOriginal | None = None,
-    heading: str = "",
-    preface: str = "",
+    zone: tzinfo = UTC,
+    extras: Extras = Extras(),
 ) -> Message:
     """Write the message about an event, by the templates of its route or by default.
 
     If a template fails, the default takes its place: no alert is lost. `repeat`: an earlier attempt
-    may have arrived, and the message says so. `instead_of`: the delivery that died, if this one
-    goes to a fall-back. `heading` stands before the title and `preface` before the body.
+    may have arrived, and the message says so. `now` is nanoseconds, `zone` that of the team.
     """
-    values = variables(facts, route, now)
-    default_title, default_text = _title(facts, values), _body(facts, values)
-    prefaces = [preface] if preface else []
+    values = variables(facts, route, now, zone)
+    default_title = extras.title or _title(facts, values)
+    prefaces = list(extras.prefaces)
     try:
         head = templates.render(title, values) if title else default_title
-        text = templates.render(body, values) if body else default_text
+        text = templates.render(body, values) if body else None
     except Exception:
         # A template may fail in any way on an unforeseen event: the alert goes out without it.
-        head, text = default_title, default_text
-        prefaces.append(f"(The template of route {route!r} failed on this event.)")
-    return with_notes(heading + head, prefaces, text, repeat=repeat, instead_of=instead_of)
+        head, text = default_title, None
+        prefaces.append(f"(The template of “{route}” in routes.yaml failed on this event.)")
+    head = clean(extras.heading + head, MAX_TITLE)
+    notes = Notes(tuple(prefaces), repeat, extras.instead_of)
+    if text is None:
+        is_reminder = extras.is_reminder
+        text = _body(facts, values, head, now, zone, room=notes.room, is_reminder=is_reminder)
+    return with_notes(head, text, notes, severity(facts))
 
 
-def with_notes(
-    title: str, prefaces: Sequence[str], text: str, *, repeat: bool, instead_of: DeadOriginal | None
-) -> Message:
-    """Build a message within its limits, with notes about it and prefaces before its text."""
-    notes = [REPEAT] if repeat else []
-    if instead_of is not None:
-        why = clean(instead_of.reason, 300)
-        notes.append(f"Sent here because {instead_of.destination} did not get it: {why}")
-    notes_text = "\n".join([*notes, *prefaces])
-    room = MAX_BODY - len(notes_text) - 1
-    cut = clean(text, room if notes_text else MAX_BODY, lines=True)
-    return Message(clean(title, MAX_TITLE), f"{notes_text}\n{cut}" if notes_text else cut)
+def with_notes(title: str, text: str, notes: Notes, severity: Severity) -> Message:
+    """Build a message within its limits, with notes around its text."""
+    cut = clean(text, notes.room, lines=True)
+    whole = "\n".join(part for part in (notes.before, cut, notes.after) if part)
+    return Message(clean(title, MAX_TITLE), whole, severity=severity)
 
 
 def check_template(text: str) -> str | None:
@@ -136,147 +148,130 @@ def check_template(text: str) -> str | None:
 
 
 def _title(facts: MessageContext, values: Mapping[str, Any]) -> str:
-    agent = values["agent_name"]
-    if facts.verdict is Verdict.QUARANTINED:
-        return f"{facts.source}: a webhook was set aside ({facts.verdict_reason})"
     if facts.verdict is not Verdict.APPLIED:
-        announced = values["status"] or values["event"]
-        return f"{agent}: an update was {facts.verdict} ({announced}, {facts.verdict_reason})"
+        return unapplied_title(facts)
     assert facts.status is not None
-    if facts.status is Status.COMPLETED and values["outcome"] not in ("", "success"):
-        return f"{agent} completed without success: {values['outcome']}"
-    return f"{agent} {_HAPPENED[facts.status][0]}"
+    agent = agent_name(facts, MAX_AGENT_IN_TITLE)
+    plain, with_why = _HAPPENED[facts.status]
+    why = values["why"]
+    if facts.status is Status.RUNNING and _is_resumed(facts):
+        plain = "resumed"
+    elif is_without_success(facts):
+        plain, with_why = "completed without success", "completed without success: {why}"
+    elif facts.status is Status.COMPLETED and outcome_of(facts):
+        how = clean(values["outcome"], 60)
+        plain = with_why = f"completed with {'success' if how == 'success' else f'outcome {how}'}"
+        why = ""
+    return f"{agent} {with_why.replace('{why}', why) if why else plain}"
 
 
-def _body(facts: MessageContext, values: Mapping[str, Any]) -> str:
-    lines = [_first_sentence(facts, values)]
-    for label, text, room in _labelled_words(values):
-        if text:
-            lines.append(f"{label}: {clean(text, room)}")
-    if values["execution_id"]:
-        lines.append(f"Agent: {values['agent_name']}")
-        lines.append(f"Execution: {values['execution_id']}")
-    if values["occurred_at"]:
-        label = "Since" if facts.verdict is Verdict.APPLIED else "Said to have happened"
-        lines.append(f"{label}: {values['occurred_at']}")
-    if facts.verdict is Verdict.APPLIED and facts.execution_status not in (None, facts.status):
-        lines.append(f"Now: {facts.execution_status}")
-    if values["waited"]:
-        lines.append(f"Before: {values['previous_status']} for {values['waited']}")
-    if values["late"]:
-        lines.append(f"This comes late: it happened {values['late']} ago.")
+def _is_resumed(facts: MessageContext) -> bool:
+    """Return whether it runs again, by the name of the event or by the status before."""
+    before = facts.previous_status
+    waited = before is not None and before.category in (Category.PAUSED, Category.AWAITING)
+    return waited or _RESUMES.search(facts.event or "") is not None
+
+
+def _body(
+    facts: MessageContext,
+    values: Mapping[str, Any],
+    title: str,
+    now: int,
+    zone: tzinfo,
+    *,
+    room: int,
+    is_reminder: bool,
+) -> str:
+    """Write the default text; the provider's words get the room that the other lines leave."""
+    first = _first_lines(facts, values, now, zone, is_reminder=is_reminder)
+    after = [values["execution_url"], *_fine_print(facts, values, title, now, zone)]
+    if first and first[0].startswith(_LATE):
+        after.remove(_time_line(facts, now, zone))
+    left = room - sum(len(line) + 1 for line in (*first, *after))
+    lines = [*first, *_words_of_the_provider(values, title, left), *after]
+    return "\n".join(line for line in lines if line)
+
+
+def _first_lines(
+    facts: MessageContext, values: Mapping[str, Any], now: int, zone: tzinfo, *, is_reminder: bool
+) -> list[str]:
+    """Say what to do about it or what it did before, and whether this comes late."""
+    if facts.verdict is not Verdict.APPLIED:
+        return [unapplied_sentence(facts)]
+    if is_reminder:
+        return []  # its preface says already what somebody has to do
+    line = _first_line(facts, values)
+    if not values["late"] or facts.occurred_at is None:
+        return [line]
+    at = clock_time(facts.occurred_at, now, zone)
+    return [f"{_LATE} it happened {values['late']} ago, at {at}.", line]
+
+
+def _first_line(facts: MessageContext, values: Mapping[str, Any]) -> str:
+    if facts.execution_status not in (None, facts.status):
+        return f"By now it is {doing(facts.execution_status)}."
+    if facts.status is None:
+        return ""
+    sentences = [_TO_DO.get(facts.status, "")]
+    if values["waited"] and not _lasts(facts.status):
+        had_been = f"It had been {doing(facts.previous_status)} for {values['waited']}."
+        sentences.insert(0, had_been)
+    return " ".join(sentence for sentence in sentences if sentence)
+
+
+def _words_of_the_provider(values: Mapping[str, Any], title: str, room: int) -> list[str]:
+    """Return the provider's words with their labels, except those that stand in the title."""
+    lines = []
+    for label, name, most in (
+        ("Question", "question", 350),
+        ("Reason", "reason", 350),
+        ("Outcome", "outcome", 80),
+        ("Explanation", "reasoning", 150),
+        ("Error", "error", 200),
+    ):
+        limit = min(most, room - len(label) - 3)
+        if limit > 0 and not _says(title, values[name]):
+            lines.append(f"{label}: {clean(values[name], limit)}")
+            room -= len(lines[-1]) + 1
+    return lines
+
+
+def _says(title: str, text: str) -> bool:
+    """Return whether the words stand in a title as they are, not as a part of other words."""
+    words = re.escape(text.casefold())
+    return not text or re.search(rf"(?<!\w){words}(?!\w)", title.casefold()) is not None
+
+
+def _fine_print(
+    facts: MessageContext, values: Mapping[str, Any], title: str, now: int, zone: tzinfo
+) -> list[str]:
+    lines = [clean(values["metadata_line"], 200), _time_line(facts, now, zone)]
+    if facts.verdict is Verdict.APPLIED and values["waited"] and _lasts(facts.status):
+        before = doing(facts.previous_status)
+        lines.append(f"Before that, it was {before} for {values['waited']}.")
     if facts.gap:
         lines.append("Earlier updates are missing.")
-    if values["execution_url"]:
-        lines.append(values["execution_url"])
-    return "\n".join(lines)
+    if "order_uncertain" in facts.flags:
+        lines.append("The times of its updates do not tell for certain which came first.")
+    if facts.verdict is not Verdict.APPLIED and values["event"]:
+        lines.append(f"Update: {clean(values['event'], 60)}, id {clean(values['event_id'], 80)}")
+    if values["execution_id"]:
+        if not _says(title, values["agent_name"]):
+            lines.append(f"Agent: {values['agent_name']}")
+        lines.append(f"Execution: {values['execution_id']} · from {facts.source}")
+    return lines
 
 
-def _labelled_words(values: Mapping[str, Any]) -> list[tuple[str, str, int]]:
-    """Return the provider's words with their labels and the most characters of each.
-
-    Together they leave enough room for the end of a message.
-    """
-    detail = values["detail"]
-    return [
-        ("Outcome", values["outcome"], 80),
-        ("Reason", values["reason"], 350),
-        ("Question", values["question"], 350),
-        ("Reasoning", _plain_text(detail.get("reasoning")), 150),
-        ("Error", _plain_text(detail.get("os_error")), 200),
-    ]
-
-
-def _first_sentence(facts: MessageContext, values: Mapping[str, Any]) -> str:
-    """Write what happened, or what the sender claims although it did not happen."""
-    if facts.verdict is Verdict.QUARANTINED:
-        advice = _QUARANTINED.get(facts.verdict_reason, "Look into the quarantine.")
-        return (
-            f"An authentic webhook of {facts.source} was set aside and changed nothing. {advice}"
-            " Further ones of this kind are not announced today."
-        )
-    if facts.verdict is not Verdict.APPLIED or facts.status is None:
-        return _not_applied(facts, values)
-    return _HAPPENED[facts.status][1]
-
-
-def _not_applied(facts: MessageContext, values: Mapping[str, Any]) -> str:
-    announced = values["status"] or values["event"]
-    status = values["execution_status"] or "not known"
-    missing = " or ".join(facts.missing)
-    if facts.verdict is Verdict.HELD:
-        return f"The sender says {announced}. It waits for an earlier update ({missing})."
-    if facts.verdict_reason == "gap":
-        may_heal = facts.execution_status and facts.execution_status.category.value != "terminal"
-        return (
-            f"The sender says {announced}, but earlier updates are missing ({missing}): the"
-            f" execution is {status}, and stays so"
-            + (" unless the missing update still comes." if may_heal else ".")
-            + " If this happens often, see `receiver check`."
-        )
-    return (
-        f"The sender says {announced}, which does not fit: the execution is {status}, and stays so"
-        f" ({facts.verdict}: {facts.verdict_reason})."
-    )
-
-
-def _question_text(question: object) -> str:
-    """Write out the agent's questions with their options.
-
-    The detail of an event has a text, or `{"questions": [{"question", "options": [{"label"}]}]}`.
-    """
-    if isinstance(question, str):
-        return clean(question)
-    texts = []
-    for each in _objects(question, "questions", 5):
-        labels = [clean(o.get("label", ""), 80) for o in _objects(each, "options", 10)]
-        choice = f" ({' / '.join(labels)})" if labels else ""
-        texts.append(clean(each.get("question", ""), 300) + choice)
-    return " · ".join(texts)[:MAX_PART]
-
-
-def _objects(value: object, name: str, most: int) -> list[dict[str, Any]]:
-    """Return the objects among the first elements of a member, if the member is a list."""
-    elements = value.get(name) if isinstance(value, dict) else None
-    first = elements[:most] if isinstance(elements, list) else []
-    return [element for element in first if isinstance(element, dict)]
-
-
-def _cleaned(value: Any, depth: int = 0) -> Any:
-    if isinstance(value, Mapping):
-        if depth > 5:
-            return {}
-        return {clean(k, 80): _cleaned(v, depth + 1) for k, v in list(value.items())[:50]}
-    if isinstance(value, list):
-        return [_cleaned(item, depth + 1) for item in value[:50]] if depth <= 5 else []
-    return value if isinstance(value, (bool, int, float)) or value is None else clean(value)
-
-
-def _plain_text(value: object) -> str:
-    """Return the provider's words as text; of an object, its `message`."""
-    if isinstance(value, Mapping):
-        value = value.get("message", "")
-    return value if isinstance(value, str) else ""
-
-
-def _shown_time(instant: int | None) -> str:
-    if instant is None:
+def _time_line(facts: MessageContext, now: int, zone: tzinfo) -> str:
+    if facts.occurred_at is None:
         return ""
-    return format_time(instant // SECOND * SECOND).replace("T", " ").replace("Z", " UTC")
+    is_over = facts.status is not None and facts.status.category is Category.TERMINAL
+    word = "At" if is_over else "Since"
+    if facts.verdict is not Verdict.APPLIED:
+        word = "Dated"
+    return f"{word} {time_and_age(facts.occurred_at, now, zone)}"
 
 
-def _waited(facts: MessageContext) -> str:
-    if facts.previous_since is None or facts.occurred_at is None:
-        return ""
-    return span(facts.occurred_at - facts.previous_since)
-
-
-def _late(facts: MessageContext, now: int) -> str:
-    """Return the time since the event if it is long, whatever the cause; else an empty text."""
-    if facts.occurred_at is None or now - facts.occurred_at <= LATE:
-        return ""
-    return span(now - facts.occurred_at)
-
-
-# The names that templates may use, taken from `variables` so that they cannot differ.
-VARIABLES = frozenset(variables(MessageContext("", Verdict.APPLIED, "", 0), "", 0))
+def _lasts(status: Status | None) -> bool:
+    """Return whether an execution in this status waits for people."""
+    return status is not None and status.category in (Category.PAUSED, Category.AWAITING)

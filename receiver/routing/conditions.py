@@ -18,6 +18,7 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
+from receiver.alarms import AlarmKind
 from receiver.events import Category, Status, Verdict
 
 # This name has a condition for each key: `metadata.KEY`.
@@ -42,7 +43,7 @@ class Subject:
     """The properties of an event that conditions look at.
 
     `reason` and `outcome` are the provider's words. `dead_letter` is the destination at which a
-    delivery about the event died.
+    delivery about the event died. `alarm` is the kind of an alarm, which is about no event.
     """
 
     source: str
@@ -55,6 +56,7 @@ class Subject:
     reason: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
     dead_letter: str | None = None
+    alarm: str | None = None
 
     def values(self, condition: str) -> list[str]:
         """Return its values for a condition; several for an agent (id, name) or a list."""
@@ -92,6 +94,9 @@ CONDITIONS: Mapping[str, ConditionKind] = {
         words=tuple(verdict.value for verdict in Verdict),
     ),
     "dead_letter": ConditionKind(lambda subject, _: (subject.dead_letter,)),
+    "alarm": ConditionKind(
+        lambda subject, _: (subject.alarm,), words=tuple(kind.value for kind in AlarmKind)
+    ),
     METADATA: ConditionKind(lambda subject, key: _metadata(subject.metadata, key)),
 }
 

@@ -3,8 +3,8 @@
 A value is a glob (case-sensitive), a list is any-of, `!` negates: in a list, no `!` may fit and, if
 there are other patterns, one of them must. A value that the event lacks fits negations only.
 Several conditions are all-of. Without a `verdict` condition a route is about applied events. With
-`dead_letter` it is about deliveries that died at the named destinations. With `stuck` it is about
-executions without new events.
+`dead_letter` it is about deliveries that died at the named destinations, with `alarm` about
+troubles with telling. With `stuck` it is about executions without new events.
 """
 
 from __future__ import annotations
@@ -18,6 +18,9 @@ from receiver.routing.quiet_hours import QuietHours
 
 # The conditions that `shortlist` checks.
 _OF_FEW_VALUES = frozenset({"source", "verdict", "status", "category"})
+
+# The end of the reason why a route was not asked.
+STOPS = "above it stops"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,19 +84,20 @@ class Route:
     stuck: Stuck | None = None
 
     def why_not(self, subject: Subject) -> str:
-        """Return an empty text if it applies to an event or dead letter, else the first reason."""
+        """Return an empty text if it applies to the subject, else the first reason."""
         return "it is about executions that are stuck" if self.stuck else self.unmet(subject)
 
     def unmet(self, subject: Subject) -> str:
         """Return an empty text if its conditions hold, else the first reason against it."""
-        if self.is_about_dead_letters != (subject.dead_letter is not None):
-            return (
-                "it is about dead letters" if self.is_about_dead_letters else "it is about events"
-            )
+        about = "alarms" if subject.alarm is not None else "events"
+        if subject.dead_letter is not None:
+            about = "dead letters"
+        if self.about != about:
+            return f"it is about {self.about}"
         if (
             subject.verdict is not Verdict.APPLIED
             and not self.is_about_verdicts
-            and not self.is_about_dead_letters
+            and about != "dead letters"
         ):
             return f"verdict is {subject.verdict}, not applied"
         for condition in self.conditions:
@@ -117,9 +121,12 @@ class Route:
         return any(condition.name == "verdict" for condition in self.conditions)
 
     @property
-    def is_about_dead_letters(self) -> bool:
-        """Whether it is about dead deliveries."""
-        return any(condition.name == "dead_letter" for condition in self.conditions)
+    def about(self) -> str:
+        """The sort of its subjects: events, dead letters or alarms."""
+        names = {condition.name for condition in self.conditions}
+        if "dead_letter" in names:
+            return "dead letters"
+        return "alarms" if "alarm" in names else "events"
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +148,7 @@ def decide(routes: Sequence[Route], subject: Subject) -> list[Decision]:
     stopped_by = ""
     for route in routes:
         if stopped_by:
-            decisions.append(Decision(route, f"route {stopped_by!r} above it stops"))
+            decisions.append(Decision(route, f"route {stopped_by!r} {STOPS}"))
             continue
         if why_not := route.why_not(subject):
             decisions.append(Decision(route, why_not))

@@ -14,7 +14,8 @@ class Source:
 
     `agents` are the only agents whose webhooks are accepted (empty: all). `ordering` puts its
     events in order. `rejected_status` is the HTTP status for a rejected event. `rate` is the most
-    proven webhooks a second; None stands for RECEIVER_RATE. `line` is its line in routes.yaml.
+    proven webhooks a second; None stands for RECEIVER_RATE. People are told if it is silent for
+    `quiet_after` seconds (None: never). `line` is its line in routes.yaml.
     """
 
     name: str
@@ -24,4 +25,5 @@ class Source:
     ordering: Ordering = field(default_factory=Ordering)
     rejected_status: int = 200
     rate: float | None = None
+    quiet_after: float | None = None
     line: int = 0

@@ -14,8 +14,9 @@
 * **Reads** see committed data only and never wait for a write. Times are instants (nanoseconds),
   which the API and the command line turn into text.
 
-A transaction has three roles (`Judging`, `Sending`, `Operating`), and so has a store (`Writing`,
-`Reading`, `Waiting`): callers ask for the role that they need.
+A transaction has five roles (`Judging`, `Sending`, `Operating`, `Foreseeing`; `Alarming` in
+store.alarming), and a store has four (`Writing` here; `Listing`, `Reading` and `Waiting` in
+store.reading): callers ask for the role that they need.
 
 Errors: StorageUnavailable if a write could not be committed (send it again), Overloaded if too many
 writes wait already, StorageRefused at opening.
@@ -24,30 +25,29 @@ writes wait already, StorageRefused at opening.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeVar
 
 from receiver.deliveries import Acknowledgement, Attempt, Claim, PlannedDelivery
 from receiver.events import Event, Held
 from receiver.retention import Limits
-from receiver.routing.conditions import Subject
 from receiver.routing.policy import SendPolicy
 from receiver.routing.silences import Silence
-from receiver.store.names import Orphan
+from receiver.store.alarming import Alarming
+from receiver.store.reading import Listing, Reading, Waiting
 from receiver.store.records import (
     AttemptResult,
-    Delays,
     Failures,
     JudgedWebhook,
     Loaded,
+    OwedDelivery,
     PruneCursor,
     Pruned,
-    Tally,
+    TakeResult,
 )
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-Page = tuple[list[dict[str, Any]], int | None]
 
 
 class Judging(Protocol):
@@ -102,7 +102,8 @@ class Sending(Protocol):
         A sent message causes the next reminder while its episode lasts. If the episode has ended or
         was acknowledged meanwhile, it causes a message about that instead. A failure counts against
         the destination unless no retry can mend it or the destination asks for time; a success ends
-        the count and the pause.
+        the count and the pause. Whatever the failure, the destination fails from then on until a
+        success.
         """
 
     def failures(self, destination: str) -> Failures:
@@ -112,7 +113,12 @@ class Sending(Protocol):
         """Pause the whole destination, from `now` to `until`."""
 
     def owe(self, delivery: int, messages: Sequence[PlannedDelivery], now: int) -> None:
-        """Add deliveries about the event of a delivery, except those that are owed already."""
+        """Add deliveries about the event of a delivery, except those that are owed already.
+
+        One about a dead delivery is left out while another one about the same destination waits,
+        and for an hour after it was sent: no outage is reported every minute. If that destination
+        got something since then, it is another outage.
+        """
 
     def release(self, now: int, *, own: bool = False) -> int:
         """Put deliveries whose lease is over back to waiting, as repeats; return how many.
@@ -141,11 +147,11 @@ class Operating(Protocol):
 
     def acknowledge(
         self, source: str, execution_id: str, taken: Acknowledgement, routes: Sequence[str]
-    ) -> bool | None:
+    ) -> TakeResult:
         """Acknowledge the present episode: its reminders and escalations end.
 
         Destinations that got a message about it through one of these routes are owed a message
-        about that. False: the execution has ended. None: it does not exist.
+        about that, also if somebody else had it before. Nothing changes if the same person has it.
         """
 
     def add_silence(self, silence: Silence, now: int) -> int:
@@ -199,8 +205,21 @@ class Operating(Protocol):
         """Write a row without changing it, so that the commit reaches the disk."""
 
 
-class Transaction(Judging, Sending, Operating, Protocol):
-    """A transaction with all three roles; it is committed as a whole or not at all."""
+class Foreseeing(Protocol):
+    """A transaction as a rehearsal uses it: it looks at the deliveries that it has added."""
+
+    def newest_delivery(self) -> int:
+        """Return the number of the newest delivery; 0 without any."""
+
+    def owed_since(self, delivery: int) -> Sequence[OwedDelivery]:
+        """Return the deliveries that are newer than the one of this number, oldest first."""
+
+    def next_due(self, destination: str, policy: SendPolicy, now: int) -> int | None:
+        """Return the result of Waiting.next_due as this transaction sees it."""
+
+
+class Transaction(Judging, Sending, Operating, Alarming, Foreseeing, Protocol):
+    """A transaction with all five roles; it is committed as a whole or not at all."""
 
 
 Act = Callable[[Transaction, Sequence[Item]], Sequence[Result]]
@@ -219,6 +238,9 @@ class Writing(Protocol):
 
     def write_now(self, act: Act[Item, Result], item: Item) -> Result:
         """Do the same from a thread without an event loop."""
+
+    def rehearse(self, act: Act[Item, Result], item: Item) -> Result:
+        """Do the act in a transaction that is never committed; nobody else sees its effects."""
 
     def on_failure(self, listener: Callable[[str], None]) -> None:
         """Register a listener for the moment when the storage can no longer be trusted.
@@ -253,76 +275,5 @@ class Writing(Protocol):
         """Commit the waiting writes, then close."""
 
 
-class Reading(Protocol):
-    """The side of a store that people and `explain` read. Times are nanoseconds."""
-
-    def execution(self, source: str, execution_id: str) -> Mapping[str, Any] | None:
-        """Return `{"execution", "events", "deliveries"}` of one execution, or None."""
-
-    def executions(self, conditions: Mapping[str, str], limit: int, after: int | None) -> Page:
-        """Return a page, newest first, and the cursor of the next one.
-
-        Conditions: status, category, source, agent (id or name), q (part of either or of the
-        execution's id).
-        """
-
-    def deliveries(self, conditions: Mapping[str, str], limit: int, after: int | None) -> Page:
-        """Return a page, newest first, and the cursor of the next one.
-
-        Conditions: state, destination.
-        """
-
-    def silences(self, conditions: Mapping[str, str], limit: int, after: int | None) -> Page:
-        """Return a page, newest first, and the cursor of the next one. No conditions."""
-
-    def silence(self, number: int) -> Mapping[str, Any] | None:
-        """Return one silence, or None."""
-
-    def ledger(self) -> dict[str, Any]:
-        """Compare the promised numbers with the stored rows; `imbalance` must be 0."""
-
-    def tallies(self) -> Sequence[Tally]:
-        """Count the newest events by source, verdict, reason and status."""
-
-    def delays(self) -> Sequence[Delays]:
-        """Return how long after their times the newest events of each source were received."""
-
-    def prunable(self, limits: Limits) -> Mapping[str, int]:
-        """Return the most rows that pruning by these limits may remove, by the names of Pruned."""
-
-    def known(self, event: Event) -> Loaded:
-        """Return the result of Transaction.load for one event, without a transaction."""
-
-    def silenced(self, subject: Subject, now: int) -> Silence | None:
-        """Return the silence that keeps back messages about this subject now; None without one."""
-
-
-class Waiting(Protocol):
-    """The side of a store for timers and workers: the time of their next work."""
-
-    def next_due(self, destination: str, policy: SendPolicy, now: int) -> int | None:
-        """Return the time at which the next delivery may be claimed; None: none waits.
-
-        It respects order, due time, rate and pause.
-        """
-
-    def waits_for_others(self, destinations: Sequence[str]) -> bool:
-        """Return whether a delivery waits for any destination except these."""
-
-    def orphans(
-        self, sources: Sequence[str], routes: Sequence[str], destinations: Sequence[str]
-    ) -> Sequence[Orphan]:
-        """Return the names besides these on which something hangs that has not ended."""
-
-    def is_unsettled(self, sources: Sequence[str]) -> bool:
-        """Return whether Transaction.settle_sources has something to do."""
-
-    def next_given_up(self) -> int | None:
-        """Return the time at which the next held event expires; None: no event is held."""
-
-    def next_silence_end(self) -> int | None:
-        """Return the end of the next silence that is not listed yet; None: there is none."""
-
-
-class Store(Writing, Reading, Waiting, Protocol):
+class Store(Writing, Listing, Reading, Waiting, Protocol):
     """The database: writes through one committer, reads beside it."""

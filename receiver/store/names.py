@@ -17,11 +17,12 @@ KINDS = ("source", "route", "destination")
 NO_SOURCE = "its source is not in routes.yaml any more"
 # Messages that a route of the file asks for.
 _ASKED = "d.kind IN ('notice', 'reminder', 'escalation') AND d.origin IS NULL"
-_LEAST = "(SELECT min(source) FROM execution"
+_LEAST_SOURCE = "(SELECT min(source) FROM execution"
 OTHER_SOURCES = statement(
     "other_sources",
-    f"WITH RECURSIVE leap (name) AS (SELECT {_LEAST})"
-    f" UNION ALL SELECT {_LEAST} WHERE source > leap.name) FROM leap WHERE leap.name IS NOT NULL)"
+    f"WITH RECURSIVE leap (name) AS (SELECT {_LEAST_SOURCE})"
+    f" UNION ALL SELECT {_LEAST_SOURCE} WHERE source > leap.name) FROM leap"
+    " WHERE leap.name IS NOT NULL)"
     " SELECT name FROM leap WHERE name IS NOT NULL AND name NOT IN {texts:sources}",
 )
 OPEN_OF_SOURCE = statement(
@@ -37,7 +38,8 @@ WAITING_BY_NAME = statement(
     "waiting_by_name",
     "SELECT d.source, CASE WHEN d.kind IN ('notice', 'reminder', 'escalation')"
     " AND d.origin IS NULL THEN d.route END, d.destination, count(*) FROM delivery AS d"
-    " WHERE d.state = 'waiting' AND d.state IN ('waiting', 'sending', 'dead') GROUP BY 1, 2, 3",
+    " WHERE d.state = 'waiting' AND d.state IN ('waiting', 'sending', 'dead') AND d.alarm IS NULL"
+    " GROUP BY 1, 2, 3",
 )
 # The episodes that people were told of: nobody reminds of them, or tells their end, by a name that
 # is gone.
@@ -177,6 +179,20 @@ FORGET_DESTINATION = statement(
 MOVE_DESTINATION = statement(
     "rename_destination", "UPDATE destination SET name = :new WHERE name = :old"
 )
+FORGET_SOURCE = statement(
+    "forget_renamed_source",
+    "DELETE FROM source WHERE name = :old"
+    " AND EXISTS (SELECT 1 FROM source AS o WHERE o.name = :new)",
+)
+MOVE_SOURCE = statement("rename_source", "UPDATE source SET name = :new WHERE name = :old")
+# An open alarm goes on under the new name, unless that has one of its own.
+MOVE_ALARMS = statement(
+    "rename_in_alarms",
+    "UPDATE alarm SET about = :new WHERE about = :old AND ended_at IS NULL"
+    " AND (kind = 'destination') = (CAST(:kind AS text) = 'destination') AND NOT EXISTS"
+    " (SELECT 1 FROM alarm AS o WHERE o.kind = alarm.kind AND o.about = :new"
+    " AND o.ended_at IS NULL)",
+)
 _GROUPS = {
     "destination": ("destination", "destination = :old", ":new", "o.key = digest_group.key"
                     " AND o.destination = :new"),
@@ -304,6 +320,8 @@ def _rename(db: Database, kind: str, old: str, new: str) -> dict[str, int]:
     if kind == "destination":
         db.change(FORGET_DESTINATION, names)
         db.change(MOVE_DESTINATION, names)
+    if kind != "route":
+        db.change(MOVE_ALARMS, {**names, "kind": kind})
     return {"deliveries": db.change(MOVE_DELIVERIES[kind], names), **counts}
 
 
@@ -311,6 +329,8 @@ def _rename_source(db: Database, names: Mapping[str, str]) -> dict[str, int]:
     blocked = [execution for (execution,) in db.rows(BLOCKED, names)]
     values: Values = {**names, "blocked": db.as_list(blocked)}
     events = db.change(MOVE_EVENTS, values)
+    db.change(FORGET_SOURCE, names)
+    db.change(MOVE_SOURCE, names)
     executions = db.change(MOVE_EXECUTIONS, values)
     return {"events": events, "executions": executions, "left": len(blocked)}
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from receiver.deliveries import PlannedDelivery, State
+from receiver.alarms import Alarm
+from receiver.deliveries import Acknowledgement, Kind, PlannedDelivery, State
 from receiver.events import Event, Execution, Held, Judgement, Status
 from receiver.routing.policy import RouteOptions
 from receiver.times import SECOND
@@ -76,6 +77,24 @@ class JudgedWebhook:
 
 
 @dataclass(frozen=True, slots=True)
+class OwedDelivery:
+    """A delivery as it stands: its event (None: it could not be read), its message, its fate.
+
+    `silence` is the number of the silence that keeps it back.
+    """
+
+    number: int
+    event_id: str | None
+    verdict: str
+    destination: str
+    route: str
+    kind: Kind
+    state: State
+    reason: str
+    silence: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class AttemptResult:
     """The consequences of an attempt: state, reason, next due time (waiting) and the sent text.
 
@@ -107,6 +126,69 @@ class Failures:
 
 
 @dataclass(frozen=True, slots=True)
+class FailingDestination:
+    """A destination that got nothing since `failing_since`. Times are nanoseconds.
+
+    `failed_at` is its last failed attempt and `last_failure` the reason. Something has waited and
+    nothing went since `starving_since` (None: not recorded). `waits_since` is the same as it looks
+    now; None: nothing that is owed waits.
+    """
+
+    name: str
+    failing_since: int
+    failed_at: int
+    starving_since: int | None
+    waits_since: int | None
+    last_failure: str
+
+
+@dataclass(frozen=True, slots=True)
+class HeardSource:
+    """A source and when it was last heard (nanoseconds); None: never.
+
+    Its silence counts from `quiet_from`. `served_at` is when a process last looked for it.
+    """
+
+    name: str
+    heard_at: int | None
+    quiet_from: int | None
+    served_at: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class SetAside:
+    """Webhooks of a source in quarantine for the same reason: the first (ns) and how many.
+
+    `told` are the destinations that a route told of one of them.
+    """
+
+    source: str
+    reason: str
+    first_at: int
+    n: int
+    told: frozenset[str] = frozenset()
+
+    @property
+    def about(self) -> str:
+        """The name of an alarm about them."""
+        return f"{self.source}/{self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """What shows whether telling works: open alarms, and what may begin or end one.
+
+    `told` has the states of the deliveries about each alarm, by its id and their destinations.
+    """
+
+    alarms: tuple[Alarm, ...] = ()
+    told: Mapping[int, Mapping[str, str]] = field(default_factory=dict)
+    failing: Mapping[str, FailingDestination] = field(default_factory=dict)
+    sources: Mapping[str, HeardSource] = field(default_factory=dict)
+    set_aside: tuple[SetAside, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Tally:
     """The number of a source's newest events with the same verdict, reason and status."""
 
@@ -132,16 +214,42 @@ class Delays:
     within: int
 
 
+@dataclass(frozen=True, slots=True)
+class Obstacles:
+    """What may keep a waiting delivery back. Times are nanoseconds.
+
+    `is_put_off`: quiet hours put it off to `due_at`. `is_if_stuck`: it is for the case that nothing
+    is heard of its execution. It is `behind` an older delivery about the same. Its destination is
+    paused until `paused_until` (0: it is not), and had `tokens` at `counted_at` (None: nothing was
+    ever claimed for it).
+    """
+
+    due_at: int
+    tries: int
+    is_put_off: bool
+    is_if_stuck: bool
+    behind: int | None
+    paused_until: int
+    tokens: float | None
+    counted_at: int
+
+    @property
+    def may_go_at(self) -> int:
+        """The time of the next attempt: at the earliest when its destination may be tried."""
+        return max(self.due_at, self.paused_until)
+
+
 class PruneStage(StrEnum):
     """The rows that one stage of pruning walks over; the stages follow each other in this order.
 
-    They are ended executions with all rows about them, events without an execution, silences, and
-    raw bodies.
+    They are ended executions with all rows about them, events without an execution, silences,
+    alarms that are over, and raw bodies.
     """
 
     EXECUTIONS = "executions"
     EVENTS = "events"
     SILENCES = "silences"
+    ALARMS = "alarms"
     BODIES = "bodies"
 
 
@@ -163,4 +271,26 @@ class Pruned:
     events: int = 0
     deliveries: int = 0
     silences: int = 0
+    alarms: int = 0
     bodies: int = 0
+
+
+class TakeOutcome(StrEnum):
+    """What came of it that somebody takes an episode."""
+
+    TAKEN = "taken"
+    TAKEN_OVER = "taken_over"
+    ALREADY_TAKEN = "already_taken"
+    ENDED = "ended"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class TakeResult:
+    """The outcome for somebody who takes an episode; `acknowledged` is in force afterwards.
+
+    Nothing changes, and nobody is told, if that person has it already.
+    """
+
+    outcome: TakeOutcome
+    acknowledged: Acknowledgement | None = None

@@ -1,10 +1,9 @@
-"""API for people and their tools: executions, deliveries, silences, the ledger, reloads."""
+"""API for people and their tools: executions, events, deliveries, silences, the ledger."""
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -15,37 +14,31 @@ from starlette.routing import Route
 
 from receiver.config.live_rules import LiveRules
 from receiver.config.silence_request import read_silence
-from receiver.deliveries import State
 from receiver.dispatch.operators import (
     acknowledge,
     add_silence,
     expire_silence,
+    in_words,
     redeliver,
     redeliver_all,
     take,
 )
 from receiver.dispatch.trial import try_destination
 from receiver.errors import ConfigurationError, MalformedBody
-from receiver.events import Category, Status
 from receiver.intake.subscription_hints import hints, skew
 from receiver.sources.strict_json import parse_json
-from receiver.store.contract import Page, Store
+from receiver.store.contract import Store
+from receiver.store.records import TakeOutcome
 from receiver.times import SECOND
 from receiver.web import json_views
 from receiver.web.guard import Guard
+from receiver.web.paging import answer_page, each, json_response, read_parameters, whole_number
 from receiver.web.problem import problem
 
-DEFAULT_LIMIT, MAX_LIMIT = 50, 200
 # The most bytes of a document: people write short ones here.
 MAX_BODY = 16_384
 # Seconds between two looks at the clocks of sources.
 MEASURE_EVERY = 60.0
-# The allowed values of some parameters; the others take any text.
-PARAMETER_VALUES = {
-    "state": [state.value for state in State],
-    "status": [status.value for status in Status],
-    "category": [category.value for category in Category],
-}
 
 
 class Api:
@@ -65,18 +58,32 @@ class Api:
 
     def executions(self, request: Request) -> Response:
         allowed = ("status", "category", "source", "agent", "q")
-        return _answer_page(request, allowed, self._store.executions, json_views.execution)
+        return answer_page(request, allowed, self._store.executions, each(json_views.execution))
 
     def execution(self, request: Request) -> Response:
         path = request.path_params
         story = self._store.execution(path["source"], path["execution_id"])
         if story is None:
             return problem(404, "No event was applied to such an execution.")
-        return _json_response(json_views.known(story))
+        return json_response(json_views.known(story, self._in_force.rules, time.time_ns()))
+
+    def events(self, request: Request) -> Response:
+        allowed = ("verdict", "source", "execution_id", "event")
+        return answer_page(request, allowed, self._store.events, each(json_views.event))
+
+    def event(self, request: Request) -> Response:
+        number = whole_number(request.path_params["seq"])
+        known = None if number is None else self._store.event(number)
+        if known is None:
+            return problem(404, "There is no such event.")
+        return json_response(json_views.known_event(known, self._in_force.rules, time.time_ns()))
 
     def deliveries(self, request: Request) -> Response:
-        allowed = ("state", "destination")
-        return _answer_page(request, allowed, self._store.deliveries, json_views.delivery)
+        allowed = ("state", "destination", "execution_id", "kind")
+        return answer_page(request, allowed, self._store.deliveries, self._delivery_views)
+
+    def _delivery_views(self, views: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        return json_views.deliveries(views, self._in_force.rules, time.time_ns())
 
     def acknowledge(self, request: Request, content: Any) -> Response:
         path = request.path_params
@@ -86,18 +93,19 @@ class Api:
         claim = take(path["source"], path["execution_id"], name, rules, time.time_ns())
         if claim is None:
             return problem(422, 'Say who takes it: {"by": "Ann"}.')
-        is_taken = self._store.write_now(acknowledge, claim)
-        if is_taken is None:
+        result = self._store.write_now(acknowledge, claim)
+        if result.outcome is TakeOutcome.UNKNOWN:
             return problem(404, "No event was applied to such an execution.")
-        if not is_taken:
+        if result.outcome is TakeOutcome.ENDED:
             return problem(409, "This execution has ended: there is nothing to acknowledge.")
         self._wake(rules.destinations)
         story = self._store.execution(path["source"], path["execution_id"])
         execution = json_views.execution(story["execution"]) if story else None
-        return _json_response({"execution": execution})
+        words = in_words(claim, result, time.time_ns())
+        return json_response({"execution": execution, "result": result.outcome, "text": words})
 
     def silences(self, request: Request) -> Response:
-        return _answer_page(request, (), self._store.silences, json_views.silence)
+        return answer_page(request, (), self._store.silences, each(json_views.silence))
 
     def add_silence(self, request: Request, content: Any) -> Response:
         now = time.time_ns()
@@ -107,10 +115,10 @@ class Api:
         except ConfigurationError as error:
             return problem(422, " ".join(f"{line}." for line in error.problems))
         number = self._store.write_now(add_silence, (silence, now))
-        return _json_response(self._silence_view(number), 201)
+        return json_response(self._silence_view(number), 201)
 
     def expire_silence(self, request: Request) -> Response:
-        number = _whole_number(request.path_params["id"])
+        number = whole_number(request.path_params["id"])
         if number is None:
             return problem(404, "There is no such silence.")
         is_ended = self._store.write_now(expire_silence, (number, time.time_ns()))
@@ -119,14 +127,14 @@ class Api:
         if not is_ended:
             return problem(409, "This silence is over.")
         self._wake(self._in_force.rules.destinations)
-        return _json_response(self._silence_view(number))
+        return json_response(self._silence_view(number))
 
     def _silence_view(self, number: int) -> dict[str, Any] | None:
         silence = self._store.silence(number)
         return None if silence is None else json_views.silence(silence)
 
     def redeliver(self, request: Request) -> Response:
-        number = _whole_number(request.path_params["id"])
+        number = whole_number(request.path_params["id"])
         if number is None:
             return problem(404, "There is no such delivery.")
         is_waiting = self._store.write_now(redeliver, (number, time.time_ns()))
@@ -135,15 +143,18 @@ class Api:
         if not is_waiting:
             return problem(409, "Only a dead delivery can be redelivered.")
         self._wake(self._in_force.rules.destinations)
-        return _json_response({"id": number, "state": "waiting"}, 202)
+        return json_response({"id": number, "state": "waiting"}, 202)
 
     def redeliver_all(self, request: Request) -> Response:
-        name = request.query_params.get("destination", "")
+        parameters = read_parameters(request, "destination")
+        if isinstance(parameters, Response):
+            return parameters
+        name = parameters.get("destination", "")
         if name not in self._in_force.rules.destinations:
             return problem(400, "Say which with ?destination=, by its name in routes.yaml.")
         count = self._store.write_now(redeliver_all, (name, time.time_ns()))
         self._wake([name])
-        return _json_response({"destination": name, "redelivered": count}, 202)
+        return json_response({"destination": name, "redelivered": count}, 202)
 
     def test(self, request: Request) -> Response:
         destination = self._in_force.rules.destinations.get(request.path_params["name"])
@@ -152,7 +163,7 @@ class Api:
         attempt = try_destination(destination, "somebody through the API")
         if attempt is None:
             return problem(409, "Another test of this destination is under way: wait for its end.")
-        return _json_response(
+        return json_response(
             {
                 "outcome": attempt.outcome,
                 "detail": attempt.detail,
@@ -165,13 +176,13 @@ class Api:
         try:
             rules = self._in_force.reload()
         except ConfigurationError as error:
-            return _json_response({"reloaded": False, "problems": error.problems}, 422)
-        return _json_response({"reloaded": True, "warnings": list(rules.warnings)})
+            return json_response({"reloaded": False, "problems": error.problems}, 422)
+        return json_response({"reloaded": True, "warnings": list(rules.warnings)})
 
     def hints(self, request: Request) -> Response:
         orderings = self._in_force.rules.orderings
         items = hints(orderings, self._store.tallies(), self._store.delays())
-        return _json_response({"items": [asdict(hint) for hint in items]})
+        return json_response({"items": [asdict(hint) for hint in items]})
 
     def skews(self) -> dict[str, float]:
         """Return by how many seconds each configured source seems ahead, for the metrics.
@@ -184,7 +195,7 @@ class Api:
         return {source: self._skews.get(source, 0.0) for source in self._in_force.rules.orderings}
 
     def ledger(self, request: Request) -> Response:
-        return _json_response(self._store.ledger())
+        return json_response(self._store.ledger())
 
 
 def routes(api: Api, guard: Guard) -> list[Route]:
@@ -220,6 +231,8 @@ def routes(api: Api, guard: Guard) -> list[Route]:
         guarded("/api/silences/{id}", api.expire_silence, "DELETE"),
         guarded("/api/executions", api.executions, "GET"),
         guarded(execution, api.execution, "GET"),
+        guarded("/api/events", api.events, "GET"),
+        guarded("/api/events/{seq}", api.event, "GET"),
         guarded("/api/deliveries", api.deliveries, "GET"),
         guarded("/api/deliveries/redeliver", api.redeliver_all, "POST"),
         guarded("/api/deliveries/{id}/redeliver", api.redeliver, "POST"),
@@ -244,43 +257,3 @@ async def _read_document(request: Request) -> Any:
         return parse_json(body)
     except MalformedBody as error:
         return problem(400, str(error))
-
-
-def _answer_page(
-    request: Request,
-    allowed: Iterable[str],
-    query: Callable[[Mapping[str, str], int, int | None], Page],
-    shape: Callable[[Mapping[str, Any]], dict[str, Any]],
-) -> Response:
-    """Answer a page of `query`, or 400 if a parameter is not `allowed` or has no such value."""
-    parameters = request.query_params
-    unknown = set(parameters) - {*allowed, "limit", "after"}
-    if unknown:
-        return problem(400, f"Known parameters are {', '.join([*allowed, 'limit'])} and after.")
-    limit = _whole_number(parameters.get("limit", str(DEFAULT_LIMIT)))
-    after = _whole_number(parameters["after"]) if "after" in parameters else None
-    if limit is None or (after is None and "after" in parameters):
-        return problem(400, "limit and after are whole numbers.")
-    if not 1 <= limit <= MAX_LIMIT:
-        return problem(400, f"limit is 1 to {MAX_LIMIT}; after is the next of the page before.")
-    conditions = {name: parameters[name] for name in allowed if name in parameters}
-    for name, values in PARAMETER_VALUES.items():
-        if name in conditions and conditions[name] not in values:
-            return problem(400, f"{name} is one of {', '.join(values)}.")
-    items, following = query(conditions, limit, after)
-    page = [shape(item) for item in items]
-    return _json_response({"items": page, "next": None if following is None else str(following)})
-
-
-def _whole_number(text: str) -> int | None:
-    """Return the number if it fits into a database, else None. (int() takes more forms.)"""
-    if not (text.isascii() and text.isdigit() and len(text) < 20):
-        return None
-    number = int(text)
-    return number if number < 2**63 else None
-
-
-def _json_response(content: Any, status: int = 200) -> Response:
-    return Response(
-        json.dumps(content).encode(), status, {"Cache-Control": "no-store"}, "application/json"
-    )

@@ -88,9 +88,7 @@ def build(
     """
     counters = Counters(rules.sources)
     in_force = LiveRules(rules, Intake.by, read or (lambda: rules), counters.reloaded)
-    public_url = settings.public_url or ""
-    dispatcher = Dispatcher(store, in_force, settings.lease, public_url) if dispatch else None
-
+    dispatcher = _dispatcher(settings, store, in_force, counters) if dispatch else None
     wake = dispatcher.wake if dispatcher is not None else _wake_nobody
     gaps = ExpiryTimer(store, in_force, wake, list_silences)
     pruning = PruneTimer(store, settings.retention)
@@ -110,6 +108,7 @@ def build(
         ):
             log.warning("drain.incomplete: what is still being sent will be sent again")
 
+    guard, endpoints = Guard(settings), api.Api(store, in_force, wake)
     in_force.on_change(lambda rules: _log_orphans(rules, store))
     # What became due during a stop is settled before anything is sent.
     starts = [gaps.start, *([dispatcher.start] if dispatcher is not None else []), pruning.start]
@@ -118,7 +117,8 @@ def build(
         endpoint,
         [
             *health.routes(health.Readiness(store, dispatcher, gaps, endpoint)),
-            *_guarded_routes(counters, api.Api(store, in_force, wake), Guard(settings)),
+            metrics.route(counters, guard, endpoints.skews, store),
+            *_guarded_routes(endpoints, guard),
         ],
         lifespan=_lifespan(starts, [drain, gaps.stop, pruning.stop, store.close]),
         exception_handlers={HTTPException: _answer_http_error, Exception: _answer_failure},
@@ -133,9 +133,15 @@ def build(
     return app
 
 
-def _guarded_routes(counters: Counters, endpoints: api.Api, guard: Guard) -> list[Route]:
-    measured = metrics.route(counters, guard, endpoints.skews)
-    return [measured, openapi.route(guard), *api.routes(endpoints, guard)]
+def _dispatcher(
+    settings: Settings, store: Store, in_force: LiveRules[Intake], counters: Counters
+) -> Dispatcher:
+    public_url = settings.public_url or ""
+    return Dispatcher(store, in_force, settings.lease, public_url, settings.zone, counters)
+
+
+def _guarded_routes(endpoints: api.Api, guard: Guard) -> list[Route]:
+    return [openapi.route(guard), *api.routes(endpoints, guard)]
 
 
 def _lifespan(

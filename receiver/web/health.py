@@ -13,6 +13,7 @@ from receiver.dispatch.dispatcher import Dispatcher
 from receiver.errors import StorageUnavailable
 from receiver.intake.expiry import ExpiryTimer
 from receiver.store.contract import Store
+from receiver.times import format_time
 from receiver.web.problem import try_later
 from receiver.web.webhooks.endpoint import WebhookEndpoint
 
@@ -44,9 +45,10 @@ class Readiness:
         self._endpoint = endpoint
         self._probed_at = float("-inf")  # monotonic seconds
         self._storage_error = ""
+        self._alarms: list[dict[str, str]] = []
 
     def answer(self, request: Request) -> Response:
-        """Answer 200, or 503 with the first reason found."""
+        """Answer 200 with the open alarms, or 503 with the first reason found."""
         if self._endpoint.draining:
             return try_later("Shutting down.")
         if self._dispatch is not None and not self._dispatch.is_alive():
@@ -61,12 +63,17 @@ class Readiness:
             self._probed_at = time.monotonic()
         if self._storage_error:
             return try_later("The storage cannot be written. See the log.")
-        return JSONResponse({"status": "ready"})
+        return JSONResponse({"status": "ready", "alarms": self._alarms})
 
     def _probe(self) -> str:
-        """Write to the store; return the error, or "" after a success."""
+        """Write to the store and read its alarms; return the error, or "" after a success."""
+        now = time.time_ns()
         try:
             self._store.check_writable()
+            self._alarms = [
+                {"alarm": str(a.kind), "about": a.about, "since": format_time(a.began_at)}
+                for a in self._store.watched(now, now).alarms
+            ]
         except StorageUnavailable as error:
             log.error("ready.storage error=%s", error)
             return str(error)

@@ -1,27 +1,50 @@
-"""JSON views: documents about executions, deliveries and silences for people.
+"""JSON views: documents about executions, events, deliveries and silences.
 
-The store gives instants (nanoseconds); here they become RFC 3339. The API and the command line show
-the same documents.
+The store gives instants (nanoseconds); here they become RFC 3339. The rules say what the store does
+not know: which routes match an event, and until when quiet hours last. The API and the command line
+show the same documents.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from receiver.config.rules import Rules
+from receiver.dispatch.waits import Wait, waits
+from receiver.intake.explain_stored import explain_stored
 from receiver.times import format_time
 
 View = Mapping[str, Any]
 Document = dict[str, Any]
 
 
-def known(view: View) -> Document:
-    """Return an execution with its events and deliveries."""
+def known(view: View, rules: Rules | None, now: int) -> Document:
+    """Return an execution with its events and deliveries: its story.
+
+    Without rules nobody knows which routes matched, and why the others did not.
+    """
     return {
         "execution": execution(view["execution"]),
-        "events": [event(each) for each in view["events"]],
-        "deliveries": [delivery(each) for each in view["deliveries"]],
+        "events": [_explained(each, view["deliveries"], rules) for each in view["events"]],
+        "deliveries": deliveries(view["deliveries"], rules, now),
     }
+
+
+def known_event(view: View, rules: Rules | None, now: int) -> Document:
+    """Return an event with its raw body, its routes and its deliveries."""
+    body: bytes | None = view["body"]
+    return {
+        "event": _explained(view["event"], view["deliveries"], rules),
+        "body": None if body is None else body.decode("utf-8", "replace"),
+        "deliveries": deliveries(view["deliveries"], rules, now),
+    }
+
+
+def _explained(view: View, about: Sequence[View], rules: Rules | None) -> Document:
+    judged, seq = view["judged"], view["seq"]
+    routes = None if rules is None else explain_stored(judged, seq, about, rules)
+    return {**event(view), "routes": routes}
 
 
 def execution(view: View) -> Document:
@@ -35,18 +58,30 @@ def execution(view: View) -> Document:
 
 def event(view: View) -> Document:
     """Return an event with the steps of its judgement."""
-    return {
+    document = {
         **_with_times(view, "occurred_at", "received_at", "held_until"),
         "steps": [_with_times(step, "at") for step in view["steps"]],
     }
+    del document["judged"]
+    return document
 
 
-def delivery(view: View) -> Document:
-    """Return a delivery with its attempts."""
-    return {
+def deliveries(views: Sequence[View], rules: Rules | None, now: int) -> list[Document]:
+    """Return deliveries with their attempts, and why each of them still waits."""
+    found = waits(views, rules, now)
+    return [_delivery(view, found.get(view["id"])) for view in views]
+
+
+def _delivery(view: View, wait: Wait | None) -> Document:
+    until = None if wait is None else wait.until
+    document = {
         **_with_times(view, "created_at", "due_at"),
+        "waits_for": None if wait is None else wait.words,
+        "until": None if until is None else format_time(until),
         "attempts": [_with_times(attempt, "at") for attempt in view["attempts"]],
     }
+    del document["obstacles"]
+    return document
 
 
 def silence(view: View) -> Document:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from receiver.alarms import Alarm
 from receiver.errors import StorageUnavailable
 from receiver.metrics import Counters
+from receiver.store.contract import Store
 from receiver.web.guard import Guard
 
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -20,6 +23,7 @@ _COUNTERS = [
     ("receiver_verdicts_total", "Proven webhooks.", ("source", "verdict", "reason"), "verdicts"),
     ("receiver_refused_total", "Refused connections and requests.", ("cause",), "refused"),
     ("receiver_reloads_total", "Reloads of routes.yaml.", ("result",), "reloads"),
+    ("receiver_alarms_raised_total", "Alarms raised by this process.", ("alarm",), "alarms"),
 ]
 _GAUGES = [
     ("receiver_last_accepted_seconds", "When the last was accepted.", ("source",), "accepted"),
@@ -34,30 +38,38 @@ _SKEW = (
 )
 
 
-def route(counters: Counters, guard: Guard, skews: Callable[[], Mapping[str, float]]) -> Route:
+def route(
+    counters: Counters, guard: Guard, skews: Callable[[], Mapping[str, float]], store: Store
+) -> Route:
     """Return the route of the metrics; `skews` reads the clocks of sources from the store."""
 
     def metrics(request: Request) -> Response:
         if (refused := guard.refuse(request)) is not None:
             return refused
+        now = time.time_ns()
         try:
-            skewed = skews()
+            skewed, alarms = skews(), store.watched(now, now).alarms
         except StorageUnavailable:
-            skewed = {}  # the counts are most wanted when the storage fails
+            skewed, alarms = {}, ()  # the counts are most wanted when the storage fails
         headers = {"Cache-Control": "no-store"}
-        return Response(text(counters, skewed), headers=headers, media_type=MEDIA_TYPE)
+        return Response(text(counters, skewed, alarms), headers=headers, media_type=MEDIA_TYPE)
 
     return Route("/metrics", metrics, methods=["GET"])
 
 
-def text(counters: Counters, skews: Mapping[str, float]) -> str:
-    """Write all metrics in the text exposition format 0.0.4."""
+def text(counters: Counters, skews: Mapping[str, float], alarms: Iterable[Alarm] = ()) -> str:
+    """Write all metrics in the text exposition format 0.0.4, with the open alarms."""
     lines: list[str] = []
     for name, description, labels, kind in _COUNTERS:
         lines += _metric(name, "counter", description, labels, counters.counts(kind), str)
     for name, description, labels, kind in _GAUGES:
         samples = counters.times(kind)
         lines += _metric(name, "gauge", description, labels, samples, "{:.3f}".format)
+    labels = ("alarm", "about")
+    open_alarms = sorted(((alarm.kind.value, alarm.about), 1.0) for alarm in alarms)
+    lines += _metric(
+        "receiver_alarm", "gauge", "1 for each open alarm.", labels, open_alarms, "{:.0f}".format
+    )
     clocks = [((source,), seconds) for source, seconds in sorted(skews.items())]
     lines += _metric(*_SKEW, clocks, "{:.0f}".format)
     return "\n".join([*lines, ""])

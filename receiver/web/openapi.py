@@ -13,8 +13,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from receiver import __version__
-from receiver.web.api import DEFAULT_LIMIT, MAX_LIMIT
 from receiver.web.guard import Guard
+from receiver.web.paging import DEFAULT_LIMIT, MAX_LIMIT
 from receiver.web.problem import MEDIA_TYPE
 from receiver.web.schemas import SCHEMAS, TEXT, Document, object_of, ref
 
@@ -153,31 +153,51 @@ _OPERATOR_PATHS: Document = {
 }  # fmt: skip
 
 
+_LISTED_PATHS: Document = {
+    "/api/executions": {
+        "get": _listing(
+            "Executions, newest first.", "Executions",
+            "status", "category", "source", "agent", "q",
+        )
+    },
+    "/api/executions/{source}/{execution_id}": {
+        "get": _operation(
+            "An execution, its events and its deliveries.",
+            {"200": _success("What is known.", "Known")},
+            "source", "execution_id", problems=["404"],
+        )
+    },
+    "/api/events": {
+        "get": _listing(
+            "Events, newest first, the quarantined included.", "Events",
+            "verdict", "source", "execution_id", "event",
+        )
+    },
+    "/api/events/{seq}": {
+        "get": _operation(
+            "An event: its raw body, which routes match and why the others do not.",
+            {"200": _success("What is known.", "KnownEvent")}, "seq", problems=["404"],
+        )
+    },
+    "/api/deliveries": {
+        "get": _listing(
+            "Deliveries, newest first, and why each still waits.", "Deliveries",
+            "state", "destination", "execution_id", "kind",
+        )
+    },
+}  # fmt: skip
+
+
 def document() -> Document:
     """Return the description in OpenAPI 3.1."""
     paths: Document = {
         "/webhooks/{source}": {"post": _WEBHOOK},
-        "/healthz": {"get": _public("The process lives.")},
-        "/readyz": {"get": _public("It can store webhooks and send what is owed.", "503")},
+        "/healthz": {"get": _public("The process lives.", "Health")},
+        "/readyz": {"get": _public("It can store webhooks and send what is owed.", "Ready", "503")},
         "/metrics": {"get": _operation("Counters.", _METRICS_ANSWER)},
         "/openapi.json": {"get": _operation("This description.", _OPENAPI_ANSWER)},
-        "/api/executions": {
-            "get": _listing(
-                "Executions, newest first.", "Executions",
-                "status", "category", "source", "agent", "q",
-            )
-        },
-        "/api/executions/{source}/{execution_id}": {
-            "get": _operation(
-                "An execution, its events and its deliveries.",
-                {"200": _success("What is known.", "Known")},
-                "source", "execution_id", problems=["404"],
-            )
-        },
+        **_LISTED_PATHS,
         **_OPERATOR_PATHS,
-        "/api/deliveries": {
-            "get": _listing("Deliveries, newest first.", "Deliveries", "state", "destination")
-        },
         "/api/deliveries/redeliver": {"post": _REDELIVER_ALL},
         "/api/deliveries/{id}/redeliver": {
             "post": _operation(
@@ -207,10 +227,10 @@ def document() -> Document:
     }
 
 
-def _public(summary: str, *problems: str) -> Document:
+def _public(summary: str, schema: str, *problems: str) -> Document:
     return {
         "summary": summary,
-        "responses": {"200": _success(summary, "Health"), **_refusals(*problems)},
+        "responses": {"200": _success(summary, schema), **_refusals(*problems)},
     }
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from receiver.alarms import AlarmKind
 from receiver.deliveries import Kind, Outcome, State
 from receiver.events import Category, Status, Verdict
+from receiver.store.records import TakeOutcome
 
 Document = dict[str, Any]
 
@@ -42,6 +44,30 @@ def list_of(item: str) -> Document:
 
 
 MAYBE_TEXT, MAYBE_TIME = nullable(TEXT), nullable(TIME)
+EVENT = object_of(
+    seq=COUNT,
+    source=TEXT,
+    execution_id=MAYBE_TEXT,
+    event_id=MAYBE_TEXT,
+    event=MAYBE_TEXT,
+    status=MAYBE_TEXT,
+    occurred_at=MAYBE_TIME,
+    received_at=TIME,
+    verdict=words_of(Verdict),
+    reason=TEXT,
+    flags={"type": "array", "items": TEXT},
+    detail={"type": "object"},
+    times=COUNT,
+    missing={"type": "array", "items": words_of(Status)},
+    held_until=MAYBE_TIME,
+    steps=list_of("Step"),
+    agent_id=MAYBE_TEXT,
+    agent_name=MAYBE_TEXT,
+)
+# Without rules nobody knows the routes. The API always has some.
+STORY_EVENT = object_of(
+    **EVENT["properties"], routes=nullable({"type": "array", "items": ref("Route")})
+)
 SCHEMAS: Document = {
     "Problem": object_of(type=TEXT, title=TEXT, status={"type": "integer"}, detail=TEXT),
     "Receipt": object_of(
@@ -66,22 +92,19 @@ SCHEMAS: Document = {
         gap={"type": "boolean"},
         acknowledged=nullable(ref("Acknowledgement")),
     ),
-    "Acknowledgement": object_of(by=TEXT, at=TIME),
-    "Event": object_of(
-        event_id=MAYBE_TEXT,
-        event=MAYBE_TEXT,
-        status=MAYBE_TEXT,
-        occurred_at=MAYBE_TIME,
-        received_at=TIME,
-        verdict=words_of(Verdict),
-        reason=TEXT,
-        flags={"type": "array", "items": TEXT},
-        detail={"type": "object"},
-        times=COUNT,
-        missing={"type": "array", "items": words_of(Status)},
-        held_until=MAYBE_TIME,
-        steps=list_of("Step"),
+    "Acknowledgement": object_of(by=TEXT, at=TIME, taken_from=MAYBE_TEXT),
+    "Event": EVENT,
+    "StoryEvent": STORY_EVENT,
+    "Route": object_of(
+        name=TEXT, line=COUNT, why_not=TEXT, destinations=list_of("RoutedDestination")
     ),
+    "RoutedDestination": object_of(
+        destination=TEXT, delivery=nullable(COUNT), state=nullable(words_of(State)), why=TEXT
+    ),
+    "KnownEvent": object_of(
+        event=ref("StoryEvent"), body=MAYBE_TEXT, deliveries=list_of("Delivery")
+    ),
+    "Events": object_of(items=list_of("Event"), next=MAYBE_TEXT),
     "Step": object_of(at=TIME, verdict=words_of(Verdict), reason=TEXT),
     "Attempt": object_of(at=TIME, outcome=TEXT, detail=TEXT, duration_ms=COUNT),
     "Delivery": object_of(
@@ -103,7 +126,10 @@ SCHEMAS: Document = {
         digest=nullable(COUNT),
         silence=nullable(COUNT),
         created_at=TIME,
+        event_seq=nullable(COUNT),
         due_at=MAYBE_TIME,
+        waits_for=MAYBE_TEXT,
+        until=MAYBE_TIME,
         attempts=list_of("Attempt"),
     ),
     "Tested": object_of(
@@ -113,9 +139,9 @@ SCHEMAS: Document = {
         accepted=COUNT, verdicts=COUNTS, owed=COUNT, deliveries=COUNTS, imbalance=COUNT
     ),
     "Known": object_of(
-        execution=ref("Execution"), events=list_of("Event"), deliveries=list_of("Delivery")
+        execution=ref("Execution"), events=list_of("StoryEvent"), deliveries=list_of("Delivery")
     ),
-    "Taken": object_of(execution=ref("Execution")),
+    "Taken": object_of(execution=ref("Execution"), result=words_of(TakeOutcome), text=TEXT),
     "Silence": object_of(
         id=COUNT,
         match={"type": "object"},
@@ -137,4 +163,6 @@ SCHEMAS: Document = {
     "Hint": object_of(source=TEXT, status=nullable(words_of(Status)), events=COUNT, text=TEXT),
     "Hints": object_of(items=list_of("Hint")),
     "Health": object_of(status=TEXT),
+    "Ready": object_of(status=TEXT, alarms=list_of("Alarm")),
+    "Alarm": object_of(alarm=words_of(AlarmKind), about=TEXT, since=TIME),
 }

@@ -97,7 +97,7 @@ def test_explain_says_the_verdict_the_routes_and_the_text(folder: Path) -> None:
     shown = done.stdout.decode()
     assert "verdict    applied (first_seen)" in shown
     assert "route 'failures' tells ops:" in shown
-    assert "Reason: no log-in" in shown
+    assert "failed: no log-in" in shown
     assert "route 'not accepted' does not match: verdict is applied" in shown
     assert not (folder / "receiver.db").exists()
     done = run(folder, "explain", "-", "--source", "asteroid", "--json", stdin=body, PUBLIC=PUBLIC)
@@ -287,7 +287,8 @@ def test_prune_removes_what_is_old_beside_a_server_and_without_one(folder: Path)
     store.close()
     dry = run(folder, "prune", "--dry-run")
     assert dry.stdout.decode() == (
-        "It would remove at most 2 executions, 2 events, 0 deliveries, 0 silences, 3 bodies.\n"
+        "It would remove at most 2 executions, 2 events, 0 deliveries, 0 silences, 0 alarms,"
+        " 3 bodies.\n"
     )
     with live(folder) as receiver:
         gone = json.loads(run(folder, "prune", "--json").stdout)
@@ -295,10 +296,14 @@ def test_prune_removes_what_is_old_beside_a_server_and_without_one(folder: Path)
         assert receiver.ask("/api/executions/asteroid/x-2")[0] == 200
         assert receiver.ask("/api/ledger")[1]["imbalance"] == 0
     assert gone == {
-        "removed": True, "executions": 2, "events": 2, "deliveries": 0, "silences": 0, "bodies": 1,
+        "removed": True, "executions": 2, "events": 2, "deliveries": 0, "silences": 0,
+        "alarms": 0, "bodies": 1,
     }  # fmt: skip
     again = run(folder, "prune", RECEIVER_KEEP_BODIES="1h")
-    assert b"Removed 0 executions, 0 events, 0 deliveries, 0 silences, 1 bodies." in again.stdout
+    assert (
+        b"Removed 0 executions, 0 events, 0 deliveries, 0 silences, 0 alarms, 1 bodies."
+        in again.stdout
+    )
     checked = run(folder, "doctor", PUBLIC=PUBLIC)
     assert b"4 accepted, 0 messages owed, imbalance 0." in checked.stdout
     assert run(folder, "check", PUBLIC=PUBLIC, RECEIVER_KEEP_EXECUTIONS="3d").returncode == 1

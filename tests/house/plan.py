@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 # The entrance hall: words, and the rules that everything obeys.
-HALL = ("errors", "times", "events", "lifecycle", "deliveries", "retention", "metrics", "logs")
+HALL = (
+    "errors",
+    "times",
+    "events",
+    "lifecycle",
+    "alarms",
+    "deliveries",
+    "retention",
+    "metrics",
+    "logs",
+)
 
 # A room, and what it may import besides itself: rooms or single modules.
 ROOMS: dict[str, tuple[str, ...]] = {
@@ -79,9 +89,9 @@ REGISTRY_EXCEPTIONS = {
 }
 
 # A folder in a room counts as one module of the room. It may hold more than a room: the SQL is one
-# text in fourteen parts.
+# text in eighteen parts.
 MODULES_IN_A_ROOM = range(3, 13)
-MODULES_IN_A_FOLDER = range(3, 17)
+MODULES_IN_A_FOLDER = range(3, 19)
 METHODS_OF_A_PROTOCOL = 12
 MODULE_LINES, STORE_LINES, FUNCTION_LINES = 300, 350, 60
 # So many modules may have a private name of the same spelling.
@@ -121,6 +131,7 @@ BROAD_EXCEPTS = {
 # (module, what it imports inside a function) → why not at its top.
 LATE_IMPORTS = {
     ("__main__", "receiver"): "the handlers of signals stand before anything else is imported",
+    ("cli.setup", "receiver"): "reads the rules, which most lists do without",
     ("destinations.apprise.clients", "apprise"): "takes 160 ms, and most commands send nothing",
     ("destinations.apprise.clients", "requests"): "comes with apprise",
     ("web.server.server", "receiver"): "httptools is an extra",

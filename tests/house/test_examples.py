@@ -57,18 +57,18 @@ def test_the_ops_team_gets_one_message_for_an_incident_and_hears_of_what_hangs(
         walk.restart()
         found = walk.until_quiet(7 * HOUR)
         assert [f"{told.destination}: {told.title}" for told in first] == [
-            "ops: Invoice agent: 60 failed",
+            "ops: Invoice agent: 60 failed since 12:00 UTC: log-in refused",
         ]  # fmt: skip
         assert titles(found) == [
-            (1, "ops: Invoice agent completed without success: failure"),
-            (119, "ops: Stuck? Invoice agent started running"),
-            (359, "ops: Reminder 1: Stuck? Invoice agent started running"),
+            (1, "ops: Invoice agent completed without success"),
+            (119, "ops: Stuck? Invoice agent: no news for 2 h, still running"),
+            (359, "ops: Reminder 1: Stuck? Invoice agent: no news for 2 h, still running"),
         ]
         walk.comes(Status.FAILED, "hangs", detail={"reason": "worker_lost"})
         walk.passes(MINUTE)
         assert walk.titles() == [
-            "ops: Invoice agent: failed while running, after 7 h 1 min",
-            "ops: Invoice agent failed",
+            "ops: Invoice agent: failed after running for 7 h 1 min",
+            "ops: Invoice agent failed: worker_lost",
         ]  # fmt: skip
 
 
@@ -76,14 +76,14 @@ def test_the_approvers_are_reminded_until_somebody_takes_it(tmp_path: Path) -> N
     with walked(tmp_path, 1, "2026-06-01T12:00:00Z") as walk:
         walk.comes(RUNNING, metadata={"team": "payments"})
         walk.comes(AWAITS, metadata={"team": "payments"}, detail={"reason": "Pay 4,200 EUR"})
-        assert walk.titles() == ["approvers: Invoice agent waits for confirmation"]
+        assert walk.titles() == ["approvers: Invoice agent asks: Pay 4,200 EUR"]
         found = walk.until_quiet(20 * MINUTE)
         walk.restart()
         found += walk.until_quiet(20 * MINUTE)
         assert titles(found) == [
-            (15, "approvers: Reminder 1: Invoice agent waits for confirmation"),
-            (10, "approvers: Reminder 2: Invoice agent waits for confirmation"),
-            (10, "lead: Escalated: Invoice agent waits for confirmation"),
+            (15, "approvers: Reminder 1: Invoice agent asks: Pay 4,200 EUR"),
+            (10, "approvers: Reminder 2: Invoice agent asks: Pay 4,200 EUR"),
+            (10, "lead: Escalated: Invoice agent asks: Pay 4,200 EUR"),
         ]
         assert walk.acknowledge("Ann") is True
         assert sorted(walk.titles()) == [
@@ -93,8 +93,8 @@ def test_the_approvers_are_reminded_until_somebody_takes_it(tmp_path: Path) -> N
         assert walk.until_quiet(3 * HOUR) == []
         walk.comes(RUNNING)
         assert sorted(walk.titles()) == [
-            "approvers: Invoice agent: confirmed after 3 h 40 min: now running",
-            "lead: Invoice agent: confirmed after 3 h 40 min: now running",
+            "approvers: Invoice agent: confirmed after 3 h 40 min; Ann had taken it",
+            "lead: Invoice agent: confirmed after 3 h 40 min; Ann had taken it",
         ]
 
 
@@ -105,14 +105,14 @@ def test_confirmations_of_other_teams_gather_and_are_each_listed(tmp_path: Path)
         walk.passes(MINUTE)
         told = walk.gets()
         assert [each.title for each in told] == [
-            "10 wait for confirmation",
-            "2 wait for confirmation",
+            "Invoice agent: 10 wait for confirmation since 12:00 UTC",
+            "Invoice agent: 2 wait for confirmation since 12:00 UTC",
         ]
-        bodies = "".join(each.message.body for each in told)
-        assert all(f"· x-{number} ·" in bodies for number in range(12))
+        bodies = "\n".join(each.message.body for each in told)
+        assert all(re.search(rf"· x-{number}$", bodies, re.M) for number in range(12))
         for number in range(12):
             walk.comes(RUNNING, f"x-{number}")
-        assert walk.titles() == ["approvers: Invoice agent: 12 resolved"]
+        assert walk.titles() == ["approvers: Invoice agent: 12 are settled"]
         assert walk.until_quiet(3 * HOUR) == []
 
 
@@ -123,21 +123,21 @@ def test_the_team_that_sleeps_wakes_only_for_what_is_urgent(tmp_path: Path) -> N
         walk.comes(Status.COMPLETED, "report", agent_name="Report agent", agent_id=None)
         walk.comes(Status.FAILED, "f-2", detail={"reason": "budget_exceeded"})
         assert sorted(walk.titles()) == [
-            "pager: Invoice agent failed",
-            "team: Invoice agent failed",
+            "pager: Invoice agent failed: budget_exceeded",
+            "team: Invoice agent failed: budget_exceeded",
         ]
         found = walk.until_quiet(5 * HOUR)
         assert titles(found) == [(240, "pager: Escalated: Invoice agent waits for confirmation")]
         walk.restart()
         found = walk.until_quiet(3 * HOUR)  # until 07:30
         assert titles(found) == [
-            (150, "team: 2 updates, 1 waits for confirmation"),
+            (150, "team: Invoice agent: 1 waits for confirmation, 1 failed since 5 Jun 21:30 UTC"),
             (180, "team: Reminder 1: Invoice agent waits for confirmation"),
         ]
         walk.comes(Status.CANCELLED, "inv")
         assert sorted(walk.titles()) == [
-            "pager: Invoice agent: cancelled while waiting, after 8 h",
-            "team: Invoice agent: cancelled while waiting, after 8 h",
+            "pager: Invoice agent: cancelled after waiting for confirmation for 8 h",
+            "team: Invoice agent: cancelled after waiting for confirmation for 8 h",
         ]
         found = walk.until_quiet(50 * HOUR, 30 * MINUTE)
         # The report waits for Monday, 07:00 in Berlin.

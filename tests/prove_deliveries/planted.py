@@ -67,7 +67,7 @@ BUGS = (
     bug(
         "every message is called a possible repeat",
         "receiver/messages/notice.py",
-        "notes = [REPEAT] if repeat else []",
+        "notes = [REPEAT] if self.repeat else []",
         "notes = [REPEAT]",
         "faultless --count 80",
         "nothing is marked as a possible repeat",

@@ -13,13 +13,28 @@ from typing import Protocol
 
 import pytest
 
-from receiver.deliveries import Attempt, Claim, Kind, Outcome, PlannedDelivery, State
+from receiver.deliveries import (
+    Acknowledgement,
+    Attempt,
+    Claim,
+    Kind,
+    Outcome,
+    PlannedDelivery,
+    State,
+)
 from receiver.dispatch import turn
-from receiver.errors import Overloaded, StorageUnavailable
+from receiver.errors import ConfigurationError, Overloaded, StorageUnavailable
 from receiver.events import Event, Execution, Judgement, Status, Verdict
 from receiver.routing.policy import SendPolicy
 from receiver.store.contract import Store, Transaction
-from receiver.store.records import AttemptResult, Failures, JudgedWebhook, Loaded
+from receiver.store.records import (
+    AttemptResult,
+    Failures,
+    JudgedWebhook,
+    Loaded,
+    TakeOutcome,
+    TakeResult,
+)
 from receiver.times import SECOND
 
 NOW = 1_800_000_000 * SECOND
@@ -36,6 +51,11 @@ class Engine(Protocol):
 
 def event(number: int, status: Status = Status.RUNNING, execution: str = "x-1") -> Event:
     return Event("s", f"e-{number}", "EVENT", status, execution, NOW + number * SECOND)
+
+
+def known(store: Store, of: Event) -> Loaded:
+    """What the store has of an event."""
+    return store.rehearse(lambda transaction, items: [transaction.load(items)], of)
 
 
 def owed(
@@ -147,9 +167,37 @@ class StoreContract:
         yield opened
         opened.close()
 
+    def test_what_is_rehearsed_is_seen_in_its_transaction_alone(self, store: Store) -> None:
+        save(store, applied(1, Status.RUNNING, None, owed("ops", "k-1")))
+        before = known(store, event(1)).executions["s", "x-1"]
+
+        def act(transaction: Transaction, items: Sequence[int]) -> Sequence[tuple[object, ...]]:
+            newest = transaction.newest_delivery()
+            transaction.save([applied(2, Status.PAUSED, before, owed("ops", "k-2"))])
+            claim = transaction.claim("ops", PACE, NOW, NOW + SECOND)
+            stands = transaction.load([event(2)]).executions["s", "x-1"].status
+            (new,) = transaction.owed_since(newest)
+            assert claim is not None
+            return [(stands, claim.delivery == newest, new.number > newest, new.state)]
+
+        rehearsed = store.rehearse(act, 0)
+        assert rehearsed == (Status.PAUSED, True, True, State.WAITING)
+        assert known(store, event(1)).executions["s", "x-1"] == before
+        assert known(store, event(2)).event_ids == set()
+        items, _ = store.deliveries({}, 10, None)
+        assert [each["state"] for each in items] == ["waiting"]
+        assert store.ledger()["imbalance"] == 0
+
+    def test_an_error_in_a_rehearsal_is_that_of_its_act(self, store: Store) -> None:
+        def act(transaction: Transaction, items: Sequence[int]) -> Sequence[int]:
+            raise ConfigurationError(["of its own"])
+
+        with pytest.raises(ConfigurationError):
+            store.rehearse(act, 0)
+
     def test_what_was_saved_is_loaded_and_shown(self, store: Store) -> None:
         save(store, applied(1, Status.RUNNING, None, owed("ops", "k-1")))
-        loaded = store.known(event(1))
+        loaded = known(store, event(1))
         assert loaded.event_ids == {("s", "e-1")}
         assert loaded.changes == {("s", "x-1", "EVENT", Status.RUNNING, NOW + SECOND)}
         assert loaded.executions["s", "x-1"].status is Status.RUNNING
@@ -164,7 +212,7 @@ class StoreContract:
         second = applied(2, Status.PAUSED, first.after)
         save(store, first, second)
         save(store, applied(3, Status.RUNNING, second.after))
-        stored = store.known(event(9)).executions["s", "x-1"]
+        stored = known(store, event(9)).executions["s", "x-1"]
         assert (stored.status, stored.version) == (Status.RUNNING, 3)
         assert store.ledger()["imbalance"] == 0
 
@@ -174,8 +222,8 @@ class StoreContract:
         save(store, applied(2, Status.PAUSED, first.after))
         with pytest.raises(StorageUnavailable):
             save(store, applied(3, Status.COMPLETED, first.after))
-        assert store.known(event(9)).executions["s", "x-1"].status is Status.PAUSED
-        assert store.known(event(3)).event_ids == set()
+        assert known(store, event(9)).executions["s", "x-1"].status is Status.PAUSED
+        assert known(store, event(3)).event_ids == set()
 
     def test_a_terminal_execution_never_changes_whoever_writes(self, store: Store) -> None:
         end = applied(1, Status.FAILED, None)
@@ -200,8 +248,8 @@ class StoreContract:
     def test_a_quarantined_event_stands_apart_and_does_not_keep_its_id(self, store: Store) -> None:
         save(store, applied(1, Status.RUNNING, None))
         save(store, unapplied(2, Verdict.QUARANTINED, "future"))
-        executions = store.known(event(1)).executions
-        assert store.known(event(2)) == Loaded(set(), set(), executions, {("s", "x-1"): []})
+        executions = known(store, event(1)).executions
+        assert known(store, event(2)) == Loaded(set(), set(), executions, {("s", "x-1"): []})
         found = store.execution("s", "x-1")
         assert found is not None
         assert len(found["events"]) == 1
@@ -500,6 +548,61 @@ class StoreContract:
         assert seen == [f"x-{number}" for number in reversed(range(7))]
         assert store.executions({"q": "x-3"}, 3, None)[0][0]["execution_id"] == "x-3"
 
+    @pytest.mark.parametrize(
+        ("pattern", "fitting"),
+        [
+            ("Invoice agent", ["0"]), ("Invoice *", ["0", "2"]), ("invoice *", []), ("a-?", ["1"]),
+            ("*", ["0", "1", "2", "3", "4"]), ("!Invoice *", ["1", "3", "4"]), ("100%", ["3"]),
+            ("1_0%", []), ("caf\u00e9", ["4"]), ("cafe\u0301?", []), ("a!b", []),
+        ],
+    )  # fmt: skip
+    def test_agents_are_found_by_patterns_as_in_a_route(
+        self, store: Store, pattern: str, fitting: list[str]
+    ) -> None:
+        agents = [(None, "Invoice agent"), ("a-1", "Payroll"), ("b-1", "Invoice two"),
+                  (None, "100%"), (None, "caf\u00e9")]  # fmt: skip
+        for number, (agent_id, name) in enumerate(agents):
+            of = replace(event(number), execution_id=str(number))
+            after = Execution("s", str(number), Status.RUNNING, NOW, NOW, 1, NOW, agent_id, name)
+            save(store, JudgedWebhook("s", of, Judgement(Verdict.APPLIED, "first_seen"), NOW, b"",
+                                      after=after))  # fmt: skip
+        found: list[str] = []
+        after_page: int | None = None
+        while True:
+            items, after_page = store.executions({"agent": pattern}, 1, after_page)
+            found += [item["execution_id"] for item in items]
+            if after_page is None:
+                break
+        assert found == fitting[::-1]
+
+    def test_every_event_is_listed_and_found_by_what_is_said_of_it(self, store: Store) -> None:
+        save(store, *(applied(n, Status.RUNNING, None) for n in range(1)))
+        save(
+            store,
+            unapplied(1, Verdict.STALE, "older"),
+            unapplied(2, Verdict.IGNORED, "unknown_event"),
+        )
+        save(
+            store, JudgedWebhook("s", None, Judgement(Verdict.QUARANTINED, "malformed"), NOW, b"{")
+        )
+
+        def seqs(**conditions: str) -> list[int]:
+            return [each["seq"] for each in store.events(conditions, 9, None)[0]]
+
+        assert seqs() == [4, 3, 2, 1]
+        assert seqs(verdict="quarantined") == [4]
+        assert seqs(verdict="stale") == seqs(event_id="e-1", source="s") == [2]
+        assert seqs(source="other") == seqs(execution_id="other") == []
+        assert seqs(source="s", execution_id="x-1") == seqs(execution_id="x-1") == [3, 2, 1]
+        items, following = store.events({}, 3, None)
+        assert ([each["seq"] for each in items], following) == ([4, 3, 2], 2)
+        assert [each["seq"] for each in store.events({}, 3, following)[0]] == [1]
+        quarantined = store.event(4)
+        assert quarantined is not None
+        assert quarantined["body"] == b"{"
+        assert store.event(5) is None
+        assert store.names()["source"] == ["s"]
+
     def test_many_writers_share_commits_and_each_gets_its_own_answer(self, store: Store) -> None:
         batches: list[int] = []
 
@@ -563,7 +666,7 @@ class StoreContract:
         save(store, applied(1, Status.RUNNING, None))
         store.close()
         again = engine()
-        assert again.known(event(1)).event_ids == {("s", "e-1")}
+        assert known(again, event(1)).event_ids == {("s", "e-1")}
         again.close()
 
     def test_what_waits_is_superseded_by_a_move_in_its_own_transaction(self, store: Store) -> None:
@@ -577,6 +680,27 @@ class StoreContract:
             ("waiting", ""), ("superseded", "no longer running: now awaiting_confirmation"),
             ("superseded", "no longer awaiting_confirmation: now awaiting_confirmation again"),
         ]  # fmt: skip
+
+    def test_an_episode_is_taken_and_taken_over_and_the_next_anew(self, store: Store) -> None:
+        def takes(by: str, at: int) -> object:
+            return do(store, "acknowledge", "s", "x-1", Acknowledgement(by, at), ["r"])
+
+        ann, bob = Acknowledgement("Ann", NOW), Acknowledgement("Bob", NOW + 2, "Ann")
+        assert takes("Ann", NOW) == TakeResult(TakeOutcome.UNKNOWN)
+        first = applied(1, Status.AWAITING_CONFIRMATION, None)
+        save(store, first)
+        assert takes("Ann", NOW) == TakeResult(TakeOutcome.TAKEN, ann)
+        assert takes("Ann", NOW + 1) == TakeResult(TakeOutcome.ALREADY_TAKEN, ann)
+        assert takes("Bob", NOW + 2) == TakeResult(TakeOutcome.TAKEN_OVER, bob)
+        assert takes("BOB", NOW + 3) == TakeResult(TakeOutcome.ALREADY_TAKEN, bob)
+        shown = store.executions({}, 1, None)[0][0]["acknowledged"]
+        assert shown == {"by": "Bob", "at": NOW + 2, "taken_from": "Ann"}
+        second = applied(2, Status.RUNNING, first.after)
+        save(store, second)
+        eve = Acknowledgement("Eve", NOW + 4)
+        assert takes("Eve", NOW + 4) == TakeResult(TakeOutcome.TAKEN, eve)
+        save(store, applied(3, Status.COMPLETED, second.after))
+        assert takes("Ann", NOW + 5) == TakeResult(TakeOutcome.ENDED)
 
     def test_what_must_never_be_of_reminders_and_silences_cannot_be_written(
         self, store: Store

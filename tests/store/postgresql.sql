@@ -79,8 +79,9 @@ CREATE TABLE alarm (
     ended_at bigint,
     cause text NOT NULL,
     end_cause text NOT NULL DEFAULT '',
+    n bigint NOT NULL DEFAULT 0,
     waiting bigint NOT NULL DEFAULT 0,
-    event bigint REFERENCES event (seq),
+    dead bigint NOT NULL DEFAULT 0,
     owed bigint NOT NULL DEFAULT 0
 );
 CREATE UNIQUE INDEX alarm_open ON alarm (kind, about) WHERE ended_at IS NULL;
@@ -153,8 +154,16 @@ CREATE TABLE destination (
     paused_at bigint,
     succeeded_at bigint,
     failing_since bigint,
+    failed_at bigint,
     starving_since bigint,
     last_failure text
+);
+
+CREATE TABLE source (
+    name text PRIMARY KEY,
+    heard_at bigint,
+    quiet_from bigint,
+    served_at bigint
 );
 
 CREATE TABLE acknowledgement (

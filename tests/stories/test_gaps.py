@@ -46,8 +46,13 @@ def test_a_hole_in_a_story_is_told_when_its_time_is_over(
         assert answer["execution_status"] == "paused"
         until(lambda: httpserver.log)
         told = httpserver.log[0][0].get_json()
-        assert "an update was rejected (completed, gap)" in told["title"]
-        assert "missing (running): the execution is paused, and stays so" in told["message"]
+        assert (
+            "an update that says completed was ignored: one before it is missing" in told["title"]
+        )
+        assert (
+            "The missing one says that it was running. Here it still counts as paused"
+            in told["message"]
+        )
         event = last_step(receiver)
         assert [step["verdict"] for step in event["steps"]] == ["held", "rejected"]
         assert (event["missing"], event["held_until"]) == (["running"], None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -172,10 +173,15 @@ def test_the_night_goes_out_in_the_morning_as_one_digest_of_what_is_still_true(w
     assert walk.gets() == []
     walk.passes(SECOND)
     (told,) = walk.gets()
-    assert told.title == "6 updates, 2 wait for confirmation"
+    assert told.title == ("Invoice agent: 2 wait for confirmation, 4 failed since 1 Jun 21:00 UTC")
     assert "inv-0" in told.message.body
     assert "inv-1" not in told.message.body
-    assert "4 × failed: Invoice agent" in told.message.body
+    assert re.findall(r"^· failed · (f-\d)$", told.message.body, re.M) == [
+        "f-0",
+        "f-1",
+        "f-2",
+        "f-9",
+    ]
     assert ("ops", "notice", "superseded", "no longer awaiting_confirmation: now cancelled") in (
         walk.states()
     )
@@ -189,7 +195,7 @@ def test_those_of_the_night_are_reminded_together_in_the_day(walk: Walk) -> None
     walk.gets()
     found = walk.until_quiet(31 * MINUTE)
     assert [(at, told.title) for at, told in found] == [
-        (15, "3 wait for confirmation"), (30, "3 wait for confirmation"),
+        (at, "Invoice agent: 3 wait for confirmation since 1 Jun 21:00 UTC") for at in (15, 30)
     ]  # fmt: skip
 
 
@@ -262,10 +268,14 @@ def test_quiet_hours_that_a_reload_ends_hold_nothing_any_more(walk: Walk) -> Non
     walk.reload(routes.replace(HOURS, ""))
     told = {each.title: each for each in walk.gets("ops")}
     assert set(told) == {
-        "4 updates, 1 waits for confirmation", "Messages to pager do not arrive",
+        "Invoice agent: 1 waits for confirmation, 3 failed since 21:00 UTC",
+        "pager did not get: Invoice agent failed",
     }  # fmt: skip
     # The time that was quiet does not count against retry_for.
-    assert told["4 updates, 1 waits for confirmation"].claim.owed_at >= EVENING + HOUR
+    assert (
+        told["Invoice agent: 1 waits for confirmation, 3 failed since 21:00 UTC"].claim.owed_at
+        >= EVENING + HOUR
+    )
     assert len(walk.until_quiet(15 * MINUTE)) == 1
 
 

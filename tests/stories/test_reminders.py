@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from receiver.deliveries import Acknowledgement
 from receiver.events import Status
 from receiver.routing.silences import Silence
+from receiver.store.records import TakeOutcome
 from tests.support.people import FAILED, GONE, HOUR, MINUTE, SECOND, START, Walk
 
 AWAITS, RUNNING, DONE = Status.AWAITING_CONFIRMATION, Status.RUNNING, Status.COMPLETED
@@ -42,16 +44,16 @@ def asks(walk: Walk, execution: str = "x") -> None:
 def test_reminders_run_for_as_long_as_it_waits_and_say_how_long_and_which(walk: Walk) -> None:
     asks(walk)
     (notice,) = walk.gets()
-    assert notice.title == "Invoice agent waits for confirmation"
+    assert notice.title == "Invoice agent asks: About to pay 4,200 EUR"
     found = walk.until_quiet(50 * MINUTE)
     assert [(at, told.destination, told.title) for at, told in found] == [
-        (15, "approvers", "Reminder 1: Invoice agent waits for confirmation"),
-        (30, "approvers", "Reminder 2: Invoice agent waits for confirmation"),
-        (45, "approvers", "Reminder 3: Invoice agent waits for confirmation"),
+        (15, "approvers", "Reminder 1: Invoice agent asks: About to pay 4,200 EUR"),
+        (30, "approvers", "Reminder 2: Invoice agent asks: About to pay 4,200 EUR"),
+        (45, "approvers", "Reminder 3: Invoice agent asks: About to pay 4,200 EUR"),
     ]
     body = found[1][1].message.body
-    assert "It is still waiting for confirmation, for 30 min by now (reminder 2)." in body
-    assert "Reason: About to pay 4,200 EUR" in body
+    assert body.startswith("Nobody has confirmed or declined it for 30 min (reminder 2).")
+    assert "4,200" not in body  # the title says it
     assert "comes late" not in body
 
 
@@ -64,8 +66,8 @@ def test_reminders_survive_a_restart_and_do_not_come_in_a_burst_after_a_long_sto
     walk.passes(5 * HOUR)
     walk.restart()
     assert walk.titles() == [
-        "approvers: Reminder 1: Invoice agent waits for confirmation",
-        "ops: Escalated: Invoice agent waits for confirmation",
+        "approvers: Reminder 1: Invoice agent asks: About to pay 4,200 EUR",
+        "ops: Escalated: Invoice agent asks: About to pay 4,200 EUR",
     ]
     assert walk.until_quiet(14 * MINUTE) == []
     walk.passes(MINUTE)
@@ -78,7 +80,8 @@ def test_at_most_says_how_many(walk: Walk) -> None:
     walk.gets("approvers")
     found = [told for _, told in walk.until_quiet(55 * MINUTE)]
     assert [told.title[:11] for told in found] == ["Reminder 1:", "Reminder 2:"]
-    assert "(reminder 2 of at most 2)" in found[1].message.body
+    assert "(reminder 2 of at most 2, the last one)" in found[1].message.body
+    assert "(reminder 1 of at most 2)" in found[0].message.body
 
 
 def test_an_escalation_comes_once_after_its_time(walk: Walk) -> None:
@@ -87,8 +90,10 @@ def test_an_escalation_comes_once_after_its_time(walk: Walk) -> None:
     walk.restart()
     found = [(at, told) for at, told in walk.until_quiet(3 * HOUR) if told.destination == "ops"]
     ((at, told),) = found
-    assert (at, told.title) == (60, "Escalated: Invoice agent waits for confirmation")
-    assert "It is still waiting for confirmation, for 1 h by now." in told.message.body
+    assert (at, told.title) == (60, "Escalated: Invoice agent asks: About to pay 4,200 EUR")
+    assert (
+        "Nobody has confirmed or declined it for 1 h. First told: approvers." in told.message.body
+    )
 
 
 def test_when_it_moves_everything_that_waits_is_superseded_at_once(walk: Walk) -> None:
@@ -102,7 +107,7 @@ def test_when_it_moves_everything_that_waits_is_superseded_at_once(walk: Walk) -
         ("ops", "escalation", "superseded", reason),
         ("approvers", "reminder", "superseded", reason),
     ]
-    assert walk.titles() == ["approvers: Invoice agent: confirmed after 20 min: now running"]
+    assert walk.titles() == ["approvers: Invoice agent: confirmed after 20 min"]
     assert walk.until_quiet(3 * HOUR) == []
 
 
@@ -131,10 +136,10 @@ def test_a_second_wait_is_a_new_episode(walk: Walk) -> None:
 @pytest.mark.parametrize(
     ("status", "says"),
     [
-        (RUNNING, "confirmed after 12 min: now running"),
-        (Status.CANCELLED, "cancelled while waiting, after 12 min"),
-        (Status.FAILED, "failed while waiting, after 12 min"),
-        (DONE, "completed while waiting, after 12 min"),
+        (RUNNING, "confirmed after 12 min"),
+        (Status.CANCELLED, "cancelled after waiting for confirmation for 12 min"),
+        (Status.FAILED, "failed after waiting for confirmation for 12 min"),
+        (DONE, "completed after waiting for confirmation for 12 min"),
     ],
 )
 def test_everybody_who_was_told_learns_once_how_it_ended(
@@ -149,7 +154,7 @@ def test_everybody_who_was_told_learns_once_how_it_ended(
     (told,) = walk.gets()
     assert (told.destination, told.title) == ("approvers", f"Invoice agent: {says}")
     assert told.claim.kind == "resolved"
-    assert says in told.message.body
+    assert "It asked: About to pay 4,200 EUR" in told.message.body
     assert "Execution: x" in told.message.body
     assert walk.until_quiet(2 * HOUR) == []
 
@@ -183,7 +188,7 @@ def test_what_was_being_sent_during_the_move_is_resolved_once_it_was_sent(walk: 
     walk.comes(RUNNING)
     assert walk.titles() == []
     walk.record(claim)
-    assert walk.titles() == ["approvers: Invoice agent: confirmed after 30 s: now running"]
+    assert walk.titles() == ["approvers: Invoice agent: confirmed after 30 s"]
     assert walk.until_quiet(2 * HOUR) == []
 
 
@@ -236,12 +241,96 @@ def test_who_acknowledges_ends_reminders_and_escalations_and_the_others_learn_wh
     walk.restart()
     (told,) = walk.gets()
     assert told.title == "Invoice agent: Ann takes care of it"
-    assert "Acknowledged by Ann. It is still waiting for confirmation" in told.message.body
+    assert "It has been waiting for confirmation for 16 min; no more" in told.message.body
     assert walk.acknowledge("Ann") is True  # a second click tells nobody
     assert walk.until_quiet(3 * HOUR) == []
     walk.comes(RUNNING)
-    assert walk.titles() == ["approvers: Invoice agent: confirmed after 3 h 16 min: now running"]
+    assert walk.titles() == [
+        "approvers: Invoice agent: confirmed after 3 h 16 min; Ann had taken it"
+    ]
     assert walk.shown()["execution"]["acknowledged"] is None
+
+
+def test_who_took_it_is_told_at_its_end_and_only_of_that_episode(walk: Walk) -> None:
+    asks(walk)
+    walk.gets()
+    walk.acknowledge("Ann")
+    walk.acknowledge("Bob")
+    walk.gets()
+    walk.passes(12 * MINUTE)
+    walk.comes(Status.CANCELLED, detail={"reason": "timeout"})
+    (told,) = walk.gets("approvers")
+    how = "cancelled after waiting for confirmation for 12 min; Bob had taken it"
+    assert told.title == f"Invoice agent: {how}"
+    assert told.message.body.splitlines()[:2] == [
+        "Reason: timeout", "It asked: About to pay 4,200 EUR",
+    ]  # fmt: skip
+    asks(walk, "y")
+    walk.gets()
+    walk.comes(RUNNING, "y")
+    (told,) = walk.gets("approvers")
+    assert told.title == "Invoice agent: confirmed after 0 s"
+
+
+def test_the_same_person_twice_changes_nothing_and_another_takes_it_over(walk: Walk) -> None:
+    assert walk.take("Ann").outcome is TakeOutcome.UNKNOWN
+    asks(walk)
+    walk.gets()
+    first = walk.take("Ann")
+    assert (first.outcome, first.acknowledged) == (
+        TakeOutcome.TAKEN, Acknowledgement("Ann", walk.now),
+    )  # fmt: skip
+    assert len(walk.gets("approvers")) == 1
+    walk.passes(MINUTE)
+    for name in ("Ann", "ann"):
+        again = walk.take(name)
+        assert again.outcome is TakeOutcome.ALREADY_TAKEN
+        assert again.acknowledged == first.acknowledged
+    assert walk.gets("approvers") == []
+    walk.restart()
+    over = walk.take("Bob")
+    assert over.outcome is TakeOutcome.TAKEN_OVER
+    assert over.acknowledged == Acknowledgement("Bob", walk.now, "Ann")
+    assert walk.titles("approvers") == ["approvers: Invoice agent: Bob takes it over from Ann"]
+    walk.comes(DONE)
+    assert walk.take("Eve").outcome is TakeOutcome.ENDED
+
+
+def test_an_e_mail_about_an_episode_has_the_subject_of_the_first_one(walk: Walk) -> None:
+    asks(walk)
+    told = walk.gets()
+    told += [each for _, each in walk.until_quiet(61 * MINUTE)]
+    walk.acknowledge("Ann")
+    told += walk.gets()
+    walk.comes(RUNNING)
+    told += walk.gets()
+    asked = "Invoice agent asks: About to pay 4,200 EUR"
+    subjects = [(t.destination, str(t.claim.kind), t.message.as_mail()[0]) for t in told]
+    assert subjects == [
+        ("approvers", "notice", asked),
+        *[("approvers", "reminder", f"Re: {asked}")] * 4,
+        # The first that ops got of it is the escalation.
+        ("ops", "escalation", f"Escalated: {asked}"),
+        ("approvers", "acknowledged", f"Re: {asked}"),
+        ("ops", "acknowledged", f"Re: Escalated: {asked}"),
+        ("approvers", "resolved", f"Re: {asked}"),
+        ("ops", "resolved", f"Re: Escalated: {asked}"),
+    ]
+    begins = [t.message.as_mail()[1].splitlines()[0] for t in told]
+    assert begins[1] == "Nobody has confirmed or declined it for 15 min (reminder 1)."
+    assert begins[6] == "Ann takes care of it."
+    assert begins[8] == "Confirmed after 1 h 1 min; Ann had taken it."
+
+
+def test_a_subject_stays_after_a_reload_with_another_title(walk: Walk) -> None:
+    walk.reload(ROUTES + '    title: "{{ agent_name }} needs you"\n')
+    asks(walk)
+    walk.gets()
+    walk.reload(ROUTES)
+    found = [told for _, told in walk.until_quiet(16 * MINUTE)]
+    assert [told.message.subject for told in found] == ["Re: Invoice agent needs you"]
+    asks(walk, "y")
+    assert [told.message.subject for told in walk.gets()] == [""]
 
 
 def test_a_reminder_that_is_being_sent_when_somebody_takes_it_is_the_last(walk: Walk) -> None:
@@ -271,7 +360,7 @@ def test_a_fallback_is_reminded_in_place_of_the_destination_that_died(walk: Walk
     claim = walk.claim("approvers")
     assert claim is not None
     walk.record(claim, GONE)
-    assert walk.titles() == ["ops: Invoice agent waits for confirmation"]
+    assert walk.titles() == ["ops: Invoice agent asks: About to pay 4,200 EUR"]
     found = walk.until_quiet(31 * MINUTE)
     assert [(at, told.destination, told.title[:10]) for at, told in found] == [
         (15, "ops", "Reminder 1"), (30, "ops", "Reminder 2"),
@@ -288,8 +377,8 @@ def test_a_running_execution_can_be_reminded_of_and_its_notice_stays_true(walk: 
     walk.comes(Status.PAUSED)
     # The notice that it runs is news, whatever came after it; a reminder would be none.
     assert walk.titles() == [
-        "approvers: Invoice agent started running",
-        "approvers: Invoice agent: no longer running after 1 s: now paused",
+        "approvers: Invoice agent started",
+        "approvers: Invoice agent: paused after running for 1 s",
     ]
     assert walk.until_quiet(2 * HOUR) == []
 
@@ -319,10 +408,10 @@ def test_who_is_told_of_an_end_is_told_that_it_waits_again(walk: Walk) -> None:
     walk.passes(MINUTE)
     walk.store.write_now(walk.intake.expire, walk.now)
     told = next(told for told in walk.gets("approvers") if told.claim.kind == "resolved")
-    how = "no longer waiting for confirmation after 1 min: now awaiting_confirmation again"
-    assert told.title == f"Invoice agent: {how}"
-    assert told.message.body.startswith(
-        f"That wait is over: {how}. But it is awaiting_confirmation by now, which is a new wait."
+    assert told.title == "Invoice agent: waiting for confirmation again, after 1 min"
+    assert (
+        "That wait is over, but it is waiting for confirmation again, which is a new wait."
+        in told.message.body
     )
 
 
@@ -342,7 +431,7 @@ def test_there_is_something_to_do_where_it_waits_by_the_time_it_is_told(
     bodies = [t.message.body for t in walk.gets("approvers") if t.claim.kind == "resolved"]
     assert len(bodies) == (1 if group else 2)
     assert all("Nothing more to do" not in body for body in bodies)
-    assert sum(b.count("awaiting_confirmation by now, which is a new wait") for b in bodies) == 2
+    assert sum(b.count("waiting for confirmation again, which is a new wait") for b in bodies) == 2
 
 
 def test_reminders_that_a_silence_keeps_back_do_not_use_up_at_most(walk: Walk) -> None:
@@ -369,11 +458,13 @@ def test_each_time_that_somebody_takes_it_the_others_learn_who(walk: Walk) -> No
         walk.acknowledge(name)
         told += walk.titles("approvers")
     assert told == [
-        f"approvers: Invoice agent: {name} takes care of it" for name in ("Ann", "Bob", "Ann")
+        "approvers: Invoice agent: Ann takes care of it",
+        "approvers: Invoice agent: Bob takes it over from Ann",
+        "approvers: Invoice agent: Ann takes it over from Bob",
     ]
     # Only the last one takes care: nobody is told of it twice.
     walk.acknowledge("Bob")
     walk.passes(SECOND)
     walk.acknowledge("Eve")
-    assert walk.titles("approvers") == ["approvers: Invoice agent: Eve takes care of it"]
+    assert walk.titles("approvers") == ["approvers: Invoice agent: Eve takes it over from Bob"]
     assert ("approvers", "acknowledged", "superseded", "acknowledged by Eve") in walk.states()

@@ -60,11 +60,11 @@ def test_what_is_silenced_is_superseded_counted_and_listed_once_when_it_ends(wal
     walk.restart()
     told = walk.gets()
     assert [(each.destination, each.title) for each in told] == [
-        ("ops", "7 updates were silenced"), ("mail", "7 updates were silenced"),
-    ]  # fmt: skip
+        (name, "While silenced: Invoice agent: 7 failed since 12:00 UTC")
+        for name in ("ops", "mail")
+    ]
     assert "The silence is over: deploy (silenced by Ann)" in told[0].message.body
-    assert "7 × failed: Invoice agent" in told[0].message.body
-    assert "· x-0 · Invoice agent · log-in refused" in told[0].message.body
+    assert "The first 5 of 7:\n· log-in refused · x-0\n" in told[0].message.body
     assert told[0].claim.kind == "digest"
     walk.restart()
     assert walk.until_quiet(3 * HOUR) == []
@@ -94,7 +94,7 @@ def test_a_silence_ends_at_once_by_hand(walk: Walk) -> None:
     assert walk.do(lambda t: t.expire_silence(number, walk.now)) is False
     assert walk.do(lambda t: t.expire_silence(99, walk.now)) is None
     walk.passes(0)
-    assert walk.titles("ops") == ["ops: 1 update was silenced"]
+    assert walk.titles("ops") == ["ops: While silenced: Invoice agent: 1 failed since 12:00 UTC"]
     walk.comes(Status.FAILED, "x-2")
     assert walk.titles("ops") == ["ops: Invoice agent failed"]
 
@@ -108,13 +108,17 @@ def test_confirmations_that_still_wait_are_each_listed_afterwards(walk: Walk) ->
     walk.passes(2 * HOUR)
     told = [each for each in walk.gets() if each.claim.kind == "digest"]
     assert [each.title for each in told] == [
-        "23 updates were silenced", "23 updates were silenced (2)",
-        "23 updates were silenced (3)",
-    ]  # fmt: skip
+        f"While silenced: Invoice agent: {what} since 12:00 UTC{page}"
+        for what, page in (
+            ("22 wait for confirmation, 1 is over by now", ""),
+            ("10 wait for confirmation", " (2)"),
+            ("3 wait for confirmation", " (3)"),
+        )
+    ]
     bodies = "\n".join(each.message.body for each in told)
-    listed = re.findall(r"^· inv-(\d+) · Invoice agent · for", bodies, re.M)
+    listed = re.findall(r"^· for .* · inv-(\d+)$", bodies, re.M)
     assert [n for n in range(23) if str(n) not in listed] == [3]
-    assert bodies.count("· inv-3 · Invoice agent · over: now running") == 1
+    assert bodies.count("· over: now running · inv-3") == 1
 
 
 def test_reminders_go_on_after_a_silence(walk: Walk) -> None:
@@ -136,7 +140,9 @@ def test_conditions_hold_as_those_of_a_route(walk: Walk) -> None:
     assert len(walk.gets("ops")) == 2
     # Without a verdict it is about applied events.
     walk.comes(RUNNING, "a", metadata={"team": "payments"})
-    assert walk.titles("ops") == ["ops: Invoice agent: an update was rejected (running, terminal)"]
+    assert walk.titles("ops") == [
+        "ops: Invoice agent already failed; a later update that says running was ignored"
+    ]
 
 
 def test_the_end_of_a_destination_is_not_silenced_by_what_died_there(walk: Walk) -> None:
@@ -148,7 +154,8 @@ def test_the_end_of_a_destination_is_not_silenced_by_what_died_there(walk: Walk)
     claim = walk.claim("ops")
     assert claim is not None
     walk.record(claim, GONE)
-    assert walk.titles("mail") == ["mail: Messages to ops do not arrive"]
+    (report,) = walk.titles("mail")
+    assert report.startswith("mail: ops did not get: ")
     silence(walk, dead_letter="ops")
     walk.passes(HOUR + SECOND)
     walk.comes(Status.PAUSED, "x")
@@ -191,11 +198,11 @@ def test_a_silence_counts_executions_and_not_their_reminders(walk: Walk) -> None
     walk.comes(AWAITS, "inv")
     found = [told for _, told in walk.until_quiet(8 * HOUR)]
     assert [(told.destination, told.title) for told in found] == [
-        ("a", "1 update was silenced"), ("b", "1 update was silenced"),
-    ]  # fmt: skip
+        (name, "While silenced: Invoice agent: 1 waits for confirmation since 12:00 UTC")
+        for name in "ab"
+    ]
     for told in found:
-        assert told.message.body.count("· inv ") == 1
-        assert "1 × waiting for confirmation: Invoice agent" in told.message.body
+        assert told.message.body.count("· inv") == 1
 
 
 def test_what_is_over_or_taken_when_a_silence_ends_does_not_wait(walk: Walk) -> None:
@@ -210,15 +217,15 @@ def test_what_is_over_or_taken_when_a_silence_ends_does_not_wait(walk: Walk) -> 
     walk.passes(2 * HOUR)
     walk.comes(AWAITS, "again")
     (told,) = (told for told in walk.gets("a") if told.claim.kind == "digest")
-    waiting, _, others = told.message.body.partition("The first")
-    assert [name for name in ("waits", "over", "taken", "again") if f"· {name} " in waiting] == [
-        "waits"
-    ]
-    assert "2 × over by now" in waiting
-    assert "1 × acknowledged" in waiting
-    assert "· over · Invoice agent · over: now running" in others
-    assert "· again · Invoice agent · over: now awaiting_confirmation again" in others
-    assert "· taken · Invoice agent · somebody takes care of it" in others
+    waiting, _, others = told.message.body.partition("The others:")
+    assert re.findall(r" · (\w+)$", waiting, re.M) == ["waits"]
+    assert told.title == (
+        "While silenced: Invoice agent: 1 waits for confirmation, 2 are over by now,"
+        " 1 is taken care of"
+    )
+    assert "· over: now running · over" in others
+    assert "· over: now waiting for confirmation again · again" in others
+    assert "Ann takes care of it · taken" in others
 
 
 def test_what_tells_of_a_silence_lists_nothing_that_is_over(walk: Walk) -> None:
@@ -230,7 +237,11 @@ def test_what_tells_of_a_silence_lists_nothing_that_is_over(walk: Walk) -> None:
         walk.comes(RUNNING, f"inv-{n}")
     walk.passes(2 * HOUR)
     titles = [told.title for told in walk.gets() if told.claim.kind == "digest"]
-    assert titles == ["23 updates were silenced", "23 updates were silenced (3)"]
+    assert titles == [
+        "While silenced: Invoice agent: 13 wait for confirmation, 10 are over by now"
+        " since 12:00 UTC",
+        "While silenced: Invoice agent: 3 wait for confirmation since 12:00 UTC (3)",
+    ]
     assert ("mail", "digest", "superseded", "what it would list waits no longer") in walk.states()
 
 
@@ -243,11 +254,14 @@ def test_who_learns_of_a_wait_after_a_silence_learns_who_took_it_and_its_end(wal
     walk.comes(RUNNING, "over")
     walk.passes(HOUR)
     walk.restart()
-    assert walk.titles() == ["a: 2 updates were silenced"]
+    assert walk.titles() == [
+        "a: While silenced: Invoice agent: 1 waits for confirmation, 1 is over by now"
+        " since 12:00 UTC"
+    ]
     walk.acknowledge("Ann", "waits")
     assert walk.titles() == ["a: Invoice agent: Ann takes care of it"]
     walk.comes(RUNNING, "waits")
-    assert walk.titles() == ["a: Invoice agent: confirmed after 1 h: now running"]
+    assert walk.titles() == ["a: Invoice agent: confirmed after 1 h; Ann had taken it"]
 
 
 def test_whom_the_digest_of_a_silence_did_not_reach_is_told_no_end(walk: Walk) -> None:
@@ -256,8 +270,9 @@ def test_whom_the_digest_of_a_silence_did_not_reach_is_told_no_end(walk: Walk) -
     walk.comes(AWAITS, "inv")
     walk.gets()
     walk.passes(HOUR)
-    assert walk.gets("a", GONE)[0].title == "1 update was silenced"
-    assert walk.titles("b") == ["b: 1 update was silenced"]
+    once = "While silenced: Invoice agent: 1 waits for confirmation since 12:00 UTC"
+    assert walk.gets("a", GONE)[0].title == once
+    assert walk.titles("b") == [f"b: {once}"]
     walk.comes(RUNNING, "inv")
     assert walk.titles() == []
 
@@ -275,4 +290,4 @@ def test_who_learns_of_a_wait_from_the_digest_is_told_the_rest(walk: Walk) -> No
     walk.record(claim)
     assert walk.titles("a") == ["a: Invoice agent: Ann takes care of it"]
     walk.comes(RUNNING, "inv")
-    assert walk.titles("a") == ["a: Invoice agent: confirmed after 1 h: now running"]
+    assert walk.titles("a") == ["a: Invoice agent: confirmed after 1 h; Ann had taken it"]

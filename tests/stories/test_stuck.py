@@ -36,14 +36,24 @@ def test_a_silent_execution_is_told_about_once(walk: Walk) -> None:
     walk.gets()
     walk.restart()
     ((at, told),) = walk.until_quiet(10 * HOUR)
-    assert (at, told.title) == (120, "Stuck? Invoice agent started running")
+    assert (at, told.title) == (120, "Stuck? Invoice agent: no news for 2 h, still running")
     assert told.message.body.startswith(
-        "Nothing was heard of it for more than 2 h; it has been running for 2 h by now."
+        "It has been running for 2 h by now. Look whether it still does anything"
     )
     walk.comes(Status.COMPLETED)
     assert walk.titles() == [
-        "ops: Invoice agent: completed while running, after 10 h", "ops: Invoice agent completed",
+        "ops: Invoice agent: completed after running for 10 h", "ops: Invoice agent completed",
     ]  # fmt: skip
+
+
+def test_an_e_mail_says_in_its_subject_that_something_may_be_stuck(walk: Walk) -> None:
+    walk.comes(RUNNING)
+    walk.gets()
+    (_, told), *_ = walk.until_quiet(3 * HOUR)
+    assert told.message.as_mail()[0].startswith("Stuck? Invoice agent: no news for 2 h")
+    walk.comes(Status.COMPLETED)
+    ends = [told for told in walk.gets() if told.claim.kind == "resolved"]
+    assert [told.message.subject[:30] for told in ends] == ["Re: Stuck? Invoice agent: no n"]
 
 
 def test_whatever_is_heard_of_it_puts_it_off(walk: Walk) -> None:
@@ -71,7 +81,7 @@ def test_an_execution_that_moves_on_begins_anew(walk: Walk) -> None:
     walk.passes(HOUR)
     walk.gets()
     ((at, told),) = walk.until_quiet(5 * HOUR)
-    assert (at, told.title) == (60, "Stuck? Invoice agent was paused")
+    assert (at, told.title) == (60, "Stuck? Invoice agent: no news for 2 h, still paused")
     assert walk.states(state="superseded") == [
         ("ops", "notice", "superseded", "no longer running: now paused")
     ]
@@ -95,12 +105,11 @@ def test_many_that_are_stuck_can_be_one_digest(walk: Walk) -> None:
     walk.comes(None, "x-2")
     found = walk.until_quiet(4 * HOUR)
     assert [(at, told.title) for at, told in found] == [
-        (54, "Stuck? Invoice agent: 5 running, nothing heard"),
-        (120, "Stuck? Invoice agent started running"),
+        (54, "Stuck? Invoice agent: no news of 5 since 12:00 UTC"),
+        (120, "Stuck? Invoice agent: no news for 2 h, still running"),
     ]
     body = found[0][1].message.body
-    assert "5 × running, nothing heard: Invoice agent" in body
-    assert "· x-0 · Invoice agent · stuck? running for 2 h, nothing heard" in body
+    assert "· stuck? running for 2 h, no news · x-0" in body
 
 
 def test_those_that_are_stuck_at_night_are_told_as_stuck_in_the_morning(walk: Walk) -> None:
@@ -111,9 +120,9 @@ def test_those_that_are_stuck_at_night_are_told_as_stuck_in_the_morning(walk: Wa
         walk.comes(Status.AWAITING_CONFIRMATION, f"c-{number}")
     walk.gets()
     ((at, told),) = walk.until_quiet(5 * HOUR)
-    assert (at, told.title) == (240, "Stuck? 4 updates, 2 wait for confirmation")
-    assert "· c-0 · Invoice agent · for 4 h · stuck? nothing heard" in told.message.body
-    assert "2 × waiting for confirmation, nothing heard: Invoice agent" in told.message.body
+    assert (at, told.title) == (240, "Stuck? Invoice agent: no news of 4 since 12:00 UTC")
+    assert "Waiting for confirmation:\n· for 4 h · stuck? no news · c-0\n" in told.message.body
+    assert "· stuck? running for 4 h, no news · x-1" in told.message.body
 
 
 @pytest.mark.parametrize(

@@ -6,13 +6,18 @@ It does what a lane does, by the functions a lane does it with, and no thread or
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, tzinfo
 from pathlib import Path
 from typing import Any
 
 from receiver.config import routes_file
+from receiver.config.live_rules import FailedReload
 from receiver.deliveries import Acknowledgement, Attempt, Claim, Message, Outcome
+from receiver.dispatch.alarm_timer import look
+from receiver.dispatch.alarms import DAY, Observation, Refused, changes
 from receiver.dispatch.operators import list_silences
 from receiver.dispatch.retry import follow, with_others
 from receiver.dispatch.turn import FinishedAttempt, TurnRequest, policy_at, record_and_claim
@@ -20,6 +25,7 @@ from receiver.events import Event, Status
 from receiver.intake.receive import Intake, Receipt, VerifiedWebhook
 from receiver.messages.compose import compose
 from receiver.store.contract import Transaction
+from receiver.store.records import TakeOutcome, TakeResult
 from receiver.store.sqlite.store import SqliteStore
 from receiver.times import SECOND as SECOND  # noqa: PLC0414  (named for those who import it from here)
 from receiver.times import parse_time
@@ -49,6 +55,14 @@ class Told:
         return self.message.title
 
 
+def counted(told: Told) -> int:
+    """Return how many messages a message says that it stands for, in its lines or in its title."""
+    found = re.findall(r"^([\d,]+) ×", told.message.body, re.M)
+    if not found and told.claim.digest is not None:
+        found = re.findall(r"(?:^|[:,] )(?:no news of )?([\d,]+) (?![A-Z])", told.title)
+    return sum(int(n.replace(",", "")) for n in found) if found else 1
+
+
 @dataclass
 class Walk:
     """A receiver without threads: `now` is moved by hand."""
@@ -58,6 +72,8 @@ class Walk:
     environ: Mapping[str, str] = field(default_factory=dict)
     now: int = START
     events: int = 0
+    zone: tzinfo = UTC
+    since: int = START  # the process serves since then
 
     def __post_init__(self) -> None:
         self.reload(self.text)
@@ -77,6 +93,7 @@ class Walk:
         self.store.close()
         self.store = SqliteStore(self.folder / "receiver.db", serve=True)
         self.turned = set()
+        self.since = self.now
         self.do(lambda transaction: transaction.release(self.now, own=True))
         self.do(lambda transaction: transaction.set_back(self.now))
 
@@ -105,6 +122,21 @@ class Walk:
         self.now += time
         self.store.write_now(list_silences, self.now)
 
+    def looks(
+        self, refused: Mapping[str, Refused] | None = None, failed: FailedReload | None = None
+    ) -> list[str]:
+        """Look whether telling works, as the timer does each second; what began and what ended."""
+        self.since = min(self.since, self.now)
+        seen = Observation(self.rules, self.now, self.since, refused or {}, failed)
+        if not changes(self.store.watched(self.now, self.now - DAY), seen):
+            return []
+        found = []
+        for each in self.store.write_now(look, seen):
+            sign = "-" if each.is_over else "+"
+            about = f"{each.alarm.kind} {each.alarm.about}".strip()
+            found.append(f"{sign} {about}: {', '.join(each.destinations) or 'nobody'}")
+        return found
+
     def claim(self, destination: str) -> Claim | None:
         """Claim what a worker would send to the destination now."""
         of = self.rules.destinations[destination]
@@ -119,7 +151,7 @@ class Walk:
     def record(self, claim: Claim, attempt: Attempt = DELIVERED, chance: float = 0.5) -> Message:
         """Record what became of an attempt that ends now."""
         of = self.rules.destinations[claim.destination]
-        message = compose(claim, self.rules.route(claim.route), self.now)
+        message = compose(claim, self.rules.route(claim.route), self.now, zone=self.zone)
         after = follow(claim, attempt, of, message, self.now, chance)
         done = FinishedAttempt(claim, attempt, with_others(after, claim, self.rules, self.now))
         policy = policy_at(of, self.rules, self.now)
@@ -148,12 +180,17 @@ class Walk:
             found += [((self.now - begin) // MINUTE, told) for told in self.gets()]
         return found
 
-    def acknowledge(self, by: str, execution: str = "x") -> bool | None:
+    def take(self, by: str, execution: str = "x") -> TakeResult:
         """Let somebody take the present episode now."""
         routes = [route.name for route in self.rules.routes if route.acknowledged]
         taken = Acknowledgement(by, self.now)
-        done: bool | None = self.do(lambda t: t.acknowledge(self.source, execution, taken, routes))
-        return done
+        result: TakeResult = self.do(lambda t: t.acknowledge(self.source, execution, taken, routes))
+        return result
+
+    def acknowledge(self, by: str, execution: str = "x") -> bool | None:
+        """Do the same; return whether the execution still goes on, None if there is none."""
+        outcome = self.take(by, execution).outcome
+        return None if outcome is TakeOutcome.UNKNOWN else outcome is not TakeOutcome.ENDED
 
     def states(self, **conditions: str) -> list[tuple[str, str, str, str]]:
         """(destination, kind, state, reason) of every delivery, oldest first."""
@@ -170,4 +207,4 @@ class Walk:
         """Return what the API says of an execution."""
         found = self.store.execution(self.source, execution)
         assert found is not None
-        return json.loads(json.dumps(json_views.known(found)))  # type: ignore[no-any-return]
+        return json.loads(json.dumps(json_views.known(found, self.rules, self.now)))  # type: ignore[no-any-return]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from receiver import lifecycle
 from receiver.config.settings import PREFIX, Settings
-from receiver.messages import notice
+from receiver.messages import variables as of_templates
 
 README = Path(__file__).parents[2] / "README.md"
 
@@ -35,7 +35,7 @@ def settings_table() -> str:
 
 def variables() -> str:
     """Say what templates may use."""
-    names = ", ".join(f"`{name}`" for name in sorted(notice.VARIABLES))
+    names = ", ".join(f"`{name}`" for name in sorted(of_templates.VARIABLES))
     return f"Templates may use: {names}."
 
 

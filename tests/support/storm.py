@@ -7,7 +7,6 @@ took. The suite runs the same.
 from __future__ import annotations
 
 import argparse
-import re
 import resource
 import tempfile
 import time
@@ -17,7 +16,7 @@ from pathlib import Path
 
 from receiver.events import Status
 from receiver.times import SECOND
-from tests.support.people import DELIVERED, FAILED, MINUTE, Told, Walk
+from tests.support.people import DELIVERED, FAILED, MINUTE, Told, Walk, counted
 
 ROUTES = """\
 destinations:
@@ -42,12 +41,6 @@ class Figures:
     claim_ms: float
     record_ms: float
     grown: int
-
-
-def counted(told: Told) -> int:
-    """Return how many failures a message says that it stands for."""
-    lines = re.findall(r"^([\d,]+) ×", told.message.body, re.M)
-    return sum(int(n.replace(",", "")) for n in lines) if lines else 1
 
 
 def storm(walk: Walk, failures: int, *, fails_until: int = 0) -> Figures:

@@ -44,5 +44,5 @@ def test_a_mail_through_a_service_joins_its_conversation(name: str, tmp_path: Pa
         service.answer(lambda asked: yes_of(name, asked))
         for thread in (THREAD, None):
             assert send(destination, Message("t", "b", thread)).outcome is Outcome.DELIVERED
-        found = [headers_in(asked.text) for asked in service.asked]
+        found = [headers_in(asked.body.decode()) for asked in service.asked]
     assert found == [HEADERS, {"Auto-Submitted": "auto-generated"}]

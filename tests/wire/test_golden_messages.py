@@ -20,6 +20,7 @@ from receiver.destinations.sending import send
 from receiver.events import Status, Verdict
 from receiver.messages.notice import render
 from receiver.times import SECOND
+from tests.support import golden
 from tests.support.loopback import Mail, mail_server
 
 NOW = 1_800_000_000 * SECOND
@@ -51,10 +52,13 @@ REASON = (
     " ＜https://evil.example|click> [x］(https://evil.example) <b onclick=x>HTML</b>"
     " &lt;!channel&gt; Bcc: a@b.c . gnp {{ 7*7 }} [31mred *bold* `code`"
 )
-TITLE = f"{AGENT} failed"
+TITLE = (
+    "＜!here> ＠everyone Bcc: a@b.c [x］(https://evil.exa… failed: ＜!channel> ＜!here|x>"
+    " ＜!subteam^S1> <＠U123> <＠&9> ＜#C1> ＠ever…"
+)
 BODY = (
-    f"It has ended.\nReason: {REASON}\nAgent: {AGENT}\nExecution: x-1\n"
-    "Since: 2027-01-15 08:00:00 UTC\nhttps://app.example/x-1"
+    f"It will not go on by itself.\nReason: {REASON}\nhttps://app.example/x-1\n"
+    f"At 08:00 UTC, just now\nAgent: {AGENT}\nExecution: x-1 · from asteroid"
 )
 # What Slack, Discord or Mattermost would act on.
 LIVE = re.compile(
@@ -143,7 +147,7 @@ def test_mattermost(wire: HTTPServer) -> None:
 
 def test_json(wire: HTTPServer) -> None:
     assert payload(wire, f"json://127.0.0.1:{wire.port}/") == {
-        "version": "1.0", "title": TITLE, "message": BODY, "attachments": [], "type": "info",
+        "version": "1.0", "title": TITLE, "message": BODY, "attachments": [], "type": "failure",
     }  # fmt: skip
 
 
@@ -182,3 +186,140 @@ def test_mail(format: str) -> None:
         assert page is not None
         assert "<b" not in page.get_content().replace("<br/>", "")
         assert "<a" not in page.get_content()
+
+
+# --- every kind of message, to the letter --------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def on() -> Iterator[golden.Wires]:
+    """Slack and a mail server on loopback."""
+    with golden.wires() as opened:
+        yield opened
+
+
+@pytest.mark.parametrize("name", sorted(golden.STORIES))
+def test_every_kind_of_message_reads_as_its_golden_file_says(on: golden.Wires, name: str) -> None:
+    written = (golden.FOLDER / f"{name}.txt").read_text("utf-8")
+    assert on.as_text(golden.STORIES[name]()) == written, (
+        "look at the difference, then: python -m tests.support.golden"
+    )
+
+
+def test_there_is_no_golden_file_without_its_story() -> None:
+    assert {path.stem for path in golden.FOLDER.glob("*.txt")} == set(golden.STORIES)
+
+
+def read_texts() -> dict[str, tuple[str, list[str]]]:
+    """Title and lines of each golden message, as somebody reads them in Slack."""
+    found = {}
+    for path in golden.FOLDER.glob("*.txt"):
+        text = path.read_text("utf-8").split("--- Slack, as it is read ---\n")[1]
+        title, *lines = text.split("\n\n--- e-mail ---")[0].splitlines()
+        found[path.stem] = (title, lines)
+    return found
+
+
+OURS = re.compile(
+    r"quarantine\w*\b(?!`)|\bepisode|\bverdict\b(?! quarantined`)|\bset aside\b|\bdeliver(y|ies)\b"
+    r"|\bsaid to have\b|\blane\b|\broute '|\bawaiting_confirmation|\bpaused_by_agent|\(terminal"
+    r"|\(gap|\(illegal|\b(held|stale)\b|\bdead letter|\bsuperseded|\backnowledged\b|\bidempoten"
+)
+
+
+@pytest.mark.parametrize("name", sorted(golden.STORIES))
+def test_no_message_has_words_that_only_this_program_uses(name: str) -> None:
+    title, lines = read_texts()[name]
+    text = "\n".join([title, *lines]).replace("`receiver events --verdict quarantined`", "")
+    assert OURS.search(text) is None
+
+
+@pytest.mark.parametrize("name", sorted(golden.STORIES))
+def test_a_title_names_the_agent_and_the_link_comes_before_the_fine_print(name: str) -> None:
+    title, lines = read_texts()[name]
+    assert len(title.replace("&amp;", "&")) <= 120
+    assert ("Invoice agent" in title) is not name.startswith("quarantined")
+    assert title not in lines
+    links = [n for n, line in enumerate(lines) if line.startswith("https://")]
+    fine = [n for n, line in enumerate(lines) if re.match("team: |Since |At |Execution: ", line)]
+    assert not links or not fine or max(links) < min(fine)
+    if "Invoice agent" in title and not name.startswith("digest"):
+        assert lines[-1].startswith(
+            ("Execution: a2c7f3b3-cbc8-4b6a-a5f2-c5f6cb548e95", "Sent here")
+        )
+        assert "team: payments · invoice: 4711" in lines
+
+
+@pytest.mark.parametrize("name", [name for name in sorted(golden.STORIES) if "digest" in name])
+def test_a_line_of_a_digest_says_what_is_asked_or_why_before_the_link(name: str) -> None:
+    _, lines = read_texts()[name]
+    listed = [line for line in lines if line.startswith("· ")]
+    assert listed
+    for line in listed:
+        words, link = line.split(" · https://platform.asteroid.ai/executions/")
+        assert len(words) > 3
+        assert link in golden.IDS
+
+
+# What a lock screen shows of a notification, whatever comes after it.
+@pytest.mark.parametrize(
+    ("name", "has"),
+    [
+        ("notice_awaiting", "Invoice agent asks: About to pay 4,200 EUR"),
+        ("notice_paused_by_agent", "Invoice agent asks: Which of the two suppliers is meant?"),
+        ("notice_failed", "Invoice agent failed: The supplier's portal refused the log-in"),
+        ("notice_failed_with_an_error", "Invoice agent failed: worker_crash"),
+        ("reminder", "Reminder 1: Invoice agent asks: About to pay 4,200 EUR"),
+        ("escalation", "Escalated: Invoice agent asks: About to pay 4,200 EUR"),
+        ("acknowledged", "Invoice agent: Ann takes care of it It asks: About to pay 4,200 EUR"),
+        ("taken_over", "Invoice agent: Bob takes it over from Ann It asks: About to pay"),
+        ("resolved_confirmed_and_taken",
+         "Invoice agent: confirmed after 12 min; Ann had taken it It asked: About to pay"),
+        ("resolved_failed", "Invoice agent: failed after waiting for confirmation for 12 min"),
+        ("digest_of_failures", "Invoice agent: 4 failed since 10:02 CET: The supplier's portal"),
+        ("digest_of_two_agents", "Invoice agent and Mail agent: 4 wait for confirmation since"),
+        ("stuck", "Stuck? Invoice agent: no news for 2 h, still running"),
+        ("rejected_terminal",
+         "Invoice agent already completed; a later update that says running was ignored"),
+        ("rejected_gap", "Invoice agent is paused; an update that says completed was ignored"),
+    ],
+)  # fmt: skip
+def test_a_hundred_characters_say_what_it_is_about(name: str, has: str) -> None:
+    title, lines = read_texts()[name]
+    assert f"{title} {lines[0]}"[:100].startswith(has)
+
+
+@pytest.mark.parametrize("name", sorted(golden.STORIES))
+def test_e_mails_of_an_episode_have_the_subject_of_its_first_one(name: str) -> None:
+    text = (golden.FOLDER / f"{name}.txt").read_text("utf-8").split("--- e-mail ---\n")[1]
+    subject = text.splitlines()[0].removeprefix("Subject: ")
+    joins = ("reminder", "acknowledged", "taken_over", "resolved", "stuck_reminder")
+    if name.startswith(joins):
+        begins = (
+            "Re: Invoice agent asks: ",
+            "Re: Stuck? Invoice agent: ",
+            "Re: Invoice agent was paused",
+        )
+        assert subject.startswith(begins)
+        assert "References: <episode-" in text
+    else:
+        assert not subject.startswith("Re:")
+
+
+def test_severities_are_what_the_message_is_to_people() -> None:
+    found = {
+        path.stem: path.read_text("utf-8").splitlines()[0].removeprefix("severity: ")
+        for path in golden.FOLDER.glob("*.txt")
+    }
+    for name, severity in {
+        "notice_failed": "failure", "notice_completed_without_success": "failure",
+        "notice_completed_success": "success", "resolved_confirmed": "success",
+        "resolved_failed": "failure", "resolved_waits_again": "warning",
+        "notice_awaiting": "warning", "notice_paused_by_agent": "warning", "reminder": "warning",
+        "escalation": "warning", "stuck": "warning", "rejected_terminal": "warning",
+        "quarantined_malformed": "warning", "held": "warning", "notice_running": "info",
+        "notice_cancelled": "info", "acknowledged": "info", "digest_of_failures": "failure",
+        "digest_of_waits": "warning", "digest_of_ends": "success", "digest_of_takers": "info",
+        "digest_of_a_silence": "failure", "notice_in_a_fallback": "warning",
+    }.items():  # fmt: skip
+        assert (name, found[name]) == (name, severity)

@@ -25,17 +25,18 @@ from apprise.plugins import (
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
-from receiver.deliveries import Act, Message, Outcome, Severity
+from receiver.deliveries import Kind, Message, Outcome, Severity
 from receiver.destinations.apprise import clients
 from receiver.destinations.apprise.incidents import SERVICES, WITHOUT_KEY
 from receiver.destinations.destination import Destination
 from receiver.destinations.sending import send
 
-WAITS = Message("Agent waits", "body", "<episode-1@receiver>", Severity.WARNING)
-REMINDED = replace(WAITS, title="Reminder 1: Agent waits")
-TAKEN = replace(WAITS, title="Ann takes care of it", severity=Severity.INFO, act=Act.TAKE)
-OVER = replace(WAITS, title="confirmed", severity=Severity.SUCCESS, act=Act.CLOSE)
-FAILED = Message("Agent failed", "body", "<episode-2@receiver>", Severity.FAILURE)
+BODY = "It waits until somebody confirms.\nReason: about to pay 4,200 EUR to Example Corporation"
+WAITS = Message("Agent waits", BODY, "<episode-1@receiver>", Severity.WARNING)
+REMINDED = replace(WAITS, title="Reminder 1: Agent waits", kind=Kind.REMINDER)
+TAKEN = replace(WAITS, title="Ann takes care of it", severity=Severity.INFO, kind=Kind.ACKNOWLEDGED)
+OVER = replace(WAITS, title="confirmed", severity=Severity.SUCCESS, kind=Kind.RESOLVED)
+FAILED = Message("Agent failed", BODY, "<episode-2@receiver>", Severity.FAILURE)
 TEST = Message("Test of destination pager", "body")
 STORY = (WAITS, REMINDED, TAKEN, OVER, FAILED, TEST)
 KEYS = ["episode-1@receiver"] * 4 + ["episode-2@receiver"]

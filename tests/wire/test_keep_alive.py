@@ -159,7 +159,7 @@ async def late_request(folder: Path, parser: str, ending: str) -> bytes:
     store = SqliteStore(folder / "receiver.db", backlog=10, serve=True)
     listening = server.bind(settings)
     application = app.build(settings, Rules("", {}, {}, ()), store, dispatch=False)
-    running = server.Server(application, settings)
+    running = server.Server(application, settings, lambda: False)
     serving = asyncio.create_task(running.serve(sockets=[listening]))
     loop = asyncio.get_running_loop()
     try:

@@ -87,6 +87,8 @@ def test_what_is_answered_has_the_shape_that_it_says(tmp_path: Path) -> None:
             "Executions": receiver.ask("/api/executions")[1],
             "Deliveries": receiver.ask("/api/deliveries")[1],
             "Known": receiver.ask("/api/executions/asteroid/x")[1],
+            "Events": receiver.ask("/api/events?verdict=quarantined")[1],
+            "KnownEvent": receiver.ask("/api/events/1")[1],
             "Ledger": receiver.ask("/api/ledger")[1],
             "Health": receiver.ask("/healthz")[1],
         }
@@ -101,3 +103,52 @@ def test_it_is_for_whoever_may_use_the_api_and_names_no_source(tmp_path: Path) -
     with live(tmp_path, api_token="t" * 32) as receiver:
         assert receiver.ask("/openapi.json")[0] == 401
     assert "asteroid" not in str(document())
+
+
+def test_a_known_event_says_which_routes_matched_and_keeps_its_body(tmp_path: Path) -> None:
+    body = client.asteroid_event("EXECUTION_FAILED", "x")
+    with live(tmp_path) as receiver:
+        receiver.post(body)
+        receiver.post(b'{"event_id": 7}')
+        until(lambda: receiver.ask("/api/deliveries?state=sent&kind=notice")[1]["items"])
+        known = receiver.ask("/api/events/1")[1]
+        assert known["body"] == body.decode()
+        first, second = known["event"]["routes"]
+        assert (first["name"], first["why_not"]) == ("failures", "")
+        assert first["destinations"][0]["state"] == "sent"
+        assert second["why_not"] == "verdict is applied, not rejected, quarantined"
+        assert receiver.ask("/api/events/2")[1]["body"] == '{"event_id": 7}'
+        listed = receiver.ask("/api/events?event=EXECUTION_FAILED&limit=1")[1]
+        assert ([each["seq"] for each in listed["items"]], listed["next"]) == ([1], None)
+        assert receiver.ask("/api/deliveries?execution_id=x")[1]["items"][0]["event_seq"] == 1
+        assert receiver.ask("/api/deliveries?execution_id=y")[1]["items"] == []
+        for path in ("/api/events/9", "/api/events/x", "/api/events/-1"):
+            assert receiver.ask(path)[0] == 404
+
+
+def test_a_parameter_is_said_once_and_with_a_value_there_is(tmp_path: Path) -> None:
+    with live(tmp_path) as receiver:
+        for path, words in (
+            ("/api/executions?status=failed&status=running", "given twice"),
+            ("/api/events?limit=1&limit=1", "given twice"),
+            ("/api/deliveries?after=1&after=2", "given twice"),
+            ("/api/silences?limit=1&limit=2", "given twice"),
+            ("/api/events?verdict=maybe", "verdict is one of applied"),
+            ("/api/deliveries?kind=letter", "kind is one of notice"),
+            ("/api/events?kind=notice", "Known parameters are verdict"),
+        ):
+            status, answer, _ = receiver.ask(path)
+            assert (status, words in answer["detail"]) == (400, True), path
+        twice = "/api/deliveries/redeliver?destination=ops&destination=ops"
+        status, answer, _ = receiver.ask(twice, method="POST")
+        assert (status, "given twice" in answer["detail"]) == (400, True)
+
+
+def test_a_silence_that_is_no_object_is_told_what_it_must_hold(tmp_path: Path) -> None:
+    with live(tmp_path) as receiver:
+        for body in (b"[]", b'"x"', b"1", b"null"):
+            status, answer, _ = receiver.ask("/api/silences", method="POST", body=body)
+            assert status == 422
+            assert "{match: " in answer["detail"]
+            assert "reason: " in answer["detail"]
+            assert "routes.yaml" not in answer["detail"]

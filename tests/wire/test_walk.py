@@ -130,13 +130,13 @@ def test_a_signed_webhook_becomes_a_message_and_every_verdict_can_be_read_back(
     assert "log-in refused" in slack[0]
     hooks = [r.get_json() for r, _ in httpserver.log if r.path == "/hook"]
     titles = [hook["title"] for hook in hooks]
-    assert titles.count("Invoice agent failed") == 1
-    assert any("rejected" in title for title in titles)
+    assert titles.count("Invoice agent failed: log-in refused") == 1
+    assert "Invoice agent already failed; a later update that says running was ignored" in titles
     assert len(box.mails) == 1
     mail = message_from_bytes(box.mails[0], policy=policy.default)
-    assert mail["Subject"] == "Invoice agent failed"
+    assert mail["Subject"] == "Invoice agent failed: log-in refused"
     plain = mail.get_body(("plain",))
     assert plain is not None
     text = plain.get_content()
-    assert "Reason: log-in refused" in text
+    assert "log-in refused" not in text  # the subject says it
     assert "Execution: inv-1" in text

@@ -169,10 +169,13 @@ def _hand_over(client: Any, destination: Destination, message: Message) -> objec
     options = frozenset(name for name, _ in addresses.parse(destination.url).options)
     change = incidents.direct(plugin, message, options)
     sessions.change_requests(conversations.join(plugin, message.thread, change))
+    title, body = message.title, message.body
+    if conversations.is_mail(plugin):
+        title, body = message.as_mail()
     apprise = clients.library()
     return client.notify(
-        body=message.body,
-        title=message.title,
+        body=body,
+        title=title,
         notify_type=apprise.NotifyType(message.severity.value),
         body_format=apprise.NotifyFormat.TEXT,
     )

@@ -85,7 +85,7 @@ def read(
     answer = _parsed(content, headers.get("Content-Type", ""))
     text = answer if isinstance(answer, str) else ""
     says_no = accepted and _says_no(answer, vendor)
-    words = _words(answer, vendor)
+    words = _words_for_people(answer, vendor)
     codes = {str(value) for path in vendor.codes for value in find(answer, path)}
     if accepted and not says_no:
         return Reading(words or text)
@@ -178,7 +178,7 @@ def _plain(name: str) -> str:
     return re.sub(r"[\W_]", "", str(name)).lower()
 
 
-def _words(answer: Any, vendor: Vendor) -> str:
+def _words_for_people(answer: Any, vendor: Vendor) -> str:
     """Return the words for people: where the service has them, or where most have them."""
     if isinstance(answer, str):
         return ""

@@ -16,8 +16,13 @@ _AUTOMATIC = {"Auto-Submitted": "auto-generated"}
 _OURS = {name.lower() for name in (*_CONVERSATION, *_AUTOMATIC)}
 # Services whose plugins send their `headers` as those of the mail, as the plugin for SMTP does.
 _BY_PLUGIN = {"NotifyMailgun", "NotifySMTP2Go", "NotifySparkPost"}
+# Services that take none, or whose plugins have no way. Their readers may join mails by subject.
+_WITHOUT = {
+    "NotifyACS", "NotifyGroundmail", "NotifyMailerSend", "NotifyOffice365", "NotifySendPulse",
+    "NotifySES",
+}  # fmt: skip
 
-_Request = dict[str, Any]
+_Arguments = dict[str, Any]
 
 
 def _as_object(name: str) -> Callable[[dict[str, str]], dict[str, Any]]:
@@ -39,8 +44,14 @@ _BY_REQUEST: Mapping[str, Callable[[dict[str, str]], dict[str, Any]]] = {
 }
 
 
-def join(plugin: Any, thread: str | None, change: Callable[[_Request], None]) -> Callable[
-    [_Request], None
+def is_mail(plugin: Any) -> bool:
+    """Return whether people read the plugin's messages as e-mails."""
+    kind = type(plugin).__name__
+    return hasattr(plugin, "smtp_host") or kind in _BY_PLUGIN | _BY_REQUEST.keys() | _WITHOUT
+
+
+def join(plugin: Any, thread: str | None, change: Callable[[_Arguments], None]) -> Callable[
+    [_Arguments], None
 ]:  # fmt: skip
     """Let the next mail of the plugin join its conversation; return what to change in requests.
 
@@ -56,6 +67,6 @@ def join(plugin: Any, thread: str | None, change: Callable[[_Request], None]) ->
     return lambda request: _add(request, member(headers))
 
 
-def _add(request: _Request, members: dict[str, Any]) -> None:
+def _add(request: _Arguments, members: dict[str, Any]) -> None:
     if isinstance(data := request.get("data"), str | bytes):
         request["data"] = json.dumps({**json.loads(data), **members})

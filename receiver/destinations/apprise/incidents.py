@@ -13,9 +13,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from receiver.deliveries import Act, Message, Severity
+from receiver.deliveries import Kind, Message, Severity
 
-_Request = dict[str, Any]
+_Arguments = dict[str, Any]
+_ENDS_OR_TAKES = (Kind.ACKNOWLEDGED, Kind.RESOLVED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,19 +37,19 @@ class IncidentService:
     closes: str = "resolve"
     grade: str = ""
     grades: Mapping[Severity, Any] = field(default_factory=dict)
-    change: Callable[[Act, _Request], None] | None = None
+    change: Callable[[Kind, _Arguments], None] | None = None
 
 
-def _acknowledge(act: Act, request: _Request) -> None:
+def _acknowledge(kind: Kind, request: _Arguments) -> None:
     """Make an acknowledgement of PagerDuty out of a trigger: the plugin knows none."""
-    if act is Act.TAKE:
+    if kind is Kind.ACKNOWLEDGED:
         event = json.loads(request["data"])
         request["data"] = json.dumps({**event, "event_action": "acknowledge"})
 
 
-def _by_alias(act: Act, request: _Request) -> None:
+def _by_alias(kind: Kind, request: _Arguments) -> None:
     """Name an alert of Opsgenie by its alias: the plugin takes the id of a request for its id."""
-    if act is not Act.OPEN:
+    if kind in _ENDS_OR_TAKES:
         request["params"] = {"identifierType": "alias"}
 
 
@@ -130,25 +131,25 @@ def knows_incidents(plugin: Any) -> bool:
     return type(plugin).__name__ in SERVICES
 
 
-def direct(plugin: Any, message: Message, options: frozenset[str]) -> Callable[[_Request], None]:
-    """Set the plugin's attributes for the act that the message is.
+def direct(plugin: Any, message: Message, options: frozenset[str]) -> Callable[[_Arguments], None]:
+    """Set the plugin's attributes for what the message does to its incident.
 
     `options` are the names of the options in the URL. It returns what to change in the requests.
     """
     service = SERVICES.get(type(plugin).__name__)
     if service is None:
         return _leave
-    act = message.act if message.thread else Act.OPEN
+    kind = message.kind if message.thread else Kind.NOTICE
     _restore(plugin, service)
     if message.thread:
         setattr(plugin, service.key, key_of(message.thread))
-    setattr(plugin, service.action, _action(service, act, message.severity))
+    setattr(plugin, service.action, _action(service, kind, message.severity))
     if service.grade and service.grade not in options:
         setattr(plugin, service.grade, service.grades[message.severity])
-    if service is _OPSGENIE and act is not Act.OPEN:
+    if service is _OPSGENIE and kind in _ENDS_OR_TAKES:
         _remember_alert(plugin)
     change = service.change
-    return (lambda request: change(act, request)) if change else _leave
+    return (lambda request: change(kind, request)) if change else _leave
 
 
 def key_of(thread: str) -> str:
@@ -156,14 +157,14 @@ def key_of(thread: str) -> str:
     return thread.strip("<>")
 
 
-def _leave(request: _Request) -> None:
+def _leave(request: _Arguments) -> None:
     """Leave a request as it is."""
 
 
-def _action(service: IncidentService, act: Act, severity: Severity) -> str:
-    if act is Act.CLOSE:
+def _action(service: IncidentService, kind: Kind, severity: Severity) -> str:
+    if kind is Kind.RESOLVED:
         return service.closes
-    if act is Act.TAKE and service.takes:
+    if kind is Kind.ACKNOWLEDGED and service.takes:
         return service.takes
     return service.opens if isinstance(service.opens, str) else service.opens[severity]
 

@@ -9,7 +9,7 @@ from receiver.destinations.redaction import OPEN_HOSTS
 
 # So many characters of an id help to tell one from the other, and are of no use to anybody else.
 _SHOWN = 2
-_LEAST = 6
+_SHORTEST = 6
 
 
 def place_of(url: str, plugin: Any) -> str:
@@ -52,4 +52,4 @@ def _is_open(written: WrittenUrl, plugin: Any) -> bool:
 
 
 def _masked(text: str) -> str:
-    return f"{text[:_SHOWN]}…" if len(text) >= _LEAST else "…"
+    return f"{text[:_SHOWN]}…" if len(text) >= _SHORTEST else "…"

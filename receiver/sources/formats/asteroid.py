@@ -47,6 +47,14 @@ ANNOUNCES: Mapping[str, Sequence[Status]] = {
     **dict.fromkeys(sorted(WITHOUT_STATUS), ()),
 }
 UNKNOWN: Verdict = Verdict.IGNORED
+# The members of the payload that an event may have, as far as `sample` writes them.
+DETAILS: Mapping[str, Sequence[str]] = {
+    PAUSED: ("reason", "question", "paused_by"),
+    AWAITING_CONFIRMATION: ("reason",),
+    COMPLETED: ("outcome",),
+    FAILED: ("reason",),
+    CANCELLED: ("reason",),
+}
 _WORDS_WITHOUT_STATUS = ("STEP", "WORKFLOW", "FILE", "MESSAGE", "BATCH")
 
 
@@ -102,6 +110,7 @@ def sample(
     *,
     event_id: str,
     occurred_at: int,
+    details: Mapping[str, Any] | None = None,
     reason: str | None = None,
     payload: Mapping[str, Any] | None = None,
     agent_id: str = "agent-1",
@@ -110,7 +119,8 @@ def sample(
 ) -> dict[str, Any]:
     """Return the content of a test webhook in the provider's form.
 
-    `event` is one of the names above, `occurred_at` is nanoseconds, `reason` goes into `payload`.
+    `event` is one of the names above, `occurred_at` is nanoseconds, `reason` and `details` go into
+    `payload`.
     """
     info = {
         "event": event,
@@ -118,7 +128,11 @@ def sample(
         "execution_url": f"https://platform.asteroid.ai/executions/{execution_id}",
         "agent_id": agent_id,
         "agent_name": agent_name,
-        "payload": {**({"reason": reason} if reason else {}), **(payload or {})},
+        "payload": {
+            **({"reason": reason} if reason else {}),
+            **(details or {}),
+            **(payload or {}),
+        },
         **({"metadata": dict(metadata)} if metadata else {}),
     }
     return {

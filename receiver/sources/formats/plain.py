@@ -21,6 +21,15 @@ from receiver.times import format_time
 # What an event of each known name may announce, and the verdict about one of another name.
 ANNOUNCES: Mapping[str, Sequence[Status]] = {name: (status,) for name, status in STATUSES.items()}
 UNKNOWN: Verdict = Verdict.QUARANTINED
+# The optional fields that an event may have; the status says who paused.
+DETAILS: Mapping[str, Sequence[str]] = {
+    Status.PAUSED: ("reason",),
+    Status.PAUSED_BY_AGENT: ("reason", "question"),
+    Status.AWAITING_CONFIRMATION: ("reason",),
+    Status.COMPLETED: ("outcome",),
+    Status.FAILED: ("reason",),
+    Status.CANCELLED: ("reason",),
+}
 
 
 def read(source: str, content: Any, message_id: str | None) -> Event | None:
@@ -53,7 +62,15 @@ def read(source: str, content: Any, message_id: str | None) -> Event | None:
 
 
 def sample(
-    event: str, execution_id: str, *, event_id: str, occurred_at: int, reason: str | None = None
+    event: str,
+    execution_id: str,
+    *,
+    event_id: str,
+    occurred_at: int,
+    details: Mapping[str, Any] | None = None,
+    reason: str | None = None,
+    agent_name: str = "",
+    metadata: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return the content of a test webhook; `event` is a status, the time is nanoseconds."""
     return {
@@ -61,5 +78,8 @@ def sample(
         "execution_id": execution_id,
         "status": event,
         "occurred_at": format_time(occurred_at),
+        **({"agent_name": agent_name} if agent_name else {}),
+        **({"metadata": dict(metadata)} if metadata else {}),
         **({"reason": reason} if reason else {}),
+        **(details or {}),
     }

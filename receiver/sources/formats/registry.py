@@ -19,11 +19,13 @@ class Format(Protocol):
     """Functions of a format's module. `content` is the JSON of a body.
 
     `ANNOUNCES` are the known names of events, each with the statuses that it may announce (none: no
-    change of status). `UNKNOWN` is the verdict about an event of another name.
+    change of status). `UNKNOWN` is the verdict about an event of another name. `DETAILS` are the
+    members of the payload that mean something, for the events that have any.
     """
 
     ANNOUNCES: Mapping[str, Sequence[Status]]
     UNKNOWN: Verdict
+    DETAILS: Mapping[str, Sequence[str]]
 
     def read(self, source: str, content: Any, message_id: str | None) -> Event | None:
         """Return the event, or None without any envelope; MalformedEnvelope; see `read` below."""
@@ -35,9 +37,15 @@ class Format(Protocol):
         *,
         event_id: str,
         occurred_at: int,
+        details: Mapping[str, Any] | None = None,
         reason: str | None = None,
+        agent_name: str = ...,
+        metadata: Mapping[str, Any] | None = None,
     ) -> Mapping[str, Any]:
-        """Return the content of a test webhook; `event` is the sender's name of the event."""
+        """Return the content of a test webhook; `event` is the sender's name of the event.
+
+        `details` are members of its payload, the reason among them.
+        """
 
 
 FORMATS: Mapping[str, Format] = {"asteroid": asteroid, "plain": plain}
@@ -50,3 +58,9 @@ def read(name: str, source: str, body: bytes, message_id: str | None = None) -> 
     MalformedEnvelope if it cannot be read; never another exception.
     """
     return FORMATS[name].read(source, parse_json(body), message_id)
+
+
+def question_of(text: str, options: Sequence[str]) -> dict[str, Any]:
+    """Return a question with the answers it offers, as agents ask it."""
+    offered = [{"label": label, "description": ""} for label in options]
+    return {"questions": [{"question": text, "header": "", "options": offered}]}

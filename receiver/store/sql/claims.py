@@ -18,9 +18,9 @@ from receiver.store.sql import digests, silences
 from receiver.store.sql.database import Database, Row, Values, statement, variants
 from receiver.store.sql.episodes import remind
 from receiver.store.sql.facts import COLUMNS, DELIVERY, STUCK, WAITS, claimed
-from receiver.store.sql.outbox import PUT_OFF_BY_HOURS, promise, release
+from receiver.store.sql.outbox import ABOUT_TELLING, PUT_OFF_BY_HOURS, promise, release
 from receiver.store.sql.reads import MAX_ID, UNBLOCKED, allowance
-from receiver.store.sql.superseded import untrue
+from receiver.store.sql.superseded import UNTRUE_ALARM, untrue
 from receiver.times import SECOND
 
 _CLAIMABLE = "state = 'waiting' AND due_at <= :now"
@@ -46,8 +46,9 @@ _PUT_OFF = "UPDATE delivery SET owed_at = owed_at + (:to - due_at), due_at = :to
 # failure and the digest of a silence stay messages of their own.
 PUT_OFF_QUIET = statement(
     "put_off_quiet",
-    f"{_PUT_OFF}, order_key = dedup_key, group_key = CASE WHEN kind = 'digest'"
-    " OR (kind = 'notice' AND origin IS NOT NULL) THEN NULL ELSE CAST(:key AS text) END"
+    f"{_PUT_OFF}, order_key = CASE WHEN {ABOUT_TELLING} THEN order_key ELSE dedup_key END,"
+    f" group_key = CASE WHEN kind = 'digest' OR {ABOUT_TELLING} THEN NULL"
+    " ELSE CAST(:key AS text) END"
     " WHERE destination = :destination AND route = :route AND state = 'waiting' AND due_at < :to",
 )
 _BY_HOURS = (
@@ -188,11 +189,14 @@ def recheck_quiet(db: Database, destination: str, policy: SendPolicy, now: int) 
 
 def _take(db: Database, request: _Request, row: Row) -> Claim | None:
     """Take the delivery, or the digest it belongs to; None if it may not go out now or at all."""
-    delivery, route, group_key = row[0], row[1], row[12]
+    delivery, route, group_key, alarm = row[0], row[1], row[12], row[13]
     options = request.policy.options_for(route)
     if (end := options.quiet_until) is not None:
         db.change(PUT_OFF_QUIET, request.values(to=end, key=f"quiet/{end}", route=route))
         return None
+    if alarm is not None:  # no silence and no digest is about alarms
+        db.change(UNTRUE_ALARM, {"id": delivery})
+        return _claim_one(db, request, delivery)
     if group_key is None:
         _sift(db, request, "one", {"id": delivery})
         return _claim_one(db, request, delivery)

@@ -23,6 +23,11 @@ _TAKEN = (
     "EXISTS (SELECT 1 FROM acknowledgement AS a WHERE a.execution = x.id"
     " AND a.version = d.guard_version)"
 )
+# The event that ends an episode is the first of the next one.
+_TAKER = (
+    "(SELECT a.by FROM acknowledgement AS a WHERE a.execution = x.id"
+    " AND a.version = e.version - CASE WHEN d.kind = 'resolved' THEN 1 ELSE 0 END)"
+)
 _STILL_WAITS = f"({WAITS} AND NOT {_OVER} AND NOT {_TAKEN})"
 _GATHERED = "d.digest = :head AND d.state = 'sending'"
 _MISSED = f"d.id IN ({MISSED})"
@@ -34,7 +39,8 @@ _PAGED = (
 _OTHERS = f"{_MISSED} AND NOT {_STILL_WAITS}"
 TOTAL = variants(
     "digest_total",
-    "SELECT count(*) FROM delivery AS d WHERE {where}",
+    "SELECT count(*), min(e.occurred_at) FROM delivery AS d JOIN event AS e ON e.seq = d.event"
+    " WHERE {where}",
     {"gathered": _GATHERED, "missed": _MISSED},
 )
 
@@ -58,7 +64,8 @@ COUNTS = {
 }
 LISTED = variants(
     "digest_listed",
-    f"SELECT d.kind, d.step, d.event, o.kind, {_OVER}, {_TAKEN}, {STUCK} {_JOINED}"
+    f"SELECT d.kind, d.step, d.event, o.kind, {_OVER}, {_TAKEN}, {STUCK}, {_TAKER},"
+    f" e.version {_JOINED}"
     " LEFT JOIN delivery AS o ON o.id = d.origin WHERE {where} ORDER BY d.id LIMIT :limit",
     {
         "waiting": f"{_GATHERED} AND {WAITS}",
@@ -93,8 +100,9 @@ def gathered(db: Database, head: int) -> Digest:
     values = {"head": head}
     waiting = _listed(db, LISTED["waiting"], values, PAGE)
     others = _listed(db, LISTED["gathered"], values, SHOWN)
-    total = int(db.value(TOTAL["gathered"], values))
-    return Digest(total, _counts(db, "gathered", values), (*waiting, *others))
+    ((total, since),) = db.rows(TOTAL["gathered"], values)
+    counts = _counts(db, "gathered", values)
+    return Digest(int(total), counts, (*waiting, *others), since=since)
 
 
 def silenced(db: Database, number: int | None, silence: int, destination: str, page: int) -> Digest:
@@ -113,9 +121,9 @@ def silenced(db: Database, number: int | None, silence: int, destination: str, p
             db.change(TOLD[which], {**values, "limit": limit})
     waiting = _listed(db, LISTED["paged"], values, PAGE)
     others = _listed(db, LISTED["missed"], values, shown, of_silence=True)
-    total = int(db.value(TOTAL["missed"], values))
+    ((total, since),) = db.rows(TOTAL["missed"], values)
     counts, reason = _counts(db, "missed", values), db.value(SILENCE_REASON, values)
-    return Digest(total, counts, (*waiting, *others), reason, page)
+    return Digest(int(total), counts, (*waiting, *others), reason, page, since)
 
 
 def _counts(db: Database, which: str, values: Values) -> tuple[tuple[str, str, int], ...]:
@@ -131,13 +139,18 @@ def _listed(
 
 
 def _item(db: Database, row: tuple[Any, ...], *, of_silence: bool) -> DigestItem:
-    kind, step, event, origin, over, taken, stuck = row
+    kind, step, event, origin, over, taken, stuck, taken_by, version = row
+    shown_kind = Kind(origin if kind == Kind.FALLBACK and origin else kind)
+    about, _ = facts.context(db, event)
+    is_end = shown_kind is Kind.RESOLVED and version is not None
     return DigestItem(
-        Kind(origin if kind == Kind.FALLBACK and origin else kind),
+        shown_kind,
         step,
-        facts.context(db, event)[0],
+        about,
         # The digest of a group lists every confirmation as waiting, even if somebody took it.
         of_silence and bool(over),
         of_silence and bool(taken),
         bool(stuck),
+        taken_by or "",
+        facts.begun(db, about, version - 1) if is_end else None,
     )

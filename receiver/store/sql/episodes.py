@@ -8,12 +8,14 @@ each variant of a statement selects another set.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from receiver.deliveries import Acknowledgement
 from receiver.routing.policy import RouteOptions
-from receiver.store.records import JudgedWebhook
+from receiver.store.records import JudgedWebhook, TakeOutcome, TakeResult
 from receiver.store.sql.database import Database, Statement, Values, statement, variants
+from receiver.store.sql.facts import ACKNOWLEDGED
 from receiver.store.sql.outbox import inserted, owing
 from receiver.store.sql.superseded import FELL_FROM, NAGGING, OVER
 
@@ -126,8 +128,8 @@ ACKNOWLEDGE = statement(
     "acknowledge",
     "INSERT INTO acknowledgement (execution, version, by, at)"
     " VALUES (:number, :version, :by, :at)"
-    " ON CONFLICT (execution, version) DO UPDATE SET by = excluded.by, at = excluded.at"
-    " WHERE acknowledgement.by <> excluded.by",
+    " ON CONFLICT (execution, version) DO UPDATE SET taken_from = acknowledgement.by,"
+    " by = excluded.by, at = excluded.at",
 )
 END_NAGGING = statement(
     "end_nagging",
@@ -206,18 +208,27 @@ def remind(
 
 def acknowledge(
     db: Database, source: str, execution_id: str, taken: Acknowledgement, routes: Sequence[str]
-) -> tuple[bool | None, int]:
+) -> tuple[TakeResult, int]:
     """See contract.Operating.acknowledge; return also the number of new deliveries."""
     execution = {"source": source, "execution": execution_id}
     row = db.row(STANDING, execution)
     if row is None or row[2] == "terminal":
-        return (None if row is None else False), 0
-    values = {**execution, "number": row[0], "version": row[1], "by": taken.by, "at": taken.at}
-    changed = db.change(ACKNOWLEDGE, values)
-    db.change(END_NAGGING, {**values, "changed": changed})
-    if not routes:
-        return True, 0
-    return True, _tell(db, TELL_WHO["execution"], execution, routes, taken.at)
+        return TakeResult(TakeOutcome.UNKNOWN if row is None else TakeOutcome.ENDED), 0
+    number, version, _ = row
+    before = db.row(ACKNOWLEDGED, {**execution, "version": version})
+    is_new = before is None or before[0].casefold() != taken.by.casefold()
+    values = {**execution, "number": number, "version": version, "by": taken.by, "at": taken.at}
+    if is_new:
+        db.change(ACKNOWLEDGE, values)
+    db.change(END_NAGGING, {**values, "changed": int(is_new)})
+    # Those who were told in the meantime learn of it, too, whoever has it.
+    added = _tell(db, TELL_WHO["execution"], execution, routes, taken.at) if routes else 0
+    if before is not None and not is_new:
+        return TakeResult(TakeOutcome.ALREADY_TAKEN, Acknowledgement(*before)), added
+    if before is None:
+        return TakeResult(TakeOutcome.TAKEN, taken), added
+    now = replace(taken, taken_from=before[0])
+    return TakeResult(TakeOutcome.TAKEN_OVER, now), added
 
 
 def _tell(db: Database, insert: Statement, values: Values, routes: Sequence[str], now: int) -> int:

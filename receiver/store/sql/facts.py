@@ -1,4 +1,4 @@
-"""Facts: the content of messages, read for a stored event and for a claimed delivery."""
+"""Facts: the content of messages, read for a stored event and a claimed delivery; their truth."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from receiver.alarms import Alarm
 from receiver.deliveries import (
     Acknowledgement,
     Claim,
@@ -15,9 +16,10 @@ from receiver.deliveries import (
     State,
     message_context,
 )
-from receiver.events import Execution, Status
+from receiver.events import Execution, Status, Verdict
+from receiver.store.records import JudgedWebhook
 from receiver.store.sql import rows
-from receiver.store.sql.database import Database, Row, statement
+from receiver.store.sql.database import Database, Row, statement, variants
 
 EVENT_FACTS = statement(
     "event_facts",
@@ -38,7 +40,7 @@ _EXECUTION = ("x_status", "x_since", "x_mark", "x_version", "x_first_seen", "x_a
 # The columns of a delivery for `claimed`.
 COLUMNS = (
     "id, route, tries, repeat, owed_at, guard_version, event, kind, order_key, origin,"
-    " destination, step, group_key"
+    " destination, step, group_key, alarm"
 )
 DELIVERY = f"SELECT {COLUMNS} FROM delivery AS d"
 # A confirmation, which waits unless it is over or taken. A digest lists it, never only counts it.
@@ -56,15 +58,62 @@ DEAD_ORIGINAL = statement(
     "dead_original",
     "SELECT destination, reason, state, kind, step, origin FROM delivery WHERE id = :delivery",
 )
+ALARM = statement("alarm", f"SELECT {', '.join(rows.ALARM_COLUMNS)} FROM alarm WHERE id = :alarm")
 DEAD_COUNT = statement(
     "dead_count",
     "SELECT count(*), max(id) FROM delivery WHERE state = 'dead' AND destination = :destination",
 )
 ACKNOWLEDGED = statement(
     "acknowledged",
-    "SELECT a.by, a.at FROM acknowledgement AS a JOIN execution AS x ON x.id = a.execution"
+    "SELECT a.by, a.at, a.taken_from FROM acknowledgement AS a"
+    " JOIN execution AS x ON x.id = a.execution"
     " WHERE x.source = :source AND x.execution_id = :execution AND a.version = :version",
 )
+BEGUN = statement(
+    "episode_begun",
+    "SELECT h.event FROM history AS h JOIN execution AS x ON x.id = h.execution"
+    " WHERE x.source = :source AND x.execution_id = :execution AND h.version = :version",
+)
+# The title of the first message of its own about an episode that a route sent a destination. The
+# event that ends an episode begins the next one, so its message about the end is none of that one.
+THREAD_TITLE = statement(
+    "thread_title",
+    "SELECT d.title FROM delivery AS d JOIN event AS e ON e.seq = d.event"
+    " WHERE d.source = :source AND d.execution_id = :execution AND d.destination = :destination"
+    " AND d.route = :route AND d.state = 'sent' AND d.digest IS NULL AND d.title IS NOT NULL"
+    " AND d.kind <> 'resolved' AND e.version = :version AND d.id <> :delivery"
+    " ORDER BY d.id LIMIT 1",
+)
+# The execution as it stood after its version, or at a time, with what was known then.
+_THEN = (
+    "(SELECT a.{0} FROM history AS k JOIN event AS a ON a.seq = k.event WHERE k.execution = x.id"
+    " AND k.version <= h.version AND a.{0} IS NOT NULL ORDER BY k.version DESC LIMIT 1)"
+)
+STOOD = variants(
+    "execution_stood",
+    "SELECT h.status, e.occurred_at, e.occurred_at, h.version, x.first_seen,"
+    f" {_THEN.format('agent_id')}, {_THEN.format('agent_name')},"
+    f" {_THEN.format('execution_url')}, {_THEN.format('metadata')}, x.gap, 0"
+    " FROM execution AS x JOIN history AS h ON h.execution = x.id"
+    " JOIN event AS e ON e.seq = h.event"
+    " WHERE x.source = :source AND x.execution_id = :execution AND {where}"
+    " ORDER BY h.version DESC LIMIT 1",
+    {"after": "h.version = :applied", "at": "h.applied_at <= :at"},
+)
+
+
+def as_judged(db: Database, record: Mapping[str, Any], at: int) -> JudgedWebhook:
+    """Return a stored event as it was judged at `at` (ns), with the execution of that time."""
+    source, execution_id, applied = record["source"], record["execution_id"], record["version"]
+    values = {"source": source, "execution": execution_id, "applied": applied, "at": at}
+    which = STOOD["at" if applied is None else "after"]
+    row = None if execution_id is None else db.row(which, values)
+    stood = None if row is None else rows.stored_execution((source, execution_id), row)
+    return JudgedWebhook(
+        source, rows.event(record), rows.judgement(record), at, b"",
+        before=stood if applied is None else None,
+        after=None if applied is None else stood,
+    )  # fmt: skip
 
 
 def context(db: Database, event: int) -> tuple[MessageContext, int | None]:
@@ -93,37 +142,71 @@ def _previous(record: Mapping[str, Any]) -> tuple[Status, int] | None:
 def claimed(db: Database, row: Row) -> Claim:
     """Build a claim, still without its token, from a row of DELIVERY."""
     (delivery, route, tries, repeat, owed_at, guard, event, kind, order_key, origin, destination,
-     step, group_key) = row  # fmt: skip
-    facts, version = context(db, event)
+     step, group_key, number) = row  # fmt: skip
+    alarm = None if number is None else rows.alarm(db.rows(ALARM, {"alarm": number})[0])
+    facts, version = context(db, event) if alarm is None else (_alarm_facts(alarm), None)
     died = _origin(db, origin)
     claim = Claim(
         delivery, "", destination, route, tries, bool(repeat), owed_at, facts, Kind(kind),
-        order_key, guard, 0, died, step, group_key,
+        order_key, guard, 0, died, step, group_key, alarm=alarm,
     )  # fmt: skip
     message_kind = died.kind if died is not None and claim.kind is Kind.FALLBACK else claim.kind
     # The event that ends an episode is the first of the next one.
-    episode = version - 1 if version is not None and message_kind is Kind.RESOLVED else version
-    taken = _acknowledged(db, facts, episode) if message_kind is Kind.ACKNOWLEDGED else None
-    return replace(claim, version=episode, acknowledged=taken)
+    is_end = message_kind is Kind.RESOLVED
+    episode = version - 1 if version is not None and is_end else version
+    if episode is None or (guard is None and not is_end):
+        return replace(claim, version=episode)  # the first message, and the only one
+    # The end and the taker are about the episode before; a first notice has nothing before it.
+    tells_of_it = is_end or message_kind is Kind.ACKNOWLEDGED
+    return replace(
+        claim,
+        version=episode,
+        acknowledged=acknowledgement(db, facts, episode) if tells_of_it else None,
+        begun=begun(db, facts, episode) if is_end else None,
+        thread_title=_thread_title(db, claim, episode),
+    )
+
+
+def _alarm_facts(alarm: Alarm) -> MessageContext:
+    """Return the facts of a message that no event has caused."""
+    return MessageContext(alarm.source, Verdict.APPLIED, "", alarm.raised_at)
 
 
 def _origin(db: Database, origin: int | None) -> DeadOriginal | None:
     row = None if origin is None else db.row(DEAD_ORIGINAL, {"delivery": origin})
-    if row is None:
+    if origin is None or row is None:
         return None
     destination, reason, state, kind, step, before = row
+    is_alarm = kind == Kind.NOTICE and before is not None
     while kind == Kind.FALLBACK and before is not None:
         ((_, _, _, kind, step, before),) = db.rows(DEAD_ORIGINAL, {"delivery": before})
     ((dead, last),) = db.rows(DEAD_COUNT, {"destination": destination})
     is_dead = state == State.DEAD
     if not is_dead and dead:
         ((_, reason, *_),) = db.rows(DEAD_ORIGINAL, {"delivery": last})
-    return DeadOriginal(destination, reason, dead, is_dead, Kind(kind), step)
+    return DeadOriginal(destination, reason, dead, is_dead, Kind(kind), step, origin, is_alarm)
 
 
-def _acknowledged(
+def acknowledgement(
     db: Database, facts: MessageContext, version: int | None
 ) -> Acknowledgement | None:
+    """Return the acknowledgement of an episode of the execution that a message is about."""
     values = {"source": facts.source, "execution": facts.execution_id, "version": version}
     row = db.row(ACKNOWLEDGED, values)
     return None if row is None else Acknowledgement(*row)
+
+
+def begun(db: Database, facts: MessageContext, version: int) -> MessageContext | None:
+    """Return the facts of the event that began an episode of the same execution."""
+    values = {"source": facts.source, "execution": facts.execution_id, "version": version}
+    row = db.row(BEGUN, values)
+    return None if row is None else context(db, row[0])[0]
+
+
+def _thread_title(db: Database, claim: Claim, version: int) -> str | None:
+    values = {
+        "source": claim.facts.source, "execution": claim.facts.execution_id, "version": version,
+        "destination": claim.destination, "route": claim.route, "delivery": claim.delivery,
+    }  # fmt: skip
+    row = db.row(THREAD_TITLE, values)
+    return None if row is None else str(row[0])

@@ -12,7 +12,11 @@ VERDICTS = statement(
     "SELECT verdict, sum(times) FROM event WHERE reason <> 'malformed' GROUP BY verdict",
 )
 STATES = statement("states", "SELECT state, count(*) FROM delivery GROUP BY state")
-OWING = statement("owing", "SELECT coalesce(sum(owed), 0) FROM event")
+OWING = statement(
+    "owing",
+    "SELECT (SELECT coalesce(sum(owed), 0) FROM event)"
+    " + (SELECT coalesce(sum(owed), 0) FROM alarm)",
+)
 STEPS = statement(
     "steps",
     "SELECT (SELECT coalesce(sum(version), 0) FROM execution), (SELECT count(*) FROM history)",
@@ -24,7 +28,7 @@ def ledger(db: Database) -> dict[str, Any]:
     """See contract.Reading.ledger.
 
     Imbalance is the sum of all differences: webhooks accepted and verdicts; messages owed and
-    deliveries, in all and event by event; versions of executions and steps of their histories.
+    deliveries, in all and by event or alarm; versions of executions and steps of their histories.
     """
     with db.snapshot():
         promised = {name: int(n) for name, n in db.rows(PROMISED)}

@@ -13,7 +13,9 @@ from receiver.store.sql.database import Database, statement
 # earliest ones that are not overtaken. Of the held events none may be left out. Nothing but another
 # end overtakes an end.
 MAX_HEALABLE = 200
-_ENDS = ", ".join(f"'{s}'" for s, category in CATEGORIES.items() if category is Category.TERMINAL)
+_TERMINAL = ", ".join(
+    f"'{s}'" for s, category in CATEGORIES.items() if category is Category.TERMINAL
+)
 _OCCURRED_AT, _SEQ = rows.HELD_COLUMNS.index("occurred_at"), rows.HELD_COLUMNS.index("seq")
 _HELD = f"SELECT {', '.join(rows.HELD_COLUMNS)} FROM event"
 _OF_EXECUTION = (
@@ -30,7 +32,7 @@ HEALABLE = statement(
 HEALABLE_ENDS = statement(
     "healable_ends",
     f"SELECT * FROM ({_OF_EXECUTION} AND verdict = 'rejected' AND occurred_at < :mark"
-    f" ORDER BY occurred_at DESC, seq DESC LIMIT :limit) AS e WHERE e.status IN ({_ENDS})",
+    f" ORDER BY occurred_at DESC, seq DESC LIMIT :limit) AS e WHERE e.status IN ({_TERMINAL})",
 )
 EXPIRED_HELD = statement(
     "expired_held",

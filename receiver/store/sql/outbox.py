@@ -11,16 +11,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from receiver.deliveries import Attempt, Claim, DeadOriginal, Outcome, PlannedDelivery, State
+from receiver.deliveries import Attempt, Claim, DeadOriginal, Kind, Outcome, PlannedDelivery, State
 from receiver.routing.policy import RouteOptions
-from receiver.store.records import AHEAD, AttemptResult, Failures
+from receiver.store.records import AttemptResult, Failures
 from receiver.store.sql import facts
 from receiver.store.sql.database import Database, Statement, Values, statement
 from receiver.store.sql.rows import DELIVERY_COLUMNS
-from receiver.times import LATEST
+from receiver.times import LATEST, SECOND
 
 # The most deliveries that die in one transaction.
 MANY = 200
+# The time between two reports that the same destination does not get its messages: in one outage,
+# and after it got something.
+REPORT_EVERY, REPORT_AT_MOST_EVERY = 3600 * SECOND, 60 * SECOND
 INSERT_DELIVERY = f"INSERT INTO delivery ({', '.join(DELIVERY_COLUMNS)})"
 
 
@@ -28,14 +31,14 @@ def owing(selection: str, /, *, conflict: str = "(dedup_key) ", **columns: str) 
     """Return an INSERT of deliveries from a `selection`; a column left out is NULL (`step`: 0).
 
     `conflict` is the key of deliveries that exist already. The INSERT returns the event of each new
-    delivery.
+    delivery, and the alarm.
     """
     values = [columns.pop(name, "0" if name == "step" else "NULL") for name in DELIVERY_COLUMNS]
     if columns:
         raise ValueError(f"a delivery has no {', '.join(columns)}")
     return (
         f"{INSERT_DELIVERY} SELECT {', '.join(values)} {selection}"
-        f" ON CONFLICT {conflict}DO NOTHING RETURNING event"
+        f" ON CONFLICT {conflict}DO NOTHING RETURNING event, alarm"
     )
 
 
@@ -43,9 +46,10 @@ OWE = statement(
     "owe",
     owing(
         "FROM delivery WHERE id = :delivery",
-        dedup_key=":dedup_key", event="event", source="source", execution_id="execution_id",
-        event_id="event_id", verdict="verdict", route=":route", destination=":destination",
-        kind=":kind", order_key=":order_key", guard_version=":guard_version", origin=":origin",
+        dedup_key=":dedup_key", event="event", alarm="alarm", source="source",
+        execution_id="execution_id", event_id="event_id", verdict="verdict", route=":route",
+        destination=":destination", kind=":kind", order_key=":order_key",
+        guard_version=":guard_version", origin=":origin",
         step=":step", group_key=":group_key", created_at=":now", owed_at=":due", due_at=":due",
     ),
 )  # fmt: skip
@@ -54,13 +58,27 @@ OWE_FALLBACK = statement(
     owing(
         "FROM delivery WHERE digest = :head AND state = 'dead'",
         dedup_key="'fallback/' || id || '/' || owed_at || '/' || CAST(:destination AS text)",
-        event="event", source="source", execution_id="execution_id", event_id="event_id",
-        verdict="verdict", route="route", destination=":destination", kind="'fallback'",
+        event="event", alarm="alarm", source="source", execution_id="execution_id",
+        event_id="event_id", verdict="verdict", route="route", destination=":destination",
+        kind="'fallback'",
         order_key="order_key", guard_version="guard_version", origin="id", step="step",
         group_key="group_key", created_at=":now", owed_at=":now", due_at=":now",
     ),
 )  # fmt: skip
+# Alarms, and messages about dead deliveries: they report that telling fails.
+ABOUT_TELLING = "(kind = 'alarm' OR (kind = 'notice' AND origin IS NOT NULL))"
+# The last message to a destination about dead deliveries of another one.
+LAST_REPORT = statement(
+    "last_report",
+    "SELECT d.state, d.due_at, (SELECT p.succeeded_at FROM destination AS p"
+    " WHERE p.name = (SELECT o.destination FROM delivery AS o WHERE o.id = d.origin))"
+    " FROM delivery AS d WHERE d.destination = :destination AND d.order_key = :order_key"
+    " AND d.kind = 'notice' AND d.origin IS NOT NULL ORDER BY d.id DESC LIMIT 1",
+)
 COUNT_OWED = statement("count_owed", "UPDATE event SET owed = owed + :n WHERE seq = :event")
+COUNT_OWED_OF_ALARM = statement(
+    "count_owed_of_alarm", "UPDATE alarm SET owed = owed + :n WHERE id = :alarm"
+)
 PROMISE = statement("promise", "UPDATE promised SET n = n + :n WHERE name = :name")
 # Only the head of a digest keeps the text. Deliveries younger than `:spared` do not die with it.
 RECORD = statement(
@@ -90,14 +108,20 @@ GROUP_TOLD = statement(
     " ON CONFLICT (destination, key) DO UPDATE SET told_at = excluded.told_at",
 )
 FORGET_GROUPS = statement("forget_groups", "DELETE FROM digest_group WHERE told_at < :before")
+# A failure counts against the destination unless it is about the message alone. But whatever the
+# cause, nothing arrived: the destination fails since the attempt began, or since the last success
+# if that was later.
 FAILED = statement(
     "destination_failed",
-    "INSERT INTO destination (name, tokens, counted_at, failures, failing)"
-    " VALUES (:destination, 0, :now, 1, :order_key)"
-    " ON CONFLICT (name) DO UPDATE SET failures = destination.failures + 1,"
-    " failing = coalesce(destination.failing, excluded.failing),"
-    " several = CASE WHEN destination.several = 1 OR destination.failing <> excluded.failing"
-    " THEN 1 ELSE 0 END",
+    "INSERT INTO destination AS p (name, tokens, counted_at, failures, failing, failing_since,"
+    " failed_at, last_failure) VALUES (:destination, 0, :now, CAST(:counts AS integer),"
+    " CASE WHEN CAST(:counts AS integer) = 1 THEN CAST(:order_key AS text) END, :now, :begun,"
+    " :detail) ON CONFLICT (name) DO UPDATE SET failures = p.failures + excluded.failures,"
+    " failing = coalesce(p.failing, excluded.failing),"
+    " several = CASE WHEN p.several = 1 OR p.failing <> excluded.failing THEN 1 ELSE 0 END,"
+    " failing_since = coalesce(p.failing_since, CASE WHEN p.succeeded_at > excluded.failing_since"
+    " THEN p.succeeded_at ELSE excluded.failing_since END),"
+    " failed_at = excluded.failed_at, last_failure = excluded.last_failure",
 )
 FAILURES = statement(
     "failures", "SELECT failures, several FROM destination WHERE name = :destination"
@@ -108,7 +132,12 @@ _RESUME = (
 )
 RESUME = statement("resume_destination", _RESUME)
 # Ends the count and the pause of a destination that failed before or was tried while paused.
-WORKS = statement("destination_works", f"{_RESUME} AND (failures > 0 OR paused_at <= :now)")
+WORKS = statement(
+    "destination_works",
+    "UPDATE destination SET succeeded_at = :begun, failing_since = NULL, starving_since = NULL,"
+    " paused_until = CASE WHEN failures > 0 OR paused_at <= :now THEN NULL ELSE paused_until END,"
+    " failures = 0, failing = NULL, several = 0 WHERE name = :destination",
+)
 PAUSE = statement(
     "pause_destination",
     "UPDATE destination SET paused_until = :until, paused_at = :now WHERE name = :destination",
@@ -134,49 +163,7 @@ RELEASE = statement(
 # Deliveries put off by quiet hours and by nothing since: they are due at the end of those hours.
 PUT_OFF_BY_HOURS = (
     "(group_key = 'quiet/' || due_at OR (group_key IS NULL AND tries = 0"
-    " AND (kind = 'digest' OR (kind = 'notice' AND origin IS NOT NULL))))"
-)
-# Each wait that began ahead of the clock begins now; see contract.Operating.set_back. A delivery
-# planned for later keeps its distance, and quiet hours are checked again.
-SET_BACK = (
-    statement(
-        "set_back_deliveries",
-        "UPDATE delivery SET due_at = w.sooner, begun_at = :now, owed_at = CASE"
-        " WHEN owed_at > :now THEN owed_at - due_at + w.sooner ELSE owed_at END"
-        f" FROM (SELECT id, CASE WHEN {PUT_OFF_BY_HOURS} THEN :now"
-        " ELSE due_at - coalesce(begun_at, created_at) + :now END AS sooner FROM delivery"
-        " WHERE state = 'waiting' AND coalesce(begun_at, created_at) > :ahead"
-        " AND due_at >= coalesce(begun_at, created_at)) AS w WHERE delivery.id = w.id",
-    ),
-    statement(
-        "set_back_held",
-        "UPDATE event SET held_until = held_until - coalesce(begun_at, received_at) + :now,"
-        " begun_at = :now WHERE verdict = 'held' AND coalesce(begun_at, received_at) > :ahead",
-    ),
-    statement(
-        "set_back_destinations",
-        "UPDATE destination SET paused_until = paused_until + CASE"
-        " WHEN coalesce(paused_at, counted_at) > :ahead"
-        " THEN :now - coalesce(paused_at, counted_at) ELSE 0 END,"
-        " paused_at = CASE WHEN paused_at > :ahead THEN :now ELSE paused_at END,"
-        " counted_at = CASE WHEN counted_at > :ahead THEN :now ELSE counted_at END"
-        " WHERE counted_at > :ahead OR paused_at > :ahead",
-    ),
-    statement("set_back_groups", "UPDATE digest_group SET told_at = :now WHERE told_at > :ahead"),
-    # A silence that was to begin at once begins now; one that was planned for later stays.
-    statement(
-        "set_back_silences",
-        "UPDATE silence SET until_at = until_at - from_at + :now, from_at = :now"
-        " WHERE listed_at IS NULL AND from_at > :ahead AND from_at <= created_at",
-    ),
-)
-# The newest events, received under a clock ahead of ours, count as received now: what asks when
-# something was heard last must not wait until our clock has caught up with theirs.
-SET_BACK_RECEIPTS = statement(
-    "set_back_receipts",
-    "UPDATE event SET begun_at = :now WHERE seq > coalesce((SELECT e.seq FROM event AS e"
-    " WHERE e.received_at <= :ahead ORDER BY e.seq DESC LIMIT 1), 0)"
-    " AND coalesce(begun_at, received_at) > :ahead",
+    f" AND (kind = 'digest' OR {ABOUT_TELLING})))"
 )
 STATE = statement("delivery_state", "SELECT state FROM delivery WHERE id = :delivery")
 _REDELIVER = (
@@ -214,10 +201,13 @@ END_WAITING = statement(
 
 def inserted(db: Database, insert: Statement, values: Values) -> int:
     """Run an INSERT of `owing` and count its deliveries at their events; return how many."""
-    events = Counter(event for (event,) in db.rows(insert, values))
-    for event, n in events.items():
-        db.change(COUNT_OWED, {"n": n, "event": event})
-    return events.total()
+    owing = Counter(db.rows(insert, values))
+    for (event, alarm), n in owing.items():
+        if event is not None:
+            db.change(COUNT_OWED, {"n": n, "event": event})
+        else:
+            db.change(COUNT_OWED_OF_ALARM, {"n": n, "alarm": alarm})
+    return owing.total()
 
 
 def promise(db: Database, name: str, n: int) -> None:
@@ -241,7 +231,22 @@ def owe(db: Database, delivery: int, messages: Sequence[PlannedDelivery], now: i
             },
         )
         for message in messages
+        if not _is_reported(db, message, now)
     )  # fmt: skip
+
+
+def _is_reported(db: Database, message: PlannedDelivery, now: int) -> bool:
+    """Return whether a message about a dead delivery may be left out; see contract.Sending.owe."""
+    if message.kind is not Kind.NOTICE or message.origin is None:
+        return False
+    row = db.row(LAST_REPORT, {"destination": message.destination, "order_key": message.order_key})
+    if row is None:
+        return False
+    state, at, succeeded_at = row
+    if state != State.SENT:
+        return state in (State.WAITING, State.SENDING)
+    is_same_outage = succeeded_at is None or succeeded_at <= at
+    return bool(now - at < (REPORT_EVERY if is_same_outage else REPORT_AT_MOST_EVERY))
 
 
 def record(db: Database, claim: Claim, attempt: Attempt, after: AttemptResult) -> bool:
@@ -255,14 +260,12 @@ def record(db: Database, claim: Claim, attempt: Attempt, after: AttemptResult) -
         "outcome": str(attempt.outcome), "detail": attempt.detail,
         "duration": attempt.duration_ms, "destination": claim.destination,
         "order_key": claim.order_key,
+        "counts": int(not attempt.retry_after and not attempt.permanent),
     }  # fmt: skip
     if not db.change(RECORD, values):
         return False
     db.change(ATTEMPTED, values)
-    if attempt.outcome is Outcome.DELIVERED:
-        db.change(WORKS, values)
-    elif not attempt.retry_after and not attempt.permanent:
-        db.change(FAILED, values)
+    db.change(WORKS if attempt.outcome is Outcome.DELIVERED else FAILED, values)
     if after.state is State.SENT and claim.group_key is not None:
         _group_told(db, claim, after.options)
     return True
@@ -299,14 +302,6 @@ def release(db: Database, now: int, *, holder: str | None) -> int:
     return db.change(RELEASE, values)
 
 
-def set_back(db: Database, now: int) -> int:
-    """See contract.Operating.set_back."""
-    values = {"now": now, "ahead": now + AHEAD}
-    waits = sum(db.change(act, values) for act in SET_BACK)
-    db.change(SET_BACK_RECEIPTS, values)
-    return waits
-
-
 def redeliver(db: Database, delivery: int, now: int) -> bool | None:
     """See contract.Operating.redeliver."""
     if db.row(STATE, {"delivery": delivery}) is None:
@@ -340,4 +335,12 @@ def _end_waiting(
     ended = [facts.claimed(db, row) for row in db.rows(which, {**values, "limit": MANY})]
     for dead in ended:
         db.change(END_WAITING, {"reason": reason, "delivery": dead.delivery})
-    return [replace(dead, origin=DeadOriginal(dead.destination, reason, 0)) for dead in ended]
+    return [
+        replace(
+            dead,
+            origin=replace(dead.origin, reason=reason)
+            if dead.origin is not None
+            else DeadOriginal(dead.destination, reason, 0),
+        )
+        for dead in ended
+    ]

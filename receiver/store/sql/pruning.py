@@ -57,6 +57,7 @@ _KEPT = (
 )
 _ABOUT_EXECUTION = "d.source = :source AND d.execution_id = :execution"
 _OF_EVENT = "d.event = :event"
+_OF_ALARM = "d.alarm = :alarm"
 # True if an execution (`source`, `execution`) stays, although it ended long ago.
 _STAYS = (
     "(EXISTS (SELECT 1 FROM event AS r WHERE r.source = {source} AND r.execution_id = {execution}"
@@ -72,7 +73,7 @@ EVENT_STAYS = statement(
 HAS_DELIVERIES = variants(
     "has_deliveries",
     "SELECT 1 FROM delivery AS d WHERE {where} LIMIT 1",
-    {"execution": _ABOUT_EXECUTION, "event": _OF_EVENT},
+    {"execution": _ABOUT_EXECUTION, "event": _OF_EVENT, "alarm": _OF_ALARM},
 )
 # Deliveries that no other one refers to.
 LEAVES = variants(
@@ -80,16 +81,28 @@ LEAVES = variants(
     "SELECT d.id FROM delivery AS d WHERE {where}"
     " AND NOT EXISTS (SELECT 1 FROM delivery AS m WHERE m.digest = d.id AND m.id <> d.id)"
     " AND NOT EXISTS (SELECT 1 FROM delivery AS f WHERE f.origin = d.id) LIMIT :n",
-    {"execution": _ABOUT_EXECUTION, "event": _OF_EVENT},
+    {"execution": _ABOUT_EXECUTION, "event": _OF_EVENT, "alarm": _OF_ALARM},
 )
 REMOVE_ATTEMPTS = statement(
     "remove_attempts", "DELETE FROM attempt WHERE delivery IN {numbers:deliveries}"
 )
 REMOVE_DELIVERIES = statement(
     "remove_deliveries",
-    "DELETE FROM delivery WHERE id IN {numbers:deliveries} RETURNING state, event",
+    "DELETE FROM delivery WHERE id IN {numbers:deliveries} RETURNING state, event, alarm",
 )
 OWES_LESS = statement("owes_less", "UPDATE event SET owed = owed - :n WHERE seq = :event")
+ALARM_OWES_LESS = statement(
+    "alarm_owes_less", "UPDATE alarm SET owed = owed - :n WHERE id = :alarm"
+)
+OVER = statement(
+    "alarms_over",
+    "SELECT ended_at, id FROM alarm WHERE ended_at < :executions"
+    " AND (ended_at, id) > (:at, :number) ORDER BY ended_at, id LIMIT :n",
+)
+ALARM_STAYS = statement(
+    "alarm_stays", f"SELECT EXISTS (SELECT 1 FROM delivery AS d WHERE {_OF_ALARM} AND {_KEPT})"
+)
+REMOVE_ALARM = statement("remove_alarm", "DELETE FROM alarm WHERE id = :alarm")
 BESIDES = statement(
     "besides_history",
     "SELECT seq FROM event WHERE source = :source AND execution_id = :execution"
@@ -129,6 +142,10 @@ _IS_LOOSE = (
     " AND x.execution_id = e.execution_id)"
     f" AND NOT EXISTS (SELECT 1 FROM delivery AS d WHERE d.event = e.seq AND {_KEPT})"
 )
+_IS_OVER = (
+    "a.ended_at < :executions"
+    f" AND NOT EXISTS (SELECT 1 FROM delivery AS d WHERE d.alarm = a.id AND {_KEPT})"
+)
 PRUNABLE = {
     "executions": statement(
         "prunable_executions", f"SELECT count(*) FROM execution AS x WHERE {_IS_ENDED}"
@@ -144,11 +161,13 @@ PRUNABLE = {
         "SELECT (SELECT count(*) FROM execution AS x JOIN delivery AS d ON d.source = x.source"
         f" AND d.execution_id = x.execution_id WHERE {_IS_ENDED})"
         " + (SELECT count(*) FROM event AS e JOIN delivery AS d ON d.event = e.seq"
-        f" WHERE {_IS_LOOSE})",
+        f" WHERE {_IS_LOOSE}) + (SELECT count(*) FROM alarm AS a JOIN delivery AS d"
+        f" ON d.alarm = a.id WHERE {_IS_OVER})",
     ),
     "silences": statement(
         "prunable_silences", "SELECT count(*) FROM silence WHERE listed_at < :executions"
     ),
+    "alarms": statement("prunable_alarms", f"SELECT count(*) FROM alarm AS a WHERE {_IS_OVER}"),
     "bodies": statement(
         "prunable_bodies",
         "SELECT count(*) FROM event WHERE body IS NOT NULL AND received_at < :bodies",
@@ -190,6 +209,7 @@ class _Portion:
             PruneStage.EXECUTIONS: self._executions,
             PruneStage.EVENTS: self._events,
             PruneStage.SILENCES: self._silences,
+            PruneStage.ALARMS: self._alarms,
             PruneStage.BODIES: self._bodies,
         }
         after = walks[place.step](place)
@@ -246,7 +266,20 @@ class _Portion:
     def _silences(self, place: PruneCursor) -> PruneCursor:
         n = self._db.change(REMOVE_SILENCES, {**self._limits, "n": EVENTS})
         self._add(silences=n)
-        return place if n == EVENTS else PruneCursor(PruneStage.BODIES)
+        return place if n == EVENTS else PruneCursor(PruneStage.ALARMS)
+
+    def _alarms(self, place: PruneCursor) -> PruneCursor:
+        rows = self._db.rows(OVER, self._from(place, EVENTS))
+        for at, number in rows:
+            alarm = {**self._limits, "alarm": number}
+            if not self._db.value(ALARM_STAYS, alarm):
+                self._deliveries("alarm", alarm)
+                if self._left <= 0:
+                    return place
+                if not self._db.row(HAS_DELIVERIES["alarm"], alarm):
+                    self._add(alarms=self._db.change(REMOVE_ALARM, alarm))
+            place = PruneCursor(PruneStage.ALARMS, at, number)
+        return place if len(rows) == EVENTS else PruneCursor(PruneStage.BODIES)
 
     def _bodies(self, place: PruneCursor) -> PruneCursor | None:
         n = self._db.change(REMOVE_BODIES, {**self._limits, "n": BODIES})
@@ -265,9 +298,12 @@ class _Portion:
             numbers = {"deliveries": self._db.as_list([number for (number,) in rows])}
             self._db.change(REMOVE_ATTEMPTS, numbers)
             gone = self._db.rows(REMOVE_DELIVERIES, numbers)
-            for event, n in Counter(event for _, event in gone).items():
-                self._db.change(OWES_LESS, {"n": n, "event": event})
-            self._gone.update(("delivery", state) for state, _ in gone)
+            for (event, alarm), n in Counter((event, alarm) for _, event, alarm in gone).items():
+                if event is not None:
+                    self._db.change(OWES_LESS, {"n": n, "event": event})
+                else:
+                    self._db.change(ALARM_OWES_LESS, {"n": n, "alarm": alarm})
+            self._gone.update(("delivery", state) for state, _, _ in gone)
             self._left -= len(gone)
             self._add(deliveries=len(gone))
 

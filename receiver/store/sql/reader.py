@@ -6,23 +6,20 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from receiver.events import Event
 from receiver.retention import Limits
-from receiver.routing.conditions import Subject
 from receiver.routing.policy import SendPolicy
-from receiver.routing.silences import Silence, first
 from receiver.store import names
-from receiver.store.contract import Page
 from receiver.store.names import Orphan
-from receiver.store.records import Delays, Loaded, Tally
-from receiver.store.sql import ledger, loading, pruning, reads, silences, views
+from receiver.store.reading import Page
+from receiver.store.records import Delays, Tally, Watched
+from receiver.store.sql import alarms, ledger, pruning, reads, silences, views
 from receiver.store.sql.database import Database
 
 Found = TypeVar("Found")
 
 
 class SqlReader(ABC):
-    """contract.Reading and contract.Waiting; the store of each engine runs the queries."""
+    """contract.Listing, Reading and Waiting; the store of each engine runs the queries."""
 
     @abstractmethod
     def _query(self, query: Callable[[Database], Found]) -> Found:
@@ -34,14 +31,29 @@ class SqlReader(ABC):
     def executions(self, conditions: Mapping[str, str], limit: int, after: int | None) -> Page:
         return self._query(lambda db: views.executions(db, conditions, limit, after))
 
-    def deliveries(self, conditions: Mapping[str, str], limit: int, after: int | None) -> Page:
-        return self._query(lambda db: views.deliveries(db, conditions, limit, after))
+    def events(self, conditions: Mapping[str, str], limit: int, after: int | None) -> Page:
+        return self._query(lambda db: views.events(db, conditions, limit, after))
+
+    def event(self, seq: int) -> dict[str, Any] | None:
+        return self._query(lambda db: views.event(db, seq))
+
+    def deliveries(
+        self,
+        conditions: Mapping[str, str],
+        limit: int,
+        after: int | None,
+        planned: tuple[bool, int] | None = None,
+    ) -> Page:
+        return self._query(lambda db: views.deliveries(db, conditions, limit, after, planned))
+
+    def names(self) -> dict[str, list[str]]:
+        return self._query(reads.names)
 
     def silences(self, conditions: Mapping[str, str], limit: int, after: int | None) -> Page:
-        return self._query(lambda db: views.silences(db, limit, after))
+        return self._query(lambda db: silences.page(db, limit, after))
 
     def silence(self, number: int) -> dict[str, Any] | None:
-        return self._query(lambda db: views.silence(db, number))
+        return self._query(lambda db: silences.one(db, number))
 
     def ledger(self) -> dict[str, Any]:
         return self._query(ledger.ledger)
@@ -54,12 +66,6 @@ class SqlReader(ABC):
 
     def prunable(self, limits: Limits) -> dict[str, int]:
         return self._query(lambda db: pruning.prunable(db, limits))
-
-    def known(self, event: Event) -> Loaded:
-        return self._query(lambda db: loading.load(db, [event]))
-
-    def silenced(self, subject: Subject, now: int) -> Silence | None:
-        return self._query(lambda db: first(silences.active(db, now), subject))
 
     def next_due(self, destination: str, policy: SendPolicy, now: int) -> int | None:
         return self._query(lambda db: reads.next_due(db, destination, policy, now))
@@ -80,3 +86,9 @@ class SqlReader(ABC):
 
     def next_silence_end(self) -> int | None:
         return self._query(silences.next_end)
+
+    def watched(self, now: int, since: int) -> Watched:
+        return self._query(lambda db: alarms.watched(db, now, since))
+
+    def waiting_for(self, destination: str, now: int) -> int:
+        return self._query(lambda db: alarms.waiting_for(db, destination, now))

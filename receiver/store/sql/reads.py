@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from receiver.deliveries import Kind, State
 from receiver.routing.policy import SendPolicy, tokens_left
-from receiver.store.records import Delays, Tally
+from receiver.store.records import Delays, OwedDelivery, Tally
 from receiver.store.sql.database import Database, statement
 from receiver.times import SECOND
 
@@ -40,6 +41,12 @@ DELAYS = statement(
     " SELECT source, max(n), min(delay), max(CASE WHEN place = (n + 1) / 2 THEN delay END),"
     " max(received_at) - min(received_at) FROM newest GROUP BY source",
 )
+NEWEST_DELIVERY = statement("newest_delivery", "SELECT coalesce(max(id), 0) FROM delivery")
+OWED_SINCE = statement(
+    "owed_since",
+    "SELECT id, event_id, verdict, destination, route, kind, state, reason, silence FROM delivery"
+    " WHERE id > :delivery ORDER BY id",
+)
 NEXT_DUE = statement(
     "next_due",
     "SELECT d.due_at FROM delivery AS d WHERE d.destination = :destination"
@@ -60,6 +67,17 @@ WAITED_FOR = statement(
     " WHERE leap.name IS NOT NULL) SELECT name FROM leap WHERE name IS NOT NULL",
 )
 
+# The names of which something is stored, found by leaps over an index.
+_LEAST_SOURCE = "(SELECT min(source) FROM event WHERE verdict <> 'quarantined'"
+SOURCES = statement(
+    "sources",
+    f"WITH RECURSIVE leap (name) AS (SELECT {_LEAST_SOURCE}) UNION ALL"
+    f" SELECT {_LEAST_SOURCE} AND source > leap.name) FROM leap"
+    " WHERE leap.name IS NOT NULL) SELECT name FROM leap WHERE name IS NOT NULL"
+    " UNION SELECT source FROM event WHERE verdict = 'quarantined'",
+)
+DESTINATIONS = statement("destinations", "SELECT DISTINCT destination FROM delivery")
+
 
 def next_given_up(db: Database) -> int | None:
     """See contract.Waiting.next_given_up."""
@@ -79,6 +97,18 @@ def delays(db: Database) -> list[Delays]:
     """See contract.Reading.delays."""
     values = {"tallied": TALLIED, "delayed": DELAYED, "within": _DELAYED_WITHIN}
     return [Delays(*row) for row in db.rows(DELAYS, values)]
+
+
+def owed_since(db: Database, delivery: int) -> list[OwedDelivery]:
+    """See contract.Foreseeing.owed_since."""
+    return [
+        OwedDelivery(
+            number, event_id, verdict, destination, route, Kind(kind), State(state), reason, silence
+        )
+        for number, event_id, verdict, destination, route, kind, state, reason, silence in db.rows(
+            OWED_SINCE, {"delivery": delivery}
+        )
+    ]
 
 
 def next_due(db: Database, destination: str, policy: SendPolicy, now: int) -> int | None:
@@ -110,3 +140,12 @@ def allowance(
 def waited_for(db: Database) -> set[str]:
     """Return the destinations with waiting deliveries."""
     return {name for (name,) in db.rows(WAITED_FOR)}
+
+
+def names(db: Database) -> dict[str, list[str]]:
+    """See contract.Listing.names."""
+    which = {"source": SOURCES, "destination": DESTINATIONS}
+    return {
+        kind: sorted(name for (name,) in db.rows(statement) if name is not None)
+        for kind, statement in which.items()
+    }

@@ -9,6 +9,7 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from receiver.alarms import Alarm, AlarmKind
 from receiver.deliveries import PlannedDelivery
 from receiver.events import Event, Execution, Held, Judgement, Status, Verdict
 from receiver.store.records import ExecutionKey, JudgedWebhook
@@ -32,9 +33,13 @@ HISTORY_COLUMNS = (
     "execution", "version", "event", "status", "previous_status", "previous_since", "applied_at",
 )  # fmt: skip
 DELIVERY_COLUMNS = (
-    "dedup_key", "event", "source", "execution_id", "event_id", "verdict", "route", "destination",
-    "kind", "order_key", "guard_version", "origin", "step", "group_key", "silence", "created_at",
-    "owed_at", "due_at",
+    "dedup_key", "event", "alarm", "source", "execution_id", "event_id", "verdict", "route",
+    "destination", "kind", "order_key", "guard_version", "origin", "step", "group_key", "silence",
+    "created_at", "owed_at", "due_at",
+)  # fmt: skip
+ALARM_COLUMNS = (
+    "kind", "about", "began_at", "raised_at", "cause", "n", "ended_at", "end_cause", "waiting",
+    "dead", "id",
 )  # fmt: skip
 # A loaded execution: its key and number, whether events wait for it, then its values.
 STORED_COLUMNS = ("source", "execution_id", "id", "has_gaps", "status", "since", "mark", "version",
@@ -101,7 +106,7 @@ def delivery_rows(seq: int, entry: JudgedWebhook, messages: Sequence[PlannedDeli
     """Return rows of DELIVERY_COLUMNS for the deliveries that an event causes."""
     event, now = entry.event, entry.judged_at
     ids = (event.execution_id, event.event_id) if event else (None, None)
-    about = (seq, entry.source, *ids, str(entry.judgement.verdict))
+    about = (seq, None, entry.source, *ids, str(entry.judgement.verdict))
     return [
         (
             message.dedup_key, *about, message.route, message.destination, str(message.kind),
@@ -153,6 +158,11 @@ def judgement(record: Mapping[str, Any]) -> Judgement:
     return Judgement(
         Verdict(record["verdict"]), record["reason"], flags, statuses(record["missing"])
     )
+
+
+def alarm(row: Row) -> Alarm:
+    """Return an alarm from a row of ALARM_COLUMNS."""
+    return Alarm(AlarmKind(row[0]), *row[1:])
 
 
 def status(text: str | None) -> Status | None:

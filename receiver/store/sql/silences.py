@@ -16,10 +16,12 @@ from receiver.deliveries import Kind
 from receiver.events import Verdict
 from receiver.routing.conditions import Subject
 from receiver.routing.silences import Silence, first
+from receiver.store.reading import Page
 from receiver.store.sql import rows
 from receiver.store.sql.database import Database, Row, Statement, Values, statement
 from receiver.store.sql.facts import WAITS
 from receiver.store.sql.outbox import inserted, owing
+from receiver.store.sql.reads import MAX_ID
 
 # The number of confirmations in one digest of a silence, so that each of them is listed.
 PAGE = 10
@@ -95,6 +97,12 @@ MARK_LISTED = statement(
 NEXT_END = statement(
     "next_silence_end", "SELECT min(until_at) FROM silence WHERE listed_at IS NULL"
 )
+_VIEWS = (
+    f"SELECT {COLUMNS}, s.created_at, s.listed_at, (SELECT count(*) FROM delivery AS d"
+    " WHERE d.silence = s.id AND d.state = 'superseded') FROM silence AS s"
+)
+ONE = statement("silence", f"{_VIEWS} WHERE s.id = :id")
+ALL = statement("silences", f"{_VIEWS} WHERE s.id < :after ORDER BY s.id DESC LIMIT :limit")
 
 
 def candidates(where: str) -> str:
@@ -169,11 +177,39 @@ def next_end(db: Database) -> int | None:
     return None if until is None else int(until)
 
 
+def page(db: Database, limit: int, after: int | None) -> Page:
+    """See contract.Listing.silences."""
+    rows = db.rows(ALL, {"limit": limit + 1, "after": MAX_ID if after is None else after})
+    following = int(rows[limit - 1][0]) if len(rows) > limit else None
+    return [_view(row) for row in rows[:limit]], following
+
+
+def one(db: Database, number: int) -> dict[str, Any] | None:
+    """See contract.Listing.silence."""
+    row = db.row(ONE, {"id": number})
+    return None if row is None else _view(row)
+
+
 def stored_silence(row: Row) -> Silence:
     """Return a silence from a row of COLUMNS."""
     number, match, reason, by, begins, ends = row
     conditions = {name: tuple(patterns) for name, patterns in json.loads(match).items()}
     return Silence(conditions, reason, by, begins, ends, number)
+
+
+def _view(row: Row) -> dict[str, Any]:
+    silence, (created_at, listed_at, silenced) = stored_silence(row[:6]), row[6:]
+    return {
+        "id": silence.id,
+        "match": {name: list(patterns) for name, patterns in silence.match.items()},
+        "reason": silence.reason,
+        "by": silence.by,
+        "from": silence.begins,
+        "until": silence.ends,
+        "created_at": created_at,
+        "listed_at": listed_at,
+        "silenced": silenced,
+    }
 
 
 def _subject(

@@ -47,6 +47,17 @@ _UNTRUE = (
     " OR e.verdict <> d.verdict OR x.version <> d.guard_version"
     f" OR (a.by IS NOT NULL AND {NAGGING}))"
 )
+# Word of an alarm that is over, or of the end of one that nobody there may have heard of.
+UNTRUE_ALARM = statement(
+    "supersede_untrue_alarm",
+    "UPDATE delivery SET state = 'superseded', reason = CASE WHEN step = 0"
+    " THEN 'it was over before it could be sent' ELSE 'nobody there was told that it began' END"
+    " WHERE id = :id AND state = 'waiting' AND CASE WHEN step = 0 THEN EXISTS (SELECT 1"
+    " FROM alarm AS a WHERE a.id = delivery.alarm AND a.ended_at IS NOT NULL)"
+    " ELSE NOT EXISTS (SELECT 1 FROM delivery AS r WHERE r.alarm = delivery.alarm"
+    " AND r.destination = delivery.destination AND r.step = 0"
+    " AND (r.state = 'sent' OR r.repeat = 1)) END",
+)
 
 
 def untrue(where: str) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
+from receiver.alarms import Alarm
 from receiver.deliveries import Acknowledgement, Attempt, Claim, Kind, PlannedDelivery, State
 from receiver.events import Event, Execution, Held, Verdict
 from receiver.retention import Limits
@@ -16,10 +17,24 @@ from receiver.store.records import (
     Failures,
     JudgedWebhook,
     Loaded,
+    OwedDelivery,
     PruneCursor,
     Pruned,
+    TakeResult,
+    Watched,
 )
-from receiver.store.sql import claims, episodes, loading, outbox, pruning, rows, silences
+from receiver.store.sql import (
+    alarms,
+    claims,
+    clock,
+    episodes,
+    loading,
+    outbox,
+    pruning,
+    reads,
+    rows,
+    silences,
+)
 from receiver.store.sql.database import Database, Row, statement
 
 MAX_QUARANTINED = 1_000
@@ -89,6 +104,8 @@ class SqlTransaction:
         episodes.supersede(self._database, entries)
         if any(entry.judgement.verdict is Verdict.QUARANTINED for entry in entries):
             self._evict()
+        heard = {entry.source: entry.judged_at for entry in entries if not entry.again}
+        alarms.heard(self._database, heard)
 
     def _write_down(
         self, entries: Sequence[JudgedWebhook], messages: Sequence[Sequence[PlannedDelivery]]
@@ -231,10 +248,10 @@ class SqlTransaction:
 
     def acknowledge(
         self, source: str, execution_id: str, taken: Acknowledgement, routes: Sequence[str]
-    ) -> bool | None:
-        done, added = episodes.acknowledge(self._database, source, execution_id, taken, routes)
+    ) -> TakeResult:
+        result, added = episodes.acknowledge(self._database, source, execution_id, taken, routes)
         self._promise("owed", added)
-        return done
+        return result
 
     def add_silence(self, silence: Silence, now: int) -> int:
         return silences.add(self._database, silence, now)
@@ -248,16 +265,50 @@ class SqlTransaction:
         return destinations
 
     def set_back(self, now: int) -> int:
-        return outbox.set_back(self._database, now)
+        return clock.set_back(self._database, now)
 
     def prune(self, limits: Limits, place: PruneCursor) -> Pruned:
         return pruning.prune(self._database, limits, place)
+
+    def watched(self, now: int, since: int) -> Watched:
+        return alarms.watched(self._database, now, since)
+
+    def starve(self, destination: str, since: int | None) -> None:
+        alarms.starve(self._database, destination, since)
+
+    def served(self, source: str, quiet_from: int, now: int) -> None:
+        alarms.served(self._database, source, quiet_from, now)
+
+    def raise_alarm(self, alarm: Alarm, routes: Mapping[str, str]) -> Alarm | None:
+        raised = alarms.raise_alarm(self._database, alarm)
+        if raised is not None:
+            self.tell_alarm(raised, routes, raised.raised_at)
+        return raised
+
+    def tell_alarm(self, alarm: Alarm, routes: Mapping[str, str], now: int) -> None:
+        self._promise("owed", alarms.tell(self._database, alarm, routes, now))
+
+    def end_alarm(self, alarm: Alarm, cause: str, now: int) -> Sequence[str] | None:
+        routes = alarms.end(self._database, alarm, cause, now)
+        if routes is None:
+            return None
+        self._promise("owed", alarms.tell(self._database, alarm, routes, now, step=1))
+        return tuple(routes)
 
     def settle_sources(self, sources: Sequence[str], now: int) -> tuple[int, int]:
         return names.settle_sources(self._database, sources, now)
 
     def rename(self, kind: str, old: str, new: str, *, dry_run: bool = False) -> dict[str, int]:
         return names.rename(self._database, kind, old, new, dry_run=dry_run)
+
+    def newest_delivery(self) -> int:
+        return int(self._database.value(reads.NEWEST_DELIVERY))
+
+    def owed_since(self, delivery: int) -> Sequence[OwedDelivery]:
+        return reads.owed_since(self._database, delivery)
+
+    def next_due(self, destination: str, policy: SendPolicy, now: int) -> int | None:
+        return reads.next_due(self._database, destination, policy, now)
 
     def heartbeat(self) -> None:
         self._database.change(HEARTBEAT)

@@ -5,21 +5,26 @@ Times are instants (nanoseconds); the callers write them as text.
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
-from receiver.store.contract import Page
-from receiver.store.sql.database import Database, Row, statement
+from receiver.events import Verdict
+from receiver.routing.conditions import Condition, Subject
+from receiver.store.reading import Page
+from receiver.store.records import Obstacles
+from receiver.store.sql.database import Database, Statement, statement
+from receiver.store.sql.facts import as_judged
+from receiver.store.sql.outbox import PUT_OFF_BY_HOURS
 from receiver.store.sql.reads import MAX_ID
 from receiver.store.sql.rows import mapping
-from receiver.store.sql.silences import COLUMNS, stored_silence
 
 View = dict[str, Any]
 
 _EXECUTIONS = (
     "SELECT x.id, x.source, x.execution_id, x.status, x.category, x.since, x.first_seen,"
     " x.agent_id, x.agent_name, x.execution_url, x.metadata, x.gap, a.by AS taken_by,"
-    " a.at AS taken_at FROM execution AS x"
+    " a.at AS taken_at, a.taken_from FROM execution AS x"
     " LEFT JOIN acknowledgement AS a ON a.execution = x.id AND a.version = x.version"
 )
 EXECUTION = statement(
@@ -28,7 +33,8 @@ EXECUTION = statement(
 _PAGE = (
     "(CAST(:status AS text) IS NULL OR x.status = :status)"
     " AND (CAST(:category AS text) IS NULL OR x.category = :category)"
-    " AND (CAST(:agent AS text) IS NULL OR x.agent_id = :agent OR x.agent_name = :agent)"
+    " AND (CAST(:agent AS text) IS NULL OR x.agent_id LIKE :agent ESCAPE '!'"
+    " OR x.agent_name LIKE :agent ESCAPE '!')"
     " AND (CAST(:q AS text) IS NULL OR {position}(x.execution_id || ' '"
     " || coalesce(x.agent_name, '') || ' ' || coalesce(x.agent_id, ''), CAST(:q AS text)) > 0)"
     " AND x.id < :after ORDER BY x.id DESC LIMIT :limit"
@@ -37,12 +43,45 @@ EXECUTIONS = statement("executions", f"{_EXECUTIONS} WHERE {_PAGE}")
 EXECUTIONS_OF_SOURCE = statement(
     "executions_of_source", f"{_EXECUTIONS} WHERE x.source = :source AND {_PAGE}"
 )
+_EVENTS = (
+    "SELECT e.seq, e.source, e.execution_id, e.event_id, e.event, e.status, e.occurred_at,"
+    " e.received_at, e.verdict, e.reason, e.flags, e.agent_id, e.agent_name, e.execution_url,"
+    " e.metadata, e.detail, e.times, e.missing, e.held_until, e.version FROM event AS e"
+)
+EVENTS_OF_EXECUTION = statement(
+    "events_of_execution",
+    f"{_EVENTS} WHERE e.source = :source AND e.execution_id = :execution"
+    " AND e.verdict <> 'quarantined' ORDER BY e.seq",
+)
+_LATEST = " AND e.seq < :after ORDER BY e.seq DESC LIMIT :limit"
+_OF_EVENTS = {
+    name: f"(CAST(:{name} AS text) IS NULL OR e.{name} = :{name})"
+    for name in ("source", "execution_id", "event", "event_id")
+}
+# Those in quarantine are few, and have an index of their own.
 EVENTS = statement(
     "events",
-    "SELECT seq, event_id, event, status, occurred_at, received_at, verdict, reason, flags, detail,"
-    " times, missing, held_until FROM event WHERE source = :source AND execution_id = :execution"
-    " AND verdict <> 'quarantined' ORDER BY seq",
+    f"{_EVENTS} WHERE (CAST(:verdict AS text) IS NULL OR e.verdict = :verdict)"
+    f" AND {' AND '.join(_OF_EVENTS.values())}{_LATEST}",
 )
+EVENTS_IN_QUARANTINE = statement(
+    "events_in_quarantine",
+    f"{_EVENTS} WHERE e.verdict = 'quarantined' AND {' AND '.join(_OF_EVENTS.values())}{_LATEST}",
+)
+EVENTS_OF_ONE = statement(
+    "events_of_one",
+    f"{_EVENTS} WHERE e.source = :source AND e.execution_id = :execution_id"
+    " AND (CAST(:verdict AS text) IS NULL OR e.verdict = :verdict)"
+    f" AND {_OF_EVENTS['event']} AND {_OF_EVENTS['event_id']}{_LATEST}",
+)
+EVENTS_BY_ID = statement(
+    "events_by_id",
+    f"{_EVENTS} WHERE e.source = :source AND e.event_id = :event_id AND e.verdict <> 'quarantined'"
+    " AND (CAST(:verdict AS text) IS NULL OR e.verdict = :verdict)"
+    f" AND {_OF_EVENTS['event']} AND {_OF_EVENTS['execution_id']}{_LATEST}",
+)
+EVENT = statement("event", f"{_EVENTS} WHERE e.seq = :seq")
+BODY = statement("event_body", "SELECT body FROM event WHERE seq = :seq")
 JUDGEMENTS = statement(
     "judgements",
     "SELECT at, verdict, reason FROM judgement WHERE event = :event ORDER BY number",
@@ -50,16 +89,39 @@ JUDGEMENTS = statement(
 _SHOWN = ("id", "source", "execution_id", "event_id", "verdict", "route", "destination", "kind",
           "state", "reason", "title", "body", "origin", "step", "group_key", "digest",
           "silence")  # fmt: skip
-_DELIVERIES = f"SELECT {', '.join(_SHOWN)}, created_at, due_at FROM delivery"
+_DELIVERIES = f"SELECT {', '.join(_SHOWN)}, event AS event_seq, created_at, due_at FROM delivery"
 DELIVERIES_OF_EXECUTION = statement(
     "deliveries_of_execution",
     f"{_DELIVERIES} WHERE source = :source AND execution_id = :execution ORDER BY id",
+)
+DELIVERIES_OF_EVENT = statement(
+    "deliveries_of_event", f"{_DELIVERIES} WHERE event = :seq ORDER BY id"
+)
+# Planned for later, and only if the execution stays where it is. 'stuck/' begins the keys of
+# messages about stuck executions.
+PLANNED = (
+    "(state = 'waiting' AND due_at > :now AND tries = 0 AND (kind IN ('reminder', 'escalation')"
+    " OR substr(dedup_key, 1, 6) = 'stuck/') AND coalesce(group_key, '') <> 'quiet/' || due_at)"
 )
 DELIVERIES = statement(
     "deliveries",
     f"{_DELIVERIES} WHERE (CAST(:state AS text) IS NULL OR state = :state)"
     " AND (CAST(:destination AS text) IS NULL OR destination = :destination)"
+    " AND (CAST(:execution_id AS text) IS NULL OR execution_id = :execution_id)"
+    " AND (CAST(:kind AS text) IS NULL OR kind = :kind)"
+    " AND (CAST(:planned AS integer) IS NULL"
+    f" OR CASE WHEN {PLANNED} THEN 1 ELSE 0 END = CAST(:planned AS integer))"
     " AND id < :after ORDER BY id DESC LIMIT :limit",
+)
+# The conditions of a claim, one by one; see `claims`.
+OBSTACLES = statement(
+    "obstacles",
+    f"SELECT d.due_at, d.tries, {PUT_OFF_BY_HOURS} AS put_off,"
+    " substr(d.dedup_key, 1, 6) = 'stuck/' AS stuck,"
+    " (SELECT min(e.id) FROM delivery AS e WHERE e.destination = d.destination"
+    " AND e.order_key = d.order_key AND e.id < d.id AND e.state IN ('waiting', 'sending')),"
+    " coalesce(s.paused_until, 0), s.tokens, coalesce(s.counted_at, 0)"
+    " FROM delivery AS d LEFT JOIN destination AS s ON s.name = d.destination WHERE d.id = :id",
 )
 # The first delivery of a digest holds its message and its attempts.
 ATTEMPTS = statement(
@@ -68,26 +130,17 @@ ATTEMPTS = statement(
     " OR (delivery = :digest AND at >= :created_at) ORDER BY at, number",
 )
 SENT_TEXT = statement("sent_text", "SELECT title, body FROM delivery WHERE id = :digest")
-PAUSED_UNTIL = statement(
-    "paused_until", "SELECT max(paused_until) FROM destination WHERE name = :destination"
-)
-_SILENCES = (
-    f"SELECT {COLUMNS}, s.created_at, s.listed_at, (SELECT count(*) FROM delivery AS d"
-    " WHERE d.silence = s.id AND d.state = 'superseded') FROM silence AS s"
-)
-SILENCE = statement("silence", f"{_SILENCES} WHERE s.id = :id")
-SILENCES = statement("silences", f"{_SILENCES} WHERE s.id < :after ORDER BY s.id DESC LIMIT :limit")
 
 
 def execution(db: Database, source: str, execution_id: str) -> View | None:
-    """See contract.Reading.execution."""
+    """See contract.Listing.execution."""
     values = {"source": source, "execution": execution_id}
     records = db.records(EXECUTION, values)
     if not records:
         return None
     return {
         "execution": _execution(records[0]),
-        "events": [_event(db, record) for record in db.records(EVENTS, values)],
+        "events": [_event(db, record) for record in db.records(EVENTS_OF_EXECUTION, values)],
         "deliveries": [
             _delivery(db, record) for record in db.records(DELIVERIES_OF_EXECUTION, values)
         ],
@@ -95,31 +148,92 @@ def execution(db: Database, source: str, execution_id: str) -> View | None:
 
 
 def executions(db: Database, conditions: Mapping[str, str], limit: int, after: int | None) -> Page:
-    """See contract.Reading.executions."""
+    """See contract.Listing.executions."""
     which = EXECUTIONS_OF_SOURCE if "source" in conditions else EXECUTIONS
     names = ("status", "category", "source", "agent", "q")
-    records = db.records(which, _page_values(names, conditions, limit, after))
+    values = _page_values(names, conditions, limit, after)
+    if (pattern := conditions.get("agent")) is None:
+        records = db.records(which, values)
+    else:
+        records = _of_agents(db, which, values, Condition("agent", (pattern,)))
     return [_execution(record) for record in records[:limit]], _cursor_after(records, limit)
 
 
-def deliveries(db: Database, conditions: Mapping[str, str], limit: int, after: int | None) -> Page:
-    """See contract.Reading.deliveries."""
-    values = _page_values(("state", "destination"), conditions, limit, after)
-    records = db.records(DELIVERIES, values)
+def _of_agents(db: Database, which: Statement, values: View, agents: Condition) -> list[View]:
+    """Return as many executions as the limit whose agent fits, as in `match` of a route.
+
+    SQL leaves out most of the others: it does not know all that `routing.conditions` knows.
+    """
+    found: list[View] = []
+    (pattern,) = agents.patterns
+    values = {**values, "agent": None if pattern.startswith("!") else _like(pattern)}
+    while len(found) < values["limit"]:
+        records = db.records(which, values)
+        found += [record for record in records if not agents.why_not(_agent(record))]
+        if len(records) < values["limit"]:
+            break
+        values["after"] = records[-1]["id"]
+    return found[: values["limit"]]
+
+
+def _like(pattern: str) -> str:
+    """Write a glob for LIKE. Letters beyond ASCII have several spellings: any text stands there."""
+    texts = {"*": "%", "?": "_", "%": "!%", "_": "!_", "!": "!!"}
+    normal = unicodedata.normalize("NFC", pattern)
+    return "".join(texts.get(c, c) if c.isascii() and c != "?" else "%" for c in normal)
+
+
+def _agent(record: View) -> Subject:
+    return Subject(
+        "", Verdict.APPLIED, agent_id=record["agent_id"], agent_name=record["agent_name"]
+    )
+
+
+def events(db: Database, conditions: Mapping[str, str], limit: int, after: int | None) -> Page:
+    """See contract.Listing.events."""
+    names = ("verdict", "source", "execution_id", "event", "event_id")
+    if conditions.get("verdict") == Verdict.QUARANTINED:
+        which = EVENTS_IN_QUARANTINE
+    elif {"source", "event_id"} <= set(conditions):
+        which = EVENTS_BY_ID
+    elif {"source", "execution_id"} <= set(conditions):
+        which = EVENTS_OF_ONE
+    else:
+        which = EVENTS
+    records = db.records(which, _page_values(names, conditions, limit, after))
+    return [_event(db, record) for record in records[:limit]], _cursor_after(
+        records, limit, number="seq"
+    )
+
+
+def event(db: Database, seq: int) -> View | None:
+    """See contract.Listing.event."""
+    records = db.records(EVENT, {"seq": seq})
+    if not records:
+        return None
+    return {
+        "event": _event(db, records[0]),
+        "body": db.value(BODY, {"seq": seq}),
+        "deliveries": [
+            _delivery(db, record) for record in db.records(DELIVERIES_OF_EVENT, {"seq": seq})
+        ],
+    }
+
+
+def deliveries(
+    db: Database,
+    conditions: Mapping[str, str],
+    limit: int,
+    after: int | None,
+    planned: tuple[bool, int] | None,
+) -> Page:
+    """See contract.Listing.deliveries."""
+    names = ("state", "destination", "execution_id", "kind")
+    values = _page_values(names, conditions, limit, after)
+    is_planned, now = planned if planned is not None else (None, 0)
+    more = {"planned": None if is_planned is None else int(is_planned), "now": now}
+    records = db.records(DELIVERIES, {**values, **more})
     return [_delivery(db, record) for record in records[:limit]], _cursor_after(records, limit)
-
-
-def silences(db: Database, limit: int, after: int | None) -> Page:
-    """See contract.Reading.silences."""
-    rows = db.rows(SILENCES, _page_values((), {}, limit, after))
-    following = int(rows[limit - 1][0]) if len(rows) > limit else None
-    return [_silence(row) for row in rows[:limit]], following
-
-
-def silence(db: Database, number: int) -> View | None:
-    """See contract.Reading.silence."""
-    row = db.row(SILENCE, {"id": number})
-    return None if row is None else _silence(row)
 
 
 def _page_values(
@@ -131,12 +245,16 @@ def _page_values(
     return {**given, "limit": limit + 1, "after": MAX_ID if after is None else after}
 
 
-def _cursor_after(records: list[View], limit: int) -> int | None:
-    return int(records[limit - 1]["id"]) if len(records) > limit else None
+def _cursor_after(records: list[View], limit: int, *, number: str = "id") -> int | None:
+    return int(records[limit - 1][number]) if len(records) > limit else None
 
 
 def _execution(record: View) -> View:
-    taken = {"by": record["taken_by"], "at": record["taken_at"]}
+    taken = {
+        "by": record["taken_by"],
+        "at": record["taken_at"],
+        "taken_from": record["taken_from"],
+    }
     names = ("source", "execution_id", "status", "category", "since", "first_seen", "agent_id",
              "agent_name", "execution_url")  # fmt: skip
     return {
@@ -149,16 +267,21 @@ def _execution(record: View) -> View:
 
 def _event(db: Database, record: View) -> View:
     first = {"at": record["received_at"], "verdict": record["verdict"], "reason": record["reason"]}
-    names = ("event_id", "event", "status", "occurred_at", "received_at", "verdict", "reason")
+    # Only events that were judged more than once have rows there.
+    steps = db.records(JUDGEMENTS, {"event": record["seq"]}) or [first]
+    names = ("seq", "source", "execution_id", "event_id", "event", "status", "occurred_at",
+             "received_at", "verdict", "reason")  # fmt: skip
     return {
         **{name: record[name] for name in names},
         "flags": record["flags"].split(),
+        "agent_id": record["agent_id"],
+        "agent_name": record["agent_name"],
         "detail": mapping(record["detail"]),
         "times": record["times"],
         "missing": (record["missing"] or "").split(),
         "held_until": record["held_until"],
-        # Only events that were judged more than once have rows there.
-        "steps": db.records(JUDGEMENTS, {"event": record["seq"]}) or [first],
+        "steps": steps,
+        "judged": as_judged(db, record, steps[-1]["at"]),
     }
 
 
@@ -166,32 +289,17 @@ def _delivery(db: Database, record: View) -> View:
     view = {name: record[name] for name in _SHOWN}
     if record["digest"] is not None and record["digest"] != record["id"]:
         view |= db.records(SENT_TEXT, record)[0]
+    waits = _obstacles(db, record["id"]) if record["state"] == "waiting" else None
     return {
         **view,
+        "event_seq": record["event_seq"],
         "created_at": record["created_at"],
-        "due_at": _due(db, record),
+        "due_at": record["due_at"] if waits is None else waits.may_go_at,
         "attempts": db.records(ATTEMPTS, record),
+        "obstacles": waits,
     }
 
 
-def _due(db: Database, delivery: View) -> int:
-    """Return the time of the next attempt: at the earliest when its destination may be tried."""
-    if delivery["state"] != "waiting":
-        return int(delivery["due_at"])
-    paused_until = db.value(PAUSED_UNTIL, {"destination": delivery["destination"]})
-    return max(int(delivery["due_at"]), paused_until or 0)
-
-
-def _silence(row: Row) -> View:
-    silence, (created_at, listed_at, silenced) = stored_silence(row[:6]), row[6:]
-    return {
-        "id": silence.id,
-        "match": {name: list(patterns) for name, patterns in silence.match.items()},
-        "reason": silence.reason,
-        "by": silence.by,
-        "from": silence.begins,
-        "until": silence.ends,
-        "created_at": created_at,
-        "listed_at": listed_at,
-        "silenced": silenced,
-    }
+def _obstacles(db: Database, delivery: int) -> Obstacles:
+    ((due_at, tries, put_off, stuck, *more),) = db.rows(OBSTACLES, {"id": delivery})
+    return Obstacles(due_at, tries, bool(put_off), bool(stuck), *more)

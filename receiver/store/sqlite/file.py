@@ -20,7 +20,7 @@ from receiver.errors import StorageRefused, StorageServed
 LOOK_EVERY = 0.5
 # A byte that SQLite never locks, far behind the end of any database.
 _BYTE = 2**62
-_ENDS = ("", "-wal", "-shm")
+_SUFFIXES = ("", "-wal", "-shm")
 
 
 class Misplaced(sqlite3.OperationalError):
@@ -138,7 +138,7 @@ class Place:
             )
 
     def _identities(self) -> tuple[tuple[int, int] | None, ...]:
-        return tuple(_identity(f"{self._path}{end}") for end in _ENDS)
+        return tuple(_identity(f"{self._path}{end}") for end in _SUFFIXES)
 
 
 def _identity(name: str) -> tuple[int, int] | None:

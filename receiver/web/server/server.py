@@ -33,7 +33,10 @@ class Server(uvicorn.Server):
     """
 
     def __init__(
-        self, app: Starlette, settings: Settings, is_reload_asked: Callable[[], bool]
+        self,
+        app: Starlette,
+        settings: Settings,
+        is_reload_asked: Callable[[], bool] = lambda: False,
     ) -> None:
         self._app = app.state
         self._is_reload_asked = is_reload_asked
@@ -187,7 +190,7 @@ def serve(
 @contextlib.contextmanager
 def serving(app: Starlette, settings: Settings, listening: socket.socket) -> Iterator[str]:
     """Serve in a thread while the context lasts; yield the base URL."""
-    server = Server(app, settings, lambda: False)
+    server = Server(app, settings)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, name="server")
     thread.start()
     try:

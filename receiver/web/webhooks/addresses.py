@@ -18,7 +18,7 @@ MAX_PATH = 80  # characters
 _MASK = "***"
 # A name of this length with digits or capitals in it may be a token.
 _MAX_NAME = 11
-_ENDS = re.compile(r"[?#&;]")
+_QUERY = re.compile(r"[?#&;]")
 _UNSAFE = re.compile(r"[^!-~]|[\"'\\,]")
 _TELLING = frozenset({"hook", "hooks", "webhook", "webhooks"})
 
@@ -44,7 +44,7 @@ class Addresses:
         sources = self._sources()
         for secret in sorted(self._secrets(sources.values()), key=len, reverse=True):
             path = path.replace(secret, _MASK)
-        path = _ENDS.split(path, maxsplit=1)[0][:1_000]
+        path = _QUERY.split(path, maxsplit=1)[0][:1_000]
         segments = (
             segment if segment in sources else _masked(segment) for segment in path.split("/")
         )

@@ -40,3 +40,29 @@ def test_after_an_error_both_stay_as_they_were() -> None:
         live.reload()
     assert (live.rules.path, results) == ("old", ["failed"])
     assert live.derived is before
+
+
+def test_the_first_failure_is_known_until_a_reload_succeeds() -> None:
+    problems = [
+        ["routes.yaml:1: a mistake", "routes.yaml:2: another"],
+        ["routes.yaml:3: a third"],
+        [],
+    ]
+
+    def read() -> Rules:
+        if found := problems.pop(0):
+            raise ConfigurationError(found)
+        return rules("new")
+
+    live = LiveRules(rules("old"), lambda rules: None, read)
+    assert live.failed is None
+    with pytest.raises(ConfigurationError):
+        live.reload()
+    first = live.failed
+    assert first is not None
+    assert first.problem == "routes.yaml:1: a mistake"
+    with pytest.raises(ConfigurationError):
+        live.reload()
+    assert live.failed is first
+    live.reload()
+    assert live.failed is None

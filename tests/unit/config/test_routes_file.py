@@ -9,10 +9,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from receiver.alarms import AlarmKind
 from receiver.config.routes_file import load
 from receiver.config.rules import Rules
 from receiver.errors import ConfigurationError
-from receiver.events import Status
+from receiver.events import Status, Verdict
+from receiver.routing.conditions import Subject
 from receiver.routing.routes import Escalation, Group, Reminders, Stuck
 from receiver.times import SECOND
 
@@ -88,6 +90,21 @@ def test_the_shipped_file_works_with_an_empty_environment_and_says_what_that_mea
         ("{verdict: rejected}", "{verdict: rejected, dead_letter: true}", 11, "without verdict"),
         ("{verdict: rejected}", "{dead_letter: opz}", 11, "there is no 'opz'"),
         ("{verdict: rejected}", "{dead_letter: true}\n    title: x", 12, "writes its own"),
+        ("{verdict: rejected}", "{verdict: rejected, alarm: true}", 11, "goes without verdict"),
+        ("{verdict: rejected}", "{dead_letter: true, alarm: true}", 11, "goes without dead_letter"),
+        ("{verdict: rejected}", "{agent: x, alarm: true}", 11, "an alarm is about no event"),
+        ("{verdict: rejected}", "{metadata: {team: x}, alarm: true}", 11, "without metadata"),
+        ("{verdict: rejected}", "{alarm: destinatoin}", 11, "did you mean 'destination'?"),
+        ("{verdict: rejected}", "{alarm: [reload, wrong]}", 11, "alarm: there is no 'wrong'"),
+        ("{verdict: rejected}", '{alarm: ["!*"]}', 11, "its words exclude each other"),
+        ("{verdict: rejected}", "{alarm: [destination, reload], source: asteroid}", 11,
+         "source: only these alarms are about one: source_quiet, signatures, quarantined"),
+        ("{verdict: rejected}", "{alarm: true}\n    title: x", 12, "writes its own"),
+        ("{verdict: rejected}", "{alarm: true}\n    resolved: true", 12, "is about no status"),
+        ("{verdict: rejected}", "{alarm: true}\n    group: {by: agent}", 12, "is about no status"),
+        ("ops: console://", "ops: {url: console://, warn_after: 10}", 5, "a duration like 90s"),
+        ("verify:", "quiet_after: never\n    verify:", 3, "a duration like 90s"),
+        ("verify:", "quiet_after:\n    verify:", 3, "quiet_after: says nothing"),
         ("ops: console://", "ops: ${NOT_SET}", 5, "NOT_SET is not set"),
         ("ops: console://", "Ops: console://", 5, "'Ops': a name has 1 to 40"),
         ("ops: console://", "ops: &a console://", 5, "anchors and aliases"),
@@ -307,3 +324,55 @@ def test_whom_only_an_escalation_names_is_named(tmp_path: Path) -> None:
         "after: 1h, notify: [ops]", "after: 1h, notify: [boss]"
     )
     assert not any("boss" in warning for warning in read(tmp_path, text).warnings)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ("", ""),
+        (", retry_for: 5m", ""),  # nobody wrote the ten minutes
+        (", warn_after: 2h, retry_for: 1h", "its messages are given up before anybody is warned"),
+        (", warn_after: 20s", "is shorter than timeout 30 s, which a single attempt may take"),
+        (", warn_after: 1m", ""),
+    ],
+)
+def test_a_warning_that_would_come_too_late_or_too_soon_is_told(
+    tmp_path: Path, options: str, says: str
+) -> None:
+    path = tmp_path / "routes.yaml"
+    path.write_text(GOOD.replace("console://", f"{{url: console://{options}}}"), "utf-8")
+    about = [w for w in load(str(path), {}).warnings if "warn_after" in w]
+    assert len(about) == bool(says)
+    assert says in "".join(about)
+
+
+def test_alarms_are_asked_for_by_a_word_a_list_or_all_of_them(tmp_path: Path) -> None:
+    for asked, wanted in (
+        ("true", set(AlarmKind)),
+        ("reload", {AlarmKind.RELOAD}),
+        ("[destination, reload]", {AlarmKind.DESTINATION, AlarmKind.RELOAD}),
+        ('"!reload"', set(AlarmKind) - {AlarmKind.RELOAD}),
+        ("true, source: asteroid", {AlarmKind.SIGNATURES, AlarmKind.SOURCE_QUIET,
+                                    AlarmKind.QUARANTINED}),
+    ):  # fmt: skip
+        path = tmp_path / "routes.yaml"
+        path.write_text(GOOD.replace("{verdict: rejected}", f"{{alarm: {asked}}}"), "utf-8")
+        route = load(str(path), {}).routes[1]
+        told = set()
+        for kind in AlarmKind:
+            source = "" if kind in (AlarmKind.DESTINATION, AlarmKind.RELOAD) else "asteroid"
+            if not route.why_not(Subject(source, Verdict.APPLIED, alarm=kind.value)):
+                told.add(kind)
+        assert told == wanted
+        assert route.why_not(Subject("asteroid", Verdict.APPLIED)) == "it is about alarms"
+        dead = Subject("asteroid", Verdict.APPLIED, dead_letter="ops")
+        assert route.why_not(dead) == "it is about alarms"
+
+
+def test_routes_about_events_and_dead_letters_are_not_asked_about_alarms(tmp_path: Path) -> None:
+    path = tmp_path / "routes.yaml"
+    path.write_text(GOOD.replace("{verdict: rejected}", "{dead_letter: true}"), "utf-8")
+    alarm = Subject("asteroid", Verdict.APPLIED, alarm="reload")
+    assert [route.why_not(alarm) for route in load(str(path), {}).routes] == [
+        "it is about events", "it is about dead letters",
+    ]  # fmt: skip

@@ -82,6 +82,19 @@ def test_a_value_that_may_be_secret_is_not_shown() -> None:
         assert "canary" not in told
 
 
+def test_the_time_zone_is_a_known_one_or_the_nearest_is_named() -> None:
+    assert load_settings({}).zone.key == "UTC"
+    assert load_settings({"RECEIVER_TZ": "Europe/Berlin"}).zone.key == "Europe/Berlin"
+    for name, nearest in (
+        ("Europe/Berln", "Europe/Berlin"), ("europe/berlin", "Europe/Berlin"),
+        ("Berlin", "Europe/Berlin"), ("new york", "America/New_York"), ("Europe", "Europe/"),
+        ("../etc/passwd", ""), ("Europe/", "Europe/"),
+    ):  # fmt: skip
+        told = problem(RECEIVER_TZ=name)
+        assert told.startswith(f"RECEIVER_TZ={name}: there is no such time zone; the nearest is ")
+        assert nearest in told
+
+
 def test_a_shown_value_has_one_short_printable_line() -> None:
     told = problem(RECEIVER_PORT="8\n\x1b[2J\u202e9")
     assert told.startswith("RECEIVER_PORT=8 [2J9: must be")

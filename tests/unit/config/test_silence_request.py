@@ -37,6 +37,8 @@ def test_a_good_one_is_read() -> None:
         ({"match": {"stauts": "failed"}}, "unknown key 'stauts': did you mean 'status'?"),
         ({"match": {"source": "astroid"}},
          "source: there is no 'astroid': did you mean 'asteroid'?"),
+        ({"match": {"alarm": True}},
+         "alarm: alarms are not silenced, because then telling could fail unseen"),
         ({"match": {"dead_letter": "opps"}},
          "dead_letter: there is no 'opps': did you mean 'ops'?"),
         ({"match": {}}, 'match: say what is silenced; {"status": "*"} is everything'),

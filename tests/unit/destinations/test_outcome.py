@@ -151,6 +151,20 @@ def test_a_plugin_that_would_sleep_says_when_to_come_back() -> None:
     assert (attempt.outcome, attempt.retry_after) == (FAILED, 12.5)
 
 
+@pytest.mark.parametrize(
+    ("record", "says"),
+    [
+        (CallRecord(), "nothing was sent: Apprise says that it failed, and not why"),
+        (CallRecord(warnings=["No rooms.", "b", "c"]), "nothing was sent: No rooms. b"),
+    ],
+)
+def test_what_fails_before_anything_is_sent_is_dead_at_once(record: CallRecord, says: str) -> None:
+    attempt = judged(record)
+    assert (attempt.outcome, attempt.permanent, attempt.detail) == (FAILED, True, says)
+    late = judged(record, late=True)
+    assert (late.permanent, late.detail) == (False, "no connection within 30 s")
+
+
 LOGIN = Exchange(own=False, may_be_own=False, status=200, whole=True)
 SENT = Exchange(status=200, whole=True)
 SAID_NO = Exchange(status=200, whole=True, says_no=True, answer="no such room")
@@ -248,17 +262,3 @@ def test_a_message_in_parts_of_which_one_was_refused_has_arrived_in_part() -> No
 def test_an_answer_that_did_not_come_whole_is_uncertain_at_the_deadline() -> None:
     assert judged(of(Exchange(status=200)), late=True).outcome is UNCERTAIN
     assert judged(of(SENT), late=True).outcome is Outcome.DELIVERED
-
-
-@pytest.mark.parametrize(
-    ("record", "says"),
-    [
-        (CallRecord(), "nothing was sent: Apprise says that it failed, and not why"),
-        (CallRecord(warnings=["No rooms.", "b", "c"]), "nothing was sent: No rooms. b"),
-    ],
-)
-def test_what_fails_before_anything_is_sent_is_dead_at_once(record: CallRecord, says: str) -> None:
-    attempt = judged(record)
-    assert (attempt.outcome, attempt.permanent, attempt.detail) == (FAILED, True, says)
-    late = judged(record, late=True)
-    assert (late.permanent, late.detail) == (False, "no connection within 30 s")

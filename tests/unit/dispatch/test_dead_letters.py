@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from receiver.deliveries import Claim, Kind, MessageContext
+from dataclasses import replace
+
+from receiver.alarms import Alarm, AlarmKind
+from receiver.deliveries import Claim, DeadOriginal, Kind, MessageContext
 from receiver.destinations.destination import Destination
-from receiver.dispatch.dead_letters import HOUR, UNWRITTEN, plan
+from receiver.dispatch.dead_letters import UNWRITTEN, plan
 from receiver.events import Status, Verdict
 from receiver.routing.conditions import Condition
 from receiver.routing.routes import Route
@@ -20,7 +23,7 @@ ALL = {d.name: d for d in (OPS, MAIL, SMS)}
 
 
 def told(*routes: Route, destinations: dict[str, Destination] = ALL) -> list[tuple[str, str]]:
-    return [(o.destination, o.route) for o in plan(DEAD, routes, destinations, NOW)]
+    return [(o.destination, o.route) for o in plan(DEAD, routes, destinations)]
 
 
 def about(name: str, *notify: str, more: tuple[Condition, ...] = ()) -> Route:
@@ -53,18 +56,35 @@ def test_where_the_routes_tell_nobody_all_others_are_told_all_the_same() -> None
 
 def test_a_fallback_gets_the_message_itself_under_the_same_guard_and_order() -> None:
     ops = Destination("ops", "console://", fallback=("mail",))
-    (message,) = plan(DEAD, [], {**ALL, "ops": ops}, NOW)
+    (message,) = plan(DEAD, [], {**ALL, "ops": ops})
     assert (message.destination, message.kind, message.route) == ("mail", Kind.FALLBACK, "failures")
     assert (message.guard_version, message.order_key, message.origin) == (2, "s/x-1", 7)
 
 
-def test_a_destination_is_told_of_once_an_hour() -> None:
-    def keys(now: int) -> set[str]:
-        return {o.dedup_key for o in plan(DEAD, [about("dead", "mail")], ALL, now)}
+def test_who_gets_the_message_itself_gets_no_report_about_it() -> None:
+    ops = Destination("ops", "console://", fallback=("mail",))
+    planned = plan(DEAD, [about("dead", "mail", "sms")], {**ALL, "ops": ops})
+    assert [(o.destination, o.kind) for o in planned] == [
+        ("mail", Kind.FALLBACK), ("sms", Kind.NOTICE),
+    ]  # fmt: skip
+    (only,) = plan(DEAD, [about("dead", "mail")], {**ALL, "ops": ops})
+    assert only.kind is Kind.FALLBACK
 
-    start = NOW // HOUR * HOUR
-    assert keys(start) == keys(start + HOUR - 1)
-    assert keys(start) != keys(start + HOUR)
+
+def test_a_dead_report_is_reported_to_a_third_and_a_report_about_that_to_nobody() -> None:
+    about_ops = replace(DEAD, destination="mail", origin=DeadOriginal("ops", "HTTP 404", 1))
+    every = [about("dead", "ops", "mail", "sms")]
+    assert [o.destination for o in plan(about_ops, every, ALL)] == ["sms"]
+    assert [o.destination for o in plan(about_ops, [], ALL)] == ["sms"]
+    again = DeadOriginal("mail", "HTTP 404", 1, is_alarm=True)
+    about_mail = replace(DEAD, destination="sms", origin=again)
+    assert plan(about_mail, every, ALL) == ()
+
+
+def test_a_dead_message_about_an_alarm_causes_nothing_here() -> None:
+    alarm = Alarm(AlarmKind.RELOAD, "", NOW, NOW, "routes.yaml:1: …", id=1)
+    dead = replace(DEAD, kind=Kind.ALARM, alarm=alarm)
+    assert plan(dead, [about("dead", "mail")], ALL) == ()
 
 
 def test_a_destination_that_is_gone_from_the_file_is_told_of_too() -> None:

@@ -38,15 +38,12 @@ def told(
 
 def test_a_failure_says_what_who_why_when_and_where() -> None:
     assert told(FACTS) == (
-        "Invoice agent failed\n"
-        "It has ended.\n"
-        "Reason: log-in refused\n"
+        "Invoice agent failed: log-in refused\n"
+        "It had been running for 12 min. It will not go on by itself.\n"
         "Error: EPIPE\n"
-        "Agent: Invoice agent\n"
-        "Execution: a2c7f3b3\n"
-        "Since: 2026-01-15 10:30:00 UTC\n"
-        "Before: running for 12 min\n"
-        "https://platform.asteroid.ai/executions/a2c7f3b3"
+        "https://platform.asteroid.ai/executions/a2c7f3b3\n"
+        "At 10:30 UTC, just now\n"
+        "Execution: a2c7f3b3 · from asteroid"
     )
 
 
@@ -54,15 +51,25 @@ def test_a_failure_says_what_who_why_when_and_where() -> None:
     ("status", "detail", "title"),
     [
         (Status.STARTING, {}, "Invoice agent is starting"),
-        (Status.RUNNING, {}, "Invoice agent started running"),
+        (Status.RUNNING, {}, "Invoice agent started"),
         (Status.PAUSED, {}, "Invoice agent was paused"),
         (Status.PAUSED_BY_AGENT, {}, "Invoice agent waits for an answer"),
         (Status.AWAITING_CONFIRMATION, {}, "Invoice agent waits for confirmation"),
-        (Status.COMPLETED, {"outcome": "success"}, "Invoice agent completed"),
+        (Status.COMPLETED, {"outcome": "success"}, "Invoice agent completed with success"),
         (Status.COMPLETED, {}, "Invoice agent completed"),
         (Status.COMPLETED, {"outcome": "failure"},
-         "Invoice agent completed without success: failure"),
-        (Status.CANCELLED, {"reason": "timeout"}, "Invoice agent was cancelled"),
+         "Invoice agent completed without success"),
+        (Status.COMPLETED, {"outcome": "failure", "reasoning": "no such invoice"},
+         "Invoice agent completed without success: no such invoice"),
+        (Status.COMPLETED, {"outcome": "needs_review"},
+         "Invoice agent completed with outcome needs_review"),
+        (Status.AWAITING_CONFIRMATION, {"reason": "About to pay 4,200 EUR"},
+         "Invoice agent asks: About to pay 4,200 EUR"),
+        (Status.PAUSED_BY_AGENT, {"reason": "Two fit", "question": "Which one?"},
+         "Invoice agent asks: Which one?"),
+        (Status.FAILED, {"reason": "worker_crash"}, "Invoice agent failed: worker_crash"),
+        (Status.FAILED, {"os_error": {"message": "EPIPE"}}, "Invoice agent failed: EPIPE"),
+        (Status.CANCELLED, {"reason": "timeout"}, "Invoice agent was cancelled: timeout"),
     ],
 )  # fmt: skip
 def test_every_status_has_its_title(status: Status, detail: dict[str, str], title: str) -> None:
@@ -76,7 +83,8 @@ def test_a_question_is_told_with_its_options() -> None:
         ]
     }
     facts = replace(FACTS, status=Status.PAUSED_BY_AGENT, detail={"question": question})
-    assert "Question: Pay it? (Yes / No)" in told(facts)
+    assert told(facts).startswith("Invoice agent asks: Pay it? (Yes / No)\n")
+    assert "Question: Pay it? (Yes / No)" in told(facts, "{{ agent_name }} has a question")
 
 
 def test_an_event_that_does_not_fit_says_so_and_what_stands() -> None:
@@ -84,30 +92,78 @@ def test_an_event_that_does_not_fit_says_so_and_what_stands() -> None:
         FACTS, verdict=Verdict.REJECTED, verdict_reason="terminal", status=Status.RUNNING
     )
     text = told(facts)
-    assert text.startswith("Invoice agent: an update was rejected (running, terminal)")
-    assert "the execution is failed, and stays so" in text
+    assert text.startswith(
+        "Invoice agent already failed; a later update that says running was ignored\n"
+        "Nothing changed: it still counts as failed."
+    )
 
 
-@pytest.mark.parametrize("reason", ["future", "unknown_status", "no_envelope", "malformed"])
-def test_a_quarantined_webhook_says_what_to_do(reason: str) -> None:
+@pytest.mark.parametrize(
+    ("reason", "what", "to_do"),
+    [
+        ("future", "an update that is dated in the future", "Compare the clock"),
+        ("unknown_status", "an update whose status is not known here", "look for a newer version"),
+        ("no_envelope", "something that names no execution", "Switch off “unwrap result”"),
+        ("malformed", "something that cannot be read", "Compare the source's `format`"),
+    ],
+)
+def test_a_quarantined_webhook_says_what_to_do(reason: str, what: str, to_do: str) -> None:
     text = told(MessageContext("asteroid", Verdict.QUARANTINED, reason, AT))
-    assert text.startswith(f"asteroid: a webhook was set aside ({reason})")
-    assert "not announced today" in text
+    assert text.startswith(f"asteroid sent {what}; it was ignored\n")
+    assert to_do in text
+    assert "not announced again today" in text
 
 
 def test_late_gaps_and_repeats_are_said() -> None:
     late = replace(FACTS, occurred_at=AT - 840 * SECOND)
-    assert "This comes late: it happened 14 min ago." in told(late)
+    assert "\nThis comes late: it happened 14 min ago, at 10:16 UTC.\n" in told(late)
+    assert "At 10:16" not in told(late)
     assert "comes late" not in told(replace(FACTS, occurred_at=AT - 300 * SECOND))
     assert "Earlier updates are missing." in told(replace(FACTS, gap=True))
     assert "missing" not in told(FACTS)
     assert told(FACTS, repeat=True).splitlines()[1].startswith("Possible repeat")
 
 
+def test_an_execution_that_goes_on_has_resumed_and_not_started() -> None:
+    runs = replace(FACTS, status=Status.RUNNING, execution_status=Status.RUNNING, detail={})
+    resumed = replace(runs, event="EXECUTION_RESUMED")
+    started = replace(runs, event="EXECUTION_STARTED", previous_status=Status.STARTING)
+    assert told(resumed).startswith("Invoice agent resumed\n")
+    for before in (Status.PAUSED, Status.PAUSED_BY_AGENT, Status.AWAITING_CONFIRMATION):
+        assert told(replace(started, previous_status=before)).startswith("Invoice agent resumed\n")
+    first = replace(resumed, previous_status=None, previous_since=None)
+    assert told(first).startswith("Invoice agent resumed\n")
+    assert told(started).startswith("Invoice agent started\n")
+    assert told(replace(first, event="EXECUTION_STARTED")).startswith("Invoice agent started\n")
+
+
+def test_what_stands_in_the_title_is_not_said_again() -> None:
+    assert told(FACTS).count("log-in refused") == 1
+    assert told(FACTS).count("Invoice agent") == 1
+    # A title of one's own leaves them to the body.
+    other = told(FACTS, "Look at this")
+    assert "\nReason: log-in refused\n" in other
+    assert "\nAgent: Invoice agent\n" in other
+    # A word that is only a part of another one does not stand there.
+    part = replace(FACTS, detail={"reason": "fail"})
+    assert "Reason: fail" in told(part, "Invoice agent failed")
+    assert "Reason: fail" not in told(part)
+    # A reason that was cut in the title stands in the body as a whole.
+    long_reason = replace(FACTS, detail={"reason": "again and " * 20 + "again"})
+    assert told(long_reason).splitlines()[0].endswith("…")
+    assert f"Reason: {'again and ' * 20}again" in told(long_reason)
+
+
+def test_flags_of_doubt_are_said() -> None:
+    doubtful = replace(FACTS, flags=frozenset({"order_uncertain"}))
+    assert "The times of its updates do not tell for certain" in told(doubtful)
+    assert "for certain" not in told(FACTS)
+
+
 def test_what_is_told_late_says_once_where_it_stands_by_now() -> None:
     past = replace(FACTS, status=Status.RUNNING, execution_status=Status.COMPLETED)
-    assert told(past).splitlines().count("Now: completed") == 1
-    assert "Now:" not in told(FACTS)
+    assert told(past).splitlines().count("By now it is completed.") == 1
+    assert "By now" not in told(FACTS)
 
 
 def test_a_hole_in_the_story_names_the_status_that_is_missing() -> None:
@@ -115,10 +171,15 @@ def test_a_hole_in_the_story_names_the_status_that_is_missing() -> None:
         FACTS, verdict=Verdict.REJECTED, verdict_reason="gap", status=Status.COMPLETED,
         execution_status=Status.PAUSED, missing=(Status.RUNNING,),
     )  # fmt: skip
-    assert "The sender says completed" in told(gap)
-    assert "missing (running): the execution is paused, and stays so" in told(gap)
+    assert told(gap).startswith(
+        "Invoice agent is paused; an update that says completed was ignored: one before it is"
+        " missing\nThe missing one says that it was running. Here it still counts as paused,"
+    )
     held = replace(gap, verdict=Verdict.HELD)
-    assert "It waits for an earlier update (running)." in told(held)
+    assert told(held).startswith(
+        "Invoice agent is paused; an update that says completed waits for one before it\n"
+        "The missing one says that it was running."
+    )
 
 
 def test_templates_see_cleaned_words_and_a_failing_one_loses_no_alert() -> None:
@@ -127,7 +188,7 @@ def test_templates_see_cleaned_words_and_a_failing_one_loses_no_alert() -> None:
     )
     failed = told(FACTS, "{{ metadata.team.name }}")
     assert failed.startswith("Invoice agent failed")
-    assert "template of route 'r' failed" in failed
+    assert "(The template of “r” in routes.yaml failed on this event.)" in failed
 
 
 def test_templates_are_checked_and_cannot_leave_the_sandbox() -> None:
@@ -182,8 +243,8 @@ def test_a_huge_reason_leaves_the_end_of_the_message_alone() -> None:
     for repeat in (False, True):
         message = render(long_id, "r", None, None, repeat=repeat, now=AT)
         assert len(message.body) <= 2_000
-        assert message.body.endswith("https://platform.asteroid.ai/executions/a2c7f3b3")
-        assert "i" * 200 in message.body
+        assert "\nhttps://platform.asteroid.ai/executions/a2c7f3b3\n" in message.body
+        assert message.body.endswith(f"\nExecution: {'i' * 200} · from asteroid")
 
 
 HOSTILE = st.text() | st.sampled_from(["@everyone", "<!channel>", "\u202e", "\ud800", "{{ x }}"])

@@ -4,28 +4,42 @@
 CREATE TABLE alarm (
     id         INTEGER PRIMARY KEY,
     kind       TEXT NOT NULL,
-    about      TEXT NOT NULL,              -- the name of a destination or a source; '' for the rules
+    -- The name of a destination or a source; SOURCE/REASON for webhooks set aside; '' for the rules.
+    about      TEXT NOT NULL,
     began_at   INTEGER NOT NULL,           -- when the trouble began
     raised_at  INTEGER NOT NULL,           -- when people were owed word of it
     ended_at   INTEGER,                    -- null: it lasts
     cause      TEXT NOT NULL,
-    end_cause  TEXT NOT NULL DEFAULT '',   -- how it ended
-    waiting    INTEGER NOT NULL DEFAULT 0, -- the messages that waited when it was raised
-    event      INTEGER REFERENCES event (seq), -- the event that shows it best, if any
-    owed       INTEGER NOT NULL DEFAULT 0, -- deliveries it owes
-    CHECK (ended_at IS NULL OR ended_at >= began_at)
+    end_cause  TEXT NOT NULL DEFAULT '',   -- how it ended, if not by itself
+    -- What it counts when it is raised: messages that wait, or webhooks that were refused or set aside.
+    n          INTEGER NOT NULL DEFAULT 0,
+    waiting    INTEGER NOT NULL DEFAULT 0, -- the messages that wait when it ends
+    dead       INTEGER NOT NULL DEFAULT 0, -- those that died while it lasted
+    owed       INTEGER NOT NULL DEFAULT 0  -- deliveries it owes
 );
 -- Once for each trouble that lasts.
 CREATE UNIQUE INDEX alarm_open ON alarm (kind, about) WHERE ended_at IS NULL;
 CREATE INDEX alarm_ended ON alarm (ended_at) WHERE ended_at IS NOT NULL;
-CREATE INDEX alarm_event ON alarm (event) WHERE event IS NOT NULL;
 
 -- A destination fails from its first failed attempt after the last success. `starving_since`: for
 -- so long something has waited and nothing went. `last_failure`: the reason, without secrets.
 ALTER TABLE destination ADD COLUMN succeeded_at INTEGER;
 ALTER TABLE destination ADD COLUMN failing_since INTEGER;
+ALTER TABLE destination ADD COLUMN failed_at INTEGER; -- the last failure
 ALTER TABLE destination ADD COLUMN starving_since INTEGER;
 ALTER TABLE destination ADD COLUMN last_failure TEXT;
+
+-- When a source was last heard. Silence counts from `quiet_from`, and only while this program serves
+-- (it was last known to at `served_at`); null: it never was heard, or nobody asks for its silence.
+CREATE TABLE source (
+    name       TEXT PRIMARY KEY,
+    heard_at   INTEGER,
+    quiet_from INTEGER,
+    served_at  INTEGER
+) WITHOUT ROWID;
+INSERT INTO source (name, heard_at, quiet_from)
+    SELECT source, max(coalesce(begun_at, received_at)), max(coalesce(begun_at, received_at))
+    FROM event GROUP BY source;
 
 -- Who had taken the episode before; null: nobody.
 ALTER TABLE acknowledgement ADD COLUMN taken_from TEXT;
@@ -104,6 +118,9 @@ CREATE INDEX delivery_silenced ON delivery (silence, destination, due_at)
     WHERE silence IS NOT NULL AND state = 'superseded';
 CREATE INDEX delivery_digest ON delivery (digest) WHERE digest IS NOT NULL;
 CREATE INDEX delivery_event ON delivery (event);
+-- The last report that another destination does not get its messages.
+CREATE INDEX delivery_report ON delivery (destination, order_key, id)
+    WHERE kind = 'notice' AND origin IS NOT NULL;
 CREATE INDEX delivery_alarm ON delivery (alarm) WHERE alarm IS NOT NULL;
 CREATE INDEX delivery_origin ON delivery (origin) WHERE origin IS NOT NULL;
 CREATE INDEX delivery_silence ON delivery (silence, kind) WHERE silence IS NOT NULL;

@@ -1,0 +1,118 @@
+"""Wording: statuses in everyday words, and what a message is to people (its severity). Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from receiver.deliveries import MessageContext, Severity
+from receiver.events import Status, Verdict
+
+# Of an execution that stays there: "it is …", "it has been …".
+DOING = {
+    Status.STARTING: "starting",
+    Status.RUNNING: "running",
+    Status.PAUSED: "paused",
+    Status.PAUSED_BY_AGENT: "waiting for an answer",
+    Status.AWAITING_CONFIRMATION: "waiting for confirmation",
+    Status.COMPLETED: "completed",
+    Status.FAILED: "failed",
+    Status.CANCELLED: "cancelled",
+}
+# Of an execution of which something is known: "Invoice agent …".
+STANDS = {
+    **{status: f"is {word}" for status, word in DOING.items()},
+    Status.PAUSED_BY_AGENT: "waits for an answer",
+    Status.AWAITING_CONFIRMATION: "waits for confirmation",
+    Status.COMPLETED: "already completed",
+    Status.FAILED: "already failed",
+    Status.CANCELLED: "was already cancelled",
+}
+# The beginning of a sort of messages about stuck executions; a status follows.
+STUCK = "stuck/"
+# The words after a number of executions, for one and for several.
+_SORTS = {
+    "starting": ("is starting", "are starting"),
+    "running": ("started", "started"),
+    "paused": ("was paused", "were paused"),
+    "paused_by_agent": ("waits for an answer", "wait for an answer"),
+    "awaiting_confirmation": ("waits for confirmation", "wait for confirmation"),
+    "completed": ("completed", "completed"),
+    "failed": ("failed", "failed"),
+    "cancelled": ("was cancelled", "were cancelled"),
+    "resolved": ("is settled", "are settled"),
+    "acknowledged": ("is taken care of", "are taken care of"),
+    "over": ("is over by now", "are over by now"),
+    "held": ("update waits for an earlier one", "updates wait for earlier ones"),
+    "stale": ("late update was ignored", "late updates were ignored"),
+    "rejected": ("update was ignored", "updates were ignored"),
+}
+_OTHER_SORT = ("webhook could not be used", "webhooks could not be used")
+_WITHOUT_SUCCESS = {"failure", "failed", "error"}
+_BY_WEIGHT = (Severity.FAILURE, Severity.WARNING, Severity.INFO, Severity.SUCCESS)
+
+
+def doing(status: Status | None) -> str:
+    """Describe the state of an execution in a status."""
+    return DOING[status] if status else "not known"
+
+
+def stands(status: Status | None) -> str:
+    """Describe what an execution is known to do, as the end of a sentence about its agent."""
+    return STANDS[status] if status else "is not known"
+
+
+def outcome_of(facts: MessageContext) -> str:
+    """Return the provider's word for how a finished execution went, in lower case."""
+    outcome = facts.detail.get("outcome")
+    return outcome.strip().lower() if isinstance(outcome, str) else ""
+
+
+def is_without_success(facts: MessageContext) -> bool:
+    """Return whether the provider says of a completed execution that it did not succeed."""
+    return facts.status is Status.COMPLETED and outcome_of(facts) in _WITHOUT_SUCCESS
+
+
+def severity(facts: MessageContext) -> Severity:
+    """Return what the news about an event is to people.
+
+    An execution that completed without success has failed for all that people care about. Of any
+    other outcome only the team knows how good it is, so somebody should look.
+    """
+    if facts.verdict is not Verdict.APPLIED:
+        return Severity.WARNING
+    if facts.status is Status.COMPLETED and (outcome := outcome_of(facts)):
+        if is_without_success(facts):
+            return Severity.FAILURE
+        return Severity.SUCCESS if outcome == "success" else Severity.WARNING
+    return severity_of(facts.status)
+
+
+def severity_of(status: Status | None) -> Severity:
+    """Return what a status is to people, if no more is known."""
+    if status is Status.FAILED:
+        return Severity.FAILURE
+    waits = status in (Status.AWAITING_CONFIRMATION, Status.PAUSED_BY_AGENT)
+    return Severity.WARNING if waits else Severity.INFO
+
+
+def gravest(severities: Iterable[Severity]) -> Severity:
+    """Return the one that people have to see first."""
+    return min(severities, key=_BY_WEIGHT.index, default=Severity.INFO)
+
+
+def severity_of_sort(sort: str) -> Severity:
+    """Return what a sort of messages in a digest is to people, if no more is known."""
+    if sort == "resolved":
+        return Severity.SUCCESS
+    if sort in ("over", "acknowledged"):
+        return Severity.INFO
+    if sort in set(Status):
+        return severity_of(Status(sort))
+    return Severity.WARNING
+
+
+def sort_words(sort: str, n: int) -> str:
+    """Name a sort in the words that follow a number of executions."""
+    if sort.startswith(STUCK):
+        return f"no news, {doing(Status(sort.removeprefix(STUCK)))}"
+    return _SORTS.get(sort, _OTHER_SORT)[n != 1]

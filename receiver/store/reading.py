@@ -1,0 +1,122 @@
+"""The reading side of the store's contract: lists for people, checks, and times for timers.
+
+Reads see committed data only and never wait for a write. Times are nanoseconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from receiver.retention import Limits
+from receiver.routing.policy import SendPolicy
+from receiver.store.names import Orphan
+from receiver.store.records import Delays, Tally, Watched
+
+Page = tuple[list[dict[str, Any]], int | None]
+
+
+class Listing(Protocol):
+    """The side of a store that lists what is kept, for people. Times are nanoseconds.
+
+    A page is newest first, with the cursor of the next one. The view of an event has `judged`: its
+    entry as it was judged last, with the execution of that time. That of a delivery that waits has
+    `obstacles` (records.Obstacles).
+    """
+
+    def execution(self, source: str, execution_id: str) -> Mapping[str, Any] | None:
+        """Return `{"execution", "events", "deliveries"}` of one execution, or None.
+
+        Its quarantined events stand apart: see `events`.
+        """
+
+    def executions(self, conditions: Mapping[str, str], limit: int, after: int | None) -> Page:
+        """Return a page of executions.
+
+        Conditions: status, category, source, agent (a pattern for its id or name, as in a route),
+        q (part of either or of the execution's id).
+        """
+
+    def events(self, conditions: Mapping[str, str], limit: int, after: int | None) -> Page:
+        """Return a page of all authentic events, the quarantined included.
+
+        Conditions: verdict, source, execution_id, event, event_id.
+        """
+
+    def event(self, seq: int) -> Mapping[str, Any] | None:
+        """Return `{"event", "body", "deliveries"}` of one event, or None.
+
+        `body` is the webhook's raw body, None once it is no longer kept.
+        """
+
+    def deliveries(
+        self,
+        conditions: Mapping[str, str],
+        limit: int,
+        after: int | None,
+        planned: tuple[bool, int] | None = None,
+    ) -> Page:
+        """Return a page of deliveries.
+
+        Conditions: state, destination, execution_id, kind. `planned` is (True, now) for those that
+        are planned for later than now if their executions stay where they are, and (False, now) for
+        all others.
+        """
+
+    def silences(self, conditions: Mapping[str, str], limit: int, after: int | None) -> Page:
+        """Return a page of silences. No conditions."""
+
+    def silence(self, number: int) -> Mapping[str, Any] | None:
+        """Return one silence, or None."""
+
+    def names(self) -> Mapping[str, Sequence[str]]:
+        """Return each `source` and `destination` of which something is stored."""
+
+
+class Reading(Protocol):
+    """The side of a store that checks."""
+
+    def ledger(self) -> dict[str, Any]:
+        """Compare the promised numbers with the stored rows; `imbalance` must be 0."""
+
+    def tallies(self) -> Sequence[Tally]:
+        """Count the newest events by source, verdict, reason and status."""
+
+    def delays(self) -> Sequence[Delays]:
+        """Return how long after their times the newest events of each source were received."""
+
+    def prunable(self, limits: Limits) -> Mapping[str, int]:
+        """Return the most rows that pruning by these limits may remove, by the names of Pruned."""
+
+
+class Waiting(Protocol):
+    """The side of a store for timers and workers: the time of their next work."""
+
+    def next_due(self, destination: str, policy: SendPolicy, now: int) -> int | None:
+        """Return the time at which the next delivery may be claimed; None: none waits.
+
+        It respects order, due time, rate and pause.
+        """
+
+    def waits_for_others(self, destinations: Sequence[str]) -> bool:
+        """Return whether a delivery waits for any destination except these."""
+
+    def orphans(
+        self, sources: Sequence[str], routes: Sequence[str], destinations: Sequence[str]
+    ) -> Sequence[Orphan]:
+        """Return the names besides these on which something hangs that has not ended."""
+
+    def is_unsettled(self, sources: Sequence[str]) -> bool:
+        """Return whether Transaction.settle_sources has something to do."""
+
+    def next_given_up(self) -> int | None:
+        """Return the time at which the next held event expires; None: no event is held."""
+
+    def next_silence_end(self) -> int | None:
+        """Return the end of the next silence that is not listed yet; None: there is none."""
+
+    def watched(self, now: int, since: int) -> Watched:
+        """Return the same as Transaction.watched, without a transaction."""
+
+    def waiting_for(self, destination: str, now: int) -> int:
+        """Count the deliveries to a destination that are owed by now and not sent yet."""

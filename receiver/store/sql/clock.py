@@ -1,0 +1,85 @@
+"""Clock: restarts waits that began under a clock ahead of ours. See contract.Operating.set_back."""
+
+from __future__ import annotations
+
+from receiver.store.records import AHEAD
+from receiver.store.sql.database import Database, statement
+from receiver.store.sql.outbox import PUT_OFF_BY_HOURS
+
+# Each wait that began ahead of the clock begins now; see contract.Operating.set_back. A delivery
+# planned for later keeps its distance, and quiet hours are checked again.
+SET_BACK = (
+    statement(
+        "set_back_deliveries",
+        "UPDATE delivery SET due_at = w.sooner, begun_at = :now, owed_at = CASE"
+        " WHEN owed_at > :now THEN owed_at - due_at + w.sooner ELSE owed_at END"
+        f" FROM (SELECT id, CASE WHEN {PUT_OFF_BY_HOURS} THEN :now"
+        " ELSE due_at - coalesce(begun_at, created_at) + :now END AS sooner FROM delivery"
+        " WHERE state = 'waiting' AND coalesce(begun_at, created_at) > :ahead"
+        " AND due_at >= coalesce(begun_at, created_at)) AS w WHERE delivery.id = w.id",
+    ),
+    statement(
+        "set_back_held",
+        "UPDATE event SET held_until = held_until - coalesce(begun_at, received_at) + :now,"
+        " begun_at = :now WHERE verdict = 'held' AND coalesce(begun_at, received_at) > :ahead",
+    ),
+    statement(
+        "set_back_destinations",
+        "UPDATE destination SET paused_until = paused_until + CASE"
+        " WHEN coalesce(paused_at, counted_at) > :ahead"
+        " THEN :now - coalesce(paused_at, counted_at) ELSE 0 END,"
+        " paused_at = CASE WHEN paused_at > :ahead THEN :now ELSE paused_at END,"
+        " counted_at = CASE WHEN counted_at > :ahead THEN :now ELSE counted_at END"
+        " WHERE counted_at > :ahead OR paused_at > :ahead",
+    ),
+    statement("set_back_groups", "UPDATE digest_group SET told_at = :now WHERE told_at > :ahead"),
+    # A silence that was to begin at once begins now; one that was planned for later stays.
+    statement(
+        "set_back_silences",
+        "UPDATE silence SET until_at = until_at - from_at + :now, from_at = :now"
+        " WHERE listed_at IS NULL AND from_at > :ahead AND from_at <= created_at",
+    ),
+)
+# Times at which something was seen or said: none of them lies ahead, and none is a wait.
+SET_BACK_TIMES = (
+    statement(
+        "set_back_failures",
+        "UPDATE destination SET"
+        " succeeded_at = CASE WHEN succeeded_at > :ahead THEN :now ELSE succeeded_at END,"
+        " failing_since = CASE WHEN failing_since > :ahead THEN :now ELSE failing_since END,"
+        " failed_at = CASE WHEN failed_at > :ahead THEN :now ELSE failed_at END,"
+        " starving_since = CASE WHEN starving_since > :ahead THEN :now ELSE starving_since END"
+        " WHERE succeeded_at > :ahead OR failing_since > :ahead OR failed_at > :ahead"
+        " OR starving_since > :ahead",
+    ),
+    statement(
+        "set_back_sources",
+        "UPDATE source SET heard_at = CASE WHEN heard_at > :ahead THEN :now ELSE heard_at END,"
+        " quiet_from = CASE WHEN quiet_from > :ahead THEN :now ELSE quiet_from END,"
+        " served_at = CASE WHEN served_at > :ahead THEN :now ELSE served_at END"
+        " WHERE heard_at > :ahead OR quiet_from > :ahead OR served_at > :ahead",
+    ),
+    statement(
+        "set_back_alarms",
+        "UPDATE alarm SET began_at = CASE WHEN began_at > :ahead THEN :now ELSE began_at END,"
+        " raised_at = CASE WHEN raised_at > :ahead THEN :now ELSE raised_at END"
+        " WHERE ended_at IS NULL AND (began_at > :ahead OR raised_at > :ahead)",
+    ),
+)
+# The newest events, received under a clock ahead of ours, count as received now: what asks when
+# something was heard last must not wait until our clock has caught up with theirs.
+SET_BACK_RECEIPTS = statement(
+    "set_back_receipts",
+    "UPDATE event SET begun_at = :now WHERE seq > coalesce((SELECT e.seq FROM event AS e"
+    " WHERE e.received_at <= :ahead ORDER BY e.seq DESC LIMIT 1), 0)"
+    " AND coalesce(begun_at, received_at) > :ahead",
+)
+
+
+def set_back(db: Database, now: int) -> int:
+    """See contract.Operating.set_back."""
+    values = {"now": now, "ahead": now + AHEAD}
+    waits = sum(db.change(act, values) for act in SET_BACK)
+    for act in (*SET_BACK_TIMES, SET_BACK_RECEIPTS):
+        db.change(act, values)
+    return waits

@@ -1,0 +1,83 @@
+"""Paging: reads the parameters of a list, and answers a page of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from receiver.deliveries import Kind, State
+from receiver.events import Category, Status, Verdict
+from receiver.store.reading import Page
+from receiver.web.problem import problem
+
+DEFAULT_LIMIT, MAX_LIMIT = 50, 200
+# The allowed values of some parameters; the others take any text.
+PARAMETER_VALUES = {
+    "state": [state.value for state in State],
+    "kind": [kind.value for kind in Kind],
+    "verdict": [verdict.value for verdict in Verdict],
+    "status": [status.value for status in Status],
+    "category": [category.value for category in Category],
+}
+
+
+def answer_page(
+    request: Request,
+    allowed: Iterable[str],
+    query: Callable[[Mapping[str, str], int, int | None], Page],
+    shape: Callable[[Sequence[Mapping[str, Any]]], list[dict[str, Any]]],
+) -> Response:
+    """Answer a page of `query`, or 400 if a parameter is not `allowed` or has no such value."""
+    parameters = read_parameters(request, *allowed, "limit", "after")
+    if isinstance(parameters, Response):
+        return parameters
+    limit = whole_number(parameters.get("limit", str(DEFAULT_LIMIT)))
+    after = whole_number(parameters["after"]) if "after" in parameters else None
+    if limit is None or (after is None and "after" in parameters):
+        return problem(400, "limit and after are whole numbers.")
+    if not 1 <= limit <= MAX_LIMIT:
+        return problem(400, f"limit is 1 to {MAX_LIMIT}; after is the next of the page before.")
+    conditions = {name: parameters[name] for name in allowed if name in parameters}
+    for name, values in PARAMETER_VALUES.items():
+        if name in conditions and conditions[name] not in values:
+            return problem(400, f"{name} is one of {', '.join(values)}.")
+    items, following = query(conditions, limit, after)
+    next_ = None if following is None else str(following)
+    return json_response({"items": shape(items), "next": next_})
+
+
+def read_parameters(request: Request, *allowed: str) -> dict[str, str] | Response:
+    """Return the parameters of the query; 400 if one is not allowed or stands there twice."""
+    names = [name for name, _ in request.query_params.multi_items()]
+    if set(names) - set(allowed):
+        known = f"{', '.join(allowed[:-1])} and {allowed[-1]}" if len(allowed) > 1 else allowed[0]
+        return problem(400, f"Known parameters are {known}.")
+    if len(set(names)) < len(names):
+        return problem(400, "A parameter is given twice: say each only once.")
+    return dict(request.query_params)
+
+
+def each(
+    shape: Callable[[Mapping[str, Any]], dict[str, Any]],
+) -> Callable[[Sequence[Mapping[str, Any]]], list[dict[str, Any]]]:
+    """Return the function that shapes every item of a page."""
+    return lambda views: [shape(view) for view in views]
+
+
+def whole_number(text: str) -> int | None:
+    """Return the number if it fits into a database, else None. (int() takes more forms.)"""
+    if not (text.isascii() and text.isdigit() and len(text) < 20):
+        return None
+    number = int(text)
+    return number if number < 2**63 else None
+
+
+def json_response(content: Any, status: int = 200) -> Response:
+    """Answer a JSON document."""
+    return Response(
+        json.dumps(content).encode(), status, {"Cache-Control": "no-store"}, "application/json"
+    )

@@ -1,0 +1,248 @@
+"""Why nobody was told: each reason is answered by one command, in words and in 80 columns."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from receiver.cli import client
+from receiver.cli.output import columns_of
+from receiver.times import SECOND
+from tests.support.commands import TOP, run
+from tests.support.live import PUBLIC, Live, live, until
+
+ROUTES = """\
+sources:
+  asteroid:
+    verify: {scheme: rsa-sha256, keys: ["${PUBLIC}"]}
+destinations:
+  ops: console://
+  archive: console://
+  night: {url: console://, quiet: {from: "QUIET", to: "LOUD", tz: UTC}}
+routes:
+  - {name: flaky, match: {status: failed, agent: "Flaky *"}, notify: archive, stop: true}
+  - {name: payroll, match: {status: failed, agent: "Payroll *"}, notify: ops}
+  - {name: at night, match: {status: failed, agent: "Night *"}, notify: night}
+  - {name: deploys, match: {status: failed, agent: "Deploy *"}, notify: ops}
+  - {name: twice, match: {status: failed, agent: "Payroll run"}, notify: [ops, archive]}
+  - {name: asks, match: {status: awaiting_confirmation}, notify: night}
+"""
+
+
+def fails(receiver: Live, execution: str, agent: str, event: str = "EXECUTION_FAILED") -> None:
+    receiver.post(
+        client.asteroid_event(event, execution, agent_name=agent, event_id=f"e-{execution}")
+    )
+
+
+@pytest.fixture(scope="module")
+def walked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which a failure was told to nobody, or not to all, for six reasons."""
+    folder = tmp_path_factory.mktemp("story")
+    start = client.now_whole() - 60 * SECOND
+    hour = time.gmtime().tm_hour
+    routes = ROUTES.replace("QUIET", f"{(hour - 1) % 24:02}:00")
+    routes = routes.replace("LOUD", f"{(hour + 6) % 24:02}:00")
+    with live(folder, routes) as receiver:
+        silence = {"match": {"agent": "Deploy *"}, "for": "2h", "reason": "a deploy", "by": "Ann"}
+        receiver.ask("/api/silences", method="POST", body=json.dumps(silence).encode())
+        fails(receiver, "no-route", "Invoice agent")
+        for number, name in enumerate(("EXECUTION_COMPLETED", "EXECUTION_FAILED")):
+            receiver.post(client.asteroid_event(
+                name, "ended", agent_name="Payroll run", occurred_at=start + number * SECOND
+            ))  # fmt: skip
+        fails(receiver, "quiet", "Night shift")
+        fails(receiver, "silenced", "Deploy bot")
+        fails(receiver, "stopped", "Flaky Payroll")
+        fails(receiver, "twice", "Payroll run")
+        for number, name in enumerate(("EXECUTION_AWAITING_CONFIRMATION", "EXECUTION_RESUMED")):
+            receiver.post(client.asteroid_event(
+                name, "moved", agent_name="Night shift", occurred_at=start + number * SECOND
+            ))  # fmt: skip
+
+        def settled() -> bool:
+            items = receiver.ask("/api/deliveries?state=waiting")[1]["items"]
+            return len(items) == 1 and items[0]["waits_for"] == "quiet hours"
+
+        until(settled)
+    return folder
+
+
+def shown(folder: Path, *command: str, code: int = 0) -> str:
+    """Run a command; its output, which fits 80 columns."""
+    done = run(folder, *command, PUBLIC=PUBLIC, TZ="UTC")
+    assert done.returncode == code, done.stderr.decode()
+    text = (done.stdout if code == 0 else done.stderr).decode()
+    assert "--json" in command or all(columns_of(line) <= 80 for line in text.splitlines())
+    return " ".join(text.split())
+
+
+@pytest.mark.parametrize(
+    ("execution", "why"),
+    [
+        ("no-route", ["nobody was told - not by flaky: agent is agent-1 / Invoice agent, not Fl",
+                      "not by payroll: agent is agent-1 / Invoice agent, not Payroll *",
+                      "not by asks: status is failed, not awaiting_confirmation",
+                      "There are no messages about it."]),
+        ("ended", ["EXECUTION_FAILED: rejected (terminal)",
+                   "not by flaky, payroll, at night, deploys, twice, asks:"
+                   " verdict is rejected, not applied"]),
+        ("quiet", ["nobody was told yet - at night, to night: waits (quiet hours until"]),
+        ("silenced", ["nobody was told - deploys, to ops: not sent: silenced by Ann until",
+                      "a deploy"]),
+        ("stopped", ["- flaky, to archive: sent",
+                     "- not by payroll, at night, deploys, twice, asks:"
+                     " route 'flaky' above it stops"]),
+        ("twice", ["- payroll, to ops: sent", "- twice, to ops: route 'payroll' above it tells ops",
+                   "- twice, to archive: sent"]),
+        ("moved", ["nobody was told - asks, to night: not sent: no longer awaiting_confirmation:"
+                   " now running"]),
+    ],
+)  # fmt: skip
+def test_one_command_says_why_nobody_was_told(walked: Path, execution: str, why: list[str]) -> None:
+    told = shown(walked, "executions", "show", execution)
+    for words in why:
+        assert words in told
+
+
+def test_the_same_of_one_event_and_as_json(walked: Path) -> None:
+    told = shown(walked, "explain", "--event-id", "e-twice")
+    assert "- twice, to ops: route 'payroll' above it tells ops" in told
+    assert "- not by asks: status is failed, not awaiting_confirmation" in told
+    document = json.loads(shown(walked, "explain", "--event-id", "e-silenced", "--json"))
+    routes = {route["name"]: route for route in document["event"]["routes"]}
+    assert routes["deploys"]["destinations"][0]["state"] == "superseded"
+    assert json.loads(document["body"])["event_id"] == "e-silenced"
+    story = json.loads(shown(walked, "executions", "show", "asteroid/stopped", "--json"))
+    assert story["events"][0]["routes"][1]["why_not"] == "route 'flaky' above it stops"
+
+
+def test_an_execution_is_named_in_every_way_that_a_table_shows(walked: Path) -> None:
+    for words in (("no-route",), ("asteroid/no-route",), ("no-route", "--source", "asteroid"),
+                  ("no…ute",)):  # fmt: skip
+        assert "asteroid/no-route" in shown(walked, "executions", "show", *words)
+    assert "did you mean 'no-route'?" in shown(walked, "executions", "show", "no-rout", code=1)
+    assert "did you mean 'asteroid'?" in shown(
+        walked, "executions", "show", "quiet", "--source", "asteriod", code=1
+    )
+    assert "No event 'e-none' is stored" in shown(walked, "explain", "--event-id", "e-none", code=1)
+
+
+def test_without_readable_rules_the_rest_is_told(walked: Path) -> None:
+    done = run(walked, "executions", "show", "silenced")  # PUBLIC is not set
+    assert done.returncode == 0
+    assert b"Which routes match is not known without the rules: " in done.stderr
+    told = " ".join(done.stdout.decode().split())
+    assert "nobody was told" in told
+    assert "not sent: silenced by Ann" in told
+    document = json.loads(run(walked, "executions", "show", "silenced", "--json").stdout)
+    assert document["events"][0]["routes"] is None
+
+
+def test_lists_show_what_waits_apart_from_what_is_done(walked: Path) -> None:
+    told = shown(walked, "deliveries")
+    assert told.startswith("Waiting or being sent: id owed state kind destination route execution")
+    assert "waiting notice night at night quiet quiet hours until" in told
+    assert told.index("Done:") > told.index("quiet hours until")
+    assert "superseded notice ops deploys silenced silenced by Ann" in told
+    assert "No deliveries match." in shown(walked, "deliveries", "--planned")
+    assert "rejected (terminal)" in shown(walked, "events", "--verdict", "rejected")
+    assert shown(walked, "events", "--execution", "twice").count("EXECUTION_FAILED") == 1
+    assert "Deploy bot" in shown(walked, "executions", "--agent", "Dep*b?t")
+    assert "Deploy bot" not in shown(walked, "executions", "--agent", "!Dep*", "--status", "failed")
+    items = json.loads(shown(walked, "deliveries", "--state", "waiting", "--json"))
+    assert (items[0]["waits_for"], items[0]["until"][-1]) == ("quiet hours", "Z")
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "words"),
+    [
+        (
+            ("executions", "--source", "asteriod"),
+            1,
+            "no source 'asteriod': did you mean 'asteroid'?",
+        ),
+        (("events", "--source", "asteriod"), 1, "did you mean 'asteroid'?"),
+        (("events", "--execution", "twise"), 1, "no execution twise: did you mean 'twice'?"),
+        (("events", "--event", "EXECUTION_FAIL"), 1, "did you mean 'EXECUTION_FAILED'?"),
+        (("deliveries", "--destination", "opps"), 1, "no destination 'opps': did you mean 'ops'?"),
+        (("deliveries", "--execution", "quite"), 1, "did you mean 'quiet'?"),
+        (("redeliver", "--destination", "opps"), 1, "did you mean 'ops'?"),
+        (("acknowledge", "asteriod", "quiet"), 1, "did you mean 'asteroid'?"),
+        (("executions", "--status", "fialed"), 2, "did you mean 'failed'?"),
+        (("executions", "--category", "terminl"), 2, "did you mean 'terminal'?"),
+        (("events", "--verdict", "quarantine"), 2, "did you mean 'quarantined'?"),
+        (("deliveries", "--state", "wating"), 2, "did you mean 'waiting'?"),
+        (("deliveries", "--kind", "notise"), 2, "did you mean 'notice'?"),
+        (("explain",), 2, "Give a file with a webhook body, or --event-id."),
+        (("explain", "routes.yaml"), 2, "--source: say which source"),
+    ],
+)
+def test_an_unknown_name_is_told_with_the_nearest(
+    walked: Path, command: tuple[str, ...], code: int, words: str
+) -> None:
+    done = run(walked, *command, PUBLIC=PUBLIC)
+    assert (done.returncode, done.stdout) == (code, b"")
+    assert words in " ".join(done.stderr.decode().split())
+
+
+def test_a_name_that_is_configured_is_known_though_nothing_is_stored(walked: Path) -> None:
+    text = (walked / "routes.yaml").read_text("utf-8")
+    (walked / "more.yaml").write_text(
+        text.replace("  ops: console", "  new: console://\n  ops: console")
+    )
+    done = run(walked, "deliveries", "--destination", "new", PUBLIC=PUBLIC,
+               RECEIVER_ROUTES="more.yaml")  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, b"No deliveries match.\n")
+    as_json = run(walked, "deliveries", "--destination", "opps", "--json", PUBLIC=PUBLIC)
+    assert (as_json.returncode, json.loads(as_json.stdout)) == (0, [])
+    assert b"did you mean 'ops'?" in as_json.stderr
+
+
+@pytest.mark.parametrize("command", ["executions", "deliveries --json", "--help",
+                                     "executions show twice", "events"])  # fmt: skip
+def test_an_output_that_takes_nothing_is_one_line_and_no_traceback(
+    walked: Path, command: str
+) -> None:
+    def piped(rest: str) -> subprocess.CompletedProcess[bytes]:
+        text = f"set -o pipefail; '{sys.executable}' -m receiver {command} {rest}"
+        environ = {**os.environ, "PYTHONPATH": str(TOP), "PUBLIC": PUBLIC}
+        return subprocess.run(
+            ["bash", "-c", text], cwd=walked, env=environ, capture_output=True, timeout=60,
+            check=False,
+        )  # fmt: skip
+
+    full = piped("> /dev/full")
+    assert full.returncode == 1
+    assert full.stderr == b"The output cannot be written: No space left on device.\n"
+    assert piped("| head -n 0").stderr == b""
+    assert piped(">/dev/full 2>/dev/full").returncode == 1
+
+
+def test_a_terminal_that_lacks_a_character_shows_another(walked: Path) -> None:
+    for encoding in ("latin-1", "ascii", "cp1252"):
+        done = run(walked, "explain", "--event-id", "e-twice", PUBLIC=PUBLIC,
+                   PYTHONIOENCODING=encoding)  # fmt: skip
+        assert (done.returncode, done.stderr) == (0, b"")
+    done = run(walked, "executions", "--agent", "→", PUBLIC=PUBLIC, PYTHONIOENCODING="latin-1")
+    assert (done.returncode, done.stdout) == (0, b"No executions match.\n")
+    done = run(walked, "executions", "--source", "→", PUBLIC=PUBLIC, PYTHONIOENCODING="latin-1")
+    assert (done.returncode, b"no source '?'" in done.stderr) == (1, True)
+
+
+def test_a_locked_file_is_told_in_words_for_people(walked: Path) -> None:
+    with closing(sqlite3.connect(walked / "receiver.db")) as other:
+        other.execute("BEGIN IMMEDIATE")
+        done = run(walked, "silence", "expire", "1", PUBLIC=PUBLIC)
+        other.execute("ROLLBACK")
+    assert done.returncode == 1
+    assert done.stderr.startswith(b"The database is locked: another program writes to it for long.")
+    assert b"send it again" not in done.stderr
