@@ -65,9 +65,8 @@ class Severity(StrEnum):
 class Message:
     """A text for a destination: plain, cleaned and cut.
 
-    Messages with the same `thread` are one conversation, if the destination supports that. Where
-    readers join a conversation by its subject (e-mail), `subject` takes the place of the title, if
-    there is one, and the body begins with `opening`: what the title says beyond it.
+    Messages with the same `thread` are one conversation, or one incident that the `kind` opens,
+    acknowledges or resolves. In e-mails `subject` replaces the title, and `opening` is its rest.
     """
 
     title: str
@@ -76,6 +75,7 @@ class Message:
     severity: Severity = Severity.INFO
     subject: str = ""
     opening: str = ""
+    kind: Kind = Kind.NOTICE
 
     def as_mail(self) -> tuple[str, str]:
         """Return the subject and the text of an e-mail."""

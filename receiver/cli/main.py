@@ -24,7 +24,7 @@ from receiver.errors import ReceiverError, StorageUnavailable
 LISTED = {
     "acknowledge": ("operate", "Take what an execution waits for: its reminders end."),
     "check": ("inspect", "Check settings, routes, keys and destinations, without the network."),
-    "deliveries": ("listing", "List deliveries with their attempts, newest first."),
+    "deliveries": ("listing", "List deliveries, newest first, with why each of them waits."),
     "demo": ("serve", "Show the whole walk: a scripted sender against a real server."),
     "doctor": ("inspect", "Verify the ledger and the store, and how sources are subscribed."),
     "events": ("listing", "List events with their verdicts, newest first."),

@@ -116,7 +116,8 @@ def describe_error(
         return _unknown_key(str(place[-1]), place[:-1], root)
     if kind == "missing":
         return f"{name!r} is missing"
-    if error["input"] is None and kind not in ("value_error", "literal_error"):
+    # Nothing at all, instead of a whole document, is told what that holds.
+    if error["input"] is None and place and kind not in ("value_error", "literal_error"):
         where = " (further in than its key, and in quotes if it begins with #)"
         return f"{name}: says nothing: fill it in{where * is_yaml}, or leave it out"
     if kind in ("model_type", "model_attributes_type"):

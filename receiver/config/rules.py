@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 from receiver.destinations.destination import Destination
 from receiver.lifecycle import Ordering
+from receiver.routing.policy import SendPolicy, route_options
 from receiver.routing.routes import Route
 from receiver.sources.source import Source
+from receiver.times import SECOND
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +26,12 @@ class Rules:
     def route(self, name: str) -> Route | None:
         """Return the route of this name; None if there is none."""
         return next((route for route in self.routes if route.name == name), None)
+
+    def policy_at(self, destination: Destination, now: int) -> SendPolicy:
+        """Return the policy of a destination at a time (nanoseconds)."""
+        by_route, other = route_options(self.routes, destination.quiet, now)
+        overdue = now - int(destination.retry_for * SECOND)
+        return SendPolicy(destination.messages_per_second, overdue, by_route, other)
 
     @property
     def orderings(self) -> dict[str, Ordering]:

@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 from urllib.parse import unquote
 
+from receiver.destinations import native
 from receiver.destinations.destination import MAIL_KINDS
 
 MAIL_FORM = "mailtos://USER:PASSWORD@SMTP-SERVER?from=SENDER&to=RECIPIENT"
@@ -21,7 +22,9 @@ SIGNS = "in a name or password write @ as %40, : as %3A, / as %2F, # as %23, ? a
 OTHER_SCHEMES = {
     "email": "mailtos", "mail": "mailtos", "smtp": "mailto", "smtps": "mailtos",
     "webhook": "json", "webhooks": "jsons", "hook": "json", "telegram": "tgram",
-    "teams": "workflows", "mattermost": "mmost", "pushover": "pover", "stdout": "console",
+    "teams": "workflows", "msteams": "workflows", "googlechat": "gchat", "victor": "splunk",
+    "outlook": "azure", "office365": "azure", "amazonses": "ses", "dingding": "dingtalk",
+    "mattermost": "mmost", "pushover": "pover", "stdout": "console",
     "print": "console", "log": "console", "rocketchat": "rocket",
 }  # fmt: skip
 # Hosts of services whose addresses Apprise knows, if they are whole.
@@ -29,7 +32,7 @@ _SERVICES = {
     "hooks.slack.com": "copy all of it, https://hooks.slack.com/services/T…/B…/…",
     "discord.com": "copy all of it, https://discord.com/api/webhooks/ID/TOKEN",
     "discordapp.com": "copy all of it, https://discord.com/api/webhooks/ID/TOKEN",
-    "api.telegram.org": "write tgram://BOT-TOKEN/CHAT-ID",
+    "chat.googleapis.com": "copy all of it, https://chat.googleapis.com/v1/spaces/…?key=…&token=…",
 }
 _MAIL = re.compile(r"(?:mailto:)?[^\s:/@]+@[^\s:/@]+", re.IGNORECASE)
 # Without `://`: what the whole text looks like, what it is called, what to write.
@@ -101,8 +104,11 @@ def mistake(url: str) -> str:
         return f"its kind is called {other}:// here: begin with that"
     if scheme.lower() in ("http", "https"):
         return ""
-    is_mail = scheme.lower() in MAIL_KINDS
-    return _ambiguity(rest) or (_mail_mistake(parse(text)) if is_mail else "")
+    if mistake := _ambiguity(rest):
+        return mistake
+    if scheme.lower() in MAIL_KINDS:
+        return _mail_mistake(parse(text))
+    return _topic_mistake(parse(text)) if scheme.lower() in ("ntfy", "ntfys") else ""
 
 
 def web_hint(url: str) -> str:
@@ -112,6 +118,8 @@ def web_hint(url: str) -> str:
         for host, instead in _SERVICES.items():
             if written.host.lower() == host:
                 return f"it is only a part of an address of {host}: {instead}"
+        if instead := native.advice(written.host):
+            return f"it is an address of {written.host.lower()}: {instead}"
         return (
             f"it is a plain {written.scheme}:// address: write json"
             f"{written.scheme.removeprefix('http')}:// in its place if it takes JSON, or the form"
@@ -143,6 +151,14 @@ def _mail_mistake(written: WrittenUrl) -> str:
         if not host.isascii():
             return f"its server has a name that is not ASCII: write {ascii_domain(host) or 'xn--…'}"
     return ""
+
+
+def _topic_mistake(written: WrittenUrl) -> str:
+    """Describe a server of ntfy without a topic: Apprise would take its name for a topic."""
+    is_server = "." in written.host or written.port or written.user
+    if written.segments or written.option("mode") or written.option("to") or not is_server:
+        return ""
+    return f"it names no topic: write {written.scheme}://HOST/TOPIC"
 
 
 def _ambiguity(rest: str) -> str:

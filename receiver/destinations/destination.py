@@ -7,8 +7,13 @@ from dataclasses import dataclass
 from receiver.routing.quiet_hours import QuietHours
 
 MAIL_KINDS = frozenset({"mailto", "mailtos"})
+# Services that send e-mails: Azure, Amazon SES, and so on.
+_MAIL_SERVICES = frozenset({
+    "acs", "azure", "brevo", "groundmail", "mailersend", "mailgun", "o365", "postmark", "resend",
+    "sendgrid", "sendpulse", "ses", "smtp2go", "sparkpost",
+})  # fmt: skip
 # People read these: more than one message a second would only bury the others.
-_SLOW_KINDS = MAIL_KINDS | {"slack"}
+_SLOW_KINDS = MAIL_KINDS | _MAIL_SERVICES | {"slack"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,10 @@ and no answer says more. It is failed if the message never left, or if the answe
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import replace
 
 from receiver.deliveries import Attempt, Outcome
+from receiver.destinations.record import CallRecord, Exchange, Refusal
 
 # HTTP refusals that a repeat may mend: a time-out, a conflict, a wrong server, a lock, too early,
 # too many. Every other 4xx is permanent, and so is a server that lacks the method or the version.
@@ -47,53 +48,6 @@ _SLACKS_WORDS = """
 PERMANENT_WORDS = frozenset(_SLACKS_WORDS.split())
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """A mail server's refusal: its code, the refused command, its words."""
-
-    code: int
-    command: str
-    text: str
-
-    def __str__(self) -> str:
-        return f"SMTP {self.code} to {self.command}: {self.text}"
-
-
-@dataclass(slots=True)
-class CallRecord:
-    """The observations of the probes below Apprise during one attempt.
-
-    Connections. `connected`: one was made. `error`: the failure of the last one. `written`: a
-    message was written and not answered yet. `untraced`: the plugin speaks neither HTTP nor SMTP
-    through the probes, so that `written` means nothing.
-
-    HTTP. `status`, `phrase`, `answer` (its words for people), `retry_after` (seconds): of the last
-    answer. `cut_short`: its body is incomplete. `accepted`: the number of requests with a 2xx.
-
-    SMTP. `mails_taken`: the number of accepted messages. `refusal`: of a command.
-    `refused_recipients`: of single recipients. `unsendable`: the reason why no repeat can send it.
-
-    Apprise. `wanted_wait`: the seconds that the plugin wanted to sleep. `warnings`: its log.
-    """
-
-    connected: bool = False
-    written: bool = False
-    untraced: bool = False
-    status: int | None = None
-    phrase: str = ""
-    answer: str = ""
-    retry_after: float | None = None
-    cut_short: bool = False
-    accepted: int = 0
-    mails_taken: int = 0
-    refusal: Refusal | None = None
-    refused_recipients: list[Refusal] = field(default_factory=list)
-    unsendable: str = ""
-    wanted_wait: float | None = None
-    error: str = ""
-    warnings: list[str] = field(default_factory=list)
-
-
 def classify(
     record: CallRecord, *, done: bool, late: bool, targets: int, timeout: float
 ) -> Attempt:
@@ -102,18 +56,105 @@ def classify(
     `done`: Apprise reports success. `late`: the deadline (`timeout` seconds) ended it. `targets`:
     the number of targets in the URL.
     """
-    refused = bool(record.refused_recipients or record.refusal)
-    if done or (late and record.mails_taken >= targets and not refused):
-        # A mail server that hangs after it took the message has it.
+    exchange = _that_counts(record)
+    if exchange is not None:
+        record = _of_exchange(record, exchange)
+    if _has_arrived(record, exchange, done=done, late=late, targets=targets):
         return Attempt(Outcome.DELIVERED, "")
+    if done and (exchange is None or not record.own):
+        return _unsent(record)
     attempt = _failure(record, late=late, timeout=timeout)
+    in_parts = exchange is not None and bool(record.accepted) and not exchange.is_accepted
+    if in_parts:
+        return _in_part("a part of it has arrived, the rest has not", attempt)
     # With one target, an accepted request before the failed one was a login or the like.
     if not record.mails_taken and (targets == 1 or not record.accepted):
         return attempt
+    return _in_part("a part of its recipients has it, the rest does not", attempt)
+
+
+def _in_part(what: str, attempt: Attempt) -> Attempt:
     # A repeat reaches even those who have it, so it must be able to reach the rest.
-    detail = f"a part of its recipients has it, the rest does not: {attempt.detail}"
     outcome = Outcome.FAILED if attempt.permanent else Outcome.UNCERTAIN
+    detail = f"{what}: {attempt.detail}"
     return Attempt(outcome, detail, 0, attempt.permanent, attempt.retry_after)
+
+
+def _that_counts(record: CallRecord) -> Exchange | None:
+    """Choose the exchange that decides: the message's own, not a login or the like around it.
+
+    Without one of its own, the last that failed is the reason why it came to none.
+    """
+    # Of such a transport a request is never the message.
+    exchanges = [] if record.untraced else record.exchanges
+    if own := _own(exchanges):
+        open_ones = [exchange for exchange in own if exchange.written]
+        return own[-1] if own[-1].is_accepted else (open_ones or own)[-1]
+    failed = [exchange for exchange in exchanges if not exchange.is_accepted]
+    return (failed or exchanges)[-1] if exchanges else None
+
+
+def _own(exchanges: list[Exchange]) -> list[Exchange]:
+    """Return the requests of the message: those with its words, else those that may be it."""
+    own = [exchange for exchange in exchanges if exchange.own]
+    return own or [exchange for exchange in exchanges if exchange.may_be_own]
+
+
+def counted(record: CallRecord) -> CallRecord:
+    """Return the record with the facts of the exchange that counts, if there is one."""
+    exchange = _that_counts(record)
+    return record if exchange is None else _of_exchange(record, exchange)
+
+
+def _of_exchange(record: CallRecord, exchange: Exchange) -> CallRecord:
+    own = _own(record.exchanges)
+    return replace(
+        record,
+        own=(is_own := any(each is exchange for each in own)),
+        written=exchange.written and is_own,
+        status=exchange.status,
+        phrase=exchange.phrase,
+        answer=exchange.answer,
+        retry_after=exchange.retry_after,
+        cut_short=exchange.status is not None and not exchange.whole,
+        says_no=exchange.says_no,
+        lasting=exchange.lasting,
+        ended=exchange.ended,
+        error=exchange.error or record.error,
+        accepted=sum(each.is_accepted for each in own),
+    )
+
+
+def _has_arrived(
+    record: CallRecord, exchange: Exchange | None, *, done: bool, late: bool, targets: int
+) -> bool:
+    """Return whether the message arrived. Apprise's word alone is not enough.
+
+    It takes a request of the message that was accepted, a mail that was taken, or a transport that
+    has no such thing.
+    """
+    refused = bool(record.refused_recipients or record.refusal)
+    if exchange is not None:
+        if not record.own or not exchange.is_accepted:
+            return False
+        place = next(n for n, each in enumerate(record.exchanges) if each is exchange)
+        rest = record.exchanges[place + 1 :]
+        return done or (exchange.whole and (late or not all(each.is_accepted for each in rest)))
+    if record.mails_taken:
+        # A mail server that hangs after it took the message has it.
+        return done or (late and record.mails_taken >= targets and not refused)
+    return done and record.untraced
+
+
+def _unsent(record: CallRecord) -> Attempt:
+    """Return the outcome if Apprise reports success, and no request of the message was made."""
+    # What makes no request today makes none tomorrow; what looked something up may find it then.
+    detail = "Apprise reports success, but made no request: the kind does not send such a message"
+    if record.exchanges:
+        detail = "Apprise reports success, but sent no more than a login or a look-up"
+    said = _warnings_of(record)
+    permanent = not record.exchanges
+    return Attempt(Outcome.FAILED, f"{detail}. {said}" if said else detail, permanent=permanent)
 
 
 def _failure(record: CallRecord, *, late: bool, timeout: float) -> Attempt:
@@ -141,21 +182,28 @@ def _failure(record: CallRecord, *, late: bool, timeout: float) -> Attempt:
     if record.error:
         what = "the connection failed before the message" if record.connected else "no connection"
         return Attempt(Outcome.FAILED, f"{what}: {record.error}")
-    return Attempt(
-        Outcome.FAILED, _warnings_of(record) or "Apprise says that it failed, and not why"
-    )
+    said = _warnings_of(record) or "Apprise says that it failed, and not why"
+    if record.untraced:
+        return Attempt(Outcome.FAILED, said)
+    # It failed here, before anything went over the network: so it will the next time.
+    return Attempt(Outcome.FAILED, f"nothing was sent: {said}", permanent=True)
 
 
 def _http_attempt(record: CallRecord, status: int, *, late: bool) -> Attempt:
     accepted = 200 <= status < 300
+    unsure = accepted and record.own and not record.says_no
     named = f"HTTP {status} {record.phrase}".rstrip()
-    if accepted and (record.cut_short or late):
+    if unsure and (record.cut_short or late):
         return Attempt(Outcome.UNCERTAIN, f"{named}, and the rest of the answer did not come")
     if 300 <= status < 400:
         detail = f"{named}: redirects are not followed, give the address it leads to"
         return Attempt(Outcome.FAILED, detail)
     words = record.answer or (_warnings_of(record) if accepted else "")
     permanent = _is_permanent(status) or (accepted and _holds_permanent_word(record.answer))
+    if accepted and record.says_no:
+        permanent = permanent or record.lasting is True
+    if record.lasting is False:
+        permanent = False
     detail = f"{named}: {words}" if words else named
     return Attempt(Outcome.FAILED, detail, permanent=permanent, retry_after=record.retry_after)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import html
 import re
 from collections.abc import Iterable, Iterator
 from urllib.parse import quote, quote_plus, unquote, unquote_plus
@@ -21,10 +22,13 @@ _OPEN_VALUES = {
 _SHORT = 6
 
 
-def redact(url: str, line: str) -> str:
-    """Return the line, at most 300 printable characters, without any secret of the URL."""
+def redact(url: str, line: str, more: Iterable[str] = ()) -> str:
+    """Return the line, at most 300 printable characters, without any secret of the URL.
+
+    `more` are further secrets, such as a login as it was sent.
+    """
     plain = " ".join("".join(c if c.isprintable() else " " for c in line).split())
-    for secret in sorted(_spellings(url), key=len, reverse=True):
+    for secret in sorted(_spellings(url) | _signs(more), key=len, reverse=True):
         pattern = re.escape(secret)
         if len(secret) < _SHORT:
             # A short secret counts only as a whole word: else it would make holes in other words.
@@ -51,6 +55,14 @@ def _spellings(url: str) -> set[str]:
     return {secret for secret in secrets if secret and secret.lower() not in _OPEN_VALUES}
 
 
+def _signs(secrets: Iterable[str]) -> set[str]:
+    """Collect each secret as it may stand in a text, in a page, in a URL and in base64."""
+    found = set[str]()
+    for secret in secrets:
+        found |= {*_encodings(1, secret), html.escape(secret), *_in_base64(secret)}
+    return {secret for secret in found if secret.lower() not in _OPEN_VALUES}
+
+
 def _encodings(least: int, *pieces: str) -> Iterator[str]:
     """Yield each piece of at least `least` characters in every spelling of URLs."""
     for piece in pieces:
@@ -74,5 +86,10 @@ def _logins(user: str, password: str) -> Iterator[str]:
     if not password:
         return
     for text in (f"{user}:{password}", f"\0{user}\0{password}", password, user):
-        encoded = base64.b64encode(text.encode()).decode()
-        yield from (encoded, encoded.rstrip("="), encoded.replace("+", "-").replace("/", "_"))
+        yield from _in_base64(text)
+
+
+def _in_base64(text: str) -> Iterator[str]:
+    encoded = base64.b64encode(text.encode("utf-8", "replace")).decode()
+    web = encoded.replace("+", "-").replace("/", "_")
+    yield from (encoded, encoded.rstrip("="), web, web.rstrip("="))

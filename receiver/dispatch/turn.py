@@ -9,7 +9,7 @@ from receiver.config.rules import Rules
 from receiver.deliveries import Attempt, Claim, Outcome
 from receiver.destinations.destination import Destination
 from receiver.dispatch import dead_letters, retry
-from receiver.routing.policy import SendPolicy, route_options
+from receiver.routing.policy import SendPolicy
 from receiver.store.contract import Transaction
 from receiver.store.records import AttemptResult
 from receiver.times import SECOND
@@ -63,9 +63,7 @@ class TurnResult:
 
 def policy_at(destination: Destination, rules: Rules, now: int) -> SendPolicy:
     """Return the destination's policy at a time (nanoseconds)."""
-    by_route, other = route_options(rules.routes, destination.quiet, now)
-    overdue = now - int(destination.retry_for * SECOND)
-    return SendPolicy(destination.messages_per_second, overdue, by_route, other)
+    return rules.policy_at(destination, now)
 
 
 def record_and_claim(

@@ -21,12 +21,12 @@ Document = dict[str, Any]
 
 
 def explain_stored(
-    entry: JudgedWebhook, deliveries: Sequence[Mapping[str, Any]], rules: Rules
+    entry: JudgedWebhook, seq: int, deliveries: Sequence[Mapping[str, Any]], rules: Rules
 ) -> list[Document]:
     """Return each route, why it does not match, and what became of its messages.
 
-    `deliveries` are those about the event. A route that matches tells each of its destinations by a
-    delivery, or `why` says why not.
+    `deliveries` are those about the event, whose number is `seq`, or about its whole execution.
+    A route that matches tells each of its destinations by a delivery, or `why` says why not.
     """
     about = subject(entry, entry.after or entry.before)
     notices = _notices(entry, deliveries)
@@ -36,7 +36,7 @@ def explain_stored(
         route, why_not = decision.route, decision.why_not
         if route.stuck is not None:
             why_not = no_wait_begins(route, entry, about)
-        destinations = [] if why_not else _destinations(entry, decision, notices, served)
+        destinations = [] if why_not else _destinations(entry, seq, decision, notices, served)
         shown.append({
             "name": route.name,
             "line": route.line,
@@ -51,7 +51,7 @@ def explain_stored(
 def _notices(
     entry: JudgedWebhook, deliveries: Sequence[Mapping[str, Any]]
 ) -> list[Mapping[str, Any]]:
-    """Return the notices that the event caused with its present verdict."""
+    """Return the notices that events with this verdict caused."""
     return [
         each
         for each in deliveries
@@ -63,31 +63,47 @@ def _notices(
 
 def _destinations(
     entry: JudgedWebhook,
+    seq: int,
     decision: Decision,
     notices: Sequence[Mapping[str, Any]],
     served: Mapping[str, str],
 ) -> list[Document]:
     """Return what became of the message to each destination of a route that matches."""
     route = decision.route
-    return [
-        _destination(name, route.name, entry, notices, "" if route.stuck else served.get(name, ""))
-        for name in route.notify
-    ]
+    own = [notice for notice in notices if notice["event_seq"] == seq]
+    shown = []
+    for name in route.notify:
+        above = "" if route.stuck else served.get(name, "")
+        became = _destination(name, route.name, own, above)
+        if not became["why"] and became["delivery"] is None:
+            became["why"] = _why_none(name, route.name, entry, notices)
+        shown.append(became)
+    return shown
 
 
-def _destination(
-    name: str, route: str, entry: JudgedWebhook, notices: Sequence[Mapping[str, Any]], above: str
-) -> Document:
+def _destination(name: str, route: str, own: Sequence[Mapping[str, Any]], above: str) -> Document:
     shown: Document = {"destination": name, "delivery": None, "state": None, "why": ""}
     if above:
         return {**shown, "why": f"route {above!r} above it tells {name}"}
-    to_it = [notice for notice in notices if notice["destination"] == name]
+    to_it = [notice for notice in own if notice["destination"] == name]
     for notice in to_it:
         if notice["route"] == route:
             more = {"delivery": notice["id"], "state": notice["state"], "why": notice["reason"]}
             return {**shown, **more}
-    if entry.judgement.verdict is Verdict.QUARANTINED:
-        return {**shown, "why": "only the first of its kind is told each day"}
     if to_it:
         return {**shown, "why": f"route {to_it[0]['route']!r} told {name} by the rules of then"}
-    return {**shown, "why": "the rules were others when it came"}
+    return shown
+
+
+def _why_none(
+    name: str, route: str, entry: JudgedWebhook, notices: Sequence[Mapping[str, Any]]
+) -> str:
+    """Say why a route that matches planned no message (see `plan`)."""
+    verdict = entry.judgement.verdict
+    if verdict is Verdict.APPLIED:
+        return "the rules were others when it came"
+    if verdict is Verdict.QUARANTINED:
+        return "only the first of its kind is told each day"
+    earlier = [n["id"] for n in notices if n["destination"] == name and n["route"] == route]
+    by = f", by message {min(earlier)}" if earlier else ""
+    return f"only the first of its kind in an episode is told{by}"

@@ -29,10 +29,23 @@ def as_text(explanation: Mapping[str, Any]) -> str:
             f" {_verdict(settled)}",
             *_consequences(settled),
         ]
-    return "\n".join(lines)
+    return "\n".join([*lines, *_messages(explanation["messages"])])
+
+
+def _messages(messages: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """List the messages that would follow, and when."""
+    if messages:
+        yield ""
+        yield "Messages, if nothing else happens:"
+    for message in messages:
+        when = "never" if message["why_not"] else "now" if message["is_now"] else message["at"]
+        about = f"{message['kind']} to {message['destination']}, route {message['route']!r}"
+        yield f"  {when}: {about}: {message['why_not'] or message['title']}"
 
 
 def _verdict(judged: Mapping[str, Any]) -> str:
+    if judged["verdict"] is None:
+        return f"none: {judged['rule']}"
     return f"{judged['verdict']} ({judged['reason']}): {judged['rule']}"
 
 
@@ -52,13 +65,17 @@ def _route_lines(route: Mapping[str, Any]) -> Iterator[str]:
     if route["if_stuck"]:
         yield f"{name} {route['if_stuck']}"
     else:
-        to = ", ".join(route["destinations"]) or "nobody new: earlier routes told them already"
+        to = ", ".join(route["destinations"]) or _nobody(route)
         yield f"{name} tells {to}:"
         yield f"  {route['title']}"
         for line in route["body"].splitlines():
             yield f"  {line}"
     for sentence in route["then"]:
         yield f"  → {sentence}"
+
+
+def _nobody(route: Mapping[str, Any]) -> str:
+    return "nobody" if route["then"] else "nobody new: earlier routes told them already"
 
 
 def story_text(

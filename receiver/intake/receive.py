@@ -13,11 +13,14 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from receiver.config.rules import Rules
+from receiver.errors import UntrustedWebhook
 from receiver.events import Event, Held, Judgement, Status, Verdict
 from receiver.intake.held import bounded, expire, hold, rejudge_held, remember
 from receiver.intake.plan import Planner
 from receiver.lifecycle import Known, Ordering, advance, judge, moves_mark
 from receiver.routing.routes import Route
+from receiver.sources.formats import registry
+from receiver.sources.source import Source
 from receiver.store.contract import Transaction
 from receiver.store.records import ExecutionKey, JudgedWebhook, Loaded, change_of
 
@@ -41,6 +44,22 @@ class VerifiedWebhook:
     received_at: int
     unreadable: Unreadable = ""
     accepted: bool = True
+
+
+def read_webhook(
+    source: Source, body: bytes, message_id: str | None, received_at: int
+) -> VerifiedWebhook:
+    """Read the body of an authentic webhook. Raises UnreadableWebhook or UntrustedWebhook."""
+    event = registry.read(source.format, source.name, body, message_id)
+    if source.agents and (event is None or event.agent_id not in source.agents):
+        raise UntrustedWebhook("agent")
+    unreadable: Unreadable = "" if event is not None else "no_envelope"
+    return VerifiedWebhook(source.name, event, body, received_at, unreadable)
+
+
+def malformed_webhook(source: Source, body: bytes, received_at: int) -> VerifiedWebhook:
+    """Return the body of an authentic webhook that cannot be read."""
+    return VerifiedWebhook(source.name, None, body, received_at, "malformed", accepted=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +93,16 @@ class Intake:
         self, transaction: Transaction, webhooks: Sequence[VerifiedWebhook]
     ) -> Sequence[Receipt]:
         """Judge and store webhooks in their order; return one receipt for each."""
+        return [_receipt(entries) for entries in self.judge_and_save(transaction, webhooks)]
+
+    def judge_and_save(
+        self, transaction: Transaction, webhooks: Sequence[VerifiedWebhook]
+    ) -> list[list[JudgedWebhook]]:
+        """Do the same; return the entry of each, then those of held events that it settles."""
         loaded = transaction.load([w.event for w in webhooks if w.event is not None])
         judged = self.judge_all(webhooks, loaded)
         transaction.save([entry for entries in judged for entry in entries])
-        return [_receipt(entries) for entries in judged]
+        return judged
 
     def expire(
         self, transaction: Transaction, times: Sequence[int]

@@ -7,16 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, tzinfo
 
 from receiver.alarms import Alarm, AlarmKind
-from receiver.deliveries import Claim, DeadOriginal, Message, Severity
+from receiver.deliveries import Claim, DeadOriginal, Message, MessageContext, Severity
+from receiver.events import Verdict
+from receiver.messages.local_time import clock_time
 from receiver.messages.notice import MAX_BODY, REPEAT
 from receiver.messages.sanitize import clean, safe_link
-from receiver.messages.unapplied import MAX_TITLE
-from receiver.times import SECOND, span
+from receiver.messages.unapplied import MAX_TITLE, unapplied_sentence, unapplied_title
+from receiver.times import span
 
-_DAY = 24 * 3600 * SECOND
 # Why a webhook is refused, by the causes of `metrics.CAUSES`; and what to do about it.
 _REFUSED = {
     "missing": "they carry no signature",
@@ -38,15 +39,6 @@ _CHECK_KEYS = (
     "Compare the key or secret of the sender with `keys` in routes.yaml. If nobody has changed"
     " either, somebody else may be trying."
 )
-_SET_ASIDE = {
-    "future": ("it says it happened in the future", "Check the clocks of the sender and of this"
-               " machine."),
-    "unknown_status": ("it names a status that this receiver does not know", "Look for an update of"
-                       " this receiver."),
-    "no_envelope": ("it is no event", "Switch off “unwrap result” at the provider."),
-    "malformed": ("it cannot be read", "Compare `format` of the source in routes.yaml with what the"
-                  " sender sends."),
-}  # fmt: skip
 
 
 def alarm_message(claim: Claim, alarm: Alarm, now: int, zone: tzinfo = UTC) -> Message:
@@ -63,7 +55,7 @@ def alarm_message(claim: Claim, alarm: Alarm, now: int, zone: tzinfo = UTC) -> M
     if is_over and alarm.end_cause == "removed":
         title, lines = f"{alarm.about}: no longer watched", [_removed(alarm)]
     else:
-        title, lines = write(alarm, is_over, end, lambda at: _local(at, now, zone))
+        title, lines = write(alarm, is_over, end, lambda at: clock_time(at, now, zone))
     failure = alarm.kind in (AlarmKind.DESTINATION, AlarmKind.RELOAD, AlarmKind.SIGNATURES)
     severity = Severity.FAILURE if failure else Severity.WARNING
     message = _message(title, lines, Severity.SUCCESS if is_over else severity, repeat=claim.repeat)
@@ -178,15 +170,12 @@ def _set_aside(
     alarm: Alarm, is_over: bool, end: int, local: Callable[[int], str]
 ) -> tuple[str, list[str]]:
     name = alarm.source
-    why, advice = _SET_ASIDE.get(alarm.cause, (alarm.cause, "Look at it."))
     if is_over:
         line = f"The first came at {local(alarm.began_at)}; for a day there was no other."
-        return f"{name}: no more webhooks are set aside", [line]
-    n = f"{alarm.n} webhooks" if alarm.n > 1 else "A webhook"
-    return f"{n} of {name} changed nothing: {why}", [
-        f"It came at {local(alarm.began_at)}, is genuine, and was set aside. {advice}",
-        "You hear of further ones when none has come for a day.",
-    ]
+        return f"{name}: no more of its webhooks are ignored", [line]
+    facts = MessageContext(name, Verdict.QUARANTINED, alarm.cause, alarm.began_at)
+    came = f"{alarm.n} came since" if alarm.n > 1 else "It came at"
+    return unapplied_title(facts), [f"{came} {local(alarm.began_at)}.", unapplied_sentence(facts)]
 
 
 def _removed(alarm: Alarm) -> str:
@@ -201,13 +190,6 @@ def _messages(n: int) -> str:
 
 def _go(n: int) -> str:
     return "goes" if n == 1 else "go"
-
-
-def _local(instant: int, now: int, zone: tzinfo) -> str:
-    """Write a time as clocks in the zone show it, with the date unless it is of the last day."""
-    at = datetime.fromtimestamp(instant // SECOND, zone)
-    is_old = abs(now - instant) >= _DAY
-    return f"{at:%Y-%m-%d %H:%M %Z}" if is_old else f"{at:%H:%M %Z}"
 
 
 def _message(title: str, lines: list[str], severity: Severity, *, repeat: bool) -> Message:

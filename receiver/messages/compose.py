@@ -8,7 +8,7 @@ from datetime import UTC, tzinfo
 from receiver.deliveries import Claim, Kind, Message, Severity
 from receiver.messages.alarms import alarm_message, dead_letter_message
 from receiver.messages.digests import digest_message
-from receiver.messages.follow_ups import episode_message, thread_id
+from receiver.messages.follow_ups import episode_message, kind_of, thread_id, thread_of
 from receiver.messages.sanitize import clean
 from receiver.routing.routes import Route
 
@@ -24,8 +24,13 @@ def compose(
     if claim.digest is not None:
         return digest_message(claim, claim.digest, route, now, public_url, zone)
     if claim.alarm is not None:
-        return alarm_message(claim, claim.alarm, now, zone)
-    message = replace(episode_message(claim, route, now, zone), thread=thread_id(claim))
+        alarm = claim.alarm
+        thread = thread_of("alarm", f"{alarm.kind}/{alarm.about}/{alarm.began_at}")
+        kind = Kind.RESOLVED if claim.step else Kind.NOTICE
+        return replace(alarm_message(claim, alarm, now, zone), thread=thread, kind=kind)
+    message = replace(
+        episode_message(claim, route, now, zone), thread=thread_id(claim), kind=kind_of(claim)
+    )
     if claim.origin is not None and claim.kind is Kind.NOTICE:
         return dead_letter_message(claim, claim.origin, message.title)
     if claim.thread_title is None:
@@ -45,4 +50,4 @@ def plain_message(claim: Claim) -> Message:
     )
     title = clean(f"{facts.agent_name or facts.agent_id or 'An agent'}: news", 120)
     body = "\n".join(clean(line, 300) for line in lines)
-    return Message(title, body, severity=Severity.WARNING)
+    return Message(title, body, thread_id(claim), Severity.WARNING, kind=kind_of(claim))

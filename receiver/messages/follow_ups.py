@@ -92,9 +92,19 @@ def thread_id(claim: Claim) -> str | None:
     facts = claim.facts
     if claim.version is None or facts.execution_id is None:
         return None
-    episode = f"{facts.source}/{facts.execution_id}/{claim.version}"
-    digest = hashlib.sha256(episode.encode("utf-8", "backslashreplace")).hexdigest()[:32]
-    return f"<episode-{digest}@receiver>"
+    return thread_of("episode", f"{facts.source}/{facts.execution_id}/{claim.version}")
+
+
+def thread_of(what: str, name: str) -> str:
+    """Return the common id of all messages about one thing, in the form of RFC 5322."""
+    digest = hashlib.sha256(name.encode("utf-8", "backslashreplace")).hexdigest()[:32]
+    return f"<{what}-{digest}@receiver>"
+
+
+def kind_of(claim: Claim) -> Kind:
+    """Return the kind of a message: of the delivery that died, if this is its fall-back."""
+    fell = claim.origin if claim.kind is Kind.FALLBACK else None
+    return fell.kind if fell else claim.kind
 
 
 def _reminder(facts: MessageContext, route: Route | None, step: int, now: int) -> str:

@@ -59,6 +59,14 @@ class _Write:
             self.future.set_result(self.result)
 
 
+class _Undone(ReceiverError):
+    """The end of an act that must not be committed, with its result."""
+
+    def __init__(self, result: Any) -> None:
+        super().__init__("This act is never committed.")
+        self.result = result
+
+
 class Committer:
     """The thread that does writes in the order of their arrival, many in one commit.
 
@@ -102,6 +110,17 @@ class Committer:
         future: Future[Any] = Future()
         self._submit([_Write(act, item, future, None)])
         return future.result()
+
+    def rehearse(self, act: Act[Any, Any], item: Any) -> Any:
+        """See contract.Writing.rehearse."""
+
+        def undone(transaction: Transaction, items: Sequence[Any]) -> Sequence[Any]:
+            raise _Undone(act(transaction, items)[0])
+
+        try:
+            return self.write_now(undone, item)
+        except _Undone as end:
+            return end.result
 
     def on_failure(self, listener: Callable[[str], None]) -> None:
         """See contract.Writing.on_failure."""

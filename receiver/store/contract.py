@@ -14,9 +14,9 @@
 * **Reads** see committed data only and never wait for a write. Times are instants (nanoseconds),
   which the API and the command line turn into text.
 
-A transaction has four roles (`Judging`, `Sending`, `Operating`; `Alarming` in store.alarming), and
-a store has four (`Writing` here; `Listing`, `Reading` and `Waiting` in store.reading): callers ask
-for the role that they need.
+A transaction has five roles (`Judging`, `Sending`, `Operating`, `Foreseeing`; `Alarming` in
+store.alarming), and a store has four (`Writing` here; `Listing`, `Reading` and `Waiting` in
+store.reading): callers ask for the role that they need.
 
 Errors: StorageUnavailable if a write could not be committed (send it again), Overloaded if too many
 writes wait already, StorageRefused at opening.
@@ -40,6 +40,7 @@ from receiver.store.records import (
     Failures,
     JudgedWebhook,
     Loaded,
+    OwedDelivery,
     PruneCursor,
     Pruned,
     TakeResult,
@@ -204,8 +205,21 @@ class Operating(Protocol):
         """Write a row without changing it, so that the commit reaches the disk."""
 
 
-class Transaction(Judging, Sending, Operating, Alarming, Protocol):
-    """A transaction with all four roles; it is committed as a whole or not at all."""
+class Foreseeing(Protocol):
+    """A transaction as a rehearsal uses it: it looks at the deliveries that it has added."""
+
+    def newest_delivery(self) -> int:
+        """Return the number of the newest delivery; 0 without any."""
+
+    def owed_since(self, delivery: int) -> Sequence[OwedDelivery]:
+        """Return the deliveries that are newer than the one of this number, oldest first."""
+
+    def next_due(self, destination: str, policy: SendPolicy, now: int) -> int | None:
+        """Return the result of Waiting.next_due as this transaction sees it."""
+
+
+class Transaction(Judging, Sending, Operating, Alarming, Foreseeing, Protocol):
+    """A transaction with all five roles; it is committed as a whole or not at all."""
 
 
 Act = Callable[[Transaction, Sequence[Item]], Sequence[Result]]
@@ -224,6 +238,9 @@ class Writing(Protocol):
 
     def write_now(self, act: Act[Item, Result], item: Item) -> Result:
         """Do the same from a thread without an event loop."""
+
+    def rehearse(self, act: Act[Item, Result], item: Item) -> Result:
+        """Do the act in a transaction that is never committed; nobody else sees its effects."""
 
     def on_failure(self, listener: Callable[[str], None]) -> None:
         """Register a listener for the moment when the storage can no longer be trusted.

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from receiver.errors import StorageRefused
 from receiver.store.contract import Store
@@ -27,6 +30,16 @@ def open_existing(url: str, *, thorough: bool = False) -> Store:
     With `thorough` it reads the whole database to find damage.
     """
     return open_existing_file(_file(url), thorough=thorough)
+
+
+@contextmanager
+def open_empty() -> Iterator[Store]:
+    """Open a store of its own without anything in it, which is gone in the end."""
+    with (
+        TemporaryDirectory(prefix="receiver-") as folder,
+        closing(SqliteStore(Path(folder) / "receiver.db")) as store,
+    ):
+        yield store
 
 
 def exists(url: str) -> bool:

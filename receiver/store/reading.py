@@ -8,13 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from receiver.events import Event
 from receiver.retention import Limits
-from receiver.routing.conditions import Subject
 from receiver.routing.policy import SendPolicy
-from receiver.routing.silences import Silence
 from receiver.store.names import Orphan
-from receiver.store.records import Delays, Loaded, Tally, Watched
+from receiver.store.records import Delays, Tally, Watched
 
 Page = tuple[list[dict[str, Any]], int | None]
 
@@ -77,7 +74,7 @@ class Listing(Protocol):
 
 
 class Reading(Protocol):
-    """The side of a store that checks and foretells."""
+    """The side of a store that checks."""
 
     def ledger(self) -> dict[str, Any]:
         """Compare the promised numbers with the stored rows; `imbalance` must be 0."""
@@ -90,12 +87,6 @@ class Reading(Protocol):
 
     def prunable(self, limits: Limits) -> Mapping[str, int]:
         """Return the most rows that pruning by these limits may remove, by the names of Pruned."""
-
-    def known(self, event: Event) -> Loaded:
-        """Return the result of Transaction.load for one event, without a transaction."""
-
-    def silenced(self, subject: Subject, now: int) -> Silence | None:
-        """Return the silence that keeps back messages about this subject now; None without one."""
 
 
 class Waiting(Protocol):

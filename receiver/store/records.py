@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from receiver.alarms import Alarm
-from receiver.deliveries import Acknowledgement, PlannedDelivery, State
+from receiver.deliveries import Acknowledgement, Kind, PlannedDelivery, State
 from receiver.events import Event, Execution, Held, Judgement, Status
 from receiver.routing.policy import RouteOptions
 from receiver.times import SECOND
@@ -74,6 +74,24 @@ class JudgedWebhook:
     until: int | None = None
     again: bool = False
     resolved: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class OwedDelivery:
+    """A delivery as it stands: its event (None: it could not be read), its message, its fate.
+
+    `silence` is the number of the silence that keeps it back.
+    """
+
+    number: int
+    event_id: str | None
+    verdict: str
+    destination: str
+    route: str
+    kind: Kind
+    state: State
+    reason: str
+    silence: int | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,8 +42,8 @@ def known_event(view: View, rules: Rules | None, now: int) -> Document:
 
 
 def _explained(view: View, about: Sequence[View], rules: Rules | None) -> Document:
-    own = [each for each in about if each["event_seq"] == view["seq"]]
-    routes = None if rules is None else explain_stored(view["judged"], own, rules)
+    judged, seq = view["judged"], view["seq"]
+    routes = None if rules is None else explain_stored(judged, seq, about, rules)
     return {**event(view), "routes": routes}
 
 

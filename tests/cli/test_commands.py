@@ -50,6 +50,32 @@ def test_the_shipped_routes_work_as_they_are(tmp_path: Path) -> None:
     assert b"routes.yaml:6: warning: source asteroid has no key" in done.stdout
 
 
+def test_check_says_which_route_leaves_its_incidents_open(tmp_path: Path) -> None:
+    (tmp_path / "routes.yaml").write_text(
+        """\
+sources: {own: {format: plain, verify: {scheme: token, header: X-Token, keys: [a-long-token-123]}}}
+destinations: {pager: "pagerduty://canary@canary", ops: "console://"}
+routes:
+  - {name: waits, match: {status: awaiting_confirmation}, notify: [pager], resolved: true}
+  - {name: paused, match: {status: paused}, notify: [ops], escalate: [{after: 1h, notify: pager}]}
+  - {name: whole, notify: [pager], resolved: true, acknowledged: true}
+  - {name: failed, match: {status: failed}, notify: [pager], group: {by: [agent]}}
+  - {name: told, match: {status: paused}, notify: [ops]}
+""",
+        "utf-8",
+    )
+    lines = run(tmp_path, "check").stdout.decode().splitlines()
+    route = "warning: route {} opens incidents at pager, and"
+    assert [line for line in lines if "incidents" in line] == [
+        f"routes.yaml:4: {route.format('waits')} does not say what becomes of them: add"
+        " acknowledged: true",
+        f"routes.yaml:5: {route.format('paused')} does not say what becomes of them: add"
+        " acknowledged: true and resolved: true",
+        f"routes.yaml:7: {route.format('failed')} a digest is no episode: leave out group for it",
+    ]
+    assert "canary" not in "\n".join(lines)
+
+
 def test_a_broken_file_stops_check_and_serve_with_file_line_and_message(folder: Path) -> None:
     (folder / "routes.yaml").write_text(ROUTES.replace("notify: [ops]", "notify: [opz]", 1))
     for command in ("check", "serve"):

@@ -105,6 +105,7 @@ FORBIDDEN_NAMES = frozenset({
 BROAD_EXCEPTS = {
     ("cli.demo", "run"): "closes the store, and raises it again",
     ("destinations.apprise.adapter", "_notify"): "a plugin's mistake must not end the thread",
+    ("destinations.apprise.checks", "rehearse"): "a plugin's mistake is what it looks for",
     ("destinations.apprise.probes", "_probe_request"): "notes it, and raises it again",
     ("destinations.apprise.probes", "_read_body"): "the status is known, whatever the body does",
     ("destinations.deadline", "_CallThread.run"): "raised again where the call was asked for",
@@ -131,8 +132,8 @@ BROAD_EXCEPTS = {
 LATE_IMPORTS = {
     ("__main__", "receiver"): "the handlers of signals stand before anything else is imported",
     ("cli.setup", "receiver"): "reads the rules, which most lists do without",
-    ("destinations.apprise.adapter", "apprise"): "takes 160 ms, and most commands send nothing",
-    ("destinations.apprise.adapter", "requests"): "comes with apprise",
+    ("destinations.apprise.clients", "apprise"): "takes 160 ms, and most commands send nothing",
+    ("destinations.apprise.clients", "requests"): "comes with apprise",
     ("web.server.server", "receiver"): "httptools is an extra",
 }
 # Modules that import others by a text → why.

@@ -23,7 +23,7 @@ from receiver.deliveries import (
     State,
 )
 from receiver.dispatch import turn
-from receiver.errors import Overloaded, StorageUnavailable
+from receiver.errors import ConfigurationError, Overloaded, StorageUnavailable
 from receiver.events import Event, Execution, Judgement, Status, Verdict
 from receiver.routing.policy import SendPolicy
 from receiver.store.contract import Store, Transaction
@@ -51,6 +51,11 @@ class Engine(Protocol):
 
 def event(number: int, status: Status = Status.RUNNING, execution: str = "x-1") -> Event:
     return Event("s", f"e-{number}", "EVENT", status, execution, NOW + number * SECOND)
+
+
+def known(store: Store, of: Event) -> Loaded:
+    """What the store has of an event."""
+    return store.rehearse(lambda transaction, items: [transaction.load(items)], of)
 
 
 def owed(
@@ -162,9 +167,37 @@ class StoreContract:
         yield opened
         opened.close()
 
+    def test_what_is_rehearsed_is_seen_in_its_transaction_alone(self, store: Store) -> None:
+        save(store, applied(1, Status.RUNNING, None, owed("ops", "k-1")))
+        before = known(store, event(1)).executions["s", "x-1"]
+
+        def act(transaction: Transaction, items: Sequence[int]) -> Sequence[tuple[object, ...]]:
+            newest = transaction.newest_delivery()
+            transaction.save([applied(2, Status.PAUSED, before, owed("ops", "k-2"))])
+            claim = transaction.claim("ops", PACE, NOW, NOW + SECOND)
+            stands = transaction.load([event(2)]).executions["s", "x-1"].status
+            (new,) = transaction.owed_since(newest)
+            assert claim is not None
+            return [(stands, claim.delivery == newest, new.number > newest, new.state)]
+
+        rehearsed = store.rehearse(act, 0)
+        assert rehearsed == (Status.PAUSED, True, True, State.WAITING)
+        assert known(store, event(1)).executions["s", "x-1"] == before
+        assert known(store, event(2)).event_ids == set()
+        items, _ = store.deliveries({}, 10, None)
+        assert [each["state"] for each in items] == ["waiting"]
+        assert store.ledger()["imbalance"] == 0
+
+    def test_an_error_in_a_rehearsal_is_that_of_its_act(self, store: Store) -> None:
+        def act(transaction: Transaction, items: Sequence[int]) -> Sequence[int]:
+            raise ConfigurationError(["of its own"])
+
+        with pytest.raises(ConfigurationError):
+            store.rehearse(act, 0)
+
     def test_what_was_saved_is_loaded_and_shown(self, store: Store) -> None:
         save(store, applied(1, Status.RUNNING, None, owed("ops", "k-1")))
-        loaded = store.known(event(1))
+        loaded = known(store, event(1))
         assert loaded.event_ids == {("s", "e-1")}
         assert loaded.changes == {("s", "x-1", "EVENT", Status.RUNNING, NOW + SECOND)}
         assert loaded.executions["s", "x-1"].status is Status.RUNNING
@@ -179,7 +212,7 @@ class StoreContract:
         second = applied(2, Status.PAUSED, first.after)
         save(store, first, second)
         save(store, applied(3, Status.RUNNING, second.after))
-        stored = store.known(event(9)).executions["s", "x-1"]
+        stored = known(store, event(9)).executions["s", "x-1"]
         assert (stored.status, stored.version) == (Status.RUNNING, 3)
         assert store.ledger()["imbalance"] == 0
 
@@ -189,8 +222,8 @@ class StoreContract:
         save(store, applied(2, Status.PAUSED, first.after))
         with pytest.raises(StorageUnavailable):
             save(store, applied(3, Status.COMPLETED, first.after))
-        assert store.known(event(9)).executions["s", "x-1"].status is Status.PAUSED
-        assert store.known(event(3)).event_ids == set()
+        assert known(store, event(9)).executions["s", "x-1"].status is Status.PAUSED
+        assert known(store, event(3)).event_ids == set()
 
     def test_a_terminal_execution_never_changes_whoever_writes(self, store: Store) -> None:
         end = applied(1, Status.FAILED, None)
@@ -215,8 +248,8 @@ class StoreContract:
     def test_a_quarantined_event_stands_apart_and_does_not_keep_its_id(self, store: Store) -> None:
         save(store, applied(1, Status.RUNNING, None))
         save(store, unapplied(2, Verdict.QUARANTINED, "future"))
-        executions = store.known(event(1)).executions
-        assert store.known(event(2)) == Loaded(set(), set(), executions, {("s", "x-1"): []})
+        executions = known(store, event(1)).executions
+        assert known(store, event(2)) == Loaded(set(), set(), executions, {("s", "x-1"): []})
         found = store.execution("s", "x-1")
         assert found is not None
         assert len(found["events"]) == 1
@@ -633,7 +666,7 @@ class StoreContract:
         save(store, applied(1, Status.RUNNING, None))
         store.close()
         again = engine()
-        assert again.known(event(1)).event_ids == {("s", "e-1")}
+        assert known(again, event(1)).event_ids == {("s", "e-1")}
         again.close()
 
     def test_what_waits_is_superseded_by_a_move_in_its_own_transaction(self, store: Store) -> None:

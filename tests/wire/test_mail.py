@@ -14,7 +14,8 @@ from aiosmtpd.smtp import AuthResult, LoginPassword
 from receiver.deliveries import Attempt, Message, Outcome
 from receiver.destinations.apprise.recorder import AttemptRecorder
 from receiver.destinations.destination import Destination
-from receiver.destinations.outcome import CallRecord, classify
+from receiver.destinations.outcome import classify
+from receiver.destinations.record import CallRecord
 from receiver.destinations.sending import problems, send
 from tests.support.loopback import Mail, Visit, certificate, mail_server, raw
 

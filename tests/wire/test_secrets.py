@@ -279,7 +279,7 @@ def test_a_traceback_holds_no_secret(
             said = [json.dumps(answer).encode()]
             monkeypatch.setattr(target.store, "ledger", lambda: 1 // 0)
             said += read_all(target.url)
-            until(lambda: "an exception" in json.dumps(target.store.deliveries({}, 9, None)))
+            until(lambda: "an exception" in str(target.store.deliveries({}, 9, None)))
             said += read_all(target.url)
     finally:
         logging.getLogger().removeHandler(ears)

@@ -149,6 +149,20 @@ def test_what_slack_says_to_a_bot_is_understood(
 
 
 @pytest.mark.parametrize(
+    "url",
+    [
+        "wxteams://NmQ0ZGM2ZjctYjZkNC00ZGM2LTk2YjctNGRjNmQ2YzVk", "ntfys://host?mode=private",
+        "mmost://127.0.0.1:1/abcdefghijklmnopqrstuvwxyz?mode=bot",
+    ],
+)  # fmt: skip
+def test_what_fails_here_without_a_request_is_dead_at_once_and_says_so(url: str) -> None:
+    attempt = send(Destination("ops", url), MESSAGE)
+    assert (attempt.outcome, attempt.permanent) == (Outcome.FAILED, True)
+    assert attempt.detail.startswith("nothing was sent: ")
+    assert " to notify" in attempt.detail
+
+
+@pytest.mark.parametrize(
     "more", ["%D0%B8%D0%BC%D1%8F:word@127.0.0.1:{}/", "127.0.0.1:{}/?+X-Key=%D0%B8%D0%BC%D1%8F"]
 )
 def test_a_letter_that_http_cannot_carry_is_dead_at_once(more: str, httpserver: HTTPServer) -> None:

@@ -49,9 +49,13 @@ def _dropped(url: str, said: Iterable[str]) -> str:
     """Describe what Apprise itself says that it leaves out."""
     for line in said:
         if _SAYS_THAT_IT_DROPS.search(line):
-            # What it names in brackets or quotes may be a piece of a secret.
-            return f"Apprise leaves a part of it out. It says: {redact(url, _NAMED.sub('…', line))}"
+            return f"Apprise leaves a part of it out. It says: {without_names(url, line)}"
     return ""
+
+
+def without_names(url: str, line: str) -> str:
+    """Return words of Apprise without what they name: it may be a piece of a secret."""
+    return redact(url, _NAMED.sub("…", line))
 
 
 def _unknown_option(written: WrittenUrl, plugin: Any) -> str:

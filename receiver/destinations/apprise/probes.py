@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import http
 import http.client
-import json
 import logging
 import re
 import smtplib
@@ -19,7 +18,7 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from receiver.destinations.apprise import proxies, sessions
+from receiver.destinations.apprise import answers, proxies, sessions
 from receiver.destinations.apprise.recorder import (
     AttemptRecorder,
     WarningCollector,
@@ -28,7 +27,7 @@ from receiver.destinations.apprise.recorder import (
     root_cause,
     wrap,
 )
-from receiver.destinations.outcome import CallRecord, Refusal
+from receiver.destinations.record import Exchange, Refusal
 
 # The limit of an HTTP answer and of an SMTP reply. No plugin reads a larger one.
 MOST_BYTES = 1_000_000
@@ -43,15 +42,6 @@ _NOT_ASCII = (
 # that offers no TLS may be an attacker's work, or a certificate that is being renewed.)
 _NEVER = ("SMTP AUTH extension not supported", "No suitable authentication", "SMTPUTF8")
 _COMMANDS = {"EHLO", "HELO", "STARTTLS", "MAIL", "RCPT", "DATA", "RSET", "QUIT"}
-_TEXT_MEMBERS = (
-    "error",
-    "error_description",
-    "message",
-    "description",
-    "detail",
-    "reason",
-    "title",
-)
 
 
 def install(requests: Any) -> None:
@@ -93,48 +83,48 @@ def _probe_write(recorder: AttemptRecorder, original: Any, connection: Any, data
         original(connection, data)
     finally:
         # Without a socket the connection failed, and nothing was written.
-        recorder.record.written = recorder.record.written or connection.sock is not None
+        if connection.sock is not None:
+            recorder.mark_written()
 
 
 def _probe_request(
-    recorder: AttemptRecorder, original: Any, adapter: Any, *arguments: Any, **named: Any
+    recorder: AttemptRecorder, original: Any, adapter: Any, request: Any, **named: Any
 ) -> Any:
     recorder.raise_if_over()
-    record = recorder.record
-    _forget_request(record)
-    recorder.connected = False
-    recorder.reused = False
+    exchange = recorder.begin_exchange(request)
     try:
-        response = original(adapter, *arguments, **named)
+        response = original(adapter, request, **named)
     except Exception as error:
-        record.error = root_cause(error)
+        exchange.error = root_cause(error)
         if recorder.reused and not recorder.is_over:
             sessions.distrust()
         if type(error).__name__ == "ProxyError":
-            record.written = False  # only the proxy got it
+            exchange.written = False  # only the proxy got it
         raise
-    record.written = False
-    record.status = response.status_code
-    record.phrase = _status_phrase(response.status_code)
-    record.accepted += 200 <= response.status_code < 300
-    if value := response.headers.get("Retry-After"):
-        record.retry_after = seconds_to_wait(value, time.time())
     if 300 <= response.status_code < 400:
         # Without this header no plugin can follow a redirect.
         response.headers.pop("Location", None)
-    record.cut_short = not _read_body(response)
-    record.answer = _answer_text(response)
+    _record_answer(recorder, exchange, response)
     return response
 
 
-def _forget_request(record: CallRecord) -> None:
-    """Clear the fields about one HTTP request, so that the record shows the last one."""
-    record.status = None
-    record.error = ""
-    record.written = False
-    record.answer = ""
-    record.retry_after = None
-    record.cut_short = False
+def _record_answer(recorder: AttemptRecorder, exchange: Exchange, response: Any) -> None:
+    exchange.written = False
+    exchange.status = response.status_code
+    exchange.phrase = _status_phrase(response.status_code)
+    if value := response.headers.get("Retry-After"):
+        exchange.retry_after = seconds_to_wait(value, time.time())
+    whole = _read_body(response)
+    reading = answers.read(
+        response.status_code, response.headers, response.content, recorder.vendor, time.time()
+    )
+    exchange.answer = reading.words
+    exchange.says_no = reading.says_no
+    exchange.lasting = reading.lasting
+    exchange.ended = reading.ended
+    if exchange.retry_after is None:
+        exchange.retry_after = reading.wait
+    exchange.whole = whole
 
 
 def seconds_to_wait(value: str, now: float) -> float | None:
@@ -176,27 +166,6 @@ def _read_body(response: Any) -> bool:
     response._content = bytes(body[:MOST_BYTES])
     response._content_consumed = True
     return whole
-
-
-def _answer_text(response: Any) -> str:
-    """Return the part of an answer that is for people: a short text, or some members of JSON.
-
-    The rest stays out, because an answer may hold a session's token. The text is not cut here,
-    because redaction would not recognize half a secret.
-    """
-    content = response.content[:4_000]
-    kind = response.headers.get("Content-Type", "")
-    if content[:1] in (b"{", b"["):
-        try:
-            answer = json.loads(content)
-        except ValueError:
-            return ""
-        members = answer if isinstance(answer, dict) else {}
-        texts = [members[name] for name in _TEXT_MEMBERS if isinstance(members.get(name), str)]
-        return " ".join(texts[:2])
-    if "html" in kind or content[:1] == b"<" or len(content) > 300:
-        return ""
-    return str(content.decode("utf-8", "replace"))
 
 
 def _probe_step(

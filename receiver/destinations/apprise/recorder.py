@@ -15,7 +15,9 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from receiver.destinations.outcome import CallRecord
+from receiver.destinations.apprise.exchanges import MessageWords, may_be_own, secrets_of
+from receiver.destinations.apprise.vendors import UNKNOWN, Vendor
+from receiver.destinations.record import CallRecord, Exchange
 
 _recording = threading.local()
 
@@ -27,13 +29,17 @@ class AttemptOver(TimeoutError):
 class AttemptRecorder:
     """The recorder of one attempt, which can also end it. `timeout` is that of the attempt (s).
 
+    `words` are those of its message, `vendor` is what is known of the service.
     `record` holds the observations so far. `command` is the SMTP command in progress. `connected`:
     the connection of the present request is registered; `reused`: an earlier request made it.
     """
 
-    def __init__(self, timeout: float) -> None:
+    def __init__(self, timeout: float, words: MessageWords | None = None) -> None:
         self.record = CallRecord()
         self.timeout = timeout
+        self.words = words or MessageWords()
+        self.vendor: Vendor = UNKNOWN
+        self._requests: list[Any] = []
         self.command = ""
         self.connected = False
         self.reused = False
@@ -52,6 +58,36 @@ class AttemptRecorder:
             for copy in self._sockets:
                 copy.close()
             self._sockets.clear()
+
+    def begin_exchange(self, request: Any) -> Exchange:
+        """Register a new HTTP request."""
+        self._requests.append(request)
+        self.connected = False
+        self.reused = False
+        url, method = str(request.url or ""), str(request.method)
+        own = self._is_own(url, request.body)
+        exchange = Exchange(own=own, may_be_own=own or may_be_own(method, url))
+        self.record.exchanges.append(exchange)
+        return exchange
+
+    def mark_written(self) -> None:
+        """Record that something of the present request was written."""
+        if self.record.exchanges:
+            self.record.exchanges[-1].written = True
+        else:
+            self.record.written = True
+
+    def secrets(self) -> set[str]:
+        """Collect the secrets that its requests hold, in the form in which they were sent."""
+        found = set[str]()
+        for request in self._requests:
+            found |= secrets_of(request.url or "", request.headers, request.body)
+        return found
+
+    def _is_own(self, url: str, body: Any) -> bool:
+        if self.vendor.own and re.search(self.vendor.own, url):
+            return True
+        return self.words.are_in(url, body)
 
     def cut(self) -> None:
         """Break its connections from another thread, so that the waiting calls on them end."""

@@ -57,6 +57,8 @@ def with_session(request: Callable[..., Any], new_session: Callable[[], Any]) ->
             own = _sessions.session = ThreadSession(new_session())
         # No cookie of an earlier answer goes into this request.
         own.session.cookies.clear()
+        if (change := getattr(_sessions, "change", None)) is not None:
+            change(named)
         try:
             return own.session.request(method=method, url=url, **named)
         except UnicodeEncodeError:
@@ -68,6 +70,11 @@ def with_session(request: Callable[..., Any], new_session: Callable[[], Any]) ->
                 own.close()
 
     return request_in_session
+
+
+def change_requests(change: Callable[[dict[str, Any]], None] | None) -> None:
+    """Let `change` alter the arguments of each request of this thread from now on."""
+    _sessions.change = change
 
 
 def distrust() -> None:

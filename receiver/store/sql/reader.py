@@ -6,16 +6,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from receiver.events import Event
 from receiver.retention import Limits
-from receiver.routing.conditions import Subject
 from receiver.routing.policy import SendPolicy
-from receiver.routing.silences import Silence, first
 from receiver.store import names
 from receiver.store.names import Orphan
 from receiver.store.reading import Page
-from receiver.store.records import Delays, Loaded, Tally, Watched
-from receiver.store.sql import alarms, ledger, loading, pruning, reads, silences, views
+from receiver.store.records import Delays, Tally, Watched
+from receiver.store.sql import alarms, ledger, pruning, reads, silences, views
 from receiver.store.sql.database import Database
 
 Found = TypeVar("Found")
@@ -69,12 +66,6 @@ class SqlReader(ABC):
 
     def prunable(self, limits: Limits) -> dict[str, int]:
         return self._query(lambda db: pruning.prunable(db, limits))
-
-    def known(self, event: Event) -> Loaded:
-        return self._query(lambda db: loading.load(db, [event]))
-
-    def silenced(self, subject: Subject, now: int) -> Silence | None:
-        return self._query(lambda db: first(silences.active(db, now), subject))
 
     def next_due(self, destination: str, policy: SendPolicy, now: int) -> int | None:
         return self._query(lambda db: reads.next_due(db, destination, policy, now))

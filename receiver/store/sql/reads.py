@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from receiver.deliveries import Kind, State
 from receiver.routing.policy import SendPolicy, tokens_left
-from receiver.store.records import Delays, Tally
+from receiver.store.records import Delays, OwedDelivery, Tally
 from receiver.store.sql.database import Database, statement
 from receiver.times import SECOND
 
@@ -39,6 +40,12 @@ DELAYS = statement(
     " WHERE t.nth <= :delayed OR t.received_at > t.newest - :within)"
     " SELECT source, max(n), min(delay), max(CASE WHEN place = (n + 1) / 2 THEN delay END),"
     " max(received_at) - min(received_at) FROM newest GROUP BY source",
+)
+NEWEST_DELIVERY = statement("newest_delivery", "SELECT coalesce(max(id), 0) FROM delivery")
+OWED_SINCE = statement(
+    "owed_since",
+    "SELECT id, event_id, verdict, destination, route, kind, state, reason, silence FROM delivery"
+    " WHERE id > :delivery ORDER BY id",
 )
 NEXT_DUE = statement(
     "next_due",
@@ -90,6 +97,18 @@ def delays(db: Database) -> list[Delays]:
     """See contract.Reading.delays."""
     values = {"tallied": TALLIED, "delayed": DELAYED, "within": _DELAYED_WITHIN}
     return [Delays(*row) for row in db.rows(DELAYS, values)]
+
+
+def owed_since(db: Database, delivery: int) -> list[OwedDelivery]:
+    """See contract.Foreseeing.owed_since."""
+    return [
+        OwedDelivery(
+            number, event_id, verdict, destination, route, Kind(kind), State(state), reason, silence
+        )
+        for number, event_id, verdict, destination, route, kind, state, reason, silence in db.rows(
+            OWED_SINCE, {"delivery": delivery}
+        )
+    ]
 
 
 def next_due(db: Database, destination: str, policy: SendPolicy, now: int) -> int | None:

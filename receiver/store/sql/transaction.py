@@ -17,6 +17,7 @@ from receiver.store.records import (
     Failures,
     JudgedWebhook,
     Loaded,
+    OwedDelivery,
     PruneCursor,
     Pruned,
     TakeResult,
@@ -30,6 +31,7 @@ from receiver.store.sql import (
     loading,
     outbox,
     pruning,
+    reads,
     rows,
     silences,
 )
@@ -298,6 +300,15 @@ class SqlTransaction:
 
     def rename(self, kind: str, old: str, new: str, *, dry_run: bool = False) -> dict[str, int]:
         return names.rename(self._database, kind, old, new, dry_run=dry_run)
+
+    def newest_delivery(self) -> int:
+        return int(self._database.value(reads.NEWEST_DELIVERY))
+
+    def owed_since(self, delivery: int) -> Sequence[OwedDelivery]:
+        return reads.owed_since(self._database, delivery)
+
+    def next_due(self, destination: str, policy: SendPolicy, now: int) -> int | None:
+        return reads.next_due(self._database, destination, policy, now)
 
     def heartbeat(self) -> None:
         self._database.change(HEARTBEAT)

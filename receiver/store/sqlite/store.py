@@ -65,6 +65,10 @@ class SqliteStore(SqlReader):
         result: Result = self._committer.write_now(act, item)
         return result
 
+    def rehearse(self, act: Act[Item, Result], item: Item) -> Result:
+        result: Result = self._committer.rehearse(act, item)
+        return result
+
     def on_failure(self, listener: Callable[[str], None]) -> None:
         self._committer.on_failure(listener)
 

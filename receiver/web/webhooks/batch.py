@@ -12,11 +12,16 @@ import time
 from dataclasses import dataclass
 
 from receiver.config.live_rules import LiveRules
-from receiver.errors import TooManyWebhooks, UntrustedWebhook
+from receiver.errors import TooManyWebhooks
 from receiver.intake.rate_limit import TokenBucket
-from receiver.intake.receive import Intake, Receipt, VerifiedWebhook
+from receiver.intake.receive import (
+    Intake,
+    Receipt,
+    VerifiedWebhook,
+    malformed_webhook,
+    read_webhook,
+)
 from receiver.sources import verification
-from receiver.sources.formats import registry
 from receiver.sources.source import Source
 from receiver.store.contract import Store
 from receiver.times import SECOND
@@ -67,9 +72,7 @@ class WebhookBatcher:
 
     async def quarantine(self, source: Source, body: bytes) -> Receipt:
         """Store the body of an authentic webhook that cannot be read."""
-        webhook = VerifiedWebhook(
-            source.name, None, body, time.time_ns(), "malformed", accepted=False
-        )
+        webhook = malformed_webhook(source, body, time.time_ns())
         return await self._store.write(self._in_force.derived.receive, webhook)
 
     def _take_all(self) -> None:
@@ -95,12 +98,7 @@ class WebhookBatcher:
         proof = verification.verify(source.verification, pending.headers, body, now / SECOND)
         pending.key = proof.key
         self._check_rate(source)
-        event = registry.read(source.format, source.name, body, proof.message_id)
-        if source.agents and (event is None or event.agent_id not in source.agents):
-            raise UntrustedWebhook("agent")
-        return VerifiedWebhook(
-            source.name, event, body, now, "" if event is not None else "no_envelope"
-        )
+        return read_webhook(source, body, proof.message_id, now)
 
     def _check_rate(self, source: Source) -> None:
         """Count a proven webhook. Forgeries must not use up the sender's rate."""

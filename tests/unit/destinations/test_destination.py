@@ -15,6 +15,18 @@ def test_people_are_told_slower_than_machines() -> None:
 
 
 @pytest.mark.parametrize(
+    "kind",
+    [
+        "acs", "azure", "brevo", "groundmail", "mailersend", "mailgun", "o365", "postmark",
+        "resend", "sendgrid", "sendpulse", "ses", "smtp2go", "sparkpost", "mailto", "mailtos",
+    ],
+)  # fmt: skip
+def test_every_service_that_sends_mail_is_told_as_slowly_as_mail(kind: str) -> None:
+    assert Destination("mail", f"{kind}://x").messages_per_second == 1
+    assert Destination("mail", f"{kind}://x", rate=5).messages_per_second == 5
+
+
+@pytest.mark.parametrize(
     ("url", "kind"),
     [
         (" JSON://host/Path", "json"),

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from receiver.deliveries import Attempt, Outcome
-from receiver.destinations.outcome import CallRecord, Refusal, classify
+from receiver.destinations.outcome import classify
+from receiver.destinations.record import CallRecord, Exchange, Refusal
 
 FAILED, UNCERTAIN = Outcome.FAILED, Outcome.UNCERTAIN
 NO_USER, LATER = Refusal(550, "RCPT", "no such user"), Refusal(451, "RCPT", "later")
@@ -20,8 +21,7 @@ def judged(
 @pytest.mark.parametrize(
     ("record", "late", "outcome", "detail"),
     [
-        (CallRecord(), False, FAILED, "Apprise says that it failed, and not why"),
-        (CallRecord(warnings=["No recipients.", "b", "c"]), False, FAILED, "No recipients. b"),
+        (CallRecord(untraced=True), False, FAILED, "Apprise says that it failed, and not why"),
         (CallRecord(error="Connection refused"), False, FAILED,
          "no connection: Connection refused"),
         (CallRecord(), True, FAILED, "no connection within 30 s"),
@@ -149,3 +149,116 @@ def test_a_login_that_went_well_is_not_a_part_that_has_it() -> None:
 def test_a_plugin_that_would_sleep_says_when_to_come_back() -> None:
     attempt = judged(CallRecord(status=429, wanted_wait=12.5))
     assert (attempt.outcome, attempt.retry_after) == (FAILED, 12.5)
+
+
+@pytest.mark.parametrize(
+    ("record", "says"),
+    [
+        (CallRecord(), "nothing was sent: Apprise says that it failed, and not why"),
+        (CallRecord(warnings=["No rooms.", "b", "c"]), "nothing was sent: No rooms. b"),
+    ],
+)
+def test_what_fails_before_anything_is_sent_is_dead_at_once(record: CallRecord, says: str) -> None:
+    attempt = judged(record)
+    assert (attempt.outcome, attempt.permanent, attempt.detail) == (FAILED, True, says)
+    late = judged(record, late=True)
+    assert (late.permanent, late.detail) == (False, "no connection within 30 s")
+
+
+LOGIN = Exchange(own=False, may_be_own=False, status=200, whole=True)
+SENT = Exchange(status=200, whole=True)
+SAID_NO = Exchange(status=200, whole=True, says_no=True, answer="no such room")
+
+
+def of(*exchanges: Exchange) -> CallRecord:
+    return CallRecord(connected=True, exchanges=list(exchanges))
+
+
+def test_apprise_alone_delivers_nothing() -> None:
+    assert judged(of(LOGIN, SENT), done=True).outcome is Outcome.DELIVERED
+    assert judged(CallRecord(mails_taken=1), done=True).outcome is Outcome.DELIVERED
+    assert judged(CallRecord(untraced=True), done=True).outcome is Outcome.DELIVERED
+    assert judged(of(SAID_NO), done=True).outcome is FAILED
+    assert judged(of(Exchange(status=500, whole=True)), done=True).outcome is FAILED
+    assert judged(of(Exchange(written=True)), done=True).outcome is UNCERTAIN
+
+
+def test_a_success_without_any_request_is_dead_at_once_and_says_so() -> None:
+    attempt = judged(CallRecord(warnings=["No alert is known."]), done=True)
+    assert (attempt.outcome, attempt.permanent) == (FAILED, True)
+    assert "made no request" in attempt.detail
+    assert attempt.detail.endswith("No alert is known.")
+
+
+def test_a_success_after_a_login_alone_is_failed_and_may_be_repeated() -> None:
+    attempt = judged(of(LOGIN), done=True)
+    assert (attempt.outcome, attempt.permanent) == (FAILED, False)
+    assert "no more than a login or a look-up" in attempt.detail
+
+
+@pytest.mark.parametrize(
+    ("own", "outcome", "permanent", "detail"),
+    [
+        (Exchange(written=True, error="reset"), UNCERTAIN, False,
+         "it was sent, and no answer came (the connection ended: reset)"),
+        (Exchange(status=400, whole=True, answer="no room"), FAILED, True, "HTTP 400: no room"),
+        (Exchange(status=429, whole=True, retry_after=7.0), FAILED, False, "HTTP 429"),
+        (Exchange(error="refused"), FAILED, False,
+         "the connection failed before the message: refused"),
+    ],
+)  # fmt: skip
+def test_the_answer_to_the_message_counts_and_not_that_to_a_login_or_logout(
+    own: Exchange, outcome: Outcome, permanent: bool, detail: str
+) -> None:
+    attempt = judged(of(LOGIN, own, LOGIN))
+    assert (attempt.outcome, attempt.permanent, attempt.detail) == (outcome, permanent, detail)
+    assert attempt.retry_after == own.retry_after
+
+
+def test_a_logout_that_fails_after_the_message_was_taken_changes_nothing() -> None:
+    for logout in (Exchange(own=False, status=500), Exchange(own=False, written=True)):
+        assert judged(of(LOGIN, SENT, logout)).outcome is Outcome.DELIVERED
+        assert judged(of(LOGIN, SENT, logout), late=True).outcome is Outcome.DELIVERED
+
+
+def test_what_a_plugin_does_not_take_for_a_success_is_none() -> None:
+    assert judged(of(LOGIN, SENT)).outcome is FAILED
+
+
+def test_a_cut_before_the_message_was_written_is_failed() -> None:
+    cut = Exchange(own=False, may_be_own=False, written=True, error="reset")
+    for late in (False, True):
+        assert judged(of(cut), late=late).outcome is FAILED
+        assert judged(of(Exchange(own=True, written=True)), late=late).outcome is UNCERTAIN
+
+
+def test_the_first_refusal_around_the_message_is_the_reason_and_not_a_logout() -> None:
+    refused = Exchange(own=False, may_be_own=False, status=403, whole=True, answer="no such room")
+    attempt = judged(of(LOGIN, refused, LOGIN))
+    assert (attempt.permanent, attempt.detail) == (True, "HTTP 403: no such room")
+
+
+@pytest.mark.parametrize(
+    ("status", "says_no", "lasting", "permanent"),
+    [
+        (200, True, True, True), (200, True, None, False), (200, True, False, False),
+        (400, False, False, False), (400, False, None, True), (500, False, True, False),
+        (429, False, True, False),
+    ],
+)  # fmt: skip
+def test_a_refusal_is_for_good_by_its_status_unless_its_words_know_better(
+    status: int, says_no: bool, lasting: bool | None, permanent: bool
+) -> None:
+    exchange = Exchange(status=status, whole=True, says_no=says_no, lasting=lasting)
+    assert judged(of(exchange), done=says_no).permanent is permanent
+
+
+def test_a_message_in_parts_of_which_one_was_refused_has_arrived_in_part() -> None:
+    attempt = judged(of(SENT, Exchange(status=500, whole=True)))
+    assert attempt.outcome is UNCERTAIN
+    assert "a part of" in attempt.detail
+
+
+def test_an_answer_that_did_not_come_whole_is_uncertain_at_the_deadline() -> None:
+    assert judged(of(Exchange(status=200)), late=True).outcome is UNCERTAIN
+    assert judged(of(SENT), late=True).outcome is Outcome.DELIVERED

@@ -1,0 +1,256 @@
+"""Answers: what a service says in one: yes or no, for how long, and its words for people. Pure.
+
+Many services answer 200 and say no in the body. What `vendors` knows of a service decides; for any
+other a few members are read that mean the same everywhere, and only what is plainly a no is one.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from receiver.destinations.apprise.vendors import UNKNOWN, Vendor
+
+_MOST = 200_000
+_LONGEST_TEXT = 300
+_LONGEST_WAIT = 999_999.0
+_DEPTH = 4
+# Members by which a service says yes or no, without case and signs in between.
+_FLAGS = {"ok", "success", "successful", "succeeded", "issuccess"}
+_FAULTS = {"error", "errors", "errormessage", "errmessage", "exception", "fault"}
+_FAULT_CODES = {"errcode", "errorcode", "errno", "retcode", "errornumber"}
+_STATES = {"status", "result", "stat", "type", "state"}
+_STATUS_CODES = {"code", "status", "statuscode"}
+_NO_WORDS = {"error", "fail", "failed", "failure", "err", "nok", "ko", "rejected", "denied"}
+_NOTHING = {
+    "", "0", "00", "0000", "false", "no", "none", "null", "ok", "success", "no error", "200",
+}  # fmt: skip
+# Members that are words for people, the best ones first.
+_WORDS = (
+    "error", "errordescription", "message", "msg", "errmsg", "errormessage", "errortext",
+    "description", "detail", "details", "reason", "title", "errors", "wording", "faultstring",
+    "info",
+)  # fmt: skip
+_MOST_WORDS = 2
+# Who says this has no objection to the message, only to its time.
+_FOR_NOW = re.compile(
+    r"throttl|rate.?(?:limit|exceeded)|too many requests|too.?fast|slow.?down|try again later"
+    r"|temporarily|service.?unavailable|internal.?error",
+    re.IGNORECASE,
+)
+# Words of a no that no repeat mends, whoever says them.
+_FOR_GOOD = re.compile(
+    r"unauthori[sz]ed|not.authori[sz]ed|access.denied|permission.denied|authentication.fail"
+    r"|(?:invalid|wrong|unknown|bad|expired)[ _](?:api[ _]?)?"
+    r"(?:key|token|credential|signature|login|password|recipient|number|phone|chat|channel|user)"
+    r"|(?:account|bot|user|channel|chat|number|key|token) (?:is |was |has been )?"
+    r"(?:blocked|suspended|disabled|deleted|not found|invalid|expired)|does not exist",
+    re.IGNORECASE,
+)
+_WAIT_MEMBERS = {"retryafter": 1.0, "retryafterms": 0.001, "retryafterseconds": 1.0}
+# Of headers with a reset, each is seconds from now or, if it is huge, a time (Unix).
+_RESETS = (
+    "X-RateLimit-Reset-After", "RateLimit-Reset", "X-RateLimit-Reset", "X-Rate-Limit-Reset",
+    "x-ogw-ratelimit-reset", "x-sib-ratelimit-reset",
+)  # fmt: skip
+_A_TIME = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What an answer says. `lasting`: whether no repeat can mend it; None if only the status says.
+
+    `ended`: it wants a new login. `wait`: the seconds that it asks to wait.
+    """
+
+    words: str = ""
+    says_no: bool = False
+    lasting: bool | None = None
+    ended: bool = False
+    wait: float | None = None
+
+
+def read(
+    status: int,
+    headers: Mapping[str, str],
+    content: bytes,
+    vendor: Vendor = UNKNOWN,
+    now: float = 0.0,
+) -> Reading:
+    """Read the answer of a service."""
+    accepted = 200 <= status < 300
+    answer = _parsed(content, headers.get("Content-Type", ""))
+    text = answer if isinstance(answer, str) else ""
+    says_no = accepted and _says_no(answer, vendor)
+    words = _words_for_people(answer, vendor)
+    codes = {str(value) for path in vendor.codes for value in find(answer, path)}
+    if accepted and not says_no:
+        return Reading(words or text)
+    return Reading(
+        words or text or " ".join(sorted(codes)),
+        says_no,
+        _is_lasting(codes | set(re.findall(r"[\w-]+", text)), words or text, vendor),
+        status == 401 or bool(codes & vendor.ended),
+        _wait(answer, headers, status, now),
+    )
+
+
+def find(answer: Any, path: str) -> Iterator[Any]:
+    """Yield what stands at a path: names with dots between, `*` for each item of a list."""
+    name, _, rest = path.partition(".")
+    if name == "*":
+        items = answer if isinstance(answer, list) else []
+    elif isinstance(answer, Mapping) and name in answer:
+        items = [answer[name]]
+    else:
+        items = []
+    for item in items:
+        yield from find(item, rest) if rest else [item]
+
+
+def _parsed(content: bytes, kind: str) -> Any:
+    """Return an answer as JSON or members of XML, or as a short text; empty if it is neither."""
+    start = content[:_MOST].lstrip(b"\xef\xbb\xbf \t\r\n")
+    if start[:1] in (b"{", b"["):
+        try:
+            return json.loads(start)
+        except (ValueError, RecursionError):
+            return ""
+    if start[:1] == b"<":
+        is_page = "html" in kind or re.match(rb"<!doctype|<html|<h\d|<p\b|<body", start.lower())
+        return "" if is_page else _xml_members(start.decode("utf-8", "replace"))
+    if "html" in kind or len(start) > _LONGEST_TEXT:
+        return ""
+    return start.decode("utf-8", "replace")
+
+
+def _xml_members(text: str) -> dict[str, str]:
+    """Return the texts of the elements that hold no others."""
+    return dict(re.findall(r"<(?:\w+:)?(\w+)[^<>]*>([^<>]+)</", text))
+
+
+def _says_no(answer: Any, vendor: Vendor) -> bool:
+    if isinstance(answer, str):
+        no_text = vendor.no_text
+        return bool(no_text) and re.search(no_text, answer.strip()) is not None
+    by_rules = _breaks_rules(answer, vendor)
+    if by_rules is not None:
+        return by_rules
+    if isinstance(answer, list):
+        members = [item for item in answer if isinstance(item, Mapping)]
+        return bool(members) and all(_is_plain_no(item) for item in members)
+    return isinstance(answer, Mapping) and _is_plain_no(answer)
+
+
+def _breaks_rules(answer: Any, vendor: Vendor) -> bool | None:
+    """Return whether an answer is a no by what the service documents; None if that says nothing."""
+    yes = [value in vendor.yes[path] for path in vendor.yes for value in find(answer, path)]
+    no = [value in vendor.no[path] for path in vendor.no for value in find(answer, path)]
+    there = [next(find(answer, path), None) is not None for path in vendor.needs]
+    if any(no):
+        return True
+    return not (all(yes) and all(there)) if yes or there else None
+
+
+def _is_plain_no(members: Mapping[str, Any]) -> bool:
+    """Return whether members say no that mean the same everywhere."""
+    return any(_means_no(_plain(name), value) for name, value in members.items())
+
+
+def _means_no(name: str, value: Any) -> bool:
+    text = value.strip().lower() if isinstance(value, str) else ""
+    number = value if isinstance(value, int) and not isinstance(value, bool) else None
+    if name in _FLAGS and (value is False or number == 0 or text in {"false", "no", *_NO_WORDS}):
+        return True
+    if name in _FAULTS:
+        return bool(value) and (not isinstance(value, str) or text not in _NOTHING)
+    if name in _FAULT_CODES:
+        return bool(number) or text not in _NOTHING
+    if name in _STATES and (text in _NO_WORDS or value is False):
+        return True
+    return name in _STATUS_CODES and number is not None and 400 <= number < 600
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\W_]", "", str(name)).lower()
+
+
+def _words_for_people(answer: Any, vendor: Vendor) -> str:
+    """Return the words for people: where the service has them, or where most have them."""
+    if isinstance(answer, str):
+        return ""
+    paths = vendor.words
+    found = [str(value) for path in paths for value in find(answer, path) if _is_text(value)]
+    texts = found or list(_texts(answer))
+    distinct = [text for text in dict.fromkeys(" ".join(text.split()) for text in texts) if text]
+    return " ".join(distinct[:_MOST_WORDS])
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str | int | float) and not isinstance(value, bool)
+
+
+def _texts(value: Any, depth: int = 0) -> Iterator[str]:
+    """Yield the texts for people in an answer. Others stay out: a session's token may be there."""
+    if depth > _DEPTH:
+        return
+    if isinstance(value, list):
+        for item in value[:_MOST_WORDS]:
+            yield from [item] if isinstance(item, str) else _texts(item, depth + 1)
+    elif isinstance(value, Mapping):
+        members = {_plain(name): item for name, item in value.items()}
+        for name in (name for name in _WORDS if name in members):
+            item = members[name]
+            if isinstance(item, str):
+                yield item
+            elif isinstance(item, Mapping) and name == "errors":
+                yield from _of_fields(item)
+            else:
+                yield from _texts(item, depth + 1)
+
+
+def _of_fields(errors: Mapping[str, Any]) -> Iterable[str]:
+    """Yield what is said about each field: {"errors": {"to": ["is not valid"]}}."""
+    for name, said in errors.items():
+        first = said[0] if isinstance(said, list) and said else said
+        if isinstance(first, str):
+            yield f"{name}: {first}"
+
+
+def _is_lasting(codes: Iterable[str], words: str, vendor: Vendor) -> bool | None:
+    found = set(codes)
+    if found & vendor.passing or _FOR_NOW.search(words):
+        return False
+    return True if found & vendor.lasting or _FOR_GOOD.search(words) else None
+
+
+def _wait(answer: Any, headers: Mapping[str, str], status: int, now: float) -> float | None:
+    waits = list(_waits(answer))
+    if not waits and status in (429, 503):
+        resets = [_reset(headers[name], now) for name in _RESETS if name in headers]
+        waits = [seconds for seconds in resets if seconds is not None][:1]
+    return min(max(waits[0], 0.0), _LONGEST_WAIT) if waits else None
+
+
+def _waits(value: Any, depth: int = 0) -> Iterator[float]:
+    if isinstance(value, Mapping) and depth < _DEPTH:
+        for name, item in value.items():
+            factor = _WAIT_MEMBERS.get(_plain(name))
+            if factor and (seconds := _number(item)) is not None:
+                yield seconds * factor
+            yield from _waits(item, depth + 1)
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    text = str(value)
+    return float(text) if re.fullmatch(r"[0-9]{1,12}(?:\.[0-9]+)?", text, re.ASCII) else None
+
+
+def _reset(value: str, now: float) -> float | None:
+    seconds = _number(value.strip())
+    return seconds - now if seconds is not None and seconds >= _A_TIME else seconds

@@ -1,0 +1,184 @@
+"""Clients: Apprise's object for a destination, or the reason why there can be none.
+
+A URL is accepted if it leads over the network to one target and reads no file of this machine.
+"""
+
+from __future__ import annotations
+
+import difflib
+import threading
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+from receiver.destinations import addresses, native
+from receiver.destinations.apprise import comparison, probes
+from receiver.destinations.apprise.recorder import record_throttle, said_by_apprise
+from receiver.destinations.destination import Destination
+
+# These act on this machine: its screen, its log, its files, its programs.
+LOCAL_KINDS = {
+    "syslog", "dbus", "kde", "qt", "glib", "gio", "gnome", "macosx", "windows", "blink1", "file",
+    "deltachat", "deltachats", "vapid",
+}  # fmt: skip
+# Options that make Apprise read a file.
+FILE_OPTIONS = {"attach", "include", "keyfile", "pgpkey", "pgpprv", "pgppub", "subfile"}
+_NOT_UNDERSTOOD = (
+    "its URL is not one that Apprise understands: compare it with the service's page in Apprise's"
+    f" documentation; {addresses.SIGNS}"
+)
+# Plugins that look for somebody by themselves if the URL names nobody: by these attributes.
+_CHOOSE_BY_THEMSELVES = {
+    "NotifyMatrix": (
+        ("rooms", "users"),
+        "it names no room, and Apprise would write to all that the account is in: add /!ROOM:SERVER"
+        " or /#ALIAS:SERVER (# as %23)",
+    ),
+    "NotifyTelegram": (
+        ("targets",),
+        "it names no chat, and Apprise would write to whoever wrote to the bot: add /CHAT-ID",
+    ),
+}
+
+_importing = threading.Lock()
+_apprise: Any = None
+_enabled: set[str] = set()
+
+
+def library() -> Any:
+    """Import Apprise at the first call only (160 ms) and return it."""
+    global _apprise
+    with _importing:
+        if _apprise is None:
+            import apprise
+            import requests
+
+            probes.install(requests)
+            _apprise = apprise
+        return _apprise
+
+
+def client(destination: Destination) -> Any:
+    """Make the destination's Apprise object, or describe the mistake in its URL."""
+    apprise = library()
+    url = destination.url.strip()
+    if "://" in url and (urls := len(apprise.utils.parse.parse_urls(url))) > 1:
+        return f"it holds {urls} URLs: make a destination of each"
+    if mistake := addresses.mistake(url):
+        return mistake
+    url = native.translated(url)
+    with said_by_apprise() as said:
+        parsed = apprise.plugins.url_to_dict(url)
+    kind = str(parsed.get("schema", "")) if parsed else destination.kind
+    if kind in LOCAL_KINDS:
+        return f"{kind}:// acts on this machine, not on another: give a service of the network"
+    if not parsed:
+        return _not_understood(url)
+    options = parsed.get("qsd") or {}
+    if problem := _option_problem(options):
+        return problem
+    _enable(kind)
+    if package := _missing_package(kind):
+        return package
+    # No pool, throttle, retries or redirects of its own: the receiver decides about these.
+    asset = apprise.AppriseAsset(service_timeout=0, http_redirects=False)
+    made = apprise.Apprise(asset=asset)
+    with said_by_apprise() as more:
+        is_added = made.add(url)
+    if not is_added or len(made) != 1:
+        return _not_understood(url, more)
+    plugin, said = made[0], said + more
+    problem = _plugin_problem(plugin) or comparison.problem(url, parsed, plugin, said)
+    _configure(plugin, destination, options)
+    return problem or made
+
+
+def _not_understood(url: str, said: Sequence[str] = ()) -> str:
+    """Say that Apprise does not take the URL, with the nearest kind if there is a near one."""
+    scheme = url.partition("://")[0].lower()
+    schemes = _apprise.NotificationManager().schemas()
+    near = difflib.get_close_matches(scheme, schemes, 1, 0.75) if scheme not in schemes else []
+    if hint := addresses.web_hint(url):
+        return hint
+    if near:
+        return f"Apprise has no such kind: did you mean {near[0]}://?"
+    words = [comparison.without_names(url, line) for line in said if "nloadable" not in line]
+    return f"Apprise does not take it: {words[0]}" if words else _NOT_UNDERSTOOD
+
+
+def _option_problem(options: Any) -> str:
+    """Describe the mistake in the options after the URL's question mark; empty if none."""
+    if file_options := sorted(FILE_OPTIONS & set(options)):
+        return f"its option {file_options[0]}= reads a local file: leave it out"
+    if _apprise.utils.parse.parse_bool(options.get("optional"), False):
+        return "its option optional= would show a failure as delivered: leave it out"
+    form = str(options.get("format", "text")).lower()
+    if form.startswith("m"):
+        return f"its option format={form[:8]} would let the text of an event act: leave it out"
+    if str(options.get("overflow", "")).lower().startswith("s"):
+        return (
+            "its option overflow=split would make several messages of one, and a repeat of one"
+            " would repeat all: leave it out"
+        )
+    return ""
+
+
+def _missing_package(kind: str) -> str:
+    """Say which package a kind needs that is not installed; empty if none."""
+    plugin = _apprise.NotificationManager()[kind]
+    if plugin.enabled:
+        return ""
+    needs = plugin.requirements.get("packages_required") or ()
+    names = [needs] if isinstance(needs, str) else [str(name) for name in needs]
+    packages = " ".join(f"'{name.replace(' ', '')}'" for name in names)
+    if not packages:
+        return f"{kind}:// needs something that this system lacks: see its page in Apprise's"
+    return (
+        f"{kind}:// needs a Python package that is not installed: run pip install {packages} where"
+        " the receiver is installed"
+    )
+
+
+def _plugin_problem(plugin: Any) -> str:
+    """Describe the reason against the plugin that the URL makes; empty if none."""
+    if any(isinstance(value, _apprise.AppriseAttachment) and len(value)
+           for value in vars(plugin).values()):  # fmt: skip
+        return "one of its options (such as template=) reads a file: leave it out"
+    if len(plugin) == 0:
+        return "it names nobody to send to: add a target, as the page of its kind shows"
+    for kind, (attributes, why) in _CHOOSE_BY_THEMSELVES.items():
+        if type(plugin).__name__ == kind and not any(
+            getattr(plugin, name, None) for name in attributes
+        ):
+            return why
+    if len(plugin) > 1:
+        return (
+            f"it names {len(plugin)} targets, and a repeat for one would go to all of them: make a"
+            " destination of each"
+        )
+    return ""
+
+
+def _enable(kind: str) -> None:
+    """Enable only those services of Apprise that the destinations use."""
+    with _importing:
+        if kind not in _enabled:
+            _enabled.add(kind)
+            _apprise.NotificationManager().enable_only(*_enabled)
+
+
+def _configure(plugin: Any, destination: Destination, options: Any) -> None:
+    """Switch off the plugin's own pace, repeats and deadlines: the receiver decides about them."""
+    plugin.request_rate_per_sec = 0
+    plugin.retry = 0
+    # Each result writes out its URL, which we never show: that took a tenth of an attempt.
+    plugin.url = lru_cache(maxsize=8)(plugin.url)
+    plugin.redirects = False
+    # Longer than the attempt may take, so that the deadline decides; but an address that takes no
+    # connection is left for the next one of the same name.
+    plugin.socket_connect_timeout = min(destination.timeout + 1, 10.0)
+    plugin.socket_read_timeout = destination.timeout + 1
+    plugin.throttle = record_throttle
+    if "overflow" not in options:
+        # A text beyond the service's limit is cut; else the service would refuse the whole message.
+        plugin.overflow_mode = _apprise.OverflowMode.TRUNCATE

@@ -1,0 +1,62 @@
+"""Vendors: the form of what is known of a service, and the transports that have no answers.
+
+The table of the services is `catalogue`. One without an entry is read as most speak: see `answers`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+Values = Mapping[str, tuple[Any, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Vendor:
+    """What a service's answers mean. `source` is the page of its documentation.
+
+    A path is names with dots in between, `*` for each item of a list. An answer of 2xx is a no if a
+    path of `yes` holds another value, if one of `no` holds such a value, if one of `needs` holds
+    nothing, or if a text matches `no_text`. Else it is read as for any service, and so is one
+    that has none of these paths.
+
+    `words` are the paths to its words for people, `codes` those to its code. A code in `lasting`
+    can be mended by no repeat, one in `passing` by a repeat, whatever the status is, and one in
+    `ended` by a new login.
+
+    `own` says which addresses take the message itself, where its words cannot be seen in it.
+    """
+
+    source: str
+    yes: Values = field(default_factory=dict)
+    no: Values = field(default_factory=dict)
+    needs: tuple[str, ...] = ()
+    no_text: str = ""
+    words: tuple[str, ...] = ()
+    codes: tuple[str, ...] = ()
+    lasting: frozenset[str] = frozenset()
+    passing: frozenset[str] = frozenset()
+    ended: frozenset[str] = frozenset()
+    own: str = ""
+
+
+UNKNOWN = Vendor("as most services speak")
+
+# Transports of which an attempt knows only what Apprise says, and why.
+WITHOUT_REQUESTS: Mapping[str, str] = {
+    "amqp": "a broker confirms on the connection of its own library",
+    "aprs": "APRS-IS takes a line and answers nothing",
+    "growl": "its library speaks the Growl protocol by itself",
+    "irc": "a server answers only what it refuses",
+    "mqtt": "a broker confirms on the connection of its own library",
+    "nostr": "relays confirm on web sockets",
+    "rsyslog": "syslog answers nothing",
+    "smpp": "a centre confirms on the connection of its own library",
+    "xmpp": "a server answers only what it refuses",
+}
+
+
+def name_of(kind: type) -> str:
+    """Return the name under which a plugin's class stands here: that of its module in Apprise."""
+    return kind.__module__.removeprefix("apprise.plugins.").partition(".")[0]

@@ -1,0 +1,79 @@
+"""Native addresses: what services hand out for their hooks, as URLs of Apprise. Pure.
+
+Apprise itself takes many of them; here are those that it does not take and that say enough. Others
+say what to write instead.
+"""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import parse_qsl
+
+# The address without its query, and what becomes of it. `s` is "s" for https. A name in braces is
+# a part of the address or an option of its query; the last names those that it must have.
+_HOOK = r"(?P<host>[\w.-]+(?::[0-9]+)?)(?P<path>(?:/[\w.-]+)*)/hooks/"
+_FORMS: tuple[tuple[str, str], ...] = (
+    (_HOOK + r"(?P<id>[A-Za-z0-9]{17}|[a-f0-9]{24})/(?P<token>[A-Za-z0-9]{40,})",
+     "rocket{s}://{id}/{token}@{host}{path}"),
+    (_HOOK + r"(?P<token>[a-z0-9]{26})", "mmost{s}://{host}{path}/{token}"),
+    (r"oapi\.dingtalk\.com/robot/send", "dingtalk://{access_token}/"),
+    (r"open\.feishu\.cn/open-apis/bot/v2/hook/(?P<token>[\w-]+)", "feishu://{token}/"),
+    (r"api\.telegram\.org/bot(?P<token>[0-9]+:[\w-]+)/\w+", "tgram://{token}/{chat_id}/"),
+    (r"events\.pagerduty\.com/integration/(?P<key>\w+)/enqueue", "pagerduty://{key}@{key}"),
+    (r"api\.pagertree\.com/integration/(?P<id>int_[\w-]+)", "pagertree://{id}"),
+    (r"connect\.signl4\.com/webhook/(?P<secret>[\w-]+)", "signl4://{secret}"),
+    (r"api\.day\.app/(?P<key>\w+)", "barks://api.day.app/{key}"),
+    (r"sctapi\.ftqq\.com/(?P<key>\w+)\.send", "schan://{key}"),
+    (r"api\.chanify\.net/v1/sender/(?P<token>[\w.-]+)", "chanify://{token}"),
+    (r"ntfy\.sh/(?P<topic>[\w-]+)", "ntfys://{topic}/?mode=cloud"),
+    (r"(?P<host>[\w.-]+(?::[0-9]+)?)(?P<path>(?:/[\w.-]+)*)/message", "gotify{s}://{host}{path}/{token}"),
+)  # fmt: skip
+_TEAMS = (
+    "Microsoft has ended this kind of hook: in Teams make a workflow “Post to a channel when a"
+    " webhook request is received” and copy its address, https://….api.powerplatform.com/…"
+)
+# The host of an address that says too little, or is of no use any more → what to write.
+_ADVICE: tuple[tuple[str, str], ...] = (
+    (r"outlook\.office(365)?\.com|[\w.-]+\.webhook\.office\.com", _TEAMS),
+    (r"events(\.eu)?\.pagerduty\.com",
+     "its key is not in it: write pagerduty://INTEGRATION-KEY@API-KEY (region=eu for Europe)"),
+    (r"api(\.eu)?\.opsgenie\.com", "its key is not in it: write opsgenie://API-KEY"),
+    (r"api\.atlassian\.com", "its key is not in it: write jira://API-KEY"),
+    (r"api\.ilert\.com", "its key may not be in it: write ilert://INTEGRATION-KEY"),
+    (r"api\.telegram\.org", "write tgram://BOT-TOKEN/CHAT-ID"),
+    (r"oapi\.dingtalk\.com", "write dingtalk://TOKEN, or dingtalk://SECRET@TOKEN if it signs"),
+    (r"open\.feishu\.cn", "write feishu://TOKEN"),
+    (r"api\.pushover\.net", "write pover://USER-KEY@APP-TOKEN"),
+    (r"api\.twilio\.com", "write twilio://ACCOUNT-SID:AUTH-TOKEN@FROM-NUMBER/TO-NUMBER"),
+    (r"[\w.-]+\.zulipchat\.com", "write zulip://BOT@ORGANISATION/API-KEY/STREAM"),
+    (r"sns\.[\w-]+\.amazonaws\.com", "write sns://ACCESS-KEY/SECRET-KEY/REGION/TOPIC"),
+    (r"api\.sendgrid\.com", "write sendgrid://API-KEY:FROM@DOMAIN/TO"),
+    (r"graph\.microsoft\.com", "write azure://FROM/TENANT/CLIENT-ID/SECRET/TO"),
+)  # fmt: skip
+
+
+def translated(url: str) -> str:
+    """Return a native address as a URL of Apprise; the same text if it is none of those."""
+    match = re.match(r"http(s?)://([^?#]+?)/*(?:\?([^#]*))?$", url.strip(), re.IGNORECASE)
+    if match is None:
+        return url
+    options = dict(parse_qsl(match[3] or ""))
+    for pattern, form in _FORMS:
+        if (found := re.fullmatch(pattern, match[2], re.IGNORECASE)) is None:
+            continue
+        parts = {**options, **found.groupdict(), "s": match[1].lower()}
+        if all(re.fullmatch(r"[\w.:/@-]*", value) for name, value in parts.items()
+               if f"{{{name}}}" in form):  # fmt: skip
+            try:
+                return form.format_map(parts)
+            except KeyError:
+                return url
+    return url
+
+
+def advice(host: str) -> str:
+    """Say what to write instead of an address of a known service; empty if it is not known."""
+    for pattern, instead in _ADVICE:
+        if re.fullmatch(pattern, host, re.IGNORECASE):
+            return instead
+    return ""

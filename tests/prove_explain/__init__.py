@@ -1,0 +1,1 @@
+"""Proves that `explain` says what will happen."""

@@ -1,0 +1,294 @@
+"""What a service says in an answer: yes or no, for how long, in which words."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+
+from receiver.destinations.apprise.answers import read
+from receiver.destinations.apprise.catalogue import VENDORS
+from receiver.destinations.apprise.vendors import UNKNOWN, WITHOUT_REQUESTS, Vendor, name_of
+from tests.support.plugins import every_plugin
+
+NOW = 1_800_000_000.0
+
+
+def said(answer: object, name: str = "", status: int = 200, **headers: str) -> tuple[object, ...]:
+    """Return what is read: the no, whether it is for good, the words."""
+    text = answer if isinstance(answer, str) else json.dumps(answer)
+    named = {key.replace("_", "-"): value for key, value in headers.items()}
+    reading = read(status, named, text.encode(), VENDORS.get(name, UNKNOWN), NOW)
+    return reading.says_no, reading.lasting, reading.words
+
+
+# Of each service: an answer of 2xx that is a yes, one that is a no, whether it is for good, words.
+DOCUMENTED: list[tuple[str, object, object, bool | None, str]] = [
+    ("acs", {"value": [{"to": "+1", "httpStatusCode": 202, "successful": True}]},
+     {"value": [{"to": "+1", "httpStatusCode": 400, "errorMessage": "Invalid To phone number",
+                 "successful": False}]}, None, "Invalid To phone number"),
+    ("africas_talking",
+     {"SMSMessageData": {"Message": "Sent to 1/1",
+                         "Recipients": [{"statusCode": 101, "status": "Success"}]}},
+     {"SMSMessageData": {"Message": "Sent to 0/1",
+                         "Recipients": [{"statusCode": 403, "status": "InvalidPhoneNumber"}]}},
+     True, "InvalidPhoneNumber Sent to 0/1"),
+    ("africas_talking",
+     {"SMSMessageData": {"Message": "Sent to 1/1",
+                         "Recipients": [{"statusCode": 100, "status": "Processed"}]}},
+     {"SMSMessageData": {"Message": "InvalidSenderId", "Recipients": []}}, True,
+     "InvalidSenderId"),
+    ("bark", {"code": 200, "message": "success"},
+     {"code": 400, "message": "failed to get device token"}, None, "failed to get device token"),
+    ("bulksms", [{"status": {"type": "ACCEPTED"}}],
+     [{"status": {"type": "FAILED", "subtype": "INSUFFICIENT_CREDITS"}}], None,
+     "INSUFFICIENT_CREDITS"),
+    ("bulkvs", {"Results": [{"To": "1", "Status": "SUCCESS"}]},
+     {"Results": [{"To": "1", "Status": "FAILED"}]}, None, "FAILED"),
+    ("burstsms", {"error": {"code": "SUCCESS", "description": "OK"}},
+     {"error": {"code": "OVER_LIMIT", "description": "Too many calls"}}, False, "Too many calls"),
+    ("clickatell", {"messages": [{"accepted": True, "error": None}], "error": None},
+     {"messages": [{"accepted": False, "error": {"code": 105, "description": "Bad number"}}]},
+     True, "Bad number"),
+    ("clicksend",
+     {"response_code": "SUCCESS", "data": {"messages": [{"status": "SUCCESS"}]}},
+     {"response_code": "SUCCESS", "data": {"messages": [{"status": "INVALID_RECIPIENT"}]}},
+     True, "INVALID_RECIPIENT"),
+    ("cm", {"errorCode": 0, "messages": [{"messageErrorCode": 0}]},
+     {"errorCode": 201, "messages": [{"messageErrorCode": 304, "messageDetails": "Body is empty"}]},
+     None, "Body is empty"),
+    ("dingtalk", {"errcode": 0, "errmsg": "ok"},
+     {"errcode": 310000, "errmsg": "keywords not in content"}, True, "keywords not in content"),
+    ("dingtalk", {"errcode": 0, "errmsg": "ok"},
+     {"errcode": 130101, "errmsg": "send too fast, exceed 20 times per minute"}, False,
+     "send too fast, exceed 20 times per minute"),
+    ("enigma2", "<e2simplexmlresult><e2state>True</e2state></e2simplexmlresult>",
+     "<e2simplexmlresult><e2state>False</e2state><e2statetext>No such type</e2statetext>"
+     "</e2simplexmlresult>", None, "No such type"),
+    ("exotel", {"SMSMessage": {"Status": "queued"}},
+     {"SMSMessage": {"Status": "failed-dnd", "DetailedStatus": "FAILED_DND"}}, None, "FAILED_DND"),
+    ("fcm", {"success": 1, "failure": 0, "results": [{"message_id": "1"}]},
+     {"success": 0, "failure": 1, "results": [{"error": "NotRegistered"}]}, True,
+     "NotRegistered"),
+    ("feishu", {"code": 0, "msg": "success"}, {"code": 11232, "msg": "frequency limited"}, False,
+     "frequency limited"),
+    ("fortysixelks", {"status": "created"}, {"status": "failed"}, None, ""),
+    ("infobip", {"messages": [{"status": {"groupName": "PENDING"}}]},
+     {"messages": [{"status": {"groupName": "REJECTED", "description": "Not enough credits"}}]},
+     None, "Not enough credits"),
+    ("kavenegar", {"return": {"status": 200}},
+     {"return": {"status": 418, "message": "credit is low"}}, None, "credit is low"),
+    ("kook", {"code": 0, "message": "ok"}, {"code": 40000, "message": "no such channel"}, None,
+     "no such channel"),
+    ("lark", {"StatusCode": 0, "StatusMessage": "success"},
+     {"code": 19001, "msg": "param invalid: incoming webhook access token invalid"}, True,
+     "param invalid: incoming webhook access token invalid"),
+    ("mobilemessage", {"status": "complete", "results": [{"status": "success"}]},
+     {"status": "complete", "results": [{"status": "error", "error": "Landline"}]}, None,
+     "Landline"),
+    ("nextcloudtalk", {"ocs": {"meta": {"status": "ok", "statuscode": 201}}},
+     {"ocs": {"meta": {"status": "failure", "statuscode": 404, "message": "No room"}}}, None,
+     "No room"),
+    ("onebot", {"status": "async", "retcode": 1},
+     {"status": "failed", "retcode": 100, "wording": "Not a friend"}, None, "Not a friend"),
+    ("pushdeer", {"code": 0, "content": {"result": []}}, {"code": 80501, "error": "no key"}, None,
+     "no key"),
+    ("pushme", "success", "The key is unknown", None, "The key is unknown"),
+    ("pushover", {"status": 1}, {"status": 0, "user": "invalid", "errors": ["no such user"]}, None,
+     "no such user"),
+    ("pushplus", {"code": 200}, {"code": 903, "msg": "no such token"}, True, "no such token"),
+    ("pushsafer", {"status": 1, "success": "ok"}, {"status": 0, "error": "no key"}, None,
+     "no key"),
+    ("reddit", {"json": {"errors": [], "data": {}}},
+     {"success": False, "json": {"errors": [["RATELIMIT", "you do that too much", "ratelimit"]]}},
+     False, "RATELIMIT you do that too much"),
+    ("serverchan", {"code": 0}, {"code": 40001, "message": "wrong key"}, True, "wrong key"),
+    ("seven", "100", "900", True, "900"),
+    ("seven", {"success": "100", "messages": [{"success": True}]},
+     {"success": "301", "messages": [{"success": False, "error_text": "no recipient"}]}, True,
+     "no recipient 301"),
+    ("simplepush", {"status": "OK"}, {"status": "BadRequest", "message": "no key"}, None,
+     "no key"),
+    ("smsmanager", "OK|123|+420", "ERROR|101", True, "ERROR|101"),
+    ("smtp2go", {"data": {"succeeded": 1, "failed": 0, "failures": []}},
+     {"data": {"succeeded": 0, "failed": 1, "failures": ["a@b.org is blocked"]}}, None,
+     "a@b.org is blocked"),
+    ("sparkpost", {"results": {"total_accepted_recipients": 1}},
+     {"results": {"total_accepted_recipients": 0, "total_rejected_recipients": 1}}, None, ""),
+    ("spugpush", {"code": 200, "msg": "ok"}, {"code": 404, "msg": "no template"}, None,
+     "no template"),
+    ("twilio", {"status": "queued", "error_message": None, "error_code": None},
+     {"status": "failed", "error_message": "Unreachable handset"}, None, "Unreachable handset"),
+    ("viber", {"status": 0, "status_message": "ok"},
+     {"status": 6, "status_message": "notSubscribed"}, True, "notSubscribed"),
+    ("voipms", {"status": "success"}, {"status": "invalid_dst", "message": "Not a number"}, True,
+     "Not a number invalid_dst"),
+    ("vonage", {"messages": [{"status": "0"}]},
+     {"messages": [{"status": "2", "error-text": "Missing to param"}]}, True, "Missing to param"),
+    ("vonage", {"messages": [{"status": "0"}]},
+     {"messages": [{"status": "1", "error-text": "Throughput exceeded"}]}, False,
+     "Throughput exceeded"),
+    ("wechat", {"errcode": 0}, {"errcode": 60011, "errmsg": "no privilege"}, True,
+     "no privilege"),
+    ("wecombot", {"errcode": 0, "errmsg": "ok"},
+     {"errcode": 93000, "errmsg": "invalid webhook url"}, True, "invalid webhook url"),
+    ("wecombot", {"errcode": 0, "errmsg": "ok"},
+     {"errcode": 45009, "errmsg": "api freq out of limit"}, False, "api freq out of limit"),
+    ("workflows", "1", "Webhook message delivery failed with error: Microsoft Teams endpoint"
+     " returned HTTP error 429 with ContextId x", False,
+     "Webhook message delivery failed with error: Microsoft Teams endpoint returned HTTP error 429"
+     " with ContextId x"),
+    ("wpush", {"code": 0}, {"code": 1001, "message": "wrong key"}, True, "wrong key"),
+    ("wxpusher", {"code": 1000, "msg": "ok"}, {"code": 1001, "msg": "no such app"}, None,
+     "no such app"),
+    ("messagebird", {"recipients": {"items": [{"status": "sent"}]}},
+     {"recipients": {"items": [{"status": "delivery_failed"}]}}, None, ""),
+    ("zulip", {"result": "success", "msg": ""}, {"result": "error", "msg": "Stream is gone"}, None,
+     "Stream is gone"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "yes", "no", "lasting", "words"), DOCUMENTED)
+def test_a_no_in_a_2xx_is_read_as_the_service_documents_it(
+    name: str, yes: object, no: object, lasting: bool | None, words: str
+) -> None:
+    assert said(yes, name)[0] is False
+    assert said(no, name) == (True, lasting, words)
+
+
+def _says_how_it_refuses(vendor: Vendor) -> bool:
+    return bool(vendor.yes or vendor.no or vendor.needs or vendor.no_text)
+
+
+def test_every_service_that_has_a_way_to_refuse_is_shown_above() -> None:
+    ways = {name for name, vendor in VENDORS.items() if _says_how_it_refuses(vendor)}
+    assert ways == {name for name, *_ in DOCUMENTED}
+
+
+def test_every_entry_belongs_to_a_plugin_and_says_where_its_facts_come_from() -> None:
+    modules = {name_of(plugin) for plugin in every_plugin()}
+    assert VENDORS.keys() <= modules
+    assert WITHOUT_REQUESTS.keys() <= modules
+    assert all(vendor.source for vendor in VENDORS.values())
+
+
+def test_what_needs_no_request_is_no_plugin_that_makes_some() -> None:
+    asking = (p for p in every_plugin() if hasattr(sys.modules[p.__module__], "requests"))
+    found = {name_of(plugin) for plugin in asking}
+    # Nostr looks people up by HTTP, and sends on web sockets.
+    assert WITHOUT_REQUESTS.keys() & found == {"nostr"}
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"ok": False, "description": "x"}, {"success": False}, {"success": "false"},
+        {"success": 0, "failure": 1}, {"error": "no such room"}, {"error": {"code": 7}},
+        {"errors": ["a"]}, {"errcode": 7}, {"error_code": "E7"}, {"errorCode": 42},
+        {"status": "error"}, {"result": "Failed"}, {"type": "error", "message": "x"},
+        {"status": False}, {"code": 403, "message": "x"}, {"statusCode": 500},
+        [{"success": False}], "<answer><status>failure</status></answer>",
+    ],
+)  # fmt: skip
+def test_a_plain_no_of_any_service_is_one(answer: object) -> None:
+    assert said(answer)[0] is True
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "", "ok", "error", {}, [], {"ok": True}, {"success": True}, {"success": {}}, {"error": ""},
+        {"error": None}, {"error": False}, {"error": "0"}, {"errors": []}, {"errors": None},
+        {"errcode": 0}, {"error_code": None}, {"errorCode": "0"}, {"status": "queued"},
+        {"status": 200}, {"status": "success", "code": 1000}, {"code": 0}, {"code": 201},
+        {"type": "message"}, {"state": "open"}, {"result": {"error": "of another"}},
+        [{"success": True}, {"success": False}], "<html><body>error</body></html>", "{broken",
+        "[" * 5_000,
+    ],
+)  # fmt: skip
+def test_what_may_be_a_yes_is_no_refusal(answer: object) -> None:
+    assert said(answer)[0] is False
+
+
+@pytest.mark.parametrize(
+    ("name", "answer", "words"),
+    [
+        ("", {"errors": ["user is invalid", "b", "c"]}, "user is invalid b"),
+        ("", {"error": {"code": "BadRequest", "message": "Invalid card"}}, "Invalid card"),
+        ("", {"message": "Event is invalid", "errors": ["No routing_key"]},
+         "Event is invalid No routing_key"),
+        ("", {"errors": [{"message": "No recipient", "field": "to"}]}, "No recipient"),
+        ("", {"errors": {"to": ["is not valid"]}}, "to: is not valid"),
+        ("", {"result": "error", "msg": "Invalid API key"}, "Invalid API key"),
+        ("", {"Message": "A", "Description": "B"}, "A B"),
+        ("", {"token": "s3", "data": {"message": "deep"}}, ""),
+        ("google_chat", {"error": {"code": 404, "message": "Space gone", "status": "NOT_FOUND"}},
+         "Space gone"),
+        ("office365", {"error": {"code": "ErrorX", "message": "Mailbox is full"}},
+         "Mailbox is full"),
+        ("sns", "<ErrorResponse><Error><Type>Sender</Type><Code>InvalidParameter</Code>"
+         "<Message>PhoneNumber is not valid</Message></Error></ErrorResponse>",
+         "InvalidParameter PhoneNumber is not valid"),
+        ("prowl", '<prowl><error code="401">Invalid API key(s)</error></prowl>',
+         "Invalid API key(s)"),
+        ("webexteams", {"message": "Not found", "errors": [{"description": "No such room"}]},
+         "Not found No such room"),
+        ("sparkpost", {"errors": [{"message": "Invalid", "description": "no domain"}]},
+         "Invalid no domain"),
+    ],
+)  # fmt: skip
+def test_the_words_of_a_refusal_are_found(name: str, answer: object, words: str) -> None:
+    assert said(answer, name, 400)[2] == words
+
+
+@pytest.mark.parametrize(
+    ("name", "answer", "lasting"),
+    [
+        ("ses", "<R><Error><Code>Throttling</Code><Message>Rate exceeded</Message></Error></R>",
+         False),
+        ("sns", "<R><Error><Code>InvalidParameter</Code><Message>x</Message></Error></R>", None),
+        ("awswhatsapp", {"__type": "ThrottlingException", "message": "slow"}, False),
+        ("", {"message": "You have exceeded a secondary rate limit"}, False),
+        ("", {"error": "Too Many Requests"}, False), ("", {"error": "message limit"}, None),
+        ("google_chat", {"error": {"status": "RESOURCE_EXHAUSTED", "message": "x"}}, False),
+        ("zulip", {"result": "error", "code": "RATE_LIMIT_HIT", "msg": "API usage"}, False),
+    ],
+)  # fmt: skip
+def test_what_is_only_too_early_is_not_for_good(
+    name: str, answer: object, lasting: bool | None
+) -> None:
+    assert said(answer, name, 400)[1] is lasting
+
+
+@pytest.mark.parametrize(
+    ("answer", "headers", "wait"),
+    [
+        ({"ok": False, "parameters": {"retry_after": 35}}, {}, 35.0),
+        ({"message": "You are being rate limited.", "retry_after": 64.57}, {}, 64.57),
+        ({"errcode": "M_LIMIT_EXCEEDED", "retry_after_ms": 2000}, {}, 2.0),
+        ({"code": "RATE_LIMIT_HIT", "retry-after": 28.7}, {}, 28.7),
+        ({"retryAfterSeconds": "9"}, {}, 9.0),
+        ({}, {"X-RateLimit-Reset-After": "7.5"}, 7.5),
+        ({}, {"X-RateLimit-Reset": str(int(NOW) + 90)}, 90.0),
+        ({}, {"X-RateLimit-Reset": str(int(NOW) - 90)}, 0.0),
+        ({}, {"RateLimit-Reset": "12"}, 12.0), ({}, {"X-RateLimit-Reset": "soon"}, None),
+        ({"retry_after": -5}, {}, None), ({"retry_after": True}, {}, None),
+        ({"retry_after": 10**11}, {}, 999_999.0), ({"retry_after": 10**40}, {}, None),
+        ({}, {}, None),
+    ],
+)  # fmt: skip
+def test_a_wait_may_stand_in_the_body_or_in_other_headers(
+    answer: object, headers: dict[str, str], wait: float | None
+) -> None:
+    content = json.dumps(answer).encode()
+    assert read(429, headers, content, UNKNOWN, NOW).wait == wait
+    if not headers:
+        assert read(200, headers, b'{"ok": true, "retry_after": 35}', UNKNOWN, NOW).wait is None
+
+
+def test_the_end_of_a_session_is_known_by_its_status_or_its_code() -> None:
+    assert read(401, {}, b"{}").ended
+    assert not read(403, {}, b"{}").ended
+    assert read(200, {}, b'{"errcode": 42001, "errmsg": "expired"}', VENDORS["wechat"]).ended
+    assert read(400, {}, b'{"error": "ExpiredToken"}', VENDORS["bluesky"]).ended

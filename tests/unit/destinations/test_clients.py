@@ -1,0 +1,138 @@
+"""What could never be sent, or not as it is meant, is refused or said before anything is sent."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import apprise
+import pytest
+
+from receiver.destinations.apprise import clients
+from receiver.destinations.destination import Destination
+from receiver.destinations.sending import opens_incidents, problems, warnings
+from tests.support.plugins import ADDRESSES
+
+WEBEX = "NmQ0ZGM2ZjctYjZkNC00ZGM2LTk2YjctNGRjNmQ2YzVk"
+
+
+def problem(url: str) -> str:
+    found = problems(Destination("ops", url))
+    assert "canary" not in "".join(found)
+    return "".join(found)
+
+
+@pytest.mark.parametrize("name", ADDRESSES)
+def test_every_plugin_with_a_whole_address_is_taken(name: str) -> None:
+    assert problem(ADDRESSES[name]) == ""
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ntfys://host?mode=private", "ntfys://canary.example.org", "ntfy://127.0.0.1:80",
+        "ntfys://me:canary@host",
+        "sns://AHIAJGNT76XIMXDBIJYA/bu1dHSdO22pfaaVy/wmNsdjfjoxgh/us-east-1",
+        f"wxteams://{WEBEX}", "mmost://h/abcdefghijklmnopqrstuvwxyz?mode=bot",
+        "matrix://me:canary@localhost", "tgram://123456789:canary_hijklmnop/",
+        "goalert://localhost",
+        "bulksms://me:canary@", "notifiarr://canary", "whatsapp://canary@12345",
+        "signal://localhost:1/15551234567/canary",
+    ],
+)  # fmt: skip
+def test_an_address_without_anybody_to_send_to_is_refused(url: str) -> None:
+    assert problem(url)
+
+
+def test_who_is_refused_for_it_learns_what_is_missing() -> None:
+    assert "no room IDs to notify" in problem(f"wxteams://{WEBEX}")
+    assert "names no topic" in problem("ntfys://canary.example.org")
+    assert "names nobody to send to" in problem("sns://AHIAJGNT76XI/bu1dHSdO22/wmNs/us-east-1")
+    assert "names no chat" in problem("tgram://123456789:canary_hijklmnop/")
+    assert "Integration ID … was specified" in problem("pagertree://canary")
+
+
+def test_a_rehearsal_finds_what_http_cannot_carry() -> None:
+    assert "a letter that HTTP cannot carry" in problem("json://%D0%B8%D0%BC%D1%8F:word@localhost/")
+
+
+def test_every_plugin_whose_package_is_missing_names_it() -> None:
+    clients.library()
+    manager: Any = apprise.NotificationManager()  # type: ignore[no-untyped-call]
+    checked = set()
+    for plugin in manager.plugins(include_disabled=True):
+        needs = plugin.requirements.get("packages_required")
+        for scheme in schemes_of(plugin) - clients.LOCAL_KINDS:
+            if not needs or problem(f"{scheme}://me:word@localhost/target") == "":
+                continue
+            package = re.split(r"[ >=]", str(needs))[0]
+            if "pip install" in (found := problem(f"{scheme}://me:word@localhost/target")):
+                assert package in found
+                checked.add(scheme)
+    assert {"mqtt", "mqtts", "xmpp", "xmpps", "smpp", "smpps", "growl"} <= checked
+    assert "pip install pika" in problem("amqp://localhost/queue")
+
+
+def schemes_of(plugin: Any) -> set[str]:
+    kinds = (plugin.protocol or (), plugin.secure_protocol or ())
+    return {str(name) for kind in kinds for name in ([kind] if isinstance(kind, str) else kind)}
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("json://host/?overflow=split", "would make several messages of one"),
+        ("json://host/?Overflow=SPLIT", "would make several messages of one"),
+        ("json://host/?format=md", "would let the text of an event act"),
+        ("discord://4174216298/canary8qBe7bk2ZwO5U711o3dV?format=MARKDOWN", "text of an event"),
+        ("json://host/?format=canary", "Apprise leaves a part of it out"),
+        ("json://host/?overflow=canary", "Apprise leaves a part of it out"),
+    ],
+)
+def test_an_option_that_would_change_messages_is_refused(url: str, says: str) -> None:
+    assert says in problem(url)
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("jsons://host?verify=no", "does not check who answers (verify=no)"),
+        ("mailtos://me:canary@example.org?verify=false", "does not check who answers"),
+        ("mailto://me:canary@example.org", "in the clear: use mailtos://"),
+        ("json://me:canary@hook.example.org", "in the clear: use jsons://"),
+        ("rocket://me:canary@chat.example.org/#ops", "in the clear: use rockets://"),
+        ("betterstack://canary", "opens an incident for each message"),
+        ("spike://0123456789abcdef0123456789abcdef", "opens an incident for each message"),
+        ("xmatters://canary@example/h", "opens an alert for each message"),
+        ("pagerduty://canary@canary?dedup=one", "has dedup=, which is not used"),
+        ("splunk://route@canary?action=info", "has action=, which is not used"),
+        ("ntfys://canary", "a topic of the public server ntfy.sh"),
+    ],
+)
+def test_a_setting_that_may_surprise_is_said(url: str, says: str) -> None:
+    assert problem(url) == ""
+    (found,) = warnings(Destination("ops", url))
+    assert says in found
+    assert "canary" not in found
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "mailto://me:word@gmail.com", "mailto://me:word@outlook.com", "mailtos://me:word@example.org",
+        "mailto://127.0.0.1?from=a@b.org&to=c@d.org", "json://me:word@127.0.0.1/",
+        "json://host/?overflow=upstream&format=text", "jsons://host?verify=yes",
+        "pagerduty://integration@key", "betterstack://token@in.logs.betterstack.com",
+        "ntfys://topic/?mode=cloud", "ntfys://host/topic", "octopush://a@b.org/key/15551234567",
+    ],
+)  # fmt: skip
+def test_what_is_as_it_should_be_needs_no_word(url: str) -> None:
+    assert problem(url) == ""
+    assert warnings(Destination("ops", url)) == []
+
+
+def test_a_pager_is_known_as_one() -> None:
+    assert opens_incidents(Destination("ops", "pagerduty://integration@key"))
+    assert opens_incidents(Destination("ops", "victorops://route@key"))
+    others = ("json://host", "console://", "spike://0123456789abcdef0123456789abcdef", "x")
+    assert not any(opens_incidents(Destination("ops", url)) for url in others)

@@ -1,0 +1,90 @@
+"""Addresses as services hand them out: taken where they say enough, else said what to write."""
+
+from __future__ import annotations
+
+import pytest
+
+from receiver.destinations.destination import Destination
+from receiver.destinations.native import translated
+from receiver.destinations.sending import leads_to, problems
+
+MATTERMOST = "chat.example.org/hooks/abcdefghijklmnopqrstuvwxyz"
+ROCKET = "hooks/5f1a2b3c4d5e6f7a8b9c0d1e/AbCdEfGhIjKlMnOpQrStUvWxYz0123456789AbCdEfGhIjKl"
+LOGIC = "/triggers/manual/paths/invoke?api-version=2016-06-01&sp=%2Ftriggers%2Fmanual%2Frun&sv=1.0"
+
+
+@pytest.mark.parametrize(
+    ("address", "place"),
+    [
+        (f"https://{MATTERMOST}", "Mattermost at chat.example.org"),
+        (f"http://{MATTERMOST.replace('/hooks', ':8065/sub/hooks')}/",
+         "Mattermost at chat.example.org"),
+        (f"https://chat.example.org/{ROCKET}", "Rocket.Chat at chat.example.org"),
+        (f"http://chat.example.org:3000/{ROCKET}", "Rocket.Chat at chat.example.org"),
+        ("https://oapi.dingtalk.com/robot/send?access_token=abcdef0123456789",
+         "DingTalk at oapi.dingtalk.com"),
+        ("https://open.feishu.cn/open-apis/bot/v2/hook/abc-def-012", "Feishu at open.feishu.cn"),
+        ("https://api.telegram.org/bot123456789:abcdefg_hijklmnop/sendMessage?chat_id=-100123",
+         "Telegram at api.telegram.org"),
+        ("https://events.pagerduty.com/integration/abcdef0123456789abcdef0123456789/enqueue",
+         "Pager Duty at events.pagerduty.com"),
+        ("https://api.pagertree.com/integration/int_abcdefgh", "PagerTree at api.pagertree.com"),
+        ("https://connect.signl4.com/webhook/abcdefgh", "SIGNL4 at connect.signl4.com"),
+        ("https://ntfy.sh/topic", "ntfy at ntfy.sh"),
+        ("https://push.example.org/message?token=AbcDef0123", "Gotify at push.example.org"),
+        ("https://api.day.app/abcdefg", "Bark at api.day.app"),
+        ("https://discord.com/api/webhooks/4174216298/JHMHI8qBe7bk2ZwO5U711o3dV_js",
+         "Discord at discord.com"),
+        ("https://hooks.slack.com/services/T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ",
+         "Slack (webhook …/T1…)"),
+        ("https://chat.googleapis.com/v1/spaces/AAA/messages?key=k&token=t",
+         "Google Chat at chat.googleapis.com"),
+        ("https://open.larksuite.com/open-apis/bot/v2/hook/abcdef",
+         "Lark (Feishu) at open.larksuite.com"),
+        ("https://qyapi.weixin.qq.com/cgi-bin/webhook/send?key=abc-def",
+         "WeCom Bot at qyapi.weixin.qq.com"),
+        (f"https://prod-29.westus.logic.azure.com:443/workflows/643e69f83c{LOGIC}&sig=KODuebWb",
+         "Power Automate / Workflows (for MSTeams) at prod-29.westus.logic.azure.com"),
+    ],
+)  # fmt: skip
+def test_a_native_address_that_says_enough_is_taken(address: str, place: str) -> None:
+    destination = Destination("ops", address)
+    assert problems(destination) == []
+    assert leads_to(destination) == place
+
+
+@pytest.mark.parametrize(
+    ("address", "url"),
+    [
+        (f"https://{MATTERMOST}", "mmosts://chat.example.org/abcdefghijklmnopqrstuvwxyz"),
+        ("https://api.telegram.org/bot1:a/sendMessage?chat_id=7", "tgram://1:a/7/"),
+        # What could be read in another way, and what is none of them, stays.
+        ("https://api.telegram.org/bot1:a/sendMessage?chat_id=7?x=1", ""),
+        ("https://api.telegram.org/bot1:a/sendMessage?chat_id=a%23b", ""),
+        ("https://oapi.dingtalk.com/robot/send", ""),
+        ("https://hooks.example.org/hooks/short", ""), ("json://x/hooks/y", ""), ("", ""),
+        ("https://user:word@chat.example.org/hooks/abcdefghijklmnopqrstuvwxyz", ""),
+    ],
+)  # fmt: skip
+def test_an_address_is_translated_or_stays_as_it_is(address: str, url: str) -> None:
+    assert translated(address) == (url or address)
+
+
+@pytest.mark.parametrize(
+    ("address", "says"),
+    [
+        ("https://outlook.office.com/webhook/canary@x/IncomingWebhook/y/z", "make a workflow"),
+        ("https://canary.webhook.office.com/webhookb2/canary", "make a workflow"),
+        ("https://events.pagerduty.com/v2/enqueue", "pagerduty://INTEGRATION-KEY@API-KEY"),
+        ("https://api.opsgenie.com/v2/alerts", "opsgenie://API-KEY"),
+        ("https://api.telegram.org/bot1:canary/sendMessage", "tgram://BOT-TOKEN/CHAT-ID"),
+        ("https://oapi.dingtalk.com/robot/send", "dingtalk://TOKEN"),
+        ("https://hooks.slack.com/canary", "copy all of it"),
+        ("https://example.org/canary", "write jsons://"), ("http://example.org/", "write json://"),
+        ("msteams://canary", "called workflows:// here"),
+    ],
+)  # fmt: skip
+def test_an_address_that_says_too_little_says_what_to_write(address: str, says: str) -> None:
+    (found,) = problems(Destination("ops", address))
+    assert says in found
+    assert "canary" not in found.replace("canary.webhook.office.com", "")
