@@ -180,7 +180,7 @@ def test_a_hole_in_the_story_names_the_status_that_is_missing() -> None:
     held = replace(gap, verdict=Verdict.HELD)
     assert told(held).startswith(
         "Invoice agent is paused; an update that says completed waits for one before it\n"
-        "The missing one says that it was running."
+        "An update says completed, but the one before it (running) has not"
     )
 
 
