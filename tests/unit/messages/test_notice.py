@@ -43,7 +43,7 @@ def test_a_failure_says_what_who_why_when_and_where() -> None:
         "It stopped and will not go on by itself. It had been running for 12 min.\n"
         "See at the link what it had done before you start it again.\n"
         "https://platform.asteroid.ai/executions/a2c7f3b3\n"
-        "At 10:30 UTC, just now\n"
+        "At 10:30 UTC\n"
         "Execution: a2c7f3b3 · from asteroid"
     )
 
@@ -180,7 +180,7 @@ def test_a_hole_in_the_story_names_the_status_that_is_missing() -> None:
     held = replace(gap, verdict=Verdict.HELD)
     assert told(held).startswith(
         "Invoice agent is paused; an update that says completed waits for one before it\n"
-        "The missing one says that it was running."
+        "An update says completed, but the one before it (running) has not"
     )
 
 
