@@ -64,7 +64,7 @@ def test_what_is_silenced_is_superseded_counted_and_listed_once_when_it_ends(wal
         for name in ("ops", "mail")
     ]
     assert "The silence is over: deploy (silenced by Ann)" in told[0].message.body
-    assert "The first 5 of 7:\n· log-in refused · x-0\n" in told[0].message.body
+    assert "The first 5 of 7:\n· log-in refused · 2 h ago · x-0\n" in told[0].message.body
     assert told[0].claim.kind == "digest"
     walk.restart()
     assert walk.until_quiet(3 * HOUR) == []
@@ -108,7 +108,7 @@ def test_confirmations_that_still_wait_are_each_listed_afterwards(walk: Walk) ->
     walk.passes(2 * HOUR)
     told = [each for each in walk.gets() if each.claim.kind == "digest"]
     assert [each.title for each in told] == [
-        f"While silenced: Invoice agent: {what} since 12:00 UTC{page}"
+        f"While silenced: Invoice agent: {what}, since 12:00 UTC{page}"
         for what, page in (
             ("22 to confirm or decline, 1 is over by now", ""),
             ("10 to confirm or decline", " (2)"),
@@ -238,7 +238,7 @@ def test_what_tells_of_a_silence_lists_nothing_that_is_over(walk: Walk) -> None:
     walk.passes(2 * HOUR)
     titles = [told.title for told in walk.gets() if told.claim.kind == "digest"]
     assert titles == [
-        "While silenced: Invoice agent: 13 to confirm or decline, 10 are over by now"
+        "While silenced: Invoice agent: 13 to confirm or decline, 10 are over by now,"
         " since 12:00 UTC",
         "While silenced: Invoice agent: 3 to confirm or decline, since 12:00 UTC (3)",
     ]
@@ -255,7 +255,7 @@ def test_who_learns_of_a_wait_after_a_silence_learns_who_took_it_and_its_end(wal
     walk.passes(HOUR)
     walk.restart()
     assert walk.titles() == [
-        "a: While silenced: Invoice agent: 1 to confirm or decline, 1 is over by now"
+        "a: While silenced: Invoice agent: 1 to confirm or decline, 1 is over by now,"
         " since 12:00 UTC"
     ]
     walk.acknowledge("Ann", "waits")
