@@ -321,6 +321,15 @@ def test_an_alarm_that_reaches_nobody_goes_to_the_next_ones(walk: Walk) -> None:
     assert kinds == [("mail", "alarm"), ("pager", "alarm")]
 
 
+def test_an_alarm_that_died_where_other_messages_arrive_goes_to_the_next_ones(walk: Walk) -> None:
+    walk.reload(ROUTED + "  - {name: ends, match: {status: completed}, notify: mail}\n")
+    outage(walk)
+    walk.gets("mail", GONE)
+    walk.comes(Status.COMPLETED, "y")
+    assert [told.title for told in walk.gets("mail")] == ["Invoice agent completed"]
+    assert walk.looks() == ["+ destination ops: pager"]
+
+
 def test_an_alarm_that_waits_for_a_destination_which_fails_too_goes_to_the_next_ones(
     walk: Walk,
 ) -> None:
