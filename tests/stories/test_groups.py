@@ -58,7 +58,7 @@ def test_what_gathers_within_wait_is_one_digest(walk: Walk) -> None:
     assert told.title == "Invoice agent: 25 failed since 12:00 UTC"
     assert counted(told) == 25
     assert "The first 5 of 25:" in told.message.body
-    assert "· log-in refused · x-0" in told.message.body
+    assert "· log-in refused · 30 s ago · x-0" in told.message.body
     assert len(told.message.body) <= 2_000
 
 
