@@ -1,14 +1,16 @@
 """Skips: at the end of a run each reason is told once; with `CI` set no tool may be missing.
 
-Hypothesis has no deadline for an example.
+Hypothesis has no deadline for an example. Tests run two at a time; those that bound real time run
+alone.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 from collections import Counter
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 
 import pytest
 from hypothesis import settings
@@ -20,6 +22,30 @@ MISSING = re.compile(r"is not installed|could not import")
 # A time for one example tells of the machine's load, not of the program.
 settings.register_profile("receiver", deadline=None)
 settings.load_profile("receiver")
+
+# Whatever runs beside these would be measured, too.
+ALONE = (
+    "tests/bench/", "tests/fuzz/", "tests/prove_", "tests/wire/test_memory.py",
+    "tests/wire/test_signals.py",
+)  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _beside_others(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[None]:
+    """Let a test that bounds real time run alone, and all others beside each other."""
+    if not hasattr(request.config, "workerinput"):
+        yield
+        return
+    folder = tmp_path_factory.getbasetemp().parent
+    is_alone = request.node.nodeid.startswith(ALONE)
+    with (folder / "turn.lock").open("w") as turn, (folder / "tests.lock").open("w") as tests:
+        # Whoever waits to run alone holds the turn, so that nobody begins before it.
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        fcntl.flock(tests, fcntl.LOCK_EX if is_alone else fcntl.LOCK_SH)
+        fcntl.flock(turn, fcntl.LOCK_UN)
+        yield
 
 
 def reason_of(report: pytest.TestReport) -> str:

@@ -186,7 +186,8 @@ def lifecycle_(source: str | None, mermaid: bool) -> None:
 def doctor(in_json: bool) -> None:
     """Verify the ledger and the store, and say what does not work.
 
-    Open alarms, destinations that fail now, and sources that look badly subscribed or off in time.
+    Open alarms, destinations that fail now, sources that look badly subscribed or off in time, and
+    the warnings of `check`.
     """
     settings, rules = load_configuration(destinations=False)
     now = time.time_ns()
@@ -203,6 +204,7 @@ def doctor(in_json: bool) -> None:
             "orphans": [asdict(orphan) for orphan in lost],
             "alarms": alarms,
             "failing": failing,
+            "warnings": list(rules.warnings),
         })  # fmt: skip
     else:
         click.echo(f"{settings.database_path}: the file is whole.")
@@ -210,6 +212,8 @@ def doctor(in_json: bool) -> None:
             f"Ledger: {ledger['accepted']} accepted, {ledger['owed']} messages owed, imbalance"
             f" {ledger['imbalance']}."
         )
+        for warning in rules.warnings:
+            click.echo(warning)
         for hint in warnings:
             click.echo(f"source {hint.source}: {hint.text}.")
         for orphan in lost:

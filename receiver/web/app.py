@@ -120,7 +120,7 @@ def build(
             metrics.route(counters, guard, endpoints.skews, store),
             *_guarded_routes(endpoints, guard),
         ],
-        lifespan=_lifespan(starts, [drain, gaps.stop, pruning.stop, store.close]),
+        lifespan=_lifespan(starts, [drain, refusals.flush, gaps.stop, pruning.stop, store.close]),
         exception_handlers={HTTPException: _answer_http_error, Exception: _answer_failure},
     )
     # A 307 would lead to the address in the request's Host.

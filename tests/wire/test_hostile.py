@@ -10,6 +10,7 @@ import json
 import logging
 import time
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -235,6 +236,7 @@ STANDARD = verification.Verification(
     ["0", "1", str(NOW - 3600), str(NOW + 3600), f"{NOW}.5", f"-{NOW}", f"+{NOW}", f" {NOW}x",
      "1e9", "0x65", "9" * 19, "9" * 400, "", "١٧٠٠٠٠٠٠٠٠", "２０２６", "NaN", f"{NOW}, {NOW}",
      "2026-01-15T10:30:00Z"],
+    ids=map(str, count()),  # some are about the present time
 )  # fmt: skip
 def test_a_signed_time_in_a_header_is_plain_digits_within_the_tolerance(
     target: Target, timestamp: str
@@ -395,7 +397,7 @@ FORGED_LINE = "x\n2026-01-01T00:00:00.000Z info receiver.intake webhook.received
         spoilt(execution_id="\udfff"),
         spoilt(execution_id=FORGED_LINE),
     ],
-    ids=lambda body: repr(body[:60]),
+    ids=map(str, count()),  # the bodies have ids of chance
 )
 def test_a_required_field_that_is_missing_mistyped_or_no_text_is_422(
     target: Target, body: bytes

@@ -28,7 +28,6 @@ class Refusals:
         self, counters: Counters, every: float = 60.0, addresses: Addresses | None = None
     ) -> None:
         self._counters = counters
-        self._every = every
         self._addresses = addresses or Addresses(dict)
         self._lines = OncePerMinute(every)
         # The paths of the refusals that wait for a line, by kind.
@@ -67,7 +66,13 @@ class Refusals:
 
     def _start_timer(self) -> None:
         # Refusals after a line get a line a minute later, even if no more of them come.
-        self._timer = asyncio.get_running_loop().call_later(self._every, self._log_overdue)
+        rest = self._lines.rest(time.monotonic())
+        self._timer = asyncio.get_running_loop().call_later(rest, self._log_overdue)
+
+    def flush(self) -> None:
+        """Log what waits for its line: the process ends."""
+        for kind, count in self._lines.overdue(float("inf")):
+            self._log(kind, count)
 
     def _log_overdue(self) -> None:
         for kind, count in self._lines.overdue(time.monotonic()):
@@ -109,6 +114,10 @@ class OncePerMinute:
     def is_waiting(self) -> bool:
         """Return whether a line of any kind has to wait now."""
         return bool(self._since)
+
+    def rest(self, now: float) -> float:
+        """Return the seconds until the wait of a kind is over; one has to wait."""
+        return max(min(at for at, _ in self._since.values()) + self._every - now, 0.0)
 
     def overdue(self, now: float) -> list[tuple[tuple[str, ...], int]]:
         """Return the kinds whose wait is over, with their counts; forget kinds without any."""

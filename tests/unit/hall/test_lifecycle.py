@@ -117,7 +117,7 @@ def test_an_event_older_than_the_mark_is_stale_also_after_the_end() -> None:
 ENDS = [status for status in Status if status.category is Category.TERMINAL]
 
 
-@pytest.mark.parametrize("before", set(Status) - set(ENDS))
+@pytest.mark.parametrize("before", sorted(set(Status) - set(ENDS)))
 @pytest.mark.parametrize("end", ENDS)
 def test_an_end_that_seems_older_is_judged_like_any_other_and_says_that_its_order_is_uncertain(
     before: Status, end: Status

@@ -11,7 +11,7 @@ from receiver.sources.source import Source
 from receiver.sources.verification import Verification
 from receiver.web.webhooks import endpoint
 from receiver.web.webhooks.addresses import Addresses
-from receiver.web.webhooks.refusals import Refusals
+from receiver.web.webhooks.refusals import OncePerMinute, Refusals
 
 SOURCES = {"asteroid": Source("asteroid", "asteroid", Verification("rsa-sha256"))}
 
@@ -66,3 +66,23 @@ def test_a_line_names_each_meant_address_once() -> None:
 
 def test_every_cause_of_a_refused_webhook_is_one_that_starts_at_zero() -> None:
     assert set(endpoint._CAUSES.values()) <= set(REFUSALS)
+
+
+def test_each_cause_gets_its_line_when_its_own_minute_is_over() -> None:
+    lines = OncePerMinute(every=60.0)
+    assert lines.note(("early",), now=0.0) == 1
+    assert lines.note(("late",), now=50.0) == 1
+    assert lines.note(("late",), now=51.0) == 0
+    assert lines.rest(51.0) == 9.0
+    assert lines.overdue(60.0) == []
+    assert lines.rest(60.0) == 50.0
+    assert lines.overdue(110.0) == [(("late",), 1)]
+
+
+def test_what_waits_for_its_line_is_told_at_the_end() -> None:
+    def end(refusals: Refusals) -> None:
+        refusals.nowhere("/a")
+        refusals.nowhere("/b")
+        refusals.flush()
+
+    assert told(2, end)[1] == "webhook.refused cause=not_found path=/b count=1"
