@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -26,15 +26,16 @@ from receiver.cli.output import (
 )
 from receiver.cli.setup import open_store, rules_if_readable, unknown_execution, unknown_name
 from receiver.config.problems import near
-from receiver.config.rules import Rules
 from receiver.deliveries import Kind, State
-from receiver.dispatch.waits import Wait, waits
 from receiver.errors import ReceiverError
 from receiver.events import Category, Status, Verdict
 from receiver.sources.formats.registry import FORMATS
 from receiver.store.contract import Store
 from receiver.times import ago
-from receiver.web import json_views
+
+if TYPE_CHECKING:
+    from receiver.config.rules import Rules
+    from receiver.dispatch.waits import Wait
 
 View = Mapping[str, Any]
 
@@ -85,6 +86,8 @@ def executions(ctx: click.Context, /, limit: int, in_json: bool, **options: str 
         rows, following = store.executions(conditions, limit, None)
         unknown = "" if rows else _unknown_name(store, conditions)
     if in_json:
+        from receiver.web import json_views
+
         _print_list([json_views.execution(row) for row in rows], unknown)
         return
     if _is_empty("executions", rows, unknown):
@@ -113,6 +116,8 @@ def events(limit: int, in_json: bool, **options: str | None) -> None:
         rows, following = store.events(conditions, limit, None)
         unknown = "" if rows else _unknown_name(store, conditions)
     if in_json:
+        from receiver.web import json_views
+
         _print_list([json_views.event(row) for row in rows], unknown)
         return
     if _is_empty("events", rows, unknown):
@@ -148,6 +153,8 @@ def deliveries(limit: int, in_json: bool, planned: bool, **options: str | None) 
         sections = [] if in_json else _sections(store, conditions, limit, now, planned=planned)
     rules = _rules_for([*rows, *(each for _, some in sections for each in some)], now)
     if in_json:
+        from receiver.web import json_views
+
         _print_list(json_views.deliveries(rows, rules, now), unknown)
         return
     if _is_empty("deliveries", rows, unknown):
@@ -190,6 +197,8 @@ def _sections(
 def _print_deliveries(
     rows: Sequence[View], rules: Rules | None, now: int, *, planned: bool
 ) -> None:
+    from receiver.dispatch.waits import waits
+
     found = waits(rows, rules, now)
     if planned:
         print_table(_PLANNED, [Row((row["id"], ago(row["due_at"], now), *_about(row)))
@@ -225,6 +234,8 @@ def phrase(wait: Wait, now: int) -> str:
 
 def _rules_for(rows: Sequence[View], now: int) -> Rules | None:
     """Read the rules if the store alone cannot say why each of the deliveries waits."""
+    from receiver.dispatch.waits import waits
+
     if not any(wait.until is None for wait in waits(rows, None, now).values()):
         return None
     rules, problem = rules_if_readable()

@@ -6,17 +6,20 @@ The rules are read only where the store cannot say enough, so a command starts q
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 import click
 
 from receiver.config.problems import near
-from receiver.config.rules import Rules
 from receiver.config.settings import load_settings
 from receiver.errors import ConfigurationError, ReceiverError
 from receiver.events import Verdict
 from receiver.store import opening
 from receiver.store.contract import Store
 from receiver.store.reading import Listing
+
+if TYPE_CHECKING:
+    from receiver.config.rules import Rules
 
 # The newest executions among which a misspelt id is looked for.
 NEWEST = 200

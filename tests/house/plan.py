@@ -131,6 +131,7 @@ BROAD_EXCEPTS = {
 # (module, what it imports inside a function) → why not at its top.
 LATE_IMPORTS = {
     ("__main__", "receiver"): "the handlers of signals stand before anything else is imported",
+    ("cli.listing", "receiver"): "writes JSON, or says why deliveries wait: most lists do not",
     ("cli.setup", "receiver"): "reads the rules, which most lists do without",
     ("destinations.apprise.clients", "apprise"): "takes 160 ms, and most commands send nothing",
     ("destinations.apprise.clients", "requests"): "comes with apprise",
