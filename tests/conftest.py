@@ -64,6 +64,10 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Turn a skip for a missing tool into a failure where `CI` is set."""
     report = yield
+    # What a test printed goes to the process that reports, which takes only what UTF-8 can hold.
+    report.sections = [
+        (name, text.encode("utf-8", "replace").decode()) for name, text in report.sections
+    ]
     if REQUIRED and report.skipped and MISSING.search(reason := reason_of(report)):
         report.outcome = "failed"
         report.longrepr = f"{item.nodeid}: {reason}"
