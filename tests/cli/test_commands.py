@@ -249,8 +249,9 @@ def test_doctor_and_check_say_who_is_badly_subscribed(folder: Path) -> None:
 def test_doctor_and_check_say_whose_clock_differs(folder: Path) -> None:
     stored(folder)
     store = SqliteStore(folder / "receiver.db", serve=True)
+    now = client.now_whole()
     for minute in range(6):
-        at = client.now_whole() - minute * 60 * SECOND
+        at = now - minute * 60 * SECOND
         event = Event(
             "asteroid", f"e-{minute}", "E", Status.RUNNING, f"x-{minute}", at + 200 * SECOND
         )

@@ -71,7 +71,8 @@ def test_a_webhook_that_finds_nothing_is_counted_and_its_path_is_in_the_log(
             assert ask(port_of(receiver), request(body, path=path)).status in (404, 405)
         assert counted(receiver) == {cause: 3}
         assert receiver.store.ledger()["accepted"] == 0
-    assert lines(caplog) == [f"webhook.refused cause={cause} {shown} count=1"]
+    # The first at once, and at the end what waits for its minute.
+    assert lines(caplog) == [f"webhook.refused cause={cause} {shown} count={n}" for n in (1, 2)]
 
 
 def test_who_looks_at_an_address_without_sending_anything_is_not_counted(
@@ -120,7 +121,7 @@ def test_each_refusal_of_a_known_source_has_its_cause_and_its_path(
             "rate": 1, "slow": 1, "headers": 1,
         }  # fmt: skip
     path = "path=/webhooks/asteroid count=1"
-    assert sorted(lines(caplog)) == [
+    assert sorted(set(lines(caplog))) == [
         "connection.refused cause=headers count=1",
         f"connection.refused cause=slow {path}",
         *(
