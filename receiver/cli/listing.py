@@ -197,18 +197,26 @@ def _sections(
 def _print_deliveries(
     rows: Sequence[View], rules: Rules | None, now: int, *, planned: bool
 ) -> None:
-    from receiver.dispatch.waits import waits
-
-    found = waits(rows, rules, now)
     if planned:
         print_table(_PLANNED, [Row((row["id"], ago(row["due_at"], now), *_about(row)))
                                for row in rows])  # fmt: skip
         return
+    found = _waits(rows, rules, now)
     print_table(_DELIVERIES, [
         Row((row["id"], ago(row["created_at"], now), row["state"], *_about(row)),
             _note(row, found.get(row["id"]), now))
         for row in rows
     ])  # fmt: skip
+
+
+def _waits(rows: Sequence[View], rules: Rules | None, now: int) -> Mapping[int, Wait]:
+    """Return why each of the deliveries waits, by its number; of most lists none does."""
+    waiting = [row for row in rows if row["state"] == State.WAITING]
+    if not waiting:
+        return {}
+    from receiver.dispatch.waits import waits
+
+    return waits(waiting, rules, now)
 
 
 def _about(row: View) -> tuple[object, ...]:
@@ -234,9 +242,7 @@ def phrase(wait: Wait, now: int) -> str:
 
 def _rules_for(rows: Sequence[View], now: int) -> Rules | None:
     """Read the rules if the store alone cannot say why each of the deliveries waits."""
-    from receiver.dispatch.waits import waits
-
-    if not any(wait.until is None for wait in waits(rows, None, now).values()):
+    if not any(wait.until is None for wait in _waits(rows, None, now).values()):
         return None
     rules, problem = rules_if_readable()
     if problem:

@@ -8,8 +8,15 @@ from pathlib import Path
 from typing import Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
 from receiver.config.problems import in_words, nearest, nearest_zone
 from receiver.config.variables import is_placeholder, is_unfilled, read_file, slip_for, tidy
@@ -33,10 +40,10 @@ _SERVICE_LINKS = (
 )
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """Settings of the environment. Each field's description stands in the README's table."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
     database_url: str = Field(
         "sqlite:///receiver.db", description="The database file; absolute with four slashes."
@@ -100,18 +107,6 @@ class Settings(BaseSettings):
     keep_executions: str = Field(
         "90d", description="How long an execution is kept after its end, with all about it."
     )
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Take only the values from load_settings, which checks names and reads _FILE variables."""
-        return (init_settings,)
 
     @field_validator("database_url")
     @classmethod

@@ -7,16 +7,18 @@ commit. The engine gives it a connection to do that with.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import queue
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from receiver.errors import Overloaded, ReceiverError, StorageUnavailable
 from receiver.store.contract import Act, Transaction
+
+if TYPE_CHECKING:
+    import asyncio
 
 MAX_BATCH = 256
 
@@ -94,7 +96,7 @@ class Committer:
 
     async def write(self, act: Act[Any, Any], item: Any) -> Any:
         """See contract.Writing.write."""
-        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[Any] = _running_loop().create_future()
         self.write_all(act, [(item, future)])
         return await future
 
@@ -102,7 +104,7 @@ class Committer:
         self, act: Act[Any, Any], items: Sequence[tuple[Any, asyncio.Future[Any]]]
     ) -> None:
         """See contract.Writing.write_all."""
-        loop = asyncio.get_running_loop()
+        loop = _running_loop()
         self._submit([_Write(act, item, future, loop) for item, future in items])
 
     def write_now(self, act: Act[Any, Any], item: Any) -> Any:
@@ -262,3 +264,9 @@ def _answer(batch: Sequence[_Write]) -> None:
 def _settle(writes: Sequence[_Write]) -> None:
     for write in writes:
         write.settle()
+
+
+def _running_loop() -> asyncio.AbstractEventLoop:
+    from asyncio import get_running_loop
+
+    return get_running_loop()

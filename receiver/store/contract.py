@@ -24,9 +24,8 @@ writes wait already, StorageRefused at opening.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from receiver.deliveries import Acknowledgement, Attempt, Claim, PlannedDelivery
 from receiver.events import Event, Held
@@ -45,6 +44,9 @@ from receiver.store.records import (
     Pruned,
     TakeResult,
 )
+
+if TYPE_CHECKING:
+    import asyncio
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

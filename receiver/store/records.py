@@ -176,7 +176,7 @@ class SetAside:
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """What shows whether telling works: open alarms, and what may begin or end one.
+    """Signs whether telling works: open alarms, and what may begin or end one.
 
     `told` has the states of the deliveries about each alarm, by its id and their destinations.
     """
@@ -216,7 +216,7 @@ class Delays:
 
 @dataclass(frozen=True, slots=True)
 class Obstacles:
-    """What may keep a waiting delivery back. Times are nanoseconds.
+    """Obstacles that may keep a waiting delivery back. Times are nanoseconds.
 
     `is_put_off`: quiet hours put it off to `due_at`. `is_if_stuck`: it is for the case that nothing
     is heard of its execution. It is `behind` an older delivery about the same. Its destination is

@@ -65,7 +65,6 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "jinja2": ("messages.templates", "web.pages"),
     "psycopg": ("store.postgres",),
     "pydantic": ("config",),
-    "pydantic_settings": ("config",),
     "requests": ("destinations.apprise",),
     "sqlite3": ("store.sqlite",),
     "sqlite_utils": ("store.sqlite",),
@@ -135,6 +134,7 @@ LATE_IMPORTS = {
     ("cli.setup", "receiver"): "reads the rules, which most lists do without",
     ("destinations.apprise.clients", "apprise"): "takes 160 ms, and most commands send nothing",
     ("destinations.apprise.clients", "requests"): "comes with apprise",
+    ("store.committer", "asyncio"): "takes 40 ms, and commands that only look await nothing",
     ("web.server.server", "receiver"): "httptools is an extra",
 }
 # Modules that import others by a text → why.

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import sqlite3
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from receiver.errors import StorageRefused, StorageUnavailable
 from receiver.store.committer import Committer
@@ -18,6 +17,9 @@ from receiver.store.sqlite.connection import WriteConnection, connect, database,
 from receiver.store.sqlite.file import Lock, Place, real_path
 from receiver.store.sqlite.schema import create_missing, prepare
 from receiver.store.sqlite.wal import LONG
+
+if TYPE_CHECKING:
+    import asyncio
 
 Found = TypeVar("Found")
 
