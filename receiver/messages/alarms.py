@@ -10,8 +10,9 @@ from dataclasses import replace
 from datetime import UTC, tzinfo
 
 from receiver.alarms import Alarm, AlarmKind
-from receiver.deliveries import Claim, DeadOriginal, Message, MessageContext, Severity
+from receiver.deliveries import Claim, DeadOriginal, Kind, Message, MessageContext, Severity
 from receiver.events import Verdict
+from receiver.messages.follow_ups import thread_of
 from receiver.messages.local_time import clock_time
 from receiver.messages.notice import MAX_BODY, REPEAT
 from receiver.messages.sanitize import clean, safe_link
@@ -59,7 +60,8 @@ def alarm_message(claim: Claim, alarm: Alarm, now: int, zone: tzinfo = UTC) -> M
     failure = alarm.kind in (AlarmKind.DESTINATION, AlarmKind.RELOAD, AlarmKind.SIGNATURES)
     severity = Severity.FAILURE if failure else Severity.WARNING
     message = _message(title, lines, Severity.SUCCESS if is_over else severity, repeat=claim.repeat)
-    return replace(message, thread=f"<alarm-{alarm.id}-{alarm.raised_at}@receiver>")
+    thread = thread_of("alarm", f"{alarm.id}/{alarm.kind}/{alarm.about}/{alarm.began_at}")
+    return replace(message, thread=thread, kind=Kind.RESOLVED if is_over else Kind.NOTICE)
 
 
 def dead_letter_message(claim: Claim, origin: DeadOriginal, about: str) -> Message:

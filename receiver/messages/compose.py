@@ -8,7 +8,7 @@ from datetime import UTC, tzinfo
 from receiver.deliveries import Claim, Kind, Message, Severity
 from receiver.messages.alarms import alarm_message, dead_letter_message
 from receiver.messages.digests import digest_message
-from receiver.messages.follow_ups import episode_message, kind_of, thread_id, thread_of
+from receiver.messages.follow_ups import episode_message, kind_of, thread_id
 from receiver.messages.sanitize import clean
 from receiver.routing.routes import Route
 
@@ -24,10 +24,7 @@ def compose(
     if claim.digest is not None:
         return digest_message(claim, claim.digest, route, now, public_url, zone)
     if claim.alarm is not None:
-        alarm = claim.alarm
-        thread = thread_of("alarm", f"{alarm.kind}/{alarm.about}/{alarm.began_at}")
-        kind = Kind.RESOLVED if claim.step else Kind.NOTICE
-        return replace(alarm_message(claim, alarm, now, zone), thread=thread, kind=kind)
+        return alarm_message(claim, claim.alarm, now, zone)
     message = replace(
         episode_message(claim, route, now, zone), thread=thread_id(claim), kind=kind_of(claim)
     )
