@@ -49,7 +49,7 @@ class Outcome(StrEnum):
 
 
 class Severity(StrEnum):
-    """What a message is to people: destinations show it by colour, icon or priority.
+    """Weight of a message for people: destinations show it by colour, icon or priority.
 
     Failure: something failed, or a message is dead. Warning: something waits, is stuck, was
     rejected, or is asked for again. Success: a wait is over, or an execution ended well.
@@ -215,7 +215,7 @@ class DeadOriginal:
 
 @dataclass(frozen=True, slots=True)
 class DigestItem:
-    """One of the messages in a digest.
+    """Message in a digest.
 
     `over`: its episode has ended since. `taken`: somebody has taken it, `taken_by` says who.
     `stuck`: no event of its execution came for too long. `begun` has the facts of the event that

@@ -56,7 +56,7 @@ routes:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One webhook of the script. `seconds` is its time after the script's start."""
+    """Webhook of the script; `seconds` is its time after the script's start."""
 
     description: str
     event: str

@@ -57,7 +57,7 @@ class Row:
 
 
 class Word(click.Choice[str]):
-    """One of a few words; a mistake is told with the nearest of them."""
+    """Word out of a few; a mistake is told with the nearest of them."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if value not in self.choices:

@@ -19,7 +19,7 @@ class Refusal:
 
 @dataclass(slots=True)
 class Exchange:
-    """One HTTP request and its answer. `own`: it carries the message, and is no login or the like.
+    """Request by HTTP and its answer. `own`: it carries the message, and is no login or the like.
 
     `may_be_own`: it may stand for the message without its words, if no other request has them.
 

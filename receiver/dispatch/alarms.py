@@ -52,7 +52,7 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What this process sees of itself at `now`; times are nanoseconds.
+    """Observation of this process about itself at `now`; times are nanoseconds.
 
     It serves since `since`. `refused` has the sources of which webhooks were refused within the
     last REFUSALS_IN; None: it does not serve for that long. `failed` is the last reload, if it

@@ -25,7 +25,7 @@ REAP_EVERY = 5.0
 
 
 class Dispatcher:
-    """All workers, the reaper of deliveries to destinations that are gone, and the alarm timer.
+    """Workers of all destinations, the reaper of deliveries to others, and the alarm timer.
 
     `lease` is in seconds. `public_url` is the address at which people can see more, `zone` the time
     zone in which messages give times. `counters` have the refused webhooks, and count alarms.

@@ -129,7 +129,7 @@ class DestinationWorker:
                 log.warning("lane.storage destination=%s error=%s", self.destination.name, error)
                 rest = POLL
             except Exception:
-                # The one broad except: a thread that ended would send nothing more.
+                # Whatever it is: a thread that ended would send nothing more.
                 log.exception("lane.failed destination=%s", self.destination.name)
                 finished, rest = None, POLL
             if not self._rest(wakes, rest):

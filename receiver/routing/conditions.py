@@ -103,7 +103,7 @@ CONDITIONS: Mapping[str, ConditionKind] = {
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """One line of `match`: its name (or `metadata.KEY`) and its patterns."""
+    """Line of `match`: its name (or `metadata.KEY`) and its patterns."""
 
     name: str
     patterns: tuple[str, ...]

@@ -61,7 +61,7 @@ _A_TIME = 1_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What an answer says. `lasting`: whether no repeat can mend it; None if only the status says.
+    """Meaning of an answer. `lasting`: whether no repeat can mend it; None if only the status says.
 
     `ended`: it wants a new login. `wait`: the seconds that it asks to wait.
     """

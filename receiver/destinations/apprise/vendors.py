@@ -14,7 +14,7 @@ Values = Mapping[str, tuple[Any, ...]]
 
 @dataclass(frozen=True, slots=True)
 class Vendor:
-    """What a service's answers mean. `source` is the page of its documentation.
+    """Meaning of a service's answers. `source` is the page of its documentation.
 
     A path is names with dots in between, `*` for each item of a list. An answer of 2xx is a no if a
     path of `yes` holds another value, if one of `no` holds such a value, if one of `needs` holds
