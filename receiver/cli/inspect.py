@@ -71,18 +71,21 @@ def check(file: str | None) -> None:
 @click.argument("event", type=click.File("rb"), required=False)
 @click.option("--source", help="The source it would come from, or came from.")
 @click.option("--event-id", help="Instead of a file: the id of a stored event.")
+@click.option("--seq", type=int, help="Instead of a file: the number in `receiver events`.")
 @json_option
-def explain(event: Any, source: str | None, event_id: str | None, in_json: bool) -> None:
+def explain(
+    event: Any, source: str | None, event_id: str | None, seq: int | None, in_json: bool
+) -> None:
     """Say what would become of the webhook body in the file EVENT (- for standard input).
 
     The verdict against what is stored, which routes match and why the others do not, and the text
-    that would go out. Nothing is stored or sent. With --event-id it says what became of a stored
-    event: its verdict, whom it was told to, and why nobody else.
+    that would go out. Nothing is stored or sent. With --event-id or --seq it says what became of a
+    stored event: its verdict, whom it was told to, and why nobody else.
     """
-    if (event is None) == (event_id is None):
-        raise click.UsageError("Give a file with a webhook body, or --event-id.")
-    if event_id is not None:
-        _explain_stored(event_id, source, in_json)
+    if [event, event_id, seq].count(None) != 2:
+        raise click.UsageError("Give a file with a webhook body, --event-id, or --seq.")
+    if event is None:
+        _explain_stored(event_id, seq, source, in_json)
     elif source is None:
         raise click.UsageError("--source: say which source the body would come from.")
     else:
@@ -105,12 +108,15 @@ def _explain_body(body: bytes, source: str, in_json: bool) -> None:
             click.echo(clean(line))
 
 
-def _explain_stored(event_id: str, source: str | None, in_json: bool) -> None:
+def _explain_stored(
+    event_id: str | None, seq: int | None, source: str | None, in_json: bool
+) -> None:
     now, rules = time.time_ns(), _rules_or_a_word()
     with closing(open_store()) as store:
-        seq = stored_event(store, event_id, source)
-        known = store.event(seq)
-    assert known is not None
+        number = seq if event_id is None else stored_event(store, event_id, source)
+        known = None if number is None else store.event(number)
+    if known is None:
+        raise ReceiverError(f"No event has the number {seq}: see `receiver events`.")
     document = json_views.known_event(known, rules, now)
     if in_json:
         print_json(document)
@@ -119,7 +125,7 @@ def _explain_stored(event_id: str, source: str | None, in_json: bool) -> None:
     execution = event["execution_id"] or "not said"
     phrases = _phrases(known["deliveries"], rules, now)
     print_lines([
-        f"event      {event['event_id']}",
+        f"event      {event['event_id'] or 'its id could not be read'}",
         f"execution  {event['source']}/{execution}",
         *event_text(event, found, phrases, now, every_route=True),
         *messages_text(found, phrases, now),

@@ -125,7 +125,7 @@ def events(limit: int, in_json: bool, **options: str | None) -> None:
     now = time.time_ns()
     print_table(_EVENTS, [
         Row((row["seq"], ago(row["received_at"], now), row["source"], row["execution_id"],
-             row["event"], f"{row['verdict']} ({row['reason']})"))
+             row["event"], f"{row['verdict']} ({row['reason']})"), _problem(row))
         for row in rows
     ])  # fmt: skip
     if following is not None:
@@ -167,6 +167,11 @@ def deliveries(limit: int, in_json: bool, planned: bool, **options: str | None) 
         _print_deliveries(some, rules, now, planned=title == PLANNED)
     if any(len(some) >= limit for _, some in sections):
         _say_more(limit)
+
+
+def _problem(row: View) -> str:
+    """Return what cannot be read in a quarantined webhook."""
+    return str(row["detail"].get("problem", "")) if row["event_id"] is None else ""
 
 
 def _sections(

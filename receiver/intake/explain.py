@@ -60,8 +60,8 @@ def explain(
         webhook = read_webhook(source, body, message_id, now)
     except UntrustedWebhook:
         return _refused(source)
-    except UnreadableWebhook:
-        webhook = malformed_webhook(source, body, now)
+    except UnreadableWebhook as unreadable:
+        webhook = malformed_webhook(source, body, now, str(unreadable))
     entries, messages = store.rehearse(partial(_rehearse, rules), webhook)
     rehearsed = _Rehearsed(rules, now, messages, public_url, zone)
     entry, *settled = entries

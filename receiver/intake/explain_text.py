@@ -120,7 +120,7 @@ def event_text(
     happened = event["occurred_at"]
     if happened is not None and _age(happened, now) != when:
         yield f"      it happened {_age(happened, now)}"
-    for name in ("reason", "outcome", "question"):
+    for name in ("problem", "reason", "outcome", "question"):
         if isinstance(event["detail"].get(name), str):
             yield f"      {name}: {event['detail'][name]}"
     if event["times"] > 1:

@@ -35,7 +35,8 @@ _DEFAULT_ORDERING = Ordering()
 class VerifiedWebhook:
     """An authentic webhook. `event` is None if it could not be read; `unreadable` says why.
 
-    `received_at` is nanoseconds. `accepted`: the answer will be a 2xx.
+    `received_at` is nanoseconds. `accepted`: the answer will be a 2xx. `problem` says in a sentence
+    of ours what cannot be read.
     """
 
     source: str
@@ -44,6 +45,7 @@ class VerifiedWebhook:
     received_at: int
     unreadable: Unreadable = ""
     accepted: bool = True
+    problem: str = ""
 
 
 def read_webhook(
@@ -57,9 +59,13 @@ def read_webhook(
     return VerifiedWebhook(source.name, event, body, received_at, unreadable)
 
 
-def malformed_webhook(source: Source, body: bytes, received_at: int) -> VerifiedWebhook:
-    """Return the body of an authentic webhook that cannot be read."""
-    return VerifiedWebhook(source.name, None, body, received_at, "malformed", accepted=False)
+def malformed_webhook(
+    source: Source, body: bytes, received_at: int, problem: str
+) -> VerifiedWebhook:
+    """Return the body of an authentic webhook that cannot be read, because of the problem."""
+    return VerifiedWebhook(
+        source.name, None, body, received_at, "malformed", accepted=False, problem=problem
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +134,9 @@ class Intake:
         if event is None:
             judgement = Judgement(Verdict.QUARANTINED, webhook.unreadable)
             entry = JudgedWebhook(
-                webhook.source, None, judgement, now, webhook.body, webhook.accepted
-            )
+                webhook.source, None, judgement, now, webhook.body, webhook.accepted,
+                problem=webhook.problem,
+            )  # fmt: skip
             return [self._with_deliveries(entry)]
         ordering, key = self._ordering(event), _execution_key(event)
         entry = judge_event(webhook, event, loaded, ordering)

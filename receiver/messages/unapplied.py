@@ -78,6 +78,9 @@ def unapplied_sentence(facts: MessageContext) -> str:
     """Write what that means, and what to do next."""
     if facts.verdict is Verdict.QUARANTINED:
         _, advice = _UNUSABLE.get(facts.verdict_reason, _OTHERWISE)
+        problem = facts.detail.get("problem") if facts.event_id is None else None
+        if isinstance(problem, str):
+            advice = f"{clean(problem, 200)} {advice}"
         return (
             f"{advice} Nothing was changed by it. Others like it are not announced again today:"
             " `receiver events --verdict quarantined` lists them all."

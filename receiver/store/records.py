@@ -56,7 +56,7 @@ class JudgedWebhook:
     `judged_at` is the time of receipt (nanoseconds). `before` and `after` are the execution before
     and after an applied event. `moved` is the execution if only its mark changed. `accepted`: the
     answer is a 2xx. `until`: the time until which the event is held. `resolved` are the routes that
-    send a message when the stay in the previous status is over.
+    send a message when the stay in the previous status is over. `problem`: what cannot be read.
 
     With `again` the event is stored already and this is its new verdict, given at `judged_at`.
     """
@@ -74,6 +74,7 @@ class JudgedWebhook:
     until: int | None = None
     again: bool = False
     resolved: tuple[str, ...] = ()
+    problem: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -246,3 +246,28 @@ def test_a_locked_file_is_told_in_words_for_people(walked: Path) -> None:
     assert done.returncode == 1
     assert done.stderr.startswith(b"The database is locked: another program writes to it for long.")
     assert b"send it again" not in done.stderr
+
+
+def test_a_webhook_that_cannot_be_read_says_why_and_can_be_explained(tmp_path: Path) -> None:
+    routes = ROUTES.replace("QUIET", "22:00").replace("LOUD", "07:00")
+    routes += "  - {name: odd, match: {verdict: quarantined}, notify: archive}\n"
+    with live(tmp_path, routes) as receiver:
+        assert receiver.post(client.asteroid_event("EXECUTION_FAILED", "x" * 300))[0] == 422
+        assert receiver.post(b"[]")[0] == 200
+        until(lambda: receiver.ask("/api/deliveries?state=sent")[1]["items"])
+        (told,) = [
+            each["body"]
+            for each in receiver.ask("/api/deliveries")[1]["items"]
+            if "cannot be read" in (each["title"] or "")
+        ]
+    problem = "info.execution_id must have 1 to 200 characters."
+    assert told.startswith(problem)
+    listed = run(tmp_path, "events", "--verdict", "quarantined", PUBLIC=PUBLIC).stdout.decode()
+    assert listed.count(problem) == 1
+    shown = run(tmp_path, "explain", "--seq", "1", PUBLIC=PUBLIC)
+    assert shown.returncode == 0
+    assert f"problem: {problem}" in shown.stdout.decode()
+    none = run(tmp_path, "explain", "--seq", "9", PUBLIC=PUBLIC)
+    assert (none.returncode, b"see `receiver events`" in none.stderr) == (1, True)
+    both = run(tmp_path, "explain", "--seq", "1", "--event-id", "e", PUBLIC=PUBLIC)
+    assert both.returncode == 2

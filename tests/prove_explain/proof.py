@@ -78,8 +78,8 @@ def take(walk: Walk, content: bytes, figures: Counter[str]) -> None:
     except UntrustedWebhook:
         agree("what is answered 401", (said["verdict"], said["messages"]), (None, []))
         return
-    except UnreadableWebhook:
-        webhook = malformed_webhook(source, content, walk.now)
+    except UnreadableWebhook as unreadable:
+        webhook = malformed_webhook(source, content, walk.now, str(unreadable))
     since = newest(walk.store)
     receipt: Receipt = walk.store.write_now(walk.intake.receive, webhook)
     judgement = receipt.judgement

@@ -123,6 +123,8 @@ def context(db: Database, event: int) -> tuple[MessageContext, int | None]:
     execution, previous = _execution(record), _previous(record)
     received_at = record["received_at"]
     made = message_context(record["source"], judgement, received_at, stored, execution, previous)
+    if stored is None:
+        made = replace(made, detail=rows.mapping(record["detail"]))
     return made, record["applied_version"]
 
 

@@ -59,9 +59,10 @@ def event_row(seq: int, entry: JudgedWebhook, owed: int) -> Row:
     # As plain text: the driver takes longer for a subclass of str.
     verdict = (str(judgement.verdict), judgement.reason, words(judgement.flags))
     if event is None:
-        nothing = (None,) * 8
+        detail = as_json({"problem": entry.problem}) if entry.problem else None
+        nothing = (None,) * 6
         return (seq, entry.source, None, 0, None, None, None, None, entry.judged_at,
-                *verdict, *nothing, owed, entry.body)  # fmt: skip
+                *verdict, *nothing, detail, None, owed, entry.body)  # fmt: skip
     repeated = judgement.reason == "event_id"
     return (
         seq, event.source, event.event_id, int(repeated), event.execution_id, event.event,

@@ -70,9 +70,9 @@ class WebhookBatcher:
         self._waiting.append(pending)
         return await pending.future, pending.key
 
-    async def quarantine(self, source: Source, body: bytes) -> Receipt:
-        """Store the body of an authentic webhook that cannot be read."""
-        webhook = malformed_webhook(source, body, time.time_ns())
+    async def quarantine(self, source: Source, body: bytes, problem: str) -> Receipt:
+        """Store the body of an authentic webhook that cannot be read, with the problem."""
+        webhook = malformed_webhook(source, body, time.time_ns(), problem)
         return await self._store.write(self._in_force.derived.receive, webhook)
 
     def _take_all(self) -> None:

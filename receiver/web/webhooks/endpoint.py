@@ -196,7 +196,7 @@ class WebhookEndpoint:
     async def _quarantine(
         self, source: Source, body: bytes, unreadable: UnreadableWebhook
     ) -> Response:
-        receipt = await self._batcher.quarantine(source, body)
+        receipt = await self._batcher.quarantine(source, body, str(unreadable))
         self._wake(receipt.destinations)
         log.warning("webhook.malformed source=%s detail=%s", source.name, unreadable)
         return problem(400 if isinstance(unreadable, MalformedBody) else 422, str(unreadable))
