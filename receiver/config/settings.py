@@ -21,14 +21,11 @@ from pydantic import (
 from receiver.config.problems import in_words, nearest, nearest_zone
 from receiver.config.variables import is_placeholder, is_unfilled, read_file, slip_for, tidy
 from receiver.errors import ConfigurationError
-from receiver.messages.sanitize import clean
 from receiver.retention import Retention, broken
 from receiver.times import duration
 
 PREFIX = "RECEIVER_"
 FROM_FILES = ("api_token", "database_url")
-# A value of this length may be a secret in the wrong place, so no error shows it.
-MIN_SECRET = 16
 # Names and values of the variables that Kubernetes sets in each pod for a Service called receiver
 # or receiver-…; RECEIVER_PORT is among them.
 _SERVICE_LINKS = (
@@ -188,7 +185,7 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
     try:
         settings = Settings(**values)  # type: ignore[arg-type]  # texts: pydantic reads them
     except ValidationError as error:
-        problems += [_described(dict(each), values) for each in error.errors()]
+        problems += [_described(dict(each)) for each in error.errors()]
     if problems:
         raise ConfigurationError(problems)
     return settings
@@ -257,14 +254,11 @@ def _take(variable: str, value: str, values: dict[str, str], problems: list[str]
         values[name] = value
 
 
-def _described(error: Mapping[str, Any], values: Mapping[str, str]) -> str:
-    """Describe a setting that cannot be read, with its value if that can be no secret."""
+def _described(error: Mapping[str, Any]) -> str:
+    """Describe a setting that cannot be read, never with its value: that may be a secret."""
     name = str(error["loc"][0])
     variable = PREFIX + name.upper()
-    value = values.get(name, "")
-    is_shown = value and name not in FROM_FILES and len(value) < MIN_SECRET
-    given = f"{variable}={clean(value, MIN_SECRET)}" if is_shown else variable
-    return f"{given}: {in_words(error)}{_example(name, variable)}."
+    return f"{variable}: {in_words(error)}{_example(name, variable)}."
 
 
 def _example(name: str, variable: str) -> str:

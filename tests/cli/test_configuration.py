@@ -97,7 +97,7 @@ def test_a_wrong_port_is_wrong_usage_and_names_the_setting(folder: Path, port: s
     done = run(folder, "serve", "--port", port, PUBLIC=PUBLIC)
     assert (done.returncode, b"--port" in done.stderr) == (2, True)
     done = run(folder, "serve", PUBLIC=PUBLIC, RECEIVER_PORT=port)
-    assert (done.returncode, done.stderr.startswith(b"RECEIVER_PORT=")) == (1, True)
+    assert (done.returncode, done.stderr.startswith(b"RECEIVER_PORT: ")) == (1, True)
     assert b"like RECEIVER_PORT=8000" in done.stderr
 
 

@@ -182,7 +182,7 @@ def test_lists_show_what_waits_apart_from_what_is_done(walked: Path) -> None:
         (("events", "--verdict", "quarantine"), 2, "did you mean 'quarantined'?"),
         (("deliveries", "--state", "wating"), 2, "did you mean 'waiting'?"),
         (("deliveries", "--kind", "notise"), 2, "did you mean 'notice'?"),
-        (("explain",), 2, "Give a file with a webhook body, or --event-id."),
+        (("explain",), 2, "Give a file with a webhook body, --event-id, or --seq."),
         (("explain", "routes.yaml"), 2, "--source: say which source"),
     ],
 )

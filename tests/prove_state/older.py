@@ -139,6 +139,11 @@ def rows(version: int) -> Iterator[tuple[str, Sequence[Row]]]:
                           {**silence, "id": 2, "until_at": NOW - 1, "listed_at": NOW}]  # fmt: skip
         yield "acknowledgement", [{"execution": 1, "version": 1, "by": "Ann", "at": NOW - HOUR}]
         yield "digest_group", [{"destination": "ops", "key": "r/1", "told_at": NOW - MINUTE}]
+    if version >= 7:
+        alarm = {"kind": "destination", "about": "mail", "cause": "HTTP 503",
+                 "began_at": NOW - HOUR, "raised_at": NOW - HOUR + MINUTE}  # fmt: skip
+        yield "alarm", [{**alarm, "id": 1}, {**alarm, "id": 2, "ended_at": NOW - MINUTE}]
+        yield "source", [{"name": "s", "heard_at": NOW - HOUR, "quiet_from": NOW - HOUR}]
     if version >= 5:
         yield "pruned", [{"what": "event", "name": "applied", "n": 2},
                          {"what": "delivery", "name": "sent", "n": 1}]  # fmt: skip

@@ -600,7 +600,8 @@ def test_an_environment_of_anything_is_settings_or_an_error_without_its_values()
         ("RECEIVER_", "canary"), ("RECEIVER_PORT_FILE", "canary"), ("RECEIVER_\n", "canary"),
         ("RECEIVER_MODEL_CONFIG", "canary"), ("RECEIVER_DATABASE_PATH", "canary"),
         ("RECEIVER_PORT", "canary"), ("RECEIVER_PORT", "9" * 5_000), ("RECEIVER_RATE", "nan"),
-        ("RECEIVER_BODY_TIMEOUT", "inf"), ("RECEIVER_MAX_BODY", "-1"), ("RECEIVER_HTTP", "\0"),
+        ("RECEIVER_BODY_TIMEOUT", "inf"), ("RECEIVER_MAX_BODY", "-1"),
+        ("RECEIVER_HTTP", "h\0canary"),
         ("RECEIVER_API_TOKEN_FILE", "/dev/null/canary"), ("RECEIVER_DATABASE_URL", "canary"),
     ):  # fmt: skip
         with pytest.raises(ConfigurationError) as caught:

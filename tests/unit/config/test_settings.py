@@ -63,15 +63,16 @@ def test_an_unknown_variable_names_the_nearest() -> None:
 def test_a_bad_value_is_told_with_its_name_and_what_to_write(
     name: str, value: str, says: str
 ) -> None:
-    assert problem(**{f"RECEIVER_{name}": value}) == f"RECEIVER_{name}={value}: {says}"
+    assert problem(**{f"RECEIVER_{name}": value}) == f"RECEIVER_{name}: {says}"
 
 
-def test_a_value_that_may_be_secret_is_not_shown() -> None:
+def test_no_value_is_shown() -> None:
     for name, value in (
         ("DATABASE_URL", "postgresql://u:canary@h/d"),
         ("PUBLIC_URL", "ftp://me:canary@hooks.example.org"),
         ("API_TOKEN", "${canary}"),
-        # A secret in the wrong place: it is as long as one.
+        # A secret in the wrong place, however short.
+        ("PORT", "canary"),
         ("PORT", "canary-and-more-of-it"),
         ("LOG_LEVEL", "canary-and-more-of-it"),
         ("PUBLIC_URL", "canary-and-more-of-it"),
@@ -91,13 +92,13 @@ def test_the_time_zone_is_a_known_one_or_the_nearest_is_named() -> None:
         ("../etc/passwd", ""), ("Europe/", "Europe/"),
     ):  # fmt: skip
         told = problem(RECEIVER_TZ=name)
-        assert told.startswith(f"RECEIVER_TZ={name}: there is no such time zone; the nearest is ")
+        assert told.startswith("RECEIVER_TZ: there is no such time zone; the nearest is ")
         assert nearest in told
 
 
-def test_a_shown_value_has_one_short_printable_line() -> None:
+def test_a_problem_is_one_printable_line_whatever_was_given() -> None:
     told = problem(RECEIVER_PORT="8\n\x1b[2J\u202e9")
-    assert told.startswith("RECEIVER_PORT=8 [2J9: must be")
+    assert told.startswith("RECEIVER_PORT: must be")
     assert told.isprintable()
 
 
@@ -116,11 +117,11 @@ def test_what_is_kept_how_long_is_a_rule_and_is_checked_at_the_start() -> None:
     kept = load_settings({"RECEIVER_KEEP_EXECUTIONS": "400d", "RECEIVER_KEEP_BODIES": "12h"})
     assert kept.retention == Retention("12h", "90d", "400d")
     assert problem(RECEIVER_KEEP_BODIES="30") == (
-        "RECEIVER_KEEP_BODIES=30: must be a duration like 90s, 15m, 2h or 1d."
+        "RECEIVER_KEEP_BODIES: must be a duration like 90s, 15m, 2h or 1d."
     )
     assert "longer than events are believed (14d and 5m)" in problem(RECEIVER_KEEP_EVENT_IDS="14d")
     for few, shown in (
-        ({"RECEIVER_KEEP_EXECUTIONS": "89d"}, "RECEIVER_KEEP_EXECUTIONS=89d"),
+        ({"RECEIVER_KEEP_EXECUTIONS": "89d"}, "RECEIVER_KEEP_EXECUTIONS"),
         ({"RECEIVER_KEEP_EVENT_IDS": "91d"}, "RECEIVER_KEEP_EXECUTIONS"),
     ):
         assert problem(**few) == (
