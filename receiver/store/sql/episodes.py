@@ -28,11 +28,19 @@ _EPISODE = (
     "FROM delivery AS d JOIN event AS e ON e.seq = d.event"
     " JOIN execution AS x ON x.source = e.source AND x.execution_id = e.execution_id"
 )
-# The selected deliveries: one sent message or all of a digest; those that the digest of a silence
-# lists; those that a silence has just kept back; all about an episode; all about an execution.
+# The selected deliveries: one sent message or all of a digest; the same, also if it only may have
+# arrived; those of a claim that may have arrived before; those that the digest of a silence lists;
+# those that a silence has just kept back; all about an episode; all about an execution.
 _SENT = {
     "one": "d.id = :head AND d.state = 'sent'",
     "digest": "d.digest = :head AND d.state = 'sent'",
+}
+_TRIED = {"one": "d.id = :head", "digest": "d.digest = :head"}
+_AGAIN = {
+    "one_again": "d.id = :id AND d.state = 'waiting' AND d.repeat = 1",
+    "group_again": "d.destination = :destination AND d.group_key = :key"
+    " AND d.state IN ('waiting', 'sending') AND d.state = 'waiting' AND d.due_at <= :until"
+    " AND d.repeat = 1",
 }
 _LISTED = {"listed": "d.digest = :head AND d.silence IS NOT NULL"}
 _KEPT_BACK = {
@@ -66,11 +74,13 @@ REMIND = variants(
     ),
     {**_SENT, **_KEPT_BACK},
 )  # fmt: skip
-# A destination was told of an episode if it was sent any message about it, even after a silence. A
-# notice with an origin does not count: it is about a destination's failure.
+# A destination was told of an episode if it was sent any message about it, even after a silence, or
+# if one may have arrived (`repeat`). A notice with an origin does not count: it is about a
+# destination's failure.
 _WERE_TOLD = (
-    "(d.state = 'sent' OR (d.state = 'superseded' AND d.silence IS NOT NULL"
-    " AND EXISTS (SELECT 1 FROM delivery AS l WHERE l.id = d.digest AND l.state = 'sent')))"
+    "(d.state = 'sent' OR d.repeat = 1 OR (d.state = 'superseded' AND d.silence IS NOT NULL"
+    " AND EXISTS (SELECT 1 FROM delivery AS l WHERE l.id = d.digest"
+    " AND (l.state = 'sent' OR l.repeat = 1))))"
     " AND ((d.kind IN ('notice', 'reminder', 'escalation') AND d.origin IS NULL)"
     f" OR (d.kind = 'fallback' AND {FELL_FROM} NOT IN ('acknowledged', 'resolved', 'digest')))"
     " AND d.route IN {texts:routes}"
@@ -97,7 +107,7 @@ def _resolving(order_key: str) -> str:
 # hear of the end first: it is due earlier, and does not queue behind that notice.
 RESOLVE = {
     **variants("resolve", _resolving("e.source || '/' || e.execution_id"), _OF_EPISODE),
-    **variants("resolve", _resolving(_RESOLVED), {**_SENT, **_LISTED}),
+    **variants("resolve", _resolving(_RESOLVED), {**_TRIED, **_AGAIN, **_LISTED}),
 }
 # One each time that somebody takes it, even if the same person does so again.
 _TOOK = (
@@ -117,7 +127,7 @@ TELL_WHO = variants(
         guard_version="e.version", group_key="max(d.group_key) || '#acknowledged'",
         created_at=":now", owed_at=":now", due_at=":now",
     ),
-    {**_SENT, **_LISTED, **_OF_EXECUTION},
+    {**_TRIED, **_AGAIN, **_LISTED, **_OF_EXECUTION},
 )  # fmt: skip
 STANDING = statement(
     "execution_standing",

@@ -207,17 +207,17 @@ class SqlTransaction:
                 self._promise("owed", fallen)
             else:
                 self.owe(claim.delivery, (message,), claim.claimed_at)
-        if after.state is State.SENT:
-            self._follow(claim, after, "digest" if is_digest else "one")
+        self._follow(claim, after, "digest" if is_digest else "one")
         return True
 
     def _follow(self, claim: Claim, after: AttemptResult, which: str) -> None:
-        """Plan the follow-ups of a sent message."""
+        """Plan the follow-ups of a message that was sent, or may have arrived."""
         db, now, head = self._database, claim.claimed_at, {"head": claim.delivery}
         # A single message has one route; a digest may have several.
         own = {claim.route: after.options[claim.route]} if claim.route in after.options else {}
         options = after.options if which == "digest" else own
-        self._promise("owed", episodes.follow(db, which, head, options, now))
+        plan = episodes.follow if after.state is State.SENT else episodes.catch_up
+        self._promise("owed", plan(db, which, head, options, now))
         if claim.kind is Kind.DIGEST:
             self._promise("owed", episodes.catch_up(db, "listed", head, after.options, now))
 
