@@ -135,3 +135,80 @@ def test_what_failed_for_certain_does_not_count_as_told(walk: Walk) -> None:
     tries(walk, "team", FAILED)
     walk.comes(DONE)
     assert heard(walk) == []
+
+
+# Whoever was told in place of another hears the end, too.
+
+
+def test_who_got_the_digest_of_a_silence_as_a_fallback_hears_who_took_it_and_its_end(
+    walk: Walk,
+) -> None:
+    silence(walk)
+    walk.comes(AWAITS)
+    assert walk.gets() == []
+    walk.passes(HOUR)
+    walk.gets("team", GONE)
+    assert [told.destination for told in walk.gets()] == ["mail"]
+    walk.acknowledge("Ann")
+    assert heard(walk) == [("mail", TAKEN)]
+    walk.comes(DONE)
+    assert heard(walk) == [("mail", END)]
+
+
+def test_a_fallback_of_a_fallback_hears_the_end_of_what_a_silence_kept_back(walk: Walk) -> None:
+    silence(walk)
+    walk.comes(AWAITS)
+    walk.comes(AWAITS, "y")
+    assert walk.gets() == []
+    walk.passes(HOUR)
+    walk.gets("team", GONE)
+    walk.gets("mail", GONE)
+    claim = walk.claim("pager")
+    assert claim is not None
+    walk.comes(DONE)  # while it is being sent
+    walk.record(claim)
+    walk.comes(DONE, "y")
+    assert heard(walk) == [("pager", END), ("pager", END)]
+
+
+def test_a_fallback_whose_answer_was_lost_hears_the_end_of_what_a_silence_kept_back(
+    walk: Walk,
+) -> None:
+    silence(walk)
+    walk.comes(AWAITS)
+    assert walk.gets() == []
+    walk.passes(HOUR)
+    walk.gets("team", GONE)
+    tries(walk, "mail", LOST)
+    walk.comes(DONE)
+    assert ("mail", END) in heard(walk)
+
+
+@pytest.mark.parametrize("kind", ["reminder", "escalation"])
+def test_who_was_reminded_or_asked_in_place_of_another_hears_the_end_once(
+    walk: Walk, kind: str
+) -> None:
+    later = "    remind: {every: 10m}\n" if kind == "reminder" else ""
+    later = later or "    escalate: [{after: 10m, notify: team}]\n"
+    walk.reload(ROUTES.replace("notify: team", "notify: [team, pager]") + later)
+    walk.comes(AWAITS)
+    assert len(walk.gets()) == 2
+    walk.passes(10 * MINUTE)
+    walk.gets("team", GONE)
+    assert [(t.destination, t.claim.kind) for t in walk.gets("mail")] == [("mail", "fallback")]
+    walk.comes(DONE)
+    assert heard(walk) == [("mail", END), ("pager", END), ("team", END)]
+
+
+def test_who_was_told_of_an_end_in_place_of_another_hears_no_end_of_what_came_next(
+    walk: Walk,
+) -> None:
+    walk.comes(AWAITS)
+    assert len(walk.gets()) == 1
+    walk.comes(RUNNING)
+    walk.gets("team", GONE)
+    walk.gets("mail", GONE)  # of the end, in place of the team
+    assert len(walk.gets("pager")) == 1
+    walk.reload(ROUTES.replace("awaiting_confirmation", "running"))
+    walk.comes(DONE)
+    assert heard(walk) == []

@@ -74,30 +74,49 @@ REMIND = variants(
     ),
     {**_SENT, **_KEPT_BACK},
 )  # fmt: skip
-# A destination was told of an episode if it was sent any message about it, even after a silence, or
-# if one may have arrived (`repeat`). A notice with an origin does not count: it is about a
-# destination's failure.
-_WERE_TOLD = (
-    "(d.state = 'sent' OR d.repeat = 1 OR (d.state = 'superseded' AND d.silence IS NOT NULL"
-    " AND EXISTS (SELECT 1 FROM delivery AS l WHERE l.id = d.digest"
-    " AND (l.state = 'sent' OR l.repeat = 1))))"
-    " AND ((d.kind IN ('notice', 'reminder', 'escalation') AND d.origin IS NULL)"
-    f" OR (d.kind = 'fallback' AND {FELL_FROM} NOT IN ('acknowledged', 'resolved', 'digest')))"
+# A destination (`t`) was told of an episode if it was sent any message about it, even after a
+# silence, or if one may have arrived (`repeat`). A notice with an origin does not count, because it
+# is about a destination's failure.
+_OF_IT = (
+    "((d.kind IN ('notice', 'reminder', 'escalation') AND d.origin IS NULL) OR (d.kind = 'fallback'"
+    f" AND {FELL_FROM} NOT IN ('acknowledged', 'resolved', 'digest')))"
     " AND d.route IN {texts:routes}"
 )
+_ARRIVED = "({0}.state = 'sent' OR {0}.repeat = 1)"
+_WERE_TOLD = (
+    f"JOIN delivery AS t ON t.id = d.id WHERE ({_ARRIVED.format('d')}"
+    " OR (d.state = 'superseded' AND d.silence IS NOT NULL AND EXISTS"
+    f" (SELECT 1 FROM delivery AS l WHERE l.id = d.digest AND {_ARRIVED.format('l')})))"
+    f" AND {_OF_IT} AND {{where}}"
+)
+# Those that got the digest of a silence in place of another one, which it lists as told.
+_WERE_TOLD_INSTEAD = (
+    "JOIN (WITH RECURSIVE fell (listed, id) AS (SELECT d.id, f.id FROM delivery AS d"
+    " JOIN event AS e ON e.seq = d.event JOIN delivery AS f ON f.origin = d.digest"
+    " WHERE d.state = 'superseded' AND d.silence IS NOT NULL AND f.kind = 'fallback' AND {where}"
+    " UNION ALL SELECT fell.listed, f.id FROM fell JOIN delivery AS f ON f.origin = fell.id"
+    " WHERE f.kind = 'fallback') SELECT fell.listed, fell.id FROM fell) AS w ON w.listed = d.id"
+    f" JOIN delivery AS t ON t.id = w.id WHERE {_ARRIVED.format('t')} AND {_OF_IT}"
+)
+# The digest that a fall-back stands for, also if it fell several times.
+_INSTEAD = {
+    "listed": "d.digest = (WITH RECURSIVE o (id, kind, origin) AS (SELECT f.id, f.kind, f.origin"
+    " FROM delivery AS f WHERE f.id = :head UNION ALL SELECT f.id, f.kind, f.origin FROM o"
+    " JOIN delivery AS f ON f.id = o.origin WHERE o.kind = 'fallback')"
+    " SELECT o.id FROM o WHERE o.kind = 'digest')"
+}
 # One for each destination and episode, even if several routes told it.
-_RESOLVED = "'resolved/' || e.source || '/' || d.destination || '/' || e.event_id"
+_RESOLVED = "'resolved/' || e.source || '/' || t.destination || '/' || e.event_id"
 
 
-def _resolving(order_key: str) -> str:
+def _resolving(order_key: str, were_told: str = _WERE_TOLD) -> str:
     return owing(
         f"{_EPISODE} JOIN history AS h ON h.execution = x.id AND h.version = e.version + 1"
-        f" JOIN event AS n ON n.seq = h.event WHERE {_WERE_TOLD} AND {{where}}"
-        " GROUP BY d.destination, e.seq, n.seq",
+        f" JOIN event AS n ON n.seq = h.event {were_told} GROUP BY t.destination, e.seq, n.seq",
         conflict="",
         dedup_key=_RESOLVED, event="n.seq", source="e.source", execution_id="e.execution_id",
         event_id="n.event_id", verdict="n.verdict", route="min(d.route)",
-        destination="d.destination", kind="'resolved'", order_key=order_key,
+        destination="t.destination", kind="'resolved'", order_key=order_key,
         group_key="max(d.group_key) || '#resolved'", created_at=":now", owed_at=":now",
         due_at=":now",
     )  # fmt: skip
@@ -105,30 +124,46 @@ def _resolving(order_key: str) -> str:
 
 # If the episode ended while its message was being sent, the next notice may wait already. People
 # hear of the end first: it is due earlier, and does not queue behind that notice.
+_IN_ORDER = "e.source || '/' || e.execution_id"
 RESOLVE = {
-    **variants("resolve", _resolving("e.source || '/' || e.execution_id"), _OF_EPISODE),
+    **variants("resolve", _resolving(_IN_ORDER), _OF_EPISODE),
     **variants("resolve", _resolving(_RESOLVED), {**_TRIED, **_AGAIN, **_LISTED}),
+}
+RESOLVE_INSTEAD = {
+    **variants("resolve_instead", _resolving(_IN_ORDER, _WERE_TOLD_INSTEAD), _OF_EPISODE),
+    **variants("resolve_instead", _resolving(_RESOLVED, _WERE_TOLD_INSTEAD), _INSTEAD),
 }
 # One each time that somebody takes it, even if the same person does so again.
 _TOOK = (
-    "'acknowledged/' || e.source || '/' || d.destination || '/' || e.event_id || '/' || a.by"
+    "'acknowledged/' || e.source || '/' || t.destination || '/' || e.event_id || '/' || a.by"
     " || '/' || a.at"
 )
-TELL_WHO = variants(
-    "tell_who_took_it",
-    owing(
-        f"{_EPISODE} JOIN acknowledgement AS a ON a.execution = x.id AND a.version = x.version"
-        f" WHERE e.version = x.version AND {_WERE_TOLD} AND {{where}}"
-        " GROUP BY d.destination, e.seq, a.execution, a.version",
+
+
+def _telling_who(were_told: str) -> str:
+    return owing(
+        f"{_EPISODE} AND e.version = x.version"
+        " JOIN acknowledgement AS a ON a.execution = x.id AND a.version = x.version"
+        f" {were_told} GROUP BY t.destination, e.seq, a.execution, a.version",
         conflict="",
         dedup_key=_TOOK, event="e.seq", source="e.source", execution_id="e.execution_id",
         event_id="e.event_id", verdict="e.verdict", route="min(d.route)",
-        destination="d.destination", kind="'acknowledged'", order_key=_TOOK,
+        destination="t.destination", kind="'acknowledged'", order_key=_TOOK,
         guard_version="e.version", group_key="max(d.group_key) || '#acknowledged'",
         created_at=":now", owed_at=":now", due_at=":now",
-    ),
+    )  # fmt: skip
+
+
+TELL_WHO = variants(
+    "tell_who_took_it",
+    _telling_who(_WERE_TOLD),
     {**_TRIED, **_AGAIN, **_LISTED, **_OF_EXECUTION},
-)  # fmt: skip
+)
+TELL_WHO_INSTEAD = variants(
+    "tell_who_took_it_instead",
+    _telling_who(_WERE_TOLD_INSTEAD),
+    {**_OF_EXECUTION, **_INSTEAD},
+)
 STANDING = statement(
     "execution_standing",
     "SELECT id, version, category FROM execution"
@@ -160,7 +195,8 @@ def tell_ends(db: Database, entries: Sequence[JudgedWebhook]) -> int:
             before = entry.before
             episode = {"source": before.source, "execution": before.execution_id,
                        "version": before.version}  # fmt: skip
-            added += _tell(db, RESOLVE["episode"], episode, entry.resolved, entry.judged_at)
+            for insert in (RESOLVE["episode"], RESOLVE_INSTEAD["episode"]):
+                added += _tell(db, insert, episode, entry.resolved, entry.judged_at)
     return added
 
 
@@ -191,10 +227,11 @@ def catch_up(
     added = 0
     resolved = tuple(name for name, route_options in options.items() if route_options.resolved)
     taken = tuple(name for name, route_options in options.items() if route_options.acknowledged)
-    if resolved:
-        added += _tell(db, RESOLVE[which], values, resolved, now)
-    if taken:
-        added += _tell(db, TELL_WHO[which], values, taken, now)
+    for routes, inserts in (
+        (resolved, (RESOLVE.get(which), RESOLVE_INSTEAD.get(which))),
+        (taken, (TELL_WHO.get(which), TELL_WHO_INSTEAD.get(which))),
+    ):
+        added += sum(_tell(db, each, values, routes, now) for each in inserts if each and routes)
     return added
 
 
@@ -232,7 +269,8 @@ def acknowledge(
         db.change(ACKNOWLEDGE, values)
     db.change(END_NAGGING, {**values, "changed": int(is_new)})
     # Those who were told in the meantime learn of it, too, whoever has it.
-    added = _tell(db, TELL_WHO["execution"], execution, routes, taken.at) if routes else 0
+    told = (TELL_WHO["execution"], TELL_WHO_INSTEAD["execution"]) if routes else ()
+    added = sum(_tell(db, insert, execution, routes, taken.at) for insert in told)
     if before is not None and not is_new:
         return TakeResult(TakeOutcome.ALREADY_TAKEN, Acknowledgement(*before)), added
     if before is None:

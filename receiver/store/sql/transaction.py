@@ -218,7 +218,7 @@ class SqlTransaction:
         options = after.options if which == "digest" else own
         plan = episodes.follow if after.state is State.SENT else episodes.catch_up
         self._promise("owed", plan(db, which, head, options, now))
-        if claim.kind is Kind.DIGEST:
+        if claim.digest is not None and claim.digest.silence:
             self._promise("owed", episodes.catch_up(db, "listed", head, after.options, now))
 
     def failures(self, destination: str) -> Failures:
