@@ -109,10 +109,21 @@ _INSTEAD = {
 _RESOLVED = "'resolved/' || e.source || '/' || t.destination || '/' || e.event_id"
 
 
+def _fell_to_it(kind: str, event: str) -> str:
+    """Return the condition that a destination (`t`) has such a message in place of another one."""
+    fell_from = FELL_FROM.replace("d.origin", "s.origin")
+    return (
+        f"EXISTS (SELECT 1 FROM delivery AS s WHERE s.event = {event} AND s.kind = 'fallback'"
+        " AND s.destination = t.destination AND s.state IN ('waiting', 'sending', 'sent')"
+        f" AND {fell_from} = '{kind}')"
+    )
+
+
 def _resolving(order_key: str, were_told: str = _WERE_TOLD) -> str:
     return owing(
         f"{_EPISODE} JOIN history AS h ON h.execution = x.id AND h.version = e.version + 1"
-        f" JOIN event AS n ON n.seq = h.event {were_told} GROUP BY t.destination, e.seq, n.seq",
+        f" JOIN event AS n ON n.seq = h.event {were_told} AND NOT"
+        f" {_fell_to_it('resolved', 'n.seq')} GROUP BY t.destination, e.seq, n.seq",
         conflict="",
         dedup_key=_RESOLVED, event="n.seq", source="e.source", execution_id="e.execution_id",
         event_id="n.event_id", verdict="n.verdict", route="min(d.route)",

@@ -53,18 +53,6 @@ OWE = statement(
         step=":step", group_key=":group_key", created_at=":now", owed_at=":due", due_at=":due",
     ),
 )  # fmt: skip
-OWE_FALLBACK = statement(
-    "owe_fallback",
-    owing(
-        "FROM delivery WHERE digest = :head AND state = 'dead'",
-        dedup_key="'fallback/' || id || '/' || owed_at || '/' || CAST(:destination AS text)",
-        event="event", alarm="alarm", source="source", execution_id="execution_id",
-        event_id="event_id", verdict="verdict", route="route", destination=":destination",
-        kind="'fallback'",
-        order_key="order_key", guard_version="guard_version", origin="id", step="step",
-        group_key="group_key", created_at=":now", owed_at=":now", due_at=":now",
-    ),
-)  # fmt: skip
 # Alarms, and messages about dead deliveries: they report that telling fails.
 ABOUT_TELLING = "(kind = 'alarm' OR (kind = 'notice' AND origin IS NOT NULL))"
 # The last message to a destination about dead deliveries of another one.
@@ -285,12 +273,6 @@ def failures(db: Database, destination: str) -> Failures:
     """See contract.Sending.failures."""
     row = db.row(FAILURES, {"destination": destination})
     return Failures() if row is None else Failures(row[0], bool(row[1]))
-
-
-def fall_back(db: Database, claim: Claim, destination: str) -> int:
-    """Add the dead deliveries of a digest for another destination, as a group; return how many."""
-    values = {"destination": destination, "now": claim.claimed_at, "head": claim.delivery}
-    return inserted(db, OWE_FALLBACK, values)
 
 
 def release(db: Database, now: int, *, holder: str | None) -> int:

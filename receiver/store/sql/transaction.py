@@ -28,6 +28,7 @@ from receiver.store.sql import (
     claims,
     clock,
     episodes,
+    fallbacks,
     loading,
     outbox,
     pruning,
@@ -203,7 +204,7 @@ class SqlTransaction:
         is_digest = claim.group_key is not None and claim.digest is not None
         for message in after.owed:
             if is_digest and message.kind is Kind.FALLBACK:
-                fallen = outbox.fall_back(self._database, claim, message.destination)
+                fallen = fallbacks.fall_back(self._database, claim, message.destination)
                 self._promise("owed", fallen)
             else:
                 self.owe(claim.delivery, (message,), claim.claimed_at)
@@ -229,7 +230,8 @@ class SqlTransaction:
         self._database.change(outbox.PAUSE, values)
 
     def owe(self, delivery: int, messages: Sequence[PlannedDelivery], now: int) -> None:
-        self._promise("owed", outbox.owe(self._database, delivery, messages, now))
+        new = [m for m in messages if not fallbacks.has_it(self._database, delivery, m)]
+        self._promise("owed", outbox.owe(self._database, delivery, new, now))
 
     def release(self, now: int, *, own: bool = False) -> int:
         return outbox.release(self._database, now, holder=self._holder if own else None)
