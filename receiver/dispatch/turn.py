@@ -89,7 +89,7 @@ def _record_and_claim(transaction: Transaction, turn: TurnRequest) -> TurnResult
             turn.destination, turn.policy, turn.now, turn.until, anyway=turn.is_first
         )
         if claim is None and not turn.is_untried:
-            ended = expire_overdue(transaction, turn.destination, turn.policy)
+            ended = expire_overdue(transaction, turn.destination, turn.policy, turn.now)
             destinations += tell_of(transaction, ended, turn.rules, turn.now)
     return TurnResult(recorded, claim, tuple(destinations), tuple(ended))
 
@@ -115,14 +115,20 @@ def record(transaction: Transaction, finished: FinishedAttempt) -> bool:
 
 
 def expire_overdue(
-    transaction: Transaction, destination: str, policy: SendPolicy
+    transaction: Transaction, destination: str, policy: SendPolicy, now: int
 ) -> Sequence[Claim]:
-    """End overdue deliveries to a destination that fails as a whole; a bounded number."""
+    """End overdue deliveries to a destination that fails as a whole; a bounded number.
+
+    The pause that a destination asks for does not keep the message from those who get it instead.
+    """
     failures = transaction.failures(destination)
-    if not retry.fails_as_a_whole(failures):
+    if retry.fails_as_a_whole(failures):
+        why = f"its destination failed {failures.in_a_row} times in a row"
+    elif failures.paused_until > now:
+        why = "its destination asks for more time"
+    else:
         return []
-    times = f"its destination failed {failures.in_a_row} times in a row"
-    reason = f"given up after retry_for: {times}"
+    reason = f"given up after retry_for: {why}"
     return transaction.expire_overdue(destination, policy.overdue, reason)
 
 

@@ -112,7 +112,9 @@ FAILED = statement(
     " failed_at = excluded.failed_at, last_failure = excluded.last_failure",
 )
 FAILURES = statement(
-    "failures", "SELECT failures, several FROM destination WHERE name = :destination"
+    "failures",
+    "SELECT failures, several, coalesce(paused_until, 0) FROM destination"
+    " WHERE name = :destination",
 )
 _RESUME = (
     "UPDATE destination SET failures = 0, failing = NULL, several = 0, paused_until = NULL"
@@ -272,7 +274,7 @@ def _group_told(db: Database, claim: Claim, options: Mapping[str, RouteOptions])
 def failures(db: Database, destination: str) -> Failures:
     """See contract.Sending.failures."""
     row = db.row(FAILURES, {"destination": destination})
-    return Failures() if row is None else Failures(row[0], bool(row[1]))
+    return Failures() if row is None else Failures(row[0], bool(row[1]), row[2])
 
 
 def release(db: Database, now: int, *, holder: str | None) -> int:
