@@ -14,7 +14,7 @@ from typing import Any
 from receiver.deliveries import Attempt, Claim, DeadOriginal, Kind, Outcome, PlannedDelivery, State
 from receiver.routing.policy import RouteOptions
 from receiver.store.records import AttemptResult, Failures
-from receiver.store.sql import facts
+from receiver.store.sql import facts, quarantine
 from receiver.store.sql.database import Database, Statement, Values, statement
 from receiver.store.sql.rows import DELIVERY_COLUMNS
 from receiver.times import LATEST, SECOND
@@ -267,7 +267,7 @@ def _group_told(db: Database, claim: Claim, options: Mapping[str, RouteOptions])
     gathered = at + (route_options.wait if route_options else 0)
     values = {"destination": claim.destination, "key": claim.group_key}
     db.change(GROUP_TOLD, {**values, "now": at, "gathered": gathered})
-    longest = max((each.every for each in options.values()), default=0)
+    longest = max(quarantine.DAY, *(each.every for each in options.values()))
     db.change(FORGET_GROUPS, {"before": at - longest})
 
 
@@ -319,6 +319,7 @@ def _end_waiting(
     ended = [facts.claimed(db, row) for row in db.rows(which, {**values, "limit": MANY})]
     for dead in ended:
         db.change(END_WAITING, {"reason": reason, "delivery": dead.delivery})
+        quarantine.settle(db, dead, State.DEAD)
     return [
         replace(
             dead,

@@ -32,13 +32,13 @@ from receiver.store.sql import (
     loading,
     outbox,
     pruning,
+    quarantine,
     reads,
     rows,
     silences,
 )
 from receiver.store.sql.database import Database, Row, statement
 
-MAX_QUARANTINED = 1_000
 JUDGE_AGAIN = statement(
     "judge_again",
     "UPDATE event SET verdict = :verdict, reason = :reason, flags = :flags, missing = :missing,"
@@ -62,12 +62,6 @@ EVENT_NUMBER = statement(
     "event_number",
     "SELECT seq FROM event WHERE source = :source AND event_id = :event_id AND repeated = 0"
     " AND verdict <> 'quarantined'",
-)
-# Quarantine is bounded: the oldest events go, except those with a delivery.
-EVICT = statement(
-    "evict",
-    "DELETE FROM event WHERE owed = 0 AND verdict = 'quarantined' AND seq <= (SELECT seq FROM event"
-    " WHERE verdict = 'quarantined' ORDER BY seq DESC LIMIT 1 OFFSET :kept) RETURNING reason",
 )
 HEARTBEAT = statement("heartbeat", "UPDATE promised SET n = n WHERE name = 'accepted'")
 
@@ -201,6 +195,7 @@ class SqlTransaction:
     def record(self, claim: Claim, attempt: Attempt, after: AttemptResult) -> bool:
         if not outbox.record(self._database, claim, attempt, after):
             return False
+        quarantine.settle(self._database, claim, after.state)
         is_digest = claim.group_key is not None and claim.digest is not None
         for message in after.owed:
             if is_digest and message.kind is Kind.FALLBACK:
@@ -321,15 +316,18 @@ class SqlTransaction:
         return [
             entry.owed
             if entry.judgement.verdict is Verdict.APPLIED
-            else [message for message in entry.owed if self._is_new(message.dedup_key, seen)]
+            else [message for message in entry.owed if self._is_new(message, entry, seen)]
             for entry in entries
         ]
 
-    def _is_new(self, dedup_key: str, seen: set[str]) -> bool:
-        if dedup_key in seen or self._database.row(IS_OWED, {"dedup_key": dedup_key}):
+    def _is_new(self, message: PlannedDelivery, entry: JudgedWebhook, seen: set[str]) -> bool:
+        key = message.dedup_key
+        if key in seen or self._database.row(IS_OWED, {"dedup_key": key}):
             return False
-        seen.add(dedup_key)
-        return True
+        seen.add(key)
+        if entry.judgement.verdict is not Verdict.QUARANTINED:
+            return True
+        return quarantine.begins_a_day(self._database, message, entry.judged_at)
 
     def _seq(self, entry: JudgedWebhook) -> int:
         """Return the number of a stored event that is judged again."""
@@ -341,5 +339,5 @@ class SqlTransaction:
         outbox.promise(self._database, name, n)
 
     def _evict(self) -> None:
-        evicted = self._database.rows(EVICT, {"kept": MAX_QUARANTINED})
-        self._promise("evicted", sum(reason != "malformed" for (reason,) in evicted))
+        evicted = quarantine.evict(self._database)
+        self._promise("evicted", sum(reason != "malformed" for reason in evicted))
