@@ -57,6 +57,7 @@ class Dispatcher:
         """Take back the deliveries of a dead process, then start the workers."""
         back = self._store.write_now(_release, time.time_ns())
         log.info("dispatch.started taken_back=%d", back)
+        self._alarms.attend()
         self._reaper.settle()
         self.change(self._live_rules.rules)
         self._reaper.start()
@@ -83,6 +84,7 @@ class Dispatcher:
                         self._lease,
                         self._public_url,
                         self._zone,
+                        self._alarms.attend,
                     )
             self._workers = workers
             for worker in workers.values():
