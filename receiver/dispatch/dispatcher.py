@@ -148,9 +148,12 @@ class OrphanReaper(Periodic):
         self.settle()
         rules = self._live_rules.rules
         while self._store.waits_for_others(tuple(rules.destinations)):
-            for dead in self._store.write_now(_end_orphans, rules):
+            ended = self._store.write_now(_end_orphans, rules)
+            for dead in ended:
                 log_dead(dead)
             self._wake(rules.destinations)
+            if not ended:
+                break  # what waits is planned for later
         return REAP_EVERY
 
     def settle(self) -> None:
@@ -176,7 +179,8 @@ def _release(transaction: Transaction, times: Sequence[int]) -> Sequence[int]:
 def _end_orphans(transaction: Transaction, items: Sequence[Rules]) -> Sequence[Sequence[Claim]]:
     ended = []
     for rules in items:
-        dead = transaction.end_orphans(tuple(rules.destinations))
-        tell_of(transaction, dead, rules, time.time_ns())
+        now = time.time_ns()
+        dead = transaction.end_orphans(tuple(rules.destinations), now)
+        tell_of(transaction, dead, rules, now)
         ended.append(dead)
     return ended

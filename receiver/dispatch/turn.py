@@ -89,7 +89,7 @@ def _record_and_claim(transaction: Transaction, turn: TurnRequest) -> TurnResult
             turn.destination, turn.policy, turn.now, turn.until, anyway=turn.is_first
         )
         if claim is None and not turn.is_untried:
-            ended = expire_overdue(transaction, turn.destination, turn.policy)
+            ended = expire_overdue(transaction, turn.destination, turn.policy, turn.now)
             destinations += tell_of(transaction, ended, turn.rules, turn.now)
     return TurnResult(recorded, claim, tuple(destinations), tuple(ended))
 
@@ -115,7 +115,7 @@ def record(transaction: Transaction, finished: FinishedAttempt) -> bool:
 
 
 def expire_overdue(
-    transaction: Transaction, destination: str, policy: SendPolicy
+    transaction: Transaction, destination: str, policy: SendPolicy, now: int
 ) -> Sequence[Claim]:
     """End overdue deliveries to a destination that fails as a whole; a bounded number."""
     failures = transaction.failures(destination)
@@ -123,7 +123,7 @@ def expire_overdue(
         return []
     times = f"its destination failed {failures.in_a_row} times in a row"
     reason = f"given up after retry_for: {times}"
-    return transaction.expire_overdue(destination, policy.overdue, reason)
+    return transaction.expire_overdue(destination, policy.overdue, reason, now)
 
 
 def tell_of(transaction: Transaction, dead: Iterable[Claim], rules: Rules, now: int) -> list[str]:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from receiver.deliveries import Kind, PlannedDelivery
 from receiver.events import Category, Execution, Status, Verdict
 from receiver.routing.conditions import Subject
-from receiver.routing.policy import group_key
+from receiver.routing.policy import ESCALATIONS, group_key
 from receiver.routing.routes import Decision, Route, decide, shortlist
 from receiver.store.records import JudgedWebhook
 from receiver.times import SECOND
@@ -113,7 +113,7 @@ def _notice(
         # Grouped deliveries block no others, and within a group the numbers give the order.
         dedup_key,
         guard,
-        due_in=route.group.wait,
+        gathers=route.group.wait,
         group_key=key,
     )
 
@@ -134,7 +134,7 @@ def _escalations(entry: JudgedWebhook, route: Route, key: str | None) -> Iterato
                 guard_version=version,
                 due_in=escalation.after,
                 step=step,
-                group_key=key,
+                group_key=None if key is None else f"{key}{ESCALATIONS}",
             )
 
 
@@ -153,6 +153,7 @@ def _if_stuck(entry: JudgedWebhook, route: Route, about: Subject) -> Iterator[Pl
             order_key=dedup_key,
             guard_version=version,
             due_in=stuck.after,
+            gathers=route.group.wait if route.group else 0,
             group_key=group_key(route, about),
         )
 

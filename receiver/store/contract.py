@@ -131,11 +131,16 @@ class Sending(Protocol):
         back the leases of others only when they are over by the clock of the database.
         """
 
-    def expire_overdue(self, destination: str, before: int, reason: str) -> Sequence[Claim]:
+    def expire_overdue(
+        self, destination: str, before: int, reason: str, now: int
+    ) -> Sequence[Claim]:
         """End waiting deliveries of a destination owed before that time; a bounded number."""
 
-    def end_orphans(self, destinations: Sequence[str]) -> Sequence[Claim]:
-        """End waiting deliveries to all destinations except these; a bounded number."""
+    def end_orphans(self, destinations: Sequence[str], now: int) -> Sequence[Claim]:
+        """End waiting deliveries to all destinations except these; a bounded number.
+
+        Those that are planned for later than now stay: they are no messages yet.
+        """
 
 
 class Operating(Protocol):

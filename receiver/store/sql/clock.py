@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from receiver.store.records import AHEAD
 from receiver.store.sql.database import Database, statement
-from receiver.store.sql.outbox import PUT_OFF_BY_HOURS
 
 # Each wait that began ahead of the clock begins now; see contract.Operating.set_back. A delivery
 # planned for later keeps its distance, and quiet hours are checked again.
@@ -12,8 +11,11 @@ SET_BACK = (
     statement(
         "set_back_deliveries",
         "UPDATE delivery SET due_at = w.sooner, begun_at = :now, owed_at = CASE"
-        " WHEN owed_at > :now THEN owed_at - due_at + w.sooner ELSE owed_at END"
-        f" FROM (SELECT id, CASE WHEN {PUT_OFF_BY_HOURS} THEN :now"
+        " WHEN owed_at > :now THEN owed_at - due_at + w.sooner ELSE owed_at END,"
+        # Other waits may have begun since, under the right clock.
+        " planned_at = CASE WHEN created_at > :ahead AND planned_at > :ahead"
+        " THEN planned_at - coalesce(begun_at, created_at) + :now ELSE planned_at END"
+        " FROM (SELECT id, CASE WHEN kept_by = 'quiet' THEN :now"
         " ELSE due_at - coalesce(begun_at, created_at) + :now END AS sooner FROM delivery"
         " WHERE state = 'waiting' AND coalesce(begun_at, created_at) > :ahead"
         " AND due_at >= coalesce(begun_at, created_at)) AS w WHERE delivery.id = w.id",

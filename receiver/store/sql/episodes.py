@@ -17,7 +17,7 @@ from receiver.store.records import JudgedWebhook, TakeOutcome, TakeResult
 from receiver.store.sql.database import Database, Statement, Values, statement, variants
 from receiver.store.sql.facts import ACKNOWLEDGED
 from receiver.store.sql.outbox import inserted, owing
-from receiver.store.sql.superseded import FELL_FROM, NAGGING, OVER
+from receiver.store.sql.superseded import FELL_FROM, IF_STUCK, NAGGING, OVER
 
 # Messages about the person who took it before, including fall-backs of such messages.
 _WHO_TOOK_IT = (
@@ -109,7 +109,8 @@ TELL_WHO = variants(
     owing(
         f"{_EPISODE} JOIN acknowledgement AS a ON a.execution = x.id AND a.version = x.version"
         f" WHERE e.version = x.version AND {_WERE_TOLD} AND {{where}}"
-        " GROUP BY d.destination, e.seq, a.execution, a.version",
+        # Whoever took it before the claim stands in the message itself.
+        " AND a.at > :known GROUP BY d.destination, e.seq, a.execution, a.version",
         conflict="",
         dedup_key=_TOOK, event="e.seq", source="e.source", execution_id="e.execution_id",
         event_id="e.event_id", verdict="e.verdict", route="min(d.route)",
@@ -136,7 +137,7 @@ END_NAGGING = statement(
     "UPDATE delivery AS d SET state = 'superseded',"
     " reason = 'acknowledged by ' || CAST(:by AS text)"
     " WHERE d.source = :source AND d.execution_id = :execution AND d.state = 'waiting'"
-    f" AND d.guard_version = :version AND ({NAGGING}"
+    f" AND d.guard_version = :version AND ({NAGGING} OR {IF_STUCK}"
     f" OR (CAST(:changed AS integer) = 1 AND {_WHO_TOOK_IT}))",
 )
 UNLIMITED = 2**31
@@ -222,7 +223,8 @@ def acknowledge(
         db.change(ACKNOWLEDGE, values)
     db.change(END_NAGGING, {**values, "changed": int(is_new)})
     # Those who were told in the meantime learn of it, too, whoever has it.
-    added = _tell(db, TELL_WHO["execution"], execution, routes, taken.at) if routes else 0
+    about = {**execution, "known": -1}
+    added = _tell(db, TELL_WHO["execution"], about, routes, taken.at) if routes else 0
     if before is not None and not is_new:
         return TakeResult(TakeOutcome.ALREADY_TAKEN, Acknowledgement(*before)), added
     if before is None:

@@ -158,12 +158,10 @@ def claimed(db: Database, row: Row) -> Claim:
     episode = version - 1 if version is not None and is_end else version
     if episode is None or (guard is None and not is_end):
         return replace(claim, version=episode)  # the first message, and the only one
-    # The end and the taker are about the episode before; a first notice has nothing before it.
-    tells_of_it = is_end or message_kind is Kind.ACKNOWLEDGED
     return replace(
         claim,
         version=episode,
-        acknowledged=acknowledgement(db, facts, episode) if tells_of_it else None,
+        acknowledged=acknowledgement(db, facts, episode),
         begun=begun(db, facts, episode) if is_end else None,
         thread_title=_thread_title(db, claim, episode),
     )

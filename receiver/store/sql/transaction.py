@@ -31,6 +31,7 @@ from receiver.store.sql import (
     loading,
     outbox,
     pruning,
+    quiet,
     reads,
     rows,
     silences,
@@ -195,7 +196,7 @@ class SqlTransaction:
         )
 
     def recheck_quiet(self, destination: str, policy: SendPolicy, now: int) -> None:
-        claims.recheck_quiet(self._database, destination, policy, now)
+        quiet.recheck(self._database, destination, policy, now)
 
     def record(self, claim: Claim, attempt: Attempt, after: AttemptResult) -> bool:
         if not outbox.record(self._database, claim, attempt, after):
@@ -213,7 +214,11 @@ class SqlTransaction:
 
     def _follow(self, claim: Claim, after: AttemptResult, which: str) -> None:
         """Plan the follow-ups of a sent message."""
-        db, now, head = self._database, claim.claimed_at, {"head": claim.delivery}
+        db, now = self._database, claim.claimed_at
+        # A message says who had taken its episode when it was claimed.
+        taken_at = claim.acknowledged.at if claim.acknowledged is not None else -1
+        known = taken_at if claim.digest is None else now - 1
+        head = {"head": claim.delivery, "known": known}
         # A single message has one route; a digest may have several.
         own = {claim.route: after.options[claim.route]} if claim.route in after.options else {}
         options = after.options if which == "digest" else own
@@ -234,11 +239,13 @@ class SqlTransaction:
     def release(self, now: int, *, own: bool = False) -> int:
         return outbox.release(self._database, now, holder=self._holder if own else None)
 
-    def expire_overdue(self, destination: str, before: int, reason: str) -> Sequence[Claim]:
-        return outbox.expire_overdue(self._database, destination, before, reason)
+    def expire_overdue(
+        self, destination: str, before: int, reason: str, now: int
+    ) -> Sequence[Claim]:
+        return outbox.expire_overdue(self._database, destination, before, reason, now)
 
-    def end_orphans(self, destinations: Sequence[str]) -> Sequence[Claim]:
-        return outbox.end_orphans(self._database, destinations)
+    def end_orphans(self, destinations: Sequence[str], now: int) -> Sequence[Claim]:
+        return outbox.end_orphans(self._database, destinations, now)
 
     def redeliver(self, delivery: int, now: int) -> bool | None:
         return outbox.redeliver(self._database, delivery, now)
