@@ -240,8 +240,8 @@ class Digest:
     `counts` are (sort, agent, number), the largest first; there may be more sorts than these. A
     sort is a status, `stuck/` and a status for stuck executions, or the outcome of an episode.
     Every confirmation that still waits is in `listed`. If a silence kept the messages back,
-    `silence` names it and `page` counts its digests. Then each execution counts once. `since` is the
-    time of the earliest event (nanoseconds).
+    `silence` names it and `page` counts its digests. Then each execution counts once. `since` is
+    the time of the earliest event (nanoseconds).
     """
 
     total: int

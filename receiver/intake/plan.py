@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from receiver.deliveries import Kind, PlannedDelivery
 from receiver.events import Category, Execution, Status, Verdict
 from receiver.routing.conditions import Subject
+from receiver.routing.episodes import later_key
 from receiver.routing.policy import ESCALATIONS, group_key
 from receiver.routing.routes import Decision, Route, decide, shortlist
 from receiver.store.records import JudgedWebhook
@@ -168,7 +169,8 @@ def no_wait_begins(route: Route, entry: JudgedWebhook, about: Subject) -> str:
 
 def _later_key(kind: str, entry: JudgedWebhook, route: Route, destination: str, step: int) -> str:
     assert entry.event is not None
-    return f"{kind}/{entry.source}/{destination}/{entry.event.event_id}/{route.name}/{step}"
+    event_id = entry.event.event_id
+    return later_key(kind, entry.source, destination, event_id, route.name, step)
 
 
 def _new_episode(entry: JudgedWebhook) -> int | None:

@@ -218,7 +218,7 @@ def test_what_waits_for_the_morning_during_a_silence_is_listed_as_silenced(walk:
     found = [told.title for _, told in walk.until_quiet(12 * HOUR)]
     assert sorted(found) == [
         "Invoice agent: 2 failed since 1 Jun 21:00 UTC",
-        "While silenced: Invoice agent failed",
+        "While silenced: Invoice agent: 1 failed since 1 Jun 21:01 UTC",
     ]
 
 

@@ -17,7 +17,7 @@ from receiver.store.records import AHEAD
 from receiver.store.sql import digests, quiet, silences
 from receiver.store.sql.database import Database, Row, Values, statement, variants
 from receiver.store.sql.episodes import remind
-from receiver.store.sql.facts import COLUMNS, DELIVERY, STUCK, WAITS, claimed
+from receiver.store.sql.facts import COLUMNS, DELIVERY, HEARD, STUCK, WAITS, claimed
 from receiver.store.sql.outbox import promise, release
 from receiver.store.sql.reads import MAX_ID, UNBLOCKED, allowance
 from receiver.store.sql.superseded import UNTRUE_ALARM, untrue
@@ -50,16 +50,13 @@ _TOGETHER = f"{_GROUP} AND d.due_at <= :until AND d.planned_at <= :now"
 _WHICH = {"one": "d.id = :id AND d.state = 'waiting'", "group": _TOGETHER}
 UNTRUE = variants("supersede_untrue", untrue("{where}"), _WHICH)
 CANDIDATES = variants("silence_candidates", silences.candidates("{where}"), _WHICH)
-# Events beyond `:ahead` do not count: they came before the clock was set back.
 PUT_OFF_STUCK = variants(
     "put_off_stuck",
     "UPDATE delivery SET owed_at = owed_at + (h.heard + :after - due_at),"
     " planned_at = h.heard + :after, begun_at = h.heard, due_at = h.heard + :after"
     " + CASE WHEN group_key IS NULL THEN 0 ELSE :gathers END,"
     " kept_by = CASE WHEN group_key IS NULL THEN NULL ELSE 'gathers' END"
-    " FROM (SELECT d.id, (SELECT max(coalesce(e.begun_at, e.received_at)) FROM event AS e"
-    " WHERE e.source = d.source AND e.execution_id = d.execution_id"
-    " AND coalesce(e.begun_at, e.received_at) <= :ahead) AS heard"
+    f" FROM (SELECT d.id, {HEARD} AS heard"
     " FROM delivery AS d WHERE d.route = :route"
     " AND d.kind IN ('notice', 'reminder', 'fallback') AND d.guard_version IS NOT NULL"
     " AND {where}) AS h WHERE delivery.id = h.id AND h.heard + :after > :now",

@@ -43,8 +43,11 @@ _OF_EPISODE = {
     "episode": "d.source = :source AND d.execution_id = :execution AND e.version = :version"
 }
 _OF_EXECUTION = {"execution": "d.source = :source AND d.execution_id = :execution"}
-# Nobody got a reminder that a silence kept back, so the next one has the same number.
-_STEP = "(d.step + CASE WHEN d.silence IS NULL OR d.step = 0 THEN 1 ELSE 0 END)"
+_GIVEN_UP = {
+    "dead": "(d.id = :head OR d.digest = :head) AND d.state = 'dead' AND d.kind = 'reminder'"
+}
+# Nobody got a reminder that died or that a silence kept back: the next one has the same number.
+_STEP = "(d.step + CASE WHEN d.state = 'sent' OR d.step = 0 THEN 1 ELSE 0 END)"
 _NTH = (
     "'reminder/' || d.source || '/' || d.destination || '/' || d.event_id || '/' || d.route"
     f" || '/' || {_STEP} || CASE WHEN {_STEP} = d.step THEN '/' || d.id ELSE '' END"
@@ -55,16 +58,17 @@ REMIND = variants(
         f"{_EPISODE} WHERE d.route = :route AND {_STEP} <= :at_most AND e.version = x.version"
         " AND x.category <> 'terminal'"
         " AND ((d.kind IN ('notice', 'reminder') AND d.origin IS NULL) OR (d.kind = 'fallback'"
-        f" AND {FELL_FROM} NOT IN ('escalation', 'acknowledged', 'resolved', 'digest')))"
+        f" AND {FELL_FROM} IN ('notice', 'fallback')))"
         " AND NOT EXISTS (SELECT 1 FROM acknowledgement AS a WHERE a.execution = x.id"
         " AND a.version = x.version) AND {where}",
         conflict="",
         dedup_key=_NTH, event="d.event", source="d.source", execution_id="d.execution_id",
         event_id="d.event_id", verdict="d.verdict", route="d.route", destination="d.destination",
         kind="'reminder'", order_key=_NTH, guard_version="e.version", step=_STEP,
-        group_key="d.group_key", created_at=":now", owed_at=":due", due_at=":due",
+        group_key="d.group_key", created_at=":now", owed_at="d.due_at + :every",
+        due_at="d.due_at + :every",
     ),
-    {**_SENT, **_KEPT_BACK},
+    {**_SENT, **_KEPT_BACK, **_GIVEN_UP},
 )  # fmt: skip
 # A destination was told of an episode if it was sent any message about it, even after a silence. A
 # notice with an origin does not count: it is about a destination's failure.
@@ -201,7 +205,7 @@ def remind(
             "route": route,
             "at_most": UNLIMITED if route_options.at_most is None else route_options.at_most,
             "now": now,
-            "due": now + route_options.remind_every,
+            "every": route_options.remind_every,
         }
         added += inserted(db, REMIND[which], {**values, **more})
     return added

@@ -54,6 +54,13 @@ STUCK = (
     " AND s.source = d.source AND s.execution_id = d.execution_id"
     " AND substr(s.dedup_key, 1, 6) = 'stuck/')"
 )
+# When the last event of an execution (of `d`) came. One beyond `:ahead` does not count: it came
+# before the clock was set back.
+HEARD = (
+    "(SELECT max(coalesce(e.begun_at, e.received_at)) FROM event AS e"
+    " WHERE e.source = d.source AND e.execution_id = d.execution_id"
+    " AND coalesce(e.begun_at, e.received_at) <= :ahead)"
+)
 DEAD_ORIGINAL = statement(
     "dead_original",
     "SELECT destination, reason, state, kind, step, origin FROM delivery WHERE id = :delivery",

@@ -163,7 +163,7 @@ def supersede_silenced(
 
     @lru_cache(maxsize=1024)
     def keeps_back(kind: str, died: str | None, *subject: Any) -> Silence | None:
-        return first(silences, _subject(None if kind == Kind.FALLBACK else died, *subject))
+        return first(silences, stored_subject(None if kind == Kind.FALLBACK else died, *subject))
 
     by_id = {silence.id: silence for silence in silences}
     kept_back = defaultdict[int, list[int]](list)
@@ -240,10 +240,11 @@ def _view(row: Row) -> dict[str, Any]:
     }
 
 
-def _subject(
+def stored_subject(
     died: str | None, source: str, verdict: str, status: str | None, agent_id: str | None,
     agent_name: str | None, event: str | None, detail: str | None, metadata: str | None,
 ) -> Subject:  # fmt: skip
+    """Return the values of a stored event that conditions look at."""
     words = rows.mapping(detail)
     outcome, reason = words.get("outcome"), words.get("reason")
     return Subject(

@@ -8,6 +8,7 @@ from receiver.alarms import Alarm
 from receiver.deliveries import Acknowledgement, Attempt, Claim, Kind, PlannedDelivery, State
 from receiver.events import Event, Execution, Held, Verdict
 from receiver.retention import Limits
+from receiver.routing.episodes import Changes, Episode
 from receiver.routing.policy import SendPolicy
 from receiver.routing.silences import Silence
 from receiver.store import names
@@ -30,6 +31,7 @@ from receiver.store.sql import (
     episodes,
     loading,
     outbox,
+    plans,
     pruning,
     quiet,
     reads,
@@ -210,6 +212,11 @@ class SqlTransaction:
                 self.owe(claim.delivery, (message,), claim.claimed_at)
         if after.state is State.SENT:
             self._follow(claim, after, "digest" if is_digest else "one")
+        elif after.state is State.DEAD:
+            values, now = {"head": claim.delivery}, claim.claimed_at
+            self._promise(
+                "owed", episodes.remind(self._database, "dead", values, after.options, now)
+            )
         return True
 
     def _follow(self, claim: Claim, after: AttemptResult, which: str) -> None:
@@ -232,6 +239,17 @@ class SqlTransaction:
     def pause(self, destination: str, now: int, until: int) -> None:
         values = {"destination": destination, "now": now, "until": until}
         self._database.change(outbox.PAUSE, values)
+
+    def open_episodes(
+        self, sources: Sequence[str], statuses: Sequence[str], after: int, limit: int, now: int
+    ) -> tuple[Sequence[Episode], int | None]:
+        return plans.after(self._database, sources, statuses, after, limit, now)
+
+    def open_episode(self, source: str, execution_id: str, now: int) -> Episode | None:
+        return plans.one(self._database, source, execution_id, now)
+
+    def replan(self, episode: Episode, changes: Changes, now: int) -> None:
+        self._promise("owed", plans.replan(self._database, episode, changes, now))
 
     def owe(self, delivery: int, messages: Sequence[PlannedDelivery], now: int) -> None:
         self._promise("owed", outbox.owe(self._database, delivery, messages, now))
