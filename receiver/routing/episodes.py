@@ -107,7 +107,11 @@ class Episode:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A message that is owed at `planned_at` (ns) if the episode lasts until then."""
+    """A message that is owed at `planned_at` (ns) if the episode lasts until then.
+
+    With `is_if_silent` also only if nothing is heard: it is put off when it is due. If the time
+    `is_vague`, because the clock was set back, what waits already keeps its own.
+    """
 
     kind: Kind
     route: str
@@ -117,6 +121,8 @@ class Plan:
     key: str
     group_key: str | None = None
     gathers: int = 0
+    is_if_silent: bool = False
+    is_vague: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +166,9 @@ def _compared(stored: Sequence[Told], plans: Sequence[Plan]) -> Changes:
             continue
         waiting.pop(found.number, None)
         is_ended = found.state is State.SUPERSEDED and found.reason == found.why_ended
-        if is_ended or (found.is_plan and found.planned_at != plan.planned_at):
+        is_later = plan.is_if_silent and plan.planned_at >= found.planned_at
+        is_same = found.planned_at == plan.planned_at or is_later or plan.is_vague
+        if is_ended or (found.is_plan and not is_same):
             moved.append((found.number, plan))
     return Changes(tuple(added), tuple(moved), tuple(waiting.items()))
 
@@ -221,6 +229,7 @@ def _if_stuck(episode: Episode, route: Route, names: Set[str]) -> Iterator[Plan]
             _key("stuck", episode, destination, route, 1),
             group_key(route, episode.subject),
             route.group.wait if route.group else 0,
+            is_if_silent=True,
         )
 
 
@@ -253,17 +262,19 @@ def _next_reminder(
     ended = [each for each in messages if each.is_told] + [
         each for each in reminders if each.state is State.DEAD
     ]
-    last = max(ended, key=lambda each: (each.at, each.number))
+    last = max(ended, key=lambda each: (each.step, each.number))
     # Nobody got a reminder that died or that a silence kept back: the next one has its number.
     again = last.step > 0 and last.state is not State.SENT
     step = last.step + (0 if again else 1)
     if remind.at_most is not None and step > remind.at_most:
         return
-    destination = last.destination
+    destination, is_if_silent = last.destination, route.stuck is not None
     key = _key("reminder", episode, destination, route, step)
-    # Under a clock that was ahead it counts from now.
     planned_at = min(last.at, now) + remind.every
     if route.stuck is not None:
         planned_at = max(planned_at, episode.heard_at + route.stuck.after)
     key = f"{key}/{last.number}" if again else key
-    yield Plan(Kind.REMINDER, route.name, destination, step, planned_at, key, last.group_key)
+    yield Plan(
+        Kind.REMINDER, route.name, destination, step, planned_at, key, last.group_key,
+        is_if_silent=is_if_silent, is_vague=last.at > now,
+    )  # fmt: skip

@@ -42,6 +42,15 @@ SET_BACK = (
         " WHERE listed_at IS NULL AND from_at > :ahead AND from_at <= created_at",
     ),
 )
+# A reminder counts from the message before it, so that one was told now, too.
+SET_BACK_TOLD = statement(
+    "set_back_told",
+    "UPDATE delivery SET due_at = :now WHERE id IN (SELECT p.id FROM delivery AS r"
+    " JOIN delivery AS p ON p.event = r.event AND p.route = r.route"
+    " AND p.destination = r.destination WHERE r.state = 'waiting' AND r.kind = 'reminder'"
+    " AND coalesce(r.begun_at, r.created_at) > :ahead AND p.state <> 'waiting'"
+    " AND p.due_at > :ahead)",
+)
 # Times at which something was seen or said: none of them lies ahead, and none is a wait.
 SET_BACK_TIMES = (
     statement(
@@ -81,6 +90,7 @@ SET_BACK_RECEIPTS = statement(
 def set_back(db: Database, now: int) -> int:
     """See contract.Operating.set_back."""
     values = {"now": now, "ahead": now + AHEAD}
+    db.change(SET_BACK_TOLD, values)
     waits = sum(db.change(act, values) for act in SET_BACK)
     for act in (*SET_BACK_TIMES, SET_BACK_RECEIPTS):
         db.change(act, values)

@@ -18,9 +18,11 @@ from receiver.store.sql.outbox import inserted, owing
 from receiver.store.sql.silences import stored_subject
 from receiver.store.sql.superseded import FELL_FROM, IF_STUCK
 
+# Under a clock that was ahead an episode began when that clock was set back.
 _EPISODES = (
-    "SELECT x.id, x.version, e.seq, e.event_id, h.applied_at,"
-    " coalesce(e.begun_at, e.received_at), coalesce(a.by, ''), x.execution_id, e.source, e.verdict,"
+    "SELECT x.id, x.version, e.seq, e.event_id,"
+    " CASE WHEN h.applied_at = e.received_at THEN coalesce(e.begun_at, h.applied_at)"
+    " ELSE h.applied_at END, coalesce(a.by, ''), x.execution_id, e.source, e.verdict,"
     " e.status, coalesce(e.agent_id, x.agent_id), coalesce(e.agent_name, x.agent_name), e.event,"
     " e.detail, coalesce(e.metadata, x.metadata) FROM execution AS x"
     " JOIN history AS h ON h.execution = x.id AND h.version = x.version"
@@ -129,14 +131,12 @@ def _times(plan: Plan, now: int) -> Values:
 
 
 def _episode(db: Database, row: Row, now: int) -> Episode:
-    number, version, event, event_id, applied_at, received_at, taken_by, execution_id, *about = row
+    number, version, event, event_id, begun_at, taken_by, execution_id, *about = row
     subject = stored_subject(None, *about)
     source = subject.source
     assert subject.status is not None
     of = {"source": source, "execution": execution_id, "version": version}
     heard = db.value(HEARD_AT, {"source": source, "id": number, "ahead": now + AHEAD})
-    # A clock that was ahead wrote down when it was applied.
-    begun_at = applied_at if applied_at <= now + AHEAD else min(received_at, now)
     return Episode(
         source, execution_id, version, Status(subject.status), event, event_id, begun_at,
         begun_at if heard is None else heard, subject, taken_by,
