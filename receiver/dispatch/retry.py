@@ -75,9 +75,8 @@ def follow(
 
 
 def with_others(result: AttemptResult, claim: Claim, rules: Rules, now: int) -> AttemptResult:
-    """Add the deliveries to other destinations, by the rules in force now."""
-    if result.state in (State.SENT, State.DEAD):
-        result = replace(result, options=route_options(rules.routes, None, now)[0])
+    """Add the deliveries to other destinations and the follow-ups, by the rules in force now."""
+    result = replace(result, options=route_options(rules.routes, None, now)[0])
     if result.state is State.DEAD:
         planned = dead_letters.plan(claim, rules.routes, rules.destinations)
         return replace(result, owed=planned)

@@ -126,12 +126,18 @@ def record(transaction: Transaction, finished: FinishedAttempt) -> bool:
 def expire_overdue(
     transaction: Transaction, destination: str, policy: SendPolicy, now: int
 ) -> Sequence[Claim]:
-    """End overdue deliveries to a destination that fails as a whole; a bounded number."""
+    """End overdue deliveries to a destination that fails as a whole; a bounded number.
+
+    The pause that a destination asks for does not keep the message from those who get it instead.
+    """
     failures = transaction.failures(destination)
-    if not retry.fails_as_a_whole(failures):
+    if retry.fails_as_a_whole(failures):
+        why = f"its destination failed {failures.in_a_row} times in a row"
+    elif failures.paused_until > now:
+        why = "its destination asks for more time"
+    else:
         return []
-    times = f"its destination failed {failures.in_a_row} times in a row"
-    reason = f"given up after retry_for: {times}"
+    reason = f"given up after retry_for: {why}"
     return transaction.expire_overdue(destination, policy.overdue, reason, now)
 
 

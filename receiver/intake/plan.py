@@ -17,9 +17,6 @@ from receiver.routing.episodes import later_key
 from receiver.routing.policy import ESCALATIONS, group_key
 from receiver.routing.routes import Decision, Route, decide, shortlist
 from receiver.store.records import JudgedWebhook
-from receiver.times import SECOND
-
-DAY = 24 * 3600 * SECOND
 
 
 class Planner:
@@ -90,9 +87,9 @@ def _notice(
 ) -> PlannedDelivery:
     event, verdict = entry.event, entry.judgement.verdict
     if verdict is Verdict.QUARANTINED or event is None:
-        # Only the first of a kind on each day.
+        # The store leaves out all but the first of a kind within a day.
         order_key = f"quarantine/{entry.source}/{entry.judgement.reason}"
-        dedup_key = f"{order_key}/{entry.judged_at // DAY}/{destination}"
+        dedup_key = f"{order_key}/{entry.judged_at}/{destination}"
         return PlannedDelivery(destination, route.name, Kind.NOTICE, dedup_key, order_key, None)
     execution = event.execution_id or event.event_id
     # One for each verdict: an event rejected for a gap may still be healed.

@@ -110,7 +110,7 @@ class Sending(Protocol):
         """
 
     def failures(self, destination: str) -> Failures:
-        """Return how many times in a row the destination has failed so far."""
+        """Return how many times in a row the destination has failed so far, and its pause."""
 
     def pause(self, destination: str, now: int, until: int) -> None:
         """Pause the whole destination, from `now` to `until`."""

@@ -120,10 +120,14 @@ class AttemptResult:
 
 @dataclass(frozen=True, slots=True)
 class Failures:
-    """The number of failures `in_a_row`, and whether they concern `several` executions."""
+    """The number of failures `in_a_row`, and whether they concern `several` executions.
+
+    The destination is paused until `paused_until` (nanoseconds; 0: it is not).
+    """
 
     in_a_row: int = 0
     several: bool = False
+    paused_until: int = 0
 
 
 @dataclass(frozen=True, slots=True)

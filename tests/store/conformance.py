@@ -153,7 +153,7 @@ def overdue(store: Store, policy: SendPolicy) -> Sequence[Claim]:
     """End what waits for too long for the destination ops, as a turn does it."""
 
     def act(transaction: Transaction, items: Sequence[object]) -> list[Sequence[Claim]]:
-        return [turn.expire_overdue(transaction, "ops", policy, NOW) for _ in items]
+        return [turn.expire_overdue(transaction, "ops", policy, policy.overdue) for _ in items]
 
     return store.write_now(act, None)
 

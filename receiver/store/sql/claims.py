@@ -16,7 +16,7 @@ from receiver.routing.silences import Silence
 from receiver.store.records import AHEAD
 from receiver.store.sql import digests, quiet, silences
 from receiver.store.sql.database import Database, Row, Values, statement, variants
-from receiver.store.sql.episodes import remind
+from receiver.store.sql.episodes import catch_up, remind
 from receiver.store.sql.facts import COLUMNS, DELIVERY, HEARD, STUCK, WAITS, claimed
 from receiver.store.sql.outbox import promise, release
 from receiver.store.sql.reads import MAX_ID, UNBLOCKED, allowance
@@ -188,6 +188,9 @@ def _told_until(
 def _sift(db: Database, request: _Request, which: str, values: Values) -> None:
     """Supersede or put off deliveries that may not go out: untrue, silenced, or no longer stuck."""
     now = request.now
+    # Whoever may have got it before learns of the end.
+    ended = catch_up(db, f"{which}_again", values, request.policy.options, now)
+    promise(db, "owed", ended)
     db.change(UNTRUE[which], values)
     if request.silences and silences.supersede_silenced(
         db, request.silences, CANDIDATES[which], values, now

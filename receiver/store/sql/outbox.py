@@ -13,7 +13,7 @@ from typing import Any
 from receiver.deliveries import Attempt, Claim, DeadOriginal, Kind, Outcome, PlannedDelivery, State
 from receiver.routing.policy import RouteOptions
 from receiver.store.records import AttemptResult, Failures
-from receiver.store.sql import facts
+from receiver.store.sql import facts, quarantine
 from receiver.store.sql.database import Database, Statement, Values, statement
 from receiver.store.sql.rows import DELIVERY_COLUMNS
 from receiver.times import LATEST, SECOND
@@ -50,18 +50,6 @@ OWE = statement(
         destination=":destination", kind=":kind", order_key=":order_key",
         guard_version=":guard_version", origin=":origin",
         step=":step", group_key=":group_key", created_at=":now", owed_at=":due", due_at=":due",
-    ),
-)  # fmt: skip
-OWE_FALLBACK = statement(
-    "owe_fallback",
-    owing(
-        "FROM delivery WHERE digest = :head AND state = 'dead'",
-        dedup_key="'fallback/' || id || '/' || owed_at || '/' || CAST(:destination AS text)",
-        event="event", alarm="alarm", source="source", execution_id="execution_id",
-        event_id="event_id", verdict="verdict", route="route", destination=":destination",
-        kind="'fallback'",
-        order_key="order_key", guard_version="guard_version", origin="id", step="step",
-        group_key="group_key", created_at=":now", owed_at=":now", due_at=":now",
     ),
 )  # fmt: skip
 # Alarms, and messages about dead deliveries.
@@ -127,7 +115,9 @@ FAILED = statement(
     " failed_at = excluded.failed_at, last_failure = excluded.last_failure",
 )
 FAILURES = statement(
-    "failures", "SELECT failures, several FROM destination WHERE name = :destination"
+    "failures",
+    "SELECT failures, several, coalesce(paused_until, 0) FROM destination"
+    " WHERE name = :destination",
 )
 _RESUME = (
     "UPDATE destination SET failures = 0, failing = NULL, several = 0, paused_until = NULL"
@@ -278,20 +268,14 @@ def _group_told(db: Database, claim: Claim, options: Mapping[str, RouteOptions])
     gathered = at + (route_options.wait if route_options else 0)
     values = {"destination": claim.destination, "key": claim.group_key}
     db.change(GROUP_TOLD, {**values, "now": at, "gathered": gathered})
-    longest = max((each.every for each in options.values()), default=0)
+    longest = max(quarantine.DAY, *(each.every for each in options.values()))
     db.change(FORGET_GROUPS, {"before": at - longest})
 
 
 def failures(db: Database, destination: str) -> Failures:
     """See contract.Sending.failures."""
     row = db.row(FAILURES, {"destination": destination})
-    return Failures() if row is None else Failures(row[0], bool(row[1]))
-
-
-def fall_back(db: Database, claim: Claim, destination: str) -> int:
-    """Add the dead deliveries of a digest for another destination, as a group; return how many."""
-    values = {"destination": destination, "now": claim.claimed_at, "head": claim.delivery}
-    return inserted(db, OWE_FALLBACK, values)
+    return Failures() if row is None else Failures(row[0], bool(row[1]), row[2])
 
 
 def release(db: Database, now: int, *, holder: str | None) -> int:
@@ -339,6 +323,7 @@ def _end_waiting(
     ended = [facts.claimed(db, row) for row in rows]
     for dead in ended:
         db.change(END_WAITING, {"reason": reason, "delivery": dead.delivery, "now": now})
+        quarantine.settle(db, dead, State.DEAD)
     return [
         replace(
             dead,

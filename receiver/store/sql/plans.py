@@ -14,7 +14,7 @@ from receiver.routing.episodes import Changes, Episode, Plan, Told
 from receiver.store.records import AHEAD, KeptBy
 from receiver.store.sql.database import Database, Row, Values, statement, variants
 from receiver.store.sql.facts import HEARD
-from receiver.store.sql.outbox import inserted, owing
+from receiver.store.sql.outbox import inserted, owing, promise
 from receiver.store.sql.silences import stored_subject
 from receiver.store.sql.superseded import FELL_FROM, IF_STUCK
 
@@ -86,25 +86,32 @@ END = statement(
 )
 
 
-def after(
-    db: Database, sources: Sequence[str], statuses: Sequence[str], number: int, limit: int, now: int
-) -> tuple[list[Episode], int | None]:
-    """See contract.Planning.open_episodes."""
-    values = {"sources": db.as_list(list(sources)), "statuses": db.as_list(list(statuses))}
-    rows = db.rows(EPISODES["after"], {**values, "after": number, "limit": limit})
-    following = int(rows[-1][0]) if len(rows) == limit else None
-    return [_episode(db, row, now) for row in rows], following
+class SqlPlanning:
+    """The part of a transaction that compares what is planned with what waits."""
+
+    _database: Database
+
+    def open_episodes(
+        self, sources: Sequence[str], statuses: Sequence[str], after: int, limit: int, now: int
+    ) -> tuple[Sequence[Episode], int | None]:
+        db = self._database
+        values = {"sources": db.as_list(list(sources)), "statuses": db.as_list(list(statuses))}
+        rows = db.rows(EPISODES["after"], {**values, "after": after, "limit": limit})
+        following = int(rows[-1][0]) if len(rows) == limit else None
+        return [_episode(db, row, now) for row in rows], following
+
+    def open_episode(self, source: str, execution_id: str, now: int) -> Episode | None:
+        values = {"source": source, "execution": execution_id}
+        sources = self._database.as_list([source])
+        row = self._database.row(EPISODES["one"], {**values, "sources": sources})
+        return None if row is None else _episode(self._database, row, now)
+
+    def replan(self, episode: Episode, changes: Changes, now: int) -> None:
+        promise(self._database, "owed", _replan(self._database, episode, changes, now))
 
 
-def one(db: Database, source: str, execution_id: str, now: int) -> Episode | None:
-    """See contract.Planning.open_episode."""
-    values = {"sources": db.as_list([source]), "source": source, "execution": execution_id}
-    row = db.row(EPISODES["one"], values)
-    return None if row is None else _episode(db, row, now)
-
-
-def replan(db: Database, episode: Episode, changes: Changes, now: int) -> int:
-    """See contract.Planning.replan; return the number of new deliveries."""
+def _replan(db: Database, episode: Episode, changes: Changes, now: int) -> int:
+    """Change what waits about an episode; return the number of new deliveries."""
     for number, reason in changes.ended:
         db.change(END, {"delivery": number, "reason": reason})
     for delivery, plan in changes.moved:

@@ -9,7 +9,13 @@ from __future__ import annotations
 
 from receiver.store.sql.database import statement
 
-FELL_FROM = "(SELECT o.kind FROM delivery AS o WHERE o.id = d.origin)"
+# The kind of the message that a fall-back (`d`) stands for, also if it fell several times.
+FELL_FROM = (
+    "(WITH RECURSIVE o (kind, origin) AS (SELECT f.kind, f.origin FROM delivery AS f"
+    " WHERE f.id = d.origin UNION ALL SELECT f.kind, f.origin FROM o JOIN delivery AS f"
+    " ON f.id = o.origin WHERE o.kind = 'fallback') SELECT o.kind FROM o"
+    " WHERE o.kind <> 'fallback')"
+)
 # Reminders and escalations, including fall-backs of them.
 NAGGING = (
     "(d.kind IN ('reminder', 'escalation') OR (d.kind = 'fallback'"
