@@ -117,6 +117,11 @@ def surprises(route: Route, formats: Iterable[str]) -> Iterator[str]:
             f"group: every {span(route.group.every)} is shorter than wait {span(route.group.wait)},"
             " for which each message waits anyway"
         )
+    if route.remind is not None and route.remind.every < route.group.every:
+        yield (
+            f"remind: every {span(route.remind.every)} is shorter than every"
+            f" {span(route.group.every)} of group: reminders come as seldom as its digests"
+        )
     for part in _TEMPLATES:
         if getattr(route, part):
             yield f"{part}: digests are written without it, only a message that is alone has it"

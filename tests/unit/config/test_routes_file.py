@@ -297,12 +297,14 @@ def test_what_can_be_asked_and_is_hardly_meant_is_a_warning(tmp_path: Path) -> N
         PEOPLE.replace("[{after: 1h, notify: [ops]}]", "[{after: 1h, notify: [ops]}, {after: 60m,"
                        " notify: ops}]")
         .replace("wait: 10s", "wait: 10m")
+        .replace("every: 15m", "every: 30s")
         .replace("    group", "    title: T\n    body: B\n    group")
     )  # fmt: skip
     warnings = "\n".join(read(tmp_path, text).warnings)
     for says in (
         "escalate: the same one stands there twice, after 1 h",
         "group: every 1 min is shorter than wait 10 min",
+        "remind: every 30 s is shorter than every 1 min of group",
         "title: digests are written without it",
         "body: digests are written without it",
     ):
