@@ -19,7 +19,7 @@ from receiver.times import SECOND, format_time
 # The rest between two looks (seconds).
 EVERY = 1.0
 # After so long without a look (nanoseconds) this process may have been stopped.
-_MISSED = 3 * SECOND
+_STOPPED_FOR = 3 * SECOND
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class AlarmTimer(Periodic):
         Call it before anything is claimed: else people would hear of a silence that was ours.
         """
         now = time.time_ns()
-        if abs(now - self._looked_at) < _MISSED or not self._store.leads("alarms"):
+        if abs(now - self._looked_at) < _STOPPED_FOR or not self._store.leads("alarms"):
             return
         seen = self._observe(now)
         if any(serving(self._store.watched(seen.now, seen.now - DAY), seen)):

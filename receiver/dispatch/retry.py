@@ -62,12 +62,12 @@ def follow(
     retry_for = int(destination.retry_for * SECOND)
     due_at = now + int(wait * SECOND)
     last = claim.owed_at + retry_for
-    if attempt.retry_after and now < last:
+    if now < last:
         due_at = min(due_at, last)  # a wait beyond `retry_for` is cut: one try at its end
-    if due_at > last:
+    else:
         reason = f"given up after retry_for: {attempt.detail}"
         # Deliveries that joined the digest later have time left.
-        spared = due_at - retry_for
+        spared = now - retry_for
         return AttemptResult(
             State.DEAD, reason, due_at, *sent, chance=chance, spared=spared, at=now
         )

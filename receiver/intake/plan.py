@@ -13,7 +13,8 @@ from collections.abc import Iterator, Sequence
 from receiver.deliveries import Kind, PlannedDelivery
 from receiver.events import Category, Execution, Status, Verdict
 from receiver.routing.conditions import Subject
-from receiver.routing.policy import group_key
+from receiver.routing.episodes import later_key
+from receiver.routing.policy import ESCALATIONS, group_key
 from receiver.routing.routes import Decision, Route, decide, shortlist
 from receiver.store.records import JudgedWebhook
 
@@ -110,7 +111,7 @@ def _notice(
         # Grouped deliveries block no others, and within a group the numbers give the order.
         dedup_key,
         guard,
-        due_in=route.group.wait,
+        gathers=route.group.wait,
         group_key=key,
     )
 
@@ -131,7 +132,7 @@ def _escalations(entry: JudgedWebhook, route: Route, key: str | None) -> Iterato
                 guard_version=version,
                 due_in=escalation.after,
                 step=step,
-                group_key=key,
+                group_key=None if key is None else f"{key}{ESCALATIONS}",
             )
 
 
@@ -150,6 +151,7 @@ def _if_stuck(entry: JudgedWebhook, route: Route, about: Subject) -> Iterator[Pl
             order_key=dedup_key,
             guard_version=version,
             due_in=stuck.after,
+            gathers=route.group.wait if route.group else 0,
             group_key=group_key(route, about),
         )
 
@@ -164,7 +166,8 @@ def no_wait_begins(route: Route, entry: JudgedWebhook, about: Subject) -> str:
 
 def _later_key(kind: str, entry: JudgedWebhook, route: Route, destination: str, step: int) -> str:
     assert entry.event is not None
-    return f"{kind}/{entry.source}/{destination}/{entry.event.event_id}/{route.name}/{step}"
+    event_id = entry.event.event_id
+    return later_key(kind, entry.source, destination, event_id, route.name, step)
 
 
 def _new_episode(entry: JudgedWebhook) -> int | None:

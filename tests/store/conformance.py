@@ -343,7 +343,7 @@ class StoreContract:
         self, store: Store
     ) -> None:
         save(store, applied(1, Status.FAILED, None, owed("old", "k-1"), owed("ops", "k-2")))
-        found = do(store, "end_orphans", ["ops"])
+        found = do(store, "end_orphans", ["ops"], NOW)
         assert isinstance(found, list)
         (dead,) = found
         assert (dead.destination, dead.facts.event_id) == ("old", "e-1")

@@ -20,6 +20,7 @@ from receiver.dispatch.alarm_timer import attend, look
 from receiver.dispatch.alarms import DAY, changes
 from receiver.dispatch.operators import list_silences
 from receiver.dispatch.presence import Observation, Refused
+from receiver.dispatch.replanning import Part, replan
 from receiver.dispatch.retry import follow, with_others
 from receiver.dispatch.turn import FinishedAttempt, TurnRequest, policy_at, record_and_claim
 from receiver.events import Event, Status
@@ -88,6 +89,17 @@ class Walk:
         self.intake = Intake.by(self.rules)
         self.source = next(iter(self.rules.sources))
         self.turned = set[str]()
+        if hasattr(self, "store"):
+            self.replan()
+
+    def replan(self) -> int:
+        """Let what waits follow the rules, as after a start or a reload; how many changed."""
+        changed = 0
+        place: int | None = 0
+        while place is not None:
+            done = self.store.write_now(replan, Part(self.rules, self.now, place))
+            changed, place = changed + done.changed, done.after
+        return changed
 
     def restart(self) -> None:
         """Go on as if the process had ended and begun again."""
@@ -97,12 +109,14 @@ class Walk:
         self.since = self.now
         self.do(lambda transaction: transaction.release(self.now, own=True))
         self.do(lambda transaction: transaction.set_back(self.now))
+        self.replan()
 
     def is_down(self, time: int) -> None:
         """Let the process be killed and not serve for so long (nanoseconds), then start."""
         self.now += time
-        self.restart()
+        self.since = self.now
         self.attends()
+        self.restart()
 
     def is_stopped(self, time: int) -> None:
         """Let the process stand still for so long (nanoseconds), then go on."""

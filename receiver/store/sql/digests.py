@@ -63,11 +63,11 @@ HAS_REPEATS = statement(
 )
 
 
-def _counts_of(taken: str, where: str) -> str:
+def _counts_of(where: str) -> str:
     return (
         f"SELECT CASE WHEN {_STANDS_FOR} IN ('resolved', 'acknowledged') THEN {_STANDS_FOR}"
-        f" WHEN {_OVER} THEN 'over' {taken} WHEN e.verdict <> 'applied' THEN e.verdict"
-        f" WHEN {STUCK} THEN 'stuck/' || e.status"
+        f" WHEN {_OVER} THEN 'over' WHEN {_TAKEN} THEN 'acknowledged'"
+        f" WHEN e.verdict <> 'applied' THEN e.verdict WHEN {STUCK} THEN 'stuck/' || e.status"
         " ELSE e.status END,"
         " coalesce(e.agent_name, x.agent_name, e.agent_id, x.agent_id, ''), count(*)"
         f" {_JOINED} WHERE {where} GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2 LIMIT {SORTS}"
@@ -75,11 +75,11 @@ def _counts_of(taken: str, where: str) -> str:
 
 
 COUNTS = {
-    "gathered": statement("digest_counts_gathered", _counts_of("", _GATHERED)),
-    "distinct": statement("digest_counts_distinct", _counts_of("", _DISTINCT)),
+    "gathered": statement("digest_counts_gathered", _counts_of(_GATHERED)),
+    "distinct": statement("digest_counts_distinct", _counts_of(_DISTINCT)),
     "missed": statement(
         "digest_counts_missed",
-        _counts_of(f"WHEN {_TAKEN} THEN 'acknowledged'", _MISSED),
+        _counts_of(_MISSED),
     ),
 }
 LISTED = variants(
@@ -143,7 +143,7 @@ def silenced(db: Database, number: int | None, silence: int, destination: str, p
         for which, limit in (("paged", PAGE), ("missed", shown)):
             db.change(TOLD[which], {**values, "limit": limit})
     waiting = _listed(db, LISTED["paged"], values, PAGE)
-    others = _listed(db, LISTED["missed"], values, shown, of_silence=True)
+    others = _listed(db, LISTED["missed"], values, shown)
     ((total, since),) = db.rows(TOTAL["missed"], values)
     counts, reason = _counts(db, "missed", values), db.value(SILENCE_REASON, values)
     return Digest(int(total), counts, (*waiting, *others), reason, page, since)
@@ -154,14 +154,12 @@ def _counts(db: Database, which: str, values: Values) -> tuple[tuple[str, str, i
     return tuple((sort or "", agent, n) for sort, agent, n in counts)
 
 
-def _listed(
-    db: Database, which: Statement, values: Values, limit: int, *, of_silence: bool = False
-) -> tuple[DigestItem, ...]:
+def _listed(db: Database, which: Statement, values: Values, limit: int) -> tuple[DigestItem, ...]:
     items = db.rows(which, {**values, "limit": limit})
-    return tuple(_item(db, row, of_silence=of_silence) for row in items)
+    return tuple(_item(db, row) for row in items)
 
 
-def _item(db: Database, row: tuple[Any, ...], *, of_silence: bool) -> DigestItem:
+def _item(db: Database, row: tuple[Any, ...]) -> DigestItem:
     kind, step, event, origin, over, taken, stuck, taken_by, version = row
     shown_kind = Kind(origin if kind == Kind.FALLBACK and origin else kind)
     about, _ = facts.context(db, event)
@@ -171,8 +169,7 @@ def _item(db: Database, row: tuple[Any, ...], *, of_silence: bool) -> DigestItem
         step,
         about,
         bool(over),
-        # The digest of a group lists every confirmation as waiting, even if somebody took it.
-        of_silence and bool(taken),
+        bool(taken),
         bool(stuck),
         taken_by or "",
         facts.begun(db, about, version - 1) if is_end else None,

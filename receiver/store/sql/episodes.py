@@ -11,13 +11,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from receiver.deliveries import Acknowledgement
+from receiver.deliveries import Acknowledgement, Claim, State
 from receiver.routing.policy import RouteOptions
-from receiver.store.records import JudgedWebhook, TakeOutcome, TakeResult
+from receiver.store.records import AttemptResult, JudgedWebhook, TakeOutcome, TakeResult
 from receiver.store.sql.database import Database, Statement, Values, statement, variants
 from receiver.store.sql.facts import ACKNOWLEDGED
 from receiver.store.sql.outbox import inserted, owing
-from receiver.store.sql.superseded import FELL_FROM, NAGGING, OVER
+from receiver.store.sql.superseded import FELL_FROM, IF_STUCK, NAGGING, OVER
 
 # Messages about the person who took it before, including fall-backs of such messages.
 _WHO_TOOK_IT = (
@@ -51,8 +51,11 @@ _OF_EPISODE = {
     "episode": "d.source = :source AND d.execution_id = :execution AND e.version = :version"
 }
 _OF_EXECUTION = {"execution": "d.source = :source AND d.execution_id = :execution"}
-# Nobody got a reminder that a silence kept back, so the next one has the same number.
-_STEP = "(d.step + CASE WHEN d.silence IS NULL OR d.step = 0 THEN 1 ELSE 0 END)"
+_GIVEN_UP = {
+    "dead": "(d.id = :head OR d.digest = :head) AND d.state = 'dead' AND d.kind = 'reminder'"
+}
+# Nobody got a reminder that died or that a silence kept back: the next one has the same number.
+_STEP = "(d.step + CASE WHEN d.state = 'sent' OR d.step = 0 THEN 1 ELSE 0 END)"
 _NTH = (
     "'reminder/' || d.source || '/' || d.destination || '/' || d.event_id || '/' || d.route"
     f" || '/' || {_STEP} || CASE WHEN {_STEP} = d.step THEN '/' || d.id ELSE '' END"
@@ -63,16 +66,17 @@ REMIND = variants(
         f"{_EPISODE} WHERE d.route = :route AND {_STEP} <= :at_most AND e.version = x.version"
         " AND x.category <> 'terminal'"
         " AND ((d.kind IN ('notice', 'reminder') AND d.origin IS NULL) OR (d.kind = 'fallback'"
-        f" AND {FELL_FROM} NOT IN ('escalation', 'acknowledged', 'resolved', 'digest')))"
+        f" AND {FELL_FROM} IN ('notice', 'fallback')))"
         " AND NOT EXISTS (SELECT 1 FROM acknowledgement AS a WHERE a.execution = x.id"
         " AND a.version = x.version) AND {where}",
         conflict="",
         dedup_key=_NTH, event="d.event", source="d.source", execution_id="d.execution_id",
         event_id="d.event_id", verdict="d.verdict", route="d.route", destination="d.destination",
         kind="'reminder'", order_key=_NTH, guard_version="e.version", step=_STEP,
-        group_key="d.group_key", created_at=":now", owed_at=":due", due_at=":due",
+        group_key="d.group_key", created_at=":now", owed_at="d.due_at + :every",
+        due_at="d.due_at + :every",
     ),
-    {**_SENT, **_KEPT_BACK},
+    {**_SENT, **_KEPT_BACK, **_GIVEN_UP},
 )  # fmt: skip
 # A destination (`t`) was told of an episode if it was sent any message about it, even after a
 # silence, or if one may have arrived (`repeat`). A notice with an origin does not count, because it
@@ -155,7 +159,8 @@ def _telling_who(were_told: str) -> str:
     return owing(
         f"{_EPISODE} AND e.version = x.version"
         " JOIN acknowledgement AS a ON a.execution = x.id AND a.version = x.version"
-        f" {were_told} GROUP BY t.destination, e.seq, a.execution, a.version",
+        # Whoever took it before the claim stands in the message itself.
+        f" AND a.at > :known {were_told} GROUP BY t.destination, e.seq, a.execution, a.version",
         conflict="",
         dedup_key=_TOOK, event="e.seq", source="e.source", execution_id="e.execution_id",
         event_id="e.event_id", verdict="e.verdict", route="min(d.route)",
@@ -192,7 +197,7 @@ END_NAGGING = statement(
     "UPDATE delivery AS d SET state = 'superseded',"
     " reason = 'acknowledged by ' || CAST(:by AS text)"
     " WHERE d.source = :source AND d.execution_id = :execution AND d.state = 'waiting'"
-    f" AND d.guard_version = :version AND ({NAGGING}"
+    f" AND d.guard_version = :version AND ({NAGGING} OR {IF_STUCK}"
     f" OR (CAST(:changed AS integer) = 1 AND {_WHO_TOOK_IT}))",
 )
 UNLIMITED = 2**31
@@ -220,15 +225,30 @@ def supersede(db: Database, entries: Sequence[JudgedWebhook]) -> None:
             db.change(OVER, {**values, "source": source, "execution": execution})
 
 
-def follow(
-    db: Database, which: str, values: Values, options: Mapping[str, RouteOptions], now: int
-) -> int:
-    """Plan the follow-ups of sent deliveries; return the number of new deliveries.
+def follow_attempt(db: Database, claim: Claim, after: AttemptResult, which: str) -> int:
+    """Plan the follow-ups of a message that was sent, died, or may have arrived; return how many.
 
     These are the next reminders, and messages about episodes that ended or were taken during the
     sending.
     """
-    return remind(db, which, values, options, now) + catch_up(db, which, values, options, now)
+    now = claim.claimed_at
+    # A message says who had taken its episode when it was claimed.
+    taken_at = claim.acknowledged.at if claim.acknowledged is not None else -1
+    values = {
+        "head": claim.delivery,
+        "known": taken_at if claim.digest is None else now - 1,
+    }
+    # A single message has one route; a digest may have several.
+    own = {claim.route: after.options[claim.route]} if claim.route in after.options else {}
+    options = after.options if which == "digest" else own
+    added = catch_up(db, which, values, options, now)
+    if after.state is State.SENT:
+        added += remind(db, which, values, options, now)
+    elif after.state is State.DEAD:
+        added += remind(db, "dead", values, options, now)
+    if claim.digest is not None and claim.digest.silence:
+        added += catch_up(db, "listed", values, after.options, now)
+    return added
 
 
 def catch_up(
@@ -242,7 +262,8 @@ def catch_up(
         (resolved, (RESOLVE.get(which), RESOLVE_INSTEAD.get(which))),
         (taken, (TELL_WHO.get(which), TELL_WHO_INSTEAD.get(which))),
     ):
-        added += sum(_tell(db, each, values, routes, now) for each in inserts if each and routes)
+        about = {"known": -1, **values}
+        added += sum(_tell(db, each, about, routes, now) for each in inserts if each and routes)
     return added
 
 
@@ -258,7 +279,7 @@ def remind(
             "route": route,
             "at_most": UNLIMITED if route_options.at_most is None else route_options.at_most,
             "now": now,
-            "due": now + route_options.remind_every,
+            "every": route_options.remind_every,
         }
         added += inserted(db, REMIND[which], {**values, **more})
     return added
@@ -281,7 +302,8 @@ def acknowledge(
     db.change(END_NAGGING, {**values, "changed": int(is_new)})
     # Those who were told in the meantime learn of it, too, whoever has it.
     told = (TELL_WHO["execution"], TELL_WHO_INSTEAD["execution"]) if routes else ()
-    added = sum(_tell(db, insert, execution, routes, taken.at) for insert in told)
+    about = {**execution, "known": -1}
+    added = sum(_tell(db, insert, about, routes, taken.at) for insert in told)
     if before is not None and not is_new:
         return TakeResult(TakeOutcome.ALREADY_TAKEN, Acknowledgement(*before)), added
     if before is None:

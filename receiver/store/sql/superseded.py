@@ -21,6 +21,8 @@ NAGGING = (
     "(d.kind IN ('reminder', 'escalation') OR (d.kind = 'fallback'"
     f" AND {FELL_FROM} IN ('reminder', 'escalation')))"
 )
+# Words that nothing is heard of an execution, which somebody may have taken meanwhile.
+IF_STUCK = "substr(d.dedup_key, 1, 6) = 'stuck/'"
 OVER = statement(
     "episode_over",
     "UPDATE delivery SET state = 'superseded', reason = (SELECT 'no longer ' || e.status"
@@ -51,7 +53,7 @@ _UNTRUE = (
     " LEFT JOIN delivery AS o ON o.id = d.origin"
     f" WHERE d.kind <> 'digest' AND ((o.id IS NOT NULL AND {_ANOTHER_CHANCE})"
     " OR e.verdict <> d.verdict OR x.version <> d.guard_version"
-    f" OR (a.by IS NOT NULL AND {NAGGING}))"
+    f" OR (a.by IS NOT NULL AND ({NAGGING} OR {IF_STUCK})))"
 )
 # Word of an alarm that is over, or of the end of one that nobody there may have heard of.
 UNTRUE_ALARM = statement(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from receiver.alarms import Alarm
-from receiver.deliveries import Acknowledgement, Attempt, Claim, Kind, PlannedDelivery, State
+from receiver.deliveries import Acknowledgement, Attempt, Claim, Kind, PlannedDelivery
 from receiver.events import Event, Execution, Held, Verdict
 from receiver.retention import Limits
 from receiver.routing.policy import SendPolicy
@@ -31,8 +31,10 @@ from receiver.store.sql import (
     fallbacks,
     loading,
     outbox,
+    plans,
     pruning,
     quarantine,
+    quiet,
     reads,
     rows,
     silences,
@@ -66,7 +68,7 @@ EVENT_NUMBER = statement(
 HEARTBEAT = statement("heartbeat", "UPDATE promised SET n = n WHERE name = 'accepted'")
 
 
-class SqlTransaction:
+class SqlTransaction(plans.SqlPlanning):
     """contract.Transaction. `holder` gets the leases; no holder's name starts with another's."""
 
     def __init__(self, database: Database, holder: str = "") -> None:
@@ -190,7 +192,7 @@ class SqlTransaction:
         )
 
     def recheck_quiet(self, destination: str, policy: SendPolicy, now: int) -> None:
-        claims.recheck_quiet(self._database, destination, policy, now)
+        quiet.recheck(self._database, destination, policy, now)
 
     def record(self, claim: Claim, attempt: Attempt, after: AttemptResult) -> bool:
         if not outbox.record(self._database, claim, attempt, after):
@@ -203,19 +205,9 @@ class SqlTransaction:
                 self._promise("owed", fallen)
             else:
                 self.owe(claim.delivery, (message,), claim.claimed_at)
-        self._follow(claim, after, "digest" if is_digest else "one")
+        which = "digest" if is_digest else "one"
+        self._promise("owed", episodes.follow_attempt(self._database, claim, after, which))
         return True
-
-    def _follow(self, claim: Claim, after: AttemptResult, which: str) -> None:
-        """Plan the follow-ups of a message that was sent, or may have arrived."""
-        db, now, head = self._database, claim.claimed_at, {"head": claim.delivery}
-        # A single message has one route; a digest may have several.
-        own = {claim.route: after.options[claim.route]} if claim.route in after.options else {}
-        options = after.options if which == "digest" else own
-        plan = episodes.follow if after.state is State.SENT else episodes.catch_up
-        self._promise("owed", plan(db, which, head, options, now))
-        if claim.digest is not None and claim.digest.silence:
-            self._promise("owed", episodes.catch_up(db, "listed", head, after.options, now))
 
     def failures(self, destination: str) -> Failures:
         return outbox.failures(self._database, destination)
@@ -231,11 +223,13 @@ class SqlTransaction:
     def release(self, now: int, *, own: bool = False) -> int:
         return outbox.release(self._database, now, holder=self._holder if own else None)
 
-    def expire_overdue(self, destination: str, before: int, reason: str) -> Sequence[Claim]:
-        return outbox.expire_overdue(self._database, destination, before, reason)
+    def expire_overdue(
+        self, destination: str, before: int, reason: str, now: int
+    ) -> Sequence[Claim]:
+        return outbox.expire_overdue(self._database, destination, before, reason, now)
 
-    def end_orphans(self, destinations: Sequence[str]) -> Sequence[Claim]:
-        return outbox.end_orphans(self._database, destinations)
+    def end_orphans(self, destinations: Sequence[str], now: int) -> Sequence[Claim]:
+        return outbox.end_orphans(self._database, destinations, now)
 
     def redeliver(self, delivery: int, now: int) -> bool | None:
         return outbox.redeliver(self._database, delivery, now)

@@ -64,9 +64,17 @@ def test_what_no_retry_can_mend_is_dead_at_once() -> None:
 
 
 def test_after_retry_for_it_is_dead_with_the_last_reason() -> None:
-    last = NOW + 3595 * SECOND
+    last = NOW + 3600 * SECOND
     state, reason, _ = after(Attempt(Outcome.FAILED, "HTTP 500"), now=last)
     assert (state, reason) == (State.DEAD, "given up after retry_for: HTTP 500")
+
+
+def test_a_wait_that_would_outlast_retry_for_ends_with_a_last_try_at_its_end() -> None:
+    late = NOW + 3595 * SECOND
+    assert after(Attempt(Outcome.FAILED, "HTTP 500"), now=late) == (State.WAITING, "HTTP 500", 5)
+    asked = Attempt(Outcome.FAILED, "HTTP 429", retry_after=90.0)
+    assert after(asked, now=late) == (State.WAITING, "HTTP 429", 5)
+    assert after(Attempt(Outcome.UNCERTAIN, "no answer"), now=late, chance=0.99)[2] == 5
 
 
 def test_others_are_told_of_a_death_only_and_each_result_has_its_routes_options() -> None:
