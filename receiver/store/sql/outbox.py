@@ -250,7 +250,7 @@ def record(db: Database, claim: Claim, attempt: Attempt, after: AttemptResult) -
         "begun": claim.claimed_at if after.at is None else after.at,
         "outcome": str(attempt.outcome), "detail": attempt.detail,
         "duration": attempt.duration_ms, "destination": claim.destination,
-        "about": _about(claim),
+        "about": _failure_about(claim),
         "counts": int(not attempt.retry_after and not attempt.permanent),
     }  # fmt: skip
     if not db.change(RECORD, values):
@@ -262,7 +262,7 @@ def record(db: Database, claim: Claim, attempt: Attempt, after: AttemptResult) -
     return True
 
 
-def _about(claim: Claim) -> str:
+def _failure_about(claim: Claim) -> str:
     """Return what a failure is about: all messages about an episode are about one execution."""
     facts = claim.facts
     is_one = claim.guard_version is not None and facts.execution_id is not None
