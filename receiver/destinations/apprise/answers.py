@@ -12,11 +12,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from receiver.destinations import retry_after
 from receiver.destinations.apprise.vendors import UNKNOWN, Vendor
 
 _MOST = 200_000
 _LONGEST_TEXT = 300
-_LONGEST_WAIT = 999_999.0
 _DEPTH = 4
 # Members by which a service says yes or no, without case and signs in between.
 _FLAGS = {"ok", "success", "successful", "succeeded", "issuccess"}
@@ -35,10 +35,18 @@ _WORDS = (
     "info",
 )  # fmt: skip
 _MOST_WORDS = 2
+_PAGE = re.compile(
+    rb"\s*(?:<\?xml[^>]*>\s*|<!--.*?-->\s*)*<(?:!doctype html|html)\b", re.IGNORECASE | re.DOTALL
+)
+_PAGE_WORDS = (
+    "a web page, and no answer of the service: does a login or a proxy stand before it? Look at the"
+    " address of the destination"
+)
 # Who says this has no objection to the message, only to its time.
 _FOR_NOW = re.compile(
-    r"throttl|rate.?(?:limit|exceeded)|too many requests|too.?fast|slow.?down|try again later"
-    r"|temporarily|service.?unavailable|internal.?error",
+    r"throttl|rate.?(?:limit|exceeded)|too many requests|too.?fast|slow.?down"
+    r"|(?:re)?try (?:again )?(?:later|after|in \d)|temporarily|service.?unavailable"
+    r"|internal.?error",
     re.IGNORECASE,
 )
 # Words of a no that no repeat mends, whoever says them.
@@ -50,13 +58,6 @@ _FOR_GOOD = re.compile(
     r"(?:blocked|suspended|disabled|deleted|not found|invalid|expired)|does not exist",
     re.IGNORECASE,
 )
-_WAIT_MEMBERS = {"retryafter": 1.0, "retryafterms": 0.001, "retryafterseconds": 1.0}
-# Of headers with a reset, each is seconds from now or, if it is huge, a time (Unix).
-_RESETS = (
-    "X-RateLimit-Reset-After", "RateLimit-Reset", "X-RateLimit-Reset", "X-Rate-Limit-Reset",
-    "x-ogw-ratelimit-reset", "x-sib-ratelimit-reset",
-)  # fmt: skip
-_A_TIME = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,17 +85,21 @@ def read(
     accepted = 200 <= status < 300
     answer = _parsed(content, headers.get("Content-Type", ""))
     text = answer if isinstance(answer, str) else ""
+    if accepted and not vendor.pages and _PAGE.match(content[:_MOST]):
+        return Reading(_PAGE_WORDS, says_no=True)
     says_no = accepted and _says_no(answer, vendor)
     words = _words_for_people(answer, vendor)
     codes = {str(value) for path in vendor.codes for value in find(answer, path)}
     if accepted and not says_no:
         return Reading(words or text)
+    lasting = _is_lasting(codes | set(re.findall(r"[\w-]+", text)), words or text, vendor)
+    is_early = status in (429, 503) or lasting is False
     return Reading(
         words or text or " ".join(sorted(codes)),
         says_no,
-        _is_lasting(codes | set(re.findall(r"[\w-]+", text)), words or text, vendor),
+        lasting,
         status == 401 or bool(codes & vendor.ended),
-        _wait(answer, headers, status, now),
+        retry_after.wanted(answer, words or text, headers if is_early else None, now),
     )
 
 
@@ -157,7 +162,7 @@ def _breaks_rules(answer: Any, vendor: Vendor) -> bool | None:
 
 def _is_plain_no(members: Mapping[str, Any]) -> bool:
     """Return whether members say no that mean the same everywhere."""
-    return any(_means_no(_plain(name), value) for name, value in members.items())
+    return any(_means_no(retry_after.plain(name), value) for name, value in members.items())
 
 
 def _means_no(name: str, value: Any) -> bool:
@@ -172,10 +177,6 @@ def _means_no(name: str, value: Any) -> bool:
     if name in _STATES and (text in _NO_WORDS or value is False):
         return True
     return name in _STATUS_CODES and number is not None and 400 <= number < 600
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[\W_]", "", str(name)).lower()
 
 
 def _words_for_people(answer: Any, vendor: Vendor) -> str:
@@ -201,7 +202,7 @@ def _texts(value: Any, depth: int = 0) -> Iterator[str]:
         for item in value[:_MOST_WORDS]:
             yield from [item] if isinstance(item, str) else _texts(item, depth + 1)
     elif isinstance(value, Mapping):
-        members = {_plain(name): item for name, item in value.items()}
+        members = {retry_after.plain(name): item for name, item in value.items()}
         for name in (name for name in _WORDS if name in members):
             item = members[name]
             if isinstance(item, str):
@@ -225,32 +226,3 @@ def _is_lasting(codes: Iterable[str], words: str, vendor: Vendor) -> bool | None
     if found & vendor.passing or _FOR_NOW.search(words):
         return False
     return True if found & vendor.lasting or _FOR_GOOD.search(words) else None
-
-
-def _wait(answer: Any, headers: Mapping[str, str], status: int, now: float) -> float | None:
-    waits = list(_waits(answer))
-    if not waits and status in (429, 503):
-        resets = [_reset(headers[name], now) for name in _RESETS if name in headers]
-        waits = [seconds for seconds in resets if seconds is not None][:1]
-    return min(max(waits[0], 0.0), _LONGEST_WAIT) if waits else None
-
-
-def _waits(value: Any, depth: int = 0) -> Iterator[float]:
-    if isinstance(value, Mapping) and depth < _DEPTH:
-        for name, item in value.items():
-            factor = _WAIT_MEMBERS.get(_plain(name))
-            if factor and (seconds := _number(item)) is not None:
-                yield seconds * factor
-            yield from _waits(item, depth + 1)
-
-
-def _number(value: Any) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    text = str(value)
-    return float(text) if re.fullmatch(r"[0-9]{1,12}(?:\.[0-9]+)?", text, re.ASCII) else None
-
-
-def _reset(value: str, now: float) -> float | None:
-    seconds = _number(value.strip())
-    return seconds - now if seconds is not None and seconds >= _A_TIME else seconds

@@ -26,6 +26,8 @@ class Vendor:
     `ended` by a new login.
 
     `own` says which addresses take the message itself, where its words cannot be seen in it.
+    `pages`: a yes may be a web page. Of any other service, a page is the answer of something that
+    stands before it: a login, a proxy, the portal of a network.
     """
 
     source: str
@@ -39,6 +41,7 @@ class Vendor:
     passing: frozenset[str] = frozenset()
     ended: frozenset[str] = frozenset()
     own: str = ""
+    pages: bool = False
 
 
 UNKNOWN = Vendor("as most services speak")
