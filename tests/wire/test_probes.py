@@ -18,9 +18,9 @@ import pytest
 from apprise.plugins.discord import NotifyDiscord
 
 from receiver.deliveries import Attempt, Message, Outcome
+from receiver.destinations.apprise.probes import seconds_to_wait
 from receiver.destinations.deadline import GRACE, MOST_HANGING
 from receiver.destinations.destination import Destination
-from receiver.destinations.retry_after import seconds_to_wait
 from receiver.destinations.sending import problems, send
 from tests.support.live import free_port, until
 from tests.support.loopback import Visit, certificate, raw

@@ -10,13 +10,14 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
-from receiver.destinations import retry_after
-from receiver.destinations.apprise.vendors import UNKNOWN, Vendor
+from receiver.destinations.apprise.vendors import UNKNOWN, Vendor, find
 
 _MOST = 200_000
 _LONGEST_TEXT = 300
+_LONGEST_WAIT = 999_999.0
 _DEPTH = 4
 # Members by which a service says yes or no, without case and signs in between.
 _FLAGS = {"ok", "success", "successful", "succeeded", "issuccess"}
@@ -60,6 +61,27 @@ _FOR_GOOD = re.compile(
 )
 
 
+# `retryDelay` is that of google.rpc.RetryInfo: "38.5s".
+_WAIT_MEMBERS = {
+    "retryafter": 1.0, "retryafterms": 0.001, "retryafterseconds": 1.0, "retrydelay": 1.0,
+}  # fmt: skip
+_WAIT_WORDS = re.compile(
+    r"\b(?:wait|retry|try again)\D{0,20}([0-9]{1,6}(?:\.[0-9]+)?) ?"
+    r"(s|m|h)(?:ec|in|our|econd|inute)?s?\b",
+    re.IGNORECASE,
+)
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
+# Of headers with a reset, each is seconds from now or a time: a huge number (Unix, in seconds or,
+# if it is huger, in milliseconds) or a date (ISO 8601).
+_RESETS = (
+    "X-RateLimit-Reset-After", "RateLimit-Reset", "X-RateLimit-Reset", "X-Rate-Limit-Reset",
+    "x-ogw-ratelimit-reset", "x-sib-ratelimit-reset", "X-Limit-App-Reset",
+    "X-RateLimit-Period-In-Sec",
+)  # fmt: skip
+_A_TIME = 1_000_000_000
+_IN_MILLISECONDS = 100_000_000_000
+
+
 @dataclass(frozen=True, slots=True)
 class Reading:
     """Meaning of an answer. `lasting`: whether no repeat can mend it; None if only the status says.
@@ -94,26 +116,15 @@ def read(
         return Reading(words or text)
     lasting = _is_lasting(codes | set(re.findall(r"[\w-]+", text)), words or text, vendor)
     is_early = status in (429, 503) or lasting is False
+    waits = _waits(answer, words or text, headers, now) if is_early else _waits_within(answer)
+    wait = next(iter(waits), None)
     return Reading(
         words or text or " ".join(sorted(codes)),
         says_no,
         lasting,
         status == 401 or bool(codes & vendor.ended),
-        retry_after.wanted(answer, words or text, headers if is_early else None, now),
+        None if wait is None else min(max(wait, 0.0), _LONGEST_WAIT),
     )
-
-
-def find(answer: Any, path: str) -> Iterator[Any]:
-    """Yield what stands at a path: names with dots between, `*` for each item of a list."""
-    name, _, rest = path.partition(".")
-    if name == "*":
-        items = answer if isinstance(answer, list) else []
-    elif isinstance(answer, Mapping) and name in answer:
-        items = [answer[name]]
-    else:
-        items = []
-    for item in items:
-        yield from find(item, rest) if rest else [item]
 
 
 def _parsed(content: bytes, kind: str) -> Any:
@@ -162,7 +173,7 @@ def _breaks_rules(answer: Any, vendor: Vendor) -> bool | None:
 
 def _is_plain_no(members: Mapping[str, Any]) -> bool:
     """Return whether members say no that mean the same everywhere."""
-    return any(_means_no(retry_after.plain(name), value) for name, value in members.items())
+    return any(_means_no(_plain(name), value) for name, value in members.items())
 
 
 def _means_no(name: str, value: Any) -> bool:
@@ -177,6 +188,10 @@ def _means_no(name: str, value: Any) -> bool:
     if name in _STATES and (text in _NO_WORDS or value is False):
         return True
     return name in _STATUS_CODES and number is not None and 400 <= number < 600
+
+
+def _plain(name: object) -> str:
+    return re.sub(r"[\W_]", "", str(name)).lower()
 
 
 def _words_for_people(answer: Any, vendor: Vendor) -> str:
@@ -202,7 +217,7 @@ def _texts(value: Any, depth: int = 0) -> Iterator[str]:
         for item in value[:_MOST_WORDS]:
             yield from [item] if isinstance(item, str) else _texts(item, depth + 1)
     elif isinstance(value, Mapping):
-        members = {retry_after.plain(name): item for name, item in value.items()}
+        members = {_plain(name): item for name, item in value.items()}
         for name in (name for name in _WORDS if name in members):
             item = members[name]
             if isinstance(item, str):
@@ -226,3 +241,52 @@ def _is_lasting(codes: Iterable[str], words: str, vendor: Vendor) -> bool | None
     if found & vendor.passing or _FOR_NOW.search(words):
         return False
     return True if found & vendor.lasting or _FOR_GOOD.search(words) else None
+
+
+def _waits(answer: Any, words: str, headers: Mapping[str, str], now: float) -> Iterator[float]:
+    """Yield the waits that an answer asks for, the best known first."""
+    yield from _waits_within(answer)
+    resets = (_reset(headers[name], now) for name in _RESETS if name in headers)
+    yield from (seconds for seconds in resets if seconds is not None)
+    if (match := _WAIT_WORDS.search(words)) is not None:
+        yield float(match[1]) * _UNITS[match[2].lower()]
+
+
+def _waits_within(value: Any, depth: int = 0) -> Iterator[float]:
+    """Yield the waits that stand in an answer by name."""
+    if depth >= _DEPTH:
+        return
+    if isinstance(value, list):
+        for item in value:
+            yield from _waits_within(item, depth + 1)
+    if isinstance(value, Mapping):
+        for name, item in value.items():
+            factor = _WAIT_MEMBERS.get(_plain(name))
+            if factor and (seconds := _number(item)) is not None:
+                yield seconds * factor
+            yield from _waits_within(item, depth + 1)
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    match = re.fullmatch(r"([0-9]{1,15}(?:\.[0-9]+)?)s?", str(value), re.ASCII)
+    return float(match[1]) if match else None
+
+
+def _reset(value: str, now: float) -> float | None:
+    """Return the seconds until a reset; None if its form is unknown."""
+    seconds = _number(value.strip())
+    if seconds is None:
+        return _until(value.strip(), now)
+    if seconds >= _IN_MILLISECONDS:
+        return seconds / 1000 - now
+    return seconds - now if seconds >= _A_TIME else seconds
+
+
+def _until(date: str, now: float) -> float | None:
+    try:
+        then = datetime.fromisoformat(date)
+        return (then if then.tzinfo else then.replace(tzinfo=UTC)).timestamp() - now
+    except (ValueError, OverflowError):
+        return None
