@@ -15,17 +15,17 @@ from receiver.events import Status
 from receiver.lifecycle import moves
 
 WIDTH, HEIGHT = 396, 292
-BOX_WIDTH, BOX_HEIGHT = 122, 46
+BOX_WIDTH, BOX_HEIGHT = 126, 46
 # The left upper corner of each status: waits on the left, work in the middle, ends on the right.
 _PLACES = {
-    Status.STARTING: (137, 4),
-    Status.RUNNING: (137, 110),
+    Status.STARTING: (135, 4),
+    Status.RUNNING: (135, 110),
     Status.PAUSED: (2, 56),
     Status.PAUSED_BY_AGENT: (2, 148),
     Status.AWAITING_CONFIRMATION: (2, 240),
-    Status.COMPLETED: (272, 56),
-    Status.FAILED: (272, 148),
-    Status.CANCELLED: (272, 240),
+    Status.COMPLETED: (268, 56),
+    Status.FAILED: (268, 148),
+    Status.CANCELLED: (268, 240),
 }
 _LABELS = {
     **{status: status.value for status in Status},
@@ -80,6 +80,8 @@ class Diagram:
     boxes: tuple[Box, ...]
     width: int = WIDTH
     height: int = HEIGHT
+    box_width: int = BOX_WIDTH
+    box_height: int = BOX_HEIGHT
 
 
 def draw(steps: Sequence[Step], observes: frozenset[Status] | None = None) -> Diagram:

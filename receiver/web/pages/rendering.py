@@ -21,9 +21,9 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from receiver.lifecycle import RULES
-from receiver.messages.local_time import age, clock_time, full_time
+from receiver.messages.local_time import clock_time, full_time
 from receiver.messages.sanitize import safe_link
-from receiver.times import format_time, parse_time, span
+from receiver.times import ago, format_time, parse_time, span
 from receiver.web.pages import words
 from receiver.web.pages.session import Visitor
 
@@ -70,7 +70,7 @@ class Renderer:
             auto_reload=False,
         )
         self._templates.filters |= {
-            "age": lambda at, now: age(_instant(at), now),
+            "age": lambda at, now: ago(_instant(at), now),
             "clock": lambda at, now: clock_time(_instant(at), now, zone),
             "full": lambda at: full_time(_instant(at), zone),
             "link": safe_link,
