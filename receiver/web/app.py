@@ -28,6 +28,7 @@ from receiver.store.contract import Store
 from receiver.store.pruning import PruneTimer
 from receiver.web import api, health, metrics, openapi
 from receiver.web.guard import Guard
+from receiver.web.pages import site
 from receiver.web.problem import problem, try_later
 from receiver.web.webhooks.addresses import WEBHOOKS, Addresses
 from receiver.web.webhooks.endpoint import WebhookEndpoint
@@ -119,6 +120,7 @@ def build(
             *health.routes(health.Readiness(store, dispatcher, gaps, endpoint)),
             metrics.route(counters, guard, endpoints.skews, store),
             *_guarded_routes(endpoints, guard),
+            *site.routes(settings, store, in_force, wake, counters, guard),
         ],
         lifespan=_lifespan(starts, [drain, refusals.flush, gaps.stop, pruning.stop, store.close]),
         exception_handlers={HTTPException: _answer_http_error, Exception: _answer_failure},
