@@ -15,6 +15,8 @@ from collections.abc import Generator, Iterator
 import pytest
 from hypothesis import settings
 
+from tests.support.postgres import Server, running
+
 # With `CI` set to anything, a tool that is missing is a failure.
 REQUIRED = bool(os.environ.get("CI"))
 MISSING = re.compile(r"is not installed|could not import")
@@ -46,6 +48,16 @@ def _beside_others(
         fcntl.flock(tests, fcntl.LOCK_EX if is_alone else fcntl.LOCK_SH)
         fcntl.flock(turn, fcntl.LOCK_UN)
         yield
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A PostgreSQL server, one for all processes of a run."""
+    folder = tmp_path_factory.getbasetemp()
+    if os.environ.get("PYTEST_XDIST_WORKER"):
+        folder = folder.parent
+    with running(folder) as server:
+        yield server
 
 
 def reason_of(report: pytest.TestReport) -> str:
