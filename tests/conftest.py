@@ -11,11 +11,13 @@ import os
 import re
 from collections import Counter
 from collections.abc import Generator, Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
 
-from tests.support.postgres import Server, running
+if TYPE_CHECKING:
+    from tests.support.postgres import Server
 
 # With `CI` set to anything, a tool that is missing is a failure.
 REQUIRED = bool(os.environ.get("CI"))
@@ -53,6 +55,8 @@ def _beside_others(
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A PostgreSQL server, one for all processes of a run."""
+    from tests.support.postgres import running
+
     folder = tmp_path_factory.getbasetemp()
     if os.environ.get("PYTEST_XDIST_WORKER"):
         folder = folder.parent

@@ -70,6 +70,13 @@ def exists(url: str) -> bool:
     return path.exists() or path.is_symlink()
 
 
+def wholeness(url: str) -> str:
+    """Say that an opened database was found whole, or who has to look."""
+    if is_shared(url):
+        return "The database is reached; whether it is whole, its own tools say (pg_amcheck)."
+    return f"{_file(url)}: the file is whole."
+
+
 def is_shared(url: str) -> bool:
     """Return whether several processes may serve the database at the same time."""
     return url.startswith(_POSTGRES)

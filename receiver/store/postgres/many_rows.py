@@ -35,7 +35,7 @@ _IDS = ("source", "event_id")
 
 
 class ManyRows:
-    """A statement in which `{rows}` stands for rows of these columns; those in `numbers` are no text."""
+    """A statement in which `{rows}` stands for rows; those columns in `numbers` are no text."""
 
     def __init__(self, statement: str, columns: Sequence[str], *numbers: str) -> None:
         self._columns = columns

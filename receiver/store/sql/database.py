@@ -60,8 +60,8 @@ class Dialect:
     `texts` and `numbers` have a `{}` for the name of the parameter; `as_list` makes its value.
     `lock` is empty where one transaction at a time writes. `now` may use the parameter `:now`,
     which holds the caller's clock. `snapshot` begins a transaction that only reads and sees one
-    state throughout; it is empty where every read does. `spell` turns `:name` into the parameters of the
-    engine's driver.
+    state throughout; it is empty where every read does. `spell` turns `:name` into the parameters
+    of the engine's driver.
     """
 
     name: str
