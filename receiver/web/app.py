@@ -81,11 +81,13 @@ def build(
     store: Store,
     *,
     dispatch: bool = True,
+    receive: bool = True,
     read: Callable[[], Rules] | None = None,
 ) -> Starlette:
     """Build the application. It owns the store from here on, and closes it at its end.
 
-    `dispatch`: this process sends messages. `read` reads routes.yaml anew at each reload.
+    `dispatch`: this process sends messages; `receive`: it takes webhooks. `read` reads routes.yaml
+    anew at each reload.
     """
     counters = Counters(rules.sources)
     in_force = LiveRules(rules, Intake.by, read or (lambda: rules), counters.reloaded)
@@ -99,6 +101,7 @@ def build(
     endpoint = WebhookEndpoint(
         store, in_force, wake,
         max_body=settings.max_body, rate=settings.rate, counters=counters, refusals=refusals,
+        is_open=receive,
     )  # fmt: skip
 
     def drain() -> None:
@@ -139,7 +142,9 @@ def _dispatcher(
     settings: Settings, store: Store, in_force: LiveRules[Intake], counters: Counters
 ) -> Dispatcher:
     public_url = settings.public_url or ""
-    return Dispatcher(store, in_force, settings.lease, public_url, settings.zone, counters)
+    made = Dispatcher(store, in_force, settings.lease, public_url, settings.zone, counters)
+    store.on_news(lambda: made.wake(in_force.rules.destinations))
+    return made
 
 
 def _guarded_routes(endpoints: api.Api, guard: Guard) -> list[Route]:
