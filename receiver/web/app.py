@@ -95,8 +95,7 @@ def build(
     wake = dispatcher.wake if dispatcher is not None else _wake_nobody
     gaps = ExpiryTimer(store, in_force, wake, list_silences)
     pruning = PruneTimer(store, settings.retention)
-    token = settings.api_token.get_secret_value() if settings.api_token else ""
-    addresses = Addresses(lambda: in_force.rules.sources, token)
+    addresses = Addresses(lambda: in_force.rules.sources, _token(settings))
     refusals = Refusals(counters, addresses=addresses)
     endpoint = WebhookEndpoint(
         store, in_force, wake,
@@ -145,6 +144,10 @@ def _dispatcher(
     made = Dispatcher(store, in_force, settings.lease, public_url, settings.zone, counters)
     store.on_news(lambda: made.wake(in_force.rules.destinations))
     return made
+
+
+def _token(settings: Settings) -> str:
+    return settings.api_token.get_secret_value() if settings.api_token else ""
 
 
 def _guarded_routes(endpoints: api.Api, guard: Guard) -> list[Route]:
