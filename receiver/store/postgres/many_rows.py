@@ -25,7 +25,8 @@ from receiver.store.sql.rows import (
 _NUMBERS = frozenset({
     "seq", "id", "repeated", "times", "occurred_at", "received_at", "held_until", "version", "owed",
     "since", "mark", "first_seen", "gap", "assumed", "before", "previous_since", "applied_at",
-    "guard_version", "origin", "step", "silence", "created_at", "owed_at", "due_at", "alarm",
+    "guard_version", "origin", "step", "silence", "created_at", "planned_at", "owed_at", "due_at",
+    "alarm",
 })  # fmt: skip
 _TWO, _CHANGE = (
     ("source", "execution_id"),
