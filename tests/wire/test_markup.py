@@ -65,6 +65,7 @@ PLACES: dict[str, tuple[tuple[str | int, ...], str, bool]] = {
     "IncidentIO": (("description",), "  \n", False),
     "Kook": (("content",), "\n", True),
     "Reddit": (("text",), "  \n", False),
+    "ServerChan": (("desp",), "\n\n", False),
     "SimplePush": (("content",), "  \n", False),
     "Squadcast": (("description",), "  \n", False),
     "Twist": (("content",), "  \n", False),

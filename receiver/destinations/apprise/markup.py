@@ -112,6 +112,7 @@ MARKUPS: Mapping[str, Markup] = {
     "rocketchat": Markup(
         "github.com/RocketChat/Rocket.Chat, packages/message-parser", line="  \n"
     ),
+    "serverchan": _markdown("sct.ftqq.com/sendkey: desp is Markdown", line="\n\n"),
     "squadcast": _INCIDENTS,
     "twist": _MARKDOWN,
     "webexteams": _markdown(

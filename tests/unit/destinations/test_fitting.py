@@ -146,7 +146,7 @@ def test_where_a_line_has_no_room_its_words_go_first_and_its_id_stays() -> None:
     whole = listed(3)
     parts = fit(whole, room(75))
     assert [part.text for part in parts if part.keys] == [
-        f"· {line.words[:len(found) - len(line.key) - 6]}… · {line.key}"
+        f"· {line.words[: len(found) - len(line.key) - 6]}… · {line.key}"
         for line, found in zip(
             whole.listed, (part.text for part in parts if part.keys), strict=True
         )
