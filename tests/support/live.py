@@ -27,6 +27,7 @@ from receiver.sources.verification import Verification
 from receiver.store.sqlite.store import SqliteStore
 from receiver.web import app
 from receiver.web.server import server
+from tests.support.stores import prepared
 
 PRIVATE, PUBLIC = signing.generate("rsa-sha256")
 ROUTES = """\
@@ -92,7 +93,7 @@ def live(
     rules = read()
     named = {f"RECEIVER_{name.upper()}": value for name, value in settings.items()}
     chosen = load_settings(named).model_copy(update={"port": 0})
-    store = SqliteStore(folder / "receiver.db", backlog=chosen.backlog, serve=True)
+    store = SqliteStore(prepared(folder / "receiver.db"), backlog=chosen.backlog, serve=True)
     application = app.build(chosen, rules, store, read=read)
     with server.serving(application, chosen, server.bind(chosen)) as url:
         how = next(iter(rules.sources.values())).verification
