@@ -27,11 +27,13 @@ settings.register_profile("receiver", deadline=None)
 settings.load_profile("receiver")
 
 # Whatever runs beside these would be measured, too.
+_IN_SHORT = "test_short_forms.py::test_the_promise_holds_in_short"
 ALONE = (
     "tests/bench/test_startup.py",
     "tests/bench/test_growth.py::test_answers_are_measured_while_much_is_removed",
-    "tests/prove_deliveries/test_short_forms.py::test_the_promise_holds_in_short[hanging]",
-    "tests/prove_deliveries/test_short_forms.py::test_the_promise_holds_in_short[shutdown]",
+    f"tests/prove_deliveries/{_IN_SHORT}[hanging]",
+    f"tests/prove_deliveries/{_IN_SHORT}[shutdown]",
+    f"tests/prove_durability/{_IN_SHORT}[storage --only clock]",
     "tests/wire/test_memory.py",
 )
 MOST_AT_A_TIME = 8
