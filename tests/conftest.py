@@ -14,9 +14,13 @@ import shutil
 from collections import Counter
 from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from tests.support.postgres import Server
 
 # With `CI` set to anything, a tool that is missing is a failure.
 REQUIRED = bool(os.environ.get("CI"))
@@ -73,6 +77,18 @@ def _beside_others(
         fcntl.flock(tests, fcntl.LOCK_EX if is_alone else fcntl.LOCK_SH)
         fcntl.flock(turn, fcntl.LOCK_UN)
         yield
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A PostgreSQL server, one for all processes of a run."""
+    from tests.support.postgres import running
+
+    folder = tmp_path_factory.getbasetemp()
+    if os.environ.get("PYTEST_XDIST_WORKER"):
+        folder = folder.parent
+    with running(folder) as server:
+        yield server
 
 
 def reason_of(report: pytest.TestReport) -> str:
