@@ -203,6 +203,7 @@ def doctor(in_json: bool) -> None:
         lost = orphans(rules, store)
         troubles = _alarms(store, now), _failing(rules, store, now)
     alarms, failing = troubles
+    printing = [each.name for each in rules.destinations.values() if each.prints_only]
     if in_json:
         print_json({
             "ledger": ledger,
@@ -211,6 +212,7 @@ def doctor(in_json: bool) -> None:
             "alarms": alarms,
             "failing": failing,
             "warnings": list(rules.warnings),
+            "prints_only": printing,
         })  # fmt: skip
     else:
         click.echo(f"{settings.database_path}: the file is whole.")
@@ -220,6 +222,8 @@ def doctor(in_json: bool) -> None:
         )
         for warning in rules.warnings:
             click.echo(warning)
+        for name in printing:
+            click.echo(f"destination {name} prints only: its messages reach nobody else.")
         for hint in warnings:
             click.echo(f"source {hint.source}: {hint.text}.")
         for orphan in lost:
