@@ -10,6 +10,7 @@ HALL = (
     "lifecycle",
     "alarms",
     "deliveries",
+    "contexts",
     "retention",
     "metrics",
     "logs",

@@ -98,7 +98,7 @@ def client(destination: Destination) -> Any:
     plugin, said = made[0], said + more
     kept.forget_quietly(type(plugin))
     problem = _plugin_problem(plugin) or comparison.problem(url, parsed, plugin, said)
-    _configure(plugin, destination, options)
+    _configure(plugin, destination)
     return problem or made
 
 
@@ -185,7 +185,7 @@ def _enable(kind: str) -> None:
             _apprise.NotificationManager().enable_only(*_enabled)
 
 
-def _configure(plugin: Any, destination: Destination, options: Any) -> None:
+def _configure(plugin: Any, destination: Destination) -> None:
     """Switch off the plugin's own pace, repeats and deadlines: the receiver decides about them."""
     plugin.request_rate_per_sec = 0
     plugin.retry = 0
@@ -197,6 +197,5 @@ def _configure(plugin: Any, destination: Destination, options: Any) -> None:
     plugin.socket_connect_timeout = min(destination.timeout + 1, 10.0)
     plugin.socket_read_timeout = destination.timeout + 1
     plugin.throttle = record_throttle
-    if "overflow" not in options:
-        # A text beyond the service's limit is cut; else the service would refuse the whole message.
-        plugin.overflow_mode = _apprise.OverflowMode.TRUNCATE
+    # The text is made for the service's limits: what does not fit is for nobody else to cut.
+    plugin.overflow_mode = _apprise.OverflowMode.UPSTREAM
