@@ -100,6 +100,13 @@ STOOD = variants(
     " ORDER BY h.version DESC LIMIT 1",
     {"after": "h.version = :applied", "at": "h.applied_at <= :at"},
 )
+# The executions that a claim is about: while one moves, nobody records that it was told of.
+HOLD_EXECUTIONS = statement(
+    "hold_executions",
+    "SELECT x.id FROM execution AS x WHERE (x.source, x.execution_id) IN"
+    " (SELECT d.source, d.execution_id FROM delivery AS d WHERE d.token = :token)"
+    " ORDER BY x.id{lock}",
+)
 
 
 def as_judged(db: Database, record: Mapping[str, Any], at: int) -> JudgedWebhook:
