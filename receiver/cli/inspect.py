@@ -202,8 +202,7 @@ def doctor(in_json: bool) -> None:
         ledger = store.ledger()
         warnings = hints(rules.orderings, store.tallies(), store.delays())
         lost = orphans(rules, store)
-        troubles = _alarms(store, now), _failing(rules, store, now)
-    alarms, failing = troubles
+        alarms, failing = _alarms(store, now), _failing(rules, store, now)
     printing = [each.name for each in rules.destinations.values() if each.prints_only]
     if in_json:
         print_json({
@@ -242,7 +241,7 @@ def doctor(in_json: bool) -> None:
         raise ReceiverError(
             "What was promised and what is there differ. Keep a copy of the file and report it."
         )
-    if any(troubles):
+    if alarms or failing:
         raise ReceiverError(
             f"Open alarms: {len(alarms)}. Destinations that fail: {len(failing)}. See the log, and"
             " `receiver deliveries`."

@@ -11,6 +11,7 @@ from tests.services.checks import COLUMNS
 from tests.services.described import SERVICES, Service
 from tests.services.stages import stage_of
 from tests.services.table import PAGE, cells_of, page, row
+from tests.support.readme_parts import README
 from tests.support.standin import StandIn, standing_in
 
 
@@ -34,6 +35,14 @@ def test_the_page_is_the_one_that_the_command_writes() -> None:
     rows = text.split(f"| {' | '.join(COLUMNS)} |\n")[1].split("\n\n")[0].splitlines()[1:]
     assert [line.split(" | ")[0] for line in rows] == [f"| {each.name}" for each in SERVICES]
     assert text == page(rows)
+
+
+def test_the_reference_leads_to_it_and_says_how_many_services_it_has() -> None:
+    for file in (README, README.parent / "tests" / "README.md"):
+        text = " ".join(file.read_text("utf-8").split())
+        assert "docs/services.md)" in text
+        assert f"hat {len(SERVICES)} services do with a message" in text
+    assert "were seen only through stand-ins" in " ".join(README.read_text("utf-8").split())
 
 
 def test_thirty_services_are_in_it_each_once_and_with_its_source() -> None:
