@@ -1,0 +1,231 @@
+"""The program in a scenario: real rules, store, planner, turns and texts, with the time passed in.
+
+Destinations answer as the scenario says, and remember what they got. Nothing sleeps: the time goes
+on to whatever the scenario or the store says is next.
+"""
+
+from __future__ import annotations
+
+import shutil
+from functools import lru_cache
+from pathlib import Path
+
+from receiver.config import routes_file
+from receiver.config.rules import Rules as RealRules
+from receiver.deliveries import Attempt, Claim, Digest, DigestItem, Kind, Message, Outcome
+from receiver.dispatch import operators
+from receiver.dispatch.turn import policy_at, tell_of
+from receiver.events import Status
+from receiver.intake.receive import Intake
+from receiver.routing.silences import Silence
+from receiver.store.contract import Transaction
+from receiver.store.sqlite.store import SqliteStore
+from tests.prove_people.plan import Act, Item, Outage, Rules, Scenario, Told
+from tests.support.people import DELIVERED, FAILED, GONE, SECOND, SOURCES, START, Walk
+
+MIDNIGHT = START - 12 * 3600 * SECOND
+LOST = Attempt(Outcome.UNCERTAIN, "no answer")
+WAITS = ("awaiting_confirmation", "paused_by_agent", "paused")
+
+
+@lru_cache(maxsize=4096)
+def parsed(rules: Rules, folder: Path) -> RealRules:
+    """Read rules as the program does."""
+    path = folder / "routes.yaml"
+    path.write_text(SOURCES + str(rules), "utf-8")
+    return routes_file.load(str(path), {})
+
+
+class Drive(Walk):
+    """A receiver in a scenario."""
+
+    def __init__(self, folder: Path, scenario: Scenario) -> None:
+        self.scenario = scenario
+        self.begun = MIDNIGHT + scenario.begins * SECOND
+        self.told: list[Told] = []
+        self.silences: list[int] = []
+        self.up = True
+        super().__init__(folder, "", now=self.begun)
+
+    def reload(self, text: str) -> None:
+        """Put the first rules in force."""
+        self.enforce(self.scenario.rules[0])
+
+    def enforce(self, rules: Rules) -> None:
+        """Put rules in force, as a reload does."""
+        self.rules = parsed(rules, self.folder.parent)
+        self.intake = Intake.by(self.rules)
+        self.source = next(iter(self.rules.sources))
+        self.turned = set()
+
+    def play(self) -> list[Told]:
+        """Let the scenario happen; return what people were told."""
+        for act in self.scenario.acts:
+            self.until(act.at)
+            self.happens(act)
+            self.settle()
+        self.until(self.scenario.ends)
+        return sorted(self.told)
+
+    def until(self, at: int) -> None:
+        """Let time pass, with all that is due meanwhile."""
+        end = self.begun + at * SECOND
+        while self.up and (then := self.next_time()) is not None and then < end:
+            self.now = max(then, self.now + SECOND // 1000)
+            self.settle()
+        self.now = max(end, self.now)
+
+    def next_time(self) -> int | None:
+        """When the program would wake up."""
+        found = [
+            self.store.next_due(name, policy_at(place, self.rules, self.now), self.now)
+            for name, place in self.rules.destinations.items()
+        ]
+        found.append(self.store.next_silence_end())
+        return min((at for at in found if at is not None), default=None)
+
+    def happens(self, act: Act) -> None:
+        """Let something happen now."""
+        if act.what in ("moves", "hears"):
+            agent = f"agent-{act.about[0]}"
+            status = Status(act.more) if act.what == "moves" else None
+            self.comes(status, act.about, agent_id=agent, agent_name=agent)
+        elif act.what == "takes":
+            self.take(act.more, act.about)
+        elif act.what == "silences":
+            ends = self.now + act.number * SECOND
+            of = Silence({act.about: (act.more,)}, "known", "Eve", self.now, ends)
+            self.silences.append(self.do(lambda t: t.add_silence(of, self.now)))
+        elif act.what == "unsilences":
+            item = (self.silences[act.number], self.now)
+            self.store.write_now(operators.expire_silence, item)
+        elif act.what == "reloads":
+            self.enforce(self.scenario.rules[act.number])
+            self.do(self.bury)
+        elif act.what == "stops":
+            self.up = False
+        elif act.what == "starts":
+            self.up = True
+            self.restart()
+
+    def bury(self, transaction: Transaction) -> None:
+        """End what waits for destinations that are gone."""
+        while dead := transaction.end_orphans(tuple(self.rules.destinations)):
+            tell_of(transaction, dead, self.rules, self.now)
+
+    def settle(self) -> None:
+        """Do all that is due now."""
+        if not self.up:
+            return
+        self.passes(0)
+        going = True
+        while going:
+            going = False
+            for name in self.rules.destinations:
+                while self.is_due(name) and (claim := self.claim(name)) is not None:
+                    going = True
+                    attempt = self.answer(name)
+                    message = self.record(claim, attempt, self.scenario.chance)
+                    if attempt.outcome is not Outcome.FAILED:
+                        self.hears(claim, message)
+
+    def is_due(self, name: str) -> bool:
+        """Return whether a worker would claim now; the first turn by new rules always does."""
+        if name not in self.turned:
+            return True
+        policy = policy_at(self.rules.destinations[name], self.rules, self.now)
+        due = self.store.next_due(name, policy, self.now)
+        return due is not None and due <= self.now
+
+    def answer(self, name: str) -> Attempt:
+        """How the destination answers now."""
+        now = (self.now - self.begun) // SECOND
+        for outage in self.scenario.outages:
+            if outage.to == name and outage.begins <= now < outage.ends:
+                return answer_of(outage)
+        return DELIVERED
+
+    def hears(self, claim: Claim, message: Message) -> None:
+        """Note a message that arrived, unless it is about a dead one."""
+        if claim.origin is not None and claim.kind is not Kind.FALLBACK:
+            return
+        items = items_of(claim)
+        if items:
+            at = (self.now - self.begun) // SECOND
+            repeat = "Possible repeat" in message.body
+            self.told.append(Told(at, claim.destination, items, repeat))
+
+
+def answer_of(outage: Outage) -> Attempt:
+    """Return the attempt that an outage leads to."""
+    if outage.answer == "lost":
+        return LOST
+    if outage.answer == "404":
+        return GONE
+    after = float(outage.after) if outage.answer == "later" else None
+    return Attempt(Outcome.FAILED, "HTTP 503", retry_after=after) if after else FAILED
+
+
+def items_of(claim: Claim) -> tuple[Item, ...]:
+    """Return what a message says of which executions, in essence."""
+    if isinstance(claim.digest, Digest):
+        found = {item for each in claim.digest.listed for item in listed(each)}
+        return tuple(sorted(found))
+    kind, step = (
+        (claim.origin.kind, claim.origin.step) if claim.origin else (claim.kind, claim.step)
+    )
+    facts = claim.facts
+    return ((str(facts.execution_id), said(claim, kind, step)),)
+
+
+def said(claim: Claim, kind: Kind, step: int) -> str:
+    """Return what a message about one execution says."""
+    status = str(claim.facts.status)
+    if kind is Kind.REMINDER:
+        return f"reminder {step} {status}"
+    if kind is Kind.ACKNOWLEDGED and claim.acknowledged is not None:
+        before = claim.acknowledged.taken_from
+        return f"taken by {claim.acknowledged.by}" + (f" from {before}" if before else "")
+    if kind is Kind.RESOLVED:
+        return f"{claim.begun.status if claim.begun else '?'} is over: {status}"
+    if kind is Kind.NOTICE:
+        if claim.digest is None and getattr(claim, "route", "").startswith("stuck"):
+            return f"stuck {status}"
+        taken = claim.acknowledged
+        return status + (f", {taken.by} has it" if taken else "")
+    return f"{kind} {status}"
+
+
+def listed(item: DigestItem) -> list[Item]:
+    """Return what a line of a digest says."""
+    execution, status = str(item.facts.execution_id), str(item.facts.status)
+    if item.kind is Kind.RESOLVED:
+        return [(execution, f"{item.begun.status if item.begun else '?'} is over: {status}")]
+    if item.kind is Kind.ACKNOWLEDGED:
+        return [(execution, f"taken by {item.taken_by}")]
+    if item.over:
+        return [(execution, "over")] if status in WAITS else []
+    if item.taken:
+        return [(execution, f"{status}, {item.taken_by} has it")]
+    return [(execution, status)]
+
+
+@lru_cache(maxsize=1)
+def template(folder: Path) -> Path:
+    """Make an empty store once: to copy it takes less than to make it."""
+    path = folder / "empty.db"
+    SqliteStore(path, serve=True).close()
+    return path
+
+
+def play(scenario: Scenario, folder: Path) -> list[Told]:
+    """Return all that people are told in a scenario by the program."""
+    here = folder / "here"
+    shutil.rmtree(here, ignore_errors=True)
+    here.mkdir()
+    shutil.copy(template(folder), here / "receiver.db")
+    drive = Drive(here, scenario)
+    try:
+        return drive.play()
+    finally:
+        drive.store.close()
