@@ -90,6 +90,17 @@ class Owed:
         return self.episode
 
 
+Group = tuple[str, str, str, str]
+
+
+def group_of(owed: Owed) -> Group | None:
+    """What a message has to share with others to go out together with them."""
+    if not owed.way.wait or owed.kind == "silenced":
+        return None
+    kind = owed.kind if owed.kind in ("resolved", "taken") else "news"
+    return owed.to, owed.way.name, owed.episode.agent, kind
+
+
 @dataclass(eq=False)
 class Silence:
     """A silence and what it kept back."""
@@ -116,6 +127,7 @@ class World:
         self.waiting: list[Owed] = []
         self.silences: list[Silence] = []
         self.paused: dict[str, int] = {}
+        self.digested: dict[Group, int] = {}
         self.told: list[Told] = []
         self.gone: set[tuple[str, Episode, int, str]] = set()
 
@@ -270,9 +282,9 @@ class World:
         """When something is due next."""
         times = [time for time, *_ in self.plans()]
         times += [
-            max(owed.due, self.paused.get(owed.to, 0))
+            max(self.ready_at(owed), self.paused.get(owed.to, 0))
             for owed in self.waiting
-            if owed.due > self.now or not self.is_behind(owed)
+            if self.ready_at(owed) > self.now or not self.is_behind(owed)
         ]
         times += [silence.ends for silence in self.silences if not silence.listed]
         return min(times, default=None)
@@ -332,7 +344,7 @@ class World:
         ready = list[Owed]()
         did = False
         for owed in [owed for owed in self.waiting if owed.to == place.name]:
-            if owed.due > self.now or owed not in self.waiting or self.is_behind(owed):
+            if self.ready_at(owed) > self.now or owed not in self.waiting or self.is_behind(owed):
                 continue
             if (silence := self.silence_of(owed)) is not None:
                 silence.missed.append(owed)
@@ -346,7 +358,18 @@ class World:
                 continue
             ready.append(owed)
         together = [owed for owed in ready if owed.held and owed.kind != "silenced"]
+        bundles = dict[Group, list[Owed]]()
         for owed in ready:
+            if owed not in together and (group := group_of(owed)) is not None:
+                bundles.setdefault(group, []).append(owed)
+        for group, those in bundles.items():
+            if self.paused.get(place.name, 0) <= self.now:
+                self.attempt(those, place)
+                self.digested[group] = self.now
+                did = True
+        for owed in ready:
+            if group_of(owed) is not None:
+                continue
             paused = self.paused.get(place.name, 0) > self.now
             if owed not in together and not paused and not self.is_behind(owed):
                 self.attempt([owed], place)
@@ -355,6 +378,17 @@ class World:
             self.attempt(together, place)
             did = True
         return did
+
+    def ready_at(self, owed: Owed) -> int:
+        """When a message may go out, as far as it gathers with others."""
+        group = group_of(owed)
+        if group is None or owed.held or owed.tries or owed.kind == "escalation":
+            return owed.due
+        due = self.digested.get(group, -DAY) + owed.way.apart
+        if owed.kind in ("notice", "stuck"):
+            gathers = [o.asked for o in self.waiting if group_of(o) == group and not o.held]
+            due = max(due, min(gathers) + owed.way.wait)
+        return max(due, owed.due)
 
     def is_behind(self, owed: Owed) -> bool:
         """Whether an earlier message about the execution waits for its retry."""
