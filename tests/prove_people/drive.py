@@ -110,7 +110,7 @@ class Drive(Walk):
 
     def bury(self, transaction: Transaction) -> None:
         """End what waits for destinations that are gone."""
-        while dead := transaction.end_orphans(tuple(self.rules.destinations)):
+        while dead := transaction.end_orphans(tuple(self.rules.destinations), self.now):
             tell_of(transaction, dead, self.rules, self.now)
 
     def settle(self) -> None:

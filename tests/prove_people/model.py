@@ -19,6 +19,7 @@ Where the text is silent, this is decided here:
 * Missed messages are listed when no other silence holds that covers them.
 * A message to a destination that is gone is dead; such a one has no fall-backs.
 * What a silence's digest lists is each execution once, in its state at that moment.
+* Those who were told of together, in a digest, are reminded of together.
 * What falls into quiet hours is looked at again at their end, or at a reload; what is left goes out
   as one message for each destination.
 * Order holds among messages about one execution to one destination that wait for a retry; nothing
@@ -63,6 +64,7 @@ class Chain:
     to: str
     last: int
     sent: int = 0
+    mates: int = -1  # when it was told of together with others
 
 
 @dataclass(eq=False)
@@ -81,6 +83,7 @@ class Owed:
     tries: int = 0
     repeat: bool = False
     held: bool = False
+    mates: int = -1
     first_to: str = ""  # the destination whose message it is, if it is a fall-back
     listed: tuple[Owed, ...] = ()  # what a silence kept back
 
@@ -95,7 +98,9 @@ Group = tuple[str, str, str, str]
 
 def group_of(owed: Owed) -> Group | None:
     """What a message has to share with others to go out together with them."""
-    if not owed.way.wait or owed.kind == "silenced":
+    if owed.mates >= 0 and owed.kind == "reminder" and not owed.way.wait:
+        return owed.to, "", "mates", str(owed.mates)
+    if not owed.way.wait or owed.kind in ("escalation", "silenced"):
         return None
     kind = owed.kind if owed.kind in ("resolved", "taken") else "news"
     return owed.to, owed.way.name, owed.episode.agent, kind
@@ -305,7 +310,7 @@ class World:
                         chain = self.chains[episode, way.name, to]
                         owed = self.owe(kind, episode, way, chain.to, step)
                         owed.asked = time
-                        owed.first_to = to
+                        owed.first_to, owed.mates = to, chain.mates
             going = sum(map(self.send, self.rules.places)) > 0
 
     # Silences.
@@ -368,7 +373,7 @@ class World:
                 self.digested[group] = self.now
                 did = True
         for owed in ready:
-            if group_of(owed) is not None:
+            if owed in together or group_of(owed) is not None:
                 continue
             paused = self.paused.get(place.name, 0) > self.now
             if owed not in together and not paused and not self.is_behind(owed):
@@ -382,7 +387,7 @@ class World:
     def ready_at(self, owed: Owed) -> int:
         """When a message may go out, as far as it gathers with others."""
         group = group_of(owed)
-        if group is None or owed.held or owed.tries or owed.kind == "escalation":
+        if group is None or owed.held or owed.tries or not owed.way.wait:
             return owed.due
         due = self.digested.get(group, -DAY) + owed.way.apart
         if owed.kind in ("notice", "stuck"):
@@ -418,7 +423,7 @@ class World:
             if answer == "200":
                 self.waiting.remove(owed)
                 self.learn(owed)
-                self.carry_on(owed, self.now, sent=True)
+                self.carry_on(owed, self.now, sent=len(those))
             elif answer == "404":
                 self.die(owed)
             else:
@@ -469,8 +474,8 @@ class World:
         for each in owed.listed or (owed,):
             each.episode.told.setdefault(owed.to, each.way.name)
 
-    def carry_on(self, owed: Owed, at: int, *, sent: bool = False) -> None:
-        """The next reminder counts from this message."""
+    def carry_on(self, owed: Owed, at: int, *, sent: int = 0) -> None:
+        """The next reminder counts from this message, which told of so many episodes."""
         if owed.kind not in ("notice", "reminder", "stuck"):
             return
         first = owed.first_to or owed.to
@@ -478,9 +483,10 @@ class World:
         chain = self.chains.setdefault(key, Chain(owed.to, at))
         chain.last = at
         if owed.kind == "reminder":
-            chain.sent += sent
+            chain.sent += sent > 0
         elif sent:
             chain.to = owed.to
+        chain.mates = self.now if sent > 1 else -1
 
     def drop_untrue(self) -> None:
         """What is no longer true is not sent."""
@@ -529,11 +535,11 @@ def latest(missed: tuple[Owed, ...]) -> tuple[Owed, ...]:
     return tuple(newest.values())
 
 
-def age(owed: Owed) -> tuple[int, bool]:
+def age(owed: Owed) -> tuple[int, int]:
     """Return what orders the messages about an execution by how new they are."""
     if owed.kind == "resolved":
-        return owed.episode.ended, False
-    return owed.episode.since, True
+        return owed.episode.ended, 1
+    return owed.episode.since, 2 if owed.episode.status in WAITS else 0
 
 
 def said(owed: Owed) -> str:
