@@ -101,7 +101,7 @@ class Drive(Walk):
             self.store.write_now(operators.expire_silence, item)
         elif act.what == "reloads":
             self.enforce(self.scenario.rules[act.number])
-            self.do(self.bury)
+            self.replan()
         elif act.what == "stops":
             self.up = False
         elif act.what == "starts":
@@ -118,6 +118,8 @@ class Drive(Walk):
         if not self.up:
             return
         self.passes(0)
+        if self.store.waits_for_others(tuple(self.rules.destinations)):
+            self.do(self.bury)
         going = True
         while going:
             going = False

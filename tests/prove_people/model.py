@@ -12,6 +12,8 @@ Where the text is silent, this is decided here:
 * A reminder that something is stuck is true only after as long a time without news again.
 * Rules that a reload changes hold for what is planned: what would have been due in the past is due
   at the reload, once. An escalation is the same one as long as its place in the list is.
+* If a notice died and nobody got it, there is nothing to remind of.
+* A route escalates what it told of at the beginning: one of another name is another route.
 * A destination that got a message about an episode as a fall-back stands in for the one that did
   not get it: if that was the notice, it is reminded instead.
 * A silence asks of a message what its route's match would ask of the event that it tells of: of
@@ -54,6 +56,7 @@ class Episode:
     over: str = ""  # the status that ended it
     ended: int = 0
     taken: str = ""
+    routes: set[str] = field(default_factory=set)  # those that told of its beginning
     told: dict[str, str] = field(default_factory=dict)  # destination → the first route to tell it
 
 
@@ -179,6 +182,7 @@ class World:
         for way in self.rules.ways:
             if way.stuck or not matches(way, episode):
                 continue
+            episode.routes.add(way.name)
             for to in way.notify:
                 if to not in named:
                     named.add(to)
@@ -245,6 +249,8 @@ class World:
         self, episode: Episode, way: Way
     ) -> Iterator[tuple[int, str, Episode, Way, str, int]]:
         begins = episode.since
+        if way.name not in episode.routes:
+            return
         for step, (after, to) in enumerate(way.escalate):
             if (episode, way.name, to, step) not in self.done:
                 yield begins + after, "escalation", episode, way, to, step
@@ -450,7 +456,7 @@ class World:
         """A message will not be tried again: its fall-backs get it."""
         self.waiting.remove(owed)
         place = self.rules.place(owed.to)
-        self.carry_on(owed, self.now)
+        self.carry_on(owed, self.now, is_dead=True)
         for name in place.fallback if place else ():
             key = (owed.kind, owed.episode, owed.step, owed.by)
             if (
@@ -474,12 +480,14 @@ class World:
         for each in owed.listed or (owed,):
             each.episode.told.setdefault(owed.to, each.way.name)
 
-    def carry_on(self, owed: Owed, at: int, *, sent: int = 0) -> None:
+    def carry_on(self, owed: Owed, at: int, *, sent: int = 0, is_dead: bool = False) -> None:
         """The next reminder counts from this message, which told of so many episodes."""
         if owed.kind not in ("notice", "reminder", "stuck"):
             return
         first = owed.first_to or owed.to
         key = (owed.episode, owed.way.name, first)
+        if is_dead and key not in self.chains:
+            return
         chain = self.chains.setdefault(key, Chain(owed.to, at))
         chain.last = at
         if owed.kind == "reminder":
