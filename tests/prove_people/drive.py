@@ -7,6 +7,7 @@ on to whatever the scenario or the store says is next.
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
@@ -14,11 +15,14 @@ from receiver.config import routes_file
 from receiver.config.rules import Rules as RealRules
 from receiver.deliveries import Attempt, Claim, Digest, DigestItem, Kind, Message, Outcome
 from receiver.dispatch import operators
+from receiver.dispatch.operators import list_silences
 from receiver.dispatch.turn import policy_at, tell_of
 from receiver.events import Status
 from receiver.intake.receive import Intake
 from receiver.routing.silences import Silence
-from receiver.store.contract import Transaction
+from receiver.store.contract import Act as StoreAct
+from receiver.store.contract import Item as Of
+from receiver.store.contract import Result, Transaction
 from receiver.store.sqlite.store import SqliteStore
 from tests.prove_people.plan import Act, Item, Outage, Rules, Scenario, Told
 from tests.support.people import DELIVERED, FAILED, GONE, SECOND, SOURCES, START, Walk
@@ -36,6 +40,18 @@ def parsed(rules: Rules, folder: Path) -> RealRules:
     return routes_file.load(str(path), {})
 
 
+class Within:
+    """A store whose writes are parts of one transaction."""
+
+    def __init__(self, transaction: Transaction) -> None:
+        self.transaction = transaction
+        self.next_due = transaction.next_due
+
+    def write_now(self, act: StoreAct[Of, Result], item: Of) -> Result:
+        """Do the act on the item."""
+        return act(self.transaction, [item])[0]
+
+
 class Drive(Walk):
     """A receiver in a scenario."""
 
@@ -44,6 +60,9 @@ class Drive(Walk):
         self.begun = MIDNIGHT + scenario.begins * SECOND
         self.told: list[Told] = []
         self.silences: list[int] = []
+        self.ends: list[int] = []  # of silences
+        self.listed = 0  # those that ended by then are listed
+        self.known = set[str]()  # the names of all destinations so far
         self.up = True
         super().__init__(folder, "", now=self.begun)
 
@@ -61,11 +80,28 @@ class Drive(Walk):
     def play(self) -> list[Told]:
         """Let the scenario happen; return what people were told."""
         for act in self.scenario.acts:
-            self.until(act.at)
-            self.happens(act)
-            self.settle()
-        self.until(self.scenario.ends)
+            self.at_once(lambda at=act.at: self.until(at))  # type: ignore[misc]
+            if act.what == "starts":
+                self.up = True
+                self.restart()
+            else:
+                self.at_once(lambda act=act: self.happens(act))  # type: ignore[misc]
+            self.at_once(self.settle)
+        self.at_once(lambda: self.until(self.scenario.ends))
         return sorted(self.told)
+
+    def at_once(self, acts: Callable[[], None]) -> None:
+        """Do acts in one transaction: a transaction for each takes five times as long."""
+        store = self.store
+
+        def within(transaction: Transaction) -> None:
+            self.store = Within(transaction)  # type: ignore[assignment]
+            try:
+                acts()
+            finally:
+                self.store = store
+
+        self.do(within)
 
     def until(self, at: int) -> None:
         """Let time pass, with all that is due meanwhile."""
@@ -77,12 +113,14 @@ class Drive(Walk):
 
     def next_time(self) -> int | None:
         """When the program would wake up."""
-        found = [
-            self.store.next_due(name, policy_at(place, self.rules, self.now), self.now)
-            for name, place in self.rules.destinations.items()
-        ]
-        found.append(self.store.next_silence_end())
+        found = [self.next_due(name) for name in self.rules.destinations]
+        found += [end for end in self.ends if end > self.listed]
         return min((at for at in found if at is not None), default=None)
+
+    def next_due(self, name: str) -> int | None:
+        """When the worker of a destination would wake up."""
+        policy = policy_at(self.rules.destinations[name], self.rules, self.now)
+        return self.store.next_due(name, policy, self.now)
 
     def happens(self, act: Act) -> None:
         """Let something happen now."""
@@ -96,6 +134,7 @@ class Drive(Walk):
             ends = self.now + act.number * SECOND
             of = Silence({act.about: (act.more,)}, "known", "Eve", self.now, ends)
             self.silences.append(self.do(lambda t: t.add_silence(of, self.now)))
+            self.ends.append(ends)
         elif act.what == "unsilences":
             item = (self.silences[act.number], self.now)
             self.store.write_now(operators.expire_silence, item)
@@ -104,9 +143,6 @@ class Drive(Walk):
             self.replan()
         elif act.what == "stops":
             self.up = False
-        elif act.what == "starts":
-            self.up = True
-            self.restart()
 
     def bury(self, transaction: Transaction) -> None:
         """End what waits for destinations that are gone."""
@@ -117,9 +153,12 @@ class Drive(Walk):
         """Do all that is due now."""
         if not self.up:
             return
-        self.passes(0)
-        if self.store.waits_for_others(tuple(self.rules.destinations)):
+        if any(self.listed < end <= self.now for end in self.ends):
+            self.store.write_now(list_silences, self.now)
+            self.listed = self.now
+        if len(self.rules.destinations.keys() & self.known) < len(self.known):
             self.do(self.bury)
+        self.known |= self.rules.destinations.keys()
         going = True
         while going:
             going = False
@@ -135,8 +174,7 @@ class Drive(Walk):
         """Return whether a worker would claim now; the first turn by new rules always does."""
         if name not in self.turned:
             return True
-        policy = policy_at(self.rules.destinations[name], self.rules, self.now)
-        due = self.store.next_due(name, policy, self.now)
+        due = self.next_due(name)
         return due is not None and due <= self.now
 
     def answer(self, name: str) -> Attempt:

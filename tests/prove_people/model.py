@@ -8,7 +8,7 @@ Where the text is silent, this is decided here:
 
 * An escalation and `stuck` count from the beginning of the episode, `stuck` from the last event. A
   reminder counts from the last message of its route about the episode that ended for this
-  destination: sent, silenced (then from when it was asked for), or dead.
+  destination: sent, kept back by a silence, or dead.
 * A reminder that something is stuck is true only after as long a time without news again.
 * Rules that a reload changes hold for what is planned: what would have been due in the past is due
   at the reload, once. An escalation is the same one as long as its place in the list is.
@@ -17,7 +17,8 @@ Where the text is silent, this is decided here:
 * A destination that got a message about an episode as a fall-back stands in for the one that did
   not get it: if that was the notice, it is reminded instead.
 * A silence asks of a message what its route's match would ask of the event that it tells of: of
-  a message about an end, the event that ended the episode. It acts at the moment of telling.
+  a message about an end, the event that ended the episode. It acts at the moment of telling. What
+  quiet hours hold or a group gathers at its end, and was asked for while it lasted, it kept back.
 * Missed messages are listed when no other silence holds that covers them.
 * A message to a destination that is gone is dead; such a one has no fall-backs.
 * What a silence's digest lists is each execution once, in its state at that moment.
@@ -101,8 +102,13 @@ Group = tuple[str, str, str, str]
 
 def group_of(owed: Owed) -> Group | None:
     """What a message has to share with others to go out together with them."""
-    if owed.mates >= 0 and owed.kind == "reminder" and not owed.way.wait:
+    if owed.mates >= 0 and owed.kind == "reminder":
         return owed.to, "", "mates", str(owed.mates)
+    return gathering_of(owed)
+
+
+def gathering_of(owed: Owed) -> Group | None:
+    """What a message gathers with, by its route."""
     if not owed.way.wait or owed.kind in ("escalation", "silenced"):
         return None
     kind = owed.kind if owed.kind in ("resolved", "taken") else "news"
@@ -327,6 +333,9 @@ class World:
             if silence.listed or silence.ends > self.now:
                 continue
             silence.listed = True
+            for owed in [owed for owed in self.waiting if not owed.tries]:
+                if silence.begins <= owed.asked and is_silenced(owed, silence):
+                    self.keep_back(owed, silence)
             missed = dict[str, list[Owed]]()
             for owed in silence.missed:
                 if (other := self.silence_of(owed)) is not None:
@@ -336,6 +345,12 @@ class World:
             for to, those in missed.items():
                 digest = self.owe("silenced", those[0].episode, those[0].way, to)
                 digest.listed = tuple(those)
+
+    def keep_back(self, owed: Owed, silence: Silence) -> None:
+        """A silence keeps a message back."""
+        silence.missed.append(owed)
+        self.waiting.remove(owed)
+        self.carry_on(owed, self.now)
 
     def silence_of(self, owed: Owed) -> Silence | None:
         """The last silence that covers a message now."""
@@ -357,15 +372,13 @@ class World:
         for owed in [owed for owed in self.waiting if owed.to == place.name]:
             if self.ready_at(owed) > self.now or owed not in self.waiting or self.is_behind(owed):
                 continue
-            if (silence := self.silence_of(owed)) is not None:
-                silence.missed.append(owed)
-                self.waiting.remove(owed)
-                self.carry_on(owed, owed.asked)
-                did = True
-                continue
             quiet = self.quiet_until(owed)
             if quiet is not None:
                 owed.held, owed.due, owed.since = True, quiet, quiet
+                continue
+            if (silence := self.silence_of(owed)) is not None:
+                self.keep_back(owed, silence)
+                did = True
                 continue
             ready.append(owed)
         together = [owed for owed in ready if owed.held and owed.kind != "silenced"]
@@ -373,10 +386,11 @@ class World:
         for owed in ready:
             if owed not in together and (group := group_of(owed)) is not None:
                 bundles.setdefault(group, []).append(owed)
-        for group, those in bundles.items():
+        for those in bundles.values():
             if self.paused.get(place.name, 0) <= self.now:
+                gathered = {gathering_of(owed) for owed in those} - {None}
                 self.attempt(those, place)
-                self.digested[group] = self.now
+                self.digested.update(dict.fromkeys(gathered, self.now))  # type: ignore[arg-type]
                 did = True
         for owed in ready:
             if owed in together or group_of(owed) is not None:
@@ -392,12 +406,12 @@ class World:
 
     def ready_at(self, owed: Owed) -> int:
         """When a message may go out, as far as it gathers with others."""
-        group = group_of(owed)
-        if group is None or owed.held or owed.tries or not owed.way.wait:
+        group = gathering_of(owed)
+        if group is None or owed.held or owed.tries:
             return owed.due
         due = self.digested.get(group, -DAY) + owed.way.apart
         if owed.kind in ("notice", "stuck"):
-            gathers = [o.asked for o in self.waiting if group_of(o) == group and not o.held]
+            gathers = [o.asked for o in self.waiting if gathering_of(o) == group and not o.held]
             due = max(due, min(gathers) + owed.way.wait)
         return max(due, owed.due)
 
