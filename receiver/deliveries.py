@@ -24,10 +24,10 @@ class State(StrEnum):
 class Kind(StrEnum):
     """The kind of a delivery: the reason why it is owed.
 
-    A route asks for a notice about an event. While the execution stays in the status of that event
-    (an episode), there may be reminders and escalations, and somebody may take the episode
-    (acknowledged). When it moves on, the episode is resolved. A digest lists what a silence kept
-    back; a fall-back gets a message that died elsewhere. An alarm: telling fails, or works.
+    A route asks for a notice about an event. While the execution stays in that status (an episode),
+    there may be reminders and escalations, and somebody may take it (acknowledged). When it moves
+    on, it is resolved. A digest lists what a silence kept back; a fall-back gets a message that
+    died elsewhere. An alarm: telling fails, or works.
     """
 
     NOTICE = "notice"
@@ -51,8 +51,8 @@ class Outcome(StrEnum):
 class Severity(StrEnum):
     """Weight of a message for people: destinations show it by colour, icon or priority.
 
-    Failure: something failed, or a message is dead. Warning: something waits, is stuck, was
-    rejected, or is asked for again. Success: a wait is over, or an execution ended well.
+    Failure: something failed or is dead. Warning: something waits, is stuck, was rejected, or is
+    asked for again. Success: a wait is over, or an execution ended well.
     """
 
     INFO = "info"
@@ -177,10 +177,10 @@ class PlannedDelivery:
     """A delivery that the store has to add.
 
     `dedup_key` makes it unique. `guard_version` is the version that the execution must still have
-    at the time of sending (None: true for ever). `order_key` keeps the order of one execution
-    within a destination. `origin` is the id of a dead delivery that the message is about. It is due
-    `due_in` nanoseconds after it is added; `step` counts reminders or escalations. Deliveries with
-    the same `group_key` go out together, as one digest.
+    when it is sent (None: true for ever). `order_key` keeps the order of one execution within a
+    destination. `origin` is the id of a dead delivery that it is about. It is planned for `due_in`
+    ns later and then `gathers` others for some ns: those with the same `group_key` go out as one
+    digest. `step` counts reminders or escalations.
     """
 
     destination: str
@@ -191,6 +191,7 @@ class PlannedDelivery:
     guard_version: int | None
     origin: int | None = None
     due_in: int = 0
+    gathers: int = 0
     step: int = 0
     group_key: str | None = None
 
@@ -199,7 +200,7 @@ class PlannedDelivery:
 class DeadOriginal:
     """A delivery that died: its destination, the reason, the number of dead ones there, its state.
 
-    `kind` and `step` are those of the first delivery, before any fall-back. `delivery` is its id.
+    `kind` and `step` are of the first delivery, before any fall-back; `delivery` is its id.
     `is_alarm`: it was itself a message about another dead delivery.
     """
 
@@ -239,8 +240,8 @@ class Digest:
     `counts` are (sort, agent, number), the largest first; there may be more sorts than these. A
     sort is a status, `stuck/` and a status for stuck executions, or the outcome of an episode.
     Every confirmation that still waits is in `listed`. If a silence kept the messages back,
-    `silence` names it and `page` counts its digests. Then each execution counts once, without its
-    reminders. `since` is the time of the earliest event (nanoseconds).
+    `silence` names it and `page` counts its digests. Then each execution counts once. `since` is
+    the time of the earliest event (nanoseconds).
     """
 
     total: int
@@ -272,9 +273,8 @@ class Claim:
     is made of `facts`, and of `origin` if it is about a dead delivery. With a `digest` the claim
     includes other deliveries, which share its token and its outcome. `version` is that of its
     episode, `acknowledged` the person who has taken it. A message about the end of an episode has
-    the facts of its beginning in `begun`. `thread_title` is that of the first message about the
-    episode from its route to the destination. A claim with an `alarm` is about no event; its `step`
-    is 0 for word of the alarm and 1 for its end.
+    the facts of its beginning in `begun`. `thread_title` is that of its route's first message about
+    the episode. A claim with an `alarm` is about no event; `step` 0 is its beginning, 1 its end.
     """
 
     delivery: int

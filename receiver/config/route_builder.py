@@ -11,6 +11,7 @@ from receiver.config.schema import DestinationModel, FileModel, QuietModel, Rout
 from receiver.events import Category, Status, Verdict
 from receiver.messages import notice
 from receiver.routing.conditions import CONDITIONS, METADATA, Condition, Subject
+from receiver.routing.contradictions import fits_nothing
 from receiver.routing.quiet_hours import DAYS, QuietHours
 from receiver.routing.routes import Escalation, Group, Reminders, Route, Stuck
 from receiver.sources.formats.registry import FORMATS
@@ -116,6 +117,11 @@ def surprises(route: Route, formats: Iterable[str]) -> Iterator[str]:
             f"group: every {span(route.group.every)} is shorter than wait {span(route.group.wait)},"
             " for which each message waits anyway"
         )
+    if route.remind is not None and route.remind.every < route.group.every:
+        yield (
+            f"remind: every {span(route.remind.every)} is shorter than every"
+            f" {span(route.group.every)} of group: reminders come as seldom as its digests"
+        )
     for part in _TEMPLATES:
         if getattr(route, part):
             yield f"{part}: digests are written without it, only a message that is alone has it"
@@ -170,7 +176,9 @@ def _alarm_contradictions(route: Route, model: RouteModel) -> Iterator[tuple[Pla
         if name not in ("alarm", "source") and getattr(model.match, name):
             yield ("match", name), f"alarm goes without {name}: an alarm is about no event"
     alarm = next(condition for condition in route.conditions if condition.name == "alarm")
-    if not _alarms_of(alarm, AlarmKind):
+    if any(fits_nothing(pattern, [*AlarmKind]) for pattern in alarm.patterns):
+        pass  # an unknown word is told with the conditions
+    elif not _alarms_of(alarm, AlarmKind):
         yield ("match", "alarm"), "alarm: its words exclude each other"
     elif model.match.source is not None and not _alarms_of(alarm, _OF_A_SOURCE):
         names = ", ".join(_OF_A_SOURCE)

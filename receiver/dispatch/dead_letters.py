@@ -30,6 +30,9 @@ def plan(
         return ()
     destination = destinations.get(dead.destination)
     fallback = destination.fallback if destination else ()
+    if dead.kind is Kind.NOTICE and dead.origin is not None:
+        # A report is about another destination, and not for it.
+        fallback = tuple(name for name in fallback if name != dead.origin.destination)
     return (
         *(_fallback(dead, name) for name in fallback),
         *(

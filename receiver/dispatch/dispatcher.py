@@ -12,6 +12,7 @@ from receiver.config.live_rules import LiveRules
 from receiver.config.rules import Rules
 from receiver.deliveries import Claim
 from receiver.dispatch.alarm_timer import AlarmTimer
+from receiver.dispatch.replanning import Part, replan
 from receiver.dispatch.turn import tell_of
 from receiver.dispatch.worker import DestinationWorker, log_dead
 from receiver.metrics import Counters
@@ -22,6 +23,8 @@ log = logging.getLogger("receiver.dispatch")
 
 # How often the reaper looks for orphans (seconds).
 REAP_EVERY = 5.0
+# The longest that a start goes through what waits before it sends anything (seconds).
+REPLAN_WITHIN = 10.0
 
 
 class Dispatcher:
@@ -58,6 +61,7 @@ class Dispatcher:
         back = self._store.write_now(_release, time.time_ns())
         log.info("dispatch.started taken_back=%d", back)
         self._reaper.settle()
+        self._reaper.replan_at_start()
         self.change(self._live_rules.rules)
         self._reaper.start()
         self._alarms.start()
@@ -125,9 +129,11 @@ class Dispatcher:
 class OrphanReaper(Periodic):
     """A thread that ends deliveries to destinations that are not in the file.
 
+    After a start and a reload it lets what waits about executions follow the rules in force.
+
     It checks at once after a reload, and otherwise now and then: an attempt in progress at the
     reload may put its delivery back, and so may a redelivery by a person. `wake` gets the
-    destinations that may get a message about it.
+    destinations with new deliveries.
     """
 
     def __init__(
@@ -140,17 +146,24 @@ class OrphanReaper(Periodic):
         self._store = store
         self._live_rules = live_rules
         self._wake = wake
+        self._replanned: Rules | None = None  # what waits follows these
+        self._following: tuple[Rules, int] | None = None  # and these up to a place
 
     def step(self) -> float:
         """End all orphans; return how long to rest (seconds)."""
         if not self._store.leads("orphans"):
             return REAP_EVERY
         self.settle()
+        while not self._replan():
+            pass
         rules = self._live_rules.rules
         while self._store.waits_for_others(tuple(rules.destinations)):
-            for dead in self._store.write_now(_end_orphans, rules):
+            ended = self._store.write_now(_end_orphans, rules)
+            for dead in ended:
                 log_dead(dead)
             self._wake(rules.destinations)
+            if not ended:
+                break  # what waits is planned for later
         return REAP_EVERY
 
     def settle(self) -> None:
@@ -161,6 +174,30 @@ class OrphanReaper(Periodic):
             superseded, restored = self._store.write_now(_settle_sources, item)
             log.warning("sources.settled superseded=%d restored=%d", superseded, restored)
             self._wake(self._live_rules.rules.destinations)
+
+    def replan_at_start(self) -> None:
+        """Let what waits follow the rules before anything is sent, unless that takes long."""
+        end = time.monotonic() + REPLAN_WITHIN
+        while not self._replan() and time.monotonic() < end:
+            pass
+
+    def _replan(self) -> bool:
+        """Let more of what waits follow the rules in force; return whether all of it does."""
+        rules = self._live_rules.rules
+        if self._replanned is rules:
+            return True
+        place = (
+            0 if self._following is None or self._following[0] is not rules else self._following[1]
+        )
+        done = self._store.write_now(replan, Part(rules, time.time_ns(), place))
+        if done.changed:
+            log.info("plans.changed episodes=%d", done.changed)
+            self._wake(done.destinations)
+        if done.after is None:
+            self._replanned, self._following = rules, None
+            return True
+        self._following = (rules, done.after)
+        return False
 
 
 def _settle_sources(
@@ -176,7 +213,8 @@ def _release(transaction: Transaction, times: Sequence[int]) -> Sequence[int]:
 def _end_orphans(transaction: Transaction, items: Sequence[Rules]) -> Sequence[Sequence[Claim]]:
     ended = []
     for rules in items:
-        dead = transaction.end_orphans(tuple(rules.destinations))
-        tell_of(transaction, dead, rules, time.time_ns())
+        now = time.time_ns()
+        dead = transaction.end_orphans(tuple(rules.destinations), now)
+        tell_of(transaction, dead, rules, now)
         ended.append(dead)
     return ended

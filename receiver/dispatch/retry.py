@@ -62,12 +62,12 @@ def follow(
     retry_for = int(destination.retry_for * SECOND)
     due_at = now + int(wait * SECOND)
     last = claim.owed_at + retry_for
-    if attempt.retry_after and now < last:
+    if now < last:
         due_at = min(due_at, last)  # a wait beyond `retry_for` is cut: one try at its end
-    if due_at > last:
+    else:
         reason = f"given up after retry_for: {attempt.detail}"
         # Deliveries that joined the digest later have time left.
-        spared = due_at - retry_for
+        spared = now - retry_for
         return AttemptResult(
             State.DEAD, reason, due_at, *sent, chance=chance, spared=spared, at=now
         )
@@ -75,12 +75,11 @@ def follow(
 
 
 def with_others(result: AttemptResult, claim: Claim, rules: Rules, now: int) -> AttemptResult:
-    """Add the deliveries to other destinations, by the rules in force now."""
+    """Add the deliveries to other destinations and the follow-ups, by the rules in force now."""
+    result = replace(result, options=route_options(rules.routes, None, now)[0])
     if result.state is State.DEAD:
         planned = dead_letters.plan(claim, rules.routes, rules.destinations)
         return replace(result, owed=planned)
-    if result.state is State.SENT:
-        return replace(result, options=route_options(rules.routes, None, now)[0])
     return result
 
 

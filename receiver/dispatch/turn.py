@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from receiver.config.rules import Rules
-from receiver.deliveries import Attempt, Claim, Outcome
+from receiver.deliveries import Attempt, Claim, Kind, Outcome
 from receiver.destinations.destination import Destination
 from receiver.dispatch import dead_letters, retry
+from receiver.dispatch.replanning import replan_after
 from receiver.routing.policy import SendPolicy
 from receiver.store.contract import Transaction
 from receiver.store.records import AttemptResult
@@ -84,14 +85,22 @@ def _record_and_claim(transaction: Transaction, turn: TurnRequest) -> TurnResult
         recorded = record(transaction, finished)
         if recorded:
             destinations += [delivery.destination for delivery in finished.after.owed]
+            destinations += _replanned(transaction, turn, finished.claim)
     if turn.goes_on:
         claim = transaction.claim(
             turn.destination, turn.policy, turn.now, turn.until, anyway=turn.is_first
         )
         if claim is None and not turn.is_untried:
-            ended = expire_overdue(transaction, turn.destination, turn.policy)
+            ended = expire_overdue(transaction, turn.destination, turn.policy, turn.now)
             destinations += tell_of(transaction, ended, turn.rules, turn.now)
     return TurnResult(recorded, claim, tuple(destinations), tuple(ended))
+
+
+def _replanned(transaction: Transaction, turn: TurnRequest, claim: Claim) -> list[str]:
+    """Replan an episode if the rules may have changed while a message about it was sent."""
+    if turn.rules.route(claim.route) is not None and not turn.is_first_by_rules:
+        return []
+    return replan_after(transaction, [claim], turn.rules, turn.now)
 
 
 def record(transaction: Transaction, finished: FinishedAttempt) -> bool:
@@ -115,22 +124,29 @@ def record(transaction: Transaction, finished: FinishedAttempt) -> bool:
 
 
 def expire_overdue(
-    transaction: Transaction, destination: str, policy: SendPolicy
+    transaction: Transaction, destination: str, policy: SendPolicy, now: int
 ) -> Sequence[Claim]:
-    """End overdue deliveries to a destination that fails as a whole; a bounded number."""
+    """End overdue deliveries to a destination that fails as a whole; a bounded number.
+
+    The pause that a destination asks for does not keep the message from those who get it instead.
+    """
     failures = transaction.failures(destination)
-    if not retry.fails_as_a_whole(failures):
+    if retry.fails_as_a_whole(failures):
+        why = f"its destination failed {failures.in_a_row} times in a row"
+    elif failures.paused_until > now:
+        why = "its destination asks for more time"
+    else:
         return []
-    times = f"its destination failed {failures.in_a_row} times in a row"
-    reason = f"given up after retry_for: {times}"
-    return transaction.expire_overdue(destination, policy.overdue, reason)
+    reason = f"given up after retry_for: {why}"
+    return transaction.expire_overdue(destination, policy.overdue, reason, now)
 
 
-def tell_of(transaction: Transaction, dead: Iterable[Claim], rules: Rules, now: int) -> list[str]:
+def tell_of(transaction: Transaction, dead: Sequence[Claim], rules: Rules, now: int) -> list[str]:
     """Plan messages to others about dead deliveries; return the destinations of the messages."""
     destinations = []
     for claim in dead:
         planned = dead_letters.plan(claim, rules.routes, rules.destinations)
         transaction.owe(claim.delivery, planned, now)
         destinations += [delivery.destination for delivery in planned]
-    return destinations
+    reminders = [claim for claim in dead if claim.kind is Kind.REMINDER]
+    return destinations + replan_after(transaction, reminders, rules, now)

@@ -15,7 +15,7 @@ from receiver.config.rules import Rules
 from receiver.deliveries import Kind, State
 from receiver.dispatch.turn import policy_at
 from receiver.routing.policy import SendPolicy, tokens_left
-from receiver.store.records import Obstacles
+from receiver.store.records import KeptBy, Obstacles
 from receiver.times import SECOND
 
 
@@ -71,20 +71,20 @@ def _wait(delivery: Mapping[str, Any], policy: SendPolicy | None, now: int) -> W
 def _not_due(delivery: Mapping[str, Any], obstacles: Obstacles) -> Wait:
     """Describe the wait of a delivery that is due later."""
     name, kind, due_at = delivery["destination"], delivery["kind"], obstacles.due_at
-    if obstacles.is_put_off:
+    if obstacles.kept_by is KeptBy.QUIET:
         return Wait("quiet hours", due_at)
     if obstacles.paused_until > due_at:
         return Wait(f"{name} is paused", obstacles.paused_until)
-    if obstacles.tries:
+    if obstacles.kept_by is KeptBy.RETRY:
         return Wait(f"{name} fails, next try", due_at, is_moment=True)
+    if obstacles.kept_by in (KeptBy.GATHERS, KeptBy.GROUP):
+        return Wait("gathers", due_at)
     if kind == Kind.REMINDER:
         return Wait(f"reminder {delivery['step']}", due_at, is_moment=True, is_planned=True)
     if kind == Kind.ESCALATION:
         return Wait("planned: escalation", due_at, is_moment=True, is_planned=True)
     if obstacles.is_if_stuck:
         return Wait("planned: if nothing is heard of it", due_at, is_planned=True)
-    if delivery["group_key"] is not None:
-        return Wait("gathers", due_at)
     return Wait("put off", due_at)
 
 

@@ -211,7 +211,7 @@ def _not_told(
     quarantined = entry.judgement.verdict is Verdict.QUARANTINED
     for name in destinations:
         if name not in owed:
-            when = "today" if quarantined else f"while the execution is {_standing(entry)}"
+            when = "within a day" if quarantined else f"while the execution is {_standing(entry)}"
             yield f"does not tell {name}: it was told of one of this kind already {when}"
         elif owed[name].claim is None:
             yield f"does not tell {name}: {owed[name].owed.reason or 'too much waits before it'}"

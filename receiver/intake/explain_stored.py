@@ -103,7 +103,7 @@ def _why_none(
     if verdict is Verdict.APPLIED:
         return "the rules were others when it came"
     if verdict is Verdict.QUARANTINED:
-        return "only the first of its kind is told each day"
+        return "only the first of its kind within a day is told"
     earlier = [n["id"] for n in notices if n["destination"] == name and n["route"] == route]
     by = f", by message {min(earlier)}" if earlier else ""
     return f"only the first of its kind in an episode is told{by}"

@@ -13,12 +13,10 @@ from collections.abc import Iterator, Sequence
 from receiver.deliveries import Kind, PlannedDelivery
 from receiver.events import Category, Execution, Status, Verdict
 from receiver.routing.conditions import Subject
-from receiver.routing.policy import group_key
+from receiver.routing.episodes import later_key
+from receiver.routing.policy import ESCALATIONS, group_key
 from receiver.routing.routes import Decision, Route, decide, shortlist
 from receiver.store.records import JudgedWebhook
-from receiver.times import SECOND
-
-DAY = 24 * 3600 * SECOND
 
 
 class Planner:
@@ -89,9 +87,9 @@ def _notice(
 ) -> PlannedDelivery:
     event, verdict = entry.event, entry.judgement.verdict
     if verdict is Verdict.QUARANTINED or event is None:
-        # Only the first of a kind on each day.
+        # The store leaves out all but the first of a kind within a day.
         order_key = f"quarantine/{entry.source}/{entry.judgement.reason}"
-        dedup_key = f"{order_key}/{entry.judged_at // DAY}/{destination}"
+        dedup_key = f"{order_key}/{entry.judged_at}/{destination}"
         return PlannedDelivery(destination, route.name, Kind.NOTICE, dedup_key, order_key, None)
     execution = event.execution_id or event.event_id
     # One for each verdict: an event rejected for a gap may still be healed.
@@ -113,7 +111,7 @@ def _notice(
         # Grouped deliveries block no others, and within a group the numbers give the order.
         dedup_key,
         guard,
-        due_in=route.group.wait,
+        gathers=route.group.wait,
         group_key=key,
     )
 
@@ -134,7 +132,7 @@ def _escalations(entry: JudgedWebhook, route: Route, key: str | None) -> Iterato
                 guard_version=version,
                 due_in=escalation.after,
                 step=step,
-                group_key=key,
+                group_key=None if key is None else f"{key}{ESCALATIONS}",
             )
 
 
@@ -153,6 +151,7 @@ def _if_stuck(entry: JudgedWebhook, route: Route, about: Subject) -> Iterator[Pl
             order_key=dedup_key,
             guard_version=version,
             due_in=stuck.after,
+            gathers=route.group.wait if route.group else 0,
             group_key=group_key(route, about),
         )
 
@@ -167,7 +166,8 @@ def no_wait_begins(route: Route, entry: JudgedWebhook, about: Subject) -> str:
 
 def _later_key(kind: str, entry: JudgedWebhook, route: Route, destination: str, step: int) -> str:
     assert entry.event is not None
-    return f"{kind}/{entry.source}/{destination}/{entry.event.event_id}/{route.name}/{step}"
+    event_id = entry.event.event_id
+    return later_key(kind, entry.source, destination, event_id, route.name, step)
 
 
 def _new_episode(entry: JudgedWebhook) -> int | None:

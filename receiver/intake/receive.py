@@ -224,7 +224,10 @@ def _receipt(entries: Sequence[JudgedWebhook]) -> Receipt:
     for each in settled:
         execution = each.after or execution
     destinations = tuple(
-        delivery.destination for each in entries for delivery in each.owed if not delivery.due_in
+        delivery.destination
+        for each in entries
+        for delivery in each.owed
+        if not delivery.due_in + delivery.gathers
     )
     status = execution.status if execution else None
     return Receipt(entry.judgement, entry.event, status, destinations, settled)

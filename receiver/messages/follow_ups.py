@@ -67,6 +67,10 @@ def episode_message(claim: Claim, route: Route | None, now: int, zone: tzinfo) -
         agent = agent_name(facts, MAX_AGENT_IN_TITLE)
         title = f"{agent}: no news for {after}, last known as {doing(facts.status)}"
         preface = preface or _look(facts)
+    is_reminder = bool(preface)
+    if claim.acknowledged is not None:
+        taker = clean(claim.acknowledged.by, _MAX_PERSON)
+        preface = " ".join(filter(None, [f"{taker} takes care of it.", preface]))
     message = render(
         facts,
         claim.route,
@@ -80,7 +84,7 @@ def episode_message(claim: Claim, route: Route | None, now: int, zone: tzinfo) -
             heading=heading,
             prefaces=(preface,) if preface else (),
             title=title,
-            is_reminder=bool(preface),
+            is_reminder=is_reminder,
         ),
     )
     # What is asked for again, or may be stuck, deserves a look.

@@ -11,6 +11,10 @@ from receiver.routing.conditions import Subject
 from receiver.routing.quiet_hours import QuietHours, until
 from receiver.routing.routes import Route
 
+# The end of the group key of escalations: they go out together if they are due together, and wait
+# for no digest.
+ESCALATIONS = "#escalation"
+
 
 @dataclass(frozen=True, slots=True)
 class RouteOptions:

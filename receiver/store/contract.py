@@ -14,9 +14,9 @@
 * **Reads** see committed data only and never wait for a write. Times are instants (nanoseconds),
   which the API and the command line turn into text.
 
-A transaction has five roles (`Judging`, `Sending`, `Operating`, `Foreseeing`; `Alarming` in
-store.alarming), and a store has four (`Writing` here; `Listing`, `Reading` and `Waiting` in
-store.reading): callers ask for the role that they need.
+A transaction has six roles (`Judging`, `Sending`, `Operating`, `Planning`, `Foreseeing`;
+`Alarming` in store.alarming), and a store has four (`Writing` here; `Listing`, `Reading` and
+`Waiting` in store.reading): callers ask for the role that they need.
 
 Errors: StorageUnavailable if a write could not be committed (send it again), Overloaded if too many
 writes wait already, StorageRefused at opening.
@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from receiver.deliveries import Acknowledgement, Attempt, Claim, PlannedDelivery
 from receiver.events import Event, Held
 from receiver.retention import Limits
+from receiver.routing.episodes import Changes, Episode
 from receiver.routing.policy import SendPolicy
 from receiver.routing.silences import Silence
 from receiver.store.alarming import Alarming
@@ -109,7 +110,7 @@ class Sending(Protocol):
         """
 
     def failures(self, destination: str) -> Failures:
-        """Return how many times in a row the destination has failed so far."""
+        """Return how many times in a row the destination has failed so far, and its pause."""
 
     def pause(self, destination: str, now: int, until: int) -> None:
         """Pause the whole destination, from `now` to `until`."""
@@ -131,11 +132,16 @@ class Sending(Protocol):
         back the leases of others only when they are over by the clock of the database.
         """
 
-    def expire_overdue(self, destination: str, before: int, reason: str) -> Sequence[Claim]:
+    def expire_overdue(
+        self, destination: str, before: int, reason: str, now: int
+    ) -> Sequence[Claim]:
         """End waiting deliveries of a destination owed before that time; a bounded number."""
 
-    def end_orphans(self, destinations: Sequence[str]) -> Sequence[Claim]:
-        """End waiting deliveries to all destinations except these; a bounded number."""
+    def end_orphans(self, destinations: Sequence[str], now: int) -> Sequence[Claim]:
+        """End waiting deliveries to all destinations except these; a bounded number.
+
+        Those that are planned for later than now stay: they are no messages yet.
+        """
 
 
 class Operating(Protocol):
@@ -207,6 +213,24 @@ class Operating(Protocol):
         """Write a row without changing it, so that the commit reaches the disk."""
 
 
+class Planning(Protocol):
+    """A transaction that compares what is planned with what waits; see routing.episodes."""
+
+    def open_episodes(
+        self, sources: Sequence[str], statuses: Sequence[str], after: int, limit: int, now: int
+    ) -> tuple[Sequence[Episode], int | None]:
+        """Return the next episodes that last, behind a place, and the place of the following ones.
+
+        They are of these sources. Each has one of the statuses, or something waits about it.
+        """
+
+    def open_episode(self, source: str, execution_id: str, now: int) -> Episode | None:
+        """Return the episode of an execution; None if it has ended."""
+
+    def replan(self, episode: Episode, changes: Changes, now: int) -> None:
+        """Change what waits about an episode."""
+
+
 class Foreseeing(Protocol):
     """A transaction as a rehearsal uses it: it looks at the deliveries that it has added."""
 
@@ -220,8 +244,8 @@ class Foreseeing(Protocol):
         """Return the result of Waiting.next_due as this transaction sees it."""
 
 
-class Transaction(Judging, Sending, Operating, Alarming, Foreseeing, Protocol):
-    """A transaction with all five roles; it is committed as a whole or not at all."""
+class Transaction(Judging, Sending, Operating, Alarming, Planning, Foreseeing, Protocol):
+    """A transaction with all six roles; it is committed as a whole or not at all."""
 
 
 Act = Callable[[Transaction, Sequence[Item]], Sequence[Result]]

@@ -78,7 +78,8 @@ SUPERSEDE = statement(
 )
 RESTORE = statement(
     "restore_with_source",
-    "UPDATE delivery AS d SET state = 'waiting', reason = '', begun_at = :now,"
+    "UPDATE delivery AS d SET state = 'waiting', reason = '', begun_at = :now, kept_by = NULL,"
+    " planned_at = coalesce(planned_at, due_at),"
     " owed_at = CASE WHEN due_at > :now THEN due_at ELSE :now END,"
     f" due_at = CASE WHEN due_at > :now THEN due_at ELSE :now END WHERE {_WITH}",
 )

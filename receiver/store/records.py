@@ -120,10 +120,14 @@ class AttemptResult:
 
 @dataclass(frozen=True, slots=True)
 class Failures:
-    """The number of failures `in_a_row`, and whether they concern `several` executions."""
+    """The number of failures `in_a_row`, and whether they concern `several` executions.
+
+    The destination is paused until `paused_until` (nanoseconds; 0: it is not).
+    """
 
     in_a_row: int = 0
     several: bool = False
+    paused_until: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,19 +219,31 @@ class Delays:
     within: int
 
 
+class KeptBy(StrEnum):
+    """The cause that keeps a delivery back from when it is planned until it is due.
+
+    Quiet hours; its group, which gathers or was told lately; a failed attempt.
+    """
+
+    QUIET = "quiet"
+    GATHERS = "gathers"
+    GROUP = "group"
+    RETRY = "retry"
+
+
 @dataclass(frozen=True, slots=True)
 class Obstacles:
     """Obstacles that may keep a waiting delivery back. Times are nanoseconds.
 
-    `is_put_off`: quiet hours put it off to `due_at`. `is_if_stuck`: it is for the case that nothing
-    is heard of its execution. It is `behind` an older delivery about the same. Its destination is
-    paused until `paused_until` (0: it is not), and had `tokens` at `counted_at` (None: nothing was
-    ever claimed for it).
+    A rule asks for it at `planned_at`, and `kept_by` keeps it back until `due_at`. `is_if_stuck`:
+    it is for the case that nothing is heard of its execution. It is `behind` an older delivery
+    about the same. Its destination is paused until `paused_until` (0: it is not), and had `tokens`
+    at `counted_at` (None: nothing was ever claimed for it).
     """
 
+    planned_at: int
     due_at: int
-    tries: int
-    is_put_off: bool
+    kept_by: KeptBy | None
     is_if_stuck: bool
     behind: int | None
     paused_until: int

@@ -75,7 +75,7 @@ def deliveries(views: Sequence[View], rules: Rules | None, now: int) -> list[Doc
 def _delivery(view: View, wait: Wait | None) -> Document:
     until = None if wait is None else wait.until
     document = {
-        **_with_times(view, "created_at", "due_at"),
+        **_with_times(view, "created_at", "planned_at", "due_at"),
         "waits_for": None if wait is None else wait.words,
         "until": None if until is None else format_time(until),
         "attempts": [_with_times(attempt, "at") for attempt in view["attempts"]],

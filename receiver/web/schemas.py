@@ -127,6 +127,7 @@ SCHEMAS: Document = {
         silence=nullable(COUNT),
         created_at=TIME,
         event_seq=nullable(COUNT),
+        planned_at=MAYBE_TIME,
         due_at=MAYBE_TIME,
         waits_for=MAYBE_TEXT,
         until=MAYBE_TIME,

@@ -31,7 +31,7 @@ from receiver.config.settings import load_settings
 from receiver.lifecycle import MAX_EVENT_AGE
 from receiver.metrics import CAUSES, REFUSALS, Counters
 from receiver.sources import keys
-from receiver.store.sql.transaction import MAX_QUARANTINED
+from receiver.store.sql.quarantine import MAX_QUARANTINED
 from receiver.times import SECOND
 from receiver.web import metrics, openapi
 from receiver.web.server import limits

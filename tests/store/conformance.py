@@ -153,7 +153,7 @@ def overdue(store: Store, policy: SendPolicy) -> Sequence[Claim]:
     """End what waits for too long for the destination ops, as a turn does it."""
 
     def act(transaction: Transaction, items: Sequence[object]) -> list[Sequence[Claim]]:
-        return [turn.expire_overdue(transaction, "ops", policy) for _ in items]
+        return [turn.expire_overdue(transaction, "ops", policy, policy.overdue) for _ in items]
 
     return store.write_now(act, None)
 
@@ -343,7 +343,7 @@ class StoreContract:
         self, store: Store
     ) -> None:
         save(store, applied(1, Status.FAILED, None, owed("old", "k-1"), owed("ops", "k-2")))
-        found = do(store, "end_orphans", ["ops"])
+        found = do(store, "end_orphans", ["ops"], NOW)
         assert isinstance(found, list)
         (dead,) = found
         assert (dead.destination, dead.facts.event_id) == ("old", "e-1")

@@ -117,7 +117,9 @@ CREATE TABLE delivery (
     group_key text,
     digest bigint REFERENCES delivery (id),
     silence bigint REFERENCES silence (id),
-    begun_at bigint
+    begun_at bigint,
+    planned_at bigint,
+    kept_by text
 );
 CREATE UNIQUE INDEX delivery_reminder ON delivery (event, route, destination)
     WHERE kind = 'reminder' AND state IN ('waiting', 'sending');

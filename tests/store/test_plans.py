@@ -188,6 +188,9 @@ GROUP = "delivery_group (destination=? AND group_key=? AND state=? AND due_at<?)
         ("record", "delivery_token (token=?)"),
         ("episode_over", "delivery_episode (source=? AND execution_id=? AND guard_version<?)"),
         ("resolve_episode", "delivery_execution (source=?"),
+        ("resolve_instead_episode", "delivery_execution (source=?"),
+        ("resolve_instead_listed", "delivery_digest (digest=?)"),
+        ("tell_who_took_it_instead_execution", "delivery_execution (source=?"),
         ("resolve_digest", "delivery_digest (digest=?)"),
         ("remind_digest", "delivery_digest (digest=?)"),
         ("remind_kept_back", "delivery_silenced (silence=? AND destination=? AND due_at=?)"),
@@ -204,8 +207,8 @@ def test_what_is_asked_of_episodes_and_digests_uses_its_index(
     assert index in plan
     # What is looked at of each delivery is found by its key; a row that is inserted may be checked
     # against all, which stands at the end and is not done where nothing is replaced.
-    # What was found is numbered and read once more.
-    found = ("(subquery-1)", "(subquery-3)", "(subquery-4)", "m")
+    # What was found is numbered and read once more; fall-backs are followed by their keys.
+    found = ("(subquery-1)", "(subquery-3)", "(subquery-4)", "m", "SCAN o", "SCAN fell", "SCAN w")
     scans = [step for step in plan.split(" / ") if step.startswith("SCAN")]
     looked_at = [step for step in scans if not step.endswith(found)]
     assert {step.split()[1] for step in looked_at} <= {"json_each", "delivery"}

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
+from contextlib import closing
 from operator import methodcaller
 from pathlib import Path
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from receiver.deliveries import Kind
+from receiver.deliveries import Attempt, Kind, Outcome
 from receiver.events import Status
 from receiver.lifecycle import TRANSITIONS
 from receiver.routing.silences import Silence
+from receiver.store.sqlite.connection import connect
 from tests.support.people import DELIVERED, FAILED, GONE, HOUR, MINUTE, Walk
 
 ROUTES = """\
@@ -45,6 +47,7 @@ routes:
     resolved: true
 """
 EXECUTIONS = ("a", "b", "c")
+LOST = Attempt(Outcome.UNCERTAIN, "no answer within 30 s")
 NAGS = (Kind.REMINDER, Kind.ESCALATION)
 TELLING = ("notice", "reminder", "escalation", "fallback")
 steps = st.one_of(
@@ -98,7 +101,7 @@ def walks(walk: Walk, script: list) -> None:  # type: ignore[type-arg]
         elif act == "finishes" and sending:
             claim, since = sending.pop(one % len(sending))
             if walk.now - since < MINUTE:
-                walk.record(claim, (DELIVERED, DELIVERED, DELIVERED, FAILED, FAILED, GONE)[two])
+                walk.record(claim, (DELIVERED, DELIVERED, DELIVERED, FAILED, LOST, GONE)[two])
         elif act == "acknowledges":
             walk.acknowledge("Ann", one)
         elif act == "silences":
@@ -108,6 +111,12 @@ def walks(walk: Walk, script: list) -> None:  # type: ignore[type-arg]
             walk.restart()
             sending.clear()
         holds(walk, [])
+
+
+def may_have_arrived(walk: Walk) -> set[int]:
+    """The deliveries of which an answer was lost, or which a dead process was sending."""
+    with closing(connect(walk.folder / "receiver.db", read_only=True)) as connection:
+        return {n for (n,) in connection.execute("SELECT id FROM delivery WHERE repeat = 1")}
 
 
 def ends(walk: Walk) -> None:
@@ -121,6 +130,7 @@ def ends(walk: Walk) -> None:
     assert walk.pending() == 0
     items, _ = walk.store.deliveries({}, 200, None)
     assert len(items) < 200
+    lost = may_have_arrived(walk)
     for execution in EXECUTIONS:
         found = walk.store.execution("s", execution)
         if found is None:
@@ -133,7 +143,7 @@ def ends(walk: Walk) -> None:
             at = began[d["event_id"]]
             # A notice with an origin tells of a destination's failure, not of the episode.
             is_about_it = d["kind"] in TELLING and (d["origin"] is None or d["kind"] == "fallback")
-            if d["state"] == "sent" and is_about_it:
+            if (d["state"] == "sent" or d["id"] in lost) and is_about_it:
                 told.add((at, d["destination"]))
             if d["kind"] == "resolved":
                 over[times[times.index(at) - 1], d["destination"]] += 1

@@ -93,7 +93,9 @@ def test_what_is_told_once_a_day_or_an_episode_is_not_told_again(walk: Walk) -> 
     walk.come([walk.event(None, unknown_status="dancing")])
     said = explained(walk, "dancing")
     assert messages(said) == []
-    assert "does not tell ops: it was told of one of this kind already today" in as_text(said)
+    assert "does not tell ops: it was told of one of this kind already within a day" in as_text(
+        said
+    )
     walk.comes(Status.COMPLETED)
     walk.comes(Status.RUNNING)
     said = explained(walk, "running")

@@ -103,11 +103,11 @@ def test_many_that_are_stuck_can_be_one_digest(walk: Walk) -> None:
     walk.comes(None, "x-2")
     found = walk.until_quiet(4 * HOUR)
     assert [(at, told.title) for at, told in found] == [
-        (54, "Stuck? Invoice agent: no news of 5 since 12:00 UTC"),
-        (120, "Stuck? Invoice agent: no news for 2 h, last known as running"),
+        (64, "Stuck? Invoice agent: no news of 5 since 12:00 UTC"),
+        (130, "Stuck? Invoice agent: no news for 2 h, last known as running"),
     ]
     body = found[0][1].message.body
-    assert "· stuck? no news, last known as running for 2 h · x-0" in body
+    assert "· stuck? no news, last known as running for 2 h 10 min · x-0" in body
 
 
 def test_those_that_are_stuck_at_night_are_told_as_stuck_in_the_morning(walk: Walk) -> None:

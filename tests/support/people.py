@@ -19,6 +19,7 @@ from receiver.deliveries import Acknowledgement, Attempt, Claim, Message, Outcom
 from receiver.dispatch.alarm_timer import look
 from receiver.dispatch.alarms import DAY, Observation, Refused, changes
 from receiver.dispatch.operators import list_silences
+from receiver.dispatch.replanning import Part, replan
 from receiver.dispatch.retry import follow, with_others
 from receiver.dispatch.turn import FinishedAttempt, TurnRequest, policy_at, record_and_claim
 from receiver.events import Event, Status
@@ -87,6 +88,17 @@ class Walk:
         self.intake = Intake.by(self.rules)
         self.source = next(iter(self.rules.sources))
         self.turned = set[str]()
+        if hasattr(self, "store"):
+            self.replan()
+
+    def replan(self) -> int:
+        """Let what waits follow the rules, as after a start or a reload; how many changed."""
+        changed = 0
+        place: int | None = 0
+        while place is not None:
+            done = self.store.write_now(replan, Part(self.rules, self.now, place))
+            changed, place = changed + done.changed, done.after
+        return changed
 
     def restart(self) -> None:
         """Go on as if the process had ended and begun again."""
@@ -96,6 +108,7 @@ class Walk:
         self.since = self.now
         self.do(lambda transaction: transaction.release(self.now, own=True))
         self.do(lambda transaction: transaction.set_back(self.now))
+        self.replan()
 
     def do(self, act: Callable[[Transaction], Any]) -> Any:
         """Do one act in a transaction of its own."""

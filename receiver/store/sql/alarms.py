@@ -28,8 +28,8 @@ FAILING = statement(
 # quiet hours put the time off at which it is owed.
 _WAITS = (
     "FROM delivery WHERE destination = :destination AND state IN ('waiting', 'sending')"
-    " AND owed_at <= :now AND (due_at <= :now OR group_key IS NULL"
-    " OR group_key <> 'quiet/' || due_at)"
+    " AND owed_at <= :now AND planned_at <= :now"
+    " AND (due_at <= :now OR coalesce(kept_by, '') <> 'quiet')"
 )
 ANY_WAITS = statement("any_waits", f"SELECT 1 {_WAITS} LIMIT 1")
 WAITS_SINCE = statement("waits_since", f"SELECT min(owed_at) {_WAITS}")

@@ -11,14 +11,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from receiver.deliveries import Claim, Digest, Kind
-from receiver.routing.policy import RouteOptions, SendPolicy
+from receiver.routing.policy import ESCALATIONS, RouteOptions, SendPolicy
 from receiver.routing.silences import Silence
 from receiver.store.records import AHEAD
-from receiver.store.sql import digests, silences
+from receiver.store.sql import digests, quiet, silences
 from receiver.store.sql.database import Database, Row, Values, statement, variants
-from receiver.store.sql.episodes import remind
-from receiver.store.sql.facts import COLUMNS, DELIVERY, STUCK, WAITS, claimed
-from receiver.store.sql.outbox import ABOUT_TELLING, PUT_OFF_BY_HOURS, promise, release
+from receiver.store.sql.episodes import catch_up, remind
+from receiver.store.sql.facts import COLUMNS, DELIVERY, HEARD, STUCK, WAITS, claimed
+from receiver.store.sql.outbox import promise, release
 from receiver.store.sql.reads import MAX_ID, UNBLOCKED, allowance
 from receiver.store.sql.superseded import UNTRUE_ALARM, untrue
 from receiver.times import SECOND
@@ -40,46 +40,23 @@ SPEND_TOKEN = statement(
     "INSERT INTO destination (name, tokens, counted_at) VALUES (:destination, :tokens, :now)"
     " ON CONFLICT (name) DO UPDATE SET tokens = excluded.tokens, counted_at = excluded.counted_at",
 )
-# The start of `retry_for` moves along, because a delivery that is put off does not fail.
-_PUT_OFF = "UPDATE delivery SET owed_at = owed_at + (:to - due_at), due_at = :to, begun_at = :now"
-# Deliveries put off by the same quiet hours go out together. A message about a destination's
-# failure and the digest of a silence stay messages of their own.
-PUT_OFF_QUIET = statement(
-    "put_off_quiet",
-    f"{_PUT_OFF}, order_key = CASE WHEN {ABOUT_TELLING} THEN order_key ELSE dedup_key END,"
-    f" group_key = CASE WHEN kind = 'digest' OR {ABOUT_TELLING} THEN NULL"
-    " ELSE CAST(:key AS text) END"
-    " WHERE destination = :destination AND route = :route AND state = 'waiting' AND due_at < :to",
-)
-_BY_HOURS = (
-    f"destination = :destination AND state = 'waiting' AND due_at > :now AND {PUT_OFF_BY_HOURS}"
-)
-ROUTES_PUT_OFF = statement(
-    "routes_put_off", f"SELECT DISTINCT route FROM delivery WHERE {_BY_HOURS}"
-)
-MOVE_QUIET = statement(
-    "move_quiet",
-    f"{_PUT_OFF}, group_key = CASE WHEN CAST(:key AS text) IS NULL OR group_key IS NULL"
-    f" THEN group_key ELSE CAST(:key AS text) END WHERE {_BY_HOURS}"
-    " AND route = :route AND due_at <> :to",
-)
 # The state stands here twice, so that SQLite may use the index of unsettled deliveries.
 _UNSETTLED = "d.state IN ('waiting', 'sending') AND d.state"
 _OF_GROUP = "d.destination = :destination AND d.group_key = :key"
 _GROUP = f"{_OF_GROUP} AND {_UNSETTLED} = 'waiting'"
-_TOGETHER = f"{_GROUP} AND d.due_at <= :until"
+# A digest takes what is asked for by now and gathers; nothing that is planned for later.
+_TOGETHER = f"{_GROUP} AND d.due_at <= :until AND d.planned_at <= :now"
 # The candidates that may go out now: one delivery, or a group.
 _WHICH = {"one": "d.id = :id AND d.state = 'waiting'", "group": _TOGETHER}
 UNTRUE = variants("supersede_untrue", untrue("{where}"), _WHICH)
 CANDIDATES = variants("silence_candidates", silences.candidates("{where}"), _WHICH)
-# Events beyond `:ahead` do not count: they came before the clock was set back.
 PUT_OFF_STUCK = variants(
     "put_off_stuck",
     "UPDATE delivery SET owed_at = owed_at + (h.heard + :after - due_at),"
-    " due_at = h.heard + :after, begun_at = h.heard"
-    " FROM (SELECT d.id, (SELECT max(coalesce(e.begun_at, e.received_at)) FROM event AS e"
-    " WHERE e.source = d.source AND e.execution_id = d.execution_id"
-    " AND coalesce(e.begun_at, e.received_at) <= :ahead) AS heard"
+    " planned_at = h.heard + :after, begun_at = h.heard, due_at = h.heard + :after"
+    " + CASE WHEN group_key IS NULL THEN 0 ELSE :gathers END,"
+    " kept_by = CASE WHEN group_key IS NULL THEN NULL ELSE 'gathers' END"
+    f" FROM (SELECT d.id, {HEARD} AS heard"
     " FROM delivery AS d WHERE d.route = :route"
     " AND d.kind IN ('notice', 'reminder', 'fallback') AND d.guard_version IS NOT NULL"
     " AND {where}) AS h WHERE delivery.id = h.id AND h.heard + :after > :now",
@@ -101,7 +78,8 @@ NOTHING_LEFT = statement(
 )
 PUT_OFF_GROUP = statement(
     "put_off_group",
-    f"{_PUT_OFF} WHERE id IN (SELECT d.id FROM delivery AS d WHERE {_GROUP} AND d.due_at < :to)",
+    f"{quiet.PUT_OFF.replace('{by}', 'group')} WHERE id IN"
+    f" (SELECT d.id FROM delivery AS d WHERE {_GROUP} AND d.due_at < :to AND d.planned_at <= :now)",
 )
 IS_SENT = statement(
     "group_is_sent",
@@ -131,10 +109,6 @@ HURRY = statement(
     "hurry",
     "UPDATE delivery SET due_at = CASE WHEN due_at > :now THEN :now ELSE due_at END"
     " WHERE id = :delivery",
-)
-MISSED = statement(
-    "missed_because_of",
-    "SELECT silence, destination, step, origin FROM delivery WHERE id = :delivery",
 )
 
 
@@ -177,22 +151,11 @@ def claim(
     return None
 
 
-def recheck_quiet(db: Database, destination: str, policy: SendPolicy, now: int) -> None:
-    """See contract.Sending.recheck_quiet."""
-    values = {"destination": destination, "now": now}
-    for (route,) in db.rows(ROUTES_PUT_OFF, values):
-        end = policy.options_for(route).quiet_until
-        key = None if end is None else f"quiet/{end}"
-        to = now if end is None else end
-        db.change(MOVE_QUIET, {**values, "route": route, "to": to, "key": key})
-
-
 def _take(db: Database, request: _Request, row: Row) -> Claim | None:
     """Take the delivery, or the digest it belongs to; None if it may not go out now or at all."""
     delivery, route, group_key, alarm = row[0], row[1], row[12], row[13]
     options = request.policy.options_for(route)
-    if (end := options.quiet_until) is not None:
-        db.change(PUT_OFF_QUIET, request.values(to=end, key=f"quiet/{end}", route=route))
+    if quiet.put_off(db, request.policy, delivery, route, request.values()):
         return None
     if alarm is not None:  # no silence and no digest is about alarms
         db.change(UNTRUE_ALARM, {"id": delivery})
@@ -200,7 +163,8 @@ def _take(db: Database, request: _Request, row: Row) -> Claim | None:
     if group_key is None:
         _sift(db, request, "one", {"id": delivery})
         return _claim_one(db, request, delivery)
-    group = request.values(key=group_key, until=request.now + options.wait)
+    gathers = 0 if group_key.endswith(ESCALATIONS) else options.wait
+    group = request.values(key=group_key, until=request.now + gathers)
     if (wait := _told_until(db, request, group, options)) is not None:
         db.change(PUT_OFF_GROUP, {**group, "to": wait})
         return None
@@ -212,6 +176,8 @@ def _told_until(
     db: Database, request: _Request, group: Values, options: RouteOptions
 ) -> int | None:
     """Return the end of the group's wait after its last digest, or during one; None: no wait."""
+    if str(group["key"]).endswith(ESCALATIONS):
+        return None  # each has a time of its own
     if db.row(IS_SENT, group):
         return request.now + SECOND
     row = db.row(LAST_TOLD, group)
@@ -222,6 +188,9 @@ def _told_until(
 def _sift(db: Database, request: _Request, which: str, values: Values) -> None:
     """Supersede or put off deliveries that may not go out: untrue, silenced, or no longer stuck."""
     now = request.now
+    # Whoever may have got it before learns of the end.
+    ended = catch_up(db, f"{which}_again", values, request.policy.options, now)
+    promise(db, "owed", ended)
     db.change(UNTRUE[which], values)
     if request.silences and silences.supersede_silenced(
         db, request.silences, CANDIDATES[which], values, now
@@ -235,6 +204,7 @@ def _sift(db: Database, request: _Request, which: str, values: Values) -> None:
     db.change(NOT_ASKED_FOR[which], {**values, "stuck": db.as_list(list(stuck))})
     for route, after in stuck.items():
         more = {"route": route, "after": after, "now": now, "ahead": now + AHEAD}
+        more["gathers"] = request.policy.options_for(route).wait
         db.change(PUT_OFF_STUCK[which], {**values, **more})
 
 
@@ -293,7 +263,7 @@ def _missed(db: Database, claim: Claim) -> Digest:
     """Return the digest of the messages that a silence kept back from the original destination."""
     delivery = claim.delivery
     while True:
-        ((silence, destination, step, origin),) = db.rows(MISSED, {"delivery": delivery})
+        ((silence, destination, step, origin, _),) = db.rows(quiet.MISSED, {"delivery": delivery})
         if silence is not None:
             # A fall-back missed none of these messages itself, so it gets no number.
             number = claim.delivery if claim.kind is Kind.DIGEST else None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from receiver.store.records import AHEAD
 from receiver.store.sql.database import Database, statement
-from receiver.store.sql.outbox import PUT_OFF_BY_HOURS
 
 # Each wait that began ahead of the clock begins now; see contract.Operating.set_back. A delivery
 # planned for later keeps its distance, and quiet hours are checked again.
@@ -12,8 +11,11 @@ SET_BACK = (
     statement(
         "set_back_deliveries",
         "UPDATE delivery SET due_at = w.sooner, begun_at = :now, owed_at = CASE"
-        " WHEN owed_at > :now THEN owed_at - due_at + w.sooner ELSE owed_at END"
-        f" FROM (SELECT id, CASE WHEN {PUT_OFF_BY_HOURS} THEN :now"
+        " WHEN owed_at > :now THEN owed_at - due_at + w.sooner ELSE owed_at END,"
+        # Other waits may have begun since, under the right clock.
+        " planned_at = CASE WHEN created_at > :ahead AND planned_at > :ahead"
+        " THEN planned_at - coalesce(begun_at, created_at) + :now ELSE planned_at END"
+        " FROM (SELECT id, CASE WHEN kept_by = 'quiet' THEN :now"
         " ELSE due_at - coalesce(begun_at, created_at) + :now END AS sooner FROM delivery"
         " WHERE state = 'waiting' AND coalesce(begun_at, created_at) > :ahead"
         " AND due_at >= coalesce(begun_at, created_at)) AS w WHERE delivery.id = w.id",
@@ -39,6 +41,15 @@ SET_BACK = (
         "UPDATE silence SET until_at = until_at - from_at + :now, from_at = :now"
         " WHERE listed_at IS NULL AND from_at > :ahead AND from_at <= created_at",
     ),
+)
+# A reminder counts from the message before it, so that one was told now, too.
+SET_BACK_TOLD = statement(
+    "set_back_told",
+    "UPDATE delivery SET due_at = :now WHERE id IN (SELECT p.id FROM delivery AS r"
+    " JOIN delivery AS p ON p.event = r.event AND p.route = r.route"
+    " AND p.destination = r.destination WHERE r.state = 'waiting' AND r.kind = 'reminder'"
+    " AND coalesce(r.begun_at, r.created_at) > :ahead AND p.state <> 'waiting'"
+    " AND p.due_at > :ahead)",
 )
 # Times at which something was seen or said: none of them lies ahead, and none is a wait.
 SET_BACK_TIMES = (
@@ -79,6 +90,7 @@ SET_BACK_RECEIPTS = statement(
 def set_back(db: Database, now: int) -> int:
     """See contract.Operating.set_back."""
     values = {"now": now, "ahead": now + AHEAD}
+    db.change(SET_BACK_TOLD, values)
     waits = sum(db.change(act, values) for act in SET_BACK)
     for act in (*SET_BACK_TIMES, SET_BACK_RECEIPTS):
         db.change(act, values)

@@ -48,6 +48,7 @@ TOTAL = variants(
 def _counts_of(by_now: str, where: str) -> str:
     return (
         f"SELECT CASE WHEN d.kind IN ('resolved', 'acknowledged') THEN d.kind {by_now}"
+        f" WHEN {_TAKEN} THEN 'acknowledged'"
         f" WHEN e.verdict <> 'applied' THEN e.verdict WHEN {STUCK} THEN 'stuck/' || e.status"
         " ELSE e.status END,"
         " coalesce(e.agent_name, x.agent_name, e.agent_id, x.agent_id, ''), count(*)"
@@ -59,7 +60,7 @@ COUNTS = {
     "gathered": statement("digest_counts_gathered", _counts_of("", _GATHERED)),
     "missed": statement(
         "digest_counts_missed",
-        _counts_of(f"WHEN {_OVER} THEN 'over' WHEN {_TAKEN} THEN 'acknowledged'", _MISSED),
+        _counts_of(f"WHEN {_OVER} THEN 'over'", _MISSED),
     ),
 }
 LISTED = variants(
@@ -147,9 +148,9 @@ def _item(db: Database, row: tuple[Any, ...], *, of_silence: bool) -> DigestItem
         shown_kind,
         step,
         about,
-        # The digest of a group lists every confirmation as waiting, even if somebody took it.
+        # The claim has checked that nothing in the digest of a group is over.
         of_silence and bool(over),
-        of_silence and bool(taken),
+        bool(taken),
         bool(stuck),
         taken_by or "",
         facts.begun(db, about, version - 1) if is_end else None,

@@ -54,6 +54,13 @@ STUCK = (
     " AND s.source = d.source AND s.execution_id = d.execution_id"
     " AND substr(s.dedup_key, 1, 6) = 'stuck/')"
 )
+# When the last event of an execution (of `d`) came. One beyond `:ahead` does not count: it came
+# before the clock was set back.
+HEARD = (
+    "(SELECT max(coalesce(e.begun_at, e.received_at)) FROM event AS e"
+    " WHERE e.source = d.source AND e.execution_id = d.execution_id"
+    " AND coalesce(e.begun_at, e.received_at) <= :ahead)"
+)
 DEAD_ORIGINAL = statement(
     "dead_original",
     "SELECT destination, reason, state, kind, step, origin FROM delivery WHERE id = :delivery",
@@ -158,12 +165,10 @@ def claimed(db: Database, row: Row) -> Claim:
     episode = version - 1 if version is not None and is_end else version
     if episode is None or (guard is None and not is_end):
         return replace(claim, version=episode)  # the first message, and the only one
-    # The end and the taker are about the episode before; a first notice has nothing before it.
-    tells_of_it = is_end or message_kind is Kind.ACKNOWLEDGED
     return replace(
         claim,
         version=episode,
-        acknowledged=acknowledgement(db, facts, episode) if tells_of_it else None,
+        acknowledged=acknowledgement(db, facts, episode),
         begun=begun(db, facts, episode) if is_end else None,
         thread_title=_thread_title(db, claim, episode),
     )

@@ -1,7 +1,6 @@
 """Outbox: adds deliveries, records attempts, takes back leases, redelivers. See contract.Sending.
 
-The deliveries of a digest share its token and its outcome. `digest` is the number of the first one,
-the head. They are settled as a set, however many there are.
+The deliveries of a digest share token and outcome. `digest` is the number of the first, the head.
 """
 
 from __future__ import annotations
@@ -14,13 +13,12 @@ from typing import Any
 from receiver.deliveries import Attempt, Claim, DeadOriginal, Kind, Outcome, PlannedDelivery, State
 from receiver.routing.policy import RouteOptions
 from receiver.store.records import AttemptResult, Failures
-from receiver.store.sql import facts
+from receiver.store.sql import facts, quarantine
 from receiver.store.sql.database import Database, Statement, Values, statement
 from receiver.store.sql.rows import DELIVERY_COLUMNS
 from receiver.times import LATEST, SECOND
 
-# The most deliveries that die in one transaction.
-MANY = 200
+MANY = 200  # the most deliveries that die in one transaction
 # The time between two reports that the same destination does not get its messages: in one outage,
 # and after it got something.
 REPORT_EVERY, REPORT_AT_MOST_EVERY = 3600 * SECOND, 60 * SECOND
@@ -30,9 +28,10 @@ INSERT_DELIVERY = f"INSERT INTO delivery ({', '.join(DELIVERY_COLUMNS)})"
 def owing(selection: str, /, *, conflict: str = "(dedup_key) ", **columns: str) -> str:
     """Return an INSERT of deliveries from a `selection`; a column left out is NULL (`step`: 0).
 
-    `conflict` is the key of deliveries that exist already. The INSERT returns the event of each new
-    delivery, and the alarm.
+    They are planned for when they are due, unless `planned_at` is given. `conflict` is the key of
+    deliveries that exist already. The INSERT returns the event and the alarm of each new one.
     """
+    columns.setdefault("planned_at", columns["due_at"])
     values = [columns.pop(name, "0" if name == "step" else "NULL") for name in DELIVERY_COLUMNS]
     if columns:
         raise ValueError(f"a delivery has no {', '.join(columns)}")
@@ -53,19 +52,7 @@ OWE = statement(
         step=":step", group_key=":group_key", created_at=":now", owed_at=":due", due_at=":due",
     ),
 )  # fmt: skip
-OWE_FALLBACK = statement(
-    "owe_fallback",
-    owing(
-        "FROM delivery WHERE digest = :head AND state = 'dead'",
-        dedup_key="'fallback/' || id || '/' || owed_at || '/' || CAST(:destination AS text)",
-        event="event", alarm="alarm", source="source", execution_id="execution_id",
-        event_id="event_id", verdict="verdict", route="route", destination=":destination",
-        kind="'fallback'",
-        order_key="order_key", guard_version="guard_version", origin="id", step="step",
-        group_key="group_key", created_at=":now", owed_at=":now", due_at=":now",
-    ),
-)  # fmt: skip
-# Alarms, and messages about dead deliveries: they report that telling fails.
+# Alarms, and messages about dead deliveries.
 ABOUT_TELLING = "(kind = 'alarm' OR (kind = 'notice' AND origin IS NOT NULL))"
 # The last message to a destination about dead deliveries of another one.
 LAST_REPORT = statement(
@@ -80,11 +67,14 @@ COUNT_OWED_OF_ALARM = statement(
     "count_owed_of_alarm", "UPDATE alarm SET owed = owed + :n WHERE id = :alarm"
 )
 PROMISE = statement("promise", "UPDATE promised SET n = n + :n WHERE name = :name")
-# Only the head of a digest keeps the text. Deliveries younger than `:spared` do not die with it.
+# Only the head of a digest keeps the text. Deliveries younger than `:spared` do not die with it. Of
+# what is dead, `due_at` is the time of its death.
 RECORD = statement(
     "record",
     "UPDATE delivery SET state = CASE WHEN CAST(:state AS text) = 'dead' AND owed_at > :spared"
-    " THEN 'waiting' ELSE CAST(:state AS text) END, reason = :reason, due_at = :due,"
+    " THEN 'waiting' ELSE CAST(:state AS text) END, reason = :reason, kept_by = 'retry',"
+    " due_at = CASE WHEN CAST(:state AS text) = 'dead' AND owed_at <= :spared THEN :begun"
+    " ELSE CAST(:due AS bigint) END,"
     " title = CASE WHEN id = :delivery THEN CAST(:title AS text) END,"
     " body = CASE WHEN id = :delivery THEN CAST(:body AS text) END,"
     " attempts = attempts + 1, tries = tries + 1,"
@@ -104,7 +94,8 @@ GROUP_TOLD = statement(
     " CAST(:key AS text), CAST(:now AS bigint) WHERE NOT EXISTS"
     " (SELECT 1 FROM delivery AS d JOIN event AS e ON e.seq = d.event"
     " WHERE d.destination = :destination AND d.group_key = :key AND d.state = 'waiting'"
-    f" AND d.state IN ('waiting', 'sending') AND d.due_at <= :gathered AND {facts.WAITS})"
+    " AND d.state IN ('waiting', 'sending') AND d.planned_at <= :now AND d.due_at <= :gathered"
+    f" AND {facts.WAITS})"
     " ON CONFLICT (destination, key) DO UPDATE SET told_at = excluded.told_at",
 )
 FORGET_GROUPS = statement("forget_groups", "DELETE FROM digest_group WHERE told_at < :before")
@@ -124,7 +115,9 @@ FAILED = statement(
     " failed_at = excluded.failed_at, last_failure = excluded.last_failure",
 )
 FAILURES = statement(
-    "failures", "SELECT failures, several FROM destination WHERE name = :destination"
+    "failures",
+    "SELECT failures, several, coalesce(paused_until, 0) FROM destination"
+    " WHERE name = :destination",
 )
 _RESUME = (
     "UPDATE destination SET failures = 0, failing = NULL, several = 0, paused_until = NULL"
@@ -156,19 +149,15 @@ LOST_ATTEMPTS = statement(
 )
 RELEASE = statement(
     "release",
-    "UPDATE delivery SET state = 'waiting', due_at = :now, begun_at = :now, repeat = 1,"
-    " token = NULL, lease_until = NULL, attempts = attempts + 1, tries = tries + 1"
-    f" WHERE {_LOST}",
-)
-# Deliveries put off by quiet hours and by nothing since: they are due at the end of those hours.
-PUT_OFF_BY_HOURS = (
-    "(group_key = 'quiet/' || due_at OR (group_key IS NULL AND tries = 0"
-    f" AND (kind = 'digest' OR {ABOUT_TELLING})))"
+    "UPDATE delivery SET state = 'waiting', kept_by = NULL,"
+    " due_at = :now, begun_at = :now, repeat = 1, token = NULL, lease_until = NULL,"
+    f" attempts = attempts + 1, tries = tries + 1 WHERE {_LOST}",
 )
 STATE = statement("delivery_state", "SELECT state FROM delivery WHERE id = :delivery")
 _REDELIVER = (
     "UPDATE delivery SET state = 'waiting', reason = '', due_at = :now, owed_at = :now,"
-    " begun_at = :now, tries = 0 WHERE state = 'dead' AND {where}"
+    " begun_at = :now, planned_at = coalesce(planned_at, created_at), kept_by = NULL, tries = 0"
+    " WHERE state = 'dead' AND {where}"
     # An old reminder gets no new chance while another one of its episode waits.
     " AND NOT (kind = 'reminder' AND EXISTS (SELECT 1 FROM delivery AS r"
     " WHERE r.event = delivery.event AND r.route = delivery.route"
@@ -189,13 +178,15 @@ OVERDUE = statement(
     f"{facts.DELIVERY} WHERE destination = :destination AND state = 'waiting'"
     " AND owed_at < :before ORDER BY id LIMIT :limit",
 )
+# What no rule asks for yet is no message: it cannot die.
 ORPHANS = statement(
     "orphans",
     f"{facts.DELIVERY} WHERE state = 'waiting' AND destination NOT IN {{texts:destinations}}"
-    " ORDER BY id LIMIT :limit",
+    " AND planned_at <= :now ORDER BY id LIMIT :limit",
 )
 END_WAITING = statement(
-    "end_waiting", "UPDATE delivery SET state = 'dead', reason = :reason WHERE id = :delivery"
+    "end_waiting",
+    "UPDATE delivery SET state = 'dead', reason = :reason, due_at = :now WHERE id = :delivery",
 )
 
 
@@ -277,20 +268,14 @@ def _group_told(db: Database, claim: Claim, options: Mapping[str, RouteOptions])
     gathered = at + (route_options.wait if route_options else 0)
     values = {"destination": claim.destination, "key": claim.group_key}
     db.change(GROUP_TOLD, {**values, "now": at, "gathered": gathered})
-    longest = max((each.every for each in options.values()), default=0)
+    longest = max(quarantine.DAY, *(each.every for each in options.values()))
     db.change(FORGET_GROUPS, {"before": at - longest})
 
 
 def failures(db: Database, destination: str) -> Failures:
     """See contract.Sending.failures."""
     row = db.row(FAILURES, {"destination": destination})
-    return Failures() if row is None else Failures(row[0], bool(row[1]))
-
-
-def fall_back(db: Database, claim: Claim, destination: str) -> int:
-    """Add the dead deliveries of a digest for another destination, as a group; return how many."""
-    values = {"destination": destination, "now": claim.claimed_at, "head": claim.delivery}
-    return inserted(db, OWE_FALLBACK, values)
+    return Failures() if row is None else Failures(row[0], bool(row[1]), row[2])
 
 
 def release(db: Database, now: int, *, holder: str | None) -> int:
@@ -317,24 +302,28 @@ def redeliver_all(db: Database, destination: str, now: int) -> int:
     return again
 
 
-def expire_overdue(db: Database, destination: str, before: int, reason: str) -> list[Claim]:
+def expire_overdue(
+    db: Database, destination: str, before: int, reason: str, now: int
+) -> list[Claim]:
     """See contract.Sending.expire_overdue."""
-    return _end_waiting(db, OVERDUE, {"destination": destination, "before": before}, reason)
+    values = {"destination": destination, "before": before}
+    return _end_waiting(db, OVERDUE, values, reason, now)
 
 
-def end_orphans(db: Database, destinations: Sequence[str]) -> list[Claim]:
+def end_orphans(db: Database, destinations: Sequence[str], now: int) -> list[Claim]:
     """See contract.Sending.end_orphans."""
-    values = {"destinations": db.as_list(destinations)}
     reason = "its destination is not in routes.yaml: add it again and redeliver"
-    return _end_waiting(db, ORPHANS, values, reason)
+    return _end_waiting(db, ORPHANS, {"destinations": db.as_list(destinations)}, reason, now)
 
 
 def _end_waiting(
-    db: Database, which: Statement, values: Mapping[str, Any], reason: str
+    db: Database, which: Statement, values: Mapping[str, Any], reason: str, now: int
 ) -> list[Claim]:
-    ended = [facts.claimed(db, row) for row in db.rows(which, {**values, "limit": MANY})]
+    rows = db.rows(which, {**values, "now": now, "limit": MANY})
+    ended = [facts.claimed(db, row) for row in rows]
     for dead in ended:
-        db.change(END_WAITING, {"reason": reason, "delivery": dead.delivery})
+        db.change(END_WAITING, {"reason": reason, "delivery": dead.delivery, "now": now})
+        quarantine.settle(db, dead, State.DEAD)
     return [
         replace(
             dead,

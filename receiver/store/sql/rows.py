@@ -12,7 +12,7 @@ from typing import Any
 from receiver.alarms import Alarm, AlarmKind
 from receiver.deliveries import PlannedDelivery
 from receiver.events import Event, Execution, Held, Judgement, Status, Verdict
-from receiver.store.records import ExecutionKey, JudgedWebhook
+from receiver.store.records import ExecutionKey, JudgedWebhook, KeptBy
 from receiver.store.sql.database import Row
 
 EVENT_COLUMNS = (
@@ -35,7 +35,7 @@ HISTORY_COLUMNS = (
 DELIVERY_COLUMNS = (
     "dedup_key", "event", "alarm", "source", "execution_id", "event_id", "verdict", "route",
     "destination", "kind", "order_key", "guard_version", "origin", "step", "group_key", "silence",
-    "created_at", "owed_at", "due_at",
+    "created_at", "planned_at", "owed_at", "due_at", "kept_by",
 )  # fmt: skip
 ALARM_COLUMNS = (
     "kind", "about", "began_at", "raised_at", "cause", "n", "ended_at", "end_cause", "waiting",
@@ -112,10 +112,17 @@ def delivery_rows(seq: int, entry: JudgedWebhook, messages: Sequence[PlannedDeli
         (
             message.dedup_key, *about, message.route, message.destination, str(message.kind),
             message.order_key, message.guard_version, message.origin, message.step,
-            message.group_key, None, now, now + message.due_in, now + message.due_in,
+            message.group_key, None, now, *_times(message, now),
         )
         for message in messages
     ]  # fmt: skip
+
+
+def _times(message: PlannedDelivery, now: int) -> Row:
+    """Return when it is planned, owed and due, and what keeps it back."""
+    planned_at = now + message.due_in
+    due_at = planned_at + message.gathers
+    return planned_at, due_at, due_at, str(KeptBy.GATHERS) if message.gathers else None
 
 
 def stored_execution(key: ExecutionKey, row: Sequence[Any]) -> Execution:

@@ -44,6 +44,23 @@ SUPERSEDE = statement(
     "UPDATE delivery SET state = 'superseded', silence = :silence, due_at = :now, reason = :reason"
     " WHERE id IN {numbers:deliveries}",
 )
+# What it kept back goes on being kept back by another one.
+HAND_OVER = statement(
+    "hand_over_silenced",
+    "UPDATE delivery SET silence = :silence, reason = :reason WHERE id IN {numbers:deliveries}",
+)
+KEPT_BACK = statement(
+    "kept_back_by_silence",
+    f"{_CANDIDATES} AND d.silence = :silence AND d.state = 'superseded'",
+)
+# What would have been told during the silence, if nothing else had kept it back. A reminder says
+# how it stands when it is told, and there is always a next one.
+KEPT_BACK_BESIDE = statement(
+    "kept_back_beside_silence",
+    f"{_CANDIDATES} AND d.kind <> 'reminder' AND d.state = 'waiting'"
+    " AND d.state IN ('waiting', 'sending', 'dead') AND d.tries = 0"
+    " AND d.planned_at BETWEEN :begins AND :ends",
+)
 ACTIVE = statement(
     "active_silences",
     f"SELECT {COLUMNS} FROM silence AS s WHERE s.listed_at IS NULL AND s.until_at > :now"
@@ -88,8 +105,8 @@ END = statement("silence_end", "SELECT until_at FROM silence WHERE id = :silence
 EXPIRE = statement("expire_silence", "UPDATE silence SET until_at = :now WHERE id = :silence")
 ENDED = statement(
     "ended_silences",
-    "SELECT id FROM silence WHERE listed_at IS NULL AND until_at <= :now ORDER BY until_at, id"
-    " LIMIT :limit{lock}",
+    f"SELECT {COLUMNS} FROM silence AS s WHERE s.listed_at IS NULL AND s.until_at <= :now"
+    " ORDER BY s.until_at, s.id LIMIT :limit{lock}",
 )
 MARK_LISTED = statement(
     "mark_silence_listed", "UPDATE silence SET listed_at = :now WHERE id = :silence"
@@ -135,13 +152,18 @@ def active(db: Database, now: int) -> list[Silence]:
 
 
 def supersede_silenced(
-    db: Database, silences: Sequence[Silence], which: Statement, values: Values, now: int
+    db: Database,
+    silences: Sequence[Silence],
+    which: Statement,
+    values: Values,
+    now: int,
+    act: Statement = SUPERSEDE,
 ) -> int:
     """Supersede the candidates that a silence keeps back, at `now` (in due_at); return how many."""
 
     @lru_cache(maxsize=1024)
     def keeps_back(kind: str, died: str | None, *subject: Any) -> Silence | None:
-        return first(silences, _subject(None if kind == Kind.FALLBACK else died, *subject))
+        return first(silences, stored_subject(None if kind == Kind.FALLBACK else died, *subject))
 
     by_id = {silence.id: silence for silence in silences}
     kept_back = defaultdict[int, list[int]](list)
@@ -150,7 +172,7 @@ def supersede_silenced(
             kept_back[silence.id].append(delivery)
     for number, deliveries in kept_back.items():
         more = {"silence": number, "reason": str(by_id[number]), "now": now}
-        db.change(SUPERSEDE, {**more, "deliveries": db.as_list(deliveries)})
+        db.change(act, {**more, "deliveries": db.as_list(deliveries)})
     return sum(map(len, kept_back.values()))
 
 
@@ -158,15 +180,21 @@ def list_ended(db: Database, now: int) -> tuple[list[str], int]:
     """See contract.Operating.list_silences; return also the number of new deliveries."""
     destinations: list[str] = []
     added = 0
-    for (silence,) in db.rows(ENDED, {"now": now, "limit": _ENDING}):
+    lasting = active(db, now)
+    for ended in map(stored_silence, db.rows(ENDED, {"now": now, "limit": _ENDING})):
+        silence = ended.id
+        values = {"silence": silence, "begins": ended.begins, "ends": ended.ends}
+        supersede_silenced(db, [ended], KEPT_BACK_BESIDE, values, now)
+        if lasting:
+            supersede_silenced(db, lasting, KEPT_BACK, values, now, HAND_OVER)
         for destination, missed in db.rows(DESTINATIONS, {"silence": silence}):
             destinations.append(destination)
             about = {"silence": silence, "destination": destination}
             confirmations = int(db.value(CONFIRMATIONS, about))
             for page in range(1, max(-(-confirmations // PAGE), 1) + 1):
                 key = f"silence/{silence}/{destination}/{page}"
-                values = {"key": key, "route": ROUTE, "page": page, "silence": silence, "now": now}
-                added += inserted(db, OWE_LIST, {**values, "delivery": missed})
+                page_values = {"key": key, "route": ROUTE, "page": page, "silence": silence}
+                added += inserted(db, OWE_LIST, {**page_values, "now": now, "delivery": missed})
         db.change(MARK_LISTED, {"silence": silence, "now": now})
     return destinations, added
 
@@ -212,10 +240,11 @@ def _view(row: Row) -> dict[str, Any]:
     }
 
 
-def _subject(
+def stored_subject(
     died: str | None, source: str, verdict: str, status: str | None, agent_id: str | None,
     agent_name: str | None, event: str | None, detail: str | None, metadata: str | None,
 ) -> Subject:  # fmt: skip
+    """Return the values of a stored event that conditions look at."""
     words = rows.mapping(detail)
     outcome, reason = words.get("outcome"), words.get("reason")
     return Subject(

@@ -9,12 +9,20 @@ from __future__ import annotations
 
 from receiver.store.sql.database import statement
 
-FELL_FROM = "(SELECT o.kind FROM delivery AS o WHERE o.id = d.origin)"
+# The kind of the message that a fall-back (`d`) stands for, also if it fell several times.
+FELL_FROM = (
+    "(WITH RECURSIVE o (kind, origin) AS (SELECT f.kind, f.origin FROM delivery AS f"
+    " WHERE f.id = d.origin UNION ALL SELECT f.kind, f.origin FROM o JOIN delivery AS f"
+    " ON f.id = o.origin WHERE o.kind = 'fallback') SELECT o.kind FROM o"
+    " WHERE o.kind <> 'fallback')"
+)
 # Reminders and escalations, including fall-backs of them.
 NAGGING = (
     "(d.kind IN ('reminder', 'escalation') OR (d.kind = 'fallback'"
     f" AND {FELL_FROM} IN ('reminder', 'escalation')))"
 )
+# Words that nothing is heard of an execution, which somebody may have taken meanwhile.
+IF_STUCK = "substr(d.dedup_key, 1, 6) = 'stuck/'"
 OVER = statement(
     "episode_over",
     "UPDATE delivery SET state = 'superseded', reason = (SELECT 'no longer ' || e.status"
@@ -45,7 +53,7 @@ _UNTRUE = (
     " LEFT JOIN delivery AS o ON o.id = d.origin"
     f" WHERE d.kind <> 'digest' AND ((o.id IS NOT NULL AND {_ANOTHER_CHANCE})"
     " OR e.verdict <> d.verdict OR x.version <> d.guard_version"
-    f" OR (a.by IS NOT NULL AND {NAGGING}))"
+    f" OR (a.by IS NOT NULL AND ({NAGGING} OR {IF_STUCK})))"
 )
 # Word of an alarm that is over, or of the end of one that nobody there may have heard of.
 UNTRUE_ALARM = statement(

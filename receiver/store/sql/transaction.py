@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from receiver.alarms import Alarm
-from receiver.deliveries import Acknowledgement, Attempt, Claim, Kind, PlannedDelivery, State
+from receiver.deliveries import Acknowledgement, Attempt, Claim, Kind, PlannedDelivery
 from receiver.events import Event, Execution, Held, Verdict
 from receiver.retention import Limits
 from receiver.routing.policy import SendPolicy
@@ -28,16 +28,19 @@ from receiver.store.sql import (
     claims,
     clock,
     episodes,
+    fallbacks,
     loading,
     outbox,
+    plans,
     pruning,
+    quarantine,
+    quiet,
     reads,
     rows,
     silences,
 )
 from receiver.store.sql.database import Database, Row, statement
 
-MAX_QUARANTINED = 1_000
 JUDGE_AGAIN = statement(
     "judge_again",
     "UPDATE event SET verdict = :verdict, reason = :reason, flags = :flags, missing = :missing,"
@@ -62,16 +65,10 @@ EVENT_NUMBER = statement(
     "SELECT seq FROM event WHERE source = :source AND event_id = :event_id AND repeated = 0"
     " AND verdict <> 'quarantined'",
 )
-# Quarantine is bounded: the oldest events go, except those with a delivery.
-EVICT = statement(
-    "evict",
-    "DELETE FROM event WHERE owed = 0 AND verdict = 'quarantined' AND seq <= (SELECT seq FROM event"
-    " WHERE verdict = 'quarantined' ORDER BY seq DESC LIMIT 1 OFFSET :kept) RETURNING reason",
-)
 HEARTBEAT = statement("heartbeat", "UPDATE promised SET n = n WHERE name = 'accepted'")
 
 
-class SqlTransaction:
+class SqlTransaction(plans.SqlPlanning):
     """contract.Transaction. `holder` gets the leases; no holder's name starts with another's."""
 
     def __init__(self, database: Database, holder: str = "") -> None:
@@ -195,31 +192,22 @@ class SqlTransaction:
         )
 
     def recheck_quiet(self, destination: str, policy: SendPolicy, now: int) -> None:
-        claims.recheck_quiet(self._database, destination, policy, now)
+        quiet.recheck(self._database, destination, policy, now)
 
     def record(self, claim: Claim, attempt: Attempt, after: AttemptResult) -> bool:
         if not outbox.record(self._database, claim, attempt, after):
             return False
+        quarantine.settle(self._database, claim, after.state)
         is_digest = claim.group_key is not None and claim.digest is not None
         for message in after.owed:
             if is_digest and message.kind is Kind.FALLBACK:
-                fallen = outbox.fall_back(self._database, claim, message.destination)
+                fallen = fallbacks.fall_back(self._database, claim, message.destination)
                 self._promise("owed", fallen)
             else:
                 self.owe(claim.delivery, (message,), claim.claimed_at)
-        if after.state is State.SENT:
-            self._follow(claim, after, "digest" if is_digest else "one")
+        which = "digest" if is_digest else "one"
+        self._promise("owed", episodes.follow_attempt(self._database, claim, after, which))
         return True
-
-    def _follow(self, claim: Claim, after: AttemptResult, which: str) -> None:
-        """Plan the follow-ups of a sent message."""
-        db, now, head = self._database, claim.claimed_at, {"head": claim.delivery}
-        # A single message has one route; a digest may have several.
-        own = {claim.route: after.options[claim.route]} if claim.route in after.options else {}
-        options = after.options if which == "digest" else own
-        self._promise("owed", episodes.follow(db, which, head, options, now))
-        if claim.kind is Kind.DIGEST:
-            self._promise("owed", episodes.catch_up(db, "listed", head, after.options, now))
 
     def failures(self, destination: str) -> Failures:
         return outbox.failures(self._database, destination)
@@ -229,16 +217,19 @@ class SqlTransaction:
         self._database.change(outbox.PAUSE, values)
 
     def owe(self, delivery: int, messages: Sequence[PlannedDelivery], now: int) -> None:
-        self._promise("owed", outbox.owe(self._database, delivery, messages, now))
+        new = [m for m in messages if not fallbacks.has_it(self._database, delivery, m)]
+        self._promise("owed", outbox.owe(self._database, delivery, new, now))
 
     def release(self, now: int, *, own: bool = False) -> int:
         return outbox.release(self._database, now, holder=self._holder if own else None)
 
-    def expire_overdue(self, destination: str, before: int, reason: str) -> Sequence[Claim]:
-        return outbox.expire_overdue(self._database, destination, before, reason)
+    def expire_overdue(
+        self, destination: str, before: int, reason: str, now: int
+    ) -> Sequence[Claim]:
+        return outbox.expire_overdue(self._database, destination, before, reason, now)
 
-    def end_orphans(self, destinations: Sequence[str]) -> Sequence[Claim]:
-        return outbox.end_orphans(self._database, destinations)
+    def end_orphans(self, destinations: Sequence[str], now: int) -> Sequence[Claim]:
+        return outbox.end_orphans(self._database, destinations, now)
 
     def redeliver(self, delivery: int, now: int) -> bool | None:
         return outbox.redeliver(self._database, delivery, now)
@@ -319,15 +310,18 @@ class SqlTransaction:
         return [
             entry.owed
             if entry.judgement.verdict is Verdict.APPLIED
-            else [message for message in entry.owed if self._is_new(message.dedup_key, seen)]
+            else [message for message in entry.owed if self._is_new(message, entry, seen)]
             for entry in entries
         ]
 
-    def _is_new(self, dedup_key: str, seen: set[str]) -> bool:
-        if dedup_key in seen or self._database.row(IS_OWED, {"dedup_key": dedup_key}):
+    def _is_new(self, message: PlannedDelivery, entry: JudgedWebhook, seen: set[str]) -> bool:
+        key = message.dedup_key
+        if key in seen or self._database.row(IS_OWED, {"dedup_key": key}):
             return False
-        seen.add(dedup_key)
-        return True
+        seen.add(key)
+        if entry.judgement.verdict is not Verdict.QUARANTINED:
+            return True
+        return quarantine.begins_a_day(self._database, message, entry.judged_at)
 
     def _seq(self, entry: JudgedWebhook) -> int:
         """Return the number of a stored event that is judged again."""
@@ -339,5 +333,5 @@ class SqlTransaction:
         outbox.promise(self._database, name, n)
 
     def _evict(self) -> None:
-        evicted = self._database.rows(EVICT, {"kept": MAX_QUARANTINED})
-        self._promise("evicted", sum(reason != "malformed" for (reason,) in evicted))
+        evicted = quarantine.evict(self._database)
+        self._promise("evicted", sum(reason != "malformed" for reason in evicted))

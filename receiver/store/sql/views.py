@@ -12,10 +12,9 @@ from typing import Any
 from receiver.events import Verdict
 from receiver.routing.conditions import Condition, Subject
 from receiver.store.reading import Page
-from receiver.store.records import Obstacles
+from receiver.store.records import KeptBy, Obstacles
 from receiver.store.sql.database import Database, Statement, statement
 from receiver.store.sql.facts import as_judged
-from receiver.store.sql.outbox import PUT_OFF_BY_HOURS
 from receiver.store.sql.reads import MAX_ID
 from receiver.store.sql.rows import mapping
 
@@ -89,7 +88,9 @@ JUDGEMENTS = statement(
 _SHOWN = ("id", "source", "execution_id", "event_id", "verdict", "route", "destination", "kind",
           "state", "reason", "title", "body", "origin", "step", "group_key", "digest",
           "silence")  # fmt: skip
-_DELIVERIES = f"SELECT {', '.join(_SHOWN)}, event AS event_seq, created_at, due_at FROM delivery"
+_DELIVERIES = (
+    f"SELECT {', '.join(_SHOWN)}, event AS event_seq, created_at, planned_at, due_at FROM delivery"
+)
 DELIVERIES_OF_EXECUTION = statement(
     "deliveries_of_execution",
     f"{_DELIVERIES} WHERE source = :source AND execution_id = :execution ORDER BY id",
@@ -97,12 +98,8 @@ DELIVERIES_OF_EXECUTION = statement(
 DELIVERIES_OF_EVENT = statement(
     "deliveries_of_event", f"{_DELIVERIES} WHERE event = :seq ORDER BY id"
 )
-# Planned for later, and only if the execution stays where it is. 'stuck/' begins the keys of
-# messages about stuck executions.
-PLANNED = (
-    "(state = 'waiting' AND due_at > :now AND tries = 0 AND (kind IN ('reminder', 'escalation')"
-    " OR substr(dedup_key, 1, 6) = 'stuck/') AND coalesce(group_key, '') <> 'quiet/' || due_at)"
-)
+# A rule asks for it later, and only if the execution stays where it is.
+PLANNED = "(state = 'waiting' AND planned_at > :now)"
 DELIVERIES = statement(
     "deliveries",
     f"{_DELIVERIES} WHERE (CAST(:state AS text) IS NULL OR state = :state)"
@@ -116,7 +113,7 @@ DELIVERIES = statement(
 # The conditions of a claim, one by one; see `claims`.
 OBSTACLES = statement(
     "obstacles",
-    f"SELECT d.due_at, d.tries, {PUT_OFF_BY_HOURS} AS put_off,"
+    "SELECT d.planned_at, d.due_at, d.kept_by,"
     " substr(d.dedup_key, 1, 6) = 'stuck/' AS stuck,"
     " (SELECT min(e.id) FROM delivery AS e WHERE e.destination = d.destination"
     " AND e.order_key = d.order_key AND e.id < d.id AND e.state IN ('waiting', 'sending')),"
@@ -294,6 +291,7 @@ def _delivery(db: Database, record: View) -> View:
         **view,
         "event_seq": record["event_seq"],
         "created_at": record["created_at"],
+        "planned_at": record["planned_at"],
         "due_at": record["due_at"] if waits is None else waits.may_go_at,
         "attempts": db.records(ATTEMPTS, record),
         "obstacles": waits,
@@ -301,5 +299,6 @@ def _delivery(db: Database, record: View) -> View:
 
 
 def _obstacles(db: Database, delivery: int) -> Obstacles:
-    ((due_at, tries, put_off, stuck, *more),) = db.rows(OBSTACLES, {"id": delivery})
-    return Obstacles(due_at, tries, bool(put_off), bool(stuck), *more)
+    ((planned_at, due_at, kept_by, stuck, *more),) = db.rows(OBSTACLES, {"id": delivery})
+    keeps = None if kept_by is None else KeptBy(kept_by)
+    return Obstacles(planned_at, due_at, keeps, bool(stuck), *more)

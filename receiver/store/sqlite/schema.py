@@ -26,6 +26,7 @@ SCRIPTS = (
     "sqlite_6_waits.sql",
     "sqlite_7_alarms.sql",
     "sqlite_8_names.sql",
+    "sqlite_9_plans.sql",
 )
 SCHEMA_VERSION = len(SCRIPTS)
 

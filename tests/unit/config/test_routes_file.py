@@ -96,6 +96,7 @@ def test_the_shipped_file_works_with_an_empty_environment_and_says_what_that_mea
         ("{verdict: rejected}", "{metadata: {team: x}, alarm: true}", 11, "without metadata"),
         ("{verdict: rejected}", "{alarm: destinatoin}", 11, "did you mean 'destination'?"),
         ("{verdict: rejected}", "{alarm: [reload, wrong]}", 11, "alarm: there is no 'wrong'"),
+        ("{verdict: rejected}", "{metadata: {}}", 11, "metadata: says nothing"),
         ("{verdict: rejected}", '{alarm: ["!*"]}', 11, "its words exclude each other"),
         ("{verdict: rejected}", "{alarm: [destination, reload], source: asteroid}", 11,
          "source: only these alarms are about one: source_quiet, signatures, quarantined"),
@@ -296,12 +297,14 @@ def test_what_can_be_asked_and_is_hardly_meant_is_a_warning(tmp_path: Path) -> N
         PEOPLE.replace("[{after: 1h, notify: [ops]}]", "[{after: 1h, notify: [ops]}, {after: 60m,"
                        " notify: ops}]")
         .replace("wait: 10s", "wait: 10m")
+        .replace("every: 15m", "every: 30s")
         .replace("    group", "    title: T\n    body: B\n    group")
     )  # fmt: skip
     warnings = "\n".join(read(tmp_path, text).warnings)
     for says in (
         "escalate: the same one stands there twice, after 1 h",
         "group: every 1 min is shorter than wait 10 min",
+        "remind: every 30 s is shorter than every 1 min of group",
         "title: digests are written without it",
         "body: digests are written without it",
     ):

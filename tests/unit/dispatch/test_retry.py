@@ -64,12 +64,20 @@ def test_what_no_retry_can_mend_is_dead_at_once() -> None:
 
 
 def test_after_retry_for_it_is_dead_with_the_last_reason() -> None:
-    last = NOW + 3595 * SECOND
+    last = NOW + 3600 * SECOND
     state, reason, _ = after(Attempt(Outcome.FAILED, "HTTP 500"), now=last)
     assert (state, reason) == (State.DEAD, "given up after retry_for: HTTP 500")
 
 
-def test_others_are_told_of_a_death_only_and_what_was_sent_has_its_routes_options() -> None:
+def test_a_wait_that_would_outlast_retry_for_ends_with_a_last_try_at_its_end() -> None:
+    late = NOW + 3595 * SECOND
+    assert after(Attempt(Outcome.FAILED, "HTTP 500"), now=late) == (State.WAITING, "HTTP 500", 5)
+    asked = Attempt(Outcome.FAILED, "HTTP 429", retry_after=90.0)
+    assert after(asked, now=late) == (State.WAITING, "HTTP 429", 5)
+    assert after(Attempt(Outcome.UNCERTAIN, "no answer"), now=late, chance=0.99)[2] == 5
+
+
+def test_others_are_told_of_a_death_only_and_each_result_has_its_routes_options() -> None:
     mail = Destination("mail", "mailto://")
     routes = (Route("r", (), ("ops",), acknowledged=True),)
     rules = Rules("routes.yaml", {}, {"ops": OPS, "mail": mail}, routes)
@@ -77,9 +85,11 @@ def test_others_are_told_of_a_death_only_and_what_was_sent_has_its_routes_option
     waiting = replace(sent, state=State.WAITING)
     dead = with_others(replace(sent, state=State.DEAD), CLAIM, rules, NOW)
     assert [delivery.destination for delivery in dead.owed] == ["mail"]
-    assert with_others(waiting, CLAIM, rules, NOW) == waiting
-    options = with_others(sent, CLAIM, rules, NOW).options
-    assert [(name, option.acknowledged) for name, option in options.items()] == [("r", True)]
+    # The answer to one that waits may have been lost: those who may know of it hear its end.
+    assert with_others(waiting, CLAIM, rules, NOW).owed == ()
+    for result in (sent, waiting, dead):
+        options = with_others(result, CLAIM, rules, NOW).options
+        assert [(name, option.acknowledged) for name, option in options.items()] == [("r", True)]
 
 
 def test_a_pause_is_asked_for_or_follows_from_failures_of_several_executions() -> None:

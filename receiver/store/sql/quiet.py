@@ -1,0 +1,112 @@
+"""Quiet hours: puts deliveries off to their end, and moves them when the hours change.
+
+A message that no route asks for by itself goes out when the message of the route that it stands for
+would: the digest of a silence, the report of a dead delivery, a fall-back of either.
+"""
+
+from __future__ import annotations
+
+from receiver.routing.policy import SendPolicy
+from receiver.store.sql.database import Database, Values, statement
+from receiver.store.sql.outbox import ABOUT_TELLING
+
+# The start of `retry_for` moves along, because a delivery that is put off does not fail.
+PUT_OFF = (
+    "UPDATE delivery SET owed_at = owed_at + (:to - due_at), due_at = :to, begun_at = :now,"
+    " kept_by = '{by}'"
+)
+# Deliveries put off by the same quiet hours go out together. A message about a destination's
+# failure and the digest of a silence stay messages of their own.
+_PUT_OFF_QUIET = (
+    f"{PUT_OFF.replace('{by}', 'quiet')},"
+    f" order_key = CASE WHEN {ABOUT_TELLING} THEN order_key ELSE dedup_key END,"
+    f" group_key = CASE WHEN kind = 'digest' OR {ABOUT_TELLING} THEN NULL"
+    " ELSE CAST(:key AS text) END WHERE"
+)
+PUT_OFF_QUIET = statement(
+    "put_off_quiet",
+    f"{_PUT_OFF_QUIET} destination = :destination AND route = :route AND state = 'waiting'"
+    # What is planned for later may fall into no quiet hours by then.
+    " AND due_at < :to AND planned_at <= :now",
+)
+PUT_OFF_ONE_QUIET = statement("put_off_one_quiet", f"{_PUT_OFF_QUIET} id = :id")
+_BY_HOURS = (
+    "destination = :destination AND state = 'waiting' AND due_at > :now AND kept_by = 'quiet'"
+)
+ROUTES_PUT_OFF = statement(
+    "routes_put_off", f"SELECT DISTINCT route FROM delivery WHERE {_BY_HOURS}"
+)
+_MOVE_QUIET = (
+    f"{PUT_OFF.replace('{by}', 'quiet')},"
+    " group_key = CASE WHEN CAST(:key AS text) IS NULL OR group_key IS NULL"
+    f" THEN group_key ELSE CAST(:key AS text) END WHERE {_BY_HOURS} AND due_at <> :to"
+)
+MOVE_QUIET = statement("move_quiet", f"{_MOVE_QUIET} AND route = :route")
+MOVE_ONE_QUIET = statement("move_one_quiet", f"{_MOVE_QUIET} AND id = :id")
+PUT_OFF_OF_ROUTE = statement(
+    "put_off_of_route", f"SELECT id FROM delivery WHERE {_BY_HOURS} AND route = :route"
+)
+MISSED = statement(
+    "missed_because_of",
+    "SELECT silence, destination, step, origin, route FROM delivery WHERE id = :delivery",
+)
+SILENCED_ROUTES = statement(
+    "silenced_routes",
+    "SELECT DISTINCT route FROM delivery WHERE silence = :silence AND destination = :destination"
+    " AND state = 'superseded' ORDER BY route",
+)
+
+
+def put_off(db: Database, policy: SendPolicy, delivery: int, route: str, values: Values) -> bool:
+    """Put a delivery off if quiet hours keep it back, with the others of its route.
+
+    Return whether they do.
+    """
+    end = quiet_until(db, policy, delivery, route)
+    if end is None:
+        return False
+    which = PUT_OFF_QUIET if route in policy.options else PUT_OFF_ONE_QUIET
+    more = {"to": end, "key": f"quiet/{end}", "route": route, "id": delivery}
+    db.change(which, {**values, **more})
+    return True
+
+
+def recheck(db: Database, destination: str, policy: SendPolicy, now: int) -> None:
+    """See contract.Sending.recheck_quiet."""
+    values = {"destination": destination, "now": now}
+    for (route,) in db.rows(ROUTES_PUT_OFF, values):
+        if route in policy.options:
+            end = policy.options_for(route).quiet_until
+            db.change(MOVE_QUIET, {**values, "route": route, **_moved_to(end, now)})
+            continue
+        for (delivery,) in db.rows(PUT_OFF_OF_ROUTE, {**values, "route": route}):
+            end = quiet_until(db, policy, delivery, route)
+            db.change(MOVE_ONE_QUIET, {**values, "id": delivery, **_moved_to(end, now)})
+
+
+def _moved_to(end: int | None, now: int) -> dict[str, int | str | None]:
+    """Return until when quiet hours that end then keep a delivery back, and its group."""
+    return {"to": now, "key": None} if end is None else {"to": end, "key": f"quiet/{end}"}
+
+
+def quiet_until(db: Database, policy: SendPolicy, delivery: int, route: str) -> int | None:
+    """Return the end of the quiet hours that keep a delivery back; None: none do.
+
+    A message that no route asks for by itself goes out when the message of the route that it stands
+    for would. A digest of several goes out with the first of them.
+    """
+    routes = [route] if route in policy.options else _stands_for(db, delivery)
+    ends = [policy.options_for(each).quiet_until for each in routes]
+    return None if None in ends else min(end for end in ends if end is not None)
+
+
+def _stands_for(db: Database, delivery: int) -> list[str]:
+    """Return the routes whose messages a delivery lists, repeats or reports as dead."""
+    while True:
+        ((silence, destination, _, origin, route),) = db.rows(MISSED, {"delivery": delivery})
+        if silence is not None:
+            values = {"silence": silence, "destination": destination}
+            return [name for (name,) in db.rows(SILENCED_ROUTES, values)] or [route]
+        if origin is None:
+            return [route]
+        delivery = origin
