@@ -61,6 +61,7 @@ class Drive(Walk):
         self.told: list[Told] = []
         self.silences: list[int] = []
         self.ends: list[int] = []  # of silences
+        self.polls = set[int]()  # a worker looks each second: when something may be given up
         self.listed = 0  # those that ended by then are listed
         self.known = set[str]()  # the names of all destinations so far
         self.up = True
@@ -115,6 +116,7 @@ class Drive(Walk):
         """When the program would wake up."""
         found = [self.next_due(name) for name in self.rules.destinations]
         found += [end for end in self.ends if end > self.listed]
+        found += [at for at in self.polls if at > self.now]
         return min((at for at in found if at is not None), default=None)
 
     def next_due(self, name: str) -> int | None:
@@ -169,10 +171,13 @@ class Drive(Walk):
                     message = self.record(claim, attempt, self.scenario.chance)
                     if attempt.outcome is not Outcome.FAILED:
                         self.hears(claim, message)
+                    if attempt.outcome is not Outcome.DELIVERED:
+                        lasts = self.rules.destinations[name].retry_for * SECOND
+                        self.polls.add(claim.owed_at + int(lasts) + SECOND // 1000)
 
     def is_due(self, name: str) -> bool:
         """Return whether a worker would claim now; the first turn by new rules always does."""
-        if name not in self.turned:
+        if name not in self.turned or self.now in self.polls:
             return True
         due = self.next_due(name)
         return due is not None and due <= self.now

@@ -505,7 +505,7 @@ class World:
         chain = self.chains.setdefault(key, Chain(owed.to, at))
         chain.last = at
         if owed.kind == "reminder":
-            chain.sent += sent > 0
+            chain.sent += sent > 0 and owed.to == chain.to
         elif sent:
             chain.to = owed.to
         chain.mates = self.now if sent > 1 else -1
