@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from receiver.alarms import AlarmKind
 from receiver.config.match_builder import Problem, read_conditions
@@ -12,7 +12,7 @@ from receiver.events import Category, Status, Verdict
 from receiver.messages import notice
 from receiver.routing.conditions import CONDITIONS, METADATA, Condition, Subject
 from receiver.routing.contradictions import fits_nothing
-from receiver.routing.quiet_hours import DAYS, QuietHours
+from receiver.routing.quiet_hours import DAYS, QuietHours, leave_no_time
 from receiver.routing.routes import Escalation, Group, Reminders, Route, Stuck
 from receiver.sources.formats.registry import FORMATS
 from receiver.times import SECOND, span
@@ -42,6 +42,8 @@ def build_route(model: RouteModel, file: FileModel, line: int, problem: Problem)
     route = _route(model, tuple(conditions), line)
     for place, text in _contradictions(route, model):
         problem(place, text)
+    for text in _never_told(route, file.destinations):
+        problem(("quiet",), text)
     return route
 
 
@@ -163,6 +165,25 @@ def _contradictions(route: Route, model: RouteModel) -> Iterator[tuple[Place, st
             yield ("group", "by"), f"by: there is no {shown(name)}{hint}"
     if model.urgent and model.quiet is not None:
         yield ("urgent",), "urgent: this route has quiet hours of its own: remove one"
+
+
+def _never_told(route: Route, destinations: Mapping[str, DestinationModel]) -> Iterator[str]:
+    """Yield a problem for each destination that its quiet hours and the route's leave no time."""
+    if route.quiet is None or route.urgent:
+        return
+    names = {*route.notify, *(name for later in route.escalate for name in later.notify)}
+    edge = names & destinations.keys()
+    while edge:  # a fall-back gets what the route asks for, too
+        edge = {f for name in edge for f in destinations[name].fallback} & destinations.keys()
+        edge -= names
+        names |= edge
+    for name in sorted(names & destinations.keys()):
+        quiet = quiet_hours(destinations[name].quiet)
+        if quiet is not None and leave_no_time((route.quiet, quiet)):
+            yield (
+                f"quiet: together with the quiet hours of {name} ({quiet}) this is always, or for"
+                f" weeks: {name} would not be told; leave a time at which neither holds"
+            )
 
 
 def _dead_letter_contradictions(model: RouteModel) -> Iterator[tuple[Place, str]]:

@@ -9,25 +9,17 @@ from dataclasses import dataclass
 
 from receiver.alarms import Alarm
 from receiver.config.live_rules import LiveRules
-from receiver.dispatch.alarms import (
-    DAY,
-    REFUSALS_IN,
-    Change,
-    Ended,
-    Observation,
-    Raised,
-    Refused,
-    Serving,
-    Starving,
-    changes,
-)
+from receiver.dispatch.alarms import DAY, REFUSALS_IN, Change, Ended, Raised, Starving, changes
+from receiver.dispatch.presence import Observation, Refused, Serving, serving
 from receiver.metrics import Counters
 from receiver.store.contract import Store, Transaction
 from receiver.store.periodic import Periodic
-from receiver.times import format_time
+from receiver.times import SECOND, format_time
 
 # The rest between two looks (seconds).
 EVERY = 1.0
+# After so long without a look (nanoseconds) this process may have been stopped.
+_STOPPED_FOR = 3 * SECOND
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +48,19 @@ class AlarmTimer(Periodic):
         self._counters = counters
         self._refusals = RecentRefusals()
         self._since: int | None = None
+        self._looked_at = 0
+
+    def attend(self) -> None:
+        """Note our own absence, at a start or after a stop; it does not count as a silence.
+
+        Call it before anything is claimed: else people would hear of a silence that was ours.
+        """
+        now = time.time_ns()
+        if abs(now - self._looked_at) < _STOPPED_FOR or not self._store.leads("alarms"):
+            return
+        seen = self._observe(now)
+        if any(serving(self._store.watched(seen.now, seen.now - DAY), seen)):
+            self._store.write_now(attend, seen)
 
     def step(self) -> float:
         """Raise and end alarms; return how long to rest (seconds)."""
@@ -69,6 +74,7 @@ class AlarmTimer(Periodic):
         return EVERY
 
     def _observe(self, now: int) -> Observation:
+        self._looked_at = now
         # Neither a start nor a refusal lies ahead: the clock was set back.
         self._since = now if self._since is None else min(self._since, now)
         refused = self._refusals.count(dict(self._counters.counts("untrusted")), now)
@@ -129,18 +135,35 @@ def look(transaction: Transaction, items: Sequence[Observation]) -> Sequence[Seq
         [
             noted
             for change in changes(transaction.watched(seen.now, seen.now - DAY), seen)
-            if (noted := _change(transaction, change, seen.now)) is not None
+            if (noted := _change(transaction, change, seen)) is not None
         ]
         for seen in items
     ]
 
 
-def _change(transaction: Transaction, change: Change, now: int) -> Noted | None:
+def attend(transaction: Transaction, items: Sequence[Observation]) -> Sequence[None]:
+    """Note for each observation which sources are served, and since when they were not."""
+    for seen in items:
+        for change in serving(transaction.watched(seen.now, seen.now - DAY), seen):
+            _serve(transaction, change, seen)
+    return [None] * len(items)
+
+
+def _serve(transaction: Transaction, change: Serving, seen: Observation) -> None:
+    transaction.served(change.source, change.quiet_from, seen.now)
+    if change.absent_since is not None:
+        stuck = {status for r in seen.rules.routes if r.stuck for status in r.stuck.statuses}
+        statuses = sorted(map(str, stuck))
+        transaction.absent(change.source, statuses, change.absent_since, seen.now)
+
+
+def _change(transaction: Transaction, change: Change, seen: Observation) -> Noted | None:
     """Make a change; return what people and the log are told of it."""
+    now = seen.now
     if isinstance(change, Starving):
         transaction.starve(change.destination, change.since)
     elif isinstance(change, Serving):
-        transaction.served(change.source, change.quiet_from, now)
+        _serve(transaction, change, seen)
     elif isinstance(change, Ended):
         return _end(transaction, change, now)
     else:

@@ -3,7 +3,7 @@
 * A destination has an outage if nothing went to it for `warn_after` while something waited. It is
   over with the first message that arrives. After a start it is tried first.
 * A source is quiet if no authentic webhook of it came for `quiet_after`. Time in which no process
-  served does not count. It is over with the next one.
+  served does not count, nor does it for executions that are stuck. It is over with the next one.
 * The rules could not be read again: over when they are.
 * More than REFUSALS webhooks of a source were refused within REFUSALS_IN: over when they are fewer.
 * A webhook was set aside: once for each source and reason, until a day went by without another.
@@ -16,17 +16,17 @@ alarm that nobody could be told of goes to the next ones.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from receiver.alarms import Alarm, AlarmKind
-from receiver.config.live_rules import FailedReload
 from receiver.config.rules import Rules
 from receiver.deliveries import State
 from receiver.destinations.destination import Destination
+from receiver.dispatch.presence import Observation, Serving, quiet_from, serving
 from receiver.events import Verdict
 from receiver.routing.conditions import Subject
 from receiver.routing.routes import decide
-from receiver.store.records import FailingDestination, HeardSource, Watched
+from receiver.store.records import FailingDestination, Watched
 from receiver.times import SECOND
 
 # The route name in messages that no configured route asks for.
@@ -37,33 +37,6 @@ REFUSALS, REFUSALS_IN = 10, 300 * SECOND
 TRIED_WITHIN = 5 * SECOND
 # A destination that has just begun to fail still gets word of an alarm soon, more often than not.
 PATIENCE = 60 * SECOND
-# A process that serves says so this often. After a longer absence, it did not serve.
-SERVES_EVERY, ABSENT_AFTER = 60 * SECOND, 120 * SECOND
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """The webhooks of a source that were refused lately: how many, since when, most often why."""
-
-    n: int
-    since: int
-    cause: str
-
-
-@dataclass(frozen=True, slots=True)
-class Observation:
-    """Observation of this process about itself at `now`; times are nanoseconds.
-
-    It serves since `since`. `refused` has the sources of which webhooks were refused within the
-    last REFUSALS_IN; None: it does not serve for that long. `failed` is the last reload, if it
-    failed.
-    """
-
-    rules: Rules
-    now: int
-    since: int
-    refused: Mapping[str, Refused] = field(default_factory=dict)
-    failed: FailedReload | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +45,6 @@ class Starving:
 
     destination: str
     since: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Serving:
-    """A source is served now, and its silence counts from then on."""
-
-    source: str
-    quiet_from: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +75,7 @@ def changes(watched: Watched, seen: Observation) -> list[Change]:
     untold = [alarm for alarm in watched.alarms if alarm.id not in ended]
     return [
         *_starving(watched, seen),
-        *_serving(watched, seen),
+        *serving(watched, seen),
         *over,
         *(
             Raised(alarm, recipients(alarm, watched, seen.rules, told))
@@ -182,9 +147,9 @@ def _begun(watched: Watched, seen: Observation) -> Iterator[tuple[Alarm, Collect
         heard = watched.sources.get(name)
         if source.quiet_after is None or heard is None:
             continue
-        quiet_from = _quiet_from(heard, now)
-        if quiet_from + int(source.quiet_after * SECOND) <= now:
-            since = quiet_from if heard.heard_at is None else heard.heard_at
+        silent_from = quiet_from(heard, seen)
+        if silent_from + int(source.quiet_after * SECOND) <= now:
+            since = silent_from if heard.heard_at is None else heard.heard_at
             why = "never" if heard.heard_at is None else "silent"
             yield Alarm(AlarmKind.SOURCE_QUIET, name, since, now, why), ()
     if seen.failed is not None:
@@ -269,20 +234,3 @@ def _is_outage(failing: FailingDestination, destination: Destination, seen: Obse
         return False
     tried_by = seen.since + int(destination.timeout * SECOND) + TRIED_WITHIN
     return failing.failed_at >= seen.since or seen.now >= tried_by
-
-
-def _serving(watched: Watched, seen: Observation) -> Iterator[Serving]:
-    for name, source in seen.rules.sources.items():
-        if source.quiet_after is None:
-            continue
-        heard = watched.sources.get(name, HeardSource(name, None, None, None))
-        if heard.served_at is None or seen.now - heard.served_at >= SERVES_EVERY:
-            yield Serving(name, _quiet_from(heard, seen.now))
-
-
-def _quiet_from(heard: HeardSource, now: int) -> int:
-    """Return the time from which the silence of a source counts, without our own absence."""
-    if heard.served_at is None or heard.quiet_from is None:
-        return now
-    absence = now - max(heard.served_at, heard.quiet_from)
-    return heard.quiet_from + (absence if absence > ABSENT_AFTER else 0)

@@ -60,6 +60,7 @@ class Dispatcher:
         """Take back the deliveries of a dead process, then start the workers."""
         back = self._store.write_now(_release, time.time_ns())
         log.info("dispatch.started taken_back=%d", back)
+        self._alarms.attend()
         self._reaper.settle()
         self._reaper.replan_at_start()
         self.change(self._live_rules.rules)
@@ -87,6 +88,7 @@ class Dispatcher:
                         self._lease,
                         self._public_url,
                         self._zone,
+                        self._alarms.attend,
                     )
             self._workers = workers
             for worker in workers.values():

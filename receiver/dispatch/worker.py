@@ -42,6 +42,7 @@ class DestinationWorker:
     """Threads that send one destination its deliveries, in order, at its rate.
 
     `lease` is in seconds. `others` are woken when a turn plans deliveries to their destinations.
+    `attend` notes before each turn that this process may have been stopped.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class DestinationWorker:
         lease: float,
         public_url: str = "",
         zone: tzinfo = UTC,
+        attend: Callable[[], None] = lambda: None,
     ) -> None:
         self.destination = destination
         self.others: Iterable[DestinationWorker] = ()
@@ -60,6 +62,7 @@ class DestinationWorker:
         self._lease = lease
         self._public_url = public_url
         self._zone = zone
+        self._attend = attend
         self._waking = threading.Condition()
         self._wakes = 0
         self._is_first = True
@@ -144,6 +147,7 @@ class DestinationWorker:
             return self._waking.wait_for(lambda: self._wakes != wakes, seconds)
 
     def _turn(self, finished: FinishedAttempt | None) -> TurnResult:
+        self._attend()
         request = self._request(finished)
         result = self._store.write_now(record_and_claim, request)
         self._last_rules = request.rules

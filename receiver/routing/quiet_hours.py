@@ -19,6 +19,9 @@ DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 MIDNIGHT = 24 * 60
 # The most adjoining windows that count as one.
 _FOLLOWED = 60
+_WEEKS = 53
+_WEEK = 7 * 24 * 3600 * SECOND
+_SOME_YEAR = int(datetime(2026, 1, 1, tzinfo=UTC).timestamp()) * SECOND
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,15 @@ def until(windows: Sequence[QuietHours], instant: int) -> int | None:
             return end
         end = max(ends)
     return end
+
+
+def leave_no_time(windows: Sequence[QuietHours]) -> bool:
+    """Return whether all windows together are always quiet, or for a week of the year.
+
+    Windows of different zones fit together differently in summer and in winter. Any year will do.
+    """
+    weeks = (_SOME_YEAR + week * _WEEK for week in range(_WEEKS))
+    return any((until(windows, instant) or instant) - instant >= _WEEK for instant in weeks)
 
 
 def clock(minutes: int) -> str:

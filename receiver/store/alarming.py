@@ -21,6 +21,13 @@ class Alarming(Protocol):
     def served(self, source: str, quiet_from: int, now: int) -> None:
         """Remember that a process serves a source now, and from when on its silence counts."""
 
+    def absent(self, source: str, statuses: Sequence[str], since: int, now: int) -> None:
+        """Let an absence of ours not count for what was heard of executions in these statuses.
+
+        No process served the source from `since` to `now` (nanoseconds). What was heard last of
+        each of its executions counts as heard later by the time that was not served since then.
+        """
+
     def raise_alarm(self, alarm: Alarm, routes: Mapping[str, str]) -> Alarm | None:
         """Store an alarm and add its deliveries: destinations, each with the route that tells it.
 

@@ -10,7 +10,8 @@ import pytest
 
 from receiver.config.live_rules import FailedReload
 from receiver.deliveries import Attempt, Outcome
-from receiver.dispatch.alarms import REFUSALS_IN, Refused
+from receiver.dispatch.alarms import REFUSALS_IN
+from receiver.dispatch.presence import Refused
 from receiver.events import Status
 from receiver.retention import Retention
 from receiver.store import pruning

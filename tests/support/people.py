@@ -16,9 +16,10 @@ from typing import Any
 from receiver.config import routes_file
 from receiver.config.live_rules import FailedReload
 from receiver.deliveries import Acknowledgement, Attempt, Claim, Message, Outcome
-from receiver.dispatch.alarm_timer import look
-from receiver.dispatch.alarms import DAY, Observation, Refused, changes
+from receiver.dispatch.alarm_timer import attend, look
+from receiver.dispatch.alarms import DAY, changes
 from receiver.dispatch.operators import list_silences
+from receiver.dispatch.presence import Observation, Refused
 from receiver.dispatch.replanning import Part, replan
 from receiver.dispatch.retry import follow, with_others
 from receiver.dispatch.turn import FinishedAttempt, TurnRequest, policy_at, record_and_claim
@@ -109,6 +110,31 @@ class Walk:
         self.do(lambda transaction: transaction.release(self.now, own=True))
         self.do(lambda transaction: transaction.set_back(self.now))
         self.replan()
+
+    def is_down(self, time: int) -> None:
+        """Let the process be killed and not serve for so long (nanoseconds), then start."""
+        self.now += time
+        self.since = self.now
+        self.attends()
+        self.restart()
+
+    def is_stopped(self, time: int) -> None:
+        """Let the process stand still for so long (nanoseconds), then go on."""
+        self.now += time
+        self.attends()
+
+    def attends(self) -> None:
+        """Note which sources are served, as a start does, and a worker after a stop."""
+        self.store.write_now(attend, Observation(self.rules, self.now, self.since))
+
+    def serves(self, time: int, step: int = SECOND) -> list[Told]:
+        """Return what goes out while it serves and looks each step (nanoseconds)."""
+        found, begin = list[Told](), self.now
+        while self.now < begin + time:
+            self.passes(step)
+            self.looks()
+            found += self.gets()
+        return found
 
     def do(self, act: Callable[[Transaction], Any]) -> Any:
         """Do one act in a transaction of its own."""

@@ -55,6 +55,16 @@ SERVED = statement(
     " ON CONFLICT (name) DO UPDATE SET quiet_from = excluded.quiet_from,"
     " served_at = excluded.served_at",
 )
+_HEARD = "coalesce(begun_at, received_at)"
+ABSENT = statement(
+    "source_absent",
+    f"UPDATE event SET begun_at = CASE WHEN {_HEARD} > :since THEN CAST(:now AS bigint)"
+    f" ELSE {_HEARD} + :now - :since END WHERE {_HEARD} < :now AND seq IN (SELECT (SELECT e.seq"
+    " FROM event AS e WHERE e.source = x.source AND e.execution_id = x.execution_id"
+    " AND coalesce(e.begun_at, e.received_at) < :now"
+    " ORDER BY coalesce(e.begun_at, e.received_at) DESC, e.seq DESC LIMIT 1) FROM execution AS x"
+    " WHERE x.category <> 'terminal' AND x.source = :source AND x.status IN {texts:statuses})",
+)
 LAST_SET_ASIDE = statement(
     "last_set_aside",
     "SELECT received_at FROM event WHERE verdict = 'quarantined' ORDER BY seq DESC LIMIT 1",
@@ -162,6 +172,13 @@ def starve(db: Database, destination: str, since: int | None) -> None:
 def served(db: Database, source: str, quiet_from: int, now: int) -> None:
     """See alarming.Alarming.served."""
     db.change(SERVED, {"source": source, "quiet_from": quiet_from, "now": now})
+
+
+def absent(db: Database, source: str, statuses: Sequence[str], since: int, now: int) -> None:
+    """See alarming.Alarming.absent."""
+    if statuses:
+        values = {"source": source, "statuses": db.as_list(statuses), "since": since, "now": now}
+        db.change(ABSENT, values)
 
 
 def heard(db: Database, sources: Mapping[str, int]) -> None:

@@ -91,17 +91,22 @@ LAST_TOLD = statement(
 )
 ONE_TOO_MANY = statement(
     "group_one_too_many",
-    f"SELECT d.id FROM delivery AS d JOIN event AS e ON e.seq = d.event WHERE {_TOGETHER}"
-    f" AND {WAITS} ORDER BY d.id LIMIT 1 OFFSET :most",
+    "SELECT min(d.id) FROM delivery AS d JOIN event AS e ON e.seq = d.event"
+    f" WHERE {_TOGETHER} AND {WAITS} GROUP BY d.source, d.execution_id"
+    " ORDER BY 1 LIMIT 1 OFFSET :most",
 )
 HEAD = statement(
     "group_head",
     f"SELECT min(d.id), count(*) FROM delivery AS d WHERE {_TOGETHER} AND d.id < :before",
 )
+# An execution counts once: all about those that have room goes out together.
 CLAIM_GROUP = statement(
     "claim_group",
     "UPDATE delivery AS d SET state = 'sending', token = :token, lease_until = {now} + :lease,"
-    f" digest = :head WHERE {_TOGETHER} AND d.id < :before",
+    f" digest = :head WHERE {_TOGETHER} AND (d.id < :before OR EXISTS (SELECT 1"
+    " FROM delivery AS f WHERE f.source = d.source AND f.execution_id = d.execution_id"
+    " AND f.destination = d.destination AND f.group_key = d.group_key"
+    " AND f.state IN ('waiting', 'sending') AND f.due_at <= :until AND f.id < :before))",
 )
 CLAIMED = statement("claimed_delivery", f"{DELIVERY} WHERE id = :delivery")
 REPEAT = statement("claimed_repeat", "SELECT max(repeat) FROM delivery WHERE token = :token")

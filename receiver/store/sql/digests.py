@@ -8,7 +8,8 @@ from receiver.deliveries import Digest, DigestItem, Kind
 from receiver.store.sql import facts
 from receiver.store.sql.database import Database, Statement, Values, statement, variants
 from receiver.store.sql.facts import STUCK, WAITS
-from receiver.store.sql.silences import MISSED, PAGE
+from receiver.store.sql.silences import LAST_FIRST, MISSED, PAGE
+from receiver.store.sql.superseded import FELL_FROM
 
 # The number of sorts that are counted by name, and of listed messages that need no answer.
 SORTS, SHOWN = 8, 5
@@ -17,19 +18,28 @@ _JOINED = (
     "FROM delivery AS d JOIN event AS e ON e.seq = d.event"
     " LEFT JOIN execution AS x ON x.source = e.source AND x.execution_id = e.execution_id"
 )
-# Its episode is over; somebody has taken it. (For a digest of a group the claim has checked this.)
-_OVER = "(d.guard_version IS NOT NULL AND (x.version IS NULL OR x.version <> d.guard_version))"
+# Its episode, or the status that it tells of, is over; somebody has taken it.
+_TOLD_OF = "coalesce(d.guard_version, e.version)"
+_OVER = f"({_TOLD_OF} IS NOT NULL AND (x.version IS NULL OR x.version <> {_TOLD_OF}))"
 _TAKEN = (
     "EXISTS (SELECT 1 FROM acknowledgement AS a WHERE a.execution = x.id"
     " AND a.version = d.guard_version)"
 )
+_STANDS_FOR = f"CASE WHEN d.kind = 'fallback' THEN {FELL_FROM} ELSE d.kind END"
 # The event that ends an episode is the first of the next one.
 _TAKER = (
     "(SELECT a.by FROM acknowledgement AS a WHERE a.execution = x.id"
-    " AND a.version = e.version - CASE WHEN d.kind = 'resolved' THEN 1 ELSE 0 END)"
+    f" AND a.version = e.version - CASE WHEN {_STANDS_FOR} = 'resolved' THEN 1 ELSE 0 END)"
 )
 _STILL_WAITS = f"({WAITS} AND NOT {_OVER} AND NOT {_TAKEN})"
 _GATHERED = "d.digest = :head AND d.state = 'sending'"
+# Of each execution (and verdict) the one delivery that counts, as with MISSED: of the last event.
+_DISTINCT = (
+    "d.id IN (SELECT m.id FROM (SELECT d.id, row_number() OVER (PARTITION BY e.source,"
+    " e.execution_id, CASE WHEN e.execution_id IS NULL THEN e.seq ELSE 0 END, e.verdict"
+    f" ORDER BY {LAST_FIRST}) AS nth FROM delivery AS d JOIN event AS e ON e.seq = d.event"
+    f" WHERE {_GATHERED}) AS m WHERE m.nth = 1)"
+)
 _MISSED = f"d.id IN ({MISSED})"
 # The confirmations of a page that still wait, and all messages that are no confirmation.
 _PAGED = (
@@ -37,18 +47,26 @@ _PAGED = (
     f" OFFSET :skipped) AND {_STILL_WAITS}"
 )
 _OTHERS = f"{_MISSED} AND NOT {_STILL_WAITS}"
+_FROM_EVENTS = "FROM delivery AS d JOIN event AS e ON e.seq = d.event WHERE {where}"
 TOTAL = variants(
     "digest_total",
-    "SELECT count(*), min(e.occurred_at) FROM delivery AS d JOIN event AS e ON e.seq = d.event"
-    " WHERE {where}",
-    {"gathered": _GATHERED, "missed": _MISSED},
+    f"SELECT count(*), min(e.occurred_at) {_FROM_EVENTS}",
+    {"gathered": _GATHERED, "distinct": _DISTINCT, "missed": _MISSED},
+)
+# Most groups have no execution twice, and are not sorted by it.
+HAS_REPEATS = statement(
+    "digest_has_repeats",
+    "SELECT count(*) > count(DISTINCT e.verdict || ' ' || d.source || ' '"
+    f" || coalesce(d.execution_id, CAST(e.seq AS text))) {_FROM_EVENTS}".replace(
+        "{where}", _GATHERED
+    ),
 )
 
 
-def _counts_of(by_now: str, where: str) -> str:
+def _counts_of(where: str) -> str:
     return (
-        f"SELECT CASE WHEN d.kind IN ('resolved', 'acknowledged') THEN d.kind {by_now}"
-        f" WHEN {_TAKEN} THEN 'acknowledged'"
+        f"SELECT CASE WHEN {_STANDS_FOR} IN ('resolved', 'acknowledged') THEN {_STANDS_FOR}"
+        f" WHEN {_OVER} THEN 'over' WHEN {_TAKEN} THEN 'acknowledged'"
         f" WHEN e.verdict <> 'applied' THEN e.verdict WHEN {STUCK} THEN 'stuck/' || e.status"
         " ELSE e.status END,"
         " coalesce(e.agent_name, x.agent_name, e.agent_id, x.agent_id, ''), count(*)"
@@ -57,10 +75,11 @@ def _counts_of(by_now: str, where: str) -> str:
 
 
 COUNTS = {
-    "gathered": statement("digest_counts_gathered", _counts_of("", _GATHERED)),
+    "gathered": statement("digest_counts_gathered", _counts_of(_GATHERED)),
+    "distinct": statement("digest_counts_distinct", _counts_of(_DISTINCT)),
     "missed": statement(
         "digest_counts_missed",
-        _counts_of(f"WHEN {_OVER} THEN 'over'", _MISSED),
+        _counts_of(_MISSED),
     ),
 }
 LISTED = variants(
@@ -69,8 +88,10 @@ LISTED = variants(
     f" e.version {_JOINED}"
     " LEFT JOIN delivery AS o ON o.id = d.origin WHERE {where} ORDER BY d.id LIMIT :limit",
     {
-        "waiting": f"{_GATHERED} AND {WAITS}",
+        "gathered_waiting": f"{_GATHERED} AND {WAITS}",
         "gathered": f"{_GATHERED} AND NOT {WAITS}",
+        "distinct_waiting": f"{_DISTINCT} AND {WAITS}",
+        "distinct": f"{_DISTINCT} AND NOT {WAITS}",
         "paged": _PAGED,
         "missed": _OTHERS,
     },
@@ -99,10 +120,11 @@ SILENCE_REASON = statement(
 def gathered(db: Database, head: int) -> Digest:
     """Return the digest with this head; all its messages are being sent."""
     values = {"head": head}
-    waiting = _listed(db, LISTED["waiting"], values, PAGE)
-    others = _listed(db, LISTED["gathered"], values, SHOWN)
-    ((total, since),) = db.rows(TOTAL["gathered"], values)
-    counts = _counts(db, "gathered", values)
+    which = "distinct" if db.value(HAS_REPEATS, values) else "gathered"
+    waiting = _listed(db, LISTED[f"{which}_waiting"], values, PAGE)
+    others = _listed(db, LISTED[which], values, SHOWN)
+    ((total, since),) = db.rows(TOTAL[which], values)
+    counts = _counts(db, which, values)
     return Digest(int(total), counts, (*waiting, *others), since=since)
 
 
@@ -121,7 +143,7 @@ def silenced(db: Database, number: int | None, silence: int, destination: str, p
         for which, limit in (("paged", PAGE), ("missed", shown)):
             db.change(TOLD[which], {**values, "limit": limit})
     waiting = _listed(db, LISTED["paged"], values, PAGE)
-    others = _listed(db, LISTED["missed"], values, shown, of_silence=True)
+    others = _listed(db, LISTED["missed"], values, shown)
     ((total, since),) = db.rows(TOTAL["missed"], values)
     counts, reason = _counts(db, "missed", values), db.value(SILENCE_REASON, values)
     return Digest(int(total), counts, (*waiting, *others), reason, page, since)
@@ -132,14 +154,12 @@ def _counts(db: Database, which: str, values: Values) -> tuple[tuple[str, str, i
     return tuple((sort or "", agent, n) for sort, agent, n in counts)
 
 
-def _listed(
-    db: Database, which: Statement, values: Values, limit: int, *, of_silence: bool = False
-) -> tuple[DigestItem, ...]:
+def _listed(db: Database, which: Statement, values: Values, limit: int) -> tuple[DigestItem, ...]:
     items = db.rows(which, {**values, "limit": limit})
-    return tuple(_item(db, row, of_silence=of_silence) for row in items)
+    return tuple(_item(db, row) for row in items)
 
 
-def _item(db: Database, row: tuple[Any, ...], *, of_silence: bool) -> DigestItem:
+def _item(db: Database, row: tuple[Any, ...]) -> DigestItem:
     kind, step, event, origin, over, taken, stuck, taken_by, version = row
     shown_kind = Kind(origin if kind == Kind.FALLBACK and origin else kind)
     about, _ = facts.context(db, event)
@@ -148,8 +168,7 @@ def _item(db: Database, row: tuple[Any, ...], *, of_silence: bool) -> DigestItem
         shown_kind,
         step,
         about,
-        # The claim has checked that nothing in the digest of a group is over.
-        of_silence and bool(over),
+        bool(over),
         bool(taken),
         bool(stuck),
         taken_by or "",

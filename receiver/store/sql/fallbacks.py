@@ -17,7 +17,7 @@ def _of(alias: str, fragment: str) -> str:
     return fragment.replace("d.", f"{alias}.")
 
 
-_KIND = f"CASE WHEN d.kind = 'fallback' THEN {FELL_FROM} ELSE d.kind END"
+_ORIGINAL = f"CASE WHEN d.kind = 'fallback' THEN {FELL_FROM} ELSE d.kind END"
 _OWED = "state IN ('waiting', 'sending', 'sent')"
 # A report about dead deliveries is another thing than the message that died.
 _IS_REPORT = "substr(d.order_key, 1, 5) = 'dead/'"
@@ -27,8 +27,8 @@ _SAID_BY_ANOTHER = (
     f"EXISTS (SELECT 1 FROM delivery AS s WHERE s.event = d.event AND s.id <> d.id AND s.{_OWED}"
     " AND s.destination = CAST(:destination AS text) AND s.verdict = d.verdict AND s.step = d.step"
     " AND NOT (s.kind = 'fallback' AND s.origin = d.id AND s.state = 'sent')"
-    f" AND {_of('s', _KIND)} = {_KIND} AND {_KIND} <> 'digest'"
-    f" AND CASE WHEN {_KIND} IN ('reminder', 'escalation') THEN s.route = d.route"
+    f" AND {_of('s', _ORIGINAL)} = {_ORIGINAL} AND {_ORIGINAL} <> 'digest'"
+    f" AND CASE WHEN {_ORIGINAL} IN ('reminder', 'escalation') THEN s.route = d.route"
     f" WHEN {_IS_REPORT} OR {_of('s', _IS_REPORT)} THEN s.order_key = d.order_key"
     f" ELSE ({_of('s', STUCK.replace('AS s', 'AS v').replace('s.', 'v.'))}) = ({STUCK}) END)"
 )

@@ -98,7 +98,11 @@ GROUP_TOLD = statement(
     f" AND {facts.WAITS})"
     " ON CONFLICT (destination, key) DO UPDATE SET told_at = excluded.told_at",
 )
-FORGET_GROUPS = statement("forget_groups", "DELETE FROM digest_group WHERE told_at < :before")
+FORGET_GROUPS = statement(
+    "forget_groups",
+    "DELETE FROM digest_group WHERE told_at < :before"
+    " AND (substr(key, 1, 11) <> 'quarantine/' OR told_at < :day)",
+)
 # A failure counts against the destination unless it is about the message alone. But whatever the
 # cause, nothing arrived: the destination fails since the attempt began, or since the last success
 # if that was later.
@@ -268,8 +272,8 @@ def _group_told(db: Database, claim: Claim, options: Mapping[str, RouteOptions])
     gathered = at + (route_options.wait if route_options else 0)
     values = {"destination": claim.destination, "key": claim.group_key}
     db.change(GROUP_TOLD, {**values, "now": at, "gathered": gathered})
-    longest = max(quarantine.DAY, *(each.every for each in options.values()))
-    db.change(FORGET_GROUPS, {"before": at - longest})
+    longest = max((each.every for each in options.values()), default=0)
+    db.change(FORGET_GROUPS, {"before": at - longest, "day": at - quarantine.DAY})
 
 
 def failures(db: Database, destination: str) -> Failures:

@@ -18,10 +18,11 @@ from receiver.store.sql.outbox import inserted, owing, promise
 from receiver.store.sql.silences import stored_subject
 from receiver.store.sql.superseded import FELL_FROM, IF_STUCK
 
-# Under a clock that was ahead an episode began when that clock was set back.
+# Under a clock that was ahead an episode began when that clock was set back. (An event that counts
+# as heard later, because nobody served meanwhile, began it when it was received.)
 _EPISODES = (
     "SELECT x.id, x.version, e.seq, e.event_id,"
-    " CASE WHEN h.applied_at = e.received_at THEN coalesce(e.begun_at, h.applied_at)"
+    " CASE WHEN h.applied_at = e.received_at AND e.begun_at < e.received_at THEN e.begun_at"
     " ELSE h.applied_at END, coalesce(a.by, ''), x.execution_id, e.source, e.verdict,"
     " e.status, coalesce(e.agent_id, x.agent_id), coalesce(e.agent_name, x.agent_name), e.event,"
     " e.detail, coalesce(e.metadata, x.metadata) FROM execution AS x"

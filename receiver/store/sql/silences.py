@@ -66,13 +66,16 @@ ACTIVE = statement(
     f"SELECT {COLUMNS} FROM silence AS s WHERE s.listed_at IS NULL AND s.until_at > :now"
     " AND s.from_at <= :now",
 )
+# Of the deliveries about an execution the one about its last event; before word of the end of the
+# episode before, or of who took it, the one that tells of the event itself.
+LAST_FIRST = "e.seq DESC, CASE WHEN d.kind IN ('acknowledged', 'resolved') THEN 1 ELSE 0 END, d.id"
 # The deliveries that a destination missed, one for each execution (and verdict): of the last event,
 # and the notice rather than its reminders. Messages about a destination's failure count separately.
 MISSED = (
     "SELECT m.id FROM (SELECT d.id, row_number() OVER (PARTITION BY e.source, e.execution_id,"
     " CASE WHEN e.execution_id IS NULL THEN e.seq ELSE 0 END, e.verdict,"
     " d.kind = 'notice' AND d.origin IS NOT NULL"
-    " ORDER BY e.seq DESC, d.kind = 'acknowledged', d.id) AS nth"
+    f" ORDER BY {LAST_FIRST}) AS nth"
     " FROM delivery AS d JOIN event AS e ON e.seq = d.event WHERE d.silence = :silence"
     " AND d.destination = :destination AND d.state = 'superseded') AS m WHERE m.nth = 1"
 )

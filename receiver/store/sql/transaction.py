@@ -270,6 +270,9 @@ class SqlTransaction(plans.SqlPlanning):
     def served(self, source: str, quiet_from: int, now: int) -> None:
         alarms.served(self._database, source, quiet_from, now)
 
+    def absent(self, source: str, statuses: Sequence[str], since: int, now: int) -> None:
+        alarms.absent(self._database, source, statuses, since, now)
+
     def raise_alarm(self, alarm: Alarm, routes: Mapping[str, str]) -> Alarm | None:
         raised = alarms.raise_alarm(self._database, alarm)
         if raised is not None:

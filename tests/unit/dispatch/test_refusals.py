@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from receiver.dispatch.alarm_timer import RecentRefusals
-from receiver.dispatch.alarms import REFUSALS_IN, Refused
+from receiver.dispatch.alarms import REFUSALS_IN
+from receiver.dispatch.presence import Refused
 from receiver.times import SECOND
 
 NOW = 1_800_000_000 * SECOND
