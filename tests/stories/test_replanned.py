@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -312,3 +314,32 @@ def test_a_large_store_is_gone_through_in_parts(walk: Walk) -> None:
     second = walk.store.write_now(replan, Part(walk.rules, walk.now, first.after or 0))
     assert (second.changed, second.after) == (50, None)
     assert walk.pending() == AT_ONCE + 50
+
+
+# One execution is one, whatever its messages ask for.
+
+
+def test_failures_about_one_execution_pause_no_destination(walk: Walk) -> None:
+    walk.reload(rules(conf=", remind: {every: 1m}, escalate: [{after: 2m, notify: team}]"))
+    walk.comes(AWAITS)
+    walk.gets()
+    for _ in range(9):
+        walk.passes(MINUTE)
+        walk.gets("team", FAILED)
+    items, _ = walk.store.deliveries({"state": "waiting"}, 9, None)
+    assert {item["kind"] for item in items} == {"reminder", "escalation"}
+    assert [item["obstacles"].paused_until for item in items] == [0, 0]
+
+
+def test_an_escalation_does_not_move_when_our_own_downtime_counts_as_none(walk: Walk) -> None:
+    walk.reload(rules("lead", conf=", escalate: [{after: 1h, notify: lead}]"))
+    walk.comes(AWAITS)
+    walk.gets()
+    begun = walk.now
+    walk.passes(30 * MINUTE)
+    later = "UPDATE event SET begun_at = received_at + 1800000000000"
+    with closing(sqlite3.connect(walk.folder / "receiver.db")) as connection, connection:
+        connection.execute(later)
+    walk.restart()
+    assert minutes(walk.until_quiet(2 * HOUR)) == [(30, "lead", "Escalated")]
+    assert walk.now > begun

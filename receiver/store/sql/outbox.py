@@ -110,7 +110,7 @@ FAILED = statement(
     "destination_failed",
     "INSERT INTO destination AS p (name, tokens, counted_at, failures, failing, failing_since,"
     " failed_at, last_failure) VALUES (:destination, 0, :now, CAST(:counts AS integer),"
-    " CASE WHEN CAST(:counts AS integer) = 1 THEN CAST(:order_key AS text) END, :now, :begun,"
+    " CASE WHEN CAST(:counts AS integer) = 1 THEN CAST(:about AS text) END, :now, :begun,"
     " :detail) ON CONFLICT (name) DO UPDATE SET failures = p.failures + excluded.failures,"
     " failing = coalesce(p.failing, excluded.failing),"
     " several = CASE WHEN p.several = 1 OR p.failing <> excluded.failing THEN 1 ELSE 0 END,"
@@ -254,7 +254,7 @@ def record(db: Database, claim: Claim, attempt: Attempt, after: AttemptResult) -
         "begun": claim.claimed_at if after.at is None else after.at,
         "outcome": str(attempt.outcome), "detail": attempt.detail,
         "duration": attempt.duration_ms, "destination": claim.destination,
-        "order_key": claim.order_key,
+        "about": _about(claim),
         "counts": int(not attempt.retry_after and not attempt.permanent),
     }  # fmt: skip
     if not db.change(RECORD, values):
@@ -264,6 +264,13 @@ def record(db: Database, claim: Claim, attempt: Attempt, after: AttemptResult) -
     if after.state is State.SENT and claim.group_key is not None:
         _group_told(db, claim, after.options)
     return True
+
+
+def _about(claim: Claim) -> str:
+    """Return what a failure is about: all messages about an episode are about one execution."""
+    facts = claim.facts
+    is_one = claim.guard_version is not None and facts.execution_id is not None
+    return f"{facts.source}/{facts.execution_id}" if is_one else claim.order_key
 
 
 def _group_told(db: Database, claim: Claim, options: Mapping[str, RouteOptions]) -> None:
