@@ -84,7 +84,7 @@ class Drive(Walk):
             self.at_once(lambda at=act.at: self.until(at))  # type: ignore[misc]
             if act.what == "starts":
                 self.up = True
-                self.restart()
+                self.is_down(0)
             else:
                 self.at_once(lambda act=act: self.happens(act))  # type: ignore[misc]
             self.at_once(self.settle)
@@ -144,6 +144,8 @@ class Drive(Walk):
             self.enforce(self.scenario.rules[act.number])
             self.replan()
         elif act.what == "stops":
+            # A process notes again and again that it serves; here once, just before it ends.
+            self.do(lambda transaction: transaction.served(self.source, self.begun, self.now))
             self.up = False
 
     def bury(self, transaction: Transaction) -> None:

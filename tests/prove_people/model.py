@@ -25,8 +25,8 @@ Where the text is silent, this is decided here:
 * Those who were told of together, in a digest, are reminded of together.
 * What falls into quiet hours is looked at again at their end, or at a reload; what is left goes out
   as one message for each destination.
-* Order holds among messages about one execution to one destination that wait for a retry; nothing
-  waits behind a message in quiet hours.
+* Order holds among messages about one execution to one destination that wait for a retry, but for
+  reminders and escalations, which come at their own times; nothing waits behind quiet hours.
 * A message that dies of an episode that is over or taken has no fall-back if it would not be sent.
 """
 
@@ -41,7 +41,7 @@ DAY = 86_400
 TERMINAL = frozenset({"completed", "failed", "cancelled"})
 WAITS = frozenset({"awaiting_confirmation", "paused_by_agent", "paused"})
 FIRST, LONGEST = 5, 3600  # seconds: the first and the longest wait for a retry
-ABOUT_NOW = frozenset({"reminder", "escalation", "taken", "stuck"})
+NAGS = frozenset({"reminder", "escalation"})
 
 
 @dataclass(eq=False)
@@ -417,11 +417,19 @@ class World:
 
     def is_behind(self, owed: Owed) -> bool:
         """Whether an earlier message about the execution waits for its retry."""
+        if owed.kind in NAGS:
+            return False
         for other in self.waiting:
             if other is owed:
                 return False
             same = other.to == owed.to and other.episode.execution == owed.episode.execution
-            if same and other.tries and other.due > self.now and not other.held:
+            if (
+                same
+                and other.kind not in NAGS
+                and other.tries
+                and other.due > self.now
+                and not other.held
+            ):
                 return True
         return False
 

@@ -35,9 +35,7 @@ def test_the_model_and_the_program_tell_a_known_story(tmp_path: Path) -> None:
         "waits", ("awaiting_confirmation",), ("team",), every=900, escalate=((1800, "lead"),),
         resolved=True, acknowledged=True,
     )  # fmt: skip
-    given = plain(
-        way, Act(2000, "takes", "x", "Ann"), Act(3000, "moves", "x", "running"), hours=2
-    )
+    given = plain(way, Act(2000, "takes", "x", "Ann"), Act(3000, "moves", "x", "running"), hours=2)
     expected = [
         Told(7, "team", (("x", "awaiting_confirmation"),)),
         Told(907, "team", (("x", "reminder 1 awaiting_confirmation"),)),
