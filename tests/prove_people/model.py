@@ -115,6 +115,21 @@ def gathering_of(owed: Owed) -> Group | None:
     return owed.to, owed.way.name, owed.episode.agent, kind
 
 
+def together(ready: list[Owed]) -> list[list[Owed]]:
+    """Return the messages that go out: those of a group, one by one, those of the quiet hours."""
+    night = [owed for owed in ready if owed.held and owed.kind != "silenced"]
+    bundles = dict[Group, list[Owed]]()
+    alone = list[list[Owed]]()
+    for owed in ready:
+        if owed in night:
+            continue
+        if (group := group_of(owed)) is not None:
+            bundles.setdefault(group, []).append(owed)
+        else:
+            alone.append([owed])
+    return [*bundles.values(), *alone, *([night] if night else [])]
+
+
 @dataclass(eq=False)
 class Silence:
     """A silence and what it kept back."""
@@ -367,42 +382,32 @@ class World:
         """Send what a destination gets now; return whether anything was done."""
         if self.paused.get(place.name, 0) > self.now:
             return False
-        ready = list[Owed]()
-        did = False
-        for owed in [owed for owed in self.waiting if owed.to == place.name]:
-            if self.ready_at(owed) > self.now or owed not in self.waiting or self.is_behind(owed):
+        ready, did = self.ready(place)
+        for those in together(ready):
+            is_paused = self.paused.get(place.name, 0) > self.now
+            if is_paused or (len(those) == 1 and self.is_behind(those[0])):
                 continue
-            quiet = self.quiet_until(owed)
-            if quiet is not None:
-                owed.held, owed.due, owed.since = True, quiet, quiet
-                continue
-            if (silence := self.silence_of(owed)) is not None:
-                self.keep_back(owed, silence)
-                did = True
-                continue
-            ready.append(owed)
-        together = [owed for owed in ready if owed.held and owed.kind != "silenced"]
-        bundles = dict[Group, list[Owed]]()
-        for owed in ready:
-            if owed not in together and (group := group_of(owed)) is not None:
-                bundles.setdefault(group, []).append(owed)
-        for those in bundles.values():
-            if self.paused.get(place.name, 0) <= self.now:
-                gathered = {gathering_of(owed) for owed in those} - {None}
-                self.attempt(those, place)
-                self.digested.update(dict.fromkeys(gathered, self.now))  # type: ignore[arg-type]
-                did = True
-        for owed in ready:
-            if owed in together or group_of(owed) is not None:
-                continue
-            paused = self.paused.get(place.name, 0) > self.now
-            if owed not in together and not paused and not self.is_behind(owed):
-                self.attempt([owed], place)
-                did = True
-        if together and self.paused.get(place.name, 0) <= self.now:
-            self.attempt(together, place)
+            for owed in those:
+                if (group := gathering_of(owed)) is not None and not owed.held:
+                    self.digested[group] = self.now
+            self.attempt(those, place)
             did = True
         return did
+
+    def ready(self, place: Place) -> tuple[list[Owed], bool]:
+        """Return what may go out to a destination now, and whether a silence kept back more."""
+        ready, did = list[Owed](), False
+        for owed in [owed for owed in self.waiting if owed.to == place.name]:
+            if self.ready_at(owed) > self.now or self.is_behind(owed):
+                continue
+            if (quiet := self.quiet_until(owed)) is not None:
+                owed.held, owed.due, owed.since = True, quiet, quiet
+            elif (silence := self.silence_of(owed)) is not None:
+                self.keep_back(owed, silence)
+                did = True
+            else:
+                ready.append(owed)
+        return ready, did
 
     def ready_at(self, owed: Owed) -> int:
         """When a message may go out, as far as it gathers with others."""
@@ -556,7 +561,7 @@ class World:
 
 
 def latest(missed: tuple[Owed, ...]) -> tuple[Owed, ...]:
-    """Return the newest of the messages about each execution; what is, before what is over."""
+    """Return the newest of the messages about each execution; what is, before what ended."""
     newest = dict[str, Owed]()
     for owed in missed:
         other = newest.setdefault(owed.episode.execution, owed)
@@ -569,7 +574,7 @@ def age(owed: Owed) -> tuple[int, int]:
     """Return what orders the messages about an execution by how new they are."""
     if owed.kind == "resolved":
         return owed.episode.ended, 1
-    return owed.episode.since, 2 if owed.episode.status in WAITS else 0
+    return owed.episode.since, 2
 
 
 def said(owed: Owed) -> str:

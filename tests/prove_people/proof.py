@@ -20,7 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tests.prove_order.trial import shared_memory
-from tests.prove_people import drive, model
+from tests.prove_people import drive, model, planted
 from tests.prove_people.plan import Act, Place, Rules, Scenario, Way
 from tests.prove_people.scenarios import TROUBLES, legal, scenario
 
@@ -166,6 +166,15 @@ def prove(
     return figures
 
 
+def find_planted(seed: int) -> int:
+    """Say of each planted bug whether it is found; return 1 if one is not."""
+    missed = 0
+    for bug, is_found in planted.report(seed):
+        missed += not is_found
+        print(f"{'found' if is_found else 'NOT FOUND':>10}  {bug.name}", flush=True)
+    return int(missed > 0)
+
+
 def main() -> int:
     """The command."""
     parser = argparse.ArgumentParser(
@@ -175,10 +184,19 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="another seed, other scenarios")
     parser.add_argument("--scenarios", type=int, default=2_000, help="how many")
     parser.add_argument("--troubles", nargs="*", default=TROUBLES, choices=TROUBLES, help="which")
+    parser.add_argument("--as-found", action="store_true", help="do not make it smaller")
+    parser.add_argument(
+        "--planted", action="store_true", help="plant bugs into copies instead: each is found"
+    )
     given = parser.parse_args()
+    if given.planted:
+        return find_planted(given.seed)
     begun = time.perf_counter()
     try:
-        figures = prove(given.seed, given.scenarios, troubles=given.troubles, show=True)
+        figures = prove(
+            given.seed, given.scenarios, troubles=given.troubles, show=True,
+            shrink=not given.as_found,
+        )  # fmt: skip
     except Disagreement as disagreement:
         print(f"\n{disagreement}")
         return 1

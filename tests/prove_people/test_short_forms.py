@@ -8,7 +8,7 @@ import pytest
 
 from tests.prove_people import drive, model
 from tests.prove_people.plan import Act, Place, Rules, Scenario, Told, Way
-from tests.prove_people.proof import difference, main, prove, shown, smallest, smaller_ones
+from tests.prove_people.proof import difference, main, prove, shown, smaller_ones, smallest
 from tests.prove_people.scenarios import TROUBLES, scenario
 
 TEAM, LEAD = Place("team"), Place("lead")
@@ -22,12 +22,12 @@ def plain(way: Way, *acts: Act, hours: int = 1) -> Scenario:
 
 @pytest.mark.parametrize("trouble", TROUBLES)
 def test_the_program_tells_people_what_the_model_says_with_one_trouble(trouble: str) -> None:
-    figures = prove(2, 60, troubles=(trouble,))
-    assert figures["messages"] > 60
+    figures = prove(2, 40, troubles=(trouble,))
+    assert figures["messages"] > 40
 
 
 def test_the_program_tells_people_what_the_model_says_with_all_troubles() -> None:
-    assert prove(3, 400)["messages"] > 1_000
+    assert prove(3, 600)["messages"] > 1_000
 
 
 def test_the_model_and_the_program_tell_a_known_story(tmp_path: Path) -> None:
