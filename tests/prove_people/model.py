@@ -574,7 +574,7 @@ def age(owed: Owed) -> tuple[int, int]:
     """Return what orders the messages about an execution by how new they are."""
     if owed.kind == "resolved":
         return owed.episode.ended, 1
-    return owed.episode.since, 2
+    return owed.episode.since, 1 if owed.kind == "taken" else 2
 
 
 def said(owed: Owed) -> str:

@@ -42,7 +42,7 @@ BUGS = (
     ),
     people(
         "what is planned falls into quiet hours", QUIET, " AND due_at < :to AND planned_at <= :now",
-        " AND due_at < :to", "quiet",
+        " AND due_at < :to", "quiet reloads",
     ),
     people(
         "quiet hours that a reload ends hold on", QUIET,

@@ -1,4 +1,4 @@
-"""The proof of people's rules can fail: `--planted` finds all bugs, the suite tries two of them."""
+"""The proof of people's rules can fail: `--planted` finds all bugs, the suite tries one of them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,6 @@ from tests.prove_people.planted import BUGS, found
 from tests.support.planting import Bug
 
 
-@pytest.mark.parametrize("bug", BUGS[::12], ids=[bug.name for bug in BUGS[::12]])
+@pytest.mark.parametrize("bug", BUGS[:1], ids=[bug.name for bug in BUGS[:1]])
 def test_a_bug_that_is_planted_is_found(bug: Bug) -> None:
     assert found(bug, 1)
