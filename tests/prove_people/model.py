@@ -58,7 +58,7 @@ class Episode:
     ended: int = 0
     taken: str = ""
     routes: set[str] = field(default_factory=set)  # those that told of its beginning
-    told: dict[str, str] = field(default_factory=dict)  # destination → the first route to tell it
+    told: dict[str, list[str]] = field(default_factory=dict)  # destination → routes that told it
 
 
 @dataclass(eq=False)
@@ -195,9 +195,9 @@ class World:
         if before is not None:
             before.over, before.ended = status, self.now
             self.drop_untrue()
-            for to, name in before.told.items():
-                way = self.rules.way(name)
-                if way is not None and way.resolved:
+            for to, names in before.told.items():
+                ways = [self.rules.way(name) for name in names]
+                if way := next((way for way in ways if way and way.resolved), None):
                     self.owe("resolved", before, way, to)
         named = set[str]()
         for way in self.rules.ways:
@@ -216,9 +216,9 @@ class World:
             return
         before, episode.taken = episode.taken, by
         self.drop_untrue()
-        for to, name in episode.told.items():
-            way = self.rules.way(name)
-            if way is not None and way.acknowledged:
+        for to, names in episode.told.items():
+            ways = [self.rules.way(name) for name in names]
+            if way := next((way for way in ways if way and way.acknowledged), None):
                 owed = self.owe("taken", episode, way, to)
                 owed.by = f"{by} from {before}" if before else by
 
@@ -505,7 +505,7 @@ class World:
         if owed.kind in ("resolved", "taken"):
             return
         for each in owed.listed or (owed,):
-            each.episode.told.setdefault(owed.to, each.way.name)
+            each.episode.told.setdefault(owed.to, []).append(each.way.name)
 
     def carry_on(self, owed: Owed, at: int, *, sent: int = 0, is_dead: bool = False) -> None:
         """The next reminder counts from this message, which told of so many episodes."""
