@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -19,7 +18,15 @@ from pydantic import (
 )
 
 from receiver.config.problems import in_words, nearest, nearest_zone
-from receiver.config.variables import is_placeholder, is_unfilled, read_file, slip_for, tidy
+from receiver.config.variables import (
+    Network,
+    is_placeholder,
+    is_unfilled,
+    networks_of,
+    read_file,
+    slip_for,
+    tidy,
+)
 from receiver.errors import ConfigurationError
 from receiver.retention import Retention, broken
 from receiver.times import duration
@@ -43,7 +50,9 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
     database_url: str = Field(
-        "sqlite:///receiver.db", description="The database file; absolute with four slashes."
+        "sqlite:///receiver.db",
+        repr=False,  # it may hold a password
+        description="The database file, absolute with four slashes; or postgresql://…",
     )
     routes: str = Field("routes.yaml", description="Sources, destinations and routes.")
     host: str = Field("127.0.0.1", min_length=1, description="The address to listen on.")
@@ -53,6 +62,14 @@ class Settings(BaseModel):
     )
     public_url: str | None = Field(
         None, description="Where others reach it; its host may ask the API."
+    )
+    user_header: str | None = Field(
+        None,
+        pattern="^[A-Za-z0-9-]{1,100}$",
+        description="The header in which a trusted proxy tells the pages who is signed in.",
+    )
+    trusted_proxies: str | None = Field(
+        None, description="Addresses or networks of these proxies, such as `127.0.0.1,10.0.0.0/8`."
     )
     tz: str = Field(
         "UTC", description="The time zone in which messages give times, such as `Europe/Berlin`."
@@ -107,10 +124,12 @@ class Settings(BaseModel):
 
     @field_validator("database_url")
     @classmethod
-    def _is_sqlite(cls, url: str) -> str:
-        """Accept a file on disk."""
+    def _is_a_database(cls, url: str) -> str:
+        """Accept a file on disk, or a database of PostgreSQL."""
+        if url.startswith(("postgresql://", "postgres://")):
+            return url
         if not url.startswith("sqlite:///") or len(url) == len("sqlite:///"):
-            raise ValueError("must be sqlite:///FILE, or sqlite:////ABSOLUTE/FILE")
+            raise ValueError("must be sqlite:///FILE, sqlite:////ABSOLUTE/FILE or postgresql://…")
         if ":memory:" in url:
             raise ValueError("must be a file: what is in memory only does not survive a restart")
         return url
@@ -146,6 +165,15 @@ class Settings(BaseModel):
             raise ValueError("must be an address like https://hooks.example.org")
         return url
 
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_networks(cls, text: str | None, info: ValidationInfo) -> str | None:
+        """Accept addresses and networks; a header that names users needs some."""
+        if text is None and info.data.get("user_header") is not None:
+            raise ValueError("must say which proxies may set RECEIVER_USER_HEADER, like 127.0.0.1")
+        networks_of(text)
+        return text
+
     @field_validator("keep_bodies", "keep_event_ids", "keep_executions")
     @classmethod
     def _is_a_duration(cls, text: str, info: ValidationInfo) -> str:
@@ -163,14 +191,14 @@ class Settings(BaseModel):
         return Retention(self.keep_bodies, self.keep_event_ids, self.keep_executions)
 
     @property
+    def proxies(self) -> tuple[Network, ...]:
+        """The addresses of trusted proxies."""
+        return networks_of(self.trusted_proxies)
+
+    @property
     def zone(self) -> ZoneInfo:
         """The time zone in which messages give times."""
         return ZoneInfo(self.tz)
-
-    @property
-    def database_path(self) -> Path:
-        """The database file."""
-        return Path(self.database_url.removeprefix("sqlite:///"))
 
 
 def load_settings(environ: Mapping[str, str]) -> Settings:

@@ -15,7 +15,8 @@
   which the API and the command line turn into text.
 
 A transaction has six roles (`Judging`, `Sending`, `Operating`, `Planning`, `Foreseeing`;
-`Alarming` in store.alarming), and a store has four (`Writing` here; `Listing`, `Reading` and
+`Alarming` in store.alarming), and a store has five (`Writing` here; `Listing`, `Reading`,
+`Surveying` and
 `Waiting` in store.reading): callers ask for the role that they need.
 
 Errors: StorageUnavailable if a write could not be committed (send it again), Overloaded if too many
@@ -34,7 +35,7 @@ from receiver.routing.episodes import Changes, Episode
 from receiver.routing.policy import SendPolicy
 from receiver.routing.silences import Silence
 from receiver.store.alarming import Alarming
-from receiver.store.reading import Listing, Reading, Waiting
+from receiver.store.reading import Listing, Reading, Surveying, Waiting
 from receiver.store.records import (
     AttemptResult,
     Failures,
@@ -297,9 +298,16 @@ class Writing(Protocol):
         when that one ends. Call this before each round.
         """
 
+    def on_news(self, listener: Callable[[], None]) -> None:
+        """Register a listener for deliveries that other processes planned.
+
+        It is called from any thread, now and then without a reason. Nobody relies on it: workers
+        look for due deliveries by themselves, too.
+        """
+
     def close(self) -> None:
         """Commit the waiting writes, then close."""
 
 
-class Store(Writing, Listing, Reading, Waiting, Protocol):
+class Store(Writing, Listing, Reading, Surveying, Waiting, Protocol):
     """The database: writes through one committer, reads beside it."""

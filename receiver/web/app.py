@@ -28,6 +28,7 @@ from receiver.store.contract import Store
 from receiver.store.pruning import PruneTimer
 from receiver.web import api, health, metrics, openapi
 from receiver.web.guard import Guard
+from receiver.web.pages import site
 from receiver.web.problem import problem, try_later
 from receiver.web.webhooks.addresses import WEBHOOKS, Addresses
 from receiver.web.webhooks.endpoint import WebhookEndpoint
@@ -80,11 +81,13 @@ def build(
     store: Store,
     *,
     dispatch: bool = True,
+    receive: bool = True,
     read: Callable[[], Rules] | None = None,
 ) -> Starlette:
     """Build the application. It owns the store from here on, and closes it at its end.
 
-    `dispatch`: this process sends messages. `read` reads routes.yaml anew at each reload.
+    `dispatch`: this process sends messages; `receive`: it takes webhooks. `read` reads routes.yaml
+    anew at each reload.
     """
     counters = Counters(rules.sources)
     in_force = LiveRules(rules, Intake.by, read or (lambda: rules), counters.reloaded)
@@ -92,12 +95,12 @@ def build(
     wake = dispatcher.wake if dispatcher is not None else _wake_nobody
     gaps = ExpiryTimer(store, in_force, wake, list_silences)
     pruning = PruneTimer(store, settings.retention)
-    token = settings.api_token.get_secret_value() if settings.api_token else ""
-    addresses = Addresses(lambda: in_force.rules.sources, token)
+    addresses = Addresses(lambda: in_force.rules.sources, _api_token(settings))
     refusals = Refusals(counters, addresses=addresses)
     endpoint = WebhookEndpoint(
         store, in_force, wake,
         max_body=settings.max_body, rate=settings.rate, counters=counters, refusals=refusals,
+        is_open=receive,
     )  # fmt: skip
 
     def drain() -> None:
@@ -119,6 +122,7 @@ def build(
             *health.routes(health.Readiness(store, dispatcher, gaps, endpoint)),
             metrics.route(counters, guard, endpoints.skews, store),
             *_guarded_routes(endpoints, guard),
+            *site.routes(settings, store, in_force, wake, counters, guard),
         ],
         lifespan=_lifespan(starts, [drain, refusals.flush, gaps.stop, pruning.stop, store.close]),
         exception_handlers={HTTPException: _answer_http_error, Exception: _answer_failure},
@@ -137,7 +141,13 @@ def _dispatcher(
     settings: Settings, store: Store, in_force: LiveRules[Intake], counters: Counters
 ) -> Dispatcher:
     public_url = settings.public_url or ""
-    return Dispatcher(store, in_force, settings.lease, public_url, settings.zone, counters)
+    made = Dispatcher(store, in_force, settings.lease, public_url, settings.zone, counters)
+    store.on_news(lambda: made.wake(in_force.rules.destinations))
+    return made
+
+
+def _api_token(settings: Settings) -> str:
+    return settings.api_token.get_secret_value() if settings.api_token else ""
 
 
 def _guarded_routes(endpoints: api.Api, guard: Guard) -> list[Route]:

@@ -10,6 +10,7 @@ HALL = (
     "lifecycle",
     "alarms",
     "deliveries",
+    "contexts",
     "retention",
     "metrics",
     "logs",
@@ -33,6 +34,8 @@ ROOMS: dict[str, tuple[str, ...]] = {
 MORE_IMPORTS = {
     # To explain a webhook is to show the messages that it would cause.
     "intake.explain": ("messages", "destinations.destination"),
+    # Pages use the words, the clocks and the caution of messages.
+    "web.pages": ("messages",),
 }
 
 # Rooms that meet nowhere but in the store, not even through others.
@@ -90,6 +93,8 @@ REGISTRY_EXCEPTIONS = {
 # A folder in a room counts as one module of the room. It may hold more than a room: the SQL is one
 # text in some twenty parts.
 MODULES_IN_A_ROOM = range(3, 13)
+# A door with one folder more: the pages stand beside the API.
+MODULES_IN_LARGE_ROOMS = {"web": range(3, 14)}
 MODULES_IN_A_FOLDER = range(3, 24)
 METHODS_OF_A_PROTOCOL = 12
 MODULE_LINES, STORE_LINES, FUNCTION_LINES = 300, 350, 60
@@ -134,6 +139,7 @@ LATE_IMPORTS = {
     ("cli.setup", "receiver"): "reads the rules, which most lists do without",
     ("destinations.apprise.clients", "apprise"): "takes 160 ms, and most commands send nothing",
     ("destinations.apprise.clients", "requests"): "comes with apprise",
+    ("store.opening", "receiver"): "PostgreSQL is an extra, and takes 60 ms",
     ("store.committer", "asyncio"): "takes 40 ms, and commands that only look await nothing",
     ("web.server.server", "receiver"): "httptools is an extra",
 }

@@ -7,6 +7,9 @@ Figures are printed; the exit code is 1 if a promise is broken.
 * **storm**: `receiver serve` takes whole stories of many executions over many connections, while
   others read the API, run commands and prune, and is killed at random moments. Nothing acknowledged
   is missing, no event is stored twice, the ledger is balanced, and every reader gets an answer.
+* **people**: waits that people hear of, in a storm of kills, reloads, silences, acknowledgements
+  and destinations that fail, refuse or do not answer. When all has ended and works again, nothing
+  waits, and whoever was told of a wait, or may have been, was told its end once.
 * **backups**: copies of the file are taken while it is written, by SQLite's backup and by
   `VACUUM INTO`. Each opens, is whole and in balance, and has all that was acknowledged before it
   began.
@@ -18,12 +21,14 @@ from __future__ import annotations
 
 from tests.prove_state.backups import backups
 from tests.prove_state.older import older
+from tests.prove_state.people import people
 from tests.prove_state.storm import storm
 from tests.support.proving import Proofs, Report, command, parsed, proven
 
 LIMIT = 2 * 3600  # seconds for any proof
 PROOFS: Proofs = {
     "storm": (storm, {"events": 12_000, "kills": 8, "connections": 32}),
+    "people": (people, {"kills": 39, "executions": 60, "seconds": 1.5}),
     "backups": (backups, {"events": 12_000, "backups": 8}),
     "older": (older, {}),
 }

@@ -14,7 +14,13 @@ from tests.prove_state.proofs import prove
 
 
 @pytest.mark.parametrize(
-    "command", ["storm --events 900 --kills 2", "backups --events 800 --backups 4", "older"]
+    "command",
+    [
+        "storm --events 900 --kills 2",
+        "people --kills 2 --executions 10 --seconds 1.0",
+        "backups --events 800 --backups 4",
+        "older",
+    ],
 )
 def test_the_state_holds_in_short(command: str) -> None:
     report = prove(*command.split(), "--seed", "4")

@@ -362,3 +362,37 @@ def test_a_clock_that_jumps_during_an_attempt_lets_its_retry_wait_as_long_as_mea
     (due,) = rows(walk, f"SELECT due_at FROM delivery WHERE id = {claim.delivery}")
     (paused,) = rows(walk, "SELECT paused_until FROM destination WHERE name = 'approvers'")
     assert (due[0], paused[0]) == (walk.now + 900 * SECOND, walk.now + 900 * SECOND)
+
+
+SHORT = """\
+destinations:
+  ops: {url: console://, rate: 1000/s}
+routes:
+  - {name: stuck, stuck: {status: running, after: 5s}, notify: ops}
+  - {name: failures, match: {status: failed}, notify: ops}
+"""
+
+
+@pytest.mark.parametrize("between_runs", [False, True])
+def test_what_is_watched_and_silenced_a_day_ahead_is_for_as_long_as_was_meant(
+    tmp_path: Path, between_runs: bool
+) -> None:
+    walk = Walk(tmp_path, SHORT)
+    walk.looks()
+    walk.now += DAY
+    walk.looks()
+    walk.comes(RUNNING, "a")
+    of = Silence({"status": ("failed",)}, "r", "Ann", walk.now, walk.now + 20 * SECOND)
+    walk.do(methodcaller("add_silence", of, walk.now))
+    walk.now -= DAY
+    if between_runs:
+        walk.is_down(SECOND)
+    else:
+        walk.do(lambda transaction: transaction.set_back(walk.now))
+    assert walk.serves(4 * SECOND) == []
+    assert [told.claim.route for told in walk.serves(2 * SECOND)] == ["stuck"]
+    walk.comes(Status.FAILED, "b")
+    assert walk.serves(12 * SECOND) == []
+    assert [told.claim.kind for told in walk.serves(4 * SECOND)] == ["digest"]
+    walk.comes(Status.FAILED, "c")
+    assert [told.claim.kind for told in walk.gets()] == ["notice"]

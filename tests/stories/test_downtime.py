@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from receiver.cli import client
 from receiver.events import Status
+from tests.prove_durability.clock import Hook
+from tests.prove_durability.driver import TOKEN, Receiver, answered
+from tests.prove_durability.sender import request
 from tests.support.people import HOUR, MINUTE, SECOND, Walk
+from tests.support.served import until
 
 RUNNING = Status.RUNNING
 SOURCES = """\
@@ -128,3 +135,38 @@ def test_a_short_silence_of_a_source_is_not_ours_either(walk: Walk) -> None:
 def test_without_a_stop_nothing_is_put_off(walk: Walk) -> None:
     walk.comes(RUNNING)
     assert stuck_after(walk) == 4
+
+
+PROCESS = """\
+sources:
+  s: {verify: {scheme: token, header: X-Token, keys: ["%s"]}}
+destinations:
+  ops: {url: "json://127.0.0.1:%d/", rate: 1000/s}
+routes:
+  - {name: stuck, stuck: {status: running, after: 4s}, notify: ops, title: "{{ execution_id }}"}
+"""
+
+
+async def told_after(folder: Path) -> tuple[float, list[str]]:
+    """Return how long a receiver that was killed for 5 s served before it told of `x`."""
+    hook = Hook()
+    hook.status = 200
+    async with hook.listening() as port, Receiver(folder, routes=PROCESS % (TOKEN, port)) as one:
+        await one.start()
+        body = client.asteroid_event("EXECUTION_STARTED", "x")
+        reader, writer = await asyncio.open_connection("127.0.0.1", one.port)
+        writer.write(request(body))
+        assert (await answered(reader))[0] == 202
+        writer.close()
+        await one.kill()
+        await asyncio.sleep(5)
+        one.launch()
+        started = time.monotonic()
+        await until(hook.titles, "it is told", 60)
+        return time.monotonic() - started, hook.titles()
+
+
+def test_a_process_that_was_killed_waits_for_the_rest_of_the_time(tmp_path: Path) -> None:
+    waited, titles = asyncio.run(told_after(tmp_path))
+    assert titles == ["Stuck? x"]
+    assert waited > 3

@@ -36,7 +36,7 @@ _SENT = {
     "digest": "d.digest = :head AND d.state = 'sent'",
 }
 _TRIED = {"one": "d.id = :head", "digest": "d.digest = :head"}
-_AGAIN = {
+_SENT_AGAIN = {
     "one_again": "d.id = :id AND d.state = 'waiting' AND d.repeat = 1",
     "group_again": "d.destination = :destination AND d.group_key = :key"
     " AND d.state IN ('waiting', 'sending') AND d.state = 'waiting' AND d.due_at <= :until"
@@ -142,7 +142,7 @@ def _resolving(order_key: str, were_told: str = _WERE_TOLD) -> str:
 _IN_ORDER = "e.source || '/' || e.execution_id"
 RESOLVE = {
     **variants("resolve", _resolving(_IN_ORDER), _OF_EPISODE),
-    **variants("resolve", _resolving(_RESOLVED), {**_TRIED, **_AGAIN, **_LISTED}),
+    **variants("resolve", _resolving(_RESOLVED), {**_TRIED, **_SENT_AGAIN, **_LISTED}),
 }
 RESOLVE_INSTEAD = {
     **variants("resolve_instead", _resolving(_IN_ORDER, _WERE_TOLD_INSTEAD), _OF_EPISODE),
@@ -173,7 +173,7 @@ def _telling_who(were_told: str) -> str:
 TELL_WHO = variants(
     "tell_who_took_it",
     _telling_who(_WERE_TOLD),
-    {**_TRIED, **_AGAIN, **_LISTED, **_OF_EXECUTION},
+    {**_TRIED, **_SENT_AGAIN, **_LISTED, **_OF_EXECUTION},
 )
 TELL_WHO_INSTEAD = variants(
     "tell_who_took_it_instead",

@@ -66,7 +66,7 @@ COUNT_OWED = statement("count_owed", "UPDATE event SET owed = owed + :n WHERE se
 COUNT_OWED_OF_ALARM = statement(
     "count_owed_of_alarm", "UPDATE alarm SET owed = owed + :n WHERE id = :alarm"
 )
-PROMISE = statement("promise", "UPDATE promised SET n = n + :n WHERE name = :name")
+PROMISE = statement("promise", "UPDATE promised SET n = n + :n WHERE name = :name{part}")
 # Only the head of a digest keeps the text. Deliveries younger than `:spared` do not die with it. Of
 # what is dead, `due_at` is the time of its death.
 RECORD = statement(
@@ -180,13 +180,13 @@ REDELIVER_ALL = statement(
 OVERDUE = statement(
     "overdue",
     f"{facts.DELIVERY} WHERE destination = :destination AND state = 'waiting'"
-    " AND owed_at < :before ORDER BY id LIMIT :limit",
+    " AND owed_at < :before ORDER BY id LIMIT :limit{lock}",
 )
 # What no rule asks for yet is no message: it cannot die.
 ORPHANS = statement(
     "orphans",
     f"{facts.DELIVERY} WHERE state = 'waiting' AND destination NOT IN {{texts:destinations}}"
-    " AND planned_at <= :now ORDER BY id LIMIT :limit",
+    " AND planned_at <= :now ORDER BY id LIMIT :limit{lock}",
 )
 END_WAITING = statement(
     "end_waiting",
@@ -254,9 +254,10 @@ def record(db: Database, claim: Claim, attempt: Attempt, after: AttemptResult) -
         "begun": claim.claimed_at if after.at is None else after.at,
         "outcome": str(attempt.outcome), "detail": attempt.detail,
         "duration": attempt.duration_ms, "destination": claim.destination,
-        "about": _about(claim),
+        "about": _failure_about(claim),
         "counts": int(not attempt.retry_after and not attempt.permanent),
     }  # fmt: skip
+    db.hold(facts.HOLD_EXECUTIONS, values)
     if not db.change(RECORD, values):
         return False
     db.change(ATTEMPTED, values)
@@ -266,7 +267,7 @@ def record(db: Database, claim: Claim, attempt: Attempt, after: AttemptResult) -
     return True
 
 
-def _about(claim: Claim) -> str:
+def _failure_about(claim: Claim) -> str:
     """Return what a failure is about: all messages about an episode are about one execution."""
     facts = claim.facts
     is_one = claim.guard_version is not None and facts.execution_id is not None

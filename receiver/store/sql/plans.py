@@ -22,7 +22,7 @@ from receiver.store.sql.superseded import FELL_FROM, IF_STUCK
 # as heard later, because nobody served meanwhile, began it when it was received.)
 _EPISODES = (
     "SELECT x.id, x.version, e.seq, e.event_id,"
-    " CASE WHEN h.applied_at = e.received_at AND e.begun_at < e.received_at THEN e.begun_at"
+    " CASE WHEN h.applied_at = e.received_at AND e.begun_at < h.applied_at THEN e.begun_at"
     " ELSE h.applied_at END, coalesce(a.by, ''), x.execution_id, e.source, e.verdict,"
     " e.status, coalesce(e.agent_id, x.agent_id), coalesce(e.agent_name, x.agent_name), e.event,"
     " e.detail, coalesce(e.metadata, x.metadata) FROM execution AS x"

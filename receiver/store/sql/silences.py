@@ -64,7 +64,7 @@ KEPT_BACK_BESIDE = statement(
 ACTIVE = statement(
     "active_silences",
     f"SELECT {COLUMNS} FROM silence AS s WHERE s.listed_at IS NULL AND s.until_at > :now"
-    " AND s.from_at <= :now",
+    " AND s.from_at <= :now{share}",
 )
 # Of the deliveries about an execution the one about its last event; before word of the end of the
 # episode before, or of who took it, the one that tells of the event itself.

@@ -65,7 +65,7 @@ EVENT_NUMBER = statement(
     "SELECT seq FROM event WHERE source = :source AND event_id = :event_id AND repeated = 0"
     " AND verdict <> 'quarantined'",
 )
-HEARTBEAT = statement("heartbeat", "UPDATE promised SET n = n WHERE name = 'accepted'")
+HEARTBEAT = statement("heartbeat", "UPDATE promised SET n = n WHERE name = 'accepted'{part}")
 
 
 class SqlTransaction(plans.SqlPlanning):
