@@ -1,4 +1,4 @@
-"""Bugs in people's rules, each planted into a copy of the program: the proof finds each of them."""
+"""Bugs in people's rules, each planted into a copy of the program: the proof has to find it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The proof of people's rules can fail: `--planted` finds all bugs, the suite tries one of them."""
+"""The proof of people's rules can fail: `--planted` tries all bugs, the suite one of them."""
 
 from __future__ import annotations
 
