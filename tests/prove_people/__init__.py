@@ -1,0 +1,1 @@
+"""Proves people's rules together, against a model that was written apart from the program."""

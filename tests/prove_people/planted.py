@@ -1,0 +1,128 @@
+"""Bugs in people's rules, each planted into a copy of the program: the proof has to find it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+
+from tests.support.planting import Bug, bug, planted
+
+MOST = 600  # scenarios until a bug is found
+MINUTE = "60 * 10**9"
+SILENCES, QUIET = "receiver/store/sql/silences.py", "receiver/store/sql/quiet.py"
+EPISODES, TOLD = "receiver/routing/episodes.py", "receiver/store/sql/episodes.py"
+DEAD, RETRY, PLAN = (
+    "receiver/dispatch/dead_letters.py", "receiver/dispatch/retry.py", "receiver/intake/plan.py"
+)  # fmt: skip
+DIFFERS = "only: "
+
+
+def people(name: str, file: str, old: str, new: str, troubles: str) -> Bug:
+    """Return a bug that shows among scenarios with these troubles."""
+    return bug(name, file, old, new, f"--troubles {troubles}".strip(), DIFFERS)
+
+
+BUGS = (
+    people("retries wait longer", RETRY, "FIRST, LONGEST = 5.0", "FIRST, LONGEST = 9.0", "outages"),
+    people(
+        "no try at the end of retry_for", RETRY, "due_at = min(due_at, last)  #", "pass  #",
+        "outages",
+    ),
+    people(
+        "Retry-After is not obeyed", RETRY, "min(attempt.retry_after or 0, LONGEST)", "0", "outages"
+    ),
+    people(
+        "the first fall-back is left out", DEAD, "for name in fallback),\n        *(",
+        "for name in fallback[1:]),\n        *(", "outages",
+    ),
+    people(
+        "who may have been told hears no end", TOLD, "({0}.state = 'sent' OR {0}.repeat = 1)",
+        "({0}.state = 'sent')", "outages",
+    ),
+    people(
+        "what is planned falls into quiet hours", QUIET, " AND due_at < :to AND planned_at <= :now",
+        " AND due_at < :to", "quiet reloads",
+    ),
+    people(
+        "quiet hours that a reload ends hold on", QUIET,
+        '{"to": now, "key": None} if end is None', '{"to": now + 60, "key": None} if not end',
+        "quiet reloads",
+    ),
+    people(
+        "urgent messages wait for the morning", "receiver/routing/policy.py",
+        "None if route.urgent else other.quiet_until", "other.quiet_until", "quiet",
+    ),
+    people(
+        "the first silence to end lists it", SILENCES, "        if lasting:\n",
+        "        if not lasting:\n", "silences",
+    ),
+    people(
+        "what gathers is not silenced", SILENCES,
+        "supersede_silenced(db, [ended], KEPT_BACK_BESIDE, values, now)", "del values[\"begins\"]",
+        "silences groups",
+    ),
+    people(
+        "a silence lists what is old", SILENCES,
+        'LAST_FIRST = "e.seq DESC,', 'LAST_FIRST = "e.seq,',
+        "silences",
+    ),
+    people(
+        "reminders come later after a reload", EPISODES, "min(last.at, now) + remind.every",
+        "min(last.at, now) + remind.every + 60 * 10**9", "reloads",
+    ),
+    people(
+        "escalations come later after a reload", EPISODES, "episode.begun_at + escalation.after,",
+        f"episode.begun_at + escalation.after + {MINUTE},", "reloads",
+    ),
+    people(
+        "a reload forgets who took it", EPISODES, "    if episode.taken_by:\n",
+        "    if episode.taken_by and not routes:\n", "reloads",
+    ),
+    people(
+        "reminders without a limit after a reload", EPISODES, "step > remind.at_most:",
+        "step > 99 * remind.at_most:", "reloads",
+    ),
+    people(
+        "a new route tells of what is old", EPISODES,
+        "each.is_first and each.route == route.name for each", "each.is_first for each", "reloads",
+    ),
+    people(
+        "our own downtime counts as silence", "receiver/dispatch/presence.py",
+        "return heard.served_at if is_absence else None", "return None if is_absence else None",
+        "stuck restarts",
+    ),
+    people(
+        "escalations come late", PLAN, "due_in=escalation.after,",
+        f"due_in=escalation.after + {MINUTE},", "",
+    ),
+    people(
+        "groups gather for nobody", PLAN, "        gathers=route.group.wait,\n",
+        "        gathers=0,\n", "groups",
+    ),
+    people(
+        "stuck after another time", PLAN, "due_in=stuck.after,", f"due_in=stuck.after + {MINUTE},",
+        "stuck",
+    ),
+    people(
+        "a repeat does not say so", "receiver/messages/notice.py",
+        'REPEAT = "Possible repeat: an earlier', 'REPEAT = "An earlier', "outages",
+    ),
+)  # fmt: skip
+
+
+def found(bug: Bug, seed: int) -> bool:
+    """Return whether the proof finds a bug in a copy of the program."""
+    command = [sys.executable, "-m", "tests.prove_people", "--seed", str(seed), "--scenarios"]
+    with planted(bug) as tree:
+        done = subprocess.run(
+            [*command, str(MOST), "--as-found", *bug.proof.split()],
+            cwd=tree, capture_output=True, text=True, timeout=300, check=False,
+        )  # fmt: skip
+    return done.returncode == 1 and bug.says in done.stdout
+
+
+def report(seed: int) -> Iterator[tuple[Bug, bool]]:
+    """Yield each bug, and whether it is found."""
+    for each in BUGS:
+        yield each, found(each, seed)
