@@ -59,18 +59,20 @@ _OF_EVENTS = {
     for name in ("source", "execution_id", "event", "event_id")
 }
 # Those in quarantine and those held are few, and have indexes of their own.
+_OF_ANY = " AND ".join(_OF_EVENTS.values())
 EVENTS = statement(
     "events",
     f"{_EVENTS} WHERE (CAST(:verdict AS text) IS NULL OR e.verdict = :verdict)"
-    f" AND {' AND '.join(_OF_EVENTS.values())}{_LATEST}",
+    f" AND {_OF_ANY}{_LATEST}",
 )
 EVENTS_IN_QUARANTINE = statement(
     "events_in_quarantine",
-    f"{_EVENTS} WHERE e.verdict = 'quarantined' AND {' AND '.join(_OF_EVENTS.values())}{_LATEST}",
+    f"{_EVENTS} WHERE e.verdict = 'quarantined' AND {_OF_ANY}{_LATEST}",
 )
 EVENTS_HELD = statement(
     "events_held",
-    f"{_EVENTS} WHERE e.verdict = 'held' AND {' AND '.join(_OF_EVENTS.values())}{_LATEST}",
+    f"{_EVENTS} WHERE e.seq IN (SELECT seq FROM event WHERE verdict = 'held')"
+    f" AND {_OF_ANY}{_LATEST}",
 )
 EVENTS_OF_ONE = statement(
     "events_of_one",
@@ -119,12 +121,12 @@ DELIVERIES = statement(
     "deliveries",
     f"{_DELIVERIES} WHERE (CAST(:state AS text) IS NULL OR state = :state){_OF_DELIVERIES}",
 )
-# Those that are not done are few, and have an index of their own.
-_OPEN = ("waiting", "sending", "dead")
+# Those that are not done are few, and have indexes of their own.
 DELIVERIES_OPEN = variants(
-    "deliveries", f"{_DELIVERIES} WHERE {{where}}{_OF_DELIVERIES}",
-    {state: f"state = '{state}'" for state in _OPEN},
-)  # fmt: skip
+    "deliveries",
+    f"{_DELIVERIES} WHERE id IN (SELECT id FROM delivery WHERE {{where}}){_OF_DELIVERIES}",
+    {state: f"state = '{state}'" for state in ("waiting", "sending", "dead")},
+)
 # The conditions of a claim, one by one; see `claims`.
 OBSTACLES = statement(
     "obstacles",
