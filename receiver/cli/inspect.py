@@ -239,7 +239,7 @@ def doctor(in_json: bool) -> None:
         )
     if any(troubles):
         raise ReceiverError(
-            f"{len(alarms)} alarms are open and {len(failing)} destinations fail. See the log, and"
+            f"Open alarms: {len(alarms)}. Destinations that fail: {len(failing)}. See the log, and"
             " `receiver deliveries`."
         )
 

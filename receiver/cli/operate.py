@@ -10,7 +10,16 @@ from contextlib import closing
 import click
 
 from receiver.cli.configuration import load_configuration
-from receiver.cli.output import Column, Cut, Row, json_option, limit_option, print_json, print_table
+from receiver.cli.output import (
+    Column,
+    Cut,
+    Row,
+    clock,
+    json_option,
+    limit_option,
+    print_json,
+    print_table,
+)
 from receiver.cli.setup import open_store, unknown_execution, unknown_name
 from receiver.config.problems import near
 from receiver.config.silence_request import match_of, read_silence
@@ -176,13 +185,12 @@ def add(match: tuple[str, ...], in_json: bool, **options: str | None) -> None:
     with closing(open_store()) as store:
         number = store.write_now(operators.add_silence, (request, now))
         row = store.silence(number)
-    added = None if row is None else json_views.silence(row)
     if in_json:
-        print_json(added)
-    elif added is not None:
+        print_json(None if row is None else json_views.silence(row))
+    elif row is not None:
+        end = f"{clock(row['until'], now)} ({ago(row['until'], now)})"
         click.echo(
-            f"Silence {number} lasts until {added['until']}; `receiver silence expire {number}`"
-            " ends it."
+            f"Silence {number} lasts until {end}; `receiver silence expire {number}` ends it."
         )
 
 

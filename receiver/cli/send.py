@@ -66,7 +66,10 @@ def send(
         metadata=_metadata(metadata),
         **named,
     )
-    address = f"{(url or _own_address(settings)).rstrip('/')}/webhooks/{sender.name}"
+    path = f"/webhooks/{sender.name}"
+    # Whoever copies the address from the provider's settings has the whole of it.
+    base = (url or _own_address(settings)).rstrip("/").removesuffix(path)
+    address = base + path
     try:
         status, answer = client.post(address, body, sender.verification, key.read().strip())
     except ValueError as error:

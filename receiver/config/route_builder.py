@@ -11,6 +11,7 @@ from receiver.config.schema import DestinationModel, FileModel, QuietModel, Rout
 from receiver.events import Category, Status, Verdict
 from receiver.messages import notice
 from receiver.routing.conditions import CONDITIONS, METADATA, Condition, Subject
+from receiver.routing.contradictions import fits_nothing
 from receiver.routing.quiet_hours import DAYS, QuietHours
 from receiver.routing.routes import Escalation, Group, Reminders, Route, Stuck
 from receiver.sources.formats.registry import FORMATS
@@ -170,7 +171,9 @@ def _alarm_contradictions(route: Route, model: RouteModel) -> Iterator[tuple[Pla
         if name not in ("alarm", "source") and getattr(model.match, name):
             yield ("match", name), f"alarm goes without {name}: an alarm is about no event"
     alarm = next(condition for condition in route.conditions if condition.name == "alarm")
-    if not _alarms_of(alarm, AlarmKind):
+    if any(fits_nothing(pattern, [*AlarmKind]) for pattern in alarm.patterns):
+        pass  # an unknown word is told with the conditions
+    elif not _alarms_of(alarm, AlarmKind):
         yield ("match", "alarm"), "alarm: its words exclude each other"
     elif model.match.source is not None and not _alarms_of(alarm, _OF_A_SOURCE):
         names = ", ".join(_OF_A_SOURCE)

@@ -225,7 +225,7 @@ class Match(_Strict):
     @classmethod
     def _is_a_condition(cls, value: Any) -> Any:
         """Refuse a condition that says nothing, because it would hold for everything."""
-        if value in (None, []):
+        if value in (None, [], {}):
             raise ValueError("says nothing: fill it in, or leave it out")
         return value
 

@@ -139,6 +139,13 @@ def test_a_secret_beyond_ascii_arrives_as_it_was_configured(folder: Path) -> Non
     assert done.returncode == 0, done.stderr
 
 
+def test_the_whole_address_of_a_source_is_an_address_too(folder: Path) -> None:
+    with live(folder, WITH_SECRET, {"SECRET": SECRET}) as served:
+        url = f"{served.url}/webhooks/asteroid"
+        done = run(folder, *SEND, "--url", url, PUBLIC=PUBLIC, SECRET=SECRET)
+    assert (done.returncode, b'"verdict": "applied"' in done.stdout) == (0, True), done.stderr
+
+
 def test_the_health_check_of_the_container_uses_no_proxy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

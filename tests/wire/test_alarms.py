@@ -63,7 +63,7 @@ def test_slack_is_refused_and_comes_back(tmp_path: Path) -> None:
             assert "alarm destination: ops, since " in shown
             assert "ops fails since " in shown
             assert "; 1 wait" in shown
-            assert b"1 alarms are open and 1 destinations fail" in said.stderr
+            assert b"Open alarms: 1. Destinations that fail: 1." in said.stderr
             found = json.loads(run(tmp_path, "doctor", "--json").stdout)
             assert [each["alarm"] for each in found["alarms"]] == ["destination"]
             assert [each["waiting"] for each in found["failing"]] == [1]

@@ -96,6 +96,7 @@ def test_the_shipped_file_works_with_an_empty_environment_and_says_what_that_mea
         ("{verdict: rejected}", "{metadata: {team: x}, alarm: true}", 11, "without metadata"),
         ("{verdict: rejected}", "{alarm: destinatoin}", 11, "did you mean 'destination'?"),
         ("{verdict: rejected}", "{alarm: [reload, wrong]}", 11, "alarm: there is no 'wrong'"),
+        ("{verdict: rejected}", "{metadata: {}}", 11, "metadata: says nothing"),
         ("{verdict: rejected}", '{alarm: ["!*"]}', 11, "its words exclude each other"),
         ("{verdict: rejected}", "{alarm: [destination, reload], source: asteroid}", 11,
          "source: only these alarms are about one: source_quiet, signatures, quarantined"),
