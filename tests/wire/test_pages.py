@@ -290,6 +290,19 @@ def test_it_says_where_a_written_event_would_go_and_stores_nothing(small: Live) 
     assert small.store.ledger()["accepted"] == before
 
 
+def test_when_the_storage_fails_a_page_says_so_and_what_to_do(tmp_path: Path) -> None:
+    with live(tmp_path, ROUTES) as receiver:
+        receiver.store.close()
+        for shown in (
+            Visit(receiver).get("/executions"),
+            Visit(receiver).get("/"),
+            Visit(receiver).post("/act/redeliver", {"id": "1"}),
+        ):
+            assert shown.status == 503
+            assert "The storage does not answer" in shown.text
+            assert shown.headers["retry-after"] == "5"
+
+
 def test_a_form_that_is_none_or_too_large_is_refused(small: Live) -> None:
     visit = Visit(small)
     assert visit.post("/routes", {"body": "x" * 1_100_000}).status == 413
