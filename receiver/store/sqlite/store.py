@@ -102,6 +102,8 @@ class SqliteStore(SqlReader):
         self._committer.close()
         with self._reading:
             self._reader.close()
+        if self._spectator is not None:
+            self._spectator.interrupt()  # an end does not wait for somebody who looks
         with self._looking:
             self._spectator = self._spectator or self._reader  # nobody opens it from now on
             self._spectator.close()
