@@ -78,8 +78,8 @@ def measure(folder: Path, rounds: int, posts: int, every: float) -> list[str]:
     lines = []
     with (
         tempfile.TemporaryDirectory() as empty,
-        live(Path(empty), ROUTES, **KEEP) as few,
-        live(folder, ROUTES, **KEEP) as many,
+        live(Path(empty), ROUTES, {}, **KEEP) as few,
+        live(folder, ROUTES, {}, **KEEP) as many,
     ):
         (execution,) = many.store.executions({}, 1, None)[0]
         story = f"/executions/asteroid/{execution['execution_id']}"
