@@ -18,6 +18,7 @@ from receiver.cli.setup import (
     NEWEST,
     open_store,
     rules_if_readable,
+    store_if_reached,
     stored_event,
     stored_execution,
 )
@@ -56,8 +57,8 @@ def check(file: str | None) -> None:
         click.echo(f"{rules.path}:{line}: warning: {warning}")
     for destination in rules.destinations.values():
         click.echo(f"destination {destination.name}: {sending.leads_to(destination)}")
-    if opening.exists(settings.database_url):
-        with closing(opening.open_existing(settings.database_url)) as store:
+    if (store := store_if_reached(settings.database_url)) is not None:
+        with closing(store):
             _print_hints(rules, store)
             for orphan in orphans(rules, store):
                 click.echo(f"{rules.path}:1: warning: {orphan.text()}")
@@ -213,7 +214,7 @@ def doctor(in_json: bool) -> None:
             "warnings": list(rules.warnings),
         })  # fmt: skip
     else:
-        click.echo(f"{settings.database_path}: the file is whole.")
+        click.echo(opening.wholeness(settings.database_url))
         click.echo(
             f"Ledger: {ledger['accepted']} accepted, {ledger['owed']} messages owed, imbalance"
             f" {ledger['imbalance']}."

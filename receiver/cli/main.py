@@ -39,6 +39,7 @@ LISTED = {
     "serve": ("serve", "Take webhooks and send messages, until SIGTERM or Ctrl-C."),
     "silence": ("operate", "Keep messages back for a while, and list them afterwards."),
     "test": ("operate", "Send a marked test message to a destination now."),
+    "work": ("serve", "Send messages and take no webhooks, beside others on PostgreSQL."),
 }
 # Those that stand below another one.
 BELOW = {"executions": {"show": ("inspect", "Tell the story of one execution.")}}

@@ -82,7 +82,7 @@ def rename(what: str, old: str, new: str, dry_run: bool, in_json: bool) -> None:
     if not opening.exists(settings.database_url):
         raise StorageRefused("There is no database yet, so there is nothing to carry over.")
     try:
-        store = opening.open_to_serve(settings.database_url)
+        store = opening.open_to_serve(settings.database_url, alone=True)
     except StorageServed as error:
         raise ReceiverError(
             "A server runs, and would go on with the old name. Stop it, rename, and start it again."

@@ -13,6 +13,7 @@ from receiver import logs
 from receiver.cli import demo
 from receiver.cli.configuration import load_configuration
 from receiver.destinations import sending
+from receiver.errors import ReceiverError
 from receiver.store import opening
 from receiver.web import app
 from receiver.web.server import server
@@ -20,14 +21,35 @@ from receiver.web.server import server
 log = logging.getLogger("receiver")
 
 
-@click.command()
-@click.option("--no-dispatch", is_flag=True, help="Take webhooks, send nothing.")
-@click.option("--host", help="The address to listen on, instead of RECEIVER_HOST.")
-@click.option(
+_host = click.option("--host", help="The address to listen on, instead of RECEIVER_HOST.")
+_port = click.option(
     "--port", type=click.IntRange(1, 65535), help="The port to listen on, instead of RECEIVER_PORT."
 )
+
+
+@click.command()
+@click.option("--no-dispatch", is_flag=True, help="Take webhooks, send nothing.")
+@_host
+@_port
 def serve(no_dispatch: bool, host: str | None, port: int | None) -> None:
     """Take webhooks and send messages, until SIGTERM or Ctrl-C."""
+    _serve(host, port, dispatch=not no_dispatch)
+
+
+@click.command()
+@_host
+@_port
+def work(host: str | None, port: int | None) -> None:
+    """Send messages and take no webhooks, beside others that serve the same PostgreSQL.
+
+    It listens for /healthz, /readyz, /metrics and the API.
+    """
+    _serve(host, port, receive=False)
+
+
+def _serve(
+    host: str | None, port: int | None, *, dispatch: bool = True, receive: bool = True
+) -> None:
     asked = threading.Event()
     signal.signal(signal.SIGHUP, lambda *_: asked.set())  # the rules are read from here on
     for each in (signal.SIGTERM, signal.SIGINT):
@@ -39,6 +61,11 @@ def serve(no_dispatch: bool, host: str | None, port: int | None) -> None:
         if value is not None
     }
     settings, rules = load_configuration(instead=instead)
+    if not receive and not opening.is_shared(settings.database_url):
+        raise ReceiverError(
+            "One process serves a file, and takes its webhooks, too: use `receiver serve`, or set"
+            " RECEIVER_DATABASE_URL to a PostgreSQL that several serve."
+        )
     logs.configure(settings.log_format, settings.log_level)
     for warning in rules.warnings:
         log.warning("config %s", warning)
@@ -52,7 +79,8 @@ def serve(no_dispatch: bool, host: str | None, port: int | None) -> None:
         settings,
         rules,
         store,
-        dispatch=not no_dispatch,
+        dispatch=dispatch,
+        receive=receive,
         read=lambda: load_configuration(instead=instead)[1],
     )
     server.serve(application, settings, listening, asked.is_set)
@@ -67,4 +95,4 @@ def demo_(leave: bool, port: int) -> None:
     demo.run(stay=not leave, port=port)
 
 
-COMMANDS = (serve, demo_)
+COMMANDS = (serve, work, demo_)

@@ -12,7 +12,7 @@ import click
 
 from receiver.config.problems import near
 from receiver.config.settings import load_settings
-from receiver.errors import ConfigurationError, ReceiverError
+from receiver.errors import ConfigurationError, ReceiverError, StorageRefused
 from receiver.events import Verdict
 from receiver.store import opening
 from receiver.store.contract import Store
@@ -28,6 +28,17 @@ NEWEST = 200
 def open_store() -> Store:
     """Open the store of a running or stopped server; StorageRefused if there is none."""
     return opening.open_existing(load_settings(os.environ).database_url)
+
+
+def store_if_reached(url: str) -> Store | None:
+    """Open the store; None if there is none, or if its server is not reached, which is said."""
+    try:
+        return opening.open_existing(url) if opening.exists(url) else None
+    except StorageRefused as error:
+        if not opening.is_shared(url):
+            raise
+        click.echo(f"warning: what is stored was not looked at. {error}")
+        return None
 
 
 def rules_if_readable() -> tuple[Rules | None, str]:

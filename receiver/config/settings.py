@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -51,7 +50,9 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
     database_url: str = Field(
-        "sqlite:///receiver.db", description="The database file; absolute with four slashes."
+        "sqlite:///receiver.db",
+        repr=False,  # it may hold a password
+        description="The database file, absolute with four slashes; or postgresql://…",
     )
     routes: str = Field("routes.yaml", description="Sources, destinations and routes.")
     host: str = Field("127.0.0.1", min_length=1, description="The address to listen on.")
@@ -123,10 +124,12 @@ class Settings(BaseModel):
 
     @field_validator("database_url")
     @classmethod
-    def _is_sqlite(cls, url: str) -> str:
-        """Accept a file on disk."""
+    def _is_a_database(cls, url: str) -> str:
+        """Accept a file on disk, or a database of PostgreSQL."""
+        if url.startswith(("postgresql://", "postgres://")):
+            return url
         if not url.startswith("sqlite:///") or len(url) == len("sqlite:///"):
-            raise ValueError("must be sqlite:///FILE, or sqlite:////ABSOLUTE/FILE")
+            raise ValueError("must be sqlite:///FILE, sqlite:////ABSOLUTE/FILE or postgresql://…")
         if ":memory:" in url:
             raise ValueError("must be a file: what is in memory only does not survive a restart")
         return url
@@ -196,11 +199,6 @@ class Settings(BaseModel):
     def zone(self) -> ZoneInfo:
         """The time zone in which messages give times."""
         return ZoneInfo(self.tz)
-
-    @property
-    def database_path(self) -> Path:
-        """The database file."""
-        return Path(self.database_url.removeprefix("sqlite:///"))
 
 
 def load_settings(environ: Mapping[str, str]) -> Settings:

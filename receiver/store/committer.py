@@ -15,12 +15,14 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Protocol
 
 from receiver.errors import Overloaded, ReceiverError, StorageUnavailable
-from receiver.store.contract import Act, Transaction
+from receiver.store.contract import Act, Item, Result, Transaction
 
 if TYPE_CHECKING:
     import asyncio
 
 MAX_BATCH = 256
+# How often a batch begins anew because it met another process's transaction.
+MEETINGS = 5
 
 
 class Connection(Protocol):
@@ -33,6 +35,9 @@ class Connection(Protocol):
     def rollback(self) -> None: ...
     def tidy(self) -> None:
         """Do the work that can wait until the answers are given."""
+
+    def met_another(self, error: Exception) -> bool:
+        """Return whether the same acts may succeed now that another transaction has ended."""
 
     def is_lost(self, error: Exception) -> bool:
         """Return whether the storage can no longer be trusted after this error."""
@@ -203,10 +208,15 @@ class Committer:
             batch.append(write)
         return batch
 
-    def _commit(self, connection: Connection, batch: Sequence[_Write]) -> None:
+    def _commit(
+        self, connection: Connection, batch: Sequence[_Write], meetings: int = MEETINGS
+    ) -> None:
         try:
             self._do(connection, batch)
         except Exception as error:
+            if meetings and connection.met_another(error):
+                self._commit(connection, batch, meetings - 1)
+                return
             if connection.is_lost(error):
                 self._fail(error)
             if self.failure or isinstance(error, connection.failures):
@@ -217,7 +227,7 @@ class Committer:
                 batch[0].error = error if isinstance(error, ReceiverError) else _unavailable(error)
             else:
                 for write in batch:
-                    self._commit(connection, [write])
+                    self._commit(connection, [write], meetings)
 
     def _do(self, connection: Connection, batch: Sequence[_Write]) -> None:
         if self.failure:
@@ -240,8 +250,51 @@ class Committer:
             raise
 
 
+class Committed:
+    """The writing side of a store, for engines that commit through a committer."""
+
+    def __init__(self, committer: Committer) -> None:
+        self._committer = committer
+
+    async def write(self, act: Act[Item, Result], item: Item) -> Result:
+        """See contract.Writing.write."""
+        result: Result = await self._committer.write(act, item)
+        return result
+
+    def write_all(
+        self, act: Act[Item, Result], items: Sequence[tuple[Item, asyncio.Future[Result]]]
+    ) -> None:
+        """See contract.Writing.write_all."""
+        self._committer.write_all(act, items)
+
+    def write_now(self, act: Act[Item, Result], item: Item) -> Result:
+        """See contract.Writing.write_now."""
+        result: Result = self._committer.write_now(act, item)
+        return result
+
+    def rehearse(self, act: Act[Item, Result], item: Item) -> Result:
+        """See contract.Writing.rehearse."""
+        result: Result = self._committer.rehearse(act, item)
+        return result
+
+    def on_failure(self, listener: Callable[[str], None]) -> None:
+        """See contract.Writing.on_failure."""
+        self._committer.on_failure(listener)
+
+    def check_writable(self) -> None:
+        """See contract.Writing.check_writable."""
+        self.write_now(_heartbeat, None)
+
+
+def _heartbeat(transaction: Transaction, items: Sequence[None]) -> Sequence[None]:
+    transaction.heartbeat()
+    return [None] * len(items)
+
+
 def _unavailable(error: Exception) -> StorageUnavailable:
-    unavailable = StorageUnavailable(f"It could not be committed ({error}): send it again.")
+    # A driver's further lines may show rows.
+    reason = next(iter(str(error).splitlines()), type(error).__name__)
+    unavailable = StorageUnavailable(f"It could not be committed ({reason}): send it again.")
     unavailable.__cause__ = error
     return unavailable
 

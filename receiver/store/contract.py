@@ -273,6 +273,13 @@ class Writing(Protocol):
         when that one ends. Call this before each round.
         """
 
+    def on_news(self, listener: Callable[[], None]) -> None:
+        """Register a listener for deliveries that other processes planned.
+
+        It is called from any thread, now and then without a reason. Nobody relies on it: workers
+        look for due deliveries by themselves, too.
+        """
+
     def close(self) -> None:
         """Commit the waiting writes, then close."""
 

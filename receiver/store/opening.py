@@ -6,30 +6,50 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
-from receiver.errors import StorageRefused
+from receiver.errors import StorageRefused, StorageServed
 from receiver.store.contract import Store
 from receiver.store.sqlite.store import SqliteStore
 from receiver.store.sqlite.store import open_existing as open_existing_file
 
+if TYPE_CHECKING:
+    from receiver.store.postgres.store import PostgresStore
+
 _SQLITE = "sqlite:///"
+_POSTGRES = ("postgresql://", "postgres://")
+_EXTRA = "PostgreSQL needs the extra `postgres`: pip install 'receiver[postgres]'."
 
 
-def open_to_serve(url: str, *, backlog: int = 2_000) -> Store:
-    """Open the store for the process that serves it; create the database if there is none.
+def open_to_serve(url: str, *, backlog: int = 2_000, alone: bool = False) -> Store:
+    """Open the store for a process that serves it; create the database if there is none.
 
     `backlog` is the number of writes that may wait. StorageServed if another process serves the
-    database and only one may; StorageRefused if the database cannot be used.
+    database and only one may, or if this one has to be `alone`; StorageRefused if the database
+    cannot be used.
     """
-    return SqliteStore(_file(url), backlog=backlog, serve=True)
+    if not is_shared(url):
+        return SqliteStore(_file(url), backlog=backlog, serve=True)
+    store = _postgres()(url, backlog=backlog)
+    if alone and store.is_served():
+        store.close()
+        raise StorageServed("The database is being served. Stop all its servers first.")
+    return store
 
 
 def open_existing(url: str, *, thorough: bool = False) -> Store:
     """Open the store of a running or stopped server; StorageRefused if there is none.
 
-    With `thorough` it reads the whole database to find damage.
+    With `thorough` it reads the whole database to find damage, if the engine does not do so.
     """
-    return open_existing_file(_file(url), thorough=thorough)
+    if not is_shared(url):
+        return open_existing_file(_file(url), thorough=thorough)
+    if not _postgres().exists(url):
+        raise StorageRefused(
+            "The database is empty. Start `receiver serve` first, or set RECEIVER_DATABASE_URL to"
+            " the database that it serves."
+        )
+    return _postgres()(url)
 
 
 @contextmanager
@@ -44,11 +64,38 @@ def open_empty() -> Iterator[Store]:
 
 def exists(url: str) -> bool:
     """Return whether there is a database already, or a link that should lead to one."""
+    if is_shared(url):
+        return _postgres().exists(url)
     path = _file(url)
     return path.exists() or path.is_symlink()
 
 
+def wholeness(url: str) -> str:
+    """Say that an opened database was found whole, or who has to look."""
+    if is_shared(url):
+        return "The database is reached; whether it is whole, its own tools say (pg_amcheck)."
+    return f"{_file(url)}: the file is whole."
+
+
+def is_shared(url: str) -> bool:
+    """Return whether several processes may serve the database at the same time."""
+    return url.startswith(_POSTGRES)
+
+
 def _file(url: str) -> Path:
     if not url.startswith(_SQLITE):
-        raise StorageRefused(f"{url} is no database that this receiver knows: use sqlite:///FILE.")
+        # Not the URL itself: it may hold a password.
+        raise StorageRefused(
+            "The database's address is none that this receiver knows: use sqlite:///FILE, or"
+            " postgresql://USER:PASSWORD@HOST/DATABASE."
+        )
     return Path(url.removeprefix(_SQLITE))
+
+
+def _postgres() -> type[PostgresStore]:
+    """Import the engine for PostgreSQL, which takes long and may not be there."""
+    try:
+        from receiver.store.postgres.store import PostgresStore
+    except ImportError as error:
+        raise StorageRefused(_EXTRA) from error
+    return PostgresStore

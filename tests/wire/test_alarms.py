@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from receiver.store.sqlite.store import SqliteStore
 from tests.support.commands import run
 from tests.support.destinations import Arrival, Behaviour, Destination
 from tests.support.live import ROUTES, live
@@ -129,6 +130,7 @@ def test_forged_webhooks_are_told_once(tmp_path: Path) -> None:
 
 def test_a_quiet_store_is_asked_little(tmp_path: Path) -> None:
     with live(tmp_path, ROUTES) as receiver:
+        assert isinstance(receiver.store, SqliteStore)
         reader = receiver.store._database.connection
         asked: list[str] = []
         reader.set_trace_callback(asked.append)  # type: ignore[attr-defined]

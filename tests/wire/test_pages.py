@@ -13,6 +13,7 @@ from starlette.routing import Route
 
 from receiver.cli import client
 from receiver.store.sqlite.connection import connect
+from receiver.store.sqlite.store import SqliteStore
 from receiver.times import format_time
 from receiver.web.pages import glance
 from receiver.web.pages.rendering import POLICY
@@ -62,7 +63,8 @@ def test_every_page_is_shown_and_says_that_nothing_else_may_be_loaded(small: Liv
 
 
 def test_no_page_needs_the_right_to_write(small: Live) -> None:
-    writer = connect(Path(small.store._path))
+    assert isinstance(small.store, SqliteStore)
+    writer = connect(small.store._path)
     writer.execute("BEGIN IMMEDIATE")  # from here on every write has to wait
     try:
         assert {Visit(small).get(address).status for address in ADDRESSES} == {200}

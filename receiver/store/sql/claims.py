@@ -30,6 +30,7 @@ NEXT = statement(
     f"{DELIVERY} WHERE destination = :destination AND {_CLAIMABLE}"
     f" AND {UNBLOCKED} ORDER BY due_at, id LIMIT 1",
 )
+TURN = statement("turn", "SELECT {turn}")
 CLAIM = statement(
     "claim",
     "UPDATE delivery SET state = 'sending', token = :token, lease_until = {now} + :lease,"
@@ -165,7 +166,9 @@ def claim(
 ) -> Claim | None:  # fmt: skip
     """See contract.Sending.claim."""
     release(db, now, holder=None)
-    tokens, paused_until = allowance(db, destination, policy, now, lock=True)
+    if not db.hold(TURN, {"destination": destination}):
+        return None  # another process claims for it just now
+    tokens, paused_until = allowance(db, destination, policy, now)
     if tokens < 1 or (paused_until > now and not anyway):
         return None
     request = _Request(destination, policy, now, until, holder, silences.active(db, now))

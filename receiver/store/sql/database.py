@@ -3,6 +3,9 @@
 A statement uses `:name` parameters and a few words in braces, which a dialect fills in:
 
 * `{lock}`, at the end of a SELECT: nobody else changes its rows before the transaction ends;
+* `{share}`, at the same place: nobody changes them, but others may hold them, too;
+* `{turn}`: whether this transaction has the turn of `:destination` now, alone until it ends;
+* `{part}`: the part of a counter that this process counts in, as a condition;
 * `{now}`: the clock that counts for leases;
 * `{texts:name}`, `{numbers:name}`: the values of a list parameter, as a subquery;
 * `{position}`: the function that returns the place of a part in a text, from 1, or 0.
@@ -55,9 +58,10 @@ class Dialect:
     """The spelling of one engine, for the words in braces above.
 
     `texts` and `numbers` have a `{}` for the name of the parameter; `as_list` makes its value.
-    `now` may use the parameter `:now`, which holds the caller's clock. `snapshot` begins a
-    transaction that only reads and sees one state throughout. `spell` turns `:name` into the
-    parameters of the engine's driver.
+    `lock` is empty where one transaction at a time writes. `now` may use the parameter `:now`,
+    which holds the caller's clock. `snapshot` begins a transaction that only reads and sees one
+    state throughout; it is empty where every read does. `spell` turns `:name` into the parameters
+    of the engine's driver.
     """
 
     name: str
@@ -65,6 +69,9 @@ class Dialect:
     numbers: str
     as_list: Callable[[Sequence[Any]], Any]
     lock: str
+    share: str
+    turn: str
+    part: str
     now: str
     position: str
     snapshot: str
@@ -85,7 +92,7 @@ class Dialect:
         return text.format(f":{parameter}") if parameter else text
 
 
-_WORD = re.compile(r"\{(lock|now|texts|numbers|position)(?::([a-z_]+))?\}")
+_WORD = re.compile(r"\{(lock|share|turn|part|now|texts|numbers|position)(?::([a-z_]+))?\}")
 
 
 class Cursor(Protocol):
@@ -113,6 +120,9 @@ class Bulk(Protocol):
     def new_events(self, n: int) -> Sequence[int]:
         """Reserve the next `n` numbers for events."""
 
+    def hold(self, events: Sequence[Row], executions: Sequence[Row]) -> None:
+        """Let nobody else judge events (source, event_id) or executions before this one ends."""
+
     def new_executions(self, n: int) -> Sequence[int]:
         """Reserve the next `n` numbers for executions."""
 
@@ -126,7 +136,7 @@ class Bulk(Protocol):
         """Find executions (source, execution_id): `rows.STORED_COLUMNS`.
 
         With `lock` nobody else changes them before the transaction ends; they are locked in the
-        order of the keys.
+        order of their numbers.
         """
 
     def execution_numbers(self, keys: Sequence[Row]) -> list[Row]:
@@ -183,6 +193,13 @@ class Database:
         """Change rows; return how many."""
         return self._execute(self._dialect.text(statement), values).rowcount
 
+    def hold(self, statement: Statement, values: Values = _NOTHING) -> bool:
+        """Return whether the locks of a statement are ours; true where nobody else writes."""
+        if not self._dialect.lock:
+            return True
+        rows = self.rows(statement, values)
+        return bool(rows) and bool(rows[0][0])
+
     def as_list(self, values: Sequence[Any]) -> Any:
         """Return the value of a list parameter."""
         return self._dialect.as_list(values)
@@ -190,6 +207,9 @@ class Database:
     @contextmanager
     def snapshot(self) -> Iterator[None]:
         """Let all reads inside see one state of the database. Call it outside a transaction."""
+        if not self._dialect.snapshot:
+            yield
+            return
         self._execute(self._dialect.snapshot)
         try:
             yield

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from receiver.alarms import Alarm
+from receiver.contexts import message_context
 from receiver.deliveries import (
     Acknowledgement,
     Claim,
@@ -14,7 +15,6 @@ from receiver.deliveries import (
     Kind,
     MessageContext,
     State,
-    message_context,
 )
 from receiver.events import Execution, Status, Verdict
 from receiver.store.records import JudgedWebhook
@@ -99,6 +99,13 @@ STOOD = variants(
     " WHERE x.source = :source AND x.execution_id = :execution AND {where}"
     " ORDER BY h.version DESC LIMIT 1",
     {"after": "h.version = :applied", "at": "h.applied_at <= :at"},
+)
+# The executions that a claim is about: while one moves, nobody records that it was told of.
+HOLD_EXECUTIONS = statement(
+    "hold_executions",
+    "SELECT x.id FROM execution AS x WHERE (x.source, x.execution_id) IN"
+    " (SELECT d.source, d.execution_id FROM delivery AS d WHERE d.token = :token)"
+    " ORDER BY x.id{lock}",
 )
 
 

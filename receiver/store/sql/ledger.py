@@ -6,7 +6,7 @@ from typing import Any
 
 from receiver.store.sql.database import Database, statement
 
-PROMISED = statement("promised", "SELECT name, n FROM promised")
+PROMISED = statement("promised", "SELECT name, sum(n) FROM promised GROUP BY name")
 VERDICTS = statement(
     "verdicts",
     "SELECT verdict, sum(times) FROM event WHERE reason <> 'malformed' GROUP BY verdict",

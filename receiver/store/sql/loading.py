@@ -49,12 +49,13 @@ def load(
 ) -> Loaded:
     """See contract.Judging.load. The executions' ids are added to `numbers`."""
     loaded = Loaded()
-    loaded.event_ids.update(
-        db.bulk.stored_event_ids([(event.source, event.event_id) for event in events])
-    )
+    ids = [(event.source, event.event_id) for event in events]
     about = [event for event in events if event.execution_id is not None]
-    # In a fixed order, so that two transactions never wait for each other's rows.
     keys = sorted({(event.source, event.execution_id or "") for event in about})
+    if lock:
+        # First: what is read before may be judged elsewhere meanwhile, and has no row to lock yet.
+        db.bulk.hold(ids, keys)
+    loaded.event_ids.update(db.bulk.stored_event_ids(ids))
     for source, execution_id, number, has_gaps, *row in db.bulk.stored_executions(keys, lock=lock):
         key = source, execution_id
         if key in loaded.executions:

@@ -79,7 +79,7 @@ COUNT_OWED = statement("count_owed", "UPDATE event SET owed = owed + :n WHERE se
 COUNT_OWED_OF_ALARM = statement(
     "count_owed_of_alarm", "UPDATE alarm SET owed = owed + :n WHERE id = :alarm"
 )
-PROMISE = statement("promise", "UPDATE promised SET n = n + :n WHERE name = :name")
+PROMISE = statement("promise", "UPDATE promised SET n = n + :n WHERE name = :name{part}")
 # Only the head of a digest keeps the text. Deliveries younger than `:spared` do not die with it.
 RECORD = statement(
     "record",
@@ -187,12 +187,12 @@ REDELIVER_ALL = statement(
 OVERDUE = statement(
     "overdue",
     f"{facts.DELIVERY} WHERE destination = :destination AND state = 'waiting'"
-    " AND owed_at < :before ORDER BY id LIMIT :limit",
+    " AND owed_at < :before ORDER BY id LIMIT :limit{lock}",
 )
 ORPHANS = statement(
     "orphans",
     f"{facts.DELIVERY} WHERE state = 'waiting' AND destination NOT IN {{texts:destinations}}"
-    " ORDER BY id LIMIT :limit",
+    " ORDER BY id LIMIT :limit{lock}",
 )
 END_WAITING = statement(
     "end_waiting", "UPDATE delivery SET state = 'dead', reason = :reason WHERE id = :delivery"
@@ -262,6 +262,7 @@ def record(db: Database, claim: Claim, attempt: Attempt, after: AttemptResult) -
         "order_key": claim.order_key,
         "counts": int(not attempt.retry_after and not attempt.permanent),
     }  # fmt: skip
+    db.hold(facts.HOLD_EXECUTIONS, values)
     if not db.change(RECORD, values):
         return False
     db.change(ATTEMPTED, values)

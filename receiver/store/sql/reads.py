@@ -52,12 +52,11 @@ NEXT_DUE = statement(
     "SELECT d.due_at FROM delivery AS d WHERE d.destination = :destination"
     f" AND d.state = 'waiting' AND {UNBLOCKED} ORDER BY d.due_at, d.id LIMIT 1",
 )
-_ALLOWANCE = (
+ALLOWANCE = statement(
+    "allowance",
     "SELECT tokens, counted_at, coalesce(paused_until, 0) FROM destination"
-    " WHERE name = :destination"
+    " WHERE name = :destination",
 )
-ALLOWANCE = statement("allowance", _ALLOWANCE)
-ALLOWANCE_TO_SPEND = statement("allowance_to_spend", f"{_ALLOWANCE}{{lock}}")
 # The destinations with waiting deliveries, found by leaps over the index.
 _LEAST = "(SELECT min(destination) FROM delivery WHERE state = 'waiting'"
 WAITED_FOR = statement(
@@ -121,15 +120,9 @@ def next_due(db: Database, destination: str, policy: SendPolicy, now: int) -> in
     return int(max(due, paused_until, now + int(lacking / policy.rate * SECOND)))
 
 
-def allowance(
-    db: Database, destination: str, policy: SendPolicy, now: int, *, lock: bool = False
-) -> tuple[float, int]:
-    """Return the messages that the destination may get now, and the end of its pause (0: none).
-
-    With `lock` nobody else claims for it before the transaction ends.
-    """
-    values = {"destination": destination}
-    row = db.row(ALLOWANCE_TO_SPEND if lock else ALLOWANCE, values)
+def allowance(db: Database, destination: str, policy: SendPolicy, now: int) -> tuple[float, int]:
+    """Return the messages that the destination may get now, and the end of its pause (0: none)."""
+    row = db.row(ALLOWANCE, {"destination": destination})
     if row is None:
         return policy.burst, 0
     tokens, counted_at, paused_until = row

@@ -47,7 +47,7 @@ SUPERSEDE = statement(
 ACTIVE = statement(
     "active_silences",
     f"SELECT {COLUMNS} FROM silence AS s WHERE s.listed_at IS NULL AND s.until_at > :now"
-    " AND s.from_at <= :now",
+    " AND s.from_at <= :now{share}",
 )
 # The deliveries that a destination missed, one for each execution (and verdict): of the last event,
 # and the notice rather than its reminders. Messages about a destination's failure count separately.

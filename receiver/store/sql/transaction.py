@@ -68,7 +68,7 @@ EVICT = statement(
     "DELETE FROM event WHERE owed = 0 AND verdict = 'quarantined' AND seq <= (SELECT seq FROM event"
     " WHERE verdict = 'quarantined' ORDER BY seq DESC LIMIT 1 OFFSET :kept) RETURNING reason",
 )
-HEARTBEAT = statement("heartbeat", "UPDATE promised SET n = n WHERE name = 'accepted'")
+HEARTBEAT = statement("heartbeat", "UPDATE promised SET n = n WHERE name = 'accepted'{part}")
 
 
 class SqlTransaction:

@@ -25,6 +25,9 @@ DIALECT = Dialect(
     as_list=lambda values: json.dumps(list(values)),
     # One transaction at a time writes.
     lock="",
+    share="",
+    turn="1",
+    part="",
     # SQLite has no clock of its own: for leases the clock of the serving process counts.
     now=":now",
     position="instr",
@@ -118,6 +121,9 @@ class WriteConnection:
         self._lost = self._lost or code in _LOST or code & 0xFF in _LOST
         self._full = code == sqlite3.SQLITE_FULL
         return self._lost or isinstance(error, Misplaced)
+
+    def met_another(self, error: Exception) -> bool:
+        return False
 
     def tidy(self) -> None:
         """Copy the log back if it is time, and at once if the disk is full: the log may fill it."""

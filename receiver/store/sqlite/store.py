@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from receiver.errors import StorageRefused, StorageUnavailable
-from receiver.store.committer import Committer
-from receiver.store.contract import Act, Item, Result, Transaction
+from receiver.store.committer import Committed, Committer
 from receiver.store.sql.database import Database
 from receiver.store.sql.reader import SqlReader
 from receiver.store.sqlite.connection import WriteConnection, connect, database, remove_log
@@ -19,13 +18,10 @@ from receiver.store.sqlite.schema import create_missing, prepare
 from receiver.store.sqlite.spectators import Spectators
 from receiver.store.sqlite.wal import LONG
 
-if TYPE_CHECKING:
-    import asyncio
-
 Found = TypeVar("Found")
 
 
-class SqliteStore(SqlReader):
+class SqliteStore(Committed, SqlReader):
     """contract.Store on one SQLite file.
 
     With `serve` it takes the right to serve the file, which one process at a time can have. Without
@@ -44,8 +40,8 @@ class SqliteStore(SqlReader):
             if self._lock is not None:
                 self._lock.take()
             prepare(path, thorough=serve or thorough, checkpoint=serve)
-            self._committer = Committer(
-                lambda: WriteConnection(path, self._place, lock=self._lock), backlog
+            super().__init__(
+                Committer(lambda: WriteConnection(path, self._place, lock=self._lock), backlog)
             )
             self._reading = threading.Lock()
             # What people look at may take long.
@@ -56,29 +52,6 @@ class SqliteStore(SqlReader):
             if self._lock is not None:
                 self._lock.close()
             raise
-
-    async def write(self, act: Act[Item, Result], item: Item) -> Result:
-        result: Result = await self._committer.write(act, item)
-        return result
-
-    def write_all(
-        self, act: Act[Item, Result], items: Sequence[tuple[Item, asyncio.Future[Result]]]
-    ) -> None:
-        self._committer.write_all(act, items)
-
-    def write_now(self, act: Act[Item, Result], item: Item) -> Result:
-        result: Result = self._committer.write_now(act, item)
-        return result
-
-    def rehearse(self, act: Act[Item, Result], item: Item) -> Result:
-        result: Result = self._committer.rehearse(act, item)
-        return result
-
-    def on_failure(self, listener: Callable[[str], None]) -> None:
-        self._committer.on_failure(listener)
-
-    def check_writable(self) -> None:
-        self.write_now(_heartbeat, None)
 
     def is_in_place(self) -> bool:
         return self._place.is_kept()
@@ -97,6 +70,9 @@ class SqliteStore(SqlReader):
 
     def leads(self, timer: str) -> bool:
         return self._lock is not None
+
+    def on_news(self, listener: Callable[[], None]) -> None:
+        """Do nothing: this process alone plans deliveries, but for a command now and then."""
 
     def close(self) -> None:
         self._committer.close()
@@ -120,11 +96,6 @@ class SqliteStore(SqlReader):
             return self._spectators.look(query)
         except sqlite3.Error as error:
             raise StorageUnavailable(f"The database cannot be read: {error}.") from error
-
-
-def _heartbeat(transaction: Transaction, items: Sequence[None]) -> Sequence[None]:
-    transaction.heartbeat()
-    return [None] * len(items)
 
 
 def open_existing(path: Path, *, thorough: bool = False) -> SqliteStore:

@@ -62,7 +62,8 @@ class WebhookEndpoint:
     """The endpoint for the webhooks of all sources.
 
     `wake` gets the names of destinations with new deliveries. `max_body` is bytes, `rate` is the
-    most proven webhooks a second for sources without a rate of their own.
+    most proven webhooks a second for sources without a rate of their own. If it is not open, it
+    takes none.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class WebhookEndpoint:
         rate: float,
         counters: Counters,
         refusals: Refusals,
+        is_open: bool = True,
     ) -> None:
         self._in_force = in_force
         self._batcher = WebhookBatcher(store, in_force, rate)
@@ -85,6 +87,7 @@ class WebhookEndpoint:
         self._access_log = AccessLog()
         self._bytes_held = 0
         self.draining = False
+        self._is_open = is_open
         self.not_stored_at = float("-inf")  # monotonic seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -119,6 +122,8 @@ class WebhookEndpoint:
             return problem(405, "Webhooks are sent with POST.", {"Allow": "POST"})
         if self.draining:
             return try_later("Shutting down. Send it again.")
+        if not self._is_open:
+            return problem(404, "This process takes no webhooks: send them to `receiver serve`.")
         headers: list[tuple[bytes, bytes]] = scope["headers"]
         refusal = _header_problem(headers, self._max_body)
         if refusal is not None:

@@ -26,15 +26,20 @@ def problem(**environ: str) -> str:
 
 def test_nothing_set_is_a_loopback_server_on_one_file() -> None:
     settings = load_settings({"HOME": "/root"})
-    assert (settings.host, settings.port, settings.database_path) == (
-        "127.0.0.1", 8000, Path("receiver.db"),
+    assert (settings.host, settings.port, settings.database_url) == (
+        "127.0.0.1", 8000, "sqlite:///receiver.db",
     )  # fmt: skip
     assert load_settings({"RECEIVER_PORT": ""}).port == 8000
 
 
-def test_four_slashes_are_an_absolute_path() -> None:
-    settings = load_settings({"RECEIVER_DATABASE_URL": "sqlite:////var/lib/r.db"})
-    assert settings.database_path == Path("/var/lib/r.db")
+@pytest.mark.parametrize(
+    "url",
+    ["sqlite:////var/lib/r.db", "postgresql://u:canary@db/r", "postgres:///r", "postgresql://"],
+)
+def test_a_database_is_a_file_or_one_of_postgresql_and_is_not_shown(url: str) -> None:
+    settings = load_settings({"RECEIVER_DATABASE_URL": url})
+    assert settings.database_url == url
+    assert "canary" not in repr(settings)
 
 
 def test_an_unknown_variable_names_the_nearest() -> None:
@@ -68,7 +73,7 @@ def test_a_bad_value_is_told_with_its_name_and_what_to_write(
 
 def test_no_value_is_shown() -> None:
     for name, value in (
-        ("DATABASE_URL", "postgresql://u:canary@h/d"),
+        ("DATABASE_URL", "mysql://u:canary@h/d"),
         ("PUBLIC_URL", "ftp://me:canary@hooks.example.org"),
         ("API_TOKEN", "${canary}"),
         # A secret in the wrong place, however short.

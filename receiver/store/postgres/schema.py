@@ -1,0 +1,74 @@
+"""Schema of a PostgreSQL database: made or brought up to date by whichever process is first."""
+
+from __future__ import annotations
+
+from importlib import resources
+from typing import Any, cast
+
+import psycopg
+from psycopg import errors
+
+from receiver.errors import StorageRefused
+from receiver.store.postgres.address import Address
+from receiver.store.postgres.connection import connect
+
+# The scripts in their order; the number of a schema is that of its last one.
+SCRIPTS = ("schema.sql",)
+SCHEMA_VERSION = len(SCRIPTS)
+# The key of the lock that the process has which brings the schema up to date.
+_LOCK = 0x72637672  # "rcvr"
+
+
+def prepare(address: Address) -> None:
+    """Bring the schema up to date, or refuse the database; another process at it is waited for."""
+    with connect(address) as connection, refusing(address):
+        if version_of(connection) == SCHEMA_VERSION:
+            return
+        with connection.transaction():
+            connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+            found = version_of(connection)
+            check(address, connection, found)
+            folder = resources.files("receiver.store.postgres")
+            for script in SCRIPTS[found:]:
+                connection.execute(cast(Any, folder.joinpath(script).read_text("utf-8")))
+            connection.execute("UPDATE schema_version SET version = %s", (SCHEMA_VERSION,))
+
+
+def check(address: Address, connection: psycopg.Connection[Any], version: int) -> None:
+    """Raise StorageRefused for a database that is another program's, or of a newer receiver."""
+    if version > SCHEMA_VERSION:
+        raise StorageRefused(
+            f"{address.name}, has schema {version}, newer than this receiver's {SCHEMA_VERSION}."
+            " Run the newer receiver, or restore the backup from before its upgrade."
+        )
+    tables = connection.execute("SELECT to_regclass('event'), to_regclass('delivery')").fetchone()
+    if not version and tables != (None, None):
+        raise StorageRefused(
+            f"{address.name}, is another program's. Create a database of our own, and set"
+            " RECEIVER_DATABASE_URL to it."
+        )
+
+
+def version_of(connection: psycopg.Connection[Any]) -> int:
+    """Return the number of the schema; 0: there is none yet."""
+    row = connection.execute("SELECT to_regclass('schema_version')").fetchone()
+    if row is None or row[0] is None:
+        return 0
+    row = connection.execute("SELECT version FROM schema_version").fetchone()
+    return 0 if row is None else int(row[0])
+
+
+class refusing:  # noqa: N801  (used as a function)
+    """A context that turns what the database denies into StorageRefused."""
+
+    def __init__(self, address: Address) -> None:
+        self._address = address
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, (errors.InsufficientPrivilege, errors.ReadOnlySqlTransaction)):
+            raise StorageRefused(
+                f"{self._address.name}, does not let us make our tables"
+                f" ({self._address.reason(error)}). Let its user create tables in its schema."
+            ) from None
