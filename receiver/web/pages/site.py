@@ -57,27 +57,24 @@ def routes(
         settings.zone,
     )  # fmt: skip
 
+    def admitted(request: Request, show: Show) -> Response:
+        visitor = gate.admit(request)
+        if isinstance(visitor, Response):
+            return visitor
+        try:
+            return show(request, visitor)
+        except StorageUnavailable:
+            return renderer.problem(request, 503, _NO_STORAGE, _LATER, visitor)
+
     def shown(path: str, show: Show) -> Route:
         def answer(request: Request) -> Response:
-            visitor = gate.admit(request)
-            if isinstance(visitor, Response):
-                return visitor
-            try:
-                return show(request, visitor)
-            except StorageUnavailable:
-                return renderer.problem(request, 503, _NO_STORAGE, _LATER, visitor)
+            return admitted(request, show)
 
         return Route(path, answer, methods=["GET"], include_in_schema=False)
 
     def posted(path: str, act: Act) -> Route:
         def answer(request: Request, form: Form) -> Response:
-            visitor = gate.admit(request)
-            if isinstance(visitor, Response):
-                return visitor
-            try:
-                return act(request, visitor, form)
-            except StorageUnavailable:
-                return renderer.problem(request, 503, _NO_STORAGE, _LATER, visitor)
+            return admitted(request, lambda request, visitor: act(request, visitor, form))
 
         return _form_route(path, answer, renderer)
 
