@@ -31,7 +31,8 @@ EXECUTION = statement(
     "execution", f"{EXECUTIONS_SHOWN} WHERE x.source = :source AND x.execution_id = :execution"
 )
 _PAGE = (
-    "(CAST(:status AS text) IS NULL OR x.status = :status)"
+    "(CAST(:source AS text) IS NULL OR x.source = :source)"
+    " AND (CAST(:status AS text) IS NULL OR x.status = :status)"
     " AND (CAST(:category AS text) IS NULL OR x.category = :category)"
     " AND (CAST(:agent AS text) IS NULL OR x.agent_id LIKE :agent ESCAPE '!'"
     " OR x.agent_name LIKE :agent ESCAPE '!')"
@@ -40,9 +41,6 @@ _PAGE = (
     " AND x.id < :after ORDER BY x.id DESC LIMIT :limit"
 )
 EXECUTIONS = statement("executions", f"{EXECUTIONS_SHOWN} WHERE {_PAGE}")
-EXECUTIONS_OF_SOURCE = statement(
-    "executions_of_source", f"{EXECUTIONS_SHOWN} WHERE x.source = :source AND {_PAGE}"
-)
 _EVENTS = (
     "SELECT e.seq, e.source, e.execution_id, e.event_id, e.event, e.status, e.occurred_at,"
     " e.received_at, e.verdict, e.reason, e.flags, e.agent_id, e.agent_name, e.execution_url,"
@@ -163,13 +161,12 @@ def execution(db: Database, source: str, execution_id: str) -> View | None:
 
 def executions(db: Database, conditions: Mapping[str, str], limit: int, after: int | None) -> Page:
     """See contract.Listing.executions."""
-    which = EXECUTIONS_OF_SOURCE if "source" in conditions else EXECUTIONS
     names = ("status", "category", "source", "agent", "q")
     values = _page_values(names, conditions, limit, after)
     if (pattern := conditions.get("agent")) is None:
-        records = db.records(which, values)
+        records = db.records(EXECUTIONS, values)
     else:
-        records = _of_agents(db, which, values, Condition("agent", (pattern,)))
+        records = _of_agents(db, EXECUTIONS, values, Condition("agent", (pattern,)))
     return [execution_view(record) for record in records[:limit]], _cursor_after(records, limit)
 
 

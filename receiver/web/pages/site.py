@@ -58,8 +58,7 @@ def routes(
     )  # fmt: skip
 
     def admitted(request: Request, show: Show) -> Response:
-        visitor = gate.admit(request)
-        if isinstance(visitor, Response):
+        if isinstance(visitor := gate.admit(request), Response):
             return visitor
         try:
             return show(request, visitor)
