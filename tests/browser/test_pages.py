@@ -199,7 +199,7 @@ def test_somebody_takes_what_waits_and_the_page_follows_without_a_reload(
         other = page.locator("li.card", has_text="Something new")
         other.get_by_role("button", name="I take it").click()
         page.wait_for_url("**/executions/asteroid/news")
-        assert page.get_by_text("Bea takes care of it").is_visible()
+        assert page.get_by_text("Bea takes care of it").first.is_visible()
 
 
 def test_all_of_it_works_without_javascript_and_by_the_keyboard(chromium: Any, small: Live) -> None:
