@@ -175,7 +175,7 @@ def _print_report(store: Store, executions: dict[str, None]) -> None:
 
 def _stay_up(url: str) -> None:
     click.echo(
-        f"\nStill serving. Look around:\n  curl {url}/api/executions\n"
+        f"\nStill serving. Look around in a browser: {url}/\nOr:\n  curl {url}/api/executions\n"
         f"  curl '{url}/api/executions?category=terminal'\n"
         f"  curl {url}/api/ledger\nCtrl-C ends it and throws everything away."
     )

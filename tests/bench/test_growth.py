@@ -11,6 +11,7 @@ import pytest
 
 from receiver.retention import Retention
 from receiver.store.sqlite.store import SqliteStore
+from tests.bench import pages
 from tests.bench.growth import bench, count
 from tests.bench.load import measure
 from tests.bench.startup import environ
@@ -78,3 +79,10 @@ def test_a_load_is_acknowledged_told_and_within_its_memory(more: tuple[str, ...]
     report = measure("--events", "1500", *more)
     assert report.broken == []
     assert report.figures["events acknowledged"] == (600 if more else 1500)
+
+
+def test_pages_are_measured_on_a_large_store_beside_an_empty_one(tmp_path: Path) -> None:
+    grow(tmp_path / "receiver.db", 200, days=(20, 0.001))
+    lines = pages.measure(tmp_path, 1, 5, 0.05)
+    assert [line.split()[0] for line in lines[:2]] == ["/", "/executions"]
+    assert lines[-1].startswith("webhooks: p99 ")

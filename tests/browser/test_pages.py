@@ -157,6 +157,22 @@ def test_a_wrong_token_is_told_and_the_right_one_still_works(chromium: Any, guar
     context.close()
 
 
+def test_a_page_that_is_left_open_asks_to_sign_in_once_the_session_is_over(
+    chromium: Any, guarded: Live
+) -> None:
+    context = chromium.new_context(base_url=guarded.url)
+    page = context.new_page()
+    page.clock.install()
+    page.goto("/login")
+    page.get_by_label("API token").fill(TOKEN)
+    page.keyboard.press("Enter")
+    page.get_by_role("heading", name="Waits for a person").wait_for()
+    context.clear_cookies()
+    page.clock.fast_forward(11_000)
+    page.get_by_label("API token").wait_for()
+    context.close()
+
+
 def test_somebody_takes_what_waits_and_the_page_follows_without_a_reload(
     chromium: Any, small: Live
 ) -> None:
@@ -183,7 +199,7 @@ def test_somebody_takes_what_waits_and_the_page_follows_without_a_reload(
         other = page.locator("li.card", has_text="Something new")
         other.get_by_role("button", name="I take it").click()
         page.wait_for_url("**/executions/asteroid/news")
-        assert page.get_by_text("Bea takes care of it").is_visible()
+        assert page.get_by_text("Bea takes care of it").first.is_visible()
 
 
 def test_all_of_it_works_without_javascript_and_by_the_keyboard(chromium: Any, small: Live) -> None:

@@ -603,6 +603,60 @@ class StoreContract:
         assert store.event(5) is None
         assert store.names()["source"] == ["s"]
 
+    def test_what_waits_for_people_comes_the_longest_first_with_what_it_is_about(
+        self, store: Store
+    ) -> None:
+        asked = replace(event(2, Status.AWAITING_CONFIRMATION), detail={"reason": "pay?"})
+        entry = applied(2, Status.AWAITING_CONFIRMATION, None, owed("ops", "a", 1))
+        save(store, replace(entry, event=asked))
+        for number, status in ((1, Status.PAUSED_BY_AGENT), (3, Status.FAILED)):
+            of = event(number, status, f"x-{number}0")
+            moved = applied(number, status, None)
+            assert moved.after is not None
+            after = replace(moved.after, execution_id=of.execution_id or "")
+            save(store, replace(moved, event=of, after=after))
+        first, second = store.needing_people(9)
+        assert [first["execution_id"], second["execution_id"]] == ["x-10", "x-1"]
+        assert second["detail"] == {"reason": "pay?"}
+        assert second["told"] == [{"destination": "ops", "kind": "notice", "state": "waiting"}]
+        assert [each["execution_id"] for each in store.needing_people(1)] == ["x-10"]
+        assert [each["execution_id"] for each in store.failed(NOW, 9)] == ["x-30"]
+        assert store.failed(NOW + 4 * SECOND, 9) == []
+
+    def test_what_happened_is_counted_in_parts_of_a_time(self, store: Store) -> None:
+        assert (store.happened(NOW, SECOND), store.waited(NOW, SECOND)) == ([], [])
+        starts = applied(1, Status.RUNNING, None)
+        asks = applied(2, Status.AWAITING_CONFIRMATION, starts.after)
+        goes_on = applied(9, Status.RUNNING, asks.after)
+        entries = [starts, asks, goes_on, unapplied(5, Verdict.REJECTED, "illegal")]
+        for n, entry in enumerate(entries):
+            save(store, replace(entry, judged_at=NOW + n * SECOND))
+        counted = {(h.part, h.verdict, h.status): h.n for h in store.happened(NOW, 2 * SECOND)}
+        assert counted == {
+            (0, "applied", "running"): 1, (0, "applied", "awaiting_confirmation"): 1,
+            (1, "applied", "running"): 1, (1, "rejected", "running"): 1,
+        }  # fmt: skip
+        assert sum(h.n for h in store.happened(NOW + 3 * SECOND, SECOND)) == 1
+        assert store.happened(NOW + 4 * SECOND, SECOND) == []
+        (waited,) = store.waited(NOW, SECOND)
+        assert (waited.part, waited.n, waited.median, waited.longest) == (
+            2, 1, 7 * SECOND, 7 * SECOND
+        )  # fmt: skip
+
+    def test_it_is_known_how_each_destination_stands(self, store: Store) -> None:
+        assert store.standings(NOW) == {}
+        five(store, "a", "b", "c")
+        first, second = claim(store), claim(store)
+        assert first is not None
+        assert second is not None
+        do(store, "record", first, DELIVERED, SENT)
+        dead = AttemptResult(State.DEAD, "no", NOW, "t", "b")
+        do(store, "record", second, Attempt(Outcome.FAILED, "refused", 1), dead)
+        stands = store.standings(NOW)["ops"]
+        assert (stands.succeeded_at is None, stands.failing_since is None) == (False, False)
+        assert (stands.last_failure, stands.waiting, stands.dead) == ("refused", 1, 1)
+        assert [d["state"] for d in store.deliveries({"state": "dead"}, 9, None)[0]] == ["dead"]
+
     def test_many_writers_share_commits_and_each_gets_its_own_answer(self, store: Store) -> None:
         batches: list[int] = []
 

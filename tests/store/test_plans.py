@@ -95,6 +95,8 @@ def test_deliveries_are_inserted_by_one_text() -> None:
         ("lost_leases", "INDEX delivery_lease"),
         ("next_claim", "INDEX delivery_order"),
         ("event_number", "INDEX event_id (source=? AND event_id=? AND repeated=?)"),
+        ("event_received", "INTEGER PRIMARY KEY"),
+        ("failed", "INDEX execution_ended"),
         ("is_owed", "INDEX sqlite_autoindex_delivery_1 (dedup_key=?)"),
     ],
 )
@@ -102,6 +104,22 @@ def test_hot_queries_use_their_index(tmp_path: Path, name: str, index: str) -> N
     plan = plan_of(tmp_path, STATEMENTS[name])
     assert index in plan
     assert "SCAN" not in plan or "SCAN delivery USING INDEX delivery_lease" in plan
+    assert "TEMP B-TREE" not in plan
+
+
+@pytest.mark.parametrize(
+    ("name", "index"),
+    [
+        ("deliveries_dead", "delivery_dead"),
+        ("deliveries_waiting", "delivery_due"),
+        ("deliveries_sending", "delivery_lease"),
+        ("events_held", "event_held"),
+    ],
+)
+def test_lists_of_few_walk_over_those_alone(tmp_path: Path, name: str, index: str) -> None:
+    plan = plan_of(tmp_path, STATEMENTS[name])
+    assert plan.endswith(f"USING INDEX {index}")
+    assert plan.startswith("SEARCH")
     assert "TEMP B-TREE" not in plan
 
 

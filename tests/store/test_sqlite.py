@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections.abc import Callable, Sequence
 from importlib import resources
 from pathlib import Path
@@ -14,6 +15,7 @@ from receiver.errors import StorageRefused, StorageUnavailable
 from receiver.events import Status
 from receiver.store.contract import Transaction
 from receiver.store.opening import exists, open_existing, open_to_serve
+from receiver.store.sql.database import Database, Statement
 from receiver.store.sql.transaction import SqlTransaction
 from receiver.store.sqlite.connection import connect
 from receiver.store.sqlite.schema import APPLICATION_ID, statements
@@ -53,6 +55,53 @@ def test_one_process_serves_a_file(tmp_path: Path) -> None:
         SqliteStore(tmp_path / "r.db", serve=True)
     store.close()
     SqliteStore(tmp_path / "r.db", serve=True).close()
+
+
+def test_nobody_who_sends_waits_for_somebody_who_looks(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "r.db", serve=True)
+    looks, may_end = threading.Event(), threading.Event()
+
+    def look(_: Database) -> None:
+        looks.set()
+        may_end.wait(20)
+
+    looking = threading.Thread(target=store._look, args=(look,))
+    looking.start()
+    assert looks.wait(20)
+    assert store.next_due("ops", PACE, NOW) is None
+    save(store, applied(1, Status.RUNNING, None))
+    found = store.execution("s", "x-1")  # nor somebody else who looks
+    assert found is not None
+    may_end.set()
+    looking.join()
+    store.close()
+    with pytest.raises(StorageUnavailable):
+        store.executions({}, 1, None)
+
+
+def test_an_end_does_not_wait_for_somebody_who_looks(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "r.db", serve=True)
+    store.executions({}, 1, None)
+    looks = threading.Event()
+    store._spectators._all[0].set_progress_handler(looks.set, 1_000)
+    endless = Statement(
+        "endless",
+        "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i FROM n) SELECT max(i) FROM n",
+    )
+    ended: list[StorageUnavailable] = []
+
+    def look() -> None:
+        try:
+            store._look(lambda db: db.value(endless))
+        except StorageUnavailable as error:
+            ended.append(error)
+
+    looking = threading.Thread(target=look, daemon=True)
+    looking.start()
+    assert looks.wait(20)
+    store.close()
+    looking.join(20)
+    assert len(ended) == 1
 
 
 def test_every_commit_is_synced_and_the_log_is_write_ahead(tmp_path: Path) -> None:

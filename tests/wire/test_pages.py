@@ -15,6 +15,7 @@ from receiver.cli import client
 from receiver.store.sqlite.connection import connect
 from receiver.store.sqlite.store import SqliteStore
 from receiver.times import format_time
+from receiver.web.pages import glance
 from receiver.web.pages.rendering import POLICY
 from tests.support.live import Live, live, until
 from tests.support.visited import ADDRESSES, LINK, NAME, ROUTES, TOKEN, Visit, sow
@@ -290,6 +291,31 @@ def test_it_says_where_a_written_event_would_go_and_stores_nothing(small: Live) 
         assert Visit(small).post("/routes", {"source": "asteroid", "body": wrong}).status == 200
     assert Visit(small).post("/routes", {"source": "x", "body": body}).status == 400
     assert small.store.ledger()["accepted"] == before
+
+
+def test_what_is_not_counted_yet_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(glance, "FIRST_PATIENCE", 0.0)
+    with live(tmp_path, ROUTES) as receiver:
+        sow(receiver)
+        shown = [Visit(receiver).get(address) for address in ("/", "/ledger")]
+        assert [each.status for each in shown] == [200, 200]
+        until(lambda: "About to pay" in Visit(receiver).get("/").text)
+        until(lambda: "Everything adds up" in Visit(receiver).get("/ledger").text)
+
+
+def test_when_the_storage_fails_a_page_says_so_and_what_to_do(tmp_path: Path) -> None:
+    with live(tmp_path, ROUTES) as receiver:
+        receiver.store.close()
+        for shown in (
+            Visit(receiver).get("/executions"),
+            Visit(receiver).get("/"),
+            Visit(receiver).post("/act/redeliver", {"id": "1"}),
+        ):
+            assert shown.status == 503
+            assert "The storage does not answer" in shown.text
+            assert shown.headers["retry-after"] == "5"
 
 
 def test_a_form_that_is_none_or_too_large_is_refused(small: Live) -> None:

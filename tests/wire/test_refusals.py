@@ -47,7 +47,7 @@ def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
         ("/webhooks/asteroid%2Fx", "address", "path=/webhooks/asteroid/x meant=/webhooks/asteroid"),
         ("/webhooks", "address", "path=/webhooks"),
         ("/webhooks/", "address", "path=/webhooks/"),
-        ("/", "not_found", "path=/"),
+        ("/", "method", "path=/"),  # there is a page
         ("/api/nothing", "not_found", "path=/api/nothing"),
         ("/healthz", "method", "path=/healthz"),
         (
@@ -79,7 +79,7 @@ def test_who_looks_at_an_address_without_sending_anything_is_not_counted(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with live(tmp_path) as receiver:
-        for path in ("/", "/webhook/asteroid", "/favicon.ico"):
+        for path in ("/nothing", "/webhook/asteroid", "/favicon.ico"):
             assert receiver.ask(path)[0] == 404
         assert counted(receiver) == {}
     assert lines(caplog) == []

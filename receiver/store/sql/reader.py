@@ -30,7 +30,7 @@ class SqlReader(ABC):
         return self._query(query)
 
     def execution(self, source: str, execution_id: str) -> dict[str, Any] | None:
-        return self._query(lambda db: views.execution(db, source, execution_id))
+        return self._look(lambda db: views.execution(db, source, execution_id))
 
     def executions(self, conditions: Mapping[str, str], limit: int, after: int | None) -> Page:
         return self._look(lambda db: views.executions(db, conditions, limit, after))
@@ -39,7 +39,7 @@ class SqlReader(ABC):
         return self._look(lambda db: views.events(db, conditions, limit, after))
 
     def event(self, seq: int) -> dict[str, Any] | None:
-        return self._query(lambda db: views.event(db, seq))
+        return self._look(lambda db: views.event(db, seq))
 
     def deliveries(
         self,

@@ -14,9 +14,15 @@ _BEGUN = (
     + " JOIN history AS h ON h.execution = x.id AND h.version = x.version"
     " JOIN event AS e ON e.seq = h.event"
 )
+# The executions are found first, by one walk over them alone.
 NEEDING_PEOPLE = statement(
     "needing_people",
-    f"{_BEGUN} WHERE x.category IN ('awaiting', 'paused') ORDER BY x.since, x.id LIMIT :limit",
+    _BEGUN.replace(
+        "FROM execution AS x",
+        "FROM (SELECT * FROM execution WHERE category IN ('awaiting', 'paused')"
+        " ORDER BY since, id LIMIT :limit) AS x",
+    )
+    + " ORDER BY x.since, x.id",
 )
 FAILED = statement(
     "failed",

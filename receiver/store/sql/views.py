@@ -30,7 +30,8 @@ EXECUTION = statement(
     "execution", f"{EXECUTIONS_SHOWN} WHERE x.source = :source AND x.execution_id = :execution"
 )
 _PAGE = (
-    "(CAST(:status AS text) IS NULL OR x.status = :status)"
+    "(CAST(:source AS text) IS NULL OR x.source = :source)"
+    " AND (CAST(:status AS text) IS NULL OR x.status = :status)"
     " AND (CAST(:category AS text) IS NULL OR x.category = :category)"
     " AND (CAST(:agent AS text) IS NULL OR x.agent_id LIKE :agent ESCAPE '!'"
     " OR x.agent_name LIKE :agent ESCAPE '!')"
@@ -39,9 +40,6 @@ _PAGE = (
     " AND x.id < :after ORDER BY x.id DESC LIMIT :limit"
 )
 EXECUTIONS = statement("executions", f"{EXECUTIONS_SHOWN} WHERE {_PAGE}")
-EXECUTIONS_OF_SOURCE = statement(
-    "executions_of_source", f"{EXECUTIONS_SHOWN} WHERE x.source = :source AND {_PAGE}"
-)
 _EVENTS = (
     "SELECT e.seq, e.source, e.execution_id, e.event_id, e.event, e.status, e.occurred_at,"
     " e.received_at, e.verdict, e.reason, e.flags, e.agent_id, e.agent_name, e.execution_url,"
@@ -58,18 +56,20 @@ _OF_EVENTS = {
     for name in ("source", "execution_id", "event", "event_id")
 }
 # Those in quarantine and those held are few, and have indexes of their own.
+_OF_ANY = " AND ".join(_OF_EVENTS.values())
 EVENTS = statement(
     "events",
     f"{_EVENTS} WHERE (CAST(:verdict AS text) IS NULL OR e.verdict = :verdict)"
-    f" AND {' AND '.join(_OF_EVENTS.values())}{_LATEST}",
+    f" AND {_OF_ANY}{_LATEST}",
 )
 EVENTS_IN_QUARANTINE = statement(
     "events_in_quarantine",
-    f"{_EVENTS} WHERE e.verdict = 'quarantined' AND {' AND '.join(_OF_EVENTS.values())}{_LATEST}",
+    f"{_EVENTS} WHERE e.verdict = 'quarantined' AND {_OF_ANY}{_LATEST}",
 )
 EVENTS_HELD = statement(
     "events_held",
-    f"{_EVENTS} WHERE e.verdict = 'held' AND {' AND '.join(_OF_EVENTS.values())}{_LATEST}",
+    f"{_EVENTS} WHERE e.seq IN (SELECT seq FROM event WHERE verdict = 'held')"
+    f" AND {_OF_ANY}{_LATEST}",
 )
 EVENTS_OF_ONE = statement(
     "events_of_one",
@@ -116,12 +116,12 @@ DELIVERIES = statement(
     "deliveries",
     f"{_DELIVERIES} WHERE (CAST(:state AS text) IS NULL OR state = :state){_OF_DELIVERIES}",
 )
-# Those that are not done are few, and have an index of their own.
-_OPEN = ("waiting", "sending", "dead")
+# Those that are not done are few, and have indexes of their own.
 DELIVERIES_OPEN = variants(
-    "deliveries", f"{_DELIVERIES} WHERE {{where}}{_OF_DELIVERIES}",
-    {state: f"state = '{state}'" for state in _OPEN},
-)  # fmt: skip
+    "deliveries",
+    f"{_DELIVERIES} WHERE id IN (SELECT id FROM delivery WHERE {{where}}){_OF_DELIVERIES}",
+    {state: f"state = '{state}'" for state in ("waiting", "sending", "dead")},
+)
 # The conditions of a claim, one by one; see `claims`.
 OBSTACLES = statement(
     "obstacles",
@@ -158,13 +158,12 @@ def execution(db: Database, source: str, execution_id: str) -> View | None:
 
 def executions(db: Database, conditions: Mapping[str, str], limit: int, after: int | None) -> Page:
     """See contract.Listing.executions."""
-    which = EXECUTIONS_OF_SOURCE if "source" in conditions else EXECUTIONS
     names = ("status", "category", "source", "agent", "q")
     values = _page_values(names, conditions, limit, after)
     if (pattern := conditions.get("agent")) is None:
-        records = db.records(which, values)
+        records = db.records(EXECUTIONS, values)
     else:
-        records = _of_agents(db, which, values, Condition("agent", (pattern,)))
+        records = _of_agents(db, EXECUTIONS, values, Condition("agent", (pattern,)))
     return [execution_view(record) for record in records[:limit]], _cursor_after(records, limit)
 
 

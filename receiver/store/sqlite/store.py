@@ -1,4 +1,4 @@
-"""Store in one SQLite file: one committer writes, two connections read beside it."""
+"""Store in one SQLite file: one committer writes, others read beside it."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from receiver.store.sql.reader import SqlReader
 from receiver.store.sqlite.connection import WriteConnection, connect, database, remove_log
 from receiver.store.sqlite.file import Lock, Place, real_path
 from receiver.store.sqlite.schema import create_missing, prepare
+from receiver.store.sqlite.spectators import Spectators
 from receiver.store.sqlite.wal import LONG
 
 Found = TypeVar("Found")
@@ -43,9 +44,8 @@ class SqliteStore(Committed, SqlReader):
                 Committer(lambda: WriteConnection(path, self._place, lock=self._lock), backlog)
             )
             self._reading = threading.Lock()
-            # What people look at may take long: it has a connection of its own, once it is needed.
-            self._looking = threading.Lock()
-            self._spectator: sqlite3.Connection | None = None
+            # What people look at may take long.
+            self._spectators = Spectators(path)
             self._reader = connect(path, read_only=True)
             self._database = database(self._reader)
         except BaseException:
@@ -78,9 +78,7 @@ class SqliteStore(Committed, SqlReader):
         self._committer.close()
         with self._reading:
             self._reader.close()
-        with self._looking:
-            self._spectator = self._spectator or self._reader  # nobody opens it from now on
-            self._spectator.close()
+        self._spectators.close()
         if not self._committer.failure:
             remove_log(self._path)
         if self._lock is not None:
@@ -95,10 +93,7 @@ class SqliteStore(Committed, SqlReader):
 
     def _look(self, query: Callable[[Database], Found]) -> Found:
         try:
-            with self._looking:
-                if self._spectator is None:
-                    self._spectator = connect(self._path, read_only=True)
-                return query(database(self._spectator))
+            return self._spectators.look(query)
         except sqlite3.Error as error:
             raise StorageUnavailable(f"The database cannot be read: {error}.") from error
 

@@ -16,7 +16,7 @@ from receiver.errors import StorageUnavailable
 
 Found = TypeVar("Found")
 
-# How long a request waits for a new result, and for the very first one (seconds).
+# How long a request waits for a new result, and the first of all for the first one (seconds).
 PATIENCE, FIRST_PATIENCE = 0.02, 0.2
 # A read rests for so many times as long as it took.
 REST = 10
@@ -43,13 +43,15 @@ class Glance(Generic[Found]):
 
     def look(self) -> Seen[Found] | None:
         """Return the last result, a new one if it comes soon; None: there is none yet."""
+        patience = PATIENCE
         with self._lock:
             if self._done is None and time.monotonic() >= self._rests_until:
                 self._done = threading.Event()
                 threading.Thread(target=self._run, args=(self._done,), daemon=True).start()
-            done, has_seen = self._done, self._seen is not None
+                patience = PATIENCE if self._seen else FIRST_PATIENCE
+            done = self._done
         if done is not None:
-            done.wait(PATIENCE if has_seen else FIRST_PATIENCE)
+            done.wait(patience)
         if self._seen is None and self._error is not None:
             raise self._error
         return self._seen

@@ -12,6 +12,7 @@ from starlette.routing import Route
 
 from receiver.config.live_rules import LiveRules
 from receiver.config.settings import Settings
+from receiver.errors import StorageUnavailable
 from receiver.metrics import Counters
 from receiver.store.contract import Store
 from receiver.web.guard import Guard
@@ -29,6 +30,8 @@ FILES = {
     "htmx.js": "text/javascript",
     "icon.svg": "image/svg+xml",
 }
+_NO_STORAGE = "The storage does not answer: nothing was changed. See the log, and try again."
+_LATER = {"Retry-After": "5"}
 MAX_FORM, MAX_FIELDS = 1_000_000, 50
 _KEPT = {**HEADERS, "Cache-Control": "public, max-age=31536000, immutable"}
 
@@ -54,17 +57,23 @@ def routes(
         settings.zone,
     )  # fmt: skip
 
+    def admitted(request: Request, show: Show) -> Response:
+        if isinstance(visitor := gate.admit(request), Response):
+            return visitor
+        try:
+            return show(request, visitor)
+        except StorageUnavailable:
+            return renderer.problem(request, 503, _NO_STORAGE, _LATER, visitor)
+
     def shown(path: str, show: Show) -> Route:
         def answer(request: Request) -> Response:
-            visitor = gate.admit(request)
-            return visitor if isinstance(visitor, Response) else show(request, visitor)
+            return admitted(request, show)
 
         return Route(path, answer, methods=["GET"], include_in_schema=False)
 
     def posted(path: str, act: Act) -> Route:
         def answer(request: Request, form: Form) -> Response:
-            visitor = gate.admit(request)
-            return visitor if isinstance(visitor, Response) else act(request, visitor, form)
+            return admitted(request, lambda request, visitor: act(request, visitor, form))
 
         return _form_route(path, answer, renderer)
 

@@ -65,7 +65,8 @@ class Views:
         watched = self._store.watched(now, now)
         content = {
             "title": "Now",
-            "people": people,
+            "waiting": people.value.waiting if people else None,
+            "failed": people.value.failed if people else None,
             "question_of": question_of,
             "dead": self._store.deliveries({"state": "dead"}, MOST_OTHERS, None)[0],
             "held": self._store.events({"verdict": "held"}, MOST_OTHERS, None)[0],

@@ -1,0 +1,4 @@
+from tests.bench.pages import main
+
+if __name__ == "__main__":
+    main()
