@@ -12,10 +12,10 @@ from tests.prove_order.model import TERMINAL, Said
 from tests.prove_order.plans import Plan
 
 
-def run(plan: Plan, figures: Counter[str] | None = None) -> dict[str, str]:
+def run(plan: Plan, figures: Counter[str] | None = None, nodes: int = 1) -> dict[str, str]:
     """The first disagreement of each history, empty if there is none."""
     with tempfile.TemporaryDirectory(dir=shared_memory()) as folder:
-        bench = Bench(Path(folder) / "receiver.db", plan.rules)
+        bench = Bench(Path(folder) / "receiver.db", plan.rules, nodes)
         try:
             for op in plan.ops:
                 try:
@@ -29,7 +29,7 @@ def run(plan: Plan, figures: Counter[str] | None = None) -> dict[str, str]:
                 for broken in broken_promises(bench, name, sources[walk[0].execution], walk):
                     bench.wrong.setdefault(name, broken)
         finally:
-            bench.store.close()
+            bench.close()
         if figures is not None:
             figures.update(bench.figures)
         return bench.wrong

@@ -1,0 +1,47 @@
+"""Opens the store that stories and proofs run on: a file, or a schema of a PostgreSQL server.
+
+A story passes its own time in, so leases go by that time on PostgreSQL, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from receiver.store.sqlite.store import SqliteStore
+
+if TYPE_CHECKING:
+    from tests.support.postgres import Server
+
+
+class _Chosen:
+    """The server of the present run; None: files."""
+
+    server: Server | None = None
+    folder: Path | None = None
+    urls: dict[Path, str] = {}  # noqa: RUF012  (one run at a time)
+
+
+def open_store(path: Path) -> Any:
+    """Open the store of a path, as often as the test likes; another folder is another test."""
+    if (server := _Chosen.server) is None:
+        return SqliteStore(path, serve=True)
+    from receiver.store.postgres.store import PostgresStore
+
+    if path.parent != _Chosen.folder:
+        _Chosen.folder, _Chosen.urls = path.parent, {path: server.emptied()}
+    if path not in _Chosen.urls:
+        _Chosen.urls[path] = server.schema()
+    return PostgresStore(_Chosen.urls[path], now=":now")
+
+
+@contextmanager
+def on(server: Server) -> Iterator[None]:
+    """Let everything run on a server meanwhile."""
+    before, _Chosen.server, _Chosen.folder = _Chosen.server, server, None
+    try:
+        yield
+    finally:
+        _Chosen.server, _Chosen.folder = before, None
