@@ -8,6 +8,7 @@ The hall, which everything else may import and which imports nothing but itself:
     lifecycle.py   the table of legal moves, and the judgement of an event
     alarms.py      troubles with telling people
     deliveries.py  messages and deliveries
+    contexts.py    the facts of a message
     retention.py   how long things are kept
     metrics.py     counts and measurements, from any floor
     logs.py        the format of the log

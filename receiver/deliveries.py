@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from receiver.alarms import Alarm
-from receiver.events import Event, Execution, Judgement, Status, Verdict
+from receiver.events import Status, Verdict
 
 
 class State(StrEnum):
@@ -62,11 +62,28 @@ class Severity(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class ListedLine:
+    """A line of a list: its text in the body, and its parts for where there is less room.
+
+    `words` say what it is about, `link` where to look; `key` is the id of its execution.
+    """
+
+    text: str
+    words: str
+    link: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
     """A text for a destination: plain, cleaned and cut.
 
     Messages with the same `thread` are one conversation, or one incident that the `kind` opens,
     acknowledges or resolves. In e-mails `subject` replaces the title, and `opening` is its rest.
+
+    Where there is less room, `link` and `execution_id` are the last to go, and a text with `listed`
+    lines becomes several messages. `repeat`: an earlier attempt may have arrived. `delivery` is the
+    id of its delivery, if it has one.
     """
 
     title: str
@@ -76,6 +93,11 @@ class Message:
     subject: str = ""
     opening: str = ""
     kind: Kind = Kind.NOTICE
+    link: str = ""
+    execution_id: str = ""
+    listed: tuple[ListedLine, ...] = ()
+    repeat: bool = False
+    delivery: int | None = None
 
     def as_mail(self) -> tuple[str, str]:
         """Return the subject and the text of an e-mail."""
@@ -127,49 +149,6 @@ class MessageContext:
     flags: frozenset[str] = frozenset()
     missing: tuple[Status, ...] = ()
     gap: bool = False
-
-
-def message_context(
-    source: str,
-    judgement: Judgement,
-    received_at: int,
-    event: Event | None,
-    execution: Execution | None,
-    previous: tuple[Status, int] | None,
-) -> MessageContext:
-    """Build the context of a message about a judged event: the one place for sending and `explain`.
-
-    `execution` is the present one; it fills in fields that the event lacks. `previous` is the
-    status that an applied event ended, with its start (nanoseconds), which is left out if it seems
-    to lie after the end.
-    """
-    if event is None:
-        return MessageContext(source, judgement.verdict, judgement.reason, received_at)
-    since = previous[1] if previous else None
-    if since is not None and event.occurred_at is not None and event.occurred_at < since:
-        since = None
-    return MessageContext(
-        source=source,
-        verdict=judgement.verdict,
-        verdict_reason=judgement.reason,
-        received_at=received_at,
-        event_id=event.event_id,
-        event=event.event,
-        status=event.status,
-        occurred_at=event.occurred_at,
-        execution_id=event.execution_id,
-        execution_status=execution.status if execution else None,
-        previous_status=previous[0] if previous else None,
-        previous_since=since,
-        agent_id=event.agent_id or (execution.agent_id if execution else None),
-        agent_name=event.agent_name or (execution.agent_name if execution else None),
-        execution_url=event.execution_url or (execution.execution_url if execution else None),
-        metadata=event.metadata or (execution.metadata if execution else None) or {},
-        detail=event.detail,
-        flags=judgement.flags,
-        missing=judgement.missing,
-        gap=execution.gap if execution else False,
-    )
 
 
 @dataclass(frozen=True, slots=True)

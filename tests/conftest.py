@@ -1,7 +1,8 @@
 """Skips: at the end of a run each reason is told once; with `CI` set no tool may be missing.
 
-Hypothesis has no deadline for an example. Tests run two at a time; those that bound real time run
-alone.
+Hypothesis has no deadline for an example. Tests run beside each other; those that bound real time
+run alone. Their folders are in memory where there is room: most stores are made for one test, and
+only the proofs, which choose their own folder, need a disk.
 """
 
 from __future__ import annotations
@@ -9,8 +10,10 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+import shutil
 from collections import Counter
 from collections.abc import Generator, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -29,9 +32,22 @@ settings.load_profile("receiver")
 
 # Whatever runs beside these would be measured, too.
 ALONE = (
-    "tests/bench/", "tests/fuzz/", "tests/prove_", "tests/wire/test_memory.py",
-    "tests/wire/test_signals.py",
-)  # fmt: skip
+    "tests/bench/test_startup.py",
+    "tests/prove_deliveries/test_short_forms.py::test_the_promise_holds_in_short[hanging]",
+    "tests/prove_deliveries/test_short_forms.py::test_the_promise_holds_in_short[shutdown]",
+)
+MEMORY, ROOM = Path("/dev/shm"), 2**30  # bytes: the folders of a run take a quarter of that
+
+
+def pytest_configure() -> None:
+    """Put the folders of tests in memory, unless somebody says where they go."""
+    if MEMORY.is_dir() and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > ROOM:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put those that run alone first, so that nobody waits for them in between."""
+    items.sort(key=lambda item: not item.nodeid.startswith(ALONE))
 
 
 @pytest.fixture(autouse=True)

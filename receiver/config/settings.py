@@ -18,7 +18,15 @@ from pydantic import (
 )
 
 from receiver.config.problems import in_words, nearest, nearest_zone
-from receiver.config.variables import is_placeholder, is_unfilled, read_file, slip_for, tidy
+from receiver.config.variables import (
+    Network,
+    is_placeholder,
+    is_unfilled,
+    networks_of,
+    read_file,
+    slip_for,
+    tidy,
+)
 from receiver.errors import ConfigurationError
 from receiver.retention import Retention, broken
 from receiver.times import duration
@@ -54,6 +62,14 @@ class Settings(BaseModel):
     )
     public_url: str | None = Field(
         None, description="Where others reach it; its host may ask the API."
+    )
+    user_header: str | None = Field(
+        None,
+        pattern="^[A-Za-z0-9-]{1,100}$",
+        description="The header in which a trusted proxy tells the pages who is signed in.",
+    )
+    trusted_proxies: str | None = Field(
+        None, description="Addresses or networks of these proxies, such as `127.0.0.1,10.0.0.0/8`."
     )
     tz: str = Field(
         "UTC", description="The time zone in which messages give times, such as `Europe/Berlin`."
@@ -149,6 +165,15 @@ class Settings(BaseModel):
             raise ValueError("must be an address like https://hooks.example.org")
         return url
 
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_networks(cls, text: str | None, info: ValidationInfo) -> str | None:
+        """Accept addresses and networks; a header that names users needs some."""
+        if text is None and info.data.get("user_header") is not None:
+            raise ValueError("must say which proxies may set RECEIVER_USER_HEADER, like 127.0.0.1")
+        networks_of(text)
+        return text
+
     @field_validator("keep_bodies", "keep_event_ids", "keep_executions")
     @classmethod
     def _is_a_duration(cls, text: str, info: ValidationInfo) -> str:
@@ -164,6 +189,11 @@ class Settings(BaseModel):
     def retention(self) -> Retention:
         """Return how long the store keeps its rows."""
         return Retention(self.keep_bodies, self.keep_event_ids, self.keep_executions)
+
+    @property
+    def proxies(self) -> tuple[Network, ...]:
+        """The addresses of trusted proxies."""
+        return networks_of(self.trusted_proxies)
 
     @property
     def zone(self) -> ZoneInfo:

@@ -7,11 +7,14 @@ variable is an error, because it would become the secret itself.
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from receiver.config.problems import Place, is_slip
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 MAX_NESTING = 10
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
@@ -204,3 +207,12 @@ def _other_form(written: str) -> str:
     name = _NAME.search(written)
     meant = name[0] if name else "NAME"
     return f"only ${{{meant}}} and ${{{meant}:-default}} are read: write one of them"
+
+
+def networks_of(text: str | None) -> tuple[Network, ...]:
+    """Read addresses and networks with commas between; ValueError says what is wrong with one."""
+    names = [name.strip() for name in (text or "").split(",")]
+    try:
+        return tuple(ipaddress.ip_network(name, strict=False) for name in names if name)
+    except ValueError:
+        raise ValueError("must be addresses or networks, like 127.0.0.1,10.0.0.0/8") from None

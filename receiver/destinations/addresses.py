@@ -35,6 +35,7 @@ _SERVICES = {
     "chat.googleapis.com": "copy all of it, https://chat.googleapis.com/v1/spaces/…?key=…&token=…",
 }
 _MAIL = re.compile(r"(?:mailto:)?[^\s:/@]+@[^\s:/@]+", re.IGNORECASE)
+_SLACK_ID = re.compile(r"#?[CDGU][A-Z0-9]{8,}")
 # Without `://`: what the whole text looks like, what it is called, what to write.
 _BARE = (
     (_MAIL, "an e-mail address alone", MAIL_FORM),
@@ -108,6 +109,8 @@ def mistake(url: str) -> str:
         return mistake
     if scheme.lower() in MAIL_KINDS:
         return _mail_mistake(parse(text))
+    if scheme.lower() == "slack":
+        return _channel_mistake(parse(text))
     return _topic_mistake(parse(text)) if scheme.lower() in ("ntfy", "ntfys") else ""
 
 
@@ -150,6 +153,19 @@ def _mail_mistake(written: WrittenUrl) -> str:
     for host in (written.host, written.option("smtp")):
         if not host.isascii():
             return f"its server has a name that is not ASCII: write {ascii_domain(host) or 'xn--…'}"
+    return ""
+
+
+def _channel_mistake(written: WrittenUrl) -> str:
+    """Describe an id where Apprise expects a name: it would ask for a channel called like the id.
+
+    The three tokens of a webhook look like ids, too: those of a bot are one.
+    """
+    if not written.host.lower().startswith("xox"):
+        return ""
+    named = [*written.segments, *re.split(r"[,\s]+", written.option("to"))]
+    if any(_SLACK_ID.fullmatch(each) for each in named):
+        return "it names a channel or a person by an id: write +C0123456789, with a + before the id"
     return ""
 
 

@@ -165,9 +165,7 @@ def _failure(record: CallRecord, *, late: bool, timeout: float) -> Attempt:
     if record.unsendable:
         return Attempt(Outcome.FAILED, record.unsendable, permanent=True)
     if record.wanted_wait is not None:
-        status = f"HTTP {record.status}. " if record.status else ""
-        detail = f"{status}It asks to wait {record.wanted_wait:.0f} s"
-        return Attempt(Outcome.FAILED, detail, retry_after=record.wanted_wait)
+        return _early_attempt(record, record.wanted_wait)
     if record.status is not None:
         return _http_attempt(record, record.status, late=late)
     if refusals := record.refused_recipients or ([record.refusal] if record.refusal else []):
@@ -189,6 +187,15 @@ def _failure(record: CallRecord, *, late: bool, timeout: float) -> Attempt:
     return Attempt(Outcome.FAILED, f"nothing was sent: {said}", permanent=True)
 
 
+def _early_attempt(record: CallRecord, wait: float) -> Attempt:
+    """Return the outcome if the plugin wants to wait, with what the service said before it."""
+    status, words = record.status or 0, record.answer
+    seconds = wait if record.retry_after is None else record.retry_after
+    said = f"HTTP {status} {record.phrase}".rstrip() + (f": {words}. " if words else ". ")
+    detail = f"{said if status >= 400 else ''}It asks to wait {seconds:.0f} s"
+    return Attempt(Outcome.FAILED, detail, retry_after=seconds)
+
+
 def _http_attempt(record: CallRecord, status: int, *, late: bool) -> Attempt:
     accepted = 200 <= status < 300
     unsure = accepted and record.own and not record.says_no
@@ -198,6 +205,10 @@ def _http_attempt(record: CallRecord, status: int, *, late: bool) -> Attempt:
     if 300 <= status < 400:
         detail = f"{named}: redirects are not followed, give the address it leads to"
         return Attempt(Outcome.FAILED, detail)
+    if unsure and status != 200:
+        # A plugin that waits for another status says nothing of the message.
+        detail = f"{named}, which Apprise does not take for a yes: it may have arrived"
+        return Attempt(Outcome.UNCERTAIN, detail)
     words = record.answer or (_warnings_of(record) if accepted else "")
     permanent = _is_permanent(status) or (accepted and _holds_permanent_word(record.answer))
     if accepted and record.says_no:

@@ -20,6 +20,8 @@ _OPEN_VALUES = {
     "markdown", "upstream", "truncate", "split", "get", "post", "put", "patch",
 }  # fmt: skip
 _SHORT = 6
+# As base64 a shorter text than this would be too short to be told from other words.
+_LONG = 8
 
 
 def redact(url: str, line: str, more: Iterable[str] = ()) -> str:
@@ -50,8 +52,10 @@ def _spellings(url: str) -> set[str]:
     secrets = {url, rest, *_encodings(4, path, login, user, *re.split(r"[/@:#]", path))}
     secrets |= {*_encodings(4, *_query_values(query)), *_encodings(1, password)}
     if scheme.lower() not in OPEN_HOSTS:
-        secrets |= {*_encodings(4, host, host.partition(":")[0])}
+        secrets |= {*_encodings(4, host, *host.split(":"))}
     secrets |= set(_logins(unquote(user), unquote(password)))
+    tokens = [unquote(each) for each in secrets if len(each) >= _LONG]
+    secrets |= {form for token in tokens for form in (*_in_base64(token), html.escape(token))}
     return {secret for secret in secrets if secret and secret.lower() not in _OPEN_VALUES}
 
 

@@ -9,7 +9,8 @@ from functools import partial
 from typing import Any
 
 from receiver.config.rules import Rules
-from receiver.deliveries import Kind, MessageContext, message_context
+from receiver.contexts import message_context
+from receiver.deliveries import Kind, MessageContext
 from receiver.errors import UnreadableWebhook, UntrustedWebhook
 from receiver.events import Verdict
 from receiver.intake.explain_follow_ups import follow_up_if_stuck, follow_ups

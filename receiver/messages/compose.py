@@ -9,7 +9,7 @@ from receiver.deliveries import Claim, Kind, Message, Severity
 from receiver.messages.alarms import alarm_message, dead_letter_message
 from receiver.messages.digests import digest_message
 from receiver.messages.follow_ups import episode_message, kind_of, thread_id
-from receiver.messages.sanitize import clean
+from receiver.messages.sanitize import clean, safe_link
 from receiver.routing.routes import Route
 
 
@@ -22,7 +22,15 @@ def compose(
     and `zone` is the time zone of the people.
     """
     if claim.digest is not None:
-        return digest_message(claim, claim.digest, route, now, public_url, zone)
+        message = digest_message(claim, claim.digest, route, now, public_url, zone)
+        return replace(message, repeat=claim.repeat, delivery=claim.delivery)
+    message = _composed(claim, route, now, zone)
+    if claim.alarm is not None:
+        return replace(message, repeat=claim.repeat, delivery=claim.delivery)
+    return _with_essentials(message, claim)
+
+
+def _composed(claim: Claim, route: Route | None, now: int, zone: tzinfo) -> Message:
     if claim.alarm is not None:
         return alarm_message(claim, claim.alarm, now, zone)
     message = replace(
@@ -36,6 +44,17 @@ def compose(
     return replace(message, subject=f"Re: {claim.thread_title}")
 
 
+def _with_essentials(message: Message, claim: Claim) -> Message:
+    """Add what has to stay of a message where there is little room."""
+    return replace(
+        message,
+        link=safe_link(claim.facts.execution_url),
+        execution_id=clean(claim.facts.execution_id or ""),
+        repeat=claim.repeat,
+        delivery=claim.delivery,
+    )
+
+
 def plain_message(claim: Claim) -> Message:
     """Say which execution a message is about: the text if `compose` fails, whatever the reason."""
     facts = claim.facts
@@ -47,4 +66,5 @@ def plain_message(claim: Claim) -> Message:
     )
     title = clean(f"{facts.agent_name or facts.agent_id or 'An agent'}: news", 120)
     body = "\n".join(clean(line, 300) for line in lines)
-    return Message(title, body, thread_id(claim), Severity.WARNING, kind=kind_of(claim))
+    message = Message(title, body, thread_id(claim), Severity.WARNING, kind=kind_of(claim))
+    return _with_essentials(message, claim)

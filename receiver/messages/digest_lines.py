@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from receiver.deliveries import DigestItem, Kind, MessageContext
+from receiver.deliveries import DigestItem, Kind, ListedLine, MessageContext
 from receiver.events import Status, Verdict
 from receiver.messages import wording
 from receiver.messages.follow_ups import ended_how, new_wait, taken_by, waits_since
@@ -53,6 +53,13 @@ def line_of(
     shown = clean(words, left) if left > 8 else ""
     parts = [shown, fixed if len(fixed) > 1 else "", where]
     return f"· {' · '.join(part for part in parts if part)}"
+
+
+def listed_line(item: DigestItem, text: str) -> ListedLine:
+    """Return a line with its parts; `text` is the line as `line_of` writes it."""
+    facts = item.facts
+    key = clean(facts.execution_id or facts.event_id or facts.source)
+    return ListedLine(text, _words(item), safe_link(facts.execution_url), key)
 
 
 def _age(facts: MessageContext, now: int) -> str:

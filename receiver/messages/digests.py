@@ -8,12 +8,22 @@ others there is the number of each sort, and a line for the first few.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, tzinfo
 
-from receiver.deliveries import Claim, Digest, DigestItem, Kind, Message, MessageContext, Severity
+from receiver.deliveries import (
+    Claim,
+    Digest,
+    DigestItem,
+    Kind,
+    ListedLine,
+    Message,
+    MessageContext,
+    Severity,
+)
 from receiver.events import Status
 from receiver.messages import wording
-from receiver.messages.digest_lines import WAITING, line_of, marks_of, waits
+from receiver.messages.digest_lines import WAITING, line_of, listed_line, marks_of, waits
 from receiver.messages.follow_ups import end_severity
 from receiver.messages.local_time import clock_time
 from receiver.messages.notice import MAX_BODY, Notes, with_notes
@@ -30,6 +40,8 @@ _SETTLED = {"resolved", "acknowledged"}
 _TO_ANSWER = "To answer:"
 _SHORTEST_LINE, _LONGEST_LINE = 80, 300
 _AGENT = 40
+
+_Line = str | ListedLine
 
 
 def digest_message(
@@ -50,13 +62,15 @@ def digest_message(
         prefaces.append("They waited for the end of the quiet hours.")
     more = f"All of them: {public_url.rstrip('/')}/" if public_url else ""
     lines = _body(digest, MAX_BODY - _NOTES - len(more), now)
-    text = "\n".join([*lines, more] if more else lines)
-    return with_notes(
+    texts = [line if isinstance(line, str) else line.text for line in lines]
+    text = "\n".join([*texts, more] if more else texts)
+    message = with_notes(
         title, text, Notes(tuple(prefaces), claim.repeat, original), _severity(digest)
     )
+    return replace(message, listed=tuple(line for line in lines if isinstance(line, ListedLine)))
 
 
-def _body(digest: Digest, room: int, now: int) -> list[str]:
+def _body(digest: Digest, room: int, now: int) -> list[_Line]:
     """Write the lists; confirmations come first, because a long text is cut at its end."""
     waiting = [each for each in digest.listed if waits(each)]
     others = [each for each in digest.listed if not waits(each)]
@@ -65,7 +79,7 @@ def _body(digest: Digest, room: int, now: int) -> list[str]:
     counted = [] if is_said or digest.page > 1 else _counted(digest)
     head = "To confirm or decline:" if others else ""
     lines = _lines(head, waiting, room - _length(counted), digest, now)
-    lines += counted
+    lines.extend(counted)
     left = room - _length(lines)
     if left > _SHORTEST_LINE * len(others):
         if len(digest.listed) < digest.total:
@@ -89,8 +103,8 @@ def _parts(
     return [(head, part) for head, part in parts if part]
 
 
-def _length(lines: Sequence[str]) -> int:
-    return sum(len(line) + 1 for line in lines)
+def _length(lines: Sequence[_Line]) -> int:
+    return sum(len(line if isinstance(line, str) else line.text) + 1 for line in lines)
 
 
 def _title(digest: Digest, route: Route | None, now: int, zone: tzinfo) -> str:
@@ -190,15 +204,15 @@ def _counted(digest: Digest) -> list[str]:
 
 def _lines(
     head: str, listed: Sequence[DigestItem], room: int, digest: Digest, now: int
-) -> list[str]:
+) -> list[_Line]:
     if not listed:
         return []
     each = min((room - len(head)) // len(listed) - 1, _LONGEST_LINE)
     named = len(_agents(digest)) > 1
     sorted_out = head != _TO_ANSWER and len({sort for sort, _, _ in digest.counts}) > 1
     marks = marks_of(listed)
-    lines = [
-        line_of(one, each, now, mark=mark, named=named, sorted_out=sorted_out)
+    lines: list[_Line] = [
+        listed_line(one, line_of(one, each, now, mark=mark, named=named, sorted_out=sorted_out))
         for one, mark in zip(listed, marks, strict=True)
     ]
     return [head, *lines] if head else lines

@@ -1,21 +1,36 @@
 """Sanitizer: makes the hostile text of an event harmless for people to see. Pure.
 
 It removes control and direction characters, mentions that a destination would act on, and links
-that hide their target. The text stays readable.
+that hide their target. The text stays readable. It does so for all services at once: a message may
+go to several, and what is a mention in one is mere text in the others.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 MAX_PART, MAX_LINK = 600, 300
 
-# An active sign becomes a similar wide letter: readable, and without effect.
-_MENTION = re.compile(r"@(?=(?:everyone|here|channel|all)\b)|(?<![\w.+-])@(?=[\w&])", re.IGNORECASE)
+# An active sign becomes a similar wide letter: readable, and without effect. Mentions begin with @:
+# @name, @all, Zulip's @**all** and @_*group*, Threema's @[ID], Nextcloud's @"name". An @ stays only
+# before a space and in the address of an e-mail.
+_MENTION = re.compile(
+    r"@(?=(?:everyone|here|channel|all)\b)"
+    r"|(?<![a-z0-9])@(?=\S)|@(?![\w-]+(?:\.[\w-]+)+)(?=\S)",
+    re.IGNORECASE,
+)
 _MASKED = re.compile(r"\](?=\()")  # Discord and Mattermost read [click](https://…) in plain text
-_ANGLE = re.compile(r"<(?=[!@#]|https?:|mailto:|tel:)", re.IGNORECASE)
+# Slack and Discord: <!here>, <@U1>, <#C1>; Revolt: <%ROLE>; Teams, Lark and Feishu: <at …>; Google
+# Chat: <users/all>; Webex: <spark-mention …>; and links that hide their target.
+_ANGLE = re.compile(
+    r"<(?=[!@#%]|/?(?:at|spark-mention|mention)\b|users/|https?:|mailto:|tel:)", re.IGNORECASE
+)
+# KOOK: (met)all(met), (rol)1(rol), (chn)1(chn); OneBot and QQ: [CQ:at,qq=all].
+_ROUND = re.compile(r"\((?=(?:met|rol|chn)\))", re.IGNORECASE)
+_SQUARE = re.compile(r"\[(?=\s*CQ:)", re.IGNORECASE)
+_WIDE = ((_MENTION, "＠"), (_ANGLE, "＜"), (_MASKED, "］"), (_ROUND, "（"), (_SQUARE, "［"))
 _DROPPED = {"Cc", "Cf", "Cs", "Co", "Cn"}
 _BREAKS = {"\n", "\r", "\x0b", "\x0c", "\x85", "\u2028", "\u2029"}
 
@@ -30,8 +45,14 @@ def clean(text: object, limit: int = MAX_PART, *, lines: bool = False) -> str:
     # A printable text loses no character here.
     printable = (raw.replace("\n", "") if lines else raw).isprintable()
     plain = raw if printable else "".join(_plain(character, lines) for character in raw)
-    harmless = _MASKED.sub("］", _ANGLE.sub("＜", _MENTION.sub("＠", plain))).strip()
+    harmless = _without_effect(plain).strip()
     return harmless if len(harmless) <= limit else harmless[: limit - 1].rstrip() + "…"
+
+
+def _without_effect(text: str) -> str:
+    for active, wide in _WIDE:
+        text = active.sub(wide, text)
+    return text
 
 
 def _plain(character: str, lines: bool) -> str:
@@ -43,12 +64,18 @@ def _plain(character: str, lines: bool) -> str:
 
 
 def safe_link(url: str | None) -> str:
-    """Return the URL if it is http(s) and shows its target, else an empty text."""
+    """Return the URL if it is http(s) and shows its target, else an empty text.
+
+    Brackets and stars in its path are written as %28 and the like, which leads to the same place.
+    """
     if not url or len(url) > MAX_LINK or not url.isprintable() or re.search(r"[\s<>|\"'`]", url):
         return ""
     try:
         parts = urlsplit(url)
     except ValueError:
         return ""
-    is_safe = parts.scheme in ("http", "https") and bool(parts.hostname) and "@" not in url
-    return url if is_safe else ""
+    if parts.scheme not in ("http", "https") or not parts.hostname or "@" in url:
+        return ""
+    start = len(f"{parts.scheme}://{parts.netloc}")
+    path = re.sub(r"[()*\[\]\\^{}]", lambda sign: quote(sign[0], safe=""), url[start:])
+    return url[:start] + path if len(path) + start <= MAX_LINK else ""

@@ -51,7 +51,7 @@ def variables(facts: MessageContext, route: str, now: int, zone: tzinfo = UTC) -
         "metadata_line": metadata_line(facts.metadata),
         "reason": _plain_text(detail.get("reason")),
         "outcome": _plain_text(detail.get("outcome")),
-        "question": _question_text(facts.detail.get("question")),
+        "question": question_text(facts.detail.get("question")),
         "reasoning": _plain_text(detail.get("reasoning")),
         "error": _plain_text(detail.get("os_error")),
         "why": why(facts),
@@ -73,7 +73,7 @@ def why(facts: MessageContext) -> str:
     """Return the provider's words that say most about the event: what is asked, or the cause."""
     detail = facts.detail
     words = {
-        "question": _question_text(detail.get("question")),
+        "question": question_text(detail.get("question")),
         **{name: _plain_text(detail.get(name)) for name in ("reason", "reasoning")},
         "error": _plain_text(detail.get("os_error")),
     }
@@ -131,7 +131,7 @@ def _json_text(value: object) -> str:
         return "…"
 
 
-def _question_text(question: object) -> str:
+def question_text(question: object) -> str:
     """Write out the agent's questions with their options.
 
     The detail of an event has a text, or `{"questions": [{"question", "options": [{"label"}]}]}`.

@@ -15,8 +15,8 @@
   which the API and the command line turn into text.
 
 A transaction has five roles (`Judging`, `Sending`, `Operating`, `Foreseeing`; `Alarming` in
-store.alarming), and a store has four (`Writing` here; `Listing`, `Reading` and `Waiting` in
-store.reading): callers ask for the role that they need.
+store.alarming), and a store has five (`Writing` here; `Listing`, `Reading`, `Surveying` and
+`Waiting` in store.reading): callers ask for the role that they need.
 
 Errors: StorageUnavailable if a write could not be committed (send it again), Overloaded if too many
 writes wait already, StorageRefused at opening.
@@ -33,7 +33,7 @@ from receiver.retention import Limits
 from receiver.routing.policy import SendPolicy
 from receiver.routing.silences import Silence
 from receiver.store.alarming import Alarming
-from receiver.store.reading import Listing, Reading, Waiting
+from receiver.store.reading import Listing, Reading, Surveying, Waiting
 from receiver.store.records import (
     AttemptResult,
     Failures,
@@ -284,5 +284,5 @@ class Writing(Protocol):
         """Commit the waiting writes, then close."""
 
 
-class Store(Writing, Listing, Reading, Waiting, Protocol):
+class Store(Writing, Listing, Reading, Surveying, Waiting, Protocol):
     """The database: writes through one committer, reads beside it."""

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from receiver.retention import Limits
 from receiver.routing.policy import SendPolicy
 from receiver.store.names import Orphan
-from receiver.store.records import Delays, Tally, Watched
+from receiver.store.records import Delays, Happened, Standing, Tally, Waited, Watched
 
 Page = tuple[list[dict[str, Any]], int | None]
 
@@ -87,6 +87,32 @@ class Reading(Protocol):
 
     def prunable(self, limits: Limits) -> Mapping[str, int]:
         """Return the most rows that pruning by these limits may remove, by the names of Pruned."""
+
+
+class Surveying(Protocol):
+    """The side of a store that shows people how things stand.
+
+    `happened`, `waited` and `needing_people` look at many rows: call them where nobody waits.
+    """
+
+    def needing_people(self, limit: int) -> Sequence[Mapping[str, Any]]:
+        """Return the executions that wait for a person, the longest first.
+
+        Each is a view of an execution with the `detail` of the event that began its episode, and
+        the messages about that in `told`: their destination, kind and state.
+        """
+
+    def failed(self, since: int, limit: int) -> Sequence[Mapping[str, Any]]:
+        """Return the executions that failed since then, newest first, with the event's `detail`."""
+
+    def happened(self, since: int, length: int) -> Sequence[Happened]:
+        """Count the events since then, in parts of this length."""
+
+    def waited(self, since: int, length: int) -> Sequence[Waited]:
+        """Measure the waits for a confirmation that ended since then, in parts of this length."""
+
+    def standings(self, now: int) -> Mapping[str, Standing]:
+        """Return how each destination stands that was ever told something, by its name."""
 
 
 class Waiting(Protocol):

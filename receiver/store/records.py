@@ -216,6 +216,41 @@ class Delays:
 
 
 @dataclass(frozen=True, slots=True)
+class Happened:
+    """The number of events with the same verdict and status that came in one part of a time."""
+
+    part: int
+    verdict: str
+    status: str | None
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class Waited:
+    """The waits for a confirmation that ended in one part of a time, and how long (nanoseconds)."""
+
+    part: int
+    n: int
+    median: int
+    longest: int
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A destination as it stands: its last success and since when it fails (nanoseconds), and why.
+
+    `waiting` messages are owed and `dead` ones were given up.
+    """
+
+    name: str
+    succeeded_at: int | None
+    failing_since: int | None
+    last_failure: str
+    waiting: int
+    dead: int
+
+
+@dataclass(frozen=True, slots=True)
 class Obstacles:
     """Obstacles that may keep a waiting delivery back. Times are nanoseconds.
 

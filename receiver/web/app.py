@@ -28,6 +28,7 @@ from receiver.store.contract import Store
 from receiver.store.pruning import PruneTimer
 from receiver.web import api, health, metrics, openapi
 from receiver.web.guard import Guard
+from receiver.web.pages import site
 from receiver.web.problem import problem, try_later
 from receiver.web.webhooks.addresses import WEBHOOKS, Addresses
 from receiver.web.webhooks.endpoint import WebhookEndpoint
@@ -94,8 +95,7 @@ def build(
     wake = dispatcher.wake if dispatcher is not None else _wake_nobody
     gaps = ExpiryTimer(store, in_force, wake, list_silences)
     pruning = PruneTimer(store, settings.retention)
-    token = settings.api_token.get_secret_value() if settings.api_token else ""
-    addresses = Addresses(lambda: in_force.rules.sources, token)
+    addresses = Addresses(lambda: in_force.rules.sources, _token(settings))
     refusals = Refusals(counters, addresses=addresses)
     endpoint = WebhookEndpoint(
         store, in_force, wake,
@@ -122,6 +122,7 @@ def build(
             *health.routes(health.Readiness(store, dispatcher, gaps, endpoint)),
             metrics.route(counters, guard, endpoints.skews, store),
             *_guarded_routes(endpoints, guard),
+            *site.routes(settings, store, in_force, wake, counters, guard),
         ],
         lifespan=_lifespan(starts, [drain, refusals.flush, gaps.stop, pruning.stop, store.close]),
         exception_handlers={HTTPException: _answer_http_error, Exception: _answer_failure},
@@ -143,6 +144,10 @@ def _dispatcher(
     made = Dispatcher(store, in_force, settings.lease, public_url, settings.zone, counters)
     store.on_news(lambda: made.wake(in_force.rules.destinations))
     return made
+
+
+def _token(settings: Settings) -> str:
+    return settings.api_token.get_secret_value() if settings.api_token else ""
 
 
 def _guarded_routes(endpoints: api.Api, guard: Guard) -> list[Route]:

@@ -13,7 +13,7 @@ from receiver.config.exposure import is_loopback
 from receiver.config.settings import Settings
 from receiver.web.problem import problem
 
-_FOREIGN_HOST = (
+FOREIGN_HOST = (
     "This Host is not ours. Set RECEIVER_PUBLIC_URL to the address, or send Authorization: Bearer"
     " and RECEIVER_API_TOKEN."
 )
@@ -39,23 +39,43 @@ class Guard:
 
     def refuse(self, request: Request) -> Response | None:
         """Return the refusal of a request, or None if it may pass."""
-        if self._token is None and not self._is_loopback:
+        if self.is_closed:
             return problem(403, "Without RECEIVER_API_TOKEN the API answers on loopback only.")
-        has_token = self._has_token(request)
-        host = _host_name(request.headers.get("host", ""))
-        if not has_token and host not in self._hosts:
-            return problem(421, _FOREIGN_HOST)
-        if request.method not in ("GET", "HEAD") and self._is_cross_site(
-            request, {*self._hosts, host}
-        ):
+        if not self.is_own_host(request):
+            return problem(421, FOREIGN_HOST)
+        if self.is_change_from_elsewhere(request):
             return problem(403, "A page elsewhere may not change anything here.")
-        if has_token or self._token is None:
+        if self._token is None or self.has_token(request):
             return None
         return problem(
             401, "Send Authorization: Bearer and the API token.", {"WWW-Authenticate": "Bearer"}
         )
 
-    def _has_token(self, request: Request) -> bool:
+    @property
+    def is_closed(self) -> bool:
+        """Whether anybody could get in: there is no token, and other machines can reach it."""
+        return self._token is None and not self._is_loopback
+
+    @property
+    def needs_token(self) -> bool:
+        """Whether a token is set."""
+        return self._token is not None
+
+    def is_own_host(self, request: Request) -> bool:
+        """Return whether a request names a Host of ours, or brings the token."""
+        return host_name(request) in self._hosts or self.has_token(request)
+
+    def is_change_from_elsewhere(self, request: Request) -> bool:
+        """Return whether another site's page asks for a change."""
+        hosts = {*self._hosts, host_name(request)}
+        return request.method not in ("GET", "HEAD") and self._is_cross_site(request, hosts)
+
+    def is_token(self, text: str) -> bool:
+        """Return whether a token is set and the text is it."""
+        given = text.strip().encode("utf-8", "replace")
+        return self._token is not None and hmac.compare_digest(given, self._token)
+
+    def has_token(self, request: Request) -> bool:
         """Return whether a token is set and the request brings it."""
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         given = token.strip().encode("latin-1", "replace")
@@ -82,8 +102,9 @@ class Guard:
             return True
 
 
-def _host_name(host: str) -> str:
-    """Return the name in a Host header without its port, an IPv6 address without brackets."""
+def host_name(request: Request) -> str:
+    """Return the name in the Host header without its port, an IPv6 address without brackets."""
+    host = request.headers.get("host", "")
     name, _, port = host.lower().rpartition(":")
     if not name or not port.isdigit():
         name = host.lower()

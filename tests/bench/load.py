@@ -109,7 +109,7 @@ async def load(given: argparse.Namespace, report: Report, folder: Path) -> None:
     to = Destination("hook")
     routes = rules([to], "{name: failures, match: {status: failed}, notify: [hook]}")
     events = int(given.rate * given.seconds) if given.rate and given.seconds else given.events
-    async with Served(folder, [to], routes, HERE, http=given.http) as served:
+    async with Served(folder, [to], routes, HERE, cold=True, http=given.http) as served:
         of = Load(served, events)
         for each in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(each, setattr, of, "stopping", True)

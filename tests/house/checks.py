@@ -91,8 +91,15 @@ def room_sizes(package: Package) -> list[str]:
     return [
         f"{place} has {len(inside)} modules"
         for place, inside in sorted(members.items())
-        if len(inside) not in (plan.MODULES_IN_A_FOLDER if "." in place else plan.MODULES_IN_A_ROOM)
+        if len(inside) not in _modules_in(place)
     ]
+
+
+def _modules_in(place: str) -> range:
+    """Return how many modules a room or folder may have."""
+    if "." in place:
+        return plan.MODULES_IN_A_FOLDER
+    return plan.MODULES_IN_LARGE_ROOMS.get(place, plan.MODULES_IN_A_ROOM)
 
 
 # Imports

@@ -44,6 +44,7 @@ class Killer:
         served, chance = self._served, self._chance
         moment = chance.choice(self._moments)
         self.moments[moment] += 1
+        served.cold = moment == "starting"  # the whole of a start is killed
         served.launch()
         process = served.process
         assert process is not None

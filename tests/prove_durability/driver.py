@@ -1,7 +1,7 @@
 """A receiver that can be killed, for the proofs of durability.
 
-It is `receiver serve`, cold (a new interpreter) or warm (see
-`tests.prove_durability.forks`), with or without strace.
+It is `receiver serve`, cold (a new interpreter) or warm (see `tests.support.warm`, and
+`tests.prove_durability.forks` for one that strace is attached to), with or without strace.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from tests.support import warm as warm_start
 from tests.support.served import CUT, HERE, own_port, until
 
 TOKEN = "loopback-only-0123456789"
@@ -74,11 +75,12 @@ class Receiver:
     ) -> None:  # fmt: skip
         self.folder, self.path, self.port = folder, path or folder / "receiver.db", own_port()
         self.warm, self.tree, self.strace, self.checkpoint_at = warm, tree, strace, 0
+        self.cold = False  # whether it starts in an interpreter of its own
         self._log = folder / "serve.log"
         self._settings = {"log_level": "warning", "port": str(self.port), **settings}
         self._preload = dict(preload or {})
         self._tracer: subprocess.Popen[str] | None = None
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | warm_start.Process | None = None
         self.pid = 0
         (folder / "routes.yaml").write_text(routes or ROUTES % TOKEN, "utf-8")
 
@@ -96,14 +98,12 @@ class Receiver:
         named = {f"RECEIVER_{name.upper()}": value for name, value in self._settings.items()}
         named["RECEIVER_DATABASE_URL"] = f"sqlite:///{self.path}"
         if self.warm is None:
-            command = [*self.strace, sys.executable, "-m", "receiver", "serve"]
-            environ = {**environment(self.tree), **named, **self._preload}
-            with self._log.open("ab") as log:
-                self.process = subprocess.Popen(
-                    command, env=environ, cwd=self.folder, stdout=log, stderr=log
-                )
-            self.pid = self.process.pid
-            self._watched = os.pidfd_open(self.pid)
+            self.process = process = self._started(named)
+            self.pid = process.pid
+            if isinstance(process, warm_start.Process):
+                self._watched = os.dup(process.watched)
+            else:
+                self._watched = os.pidfd_open(self.pid)
             return
         asked = {"folder": str(self.folder), "environ": named, "log": str(self._log),
                  "checkpoint_at": self.checkpoint_at}  # fmt: skip
@@ -116,6 +116,14 @@ class Receiver:
             said = self._tracer.stderr.readline()
             assert "attached" in said, said
         os.kill(self.pid, signal.SIGUSR1)
+
+    def _started(self, named: Mapping[str, str]) -> subprocess.Popen[bytes] | warm_start.Process:
+        with self._log.open("ab") as log:
+            if not (self.cold or self.strace or self._preload) and self.tree == HERE:
+                return warm_start.start(["serve"], self.folder, {**os.environ, **named}, log)
+            command = [*self.strace, sys.executable, "-m", "receiver", "serve"]
+            environ = {**environment(self.tree), **named, **self._preload}
+            return subprocess.Popen(command, env=environ, cwd=self.folder, stdout=log, stderr=log)
 
     def alive(self) -> bool:
         """Whether it runs."""

@@ -129,8 +129,8 @@ class OneFile:
             self._forget()
         receiver, trace = self.receiver, self._folder / "strace.out"
         number = sum(_n(self._report, name) for name in TRIED) + 1
-        cold = self._given.cold and number % self._given.cold == 0
-        receiver.warm = None if cold else self._warm
+        cold = bool(self._given.cold) and number % self._given.cold == 0
+        receiver.warm, receiver.cold = None if cold else self._warm, cold
         receiver.strace = strace(point, trace) if point.call else ()
         receiver.checkpoint_at = point.checkpoint_at
         receiver.launch()
@@ -138,7 +138,7 @@ class OneFile:
             reached = await self._at_a_call(point, trace)
         else:
             reached = await self._at_a_moment(point)
-        self._report.add("cold starts", bool(cold))
+        self._report.add("cold starts", cold)
         said = "kill points" if point.call else "random kills"
         self._report.add(said if reached else "not reached")
         self._look(str(point))

@@ -55,12 +55,15 @@ def prove(
     show: bool = False,
     nodes: int = 1,
 ) -> Counter[str]:
-    """Hold `count` histories to the rules; figures of what happened, or Disagreement."""
+    """Hold `count` histories to the rules; figures of what happened, or Disagreement.
+
+    Without `shrink` the first disagreement is told as it stands, as soon as it is seen.
+    """
     figures: Counter[str] = Counter()
     begun = time.perf_counter()
     for number, done in enumerate(range(0, count, pool)):
         plan = PLANS[kind](random.Random(f"{kind} {seed} {number}"), min(pool, count - done))
-        if wrong := run(plan, figures, nodes):
+        if wrong := run(plan, figures, nodes, first_only=not shrink):
             plan, why = smallest(plan, wrong) if shrink else (plan, next(iter(wrong.values())))
             detail = told(plan, why) if shrink else why
             raise Disagreement(

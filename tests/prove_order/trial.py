@@ -12,8 +12,13 @@ from tests.prove_order.model import TERMINAL, Said
 from tests.prove_order.plans import Plan
 
 
-def run(plan: Plan, figures: Counter[str] | None = None, nodes: int = 1) -> dict[str, str]:
-    """The first disagreement of each history, empty if there is none."""
+def run(
+    plan: Plan, figures: Counter[str] | None = None, nodes: int = 1, *, first_only: bool = False
+) -> dict[str, str]:
+    """The first disagreement of each history, empty if there is none.
+
+    With `first_only` it ends where receiver and model disagree for the first time.
+    """
     with tempfile.TemporaryDirectory(dir=shared_memory()) as folder:
         bench = Bench(Path(folder) / "receiver.db", plan.rules, nodes)
         try:
@@ -22,6 +27,8 @@ def run(plan: Plan, figures: Counter[str] | None = None, nodes: int = 1) -> dict
                     bench.do(op)
                 except Exception as error:
                     return dict.fromkeys(plan.names, f"{op.kind} failed: {error!r}")
+                if first_only and bench.wrong:
+                    return bench.wrong
             bench.finish(plan.ops[-1].now)
             bench.compare()
             sources = {said.execution: s for op in plan.ops for s, said in op.batch}

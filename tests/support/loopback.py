@@ -97,13 +97,13 @@ class Mail:
     def __init__(
         self, rcpt: str | None = "250 OK", data: str | None = "250 OK", **recipients: str
     ) -> None:
-        self._rcpt, self._data, self._recipients = rcpt, data, recipients
+        self.rcpt, self.data, self._recipients = rcpt, data, recipients
         self.envelopes: list[Any] = []
 
     async def handle_RCPT(
         self, server: Any, session: Any, envelope: Any, address: str, options: Any
     ) -> str:
-        answer = self._recipients.get(address.partition("@")[0], self._rcpt)
+        answer = self._recipients.get(address.partition("@")[0], self.rcpt)
         if answer is None:
             server.transport.abort()
         elif answer.startswith("250"):
@@ -112,9 +112,9 @@ class Mail:
 
     async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
         self.envelopes.append(envelope)
-        if self._data is None:
+        if self.data is None:
             server.transport.abort()
-        return self._data or "421 gone"
+        return self.data or "421 gone"
 
 
 @contextmanager

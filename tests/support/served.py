@@ -24,6 +24,7 @@ from typing import Any, NamedTuple, Self
 from receiver.cli import client
 from receiver.sources import signing
 from receiver.sources.verification import Verification
+from tests.support import warm
 from tests.support.destinations import Destination
 
 HERE = Path(__file__).parents[2]
@@ -71,13 +72,15 @@ class Served:
 
     def __init__(
         self, folder: Path, destinations: Sequence[Destination], rules: str, tree: Path,
-        arguments: Sequence[str] = (), **settings: str,
+        arguments: Sequence[str] = (), *, cold: bool = False, **settings: str,
     ) -> None:  # fmt: skip
+        # Whether it starts in an interpreter of its own.
+        self.cold = cold
         self.path, self.port, self.destinations = folder / "receiver.db", own_port(), destinations
         self._folder, self._rules, self._settings = folder, rules, settings
         self._tree, self.arguments = tree, arguments
         self._free: asyncio.LifoQueue[Streams | None] = asyncio.LifoQueue()
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | warm.Process | None = None
         self.cut = 0  # webhooks that were sent again
 
     async def __aenter__(self) -> Self:
@@ -112,9 +115,13 @@ class Served:
             **os.environ, "RECEIVER_PORT": str(self.port), "PYTHONPATH": str(self._tree),
             "RECEIVER_LOG_LEVEL": "warning", **named,
         }  # fmt: skip
+        arguments = ["serve", *self.arguments]
         with (self._folder / "serve.log").open("ab") as log:
+            if not self.cold and self._tree == HERE and warm.is_possible(environ):
+                self.process = warm.start(arguments, self._folder, environ, log)
+                return
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "receiver", "serve", *self.arguments],
+                [sys.executable, "-m", "receiver", *arguments],
                 env=environ, cwd=self._folder, stdout=log, stderr=log,
             )  # fmt: skip
 

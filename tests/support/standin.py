@@ -196,8 +196,14 @@ def standing_in(folder: Path) -> Iterator[StandIn]:
     """Lead every name of a host to one stand-in, for as long as this lasts."""
     service = StandIn(folder)
     place = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", service.port))]
+    look_up = socket.getaddrinfo
+
+    def lead(host: Any, *rest: Any, **named: Any) -> Any:
+        """Lead names to the stand-in; an address of this machine is another server of the test."""
+        return look_up(host, *rest, **named) if host == "127.0.0.1" else place
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(socket, "getaddrinfo", lambda *_, **__: place)
+        patch.setattr(socket, "getaddrinfo", lead)
         patch.setenv("REQUESTS_CA_BUNDLE", str(service.authority))
         for name in _PROXIES:
             patch.delenv(name, raising=False)

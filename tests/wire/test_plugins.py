@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import count
+from typing import Any
 
 import pytest
 
 from receiver.deliveries import Attempt, Message, Outcome, Severity
-from receiver.destinations.apprise.clients import LOCAL_KINDS
+from receiver.destinations.apprise.clients import LOCAL_KINDS, client
 from receiver.destinations.apprise.vendors import WITHOUT_REQUESTS, name_of
 from receiver.destinations.destination import Destination
 from receiver.destinations.sending import problems, send
@@ -51,13 +52,22 @@ def answer_the_message(service: StandIn, name: str, answer: Answer) -> None:
 
 
 def test_every_plugin_has_an_address_here_or_sends_in_another_way() -> None:
-    missing = []
+    kinds: dict[str, set[str]] = {
+        "by HTTP": set(),
+        "in another way": set(),
+        "on this machine": set(),
+    }
     for plugin in every_plugin():
-        if _schemes(plugin) & LOCAL_KINDS or name_of(plugin) in {*WITHOUT_REQUESTS, "email"}:
-            continue
-        if plugin.__name__.removeprefix("Notify") not in ADDRESSES:
-            missing.append(plugin.__name__)
-    assert missing == []
+        name = plugin.__name__.removeprefix("Notify")
+        if _schemes(plugin) & LOCAL_KINDS:
+            kinds["on this machine"].add(name)
+        elif name_of(plugin) in {*WITHOUT_REQUESTS, "email"}:
+            kinds["in another way"].add(name)
+        else:
+            kinds["by HTTP"].add(name)
+    assert kinds["by HTTP"] == ADDRESSES.keys()
+    assert len(kinds["in another way"]) == len(WITHOUT_REQUESTS) + 1
+    assert sum(map(len, kinds.values())) == len(every_plugin())
 
 
 def _schemes(plugin: object) -> set[str]:
@@ -110,3 +120,51 @@ def test_no_type_of_message_is_delivered_without_a_request(name: str, service: S
         service.answer(lambda asked: yes_of(name, asked))
         outcome = attempt(name, Message(MESSAGE.title, MESSAGE.body, severity=severity)).outcome
         assert (outcome is DELIVERED) is any(is_own(name, asked) for asked in service.asked)
+
+
+def claiming(name: str, patch: pytest.MonkeyPatch, *, sends: bool) -> None:
+    """Let a plugin report a success, whatever it did; if it does not send, it does nothing."""
+    made = client(Destination("claims", ADDRESSES[name]))
+    kind = type(made[0])
+    original = kind.send
+
+    def send_and_claim(plugin: Any, *arguments: Any, **named: Any) -> bool:
+        if sends:
+            original(plugin, *arguments, **named)
+        return True
+
+    patch.setattr(kind, "send", send_and_claim)
+
+
+@pytest.mark.parametrize("name", ADDRESSES)
+def test_a_plugin_that_reports_a_success_is_not_believed(
+    name: str, service: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fresh = Destination(f"plugin-{next(_numbers)}", ADDRESSES[name], timeout=10)
+    with monkeypatch.context() as patch:
+        claiming(name, patch, sends=False)
+        service.answer(lambda asked: yes_of(name, asked))
+        silent = send(fresh, MESSAGE)
+    assert (silent.outcome, silent.permanent, service.asked) == (FAILED, True, [])
+    assert "made no request" in silent.detail
+    with monkeypatch.context() as patch:
+        claiming(name, patch, sends=True)
+        answer_the_message(service, name, saying({"error": "no such room"}, 403))
+        assert send(fresh, MESSAGE).outcome is FAILED
+        answer_the_message(service, name, CUT)
+        assert send(fresh, MESSAGE).outcome is UNCERTAIN
+
+
+PAGE = b"<!DOCTYPE html>\n<html><body>Please log in to the network</body></html>"
+# Their answer may be a page.
+MAY_ANSWER_PAGES = {"JSON", "XML", "Form", "FreeMobile"}
+
+
+@pytest.mark.parametrize("name", ADDRESSES)
+def test_a_web_page_is_no_yes_and_another_2xx_is_no_failure(name: str, service: StandIn) -> None:
+    answer_the_message(service, name, Answer(200, PAGE, {"Content-Type": "text/html"}))
+    page = attempt(name)
+    assert page.outcome is (DELIVERED if name in MAY_ANSWER_PAGES else FAILED)
+    assert page.outcome is DELIVERED or "does a login or a proxy stand before it?" in page.detail
+    answer_the_message(service, name, Answer(202))
+    assert attempt(name).outcome in (DELIVERED, UNCERTAIN)

@@ -326,7 +326,7 @@ def test_a_plugin_that_would_sleep_says_when_to_come_back(monkeypatch: pytest.Mo
     assert attempt.outcome is FAILED
     assert attempt.retry_after is not None
     assert 50 <= attempt.retry_after <= 71  # the plugin adds ten
-    assert attempt.detail.startswith("HTTP 429. It asks to wait ")
+    assert attempt.detail.startswith("HTTP 429 Too Many Requests. It asks to wait ")
 
 
 @pytest.mark.parametrize(

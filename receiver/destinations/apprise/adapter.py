@@ -24,12 +24,14 @@ from receiver.destinations.apprise import (
     vendors,
 )
 from receiver.destinations.apprise.exchanges import MessageWords
+from receiver.destinations.apprise.limits import Fitter, Written
 from receiver.destinations.apprise.places import place_of
 from receiver.destinations.apprise.recorder import AttemptRecorder
 from receiver.destinations.deadline import CallEnd
 from receiver.destinations.destination import Destination
 from receiver.destinations.outcome import classify
 from receiver.destinations.redaction import redact
+from receiver.destinations.series import Series
 
 _REHEARSED = Message("Rehearsal", "Nobody gets this.", severity=Severity.WARNING)
 
@@ -39,7 +41,10 @@ def problems(destination: Destination) -> list[str]:
     client = clients.client(destination)
     if isinstance(client, str):
         return [client]
-    reason = checks.rehearse(client[0], lambda: _hand_over(client, destination, _REHEARSED))
+    written = _fitter(client[0]).written(_REHEARSED.title, _REHEARSED.body)
+    reason = checks.rehearse(
+        client[0], lambda: _hand_over(client, destination, _REHEARSED, written)
+    )
     if reason is None:
         return []
     return [f"nothing could be sent to it: {comparison.without_names(destination.url, reason)}"]
@@ -64,18 +69,40 @@ def leads_to(destination: Destination) -> str:
 
 
 def send(destination: Destination, message: Message) -> Attempt:
-    """Try once, by the destination's deadline; see `sending.send`."""
+    """Try once, by the destination's deadline; see `sending.send`.
+
+    A list may become several messages: it is delivered if all of them are.
+    """
     started = time.monotonic()
-    recorder = AttemptRecorder(destination.timeout, MessageWords(message.title, message.body))
+    series = Series(destination, message)
+    while True:
+        left = destination.timeout - (_since(started) if series.sent else 0)
+        attempt = _send_next(destination, series, left)
+        if attempt.outcome is not Outcome.DELIVERED or series.is_over:
+            break
+        series.rest(destination.timeout - _since(started))
+    return replace(attempt, duration_ms=int(_since(started) * 1000))
+
+
+def _since(started: float) -> float:
+    return time.monotonic() - started
+
+
+def _send_next(destination: Destination, series: Series, left: float) -> Attempt:
+    """Send the next message of a series within the seconds that are left."""
+    timeout = max(left, 0.001)
+    recorder = AttemptRecorder(timeout)
 
     def attempt_of(end: CallEnd, result: _NotifyResult | None) -> Attempt:
         attempt = _attempt(destination, recorder, end, result)
-        return replace(attempt, duration_ms=int((time.monotonic() - started) * 1000))
+        if attempt.outcome is Outcome.DELIVERED:
+            series.accept()
+        return series.judged(attempt)
 
     return deadline.call_watched(
         destination,
-        destination.timeout,
-        lambda: _notify(destination, message, recorder),
+        timeout,
+        lambda: _notify(destination, series, recorder),
         recorder.cut,
         attempt_of,
         sessions.rest,
@@ -126,16 +153,16 @@ def _attempt(
 _this_thread = threading.local()
 
 
-def _notify(destination: Destination, message: Message, recorder: AttemptRecorder) -> _NotifyResult:
+def _notify(destination: Destination, series: Series, recorder: AttemptRecorder) -> _NotifyResult:
     """Call Apprise in a thread of the destination, which keeps its client for the next call."""
     with recorder:
         try:
             was_kept = getattr(_this_thread, "client", None) is not None
-            result = _notify_once(destination, message, recorder)
+            result = _notify_once(destination, series, recorder)
             is_dropped = was_kept and _this_thread.client is None
             if is_dropped and _this_thread.logs_in and kept.is_logged_out(recorder.record):
                 # The service has ended the session that the client kept: this one logs in again.
-                result = _notify_once(destination, message, recorder)
+                result = _notify_once(destination, series, recorder)
             return result
         except BaseException as error:
             # No error of a plugin may end the thread; the line reports it.
@@ -144,7 +171,7 @@ def _notify(destination: Destination, message: Message, recorder: AttemptRecorde
 
 
 def _notify_once(
-    destination: Destination, message: Message, recorder: AttemptRecorder
+    destination: Destination, series: Series, recorder: AttemptRecorder
 ) -> _NotifyResult:
     client = getattr(_this_thread, "client", None) or clients.client(destination)
     if isinstance(client, str):
@@ -154,7 +181,10 @@ def _notify_once(
     name = vendors.name_of(type(plugin))
     recorder.vendor = catalogue.VENDORS.get(name, vendors.UNKNOWN)
     record.untraced = name in vendors.WITHOUT_REQUESTS
-    done = _hand_over(client, destination, message)
+    message, fitter = _for_readers(plugin, series.message), _fitter(plugin)
+    part = series.next(message, fitter.room)
+    recorder.words = MessageWords(part.title, part.text)
+    done = _hand_over(client, destination, message, fitter.written(part.title, part.text))
     around = any(not each.may_be_own for each in record.exchanges)
     _this_thread.logs_in = around or getattr(_this_thread, "logs_in", False)
     if not done and kept.is_outdated(record):
@@ -162,20 +192,28 @@ def _notify_once(
     return _NotifyResult(bool(done), "", len(plugin))
 
 
-def _hand_over(client: Any, destination: Destination, message: Message) -> object:
+def _for_readers(plugin: Any, message: Message) -> Message:
+    """Return the message with the title and the text that readers of this kind get."""
+    if not conversations.is_mail(plugin):
+        return message
+    title, body = message.as_mail()
+    return replace(message, title=title, body=body)
+
+
+def _fitter(plugin: Any) -> Fitter:
+    return Fitter(plugin, clients.library())
+
+
+def _hand_over(client: Any, destination: Destination, message: Message, written: Written) -> object:
     """Let the client's plugin send the message; return whether Apprise reports success."""
     plugin = client[0]
     kept.make_ready(plugin)
     options = frozenset(name for name, _ in addresses.parse(destination.url).options)
     change = incidents.direct(plugin, message, options)
     sessions.change_requests(conversations.join(plugin, message.thread, change))
-    title, body = message.title, message.body
-    if conversations.is_mail(plugin):
-        title, body = message.as_mail()
-    apprise = clients.library()
     return client.notify(
-        body=body,
-        title=title,
-        notify_type=apprise.NotifyType(message.severity.value),
-        body_format=apprise.NotifyFormat.TEXT,
+        body=written.text,
+        title=written.title,
+        notify_type=clients.library().NotifyType(message.severity.value),
+        body_format=written.form,
     )

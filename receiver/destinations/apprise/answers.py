@@ -10,9 +10,10 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
-from receiver.destinations.apprise.vendors import UNKNOWN, Vendor
+from receiver.destinations.apprise.vendors import UNKNOWN, Vendor, find
 
 _MOST = 200_000
 _LONGEST_TEXT = 300
@@ -35,10 +36,18 @@ _WORDS = (
     "info",
 )  # fmt: skip
 _MOST_WORDS = 2
+_PAGE = re.compile(
+    rb"\s*(?:<\?xml[^>]*>\s*|<!--.*?-->\s*)*<(?:!doctype html|html)\b", re.IGNORECASE | re.DOTALL
+)
+_PAGE_WORDS = (
+    "a web page, and no answer of the service: does a login or a proxy stand before it? Look at the"
+    " address of the destination"
+)
 # Who says this has no objection to the message, only to its time.
 _FOR_NOW = re.compile(
-    r"throttl|rate.?(?:limit|exceeded)|too many requests|too.?fast|slow.?down|try again later"
-    r"|temporarily|service.?unavailable|internal.?error",
+    r"throttl|rate.?(?:limit|exceeded)|too many requests|too.?fast|slow.?down"
+    r"|(?:re)?try (?:again )?(?:later|after|in \d)|temporarily|service.?unavailable"
+    r"|internal.?error",
     re.IGNORECASE,
 )
 # Words of a no that no repeat mends, whoever says them.
@@ -50,13 +59,27 @@ _FOR_GOOD = re.compile(
     r"(?:blocked|suspended|disabled|deleted|not found|invalid|expired)|does not exist",
     re.IGNORECASE,
 )
-_WAIT_MEMBERS = {"retryafter": 1.0, "retryafterms": 0.001, "retryafterseconds": 1.0}
-# Of headers with a reset, each is seconds from now or, if it is huge, a time (Unix).
+
+
+# `retryDelay` is that of google.rpc.RetryInfo: "38.5s".
+_WAIT_MEMBERS = {
+    "retryafter": 1.0, "retryafterms": 0.001, "retryafterseconds": 1.0, "retrydelay": 1.0,
+}  # fmt: skip
+_WAIT_WORDS = re.compile(
+    r"\b(?:wait|retry|try again)\D{0,20}([0-9]{1,6}(?:\.[0-9]+)?) ?"
+    r"(s|m|h)(?:ec|in|our|econd|inute)?s?\b",
+    re.IGNORECASE,
+)
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
+# Of headers with a reset, each is seconds from now or a time: a huge number (Unix, in seconds or,
+# if it is huger, in milliseconds) or a date (ISO 8601).
 _RESETS = (
     "X-RateLimit-Reset-After", "RateLimit-Reset", "X-RateLimit-Reset", "X-Rate-Limit-Reset",
-    "x-ogw-ratelimit-reset", "x-sib-ratelimit-reset",
+    "x-ogw-ratelimit-reset", "x-sib-ratelimit-reset", "X-Limit-App-Reset",
+    "X-RateLimit-Period-In-Sec",
 )  # fmt: skip
 _A_TIME = 1_000_000_000
+_IN_MILLISECONDS = 100_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,31 +107,24 @@ def read(
     accepted = 200 <= status < 300
     answer = _parsed(content, headers.get("Content-Type", ""))
     text = answer if isinstance(answer, str) else ""
+    if accepted and not vendor.pages and _PAGE.match(content[:_MOST]):
+        return Reading(_PAGE_WORDS, says_no=True)
     says_no = accepted and _says_no(answer, vendor)
     words = _words_for_people(answer, vendor)
     codes = {str(value) for path in vendor.codes for value in find(answer, path)}
     if accepted and not says_no:
         return Reading(words or text)
+    lasting = _is_lasting(codes | set(re.findall(r"[\w-]+", text)), words or text, vendor)
+    is_early = status in (429, 503) or lasting is False
+    waits = _waits(answer, words or text, headers, now) if is_early else _waits_within(answer)
+    wait = next(iter(waits), None)
     return Reading(
         words or text or " ".join(sorted(codes)),
         says_no,
-        _is_lasting(codes | set(re.findall(r"[\w-]+", text)), words or text, vendor),
+        lasting,
         status == 401 or bool(codes & vendor.ended),
-        _wait(answer, headers, status, now),
+        None if wait is None else min(max(wait, 0.0), _LONGEST_WAIT),
     )
-
-
-def find(answer: Any, path: str) -> Iterator[Any]:
-    """Yield what stands at a path: names with dots between, `*` for each item of a list."""
-    name, _, rest = path.partition(".")
-    if name == "*":
-        items = answer if isinstance(answer, list) else []
-    elif isinstance(answer, Mapping) and name in answer:
-        items = [answer[name]]
-    else:
-        items = []
-    for item in items:
-        yield from find(item, rest) if rest else [item]
 
 
 def _parsed(content: bytes, kind: str) -> Any:
@@ -174,7 +190,7 @@ def _means_no(name: str, value: Any) -> bool:
     return name in _STATUS_CODES and number is not None and 400 <= number < 600
 
 
-def _plain(name: str) -> str:
+def _plain(name: object) -> str:
     return re.sub(r"[\W_]", "", str(name)).lower()
 
 
@@ -227,30 +243,50 @@ def _is_lasting(codes: Iterable[str], words: str, vendor: Vendor) -> bool | None
     return True if found & vendor.lasting or _FOR_GOOD.search(words) else None
 
 
-def _wait(answer: Any, headers: Mapping[str, str], status: int, now: float) -> float | None:
-    waits = list(_waits(answer))
-    if not waits and status in (429, 503):
-        resets = [_reset(headers[name], now) for name in _RESETS if name in headers]
-        waits = [seconds for seconds in resets if seconds is not None][:1]
-    return min(max(waits[0], 0.0), _LONGEST_WAIT) if waits else None
+def _waits(answer: Any, words: str, headers: Mapping[str, str], now: float) -> Iterator[float]:
+    """Yield the waits that an answer asks for, the best known first."""
+    yield from _waits_within(answer)
+    resets = (_reset(headers[name], now) for name in _RESETS if name in headers)
+    yield from (seconds for seconds in resets if seconds is not None)
+    if (match := _WAIT_WORDS.search(words)) is not None:
+        yield float(match[1]) * _UNITS[match[2].lower()]
 
 
-def _waits(value: Any, depth: int = 0) -> Iterator[float]:
-    if isinstance(value, Mapping) and depth < _DEPTH:
+def _waits_within(value: Any, depth: int = 0) -> Iterator[float]:
+    """Yield the waits that stand in an answer by name."""
+    if depth >= _DEPTH:
+        return
+    if isinstance(value, list):
+        for item in value:
+            yield from _waits_within(item, depth + 1)
+    if isinstance(value, Mapping):
         for name, item in value.items():
             factor = _WAIT_MEMBERS.get(_plain(name))
             if factor and (seconds := _number(item)) is not None:
                 yield seconds * factor
-            yield from _waits(item, depth + 1)
+            yield from _waits_within(item, depth + 1)
 
 
 def _number(value: Any) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
-    text = str(value)
-    return float(text) if re.fullmatch(r"[0-9]{1,12}(?:\.[0-9]+)?", text, re.ASCII) else None
+    match = re.fullmatch(r"([0-9]{1,15}(?:\.[0-9]+)?)s?", str(value), re.ASCII)
+    return float(match[1]) if match else None
 
 
 def _reset(value: str, now: float) -> float | None:
+    """Return the seconds until a reset; None if its form is unknown."""
     seconds = _number(value.strip())
-    return seconds - now if seconds is not None and seconds >= _A_TIME else seconds
+    if seconds is None:
+        return _until(value.strip(), now)
+    if seconds >= _IN_MILLISECONDS:
+        return seconds / 1000 - now
+    return seconds - now if seconds >= _A_TIME else seconds
+
+
+def _until(date: str, now: float) -> float | None:
+    try:
+        then = datetime.fromisoformat(date)
+        return (then if then.tzinfo else then.replace(tzinfo=UTC)).timestamp() - now
+    except (ValueError, OverflowError):
+        return None

@@ -19,7 +19,7 @@ _AWS_PASSING = _these(
     " TooManyRequestsException KMSThrottling ServiceUnavailable InternalFailure InternalError"
     " RequestTimeout"
 )
-_ANY_FORM = Vendor("the URL may rename or leave out what is sent", own=".")
+_ANY_FORM = Vendor("the URL may rename or leave out what is sent", own=".", pages=True)
 
 VENDORS: Mapping[str, Vendor] = {
     "acs": Vendor(
@@ -110,6 +110,7 @@ VENDORS: Mapping[str, Vendor] = {
         lasting=_these("9499 19001 19002 19021 19022 19024"), passing=_these("11232"),
     ),
     "fortysixelks": Vendor("46elks, API: Send SMS, status", no={"status": ("failed",)}),
+    "freemobile": Vendor("Free Mobile, Notifications par SMS: only its statuses", pages=True),
     "google_chat": Vendor(
         "Google Chat API: Errors, and google.rpc.Code", words=("error.message",),
         codes=("error.status",), passing=_these("RESOURCE_EXHAUSTED UNAVAILABLE"),

@@ -7,6 +7,7 @@ over the network.
 
 from __future__ import annotations
 
+import re
 import socket
 import sys
 from collections.abc import Callable, Iterator
@@ -18,6 +19,11 @@ from receiver.destinations.apprise.proxies import is_this_machine
 from receiver.destinations.apprise.recorder import AttemptOver, AttemptRecorder
 from receiver.destinations.destination import Destination
 
+# What a plugin holds that lets its holder send, besides a password.
+_TOKENS = ("token", "access_token", "accesstoken", "apikey", "webhook_token", "secret_key")
+# Plugins that send to this place if the URL names none.
+_USUAL_PLACES = {"NotifySlack": ("channels", "#general"), "NotifyZulip": ("targets", "general")}
+_PHONE = re.compile(r"\+?[0-9]{6,}")
 # What a plugin imports if it reaches the network by another way than through HTTP.
 _OTHER_WAYS = ("smtplib", "socket", "ssl", "asyncio", "threading", "paho", "slixmpp", "smpplib")
 
@@ -71,8 +77,8 @@ def _speaks_only_http(plugin: Any) -> bool:
 def surprises(destination: Destination, plugin: Any) -> Iterator[str]:
     """Yield one line for each surprise, without any secret."""
     name = f"destination {destination.name}"
-    if _sends_in_the_clear(destination, plugin):
-        yield f"{name} may send its password in the clear: use {_secure(plugin)}://"
+    if secret := _sent_in_the_clear(destination, plugin):
+        yield f"{name} may send its {secret} in the clear: use {_secure(plugin)}://"
     if not plugin.verify_certificate:
         yield (
             f"{name} does not check who answers (verify=no): anybody on the way can read its"
@@ -84,22 +90,50 @@ def surprises(destination: Destination, plugin: Any) -> Iterator[str]:
             f"{name} sends to a topic of the public server ntfy.sh: write {written.scheme}://HOST"
             "/TOPIC for a server of your own, or ?mode=cloud if that is meant"
         )
+    yield from (f"{name} {line}" for line in _about_places(destination, plugin))
     yield from (f"{name} {line}" for line in _about_incidents(destination, plugin))
 
 
-def _sends_in_the_clear(destination: Destination, plugin: Any) -> bool:
+def _sent_in_the_clear(destination: Destination, plugin: Any) -> str:
+    """Return what goes over the network as everybody can read it; empty if nothing secret does."""
     scheme = parse(destination.url).scheme
     open_schemes = type(plugin).protocol or ()
     names = [open_schemes] if isinstance(open_schemes, str) else open_schemes
     host = getattr(plugin, "smtp_host", "") or plugin.host or ""
     # A kind with one scheme alone knows by itself how to send.
     is_open = scheme in names and not plugin.secure and bool(type(plugin).secure_protocol)
-    return bool(is_open and plugin.password and not is_this_machine(str(host)))
+    if not is_open or is_this_machine(str(host)):
+        return ""
+    if plugin.password:
+        return "password"
+    return "token" if any(getattr(plugin, name, None) for name in _TOKENS) else ""
 
 
 def _secure(plugin: Any) -> str:
     schemes = type(plugin).secure_protocol
     return str(schemes if isinstance(schemes, str) else schemes[0])
+
+
+def _about_places(destination: Destination, plugin: Any) -> Iterator[str]:
+    """Say where it sends to if the URL does not."""
+    attribute, place = _USUAL_PLACES.get(type(plugin).__name__, ("", ""))
+    held = [str(each) for each in getattr(plugin, attribute, None) or ()] if attribute else []
+    if held == [place] and place.strip("#") not in destination.url.lower():
+        yield f"names no channel, so that its messages go to #{place.strip('#')}: add the channel"
+    if _sends_to_itself(plugin):
+        yield (
+            "names no number to send to, so that its messages go to its own sender, which such"
+            " services refuse: add /TO-NUMBER"
+        )
+
+
+def _sends_to_itself(plugin: Any) -> bool:
+    """Return whether a kind with phone numbers would send to the number that it sends from."""
+    sender, targets = getattr(plugin, "source", None), getattr(plugin, "targets", None)
+    if not isinstance(sender, str) or not _PHONE.fullmatch(sender) or targets is None:
+        return False
+    # Signal shows what one sends to oneself.
+    return type(plugin).__name__ != "NotifySignalAPI" and list(targets) in ([], [sender])
 
 
 def _about_incidents(destination: Destination, plugin: Any) -> Iterator[str]:

@@ -27,8 +27,15 @@ _NOT_UNDERSTOOD = (
     "its URL is not one that Apprise understands: compare it with the service's page in Apprise's"
     f" documentation; {addresses.SIGNS}"
 )
-# Plugins that look for somebody by themselves if the URL names nobody: by these attributes.
-_CHOOSE_BY_THEMSELVES = {
+# Plugins that need somebody in one of these attributes, and do not say so: without, they look for
+# somebody by themselves, or fail when they send.
+_NEED_SOMEBODY = {
+    "NotifyAMQP": (("targets",), "it names no queue: add /QUEUE"),
+    "NotifyAprs": (("targets",), "it names no call sign to send to: add @CALLSIGN"),
+    "NotifyIRC": (
+        ("channels", "users"),
+        "it names no channel: add /%23CHANNEL (%23 is a #) or /@NICKNAME",
+    ),
     "NotifyMatrix": (
         ("rooms", "users"),
         "it names no room, and Apprise would write to all that the account is in: add /!ROOM:SERVER"
@@ -38,6 +45,7 @@ _CHOOSE_BY_THEMSELVES = {
         ("targets",),
         "it names no chat, and Apprise would write to whoever wrote to the bot: add /CHAT-ID",
     ),
+    "NotifySMPP": (("targets",), "it names no number to send to: add /TO-NUMBER"),
 }
 
 _importing = threading.Lock()
@@ -78,8 +86,8 @@ def client(destination: Destination) -> Any:
     if problem := _option_problem(options):
         return problem
     _enable(kind)
-    if package := _missing_package(kind):
-        return package
+    if problem := _missing_package(kind) or _port_problem(kind, url):
+        return problem
     # No pool, throttle, retries or redirects of its own: the receiver decides about these.
     asset = apprise.AppriseAsset(service_timeout=0, http_redirects=False)
     made = apprise.Apprise(asset=asset)
@@ -90,7 +98,7 @@ def client(destination: Destination) -> Any:
     plugin, said = made[0], said + more
     kept.forget_quietly(type(plugin))
     problem = _plugin_problem(plugin) or comparison.problem(url, parsed, plugin, said)
-    _configure(plugin, destination, options)
+    _configure(plugin, destination)
     return problem or made
 
 
@@ -140,6 +148,15 @@ def _missing_package(kind: str) -> str:
     )
 
 
+def _port_problem(kind: str, url: str) -> str:
+    """Say that a port is none; empty if it is one, or if the kind has no ports."""
+    port = addresses.parse(url).port
+    has_ports = "port" in getattr(_apprise.NotificationManager()[kind], "template_tokens", {})
+    if not port or not has_ports or (len(port) < 6 and 1 <= int(port) <= 65_535):
+        return ""
+    return "its port is none: a port is a number from 1 to 65535"
+
+
 def _plugin_problem(plugin: Any) -> str:
     """Describe the reason against the plugin that the URL makes; empty if none."""
     if any(isinstance(value, _apprise.AppriseAttachment) and len(value)
@@ -147,7 +164,7 @@ def _plugin_problem(plugin: Any) -> str:
         return "one of its options (such as template=) reads a file: leave it out"
     if len(plugin) == 0:
         return "it names nobody to send to: add a target, as the page of its kind shows"
-    for kind, (attributes, why) in _CHOOSE_BY_THEMSELVES.items():
+    for kind, (attributes, why) in _NEED_SOMEBODY.items():
         if type(plugin).__name__ == kind and not any(
             getattr(plugin, name, None) for name in attributes
         ):
@@ -168,7 +185,7 @@ def _enable(kind: str) -> None:
             _apprise.NotificationManager().enable_only(*_enabled)
 
 
-def _configure(plugin: Any, destination: Destination, options: Any) -> None:
+def _configure(plugin: Any, destination: Destination) -> None:
     """Switch off the plugin's own pace, repeats and deadlines: the receiver decides about them."""
     plugin.request_rate_per_sec = 0
     plugin.retry = 0
@@ -180,6 +197,5 @@ def _configure(plugin: Any, destination: Destination, options: Any) -> None:
     plugin.socket_connect_timeout = min(destination.timeout + 1, 10.0)
     plugin.socket_read_timeout = destination.timeout + 1
     plugin.throttle = record_throttle
-    if "overflow" not in options:
-        # A text beyond the service's limit is cut; else the service would refuse the whole message.
-        plugin.overflow_mode = _apprise.OverflowMode.TRUNCATE
+    # The text is made for the service's limits: what does not fit is for nobody else to cut.
+    plugin.overflow_mode = _apprise.OverflowMode.UPSTREAM

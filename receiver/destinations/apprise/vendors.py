@@ -5,7 +5,7 @@ The table of the services is `catalogue`. One without an entry is read as most s
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,6 +26,8 @@ class Vendor:
     `ended` by a new login.
 
     `own` says which addresses take the message itself, where its words cannot be seen in it.
+    `pages`: a yes may be a web page. Of any other service, a page is the answer of something that
+    stands before it: a login, a proxy, the portal of a network.
     """
 
     source: str
@@ -39,6 +41,7 @@ class Vendor:
     passing: frozenset[str] = frozenset()
     ended: frozenset[str] = frozenset()
     own: str = ""
+    pages: bool = False
 
 
 UNKNOWN = Vendor("as most services speak")
@@ -60,3 +63,16 @@ WITHOUT_REQUESTS: Mapping[str, str] = {
 def name_of(kind: type) -> str:
     """Return the name under which a plugin's class stands here: that of its module in Apprise."""
     return kind.__module__.removeprefix("apprise.plugins.").partition(".")[0]
+
+
+def find(answer: Any, path: str) -> Iterator[Any]:
+    """Yield what stands at a path: names with dots between, `*` for each item of a list."""
+    name, _, rest = path.partition(".")
+    if name == "*":
+        items = answer if isinstance(answer, list) else []
+    elif isinstance(answer, Mapping) and name in answer:
+        items = [answer[name]]
+    else:
+        items = []
+    for item in items:
+        yield from find(item, rest) if rest else [item]

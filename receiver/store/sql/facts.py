@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from receiver.alarms import Alarm
+from receiver.contexts import message_context
 from receiver.deliveries import (
     Acknowledgement,
     Claim,
@@ -14,7 +15,6 @@ from receiver.deliveries import (
     Kind,
     MessageContext,
     State,
-    message_context,
 )
 from receiver.events import Execution, Status, Verdict
 from receiver.store.records import JudgedWebhook

@@ -11,28 +11,32 @@ from receiver.routing.policy import SendPolicy
 from receiver.store import names
 from receiver.store.names import Orphan
 from receiver.store.reading import Page
-from receiver.store.records import Delays, Tally, Watched
-from receiver.store.sql import alarms, ledger, pruning, reads, silences, views
+from receiver.store.records import Delays, Happened, Standing, Tally, Waited, Watched
+from receiver.store.sql import alarms, ledger, pruning, reads, silences, survey, views
 from receiver.store.sql.database import Database
 
 Found = TypeVar("Found")
 
 
 class SqlReader(ABC):
-    """contract.Listing, Reading and Waiting; the store of each engine runs the queries."""
+    """contract.Listing, Reading, Surveying and Waiting; each engine's store runs the queries."""
 
     @abstractmethod
     def _query(self, query: Callable[[Database], Found]) -> Found:
         """Run the query on committed data. StorageUnavailable if the database cannot be read."""
 
+    def _look(self, query: Callable[[Database], Found]) -> Found:
+        """Do the same where it may take long: no worker of the dispatch has to wait for it."""
+        return self._query(query)
+
     def execution(self, source: str, execution_id: str) -> dict[str, Any] | None:
         return self._query(lambda db: views.execution(db, source, execution_id))
 
     def executions(self, conditions: Mapping[str, str], limit: int, after: int | None) -> Page:
-        return self._query(lambda db: views.executions(db, conditions, limit, after))
+        return self._look(lambda db: views.executions(db, conditions, limit, after))
 
     def events(self, conditions: Mapping[str, str], limit: int, after: int | None) -> Page:
-        return self._query(lambda db: views.events(db, conditions, limit, after))
+        return self._look(lambda db: views.events(db, conditions, limit, after))
 
     def event(self, seq: int) -> dict[str, Any] | None:
         return self._query(lambda db: views.event(db, seq))
@@ -44,7 +48,7 @@ class SqlReader(ABC):
         after: int | None,
         planned: tuple[bool, int] | None = None,
     ) -> Page:
-        return self._query(lambda db: views.deliveries(db, conditions, limit, after, planned))
+        return self._look(lambda db: views.deliveries(db, conditions, limit, after, planned))
 
     def names(self) -> dict[str, list[str]]:
         return self._query(reads.names)
@@ -56,16 +60,31 @@ class SqlReader(ABC):
         return self._query(lambda db: silences.one(db, number))
 
     def ledger(self) -> dict[str, Any]:
-        return self._query(ledger.ledger)
+        return self._look(ledger.ledger)
 
     def tallies(self) -> list[Tally]:
-        return self._query(reads.tallies)
+        return self._look(reads.tallies)
 
     def delays(self) -> list[Delays]:
-        return self._query(reads.delays)
+        return self._look(reads.delays)
 
     def prunable(self, limits: Limits) -> dict[str, int]:
-        return self._query(lambda db: pruning.prunable(db, limits))
+        return self._look(lambda db: pruning.prunable(db, limits))
+
+    def needing_people(self, limit: int) -> list[dict[str, Any]]:
+        return self._look(lambda db: survey.needing_people(db, limit))
+
+    def failed(self, since: int, limit: int) -> list[dict[str, Any]]:
+        return self._look(lambda db: survey.failed(db, since, limit))
+
+    def happened(self, since: int, length: int) -> list[Happened]:
+        return self._look(lambda db: survey.happened(db, since, length))
+
+    def waited(self, since: int, length: int) -> list[Waited]:
+        return self._look(lambda db: survey.waited(db, since, length))
+
+    def standings(self, now: int) -> dict[str, Standing]:
+        return self._query(lambda db: survey.standings(db, now))
 
     def next_due(self, destination: str, policy: SendPolicy, now: int) -> int | None:
         return self._query(lambda db: reads.next_due(db, destination, policy, now))

@@ -13,7 +13,7 @@ from receiver.events import Verdict
 from receiver.routing.conditions import Condition, Subject
 from receiver.store.reading import Page
 from receiver.store.records import Obstacles
-from receiver.store.sql.database import Database, Statement, statement
+from receiver.store.sql.database import Database, Statement, statement, variants
 from receiver.store.sql.facts import as_judged
 from receiver.store.sql.outbox import PUT_OFF_BY_HOURS
 from receiver.store.sql.reads import MAX_ID
@@ -21,14 +21,14 @@ from receiver.store.sql.rows import mapping
 
 View = dict[str, Any]
 
-_EXECUTIONS = (
+EXECUTIONS_SHOWN = (
     "SELECT x.id, x.source, x.execution_id, x.status, x.category, x.since, x.first_seen,"
     " x.agent_id, x.agent_name, x.execution_url, x.metadata, x.gap, a.by AS taken_by,"
     " a.at AS taken_at, a.taken_from FROM execution AS x"
     " LEFT JOIN acknowledgement AS a ON a.execution = x.id AND a.version = x.version"
 )
 EXECUTION = statement(
-    "execution", f"{_EXECUTIONS} WHERE x.source = :source AND x.execution_id = :execution"
+    "execution", f"{EXECUTIONS_SHOWN} WHERE x.source = :source AND x.execution_id = :execution"
 )
 _PAGE = (
     "(CAST(:status AS text) IS NULL OR x.status = :status)"
@@ -39,9 +39,9 @@ _PAGE = (
     " || coalesce(x.agent_name, '') || ' ' || coalesce(x.agent_id, ''), CAST(:q AS text)) > 0)"
     " AND x.id < :after ORDER BY x.id DESC LIMIT :limit"
 )
-EXECUTIONS = statement("executions", f"{_EXECUTIONS} WHERE {_PAGE}")
+EXECUTIONS = statement("executions", f"{EXECUTIONS_SHOWN} WHERE {_PAGE}")
 EXECUTIONS_OF_SOURCE = statement(
-    "executions_of_source", f"{_EXECUTIONS} WHERE x.source = :source AND {_PAGE}"
+    "executions_of_source", f"{EXECUTIONS_SHOWN} WHERE x.source = :source AND {_PAGE}"
 )
 _EVENTS = (
     "SELECT e.seq, e.source, e.execution_id, e.event_id, e.event, e.status, e.occurred_at,"
@@ -58,7 +58,7 @@ _OF_EVENTS = {
     name: f"(CAST(:{name} AS text) IS NULL OR e.{name} = :{name})"
     for name in ("source", "execution_id", "event", "event_id")
 }
-# Those in quarantine are few, and have an index of their own.
+# Those in quarantine and those held are few, and have indexes of their own.
 EVENTS = statement(
     "events",
     f"{_EVENTS} WHERE (CAST(:verdict AS text) IS NULL OR e.verdict = :verdict)"
@@ -67,6 +67,10 @@ EVENTS = statement(
 EVENTS_IN_QUARANTINE = statement(
     "events_in_quarantine",
     f"{_EVENTS} WHERE e.verdict = 'quarantined' AND {' AND '.join(_OF_EVENTS.values())}{_LATEST}",
+)
+EVENTS_HELD = statement(
+    "events_held",
+    f"{_EVENTS} WHERE e.verdict = 'held' AND {' AND '.join(_OF_EVENTS.values())}{_LATEST}",
 )
 EVENTS_OF_ONE = statement(
     "events_of_one",
@@ -103,16 +107,24 @@ PLANNED = (
     "(state = 'waiting' AND due_at > :now AND tries = 0 AND (kind IN ('reminder', 'escalation')"
     " OR substr(dedup_key, 1, 6) = 'stuck/') AND coalesce(group_key, '') <> 'quiet/' || due_at)"
 )
-DELIVERIES = statement(
-    "deliveries",
-    f"{_DELIVERIES} WHERE (CAST(:state AS text) IS NULL OR state = :state)"
+_OF_DELIVERIES = (
     " AND (CAST(:destination AS text) IS NULL OR destination = :destination)"
     " AND (CAST(:execution_id AS text) IS NULL OR execution_id = :execution_id)"
     " AND (CAST(:kind AS text) IS NULL OR kind = :kind)"
     " AND (CAST(:planned AS integer) IS NULL"
     f" OR CASE WHEN {PLANNED} THEN 1 ELSE 0 END = CAST(:planned AS integer))"
-    " AND id < :after ORDER BY id DESC LIMIT :limit",
+    " AND id < :after ORDER BY id DESC LIMIT :limit"
 )
+DELIVERIES = statement(
+    "deliveries",
+    f"{_DELIVERIES} WHERE (CAST(:state AS text) IS NULL OR state = :state){_OF_DELIVERIES}",
+)
+# Those that are not done are few, and have an index of their own.
+_OPEN = ("waiting", "sending", "dead")
+DELIVERIES_OPEN = variants(
+    "deliveries", f"{_DELIVERIES} WHERE {{where}}{_OF_DELIVERIES}",
+    {state: f"state = '{state}'" for state in _OPEN},
+)  # fmt: skip
 # The conditions of a claim, one by one; see `claims`.
 OBSTACLES = statement(
     "obstacles",
@@ -139,7 +151,7 @@ def execution(db: Database, source: str, execution_id: str) -> View | None:
     if not records:
         return None
     return {
-        "execution": _execution(records[0]),
+        "execution": execution_view(records[0]),
         "events": [_event(db, record) for record in db.records(EVENTS_OF_EXECUTION, values)],
         "deliveries": [
             _delivery(db, record) for record in db.records(DELIVERIES_OF_EXECUTION, values)
@@ -156,7 +168,7 @@ def executions(db: Database, conditions: Mapping[str, str], limit: int, after: i
         records = db.records(which, values)
     else:
         records = _of_agents(db, which, values, Condition("agent", (pattern,)))
-    return [_execution(record) for record in records[:limit]], _cursor_after(records, limit)
+    return [execution_view(record) for record in records[:limit]], _cursor_after(records, limit)
 
 
 def _of_agents(db: Database, which: Statement, values: View, agents: Condition) -> list[View]:
@@ -194,6 +206,8 @@ def events(db: Database, conditions: Mapping[str, str], limit: int, after: int |
     names = ("verdict", "source", "execution_id", "event", "event_id")
     if conditions.get("verdict") == Verdict.QUARANTINED:
         which = EVENTS_IN_QUARANTINE
+    elif conditions.get("verdict") == Verdict.HELD:
+        which = EVENTS_HELD
     elif {"source", "event_id"} <= set(conditions):
         which = EVENTS_BY_ID
     elif {"source", "execution_id"} <= set(conditions):
@@ -232,7 +246,8 @@ def deliveries(
     values = _page_values(names, conditions, limit, after)
     is_planned, now = planned if planned is not None else (None, 0)
     more = {"planned": None if is_planned is None else int(is_planned), "now": now}
-    records = db.records(DELIVERIES, {**values, **more})
+    which = DELIVERIES_OPEN.get(conditions.get("state", ""), DELIVERIES)
+    records = db.records(which, {**values, **more})
     return [_delivery(db, record) for record in records[:limit]], _cursor_after(records, limit)
 
 
@@ -249,7 +264,8 @@ def _cursor_after(records: list[View], limit: int, *, number: str = "id") -> int
     return int(records[limit - 1][number]) if len(records) > limit else None
 
 
-def _execution(record: View) -> View:
+def execution_view(record: View) -> View:
+    """Return the view of an execution from a row of EXECUTIONS_SHOWN."""
     taken = {
         "by": record["taken_by"],
         "at": record["taken_at"],

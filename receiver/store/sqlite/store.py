@@ -1,4 +1,4 @@
-"""Store in one SQLite file: one committer writes, one connection reads beside it."""
+"""Store in one SQLite file: one committer writes, two connections read beside it."""
 
 from __future__ import annotations
 
@@ -43,6 +43,9 @@ class SqliteStore(Committed, SqlReader):
                 Committer(lambda: WriteConnection(path, self._place, lock=self._lock), backlog)
             )
             self._reading = threading.Lock()
+            # What people look at may take long: it has a connection of its own, once it is needed.
+            self._looking = threading.Lock()
+            self._spectator: sqlite3.Connection | None = None
             self._reader = connect(path, read_only=True)
             self._database = database(self._reader)
         except BaseException:
@@ -75,6 +78,9 @@ class SqliteStore(Committed, SqlReader):
         self._committer.close()
         with self._reading:
             self._reader.close()
+        with self._looking:
+            self._spectator = self._spectator or self._reader  # nobody opens it from now on
+            self._spectator.close()
         if not self._committer.failure:
             remove_log(self._path)
         if self._lock is not None:
@@ -84,6 +90,15 @@ class SqliteStore(Committed, SqlReader):
         try:
             with self._reading:
                 return query(self._database)
+        except sqlite3.Error as error:
+            raise StorageUnavailable(f"The database cannot be read: {error}.") from error
+
+    def _look(self, query: Callable[[Database], Found]) -> Found:
+        try:
+            with self._looking:
+                if self._spectator is None:
+                    self._spectator = connect(self._path, read_only=True)
+                return query(database(self._spectator))
         except sqlite3.Error as error:
             raise StorageUnavailable(f"The database cannot be read: {error}.") from error
 

@@ -44,6 +44,9 @@ def test_a_url_is_taken_apart_at_its_own_signs() -> None:
         ("mailto://me:canäry@host", "its login has a letter that is not ASCII", "take another"),
         ("mailto://host?user=me&pass=can%C3%A4ry", "its login has a letter", "take another"),
         ("mailto://me:canary@bücher.example", "not ASCII", "write xn--bcher-kva.example"),
+        ("slack://xoxb-1234-canary/C0CANARY01", "by an id", "write +C0123456789"),
+        ("slack://xoxb-1234-canary/%23U0CANARY01", "by an id", "with a + before the id"),
+        ("slack://xoxb-1234-canary/?to=G0CANARY01", "by an id", "write +C0123456789"),
         ("mailto://me:x@h?smtp=b%C3%BCcher.example", "not ASCII", "write xn--bcher-kva.example"),
     ],
 )  # fmt: skip
@@ -62,6 +65,8 @@ def test_what_means_something_else_says_what_to_write_and_shows_nothing(
     [
         "", "canary", "console://", "json://me:p%40%3A%23@host:81/a@b/#c?to=a@b.org",
         "mailtos://me%40example.org:word@h?to=a@b.org", "slack://T1/B1/c/#ops", "slack://a@T/B/C/@d",
+        "slack://xoxb-1234-canary/+C0CANARY01", "slack://xoxb-1/%23ops/", "slack://xoxb-1/CANARY",
+        "slack://T0CANARY0/B0CANARY0/TIiajkdnlazkcOXrIdevi7FQ/%23DEPLOYMENTS",
         "https://hooks.slack.com/services/T1/B1/c", "tgram://123456789:abcdefg_hijklmnop/12315544/",
     ],
 )  # fmt: skip

@@ -203,7 +203,7 @@ def test_a_plain_no_of_any_service_is_one(answer: object) -> None:
         {"errcode": 0}, {"error_code": None}, {"errorCode": "0"}, {"status": "queued"},
         {"status": 200}, {"status": "success", "code": 1000}, {"code": 0}, {"code": 201},
         {"type": "message"}, {"state": "open"}, {"result": {"error": "of another"}},
-        [{"success": True}, {"success": False}], "<html><body>error</body></html>", "{broken",
+        [{"success": True}, {"success": False}], "<b>error</b>", "{broken",
         "[" * 5_000,
     ],
 )  # fmt: skip
@@ -273,6 +273,17 @@ def test_what_is_only_too_early_is_not_for_good(
         ({}, {"X-RateLimit-Reset": str(int(NOW) + 90)}, 90.0),
         ({}, {"X-RateLimit-Reset": str(int(NOW) - 90)}, 0.0),
         ({}, {"RateLimit-Reset": "12"}, 12.0), ({}, {"X-RateLimit-Reset": "soon"}, None),
+        ({}, {"X-RateLimit-Reset": str((int(NOW) + 90) * 1000)}, 90.0),
+        ({}, {"X-RateLimit-Reset": "2027-01-15T08:01:30.000Z"}, 90.0),
+        ({}, {"X-RateLimit-Reset": "2027-01-15T08:01:30"}, 90.0),
+        ({}, {"X-RateLimit-Reset": "9999-99-99"}, None),
+        ({}, {"X-Limit-App-Reset": str(int(NOW) + 7)}, 7.0),
+        ({}, {"X-RateLimit-Period-In-Sec": "60"}, 60.0),
+        ({"error": {"details": [{"@type": "RetryInfo", "retryDelay": "38.5s"}]}}, {}, 38.5),
+        ({"error": "You must wait 35 seconds before trying again."}, {}, 35.0),
+        ({"message": "Try again after 31 mins."}, {}, 1860.0),
+        ({"message": "retry in 2 h"}, {}, 7200.0), ({"message": "wait for 3 messages"}, {}, None),
+        ({"message": "Retry later: 5 secrets were seen"}, {}, None),
         ({"retry_after": -5}, {}, None), ({"retry_after": True}, {}, None),
         ({"retry_after": 10**11}, {}, 999_999.0), ({"retry_after": 10**40}, {}, None),
         ({}, {}, None),
@@ -285,6 +296,29 @@ def test_a_wait_may_stand_in_the_body_or_in_other_headers(
     assert read(429, headers, content, UNKNOWN, NOW).wait == wait
     if not headers:
         assert read(200, headers, b'{"ok": true, "retry_after": 35}', UNKNOWN, NOW).wait is None
+
+
+@pytest.mark.parametrize("status", [400, 403])
+def test_a_wait_beside_words_that_say_too_early_counts_whatever_the_status_is(status: int) -> None:
+    reset = {"X-RateLimit-Reset": str(int(NOW) + 90)}
+    early = b'{"message": "You have exceeded a secondary rate limit"}'
+    assert read(status, reset, early, UNKNOWN, NOW).wait == 90.0
+    assert read(status, reset, b'{"message": "No such room"}', UNKNOWN, NOW).wait is None
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        "<!DOCTYPE html><html><body>Log in</body></html>", "\n<html lang='en'>", "<HTML>",
+        '<?xml version="1.0"?><!doctype html>', "<!-- a portal -->\n<html>",
+    ],
+)  # fmt: skip
+def test_a_web_page_is_no_answer_of_a_service(page: str) -> None:
+    for name in ("", "zulip", "mattermost"):
+        refused, lasting, words = said(page, name)
+        assert (refused, lasting) == (True, None)
+        assert "does a login or a proxy stand before it?" in str(words)
+    assert said(page, "custom_json")[0] is False
 
 
 def test_the_end_of_a_session_is_known_by_its_status_or_its_code() -> None:

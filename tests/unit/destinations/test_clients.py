@@ -37,7 +37,8 @@ def test_every_plugin_with_a_whole_address_is_taken(name: str) -> None:
         "matrix://me:canary@localhost", "tgram://123456789:canary_hijklmnop/",
         "goalert://localhost",
         "bulksms://me:canary@", "notifiarr://canary", "whatsapp://canary@12345",
-        "signal://localhost:1/15551234567/canary",
+        "signal://localhost:1/15551234567/canary", "irc://canary.example.org",
+        "aprs://DF1ABC:12345@",
     ],
 )  # fmt: skip
 def test_an_address_without_anybody_to_send_to_is_refused(url: str) -> None:
@@ -48,6 +49,7 @@ def test_who_is_refused_for_it_learns_what_is_missing() -> None:
     assert "no room IDs to notify" in problem(f"wxteams://{WEBEX}")
     assert "names no topic" in problem("ntfys://canary.example.org")
     assert "names nobody to send to" in problem("sns://AHIAJGNT76XI/bu1dHSdO22/wmNs/us-east-1")
+    assert "names no channel: add /%23CHANNEL" in problem("irc://canary.example.org")
     assert "names no chat" in problem("tgram://123456789:canary_hijklmnop/")
     assert "Integration ID … was specified" in problem("pagertree://canary")
 
@@ -78,6 +80,24 @@ def schemes_of(plugin: Any) -> set[str]:
     return {str(name) for kind in kinds for name in ([kind] if isinstance(kind, str) else kind)}
 
 
+@pytest.mark.parametrize("port", ["0", "65536", "99999", "70000000000"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "json://canary.example.org:{}/x", "mailtos://me:canary@canary.example.org:{}?to=a@b.org",
+        "gotify://canary.example.org:{}/canary", "matrix://me:canary@h:{}/!r:h", "irc://h:{}/@ann",
+    ],
+)  # fmt: skip
+def test_a_port_that_is_none_is_refused(url: str, port: str) -> None:
+    assert "a port is a number from 1 to 65535" in problem(url.format(port))
+    assert "port" not in problem(url.format(65_535))
+
+
+def test_what_only_looks_like_a_port_is_none() -> None:
+    assert problem("tgram://123456789:99999abcdefg_hijklmnop/12315544") == ""
+    assert problem("fluxers://name@7418529630/HOVcjqx4BIPWdkry") == ""
+
+
 @pytest.mark.parametrize(
     ("url", "says"),
     [
@@ -101,6 +121,17 @@ def test_an_option_that_would_change_messages_is_refused(url: str, says: str) ->
         ("mailto://me:canary@example.org", "in the clear: use mailtos://"),
         ("json://me:canary@hook.example.org", "in the clear: use jsons://"),
         ("rocket://me:canary@chat.example.org/#ops", "in the clear: use rockets://"),
+        ("gotify://push.example.org/canary", "may send its token in the clear: use gotifys://"),
+        ("mmost://chat.example.org/canary", "may send its token in the clear: use mmosts://"),
+        ("hassio://home.example.org/canary", "may send its token in the clear: use hassios://"),
+        ("slack://xoxb-1234-1234-canary", "names no channel, so that its messages go to #general"),
+        ("zulip://bot@org/canary0123456789abcdefghijklmnop", "its messages go to #general"),
+        ("twilio://AC0123456789abcdef0123456789abcdef:canary@15551234567", "to its own sender"),
+        ("vonage://canary12:canary12@15551234567", "to its own sender"),
+        (
+            "plivo://canary0123456789abcdefgh@canary0123456789abcdefghijklmnopqr/+15551234567",
+            "add /TO-NUMBER",
+        ),
         ("betterstack://canary", "opens an incident for each message"),
         ("spike://0123456789abcdef0123456789abcdef", "opens an incident for each message"),
         ("xmatters://canary@example/h", "opens an alert for each message"),
@@ -108,7 +139,7 @@ def test_an_option_that_would_change_messages_is_refused(url: str, says: str) ->
         ("splunk://route@canary?action=info", "has action=, which is not used"),
         ("ntfys://canary", "a topic of the public server ntfy.sh"),
     ],
-)
+)  # fmt: skip
 def test_a_setting_that_may_surprise_is_said(url: str, says: str) -> None:
     assert problem(url) == ""
     (found,) = warnings(Destination("ops", url))
@@ -123,6 +154,9 @@ def test_a_setting_that_may_surprise_is_said(url: str, says: str) -> None:
         "mailto://127.0.0.1?from=a@b.org&to=c@d.org", "json://me:word@127.0.0.1/",
         "json://host/?overflow=upstream&format=text", "jsons://host?verify=yes",
         "pagerduty://integration@key", "betterstack://token@in.logs.betterstack.com",
+        "slack://xoxb-1234-1234-word/%23general", "gotify://127.0.0.1/token", "gotifys://host/token",
+        "zulip://bot@org/a0X10123456789abcdefghijklmnopqr/general",
+        "vonage://key:secret@15551234567/15557654321",
         "ntfys://topic/?mode=cloud", "ntfys://host/topic", "octopush://a@b.org/key/15551234567",
     ],
 )  # fmt: skip

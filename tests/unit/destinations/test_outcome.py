@@ -44,6 +44,16 @@ def judged(
          "HTTP 200 OK: Not ok."),
         (CallRecord(status=200, phrase="OK", cut_short=True), False, UNCERTAIN,
          "HTTP 200 OK, and the rest of the answer did not come"),
+        (CallRecord(status=202, phrase="Accepted", warnings=["error=202."]), False, UNCERTAIN,
+         "HTTP 202 Accepted, which Apprise does not take for a yes: it may have arrived"),
+        (CallRecord(status=204, own=False, warnings=["Login failed."]), False, FAILED,
+         "HTTP 204: Login failed."),
+        (CallRecord(status=201, phrase="Created", says_no=True, answer="no room"), False, FAILED,
+         "HTTP 201 Created: no room"),
+        (CallRecord(status=429, phrase="Too Many Requests", answer="slowly", wanted_wait=7.0),
+         False, FAILED, "HTTP 429 Too Many Requests: slowly. It asks to wait 7 s"),
+        (CallRecord(status=200, phrase="OK", wanted_wait=7.0), False, FAILED,
+         "It asks to wait 7 s"),
         (CallRecord(status=307, phrase="Temporary Redirect"), False, FAILED,
          "HTTP 307 Temporary Redirect: redirects are not followed, give the address it leads to"),
         (CallRecord(refusal=Refusal(421, "the greeting", "busy")), False, FAILED,
@@ -58,6 +68,12 @@ def test_a_failure_says_what_it_was(
     attempt = judged(record, late=late)
     assert (attempt.outcome, attempt.detail) == (outcome, detail)
     assert not attempt.permanent
+
+
+def test_the_wait_that_the_service_names_counts_more_than_that_of_its_plugin() -> None:
+    record = CallRecord(status=429, wanted_wait=20.0, retry_after=9.0)
+    assert (judged(record).retry_after, judged(record).permanent) == (9.0, False)
+    assert judged(CallRecord(wanted_wait=20.0)).retry_after == 20.0
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,21 @@ def test_where_the_host_may_be_a_token_it_is_left_out() -> None:
     assert redact("discord://token-id/token-word", "no token-id token-word") == "no *** ***"
 
 
+@pytest.mark.parametrize(
+    ("url", "secret"),
+    [
+        ("tgram://123456789:AAFcanary-word_x/-100", "AAFcanary-word_x"),
+        ("gotify://host/AbCcanary%3CT0ken", "AbCcanary&lt;T0ken"),
+        ("gotify://host/AbCcanaryT0ken9", base64.b64encode(b"AbCcanaryT0ken9").decode()),
+        ("json://host/a?+X-Key=canary%26word-1", base64.b64encode(b"canary&word-1").decode()),
+        ("json://host/a?+X-Key=canary%26word-1", "canary&amp;word-1"),
+        ("discord://4174216298/canary8qBe7bk", base64.b64encode(b"canary8qBe7bk").decode()),
+    ],
+)  # fmt: skip
+def test_a_part_of_a_secret_is_left_out_in_each_form_too(url: str, secret: str) -> None:
+    assert redact(url, f"no key {secret} (E7)") == "no key *** (E7)"
+
+
 def test_a_short_password_is_taken_as_a_word() -> None:
     assert redact("json://me:re@host", "retry: re refused (re)") == "retry: *** refused (***)"
 

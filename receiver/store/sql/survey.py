@@ -1,0 +1,111 @@
+"""Survey: how things stand, for people. See reading.Surveying."""
+
+from __future__ import annotations
+
+from receiver.store.records import Happened, Standing, Waited
+from receiver.store.sql.alarms import waiting_for
+from receiver.store.sql.database import Database, statement
+from receiver.store.sql.rows import mapping
+from receiver.store.sql.views import EXECUTIONS_SHOWN, View, execution_view
+
+# An execution with the event that began its present stay, whose words tell what it is about.
+_BEGUN = (
+    EXECUTIONS_SHOWN.replace(" FROM execution AS x", ", e.seq, e.detail FROM execution AS x")
+    + " JOIN history AS h ON h.execution = x.id AND h.version = x.version"
+    " JOIN event AS e ON e.seq = h.event"
+)
+NEEDING_PEOPLE = statement(
+    "needing_people",
+    f"{_BEGUN} WHERE x.category IN ('awaiting', 'paused') ORDER BY x.since, x.id LIMIT :limit",
+)
+FAILED = statement(
+    "failed",
+    f"{_BEGUN} WHERE x.category = 'terminal' AND x.since >= :since AND x.status = 'failed'"
+    " ORDER BY x.since DESC LIMIT :limit",
+)
+TOLD_OF_EPISODE = statement(
+    "told_of_episode",
+    "SELECT destination, kind, state FROM delivery WHERE event = :seq"
+    " AND kind IN ('notice', 'reminder', 'escalation', 'fallback') ORDER BY id",
+)
+# Events are numbered in the order of their receipt, so a time is found by halving.
+NUMBERS = statement("event_numbers", "SELECT min(seq), max(seq) FROM event")
+RECEIVED = statement(
+    "event_received", "SELECT received_at FROM event WHERE seq >= :seq ORDER BY seq LIMIT 1"
+)
+HAPPENED = statement(
+    "happened",
+    "SELECT (received_at - :since) / :length, verdict, status, count(*) FROM event"
+    " WHERE seq >= :seq AND received_at >= :since GROUP BY 1, 2, 3",
+)
+# The waits that ended with an event since then, by the time of their end.
+WAITED = statement(
+    "waited",
+    "WITH wait AS (SELECT (h.applied_at - :since) / :length AS part,"
+    " e.occurred_at - h.previous_since AS lasted"
+    " FROM history AS h JOIN event AS e ON e.seq = h.event"
+    " WHERE h.event >= :seq AND h.previous_status = 'awaiting_confirmation'"
+    " AND h.applied_at >= :since AND e.occurred_at >= h.previous_since), ranked AS (SELECT part,"
+    " lasted, row_number() OVER (PARTITION BY part ORDER BY lasted) AS place,"
+    " count(*) OVER (PARTITION BY part) AS n FROM wait)"
+    " SELECT part, max(n), max(CASE WHEN place = (n + 1) / 2 THEN lasted END), max(lasted)"
+    " FROM ranked GROUP BY part ORDER BY part",
+)
+STANDINGS = statement(
+    "standings",
+    "SELECT name, succeeded_at, failing_since, coalesce(last_failure, ''), (SELECT count(*)"
+    " FROM delivery AS d WHERE d.destination = s.name AND d.state = 'dead')"
+    " FROM destination AS s ORDER BY name",
+)
+
+
+def needing_people(db: Database, limit: int) -> list[View]:
+    """See reading.Surveying.needing_people."""
+    return [
+        {**_begun(record), "told": db.records(TOLD_OF_EPISODE, {"seq": record["seq"]})}
+        for record in db.records(NEEDING_PEOPLE, {"limit": limit})
+    ]
+
+
+def failed(db: Database, since: int, limit: int) -> list[View]:
+    """See reading.Surveying.failed."""
+    return [_begun(record) for record in db.records(FAILED, {"since": since, "limit": limit})]
+
+
+def _begun(record: View) -> View:
+    return {**execution_view(record), "detail": mapping(record["detail"])}
+
+
+def happened(db: Database, since: int, length: int) -> list[Happened]:
+    """See reading.Surveying.happened."""
+    values = {"since": since, "length": length, "seq": _first_since(db, since)}
+    return [Happened(*row) for row in db.rows(HAPPENED, values)]
+
+
+def waited(db: Database, since: int, length: int) -> list[Waited]:
+    """See reading.Surveying.waited."""
+    values = {"since": since, "length": length, "seq": _first_since(db, since)}
+    return [Waited(*row) for row in db.rows(WAITED, values)]
+
+
+def _first_since(db: Database, since: int) -> int:
+    """Return the number of the first event received at that time or later."""
+    least, greatest = db.row(NUMBERS) or (None, None)
+    if least is None:
+        return 0
+    low, high = int(least), int(greatest) + 1
+    while low < high:
+        middle = (low + high) // 2
+        if int(db.value(RECEIVED, {"seq": middle})) < since:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+def standings(db: Database, now: int) -> dict[str, Standing]:
+    """See reading.Surveying.standings."""
+    return {
+        name: Standing(name, succeeded_at, failing_since, detail, waiting_for(db, name, now), dead)
+        for name, succeeded_at, failing_since, detail, dead in db.rows(STANDINGS)
+    }

@@ -1,0 +1,1 @@
+"""Pages for operators: rendered on the server; they work without JavaScript."""

@@ -1,0 +1,164 @@
+"""Acts of the pages: what a form changes, through the same acts as the API."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from datetime import tzinfo
+from urllib.parse import quote
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from receiver.config.live_rules import LiveRules
+from receiver.config.silence_request import match_of, read_silence
+from receiver.dispatch.operators import (
+    acknowledge,
+    add_silence,
+    expire_silence,
+    in_words,
+    redeliver,
+    redeliver_all,
+    take,
+)
+from receiver.dispatch.trial import try_destination
+from receiver.errors import ConfigurationError
+from receiver.intake.explain import explain
+from receiver.messages.sanitize import clean
+from receiver.store.contract import Store
+from receiver.store.records import TakeOutcome
+from receiver.web.pages.gate import MAX_NAME, Gate
+from receiver.web.pages.lists import Lists
+from receiver.web.pages.rendering import Renderer
+from receiver.web.pages.session import Visitor
+from receiver.web.pages.views import Views
+from receiver.web.pages.words import OUTCOMES
+from receiver.web.paging import whole_number
+
+Form = Mapping[str, str]
+
+
+class Acts:
+    """The endpoints of the forms, for visitors whom the gate has let in.
+
+    `wake` gets the names of destinations that may have new deliveries.
+    """
+
+    def __init__(
+        self, store: Store, in_force: LiveRules[object], wake: Callable[[Iterable[str]], None],
+        gate: Gate, renderer: Renderer, views: Views, lists: Lists, public_url: str, zone: tzinfo,
+    ) -> None:  # fmt: skip
+        self._store, self._in_force, self._wake = store, in_force, wake
+        self._gate, self._render, self._views, self._lists = gate, renderer, views, lists
+        self._public_url, self._zone = public_url, zone
+
+    def take(self, request: Request, visitor: Visitor, form: Form) -> Response:
+        """Take the present episode of an execution."""
+        source, execution_id = form.get("source", ""), form.get("execution_id", "")
+        name, now = _name(visitor, form), time.time_ns()
+        claim = take(source, execution_id, name, self._in_force.rules, now)
+        if claim is None:
+            return self._wrong(request, visitor, "Write your name, so that others know who it is.")
+        result = self._store.write_now(acknowledge, claim)
+        self._views.people.forget()
+        if result.outcome is TakeOutcome.UNKNOWN:
+            return self._wrong(request, visitor, "There is no such execution.", 404)
+        path = f"/executions/{quote(source, safe='')}/{quote(execution_id, safe='')}"
+        if result.outcome is TakeOutcome.ENDED:
+            return self._gate.back(request, path, "It has ended: there is nothing to take.")
+        self._wake(self._in_force.rules.destinations)
+        words = in_words(claim, result, time.time_ns())
+        return self._named(request, visitor, name, self._gate.back(request, path, words))
+
+    def redeliver(self, request: Request, visitor: Visitor, form: Form) -> Response:
+        """Give a dead message a new chance."""
+        number = whole_number(form.get("id", ""))
+        is_waiting = None
+        if number is not None:
+            is_waiting = self._store.write_now(redeliver, (number, time.time_ns()))
+        if is_waiting is None:
+            return self._wrong(request, visitor, "There is no such message.", 404)
+        self._wake(self._in_force.rules.destinations)
+        words = f"Message {number} is sent again now." if is_waiting else (
+            f"Message {number} was not given up any more: nothing has changed."
+        )  # fmt: skip
+        return self._gate.back(request, form.get("back", "/deliveries"), words)
+
+    def redeliver_all(self, request: Request, visitor: Visitor, form: Form) -> Response:
+        """Give all dead messages of a destination a new chance."""
+        name = form.get("destination", "")
+        if name not in self._in_force.rules.destinations:
+            return self._wrong(request, visitor, "routes.yaml has no such destination.", 404)
+        count = self._store.write_now(redeliver_all, (name, time.time_ns()))
+        self._wake([name])
+        back = form.get("back", "/deliveries")
+        return self._gate.back(request, back, f"{count} messages to {name} are sent again now.")
+
+    def test(self, request: Request, visitor: Visitor, form: Form) -> Response:
+        """Send a marked test message now."""
+        destination = self._in_force.rules.destinations.get(form.get("destination", ""))
+        if destination is None:
+            return self._wrong(request, visitor, "routes.yaml has no such destination.", 404)
+        attempt = try_destination(destination, f"{visitor.name or 'somebody'} through the pages")
+        if attempt is None:
+            return self._wrong(request, visitor, "Another test of it is under way: wait.", 409)
+        detail = f": {attempt.detail}" if attempt.detail else ""
+        words = f"Test message to {destination.name}: {OUTCOMES[attempt.outcome]}{detail}"
+        return self._gate.back(request, "/", f"{words} ({attempt.duration_ms} ms).")
+
+    def silence(self, request: Request, visitor: Visitor, form: Form) -> Response:
+        """Add a silence."""
+        now, name, rules = time.time_ns(), _name(visitor, form), self._in_force.rules
+        fields = [f"{key}={form[key]}" for key in ("source", "agent", "status") if form.get(key)]
+        others = [line.strip() for line in form.get("other", "").splitlines() if line.strip()]
+        content = {
+            "reason": form.get("reason", "").strip(), "by": name,
+            "for": form.get("for", "").strip(),
+            **({"from": form["from"].strip()} if form.get("from", "").strip() else {}),
+        }  # fmt: skip
+        try:
+            content["match"] = match_of([*fields, *others])  # type: ignore[assignment]
+            silence = read_silence(content, now, rules.sources, rules.destinations)
+        except ConfigurationError as error:
+            return self._lists.silences_with(request, visitor, form, tuple(error.problems))
+        number = self._store.write_now(add_silence, (silence, now))
+        answer = self._gate.back(request, "/silences", f"Silence {number} is kept.")
+        return self._named(request, visitor, name, answer)
+
+    def end_silence(self, request: Request, visitor: Visitor, form: Form) -> Response:
+        """End a silence now."""
+        number = whole_number(form.get("id", ""))
+        is_ended = None
+        if number is not None:
+            is_ended = self._store.write_now(expire_silence, (number, time.time_ns()))
+        if is_ended is None:
+            return self._wrong(request, visitor, "There is no such silence.", 404)
+        self._wake(self._in_force.rules.destinations)
+        words = f"Silence {number} is over now." if is_ended else f"Silence {number} was over."
+        return self._gate.back(request, "/silences", words)
+
+    def try_event(self, request: Request, visitor: Visitor, form: Form) -> Response:
+        """Say what would become of a written event. Nothing is stored or sent."""
+        rules = self._in_force.rules
+        source = rules.sources.get(form.get("source", ""))
+        if source is None:
+            return self._views.routes(request, visitor, None, form, "Choose a source.")
+        body = form.get("body", "").encode("utf-8", "replace")
+        tried = explain(
+            rules, source, body, time.time_ns(), self._store, self._public_url, self._zone
+        )
+        return self._views.routes(request, visitor, tried, form)
+
+    def _named(self, request: Request, visitor: Visitor, name: str, answer: Response) -> Response:
+        """Remember the name that a visitor wrote, for the next form."""
+        if name and not visitor.is_named_by_proxy:
+            self._gate.remember_name(request, answer, name)
+        return answer
+
+    def _wrong(self, request: Request, visitor: Visitor, text: str, status: int = 422) -> Response:
+        return self._render.problem(request, status, text, visitor=visitor)
+
+
+def _name(visitor: Visitor, form: Form) -> str:
+    """Return who acts: whom the proxy names, or the name in the form."""
+    return visitor.name if visitor.is_named_by_proxy else clean(form.get("name", ""), MAX_NAME)

@@ -1,0 +1,101 @@
+"""Lists of the pages: executions, events, messages and silences, with filters, newest first."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from receiver.config.live_rules import LiveRules
+from receiver.dispatch.waits import waits
+from receiver.store.contract import Store
+from receiver.web import json_views
+from receiver.web.pages.rendering import Renderer
+from receiver.web.pages.session import Visitor
+from receiver.web.paging import DEFAULT_LIMIT, PARAMETER_VALUES, whole_number
+
+MOST = 200  # characters of a filter
+_FILTERS = {
+    "executions": ("status", "category", "source", "agent", "q"),
+    "events": ("verdict", "source", "execution_id", "event"),
+    "deliveries": ("state", "destination", "execution_id", "kind"),
+    "silences": (),
+}
+
+
+class Lists:
+    """The pages that list things, for visitors whom the gate has let in."""
+
+    def __init__(self, store: Store, in_force: LiveRules[object], renderer: Renderer) -> None:
+        self._store, self._in_force, self._render = store, in_force, renderer
+
+    def executions(self, request: Request, visitor: Visitor) -> Response:
+        """List executions."""
+        return self._answer(request, visitor, "executions", "Executions")
+
+    def events(self, request: Request, visitor: Visitor) -> Response:
+        """List events, those in quarantine among them."""
+        return self._answer(request, visitor, "events", "Events")
+
+    def deliveries(self, request: Request, visitor: Visitor) -> Response:
+        """List messages, and why each waits."""
+        return self._answer(request, visitor, "deliveries", "Messages")
+
+    def silences(self, request: Request, visitor: Visitor) -> Response:
+        """List silences, with a form that adds one."""
+        return self.silences_with(request, visitor)
+
+    def silences_with(
+        self, request: Request, visitor: Visitor, form: Mapping[str, str] | None = None,
+        problems: tuple[str, ...] = (),
+    ) -> Response:  # fmt: skip
+        """List silences, with a form that is filled in."""
+        given = {name: text[:MOST] for name, text in request.query_params.items()}
+        blank = dict.fromkeys(("source", "agent", "status", "other", "reason", "for"), "")
+        more = {"form": {**blank, **given, **(form or {})}, "problems": problems}
+        return self._answer(
+            request, visitor, "silences", "Silences", more, 422 if problems else 200
+        )
+
+    def _answer(
+        self, request: Request, visitor: Visitor, name: str, title: str,
+        more: Mapping[str, Any] | None = None, status: int = 200,
+    ) -> Response:  # fmt: skip
+        given = dict(request.query_params)
+        conditions = {
+            key: given[key].strip() for key in _FILTERS[name] if given.get(key, "").strip()
+        }
+        after = whole_number(given["after"]) if "after" in given else None
+        wrong = [
+            f"{key} is one of {', '.join(values)}."
+            for key, values in PARAMETER_VALUES.items()
+            if key in conditions and conditions[key] not in values
+        ]
+        if wrong or ("after" in given and after is None):
+            text = " ".join(wrong) or "Begin again at the first page of the list."
+            return self._render.problem(request, 400, text, visitor=visitor)
+        rows, following = getattr(self._store, name)(conditions, DEFAULT_LIMIT, after)
+        content = {
+            "title": title,
+            "rows": self._shaped(name, rows),
+            "given": {key: conditions.get(key, "") for key in _FILTERS[name]},
+            "conditions": conditions,
+            "after": after,
+            "following": following,
+            "values": PARAMETER_VALUES,
+            "rules": self._in_force.rules,
+            "standings": self._store.standings(time.time_ns()) if name == "deliveries" else {},
+            **(more or {}),
+        }
+        return self._render.page(request, f"{name}.html", content, visitor, status)
+
+    def _shaped(self, name: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        if name != "deliveries":
+            return [dict(row) for row in rows]
+        now = time.time_ns()
+        shaped = json_views.deliveries(rows, self._in_force.rules, now)
+        planned = {n for n, wait in waits(rows, None, now).items() if wait.is_planned}
+        return [{**each, "is_planned": each["id"] in planned} for each in shaped]

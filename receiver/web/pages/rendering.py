@@ -1,0 +1,138 @@
+"""Rendering of the pages: the templates, their filters, and the headers of every answer.
+
+Autoescape is on: every text of a sender is text. Nothing on a page is inline but drawings, and a
+page may load nothing from elsewhere.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from datetime import tzinfo
+from functools import lru_cache
+from http import HTTPStatus
+from pathlib import Path
+from time import time_ns
+from typing import Any
+from urllib.parse import quote, unquote, urlencode
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+
+from receiver.lifecycle import RULES
+from receiver.messages.local_time import clock_time, full_time
+from receiver.messages.sanitize import safe_link
+from receiver.times import ago, format_time, parse_time, span
+from receiver.web.pages import words
+from receiver.web.pages.session import Visitor
+
+HERE = Path(__file__).parent
+STATIC = HERE / "static"
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:;"
+    " connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "Cache-Control": "no-store",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    # With `no-referrer` browsers would send forms without their origin.
+    "Referrer-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+# The most characters of one text of a sender on a page.
+MOST = 4_000
+NOTICE = "receiver_notice"
+TABS = (
+    ("/", "Now"),
+    ("/executions", "Executions"),
+    ("/events", "Events"),
+    ("/deliveries", "Messages"),
+    ("/routes", "Routes"),
+    ("/silences", "Silences"),
+    ("/ledger", "Ledger"),
+)
+
+
+class Renderer:
+    """The templates, with the time zone of the people."""
+
+    def __init__(self, zone: tzinfo) -> None:
+        self._zone = zone
+        self._templates = Environment(
+            loader=FileSystemLoader(HERE / "templates"),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            auto_reload=False,
+        )
+        self._templates.filters |= {
+            "age": lambda at, now: ago(_instant(at), now),
+            "clock": lambda at, now: clock_time(_instant(at), now, zone),
+            "full": lambda at: full_time(_instant(at), zone),
+            "link": safe_link,
+            "rfc": lambda at: format_time(_instant(at)),
+            "segment": lambda text: quote(text, safe=""),
+            "span": span,
+            "shown": shown,
+            "urlquery": urlencode,
+        }
+        self._templates.globals |= {
+            "version_of": version_of, "tabs": TABS, "words": words, "rules_of": rule_of,
+            "zip_names": lambda names: [(name, name) for name in names],
+            "zone": str(zone),
+        }  # fmt: skip
+
+    def page(
+        self,
+        request: Request,
+        template: str,
+        content: Mapping[str, Any],
+        visitor: Visitor | None = None,
+        status: int = 200,
+        headers: Mapping[str, str] | None = None,
+    ) -> Response:
+        """Answer a page. Its notice, if there is one, is shown once."""
+        notice = shown(unquote(request.cookies.get(NOTICE, ""))) if visitor else ""
+        text = self._templates.get_template(template).render(
+            now=time_ns(), visitor=visitor, notice=notice, path=request.url.path, **content
+        )
+        answer = HTMLResponse(text, status, {**HEADERS, **(headers or {})})
+        if notice:
+            answer.delete_cookie(NOTICE)
+        return answer
+
+    def problem(
+        self, request: Request, status: int, text: str, headers: Mapping[str, str] | None = None,
+        visitor: Visitor | None = None,
+    ) -> Response:  # fmt: skip
+        """Answer a page that says what is wrong and what to do."""
+        content = {"title": HTTPStatus(status).phrase, "text": text}
+        return self.page(request, "problem.html", content, visitor, status, headers)
+
+
+def shown(value: object, limit: int = MOST) -> str:
+    """Return a text that a page may show: without signs that hide or turn others, and cut."""
+    text = "" if value is None else str(value)
+    cut = text if len(text) <= limit else f"{text[:limit]}… ({len(text)} characters)"
+    if cut.isprintable():
+        return cut
+    return "".join(c if c.isprintable() or c in "\n\t" else "�" for c in cut)
+
+
+def rule_of(verdict: str, reason: str) -> str:
+    """Return the rule that gave a verdict, as a sentence."""
+    return next((text for key, text in RULES.items() if key == (verdict, reason)), "")
+
+
+@lru_cache(maxsize=32)
+def version_of(name: str) -> str:
+    """Return what changes in the address of a file when the file changes."""
+    return hashlib.sha256((STATIC / name).read_bytes()).hexdigest()[:12]
+
+
+def _instant(at: int | str) -> int:
+    return parse_time(at) if isinstance(at, str) else at

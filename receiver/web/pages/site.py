@@ -1,0 +1,132 @@
+"""Site: the addresses of the pages, their forms, and the files that they load."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from urllib.parse import parse_qsl
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import FileResponse, Response
+from starlette.routing import Route
+
+from receiver.config.live_rules import LiveRules
+from receiver.config.settings import Settings
+from receiver.metrics import Counters
+from receiver.store.contract import Store
+from receiver.web.guard import Guard
+from receiver.web.pages.acts import Acts, Form
+from receiver.web.pages.gate import Gate
+from receiver.web.pages.lists import Lists
+from receiver.web.pages.rendering import HEADERS, STATIC, Renderer
+from receiver.web.pages.session import Visitor
+from receiver.web.pages.views import Views
+
+# The files of the pages, and their types.
+FILES = {
+    "pico.css": "text/css",
+    "pages.css": "text/css",
+    "htmx.js": "text/javascript",
+    "icon.svg": "image/svg+xml",
+}
+MAX_FORM, MAX_FIELDS = 1_000_000, 50
+_KEPT = {**HEADERS, "Cache-Control": "public, max-age=31536000, immutable"}
+
+Show = Callable[[Request, Visitor], Response]
+Act = Callable[[Request, Visitor, Form], Response]
+
+
+def routes(
+    settings: Settings,
+    store: Store,
+    in_force: LiveRules[object],
+    wake: Callable[[Iterable[str]], None],
+    counters: Counters,
+    guard: Guard,
+) -> list[Route]:
+    """Return the routes of the pages. None of them is in the description of the API."""
+    renderer = Renderer(settings.zone)
+    gate = Gate(settings, guard, renderer)
+    views = Views(store, in_force, counters, renderer, settings.zone)
+    lists = Lists(store, in_force, renderer)
+    acts = Acts(
+        store, in_force, wake, gate, renderer, views, lists, settings.public_url or "",
+        settings.zone,
+    )  # fmt: skip
+
+    def shown(path: str, show: Show) -> Route:
+        def answer(request: Request) -> Response:
+            visitor = gate.admit(request)
+            return visitor if isinstance(visitor, Response) else show(request, visitor)
+
+        return Route(path, answer, methods=["GET"], include_in_schema=False)
+
+    def posted(path: str, act: Act) -> Route:
+        def answer(request: Request, form: Form) -> Response:
+            visitor = gate.admit(request)
+            return visitor if isinstance(visitor, Response) else act(request, visitor, form)
+
+        return _form_route(path, answer, renderer)
+
+    return [
+        shown("/", views.now),
+        shown("/executions", lists.executions),
+        shown("/executions/{source}/{execution_id:path}", views.execution),
+        shown("/events", lists.events),
+        shown("/events/{seq}", views.event),
+        shown("/deliveries", lists.deliveries),
+        shown("/routes", views.routes),
+        shown("/silences", lists.silences),
+        shown("/ledger", views.ledger),
+        posted("/act/take", acts.take),
+        posted("/act/redeliver", acts.redeliver),
+        posted("/act/redeliver-all", acts.redeliver_all),
+        posted("/act/test", acts.test),
+        posted("/act/silence", acts.silence),
+        posted("/act/end-silence", acts.end_silence),
+        posted("/routes", acts.try_event),
+        Route("/login", gate.login_page, methods=["GET"], include_in_schema=False),
+        _form_route("/login", gate.sign_in, renderer),
+        _form_route("/logout", gate.sign_out, renderer),
+        Route("/static/{name}", _answer_file, methods=["GET"], include_in_schema=False),
+    ]
+
+
+def _form_route(path: str, act: Callable[[Request, Form], Response], renderer: Renderer) -> Route:
+    """Return the route of an endpoint that takes a form."""
+
+    async def answer(request: Request) -> Response:
+        try:
+            form = await _read_form(request)
+        except ClientDisconnect:
+            return Response(status_code=400)  # the client is gone already
+        if form is None:
+            text = "Send this from the page: a form of ordinary size."
+            return await run_in_threadpool(renderer.problem, request, 413, text)
+        return await run_in_threadpool(act, request, form)
+
+    return Route(path, answer, methods=["POST"], include_in_schema=False)
+
+
+async def _read_form(request: Request) -> Form | None:
+    """Return the fields of a form, the last of each name; None if it is none, or too large."""
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != "application/x-www-form-urlencoded":
+        return None
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_FORM:
+            return None
+    try:
+        return dict(parse_qsl(body.decode("ascii", "replace"), True, max_num_fields=MAX_FIELDS))
+    except ValueError:
+        return None
+
+
+def _answer_file(request: Request) -> Response:
+    """Answer a file of the pages, to anybody: nothing in it is ours alone."""
+    name = request.path_params["name"]
+    if name not in FILES:
+        return Response(status_code=404, headers=HEADERS)
+    return FileResponse(STATIC / name, headers=_KEPT, media_type=FILES[name])

@@ -1,0 +1,191 @@
+"""Views: the pages that show one thing: now, an execution, an event, the rules, the ledger.
+
+They read, and change nothing. What may take long is a glance.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import tzinfo
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from receiver.config.live_rules import LiveRules
+from receiver.events import Status
+from receiver.messages.variables import question_text
+from receiver.metrics import Counters
+from receiver.store.contract import Store
+from receiver.store.records import Happened, Standing, Waited
+from receiver.web import json_views
+from receiver.web.pages import charts
+from receiver.web.pages.diagram import Step, draw
+from receiver.web.pages.glance import Glance
+from receiver.web.pages.rendering import Renderer
+from receiver.web.pages.route_words import describe
+from receiver.web.pages.session import Visitor
+from receiver.web.paging import whole_number
+
+View = Mapping[str, Any]
+# The most rows of a part of the first page.
+MOST_WAITING, MOST_OTHERS = 50, 10
+# The most events of an execution on its page: the newest.
+MOST_EVENTS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class People:
+    """The executions that need people: that wait for them, and that failed in a day."""
+
+    waiting: Sequence[View]
+    failed: Sequence[View]
+
+
+class Views:
+    """The pages that show one thing, for visitors whom the gate has let in."""
+
+    def __init__(
+        self, store: Store, in_force: LiveRules[object], counters: Counters, renderer: Renderer,
+        zone: tzinfo,
+    ) -> None:  # fmt: skip
+        self._store, self._in_force, self._counters = store, in_force, counters
+        self._render, self._zone = renderer, zone
+        self.people: Glance[People] = Glance(self._read_people)
+        self._day: Glance[tuple[int, Sequence[Happened]]] = Glance(self._read_day)
+        self._week: Glance[tuple[int, Sequence[Waited]]] = Glance(self._read_week)
+        self._ledger = Glance(store.ledger)
+
+    def now(self, request: Request, visitor: Visitor) -> Response:
+        """Show what waits, what failed, and whether telling works."""
+        now = time.time_ns()
+        people, day, week = self.people.look(), self._day.look(), self._week.look()
+        watched = self._store.watched(now, now)
+        content = {
+            "title": "Now",
+            "people": people,
+            "question_of": question_of,
+            "dead": self._store.deliveries({"state": "dead"}, MOST_OTHERS, None)[0],
+            "held": self._store.events({"verdict": "held"}, MOST_OTHERS, None)[0],
+            "set_aside": self._store.events({"verdict": "quarantined"}, MOST_OTHERS, None)[0],
+            "alarms": watched.alarms,
+            "destinations": self._destinations(now),
+            "sources": self._sources({name: s.heard_at for name, s in watched.sources.items()}),
+            "is_empty": not self._store.events({}, 1, None)[0],
+            "day": charts.last_day(day.value[1], day.value[0], self._zone) if day else None,
+            "week": charts.waits(week.value[1], week.value[0], self._zone) if week else None,
+        }
+        return self._render.page(request, "now.html", content, visitor)
+
+    def execution(self, request: Request, visitor: Visitor) -> Response:
+        """Show the story of an execution."""
+        source, execution_id = (request.path_params[n] for n in ("source", "execution_id"))
+        now = time.time_ns()
+        rules = self._in_force.rules
+        story = self._store.execution(source, execution_id)
+        about = {"verdict": "quarantined", "source": source, "execution_id": execution_id}
+        set_aside = self._store.events(about, MOST_OTHERS, None)[0]
+        if story is None:
+            text = "No update about such an execution was counted. It may be in quarantine."
+            return self._render.problem(request, 404, text, visitor=visitor)
+        events = story["events"]
+        newest = {**story, "events": events[-MOST_EVENTS:]}
+        ordering = rules.orderings.get(source)
+        content = {
+            "title": f"{story['execution']['agent_name'] or 'Execution'} · {execution_id}"[:120],
+            **json_views.known(newest, rules, now),
+            "left_out": len(events) - len(newest["events"]),
+            "set_aside": [json_views.event(each) for each in set_aside],
+            "steps": (steps := path_of(events)),
+            "diagram": draw(steps, ordering.observes if ordering else None),
+            "question_of": question_of,
+        }
+        return self._render.page(request, "execution.html", content, visitor)
+
+    def event(self, request: Request, visitor: Visitor) -> Response:
+        """Show an event with its raw body, and who was told."""
+        number = whole_number(request.path_params["seq"])
+        known = None if number is None else self._store.event(number)
+        if known is None:
+            return self._render.problem(request, 404, "There is no such event.", visitor=visitor)
+        content = {
+            "title": f"Event {number}",
+            **json_views.known_event(known, self._in_force.rules, time.time_ns()),
+            "question_of": question_of,
+        }
+        return self._render.page(request, "event.html", content, visitor)
+
+    def routes(
+        self, request: Request, visitor: Visitor, tried: Mapping[str, Any] | None = None,
+        form: Mapping[str, str] | None = None, problem: str = "",
+    ) -> Response:  # fmt: skip
+        """Show the rules in force, and what was asked about them."""
+        rules = self._in_force.rules
+        content = {
+            "title": "Routes",
+            "rules": rules,
+            "failed": self._in_force.failed,
+            "routes": [(route, describe(route)) for route in rules.routes],
+            "tried": tried,
+            "problem": problem,
+            "form": {"source": "", "body": "", **(form or {})},
+        }
+        return self._render.page(request, "routes.html", content, visitor, 400 if problem else 200)
+
+    def ledger(self, request: Request, visitor: Visitor) -> Response:
+        """Show the promise in numbers."""
+        content = {"title": "Ledger", "seen": self._ledger.look()}
+        return self._render.page(request, "ledger.html", content, visitor)
+
+    def _destinations(self, now: int) -> list[tuple[str, Standing]]:
+        standings = self._store.standings(now)
+        return [
+            (name, standings.get(name, Standing(name, None, None, "", 0, 0)))
+            for name in self._in_force.rules.destinations
+        ]
+
+    def _sources(self, heard: Mapping[str, int | None]) -> list[dict[str, Any]]:
+        refused: dict[str, list[tuple[str, int]]] = {}
+        for (source, cause), n in self._counters.counts("untrusted"):
+            if n:
+                refused.setdefault(source, []).append((cause, n))
+        return [
+            {
+                "name": name,
+                "heard_at": heard.get(name),
+                "refused": refused.get(name, []),
+                "has_key": bool(source.verification.keys),
+            }
+            for name, source in self._in_force.rules.sources.items()
+        ]
+
+    def _read_people(self) -> People:
+        day_ago = time.time_ns() - charts.DAY
+        return People(
+            self._store.needing_people(MOST_WAITING), self._store.failed(day_ago, MOST_OTHERS)
+        )
+
+    def _read_day(self) -> tuple[int, Sequence[Happened]]:
+        since = charts.hours_begin(time.time_ns())
+        return since, self._store.happened(since, charts.HOUR)
+
+    def _read_week(self) -> tuple[int, Sequence[Waited]]:
+        since = charts.day_begins(time.time_ns(), self._zone, charts.DAYS - 1)
+        return since, self._store.waited(since, charts.DAY)
+
+
+def question_of(detail: Mapping[str, Any]) -> str:
+    """Return what the agent asks, with the options; else the reason or the error that it gives."""
+    if text := question_text(detail.get("question")):
+        return text
+    texts = (detail.get(name) for name in ("reason", "error"))
+    return next((text for text in texts if isinstance(text, str)), "")
+
+
+def path_of(events: Sequence[View]) -> list[Step]:
+    """Return the statuses that an execution came to, in the order in which they count."""
+    applied = [e for e in events if e["judged"].after is not None and e["status"] is not None]
+    applied.sort(key=lambda each: each["judged"].after.version)
+    return [Step(Status(each["status"]), each["occurred_at"]) for each in applied]

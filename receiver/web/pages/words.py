@@ -1,0 +1,102 @@
+"""Words of the pages: verdicts, states, kinds and flags as people say them. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from receiver.deliveries import Kind, State
+from receiver.events import Status, Verdict
+from receiver.messages.wording import DOING
+
+VERDICTS: Mapping[str, str] = {
+    Verdict.APPLIED: "counted",
+    Verdict.HELD: "waits for an earlier update",
+    Verdict.DUPLICATE: "seen before",
+    Verdict.STALE: "too late to count",
+    Verdict.REJECTED: "not possible, ignored",
+    Verdict.IGNORED: "says nothing about the status",
+    Verdict.QUARANTINED: "cannot be used, set aside",
+}
+STATUSES: Mapping[str, str] = {
+    **{status: f"{status}" for status in Status},
+    Status.PAUSED: "paused by a person",
+    Status.PAUSED_BY_AGENT: "waits for an answer",
+    Status.AWAITING_CONFIRMATION: "waits for confirmation",
+}
+# The tone of a badge, besides its words.
+TONES: Mapping[str, str] = {
+    Status.STARTING: "going",
+    Status.RUNNING: "going",
+    Status.PAUSED: "waiting",
+    Status.PAUSED_BY_AGENT: "waiting",
+    Status.AWAITING_CONFIRMATION: "waiting",
+    Status.COMPLETED: "good",
+    Status.FAILED: "bad",
+    Status.CANCELLED: "over",
+    Verdict.APPLIED: "good",
+    Verdict.HELD: "waiting",
+    Verdict.REJECTED: "bad",
+    Verdict.QUARANTINED: "bad",
+    State.WAITING: "waiting",
+    State.SENDING: "going",
+    State.SENT: "good",
+    State.DEAD: "bad",
+}
+STATES: Mapping[str, str] = {
+    State.WAITING: "waits",
+    State.SENDING: "is being sent",
+    State.SENT: "sent",
+    State.SUPERSEDED: "not sent",
+    State.DEAD: "given up",
+}
+KINDS: Mapping[str, str] = {
+    Kind.NOTICE: "message",
+    Kind.REMINDER: "reminder",
+    Kind.ESCALATION: "escalation",
+    Kind.ACKNOWLEDGED: "word of who takes it",
+    Kind.RESOLVED: "word that it is over",
+    Kind.DIGEST: "list of what a silence kept back",
+    Kind.FALLBACK: "fall-back for another destination",
+    Kind.ALARM: "alarm",
+}
+FLAGS: Mapping[str, str] = {
+    "gap": "an update before it never came",
+    "healed": "put in order later",
+    "late": "came more than 5 min after it happened",
+    "order_uncertain": "its place in the order is uncertain",
+    "assumed": "who paused it is a guess",
+}
+CATEGORIES: Mapping[str, str] = {
+    "processing": "at work",
+    "paused": "paused",
+    "awaiting": "waits for confirmation",
+    "terminal": "ended",
+}
+OUTCOMES: Mapping[str, str] = {
+    "delivered": "arrived",
+    "failed": "failed",
+    "uncertain": "nobody knows whether it arrived",
+}
+# Why a webhook was refused, in the words of a sentence: “3 times …”.
+CAUSES: Mapping[str, str] = {
+    "missing": "no signature",
+    "repeated": "a signature header twice",
+    "malformed": "a signature that cannot be read",
+    "wrong": "a wrong signature",
+    "expired": "a signature that is too old",
+    "no_key": "no key is set for the source",
+    "secret_header": "a missing or wrong secret header",
+    "agent": "an agent that is not on the list",
+}
+ALARMS: Mapping[str, str] = {
+    "destination": "A destination does not get its messages",
+    "source_quiet": "A source is silent",
+    "reload": "The rules could not be read again",
+    "signatures": "Webhooks without proof were refused",
+    "quarantined": "Webhooks were set aside",
+}
+
+
+def doing(status: str) -> str:
+    """Describe what an execution does, as the end of “it is …”."""
+    return DOING[Status(status)]

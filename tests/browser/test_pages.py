@@ -1,0 +1,209 @@
+"""The pages in a real headless Chromium: nothing from elsewhere, no error, for everybody to use."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from receiver.cli import client
+from tests.support.live import Live, live, until
+from tests.support.visited import ADDRESSES, ROUTES, TOKEN, sow
+
+AXE = Path(__file__).with_name("axe.min.js")
+CHROMIUM = shutil.which("chromium")
+PHONE, DESKTOP = {"width": 390, "height": 844}, {"width": 1280, "height": 900}
+# What somebody who cannot see, or has no mouse, would stumble over.
+SERIOUS = """async rules => (await axe.run(rules)).violations
+    .filter(each => ["serious", "critical"].includes(each.impact))
+    .map(each => each.id + ": " + each.nodes.map(node => node.html).slice(0, 3).join(" | "))"""
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    """A browser without a window."""
+    if CHROMIUM is None:
+        pytest.skip("chromium is not installed (apt-get install chromium)")
+    playwright = pytest.importorskip(
+        "playwright.sync_api", reason="playwright is not installed (pip install '.[browser]')"
+    )
+    with playwright.sync_playwright() as running:
+        browser = running.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    """An open server on loopback, with a small store."""
+    with live(tmp_path_factory.mktemp("small"), ROUTES) as receiver:
+        sow(receiver)
+        until(lambda: receiver.store.ledger()["deliveries"].get("dead"))
+        yield receiver
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    """A server with a token, without anything in it."""
+    with live(tmp_path_factory.mktemp("guarded"), ROUTES, api_token=TOKEN) as receiver:
+        yield receiver
+
+
+@contextmanager
+def tab(browser: Any, receiver: Live, **options: Any) -> Iterator[Any]:
+    """A tab of a fresh browser; nothing may go wrong in it, and nothing may leave the server."""
+    wrong: list[str] = []
+    context = browser.new_context(base_url=receiver.url, **{"viewport": PHONE, **options})
+    context.set_default_timeout(20_000)
+    page = context.new_page()
+    page.on("console", lambda m: wrong.append(m.text) if m.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("dialog", lambda dialog: wrong.append(dialog.message))
+    page.on("request", lambda asked: wrong.append(asked.url) if _is_away(asked, receiver) else None)
+    try:
+        yield page
+        assert wrong == []
+    finally:
+        context.close()
+
+
+def _is_away(asked: Any, receiver: Live) -> bool:
+    return not str(asked.url).startswith((f"{receiver.url}/", "data:"))
+
+
+def look(page: Any, address: str, rules: tuple[str, ...] = ()) -> None:
+    """Open a page and hold it to what every page has to be; to a few rules or to all."""
+    assert page.goto(address).status == 200, address
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), address
+    assert page.locator("h1").count() == 1
+    assert serious(page, rules) == [], address
+
+
+def serious(page: Any, rules: tuple[str, ...] = ()) -> list[str]:
+    """Return what axe-core finds serious on a page."""
+    page.evaluate(AXE.read_text("utf-8"))
+    found: list[str] = page.evaluate(SERIOUS, {"runOnly": list(rules)} if rules else {})
+    return found
+
+
+def test_each_page_is_for_everybody_and_loads_nothing_from_elsewhere(
+    chromium: Any, small: Live
+) -> None:
+    with tab(chromium, small) as page:
+        for address in ADDRESSES:
+            if "?" not in address:
+                look(page, address)
+        assert page.evaluate("window.hacked") is None
+
+
+def test_in_the_dark_and_on_a_large_screen_every_word_can_be_read(
+    chromium: Any, small: Live
+) -> None:
+    with tab(chromium, small, color_scheme="dark", viewport=DESKTOP) as page:
+        for address in ("/", "/executions/asteroid/invoice-s", "/deliveries", "/silences"):
+            look(page, address, ("color-contrast",))
+
+
+def test_what_would_be_wrong_is_found(chromium: Any, small: Live) -> None:
+    with pytest.raises(AssertionError, match="Content Security Policy"):
+        spoil(chromium, small)
+
+
+def spoil(chromium: Any, receiver: Live) -> None:
+    """Put a field without a label and a script of another hand onto a page."""
+    with tab(chromium, receiver) as page:
+        page.goto("/ledger")
+        page.evaluate("document.querySelector('h1').outerHTML += '<input>'")
+        assert [line.partition(":")[0] for line in serious(page)] == ["label"]
+        page.evaluate("document.body.append(document.createElement('script'))")
+        page.evaluate("document.querySelector('body > script').text = 'window.hacked = 1'")
+        assert page.evaluate("window.hacked") is None
+
+
+def test_an_empty_store_says_how_to_get_the_first_event_in(chromium: Any, guarded: Live) -> None:
+    with tab(chromium, guarded) as page:
+        page.goto("/events?verdict=held")
+        look(page, "/login?next=%2Fevents%3Fverdict%3Dheld")
+        page.get_by_label("API token").fill(TOKEN)
+        page.get_by_label("Your name").fill("Ann")
+        page.get_by_role("button", name="Sign in").click()
+        page.wait_for_url("**/events?verdict=held")
+        for address in ("/executions", "/deliveries", "/silences", "/ledger", "/"):
+            look(page, address, ("label", "link-name", "color-contrast"))
+        assert page.get_by_role("heading", name="Nothing has come yet").is_visible()
+        page.get_by_role("button", name="Sign out").click()
+        page.wait_for_url("**/login")
+        page.goto("/executions")
+        assert page.url.endswith("/login?next=/executions")
+
+
+def test_a_wrong_token_is_told_and_the_right_one_still_works(chromium: Any, guarded: Live) -> None:
+    with tab(chromium, guarded) as page:
+        page.goto("/login")
+        page.get_by_label("API token").fill(TOKEN)
+        page.keyboard.press("Enter")
+        page.wait_for_url(f"{guarded.url}/")
+    context = chromium.new_context(base_url=guarded.url)
+    page = context.new_page()
+    page.goto("/login")
+    page.get_by_label("API token").fill("no token")
+    page.keyboard.press("Enter")
+    page.get_by_role("alert").wait_for()
+    assert "That is not the token" in page.get_by_role("alert").inner_text()
+    context.close()
+
+
+def test_somebody_takes_what_waits_and_the_page_follows_without_a_reload(
+    chromium: Any, small: Live
+) -> None:
+    with tab(chromium, small) as page:
+        page.clock.install()
+        page.goto("/")
+        page.evaluate("window.isSame = true")
+        card = page.locator("li.card", has_text="About to pay 4,200 EUR")
+        card.get_by_label("Your name").fill("Bea")
+        small.post(client.asteroid_event("EXECUTION_STARTED", "news"))
+        small.post(client.asteroid_event(
+            "EXECUTION_AWAITING_CONFIRMATION", "news", payload={"reason": "Something new"}
+        ))  # fmt: skip
+        page.clock.fast_forward(11_000)
+        page.get_by_text("Something new").wait_for()
+        # What somebody was writing is still there.
+        assert card.get_by_label("Your name").input_value() == "Bea"
+        assert page.evaluate("window.isSame")
+        card.get_by_role("button", name="I take it").click()
+        page.wait_for_url("**/executions/asteroid/pay")
+        assert "Bea takes care of pay" in page.get_by_role("status").inner_text()
+        # The name is remembered: from now on it is one tap.
+        page.goto("/")
+        other = page.locator("li.card", has_text="Something new")
+        other.get_by_role("button", name="I take it").click()
+        page.wait_for_url("**/executions/asteroid/news")
+        assert page.get_by_text("Bea takes care of it").is_visible()
+
+
+def test_all_of_it_works_without_javascript_and_by_the_keyboard(chromium: Any, small: Live) -> None:
+    with tab(chromium, small, java_script_enabled=False) as page:
+        page.goto("/silences")
+        page.keyboard.press("Tab")
+        page.keyboard.press("Enter")  # to the content, past the tabs
+        assert page.url.endswith("#content")
+        page.get_by_label("Agent").fill("Test *")
+        page.get_by_label("Why").fill("deploy")
+        page.get_by_label("Your name").fill("Ann")
+        page.keyboard.press("Enter")
+        page.get_by_role("button", name="End it now").first.click()
+        assert "is over now" in page.get_by_role("status").inner_text()
+        page.goto("/routes")
+        page.get_by_label("Body").fill(client.asteroid_event("EXECUTION_FAILED", "new").decode())
+        page.get_by_role("button", name="Say where it would go").click()
+        assert page.get_by_role("heading", name="Messages, if nothing else happens").is_visible()
+        page.goto("/executions/asteroid/invoice-s")
+        assert page.get_by_role("img").first.is_visible()
+        page.goto("/deliveries?state=dead")
+        page.get_by_role("button", name="Send again").first.click()
+        assert "is sent again now" in page.get_by_role("status").inner_text()

@@ -1,0 +1,1 @@
+"""The table of services: what each of thirty does with a message, seen through its real plugin."""

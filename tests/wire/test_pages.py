@@ -1,0 +1,311 @@
+"""The pages over real HTTP: who gets in, what a form changes, what no page ever does."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from starlette.routing import Route
+
+from receiver.cli import client
+from receiver.store.sqlite.connection import connect
+from receiver.store.sqlite.store import SqliteStore
+from receiver.times import format_time
+from receiver.web.pages.rendering import POLICY
+from tests.support.live import Live, live, until
+from tests.support.visited import ADDRESSES, LINK, NAME, ROUTES, TOKEN, Visit, sow
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    """An open server on loopback, with a small store."""
+    with live(tmp_path_factory.mktemp("small"), ROUTES) as receiver:
+        sow(receiver)
+        until(lambda: receiver.store.ledger()["deliveries"].get("dead"))
+        yield receiver
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    """A server with a token, without anything in it."""
+    with live(tmp_path_factory.mktemp("guarded"), ROUTES, api_token=TOKEN) as receiver:
+        yield receiver
+
+
+def forms_of(receiver: Live) -> list[str]:
+    """The addresses that take a form."""
+    return [
+        route.path
+        for route in receiver.app.routes
+        if isinstance(route, Route)
+        and not route.include_in_schema
+        and "POST" in (route.methods or ())
+    ]
+
+
+def test_every_page_is_shown_and_says_that_nothing_else_may_be_loaded(small: Live) -> None:
+    visit = Visit(small)
+    for address in (*ADDRESSES, "/events/99999", "/executions/asteroid/nobody"):
+        shown = visit.get(address)
+        assert shown.status == (200 if address in ADDRESSES else 404), address
+        assert shown.headers["content-security-policy"] == POLICY
+        assert shown.headers["x-content-type-options"] == "nosniff"
+        assert shown.headers["cache-control"] == "no-store"
+        assert not re.search(r"<style|\sstyle=|<script(?! src=)|\son[a-z]+=\"", shown.text), address
+        assert set(re.findall(r'(?:src|href|action)="(https?:[^"/]*//[^/"]*)', shown.text)) <= {
+            "https://platform.asteroid.ai"
+        }
+
+
+def test_no_page_needs_the_right_to_write(small: Live) -> None:
+    assert isinstance(small.store, SqliteStore)
+    writer = connect(small.store._path)
+    writer.execute("BEGIN IMMEDIATE")  # from here on every write has to wait
+    try:
+        assert {Visit(small).get(address).status for address in ADDRESSES} == {200}
+        assert Visit(small).get("/login").status == 303
+    finally:
+        writer.execute("ROLLBACK")
+        writer.close()
+
+
+def test_a_hostile_name_link_and_a_large_detail_are_only_text(small: Live) -> None:
+    for address in ("/", "/executions", "/executions/asteroid/bad", "/deliveries"):
+        text = Visit(small).get(address).text
+        assert "<script>" not in text
+        assert "<img" not in text
+        assert "\u202e" not in text
+        assert "Hostile &lt;script&gt;" in text
+        assert len(text) < 150_000
+    assert NAME not in Visit(small).get("/executions/asteroid/bad").text
+
+
+def test_a_link_that_is_none_of_the_web_is_not_offered(tmp_path: Path) -> None:
+    plain = """\
+sources:
+  s: {format: plain, verify: {scheme: token, header: X-Token, keys: [a-token-of-16-bytes]}}
+"""
+    with live(tmp_path, plain) as receiver:
+        for n, link in enumerate((LINK, "data:text/html,x", "//evil.example/x", "https://a@b/")):
+            event = {
+                "event_id": f"e{n}", "execution_id": f"x{n}", "status": "awaiting_confirmation",
+                "occurred_at": format_time(time.time_ns()), "execution_url": link,
+            }  # fmt: skip
+            status, _, _ = receiver.ask(
+                "/webhooks/s", method="POST", headers={"X-Token": "a-token-of-16-bytes"},
+                body=json.dumps(event).encode(),
+            )  # fmt: skip
+            assert status == 202
+            pages = [Visit(receiver).get(path).text for path in (f"/executions/s/x{n}", "/")]
+            assert "none that is safe to open" in pages[0]
+            for page in pages:
+                assert link not in re.findall(r'href="([^"]*)"', page)
+
+
+def test_without_a_session_each_page_asks_for_the_token_and_no_form_is_taken(
+    guarded: Live,
+) -> None:
+    visit = Visit(guarded)
+    for address in ADDRESSES:
+        shown = visit.get(address)
+        assert shown.status == 303, address
+        assert shown.headers["location"].startswith("/login")
+    forms = forms_of(guarded)
+    assert len(forms) >= 9
+    for address in set(forms) - {"/login", "/logout"}:
+        assert visit.post(address, {"id": "1", "destination": "ops"}).status == 401
+    assert visit.get("/", HX_Request="true").headers["hx-redirect"] == "/login"
+    assert visit.get("/static/pages.css").status == 200
+    assert visit.get("/static/../session.py").status == 404
+
+
+def test_the_token_begins_a_session_that_lasts_until_somebody_signs_out(guarded: Live) -> None:
+    visit = Visit(guarded)
+    shown = visit.sign_in(name="Ann")
+    assert (shown.status, shown.headers["location"]) == (303, "/")
+    (session,) = [line for line in shown.cookies if line.startswith("receiver_session=")]
+    assert {"HttpOnly", "SameSite=strict"} <= {part.strip() for part in session.split(";")}
+    assert TOKEN not in session
+    assert "Secure" not in session
+    assert visit.get("/").status == 200
+    stolen = Visit(guarded, dict(visit.cookies))
+    assert stolen.get("/").status == 200
+    assert visit.post("/logout").headers["location"] == "/login"
+    assert visit.get("/").status == 303
+    assert stolen.get("/").status == 303
+
+
+def test_a_cookie_of_another_hand_opens_nothing(guarded: Live) -> None:
+    visit = Visit(guarded)
+    visit.sign_in()
+    cookie = visit.cookies["receiver_session"]
+    ends, chance, signature = cookie.split(".")
+    for forged in (
+        f"{int(ends) + 99}.{chance}.{signature}",
+        f"{ends}.{chance}.",
+        f"{ends}.{chance}.{'0' * 64}",
+        f"{ends}.{chance}é.{signature}",
+        cookie + "0",
+        "x",
+        "..",
+        "9" * 300,
+        "",
+    ):
+        other = Visit(guarded, {"receiver_session": forged})
+        assert other.get("/").status == 303, forged
+
+
+def test_after_five_wrong_tokens_even_the_right_one_has_to_wait(tmp_path: Path) -> None:
+    with live(tmp_path, ROUTES, api_token=TOKEN) as receiver:
+        visit = Visit(receiver)
+        for guess in ("", "a", TOKEN[:-1], TOKEN + "x", "é"):
+            shown = visit.sign_in(guess)
+            assert (shown.status, guess in ("", "a") or guess not in shown.text) == (401, True)
+        shown = visit.sign_in(TOKEN)
+        assert shown.status == 429
+        assert 1 <= int(shown.headers["retry-after"]) <= 60
+        assert visit.get("/").status == 303
+        # Whoever has the token needs no session.
+        assert visit.get("/", Authorization=f"Bearer {TOKEN}").status == 200
+
+
+def test_a_page_elsewhere_cannot_use_a_form_nor_another_name_of_this_server(
+    small: Live, guarded: Live
+) -> None:
+    signed_in = Visit(guarded)
+    signed_in.sign_in()
+    port = small.url.rpartition(":")[2]
+    for visit in (Visit(small), signed_in):
+        for headers in (
+            {"Origin": "https://evil.example"},
+            {"Origin": "null"},
+            {"Origin": "http://127.0.0.1:1"},
+            {"Origin": "http://127.0.0.1.evil.example"},
+            {"Sec_Fetch_Site": "cross-site"},
+            {"Sec_Fetch_Site": "same-site"},
+        ):
+            given = {name.replace("_", "-"): value for name, value in headers.items()}
+            shown = visit.post("/act/take", {"source": "asteroid"}, **given)
+            assert shown.status == 403, headers
+        for host in ("evil.example", f"evil.example:{port}", ""):
+            assert visit.get("/", Host=host).status in (400, 421)
+            assert visit.post("/login", {}, Host=host).status in (400, 403, 421)
+
+
+def test_behind_https_the_cookies_are_for_https_alone(tmp_path: Path) -> None:
+    with live(
+        tmp_path, ROUTES, api_token=TOKEN, public_url="https://hooks.example.org",
+        trusted_proxies="127.0.0.1",
+    ) as receiver:  # fmt: skip
+        for headers in (
+            {"Host": "hooks.example.org", "Origin": "https://hooks.example.org"},
+            {"X-Forwarded-Proto": "https"},
+        ):
+            shown = Visit(receiver).sign_in(name="Ann", **headers)
+            assert (shown.status, len(shown.cookies)) == (303, 2)
+            assert all("Secure" in line for line in shown.cookies)
+
+
+def test_a_trusted_proxy_says_who_somebody_is_and_nobody_else_does(tmp_path: Path) -> None:
+    (tmp_path / "trusted").mkdir()
+    (tmp_path / "other").mkdir()
+    with live(
+        tmp_path / "trusted", ROUTES, user_header="X-User", trusted_proxies="127.0.0.0/8"
+    ) as receiver:
+        visit = Visit(receiver)
+        assert "Ann" in visit.get("/", **{"X-User": "Ann"}).text
+        for refused in (visit.get("/"), visit.get("/", **{"X-User": ""})):
+            assert refused.status == 401
+            assert "RECEIVER_USER_HEADER" in refused.text
+    with live(
+        tmp_path / "other", ROUTES, api_token=TOKEN, user_header="X-User",
+        trusted_proxies="10.0.0.0/8",
+    ) as receiver:  # fmt: skip
+        assert Visit(receiver).get("/", **{"X-User": "Ann"}).status == 303
+
+
+def test_forms_do_what_the_api_does_and_say_so_once(tmp_path: Path) -> None:
+    with live(tmp_path, ROUTES) as receiver:
+        sow(receiver)
+        until(lambda: receiver.store.ledger()["deliveries"].get("dead"))
+        visit = Visit(receiver)
+        about = {"source": "asteroid", "execution_id": "pay"}
+        assert visit.post("/act/take", {**about, "name": " "}).status == 422
+        taken = visit.post("/act/take", {**about, "name": "Ann"})
+        assert taken.headers["location"] == "/executions/asteroid/pay"
+        page = visit.get("/executions/asteroid/pay").text
+        assert "Ann takes care of pay" in page
+        assert "<strong>Ann</strong> takes care of it" in visit.get("/executions/asteroid/pay").text
+        assert "Ann takes care of pay" not in visit.get("/executions/asteroid/pay").text
+        story = receiver.store.execution("asteroid", "pay")
+        assert story is not None
+        assert story["execution"]["acknowledged"]["by"] == "Ann"
+        ended = visit.post("/act/take", {**about, "execution_id": "invoice-s", "name": "Ann"})
+        assert ended.status == 303
+        assert "It has ended" in visit.get("/").text
+        (dead,) = receiver.store.deliveries({"state": "dead"}, 2, None)[0]
+        assert visit.post("/act/redeliver", {"id": str(dead["id"])}).status == 303
+        assert receiver.store.deliveries({"destination": "pager"}, 9, None)[0][0]["attempts"]
+        assert visit.post("/act/redeliver-all", {"destination": "pager"}).status == 303
+        silence = {"agent": "Test *", "for": "2h", "reason": "deploy", "name": "Ann",
+                   "other": "metadata.team=billing\nstatus=failed"}  # fmt: skip
+        assert visit.post("/act/silence", silence).status == 303
+        (stored,) = receiver.store.silences({}, 9, None)[0]
+        assert stored["match"] == {
+            "agent": ["Test *"], "metadata.team": ["billing"], "status": ["failed"]
+        }  # fmt: skip
+        again = visit.post("/act/silence", {**silence, "for": "tomorrow"})
+        assert (again.status, "deploy" in again.text) == (422, True)
+        assert visit.post("/act/end-silence", {"id": str(stored["id"])}).status == 303
+        assert "is over now" in visit.get("/silences").text
+        assert visit.post("/act/test", {"destination": "pager"}).status == 303
+        assert "failed" in visit.get("/").text
+        for path, form in (
+            ("/act/redeliver", {"id": "999"}), ("/act/redeliver-all", {"destination": "x"}),
+            ("/act/test", {}), ("/act/end-silence", {"id": "x"}),
+            ("/act/take", {**about, "execution_id": "nobody", "name": "Ann"}),
+        ):  # fmt: skip
+            assert visit.post(path, form).status == 404, path
+
+
+def test_it_says_where_a_written_event_would_go_and_stores_nothing(small: Live) -> None:
+    before = small.store.ledger()["accepted"]
+    body = client.asteroid_event("EXECUTION_FAILED", "never-seen").decode()
+    shown = Visit(small).post("/routes", {"source": "asteroid", "body": body})
+    assert shown.status == 200
+    assert "Messages, if nothing else happens" in shown.text
+    assert "status is failed, not awaiting_confirmation" in shown.text
+    for wrong in (
+        "",
+        "{",
+        "null",
+        "[" * 500,
+        '{"event_id": 7}',
+        "\ud800".encode("utf-8", "replace").decode(),
+    ):
+        assert Visit(small).post("/routes", {"source": "asteroid", "body": wrong}).status == 200
+    assert Visit(small).post("/routes", {"source": "x", "body": body}).status == 400
+    assert small.store.ledger()["accepted"] == before
+
+
+def test_a_form_that_is_none_or_too_large_is_refused(small: Live) -> None:
+    visit = Visit(small)
+    assert visit.post("/routes", {"body": "x" * 1_100_000}).status == 413
+    assert visit.post("/act/take", {}, **{"Content-Type": "application/json"}).status == 413
+    assert visit.post("/act/take", {str(n): "1" for n in range(99)}).status == 413
+
+
+def test_lists_are_filtered_and_paged(small: Live) -> None:
+    visit = Visit(small)
+    assert "invoice-s" in visit.get("/executions?q=invoice").text
+    assert "report-s" not in visit.get("/executions?q=invoice").text
+    assert "No executions match" in visit.get("/executions?q=%3Cb%3E").text
+    assert visit.get("/executions?status=maybe").status == 400
+    assert visit.get("/events?after=x").status == 400
+    assert "pager" in visit.get("/deliveries?state=dead").text
+    quarantined = visit.get("/events?verdict=quarantined").text
+    assert quarantined.count('href="/events/') == 1
