@@ -14,10 +14,10 @@ from receiver.events import Event, Status
 from receiver.intake.expiry import ExpiryTimer
 from receiver.intake.receive import Intake, VerifiedWebhook
 from receiver.intake.subscription_hints import ENOUGH
+from receiver.store.sqlite.store import SqliteStore
 from receiver.times import SECOND
 from tests.support.live import ROUTES, Live, live, until
 from tests.support.people import MINUTE, Walk
-from tests.support.stores import open_store
 
 START = client.now_whole() - 60 * SECOND
 
@@ -57,7 +57,7 @@ def test_a_hole_in_a_story_is_told_when_its_time_is_over(
 
 
 def test_a_restart_gives_up_what_was_due_meanwhile(tmp_path: Path) -> None:
-    store = open_store(tmp_path / "receiver.db")
+    store = SqliteStore(tmp_path / "receiver.db", serve=True)
     for event_id, status, second in (("1", Status.PAUSED, 1), ("2", Status.COMPLETED, 3)):
         event = Event("asteroid", event_id, "E", status, "x", START + second * SECOND)
         arrival = VerifiedWebhook("asteroid", event, b"{}", START + 10 * SECOND)
@@ -88,7 +88,7 @@ def test_gaps_apply_says_that_earlier_updates_are_missing(
 
 
 def test_a_source_that_lacks_an_event_gets_a_hint(tmp_path: Path) -> None:
-    store = open_store(tmp_path / "receiver.db")
+    store = SqliteStore(tmp_path / "receiver.db", serve=True)
     intake = Intake([])
     for number in range(ENOUGH):
         for status, second in ((Status.PAUSED, 1), (Status.COMPLETED, 3)):

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from receiver.store.sqlite.store import SqliteStore
 
 if TYPE_CHECKING:
@@ -35,6 +37,12 @@ def open_store(path: Path) -> Any:
     if path not in _Chosen.urls:
         _Chosen.urls[path] = server.schema()
     return PostgresStore(_Chosen.urls[path], now=":now")
+
+
+def only_a_file(why: str) -> None:
+    """Skip a story on PostgreSQL, if it is one of a file alone."""
+    if _Chosen.server is not None:
+        pytest.skip(f"a story of a file: {why}")
 
 
 @contextmanager
