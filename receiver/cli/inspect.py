@@ -202,8 +202,8 @@ def doctor(in_json: bool) -> None:
         ledger = store.ledger()
         warnings = hints(rules.orderings, store.tallies(), store.delays())
         lost = orphans(rules, store)
-        troubles = _alarms(store, now), _failing(rules, store, now)
-    alarms, failing = troubles
+        alarms, failing = _alarms(store, now), _failing(rules, store, now)
+    printing = [each.name for each in rules.destinations.values() if each.prints_only]
     if in_json:
         print_json({
             "ledger": ledger,
@@ -212,6 +212,7 @@ def doctor(in_json: bool) -> None:
             "alarms": alarms,
             "failing": failing,
             "warnings": list(rules.warnings),
+            "prints_only": printing,
         })  # fmt: skip
     else:
         click.echo(opening.wholeness(settings.database_url))
@@ -221,6 +222,8 @@ def doctor(in_json: bool) -> None:
         )
         for warning in rules.warnings:
             click.echo(warning)
+        for name in printing:
+            click.echo(f"destination {name} prints only: its messages reach nobody else.")
         for hint in warnings:
             click.echo(f"source {hint.source}: {hint.text}.")
         for orphan in lost:
@@ -238,7 +241,7 @@ def doctor(in_json: bool) -> None:
         raise ReceiverError(
             "What was promised and what is there differ. Keep a copy of the file and report it."
         )
-    if any(troubles):
+    if alarms or failing:
         raise ReceiverError(
             f"Open alarms: {len(alarms)}. Destinations that fail: {len(failing)}. See the log, and"
             " `receiver deliveries`."

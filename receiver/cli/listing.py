@@ -233,6 +233,8 @@ def _note(row: View, wait: Wait | None, now: int) -> str:
     """Say why it waits, or why it was not sent; how often it was tried, if that says anything."""
     text = phrase(wait, now) if wait is not None else ""
     tried = len(row["attempts"])
+    if row["state"] == State.SENT and tried:
+        text = row["attempts"][-1]["detail"]
     if row["reason"]:
         text = f"{text}: {row['reason']}" if text else row["reason"]
     if tried > 1 or (tried and row["state"] == State.WAITING):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import json
 import time
+from collections.abc import Iterator
 from contextlib import closing
 
 import click
@@ -22,9 +23,11 @@ from receiver.cli.output import (
 )
 from receiver.cli.setup import open_store, unknown_execution, unknown_name
 from receiver.config.problems import near
+from receiver.config.rules import Rules
 from receiver.config.silence_request import match_of, read_silence
 from receiver.deliveries import Attempt, Outcome
 from receiver.destinations import sending
+from receiver.destinations.destination import Destination
 from receiver.dispatch import operators
 from receiver.dispatch.trial import try_destination
 from receiver.errors import ReceiverError
@@ -136,11 +139,23 @@ def test(destination: str) -> None:
     if problems := sending.problems(chosen):
         places = (f"{rules.path}:{chosen.line}: destination {destination}: {p}" for p in problems)
         raise ReceiverError("\n".join(places))
+    for warning in _warnings_about(chosen, rules):
+        click.echo(warning)
     click.echo(f"destination {destination}: {sending.leads_to(chosen)}")
     attempt = try_destination(chosen, f"{_user_name()} with `receiver test {destination}`")
     if attempt is None or attempt.outcome is not Outcome.DELIVERED:
         raise ReceiverError(_what_failed(attempt))
-    click.echo(f"delivered after {attempt.duration_ms} ms: look whether it is there.")
+    if attempt.detail:
+        click.echo(f"{attempt.detail}. Give it the URL of a service to reach people.")
+    else:
+        click.echo(f"delivered after {attempt.duration_ms} ms: look whether it is there.")
+
+
+def _warnings_about(destination: Destination, rules: Rules) -> Iterator[str]:
+    """Yield what `check` warns of at this destination."""
+    place = f"{rules.path}:{destination.line}: "
+    yield from (warning for warning in rules.warnings if warning.startswith(place))
+    yield from (f"{place}warning: {warning}" for warning in sending.warnings(destination))
 
 
 def _what_failed(attempt: Attempt | None) -> str:

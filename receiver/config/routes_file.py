@@ -262,7 +262,7 @@ class _Reading:
         used |= {name for destination in destinations.values() for name in destination.fallback}
         for name, destination in destinations.items():
             absence = self._absence(("destinations", name), (), ("url",))
-            if absence and destination.url.startswith("console:"):
+            if absence and destination.prints_only:
                 self._warning(destination.line, f"{name} prints only{absence}")
             if name not in used:
                 self._warning(destination.line, f"no route names the destination {name}")

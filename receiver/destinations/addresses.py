@@ -25,7 +25,9 @@ OTHER_SCHEMES = {
     "teams": "workflows", "msteams": "workflows", "googlechat": "gchat", "victor": "splunk",
     "outlook": "azure", "office365": "azure", "amazonses": "ses", "dingding": "dingtalk",
     "mattermost": "mmost", "pushover": "pover", "stdout": "console",
-    "print": "console", "log": "console", "rocketchat": "rocket",
+    "print": "console", "log": "console", "rocketchat": "rocket", "gmail": "mailtos",
+    "webex": "wxteams", "webexteams": "wxteams", "pushbullet": "pbul", "homeassistant": "hassio",
+    "amazonsns": "sns", "wecom": "wecombot", "nextcloudtalk": "nctalk",
 }  # fmt: skip
 # Hosts of services whose addresses Apprise knows, if they are whole.
 _SERVICES = {

@@ -18,6 +18,7 @@ from receiver.destinations import deadline
 from receiver.destinations.deadline import CallEnd
 from receiver.destinations.destination import Destination
 
+PRINTED = "printed only: nobody but a reader of the output has it"
 _WHAT_TO_DO = "start it with a standard output that is read, or give this destination another URL"
 _printing = threading.Lock()
 
@@ -72,7 +73,7 @@ def _attempt(end: CallEnd, problem: str | None, timeout: float) -> Attempt:
     if problem:
         detail = f"the standard output cannot be written ({problem}): {_WHAT_TO_DO}"
         return Attempt(Outcome.FAILED, detail)
-    return Attempt(Outcome.DELIVERED, "")
+    return Attempt(Outcome.DELIVERED, PRINTED)
 
 
 def _print(text: str) -> str:

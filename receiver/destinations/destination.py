@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from receiver.routing.quiet_hours import QuietHours
 
+CONSOLE = "console"
 MAIL_KINDS = frozenset({"mailto", "mailtos"})
 # Services that send e-mails: Azure, Amazon SES, and so on.
 _MAIL_SERVICES = frozenset({
@@ -49,6 +50,11 @@ class Destination:
         if url.startswith("https://hooks.slack.com/"):
             return "slack"
         return url.partition(":")[0].lower()
+
+    @property
+    def prints_only(self) -> bool:
+        """Whether its messages reach nobody but a reader of the program's output."""
+        return self.kind == CONSOLE
 
     @property
     def messages_per_second(self) -> float:

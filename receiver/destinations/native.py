@@ -7,7 +7,8 @@ say what to write instead.
 from __future__ import annotations
 
 import re
-from urllib.parse import parse_qsl
+from collections.abc import Mapping
+from urllib.parse import parse_qsl, urlencode
 
 # The address without its query, and what becomes of it. `s` is "s" for https. A name in braces is
 # a part of the address or an option of its query; the last names those that it must have.
@@ -17,6 +18,10 @@ _FORMS: tuple[tuple[str, str], ...] = (
      "rocket{s}://{id}/{token}@{host}{path}"),
     (_HOOK + r"(?P<token>[a-z0-9]{26})", "mmost{s}://{host}{path}/{token}"),
     (r"oapi\.dingtalk\.com/robot/send", "dingtalk://{access_token}/"),
+    (r"(?:(?:canary|ptb)\.)?discord(?:app)?\.com/api(?:/v[0-9]+)?/webhooks/(?P<id>[0-9]+)"
+     r"/(?P<token>[\w-]+)", "discord://{id}/{token}/"),
+    (r"maker\.ifttt\.com/trigger/(?P<event>[\w-]+)(?:/json)?/with/key/(?P<key>[\w-]+)",
+     "ifttt://{key}@{event}/"),
     (r"open\.feishu\.cn/open-apis/bot/v2/hook/(?P<token>[\w-]+)", "feishu://{token}/"),
     (r"api\.telegram\.org/bot(?P<token>[0-9]+:[\w-]+)/\w+", "tgram://{token}/{chat_id}/"),
     (r"events\.pagerduty\.com/integration/(?P<key>\w+)/enqueue", "pagerduty://{key}@{key}"),
@@ -28,6 +33,8 @@ _FORMS: tuple[tuple[str, str], ...] = (
     (r"ntfy\.sh/(?P<topic>[\w-]+)", "ntfys://{topic}/?mode=cloud"),
     (r"(?P<host>[\w.-]+(?::[0-9]+)?)(?P<path>(?:/[\w.-]+)*)/message", "gotify{s}://{host}{path}/{token}"),
 )  # fmt: skip
+# (kind, option of the service) → its name in Apprise; empty: Apprise gives it by itself.
+_RENAMED = {("discord", "thread_id"): "thread", ("discord", "wait"): ""}
 _TEAMS = (
     "Microsoft has ended this kind of hook: in Teams make a workflow “Post to a channel when a"
     " webhook request is received” and copy its address, https://….api.powerplatform.com/…"
@@ -44,6 +51,14 @@ _ADVICE: tuple[tuple[str, str], ...] = (
     (r"oapi\.dingtalk\.com", "write dingtalk://TOKEN, or dingtalk://SECRET@TOKEN if it signs"),
     (r"open\.feishu\.cn", "write feishu://TOKEN"),
     (r"api\.pushover\.net", "write pover://USER-KEY@APP-TOKEN"),
+    (r"api\.pushbullet\.com", "write pbul://ACCESS-TOKEN"),
+    (r"api\.line\.me", "write line://CHANNEL-ACCESS-TOKEN/USER-OR-GROUP-ID"),
+    (r"notify-api\.line\.me",
+     "LINE has ended it: make a channel of the Messaging API and write line://TOKEN/GROUP-ID"),
+    (r"api\.incident\.io", "its token is not in it: write incidentio://SOURCE-ID/TOKEN"),
+    (r"api(\.eu)?\.mailgun\.net",
+     "write mailgun://SENDER@DOMAIN/API-KEY/TO (region=eu for Europe)"),
+    (r"email\.[\w-]+\.amazonaws\.com", "write ses://FROM/ACCESS-KEY/SECRET-KEY/REGION/TO"),
     (r"api\.twilio\.com", "write twilio://ACCOUNT-SID:AUTH-TOKEN@FROM-NUMBER/TO-NUMBER"),
     (r"[\w.-]+\.zulipchat\.com", "write zulip://BOT@ORGANISATION/API-KEY/STREAM"),
     (r"sns\.[\w-]+\.amazonaws\.com", "write sns://ACCESS-KEY/SECRET-KEY/REGION/TOPIC"),
@@ -53,7 +68,10 @@ _ADVICE: tuple[tuple[str, str], ...] = (
 
 
 def translated(url: str) -> str:
-    """Return a native address as a URL of Apprise; the same text if it is none of those."""
+    """Return a native address as a URL of Apprise; the same text if it is none of those.
+
+    An option that the form has no place for stays an option: whoever knows the kind judges it.
+    """
     match = re.match(r"http(s?)://([^?#]+?)/*(?:\?([^#]*))?$", url.strip(), re.IGNORECASE)
     if match is None:
         return url
@@ -65,10 +83,19 @@ def translated(url: str) -> str:
         if all(re.fullmatch(r"[\w.:/@-]*", value) for name, value in parts.items()
                if f"{{{name}}}" in form):  # fmt: skip
             try:
-                return form.format_map(parts)
+                return _with_options(form.format_map(parts), form, options)
             except KeyError:
                 return url
     return url
+
+
+def _with_options(url: str, form: str, options: Mapping[str, str]) -> str:
+    """Return a URL with those options that its form has no place for."""
+    kind = form.partition(":")[0]
+    named = {_RENAMED.get((kind, name), name): options[name] for name in options
+             if f"{{{name}}}" not in form}  # fmt: skip
+    named.pop("", None)
+    return f"{url}{'&' if '?' in url else '?'}{urlencode(named)}" if named else url
 
 
 def advice(host: str) -> str:

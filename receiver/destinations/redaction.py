@@ -55,7 +55,9 @@ def _spellings(url: str) -> set[str]:
         secrets |= {*_encodings(4, host, *host.split(":"))}
     secrets |= set(_logins(unquote(user), unquote(password)))
     tokens = [unquote(each) for each in secrets if len(each) >= _LONG]
-    secrets |= {form for token in tokens for form in (*_in_base64(token), html.escape(token))}
+    for token in tokens:
+        # A token that is base64 itself may be echoed without the signs at its end.
+        secrets |= {*_in_base64(token), html.escape(token), token.rstrip("=")}
     return {secret for secret in secrets if secret and secret.lower() not in _OPEN_VALUES}
 
 

@@ -12,7 +12,7 @@ from typing import Protocol
 from receiver.deliveries import Attempt, Message, Outcome
 from receiver.destinations import console
 from receiver.destinations.apprise import adapter
-from receiver.destinations.destination import Destination
+from receiver.destinations.destination import CONSOLE, Destination
 from receiver.destinations.redaction import redact
 
 
@@ -38,7 +38,7 @@ class DestinationKind(Protocol):
         """Close the connections that this thread keeps between messages; must not raise."""
 
 
-KINDS: Mapping[str, DestinationKind] = {"console": console}
+KINDS: Mapping[str, DestinationKind] = {CONSOLE: console}
 OTHERS: DestinationKind = adapter
 
 

@@ -148,7 +148,7 @@ def messages_text(
             f"  {each['id']}  {each['kind']}{step} to {each['destination']}, route"
             f" {each['route']!r}: {_state(each, waits, now)}"
         )
-        if len(each["attempts"]) > 1 or any(a["outcome"] != "delivered" for a in each["attempts"]):
+        if len(each["attempts"]) > 1 or any(attempt["detail"] for attempt in each["attempts"]):
             for attempt in each["attempts"]:
                 detail = f": {attempt['detail']}" if attempt["detail"] else ""
                 yield f"      {_age(attempt['at'], now)}: {attempt['outcome']}{detail}"

@@ -113,6 +113,16 @@ def test_one_command_says_why_nobody_was_told(walked: Path, execution: str, why:
         assert words in told
 
 
+def test_what_was_only_printed_is_called_so_wherever_it_is_listed(walked: Path) -> None:
+    for command in (("deliveries", "--state", "sent"), ("executions", "show", "twice")):
+        assert "printed only: nobody but a reader of the output has it" in shown(walked, *command)
+    assert "printed only" not in shown(walked, "deliveries", "--state", "waiting")
+    told = run(walked, "doctor", PUBLIC=PUBLIC)
+    assert b"destination ops prints only: its messages reach nobody else.\n" in told.stdout
+    document = json.loads(shown(walked, "doctor", "--json"))
+    assert document["prints_only"] == ["ops", "archive", "night"]
+
+
 def test_the_same_of_one_event_and_as_json(walked: Path) -> None:
     told = shown(walked, "explain", "--event-id", "e-twice")
     assert "- twice, to ops: route 'payroll' above it tells ops" in told

@@ -13,11 +13,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from receiver.deliveries import Outcome
+from receiver.deliveries import Message, Outcome
 from receiver.destinations.destination import Destination
 from receiver.destinations.sending import leads_to, problems
 from tests.services.described import Case, Refusal
-from tests.services.messages import ID, LINK, hostile, long
+from tests.services.messages import ID, LINK, LINKS, hostile, listed, long
 from tests.services.stages import Stage
 
 MOST_SHOWN = 60
@@ -162,35 +162,47 @@ def text(stage: Stage) -> Cell:
         return wrong("the link is broken or cut")
     if stage.service.is_sms:
         return right()
-    breaks = rf"by\sitself\.\s*?(?:{stage.service.breaks})\s*See"
-    is_broken = any(re.search(breaks, each) for each in texts)
+    before_link = rf"(?:{stage.service.breaks})\s*\[?{re.escape(LINK)}"
+    is_broken = any(re.search(before_link, each) for each in texts)
     return right() if is_broken else wrong("lines run together")
 
 
-def _has_link(text: str) -> bool:
-    return re.search(rf"(?<![\w/]){re.escape(LINK)}(?![\w\\/.-])", text) is not None
+def _has_link(text: str, link: str = LINK) -> bool:
+    return re.search(rf"(?<![\w/]){re.escape(link)}(?![\w\\/.-])", text) is not None
 
 
 def length(stage: Stage) -> Cell:
-    """The longest message arrives within its limit, with the link and the id of the execution.
+    """The longest message, and a list of ten, arrive within its limit, with each link and id.
 
     ✓: no limit is documented.
     """
-    limit, message = stage.service.limit, long()
+    found = _sent_whole(stage, long(), [LINK]) or _sent_whole(stage, listed(), LINKS)
+    if found is not None:
+        return found
+    unit = "bytes" if stage.service.in_bytes else "characters"
+    return right(f"{stage.service.limit:,} {unit}" if stage.service.limit else "✓")
+
+
+def _sent_whole(stage: Stage, message: Message, links: list[str]) -> Cell | None:
+    """Send a message; return what is wrong with what arrived, None if all is there."""
     attempt = stage.tell(message, stage.service.answer(Case.YES))
     if attempt.outcome is not Outcome.DELIVERED:
         return wrong(attempt)
-    texts = stage.texts()
-    longest = max(texts, key=len)
-    size = len(longest.encode()) if stage.service.in_bytes else len(longest)
-    if limit and size > limit:
-        return wrong(f"{size} of {limit}")
-    if not any(_has_link(each) for each in texts):
-        return wrong("the link is broken or cut")
-    if not any(re.search(rf"{re.escape(ID)}(?!\w)", each.replace(LINK, "")) for each in texts):
+    texts, limit = stage.texts(), stage.service.limit
+    sizes = [len(each.encode()) if stage.service.in_bytes else len(each) for each in texts]
+    if limit and max(sizes) > limit:
+        return wrong(f"{max(sizes)} of {limit}")
+    for link in links:
+        # The list of an SMS has ids instead of links.
+        named = link.rpartition("/")[2] if stage.service.is_sms and len(links) > 1 else link
+        if not any(_has_link(each, named) for each in texts):
+            return wrong(f"{named[-11:]} is broken or cut")
+    # An SMS, and the line of a list, have no room to say the id twice: it stands in the link.
+    others = texts if stage.service.is_sms else [each.replace(LINK, "") for each in texts]
+    is_there = any(re.search(rf"{re.escape(ID)}(?!\w)", each) for each in others)
+    if len(links) == 1 and not is_there:
         return wrong("the id is broken or cut")
-    unit = "bytes" if stage.service.in_bytes else "characters"
-    return right(f"{limit:,} {unit}" if limit else "✓")
+    return None
 
 
 COLUMNS: Mapping[str, Callable[[Stage], Cell]] = {

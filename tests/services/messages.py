@@ -9,10 +9,11 @@ from typing import Any
 
 from receiver.deliveries import Message
 from receiver.events import Status
-from tests.support.people import Walk
+from tests.support.people import SECOND, Walk
 
 ID = "run_7f3a_2b"
 LINK = f"https://platform.example.com/runs/{ID}"
+LINKS = [f"https://platform.example.com/runs/run_7f3a_{number}" for number in range(10, 20)]
 _RULES = """\
 destinations: {ops: {url: "json://127.0.0.1", rate: 1000/s}}
 routes:
@@ -42,6 +43,23 @@ def long() -> Message:
     ]  # fmt: skip
     detail = {"reason": "Several suppliers fit. " * 30, "question": {"questions": asked}}
     return _composed(Status.PAUSED_BY_AGENT, detail)
+
+
+@cache
+def listed() -> Message:
+    """Compose a digest of ten confirmations that wait."""
+    group = _RULES.replace("notify: ops", "notify: ops, group: {by: [status], wait: 1s, every: 1s}")
+    with tempfile.TemporaryDirectory() as folder:
+        walk = Walk(Path(folder), group)
+        for link in LINKS:
+            walk.comes(
+                Status.AWAITING_CONFIRMATION, link.rpartition("/")[2], agent_name="Ledger agent",
+                execution_url=link, detail={"reason": f"About to pay for {link[-2:]} größe"},
+            )  # fmt: skip
+        walk.passes(2 * SECOND)
+        (told,) = walk.gets()
+        walk.store.close()
+    return told.message
 
 
 def _composed(status: Status, detail: dict[str, Any]) -> Message:

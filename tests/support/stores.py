@@ -1,13 +1,16 @@
-"""Opens the store that stories and proofs run on: a file, or a schema of a PostgreSQL server.
+"""Stores for tests: an empty file, made as a copy of one, or a schema of a PostgreSQL server.
 
-A story passes its own time in, so leases go by that time on PostgreSQL, too.
+A story passes its own time in, so leases go by that time on PostgreSQL, too. And a folder in
+memory, for whatever is about other things than disks.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,6 +19,27 @@ from receiver.store.sqlite.store import SqliteStore
 
 if TYPE_CHECKING:
     from tests.support.postgres import Server
+
+
+def shared_memory() -> Path | None:
+    """Return a folder that is no disk, where there is one."""
+    shared = Path("/dev/shm")
+    return shared if shared.is_dir() else None
+
+
+def prepared(path: Path) -> Path:
+    """Put an empty store in a place where there is none, and return the place."""
+    if not path.exists():
+        path.write_bytes(_empty())
+    return path
+
+
+@cache
+def _empty() -> bytes:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "receiver.db"
+        SqliteStore(path).close()
+        return path.read_bytes()
 
 
 class _Chosen:
@@ -29,7 +53,7 @@ class _Chosen:
 def open_store(path: Path) -> Any:
     """Open the store of a path, as often as the test likes; another folder is another test."""
     if (server := _Chosen.server) is None:
-        return SqliteStore(path, serve=True)
+        return SqliteStore(prepared(path), serve=True)
     from receiver.store.postgres.store import PostgresStore
 
     if path.parent != _Chosen.folder:

@@ -83,6 +83,30 @@ def test_the_console_is_tried_like_any_other(tmp_path: Path) -> None:
     done = run(tmp_path, "test", "ops", PUBLIC=PUBLIC)
     assert done.returncode == 0
     assert "┌ to ops: Test of destination ops" in done.stdout.decode()
+    assert "printed only: nobody but a reader of the output has it" in done.stdout.decode()
+    assert "delivered" not in done.stdout.decode()
+
+
+def test_a_test_says_what_check_warns_of_at_that_destination(
+    folder: Path, httpserver: HTTPServer
+) -> None:
+    httpserver.expect_request("/canary").respond_with_data("")
+    port = httpserver.port
+    (folder / "routes.yaml").write_text(
+        ROUTES.replace("  ops: console://", f"""\
+  ops: "${{OPS_URL:-console://}}"
+  more: "json://127.0.0.1:{port}/canary?verify=no"
+"""), "utf-8",
+    )  # fmt: skip
+    done = run(folder, "test", "ops", PUBLIC=PUBLIC, OPSURL="json://canary")
+    says = "warning: ops prints only: OPS_URL is not set (OPSURL is set; did you mean OPS_URL?)"
+    assert f"routes.yaml:5: {says}" in done.stdout.decode()
+    assert b"verify=no" not in done.stdout
+    done = run(folder, "test", "more", PUBLIC=PUBLIC, OPSURL="json://canary")
+    assert done.returncode == 0
+    assert b"routes.yaml:6: warning: destination more does not check who answers" in done.stdout
+    assert b"prints only" not in done.stdout
+    assert b"canary" not in done.stdout + done.stderr
 
 
 def test_check_and_serve_list_where_each_destination_leads(folder: Path) -> None:

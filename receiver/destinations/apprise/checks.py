@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from receiver.destinations.addresses import parse
-from receiver.destinations.apprise import incidents
+from receiver.destinations.apprise import comparison, incidents
 from receiver.destinations.apprise.proxies import is_this_machine
 from receiver.destinations.apprise.recorder import AttemptOver, AttemptRecorder
 from receiver.destinations.destination import Destination
@@ -78,7 +78,7 @@ def surprises(destination: Destination, plugin: Any) -> Iterator[str]:
     """Yield one line for each surprise, without any secret."""
     name = f"destination {destination.name}"
     if secret := _sent_in_the_clear(destination, plugin):
-        yield f"{name} may send its {secret} in the clear: use {_secure(plugin)}://"
+        yield f"{name} may send its {secret} in the clear: use {comparison.scheme_of(plugin)}://"
     if not plugin.verify_certificate:
         yield (
             f"{name} does not check who answers (verify=no): anybody on the way can read its"
@@ -107,11 +107,6 @@ def _sent_in_the_clear(destination: Destination, plugin: Any) -> str:
     if plugin.password:
         return "password"
     return "token" if any(getattr(plugin, name, None) for name in _TOKENS) else ""
-
-
-def _secure(plugin: Any) -> str:
-    schemes = type(plugin).secure_protocol
-    return str(schemes if isinstance(schemes, str) else schemes[0])
 
 
 def _about_places(destination: Destination, plugin: Any) -> Iterator[str]:

@@ -22,6 +22,8 @@ _REWRITERS = {
     "viber", "voipms",
 }  # fmt: skip
 _READERS = {"parse_url", "parse_native_url", "post_process_parse_url_results", "__init__"}
+# Every address of a workflow has these, and Apprise writes them by itself.
+_OF_WORKFLOWS = {"api-version", "sp", "sv"}
 _EVERYWHERE = {"user", "pass", "password"}
 _SAYS_THAT_IT_DROPS = re.compile(
     r"drop|ignor|invalid|not valid|unsupported|defaulting", re.IGNORECASE
@@ -36,7 +38,8 @@ def problem(url: str, parsed: Mapping[str, Any], plugin: Any, said: Iterable[str
     """
     written = parse(url)
     if written.scheme in ("http", "https"):
-        return _dropped(url, said)  # an address of the service itself, with options of its own
+        # It is an address of the service itself, with options of its own.
+        return _dropped(url, said) or _lost_option(written, plugin)
     return (
         _unknown_option(written, plugin)
         or (_mail_problem(written, parsed, plugin) if hasattr(plugin, "smtp_host") else "")
@@ -73,6 +76,25 @@ def _unknown_option(written: WrittenUrl, plugin: Any) -> str:
         hint = f"did you mean {near}?" if close else "see the page of its kind"
         return f"it has an option that Apprise does not know and would leave out: {hint}"
     return ""
+
+
+def _lost_option(written: WrittenUrl, plugin: Any) -> str:
+    """Describe an option of a service's own address that the plugin does not hold."""
+    held = {text for name in vars(plugin) for text in _held(vars(plugin)[name])}
+    known = _options_of(type(plugin)) | _OF_WORKFLOWS
+    for name, value in written.options:
+        if value and name not in known and not any(value.lower() in text for text in held):
+            return (
+                "it has an option of its service that Apprise would leave out: leave it out, or"
+                f" write the address as {scheme_of(plugin)}://…, with the options of its page"
+            )
+    return ""
+
+
+def scheme_of(plugin: Any) -> str:
+    """Return the scheme under which Apprise knows a plugin."""
+    schemes = type(plugin).secure_protocol or type(plugin).protocol
+    return str(schemes if isinstance(schemes, str) else schemes[0])
 
 
 def _options_of(kind: type) -> set[str]:

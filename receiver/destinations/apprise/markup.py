@@ -93,20 +93,28 @@ def _without_users(text: str) -> str:
 
 # Of a service of which no more is known. A bare link is one for all who follow GitHub.
 _MARKDOWN = _markdown("github.github.com/gfm: autolinks (extension), hard line breaks")
-# The module of the plugin → how its service reads a text.
+_INCIDENTS = _markdown("its plugin: the field of the text is Markdown")
+# The module of the plugin → how its service reads a text, whatever the URL's `format=` says.
 MARKUPS: Mapping[str, Markup] = {
     "github": _markdown(_MARKDOWN.source, _without_references),
+    "goalert": _INCIDENTS,
     # Markup of Chat itself: no escapes, a line break is one.
     "google_chat": Markup("developers.google.com/workspace/chat/format-messages"),
+    "ilert": _INCIDENTS,
+    "incidentio": _INCIDENTS,
     "kook": _markdown(
         "developer.kookapp.cn/doc/kmarkdown: a link is [words](link)", link=_as_both,
         line="\n",
     ),
     "reddit": _markdown("reddit.com/wiki/markdown: two spaces end a line", _without_users),
+    "revolt": _MARKDOWN,
     # Its parser knows no escapes, and takes the signs of a link as they are.
     "rocketchat": Markup(
         "github.com/RocketChat/Rocket.Chat, packages/message-parser", line="  \n"
     ),
+    "serverchan": _markdown("sct.ftqq.com/sendkey: desp is Markdown", line="\n\n"),
+    "squadcast": _INCIDENTS,
+    "twist": _MARKDOWN,
     "webexteams": _markdown(
         "developer.webex.com/docs/basics: formatting messages with Markdown"
     ),
@@ -116,6 +124,9 @@ MARKUPS: Mapping[str, Markup] = {
         link=_as_both, line="\n\n",
     ),
 }  # fmt: skip
+# These say with the text whether it is Markdown or plain.
+_SAYS_FORMAT = ("kook", "webexteams")
+_PLAIN = Markup("as it is")
 
 
 def _html(text: str) -> str:
@@ -124,8 +135,21 @@ def _html(text: str) -> str:
 
 _HTML = Markup(
     "html.spec.whatwg.org: br; Apprise would make every space one that ends no line",
-    _html, _html, line="<br/>\n", title="<b>{title}</b>",
+    _html, _html, line="<br/>", title="<b>{title}</b>",
 )  # fmt: skip
+
+
+# Mails of these have a text and a page; Apprise would make the page, without a space in it.
+_WITH_PAGE = ("brevo", "groundmail", "mailersend")
+
+
+def form_of(plugin: Any, formats: Any) -> Any:
+    """Return in which of Apprise's formats the plugin gets its text."""
+    name = name_of(type(plugin))
+    if name == "flock":
+        # So its plugin knows that the text is FlockML already, where br ends a line.
+        plugin.notify_format = formats.HTML
+    return plugin.resolve_format(formats.HTML if name in _WITH_PAGE else formats.TEXT)
 
 
 def markup_of(plugin: Any, form: str) -> Markup | None:
@@ -133,9 +157,12 @@ def markup_of(plugin: Any, form: str) -> Markup | None:
 
     `form` is the format of Apprise that the plugin wants: text, markdown or html.
     """
-    known = MARKUPS.get(name_of(type(plugin)))
-    if known is not None or _has_dialect(plugin):
-        return known
+    name = name_of(type(plugin))
+    if name in MARKUPS:
+        is_plain = name in _SAYS_FORMAT and form != "markdown"
+        return _PLAIN if is_plain else MARKUPS[name]
+    if _has_dialect(plugin):
+        return None
     return {"markdown": _MARKDOWN, "html": _HTML}.get(form)
 
 

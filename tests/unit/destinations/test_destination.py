@@ -38,3 +38,8 @@ def test_every_service_that_sends_mail_is_told_as_slowly_as_mail(kind: str) -> N
 )
 def test_the_kind_is_the_scheme_of_the_url(url: str, kind: str) -> None:
     assert Destination("ops", url).kind == kind
+
+
+def test_a_console_is_known_as_one() -> None:
+    assert Destination("ops", " CONSOLE://").prints_only
+    assert not Destination("ops", "json://console").prints_only

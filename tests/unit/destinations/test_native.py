@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from receiver.destinations.apprise.clients import client
 from receiver.destinations.destination import Destination
 from receiver.destinations.native import translated
 from receiver.destinations.sending import leads_to, problems
@@ -33,6 +34,12 @@ LOGIC = "/triggers/manual/paths/invoke?api-version=2016-06-01&sp=%2Ftriggers%2Fm
         ("https://ntfy.sh/topic", "ntfy at ntfy.sh"),
         ("https://push.example.org/message?token=AbcDef0123", "Gotify at push.example.org"),
         ("https://api.day.app/abcdefg", "Bark at api.day.app"),
+        ("https://ptb.discord.com/api/webhooks/4174216298/JHMHI8qBe7bk2ZwO5U711o3dV_js",
+         "Discord at ptb.discord.com"),
+        ("https://discordapp.com/api/v9/webhooks/4174216298/JHMHI8qBe7bk2ZwO5U711o3dV_js",
+         "Discord at discordapp.com"),
+        ("https://maker.ifttt.com/trigger/receiver/with/key/abcdEFGH", "IFTTT at maker.ifttt.com"),
+        ("https://ntfy.sh/topic?priority=high", "ntfy at ntfy.sh"),
         ("https://discord.com/api/webhooks/4174216298/JHMHI8qBe7bk2ZwO5U711o3dV_js",
          "Discord at discord.com"),
         ("https://hooks.slack.com/services/T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ",
@@ -58,6 +65,13 @@ def test_a_native_address_that_says_enough_is_taken(address: str, place: str) ->
     [
         (f"https://{MATTERMOST}", "mmosts://chat.example.org/abcdefghijklmnopqrstuvwxyz"),
         ("https://api.telegram.org/bot1:a/sendMessage?chat_id=7", "tgram://1:a/7/"),
+        ("https://ntfy.sh/topic?priority=high", "ntfys://topic/?mode=cloud&priority=high"),
+        ("https://chat.example.org/hooks/abcdefghijklmnopqrstuvwxyz?channel=%23ops",
+         "mmosts://chat.example.org/abcdefghijklmnopqrstuvwxyz?channel=%23ops"),
+        ("https://canary.discord.com/api/v10/webhooks/417/JHM-_x?thread_id=9&wait=true",
+         "discord://417/JHM-_x/?thread=9"),
+        ("https://discord.com/api/webhooks/417/JHM?wait=true", "discord://417/JHM/"),
+        ("https://maker.ifttt.com/trigger/agent/json/with/key/ab-1", "ifttt://ab-1@agent/"),
         # What could be read in another way, and what is none of them, stays.
         ("https://api.telegram.org/bot1:a/sendMessage?chat_id=7?x=1", ""),
         ("https://api.telegram.org/bot1:a/sendMessage?chat_id=a%23b", ""),
@@ -80,6 +94,17 @@ def test_an_address_is_translated_or_stays_as_it_is(address: str, url: str) -> N
         ("https://api.telegram.org/bot1:canary/sendMessage", "tgram://BOT-TOKEN/CHAT-ID"),
         ("https://oapi.dingtalk.com/robot/send", "dingtalk://TOKEN"),
         ("https://hooks.slack.com/canary", "copy all of it"),
+        ("https://hooks.slack.com/services/T1JJ3T3L2/A1BRTD4JD/canary8qBe7bk2ZwO5U711?channel=x",
+         "write the address as slack://…"),
+        ("https://chat.googleapis.com/v1/spaces/A/messages?key=k&token=t&spaces=canary",
+         "an option of its service that Apprise would leave out"),
+        ("https://api.telegram.org/bot1:canary/sendMessage?chat_id=7&parse_mode=HTML",
+         "an option that Apprise does not know"),
+        ("https://notify-api.line.me/api/notify", "write line://TOKEN/GROUP-ID"),
+        ("https://api.pushbullet.com/v2/pushes", "write pbul://ACCESS-TOKEN"),
+        ("https://api.eu.mailgun.net/v3/canary/messages", "write mailgun://SENDER@DOMAIN"),
+        ("gmail://me:canary@gmail.com", "called mailtos:// here"),
+        ("webexteams://canary", "called wxteams:// here"),
         ("https://example.org/canary", "write jsons://"), ("http://example.org/", "write json://"),
         ("msteams://canary", "called workflows:// here"),
     ],
@@ -88,3 +113,9 @@ def test_an_address_that_says_too_little_says_what_to_write(address: str, says: 
     (found,) = problems(Destination("ops", address))
     assert says in found
     assert "canary" not in found.replace("canary.webhook.office.com", "")
+
+
+def test_a_thread_of_discord_is_written_to_and_not_the_channel_around_it() -> None:
+    url = "https://discord.com/api/webhooks/4174216298/JHMHI8qBe7bk2ZwO5U711o3dV_js?thread_id=12345"
+    made = client(Destination("ops", url))
+    assert made[0].thread_id == "12345"

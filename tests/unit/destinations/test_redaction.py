@@ -40,6 +40,7 @@ def test_where_the_host_may_be_a_token_it_is_left_out() -> None:
         ("gotify://host/AbCcanaryT0ken9", base64.b64encode(b"AbCcanaryT0ken9").decode()),
         ("json://host/a?+X-Key=canary%26word-1", base64.b64encode(b"canary&word-1").decode()),
         ("json://host/a?+X-Key=canary%26word-1", "canary&amp;word-1"),
+        ("json://host/Y2FuYXJ5LWtleQ==", "Y2FuYXJ5LWtleQ"),
         ("discord://4174216298/canary8qBe7bk", base64.b64encode(b"canary8qBe7bk").decode()),
     ],
 )  # fmt: skip

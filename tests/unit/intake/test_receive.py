@@ -19,7 +19,7 @@ from receiver.routing.routes import Route
 from receiver.store.contract import Transaction
 from receiver.store.sqlite.store import SqliteStore
 from receiver.times import SECOND
-from tests.support.stores import open_store
+from tests.support.stores import open_store, prepared
 
 NOW = 1_800_000_000 * SECOND
 ROUTES = [
@@ -74,7 +74,7 @@ VERDICTS = [
 
 def test_a_batch_is_judged_as_one_by_one(store: SqliteStore, tmp_path: Path) -> None:
     assert receive(store, *BATCH) == VERDICTS
-    single = SqliteStore(tmp_path / "single.db")
+    single = SqliteStore(prepared(tmp_path / "single.db"))
     assert [receive(single, each)[0] for each in BATCH] == VERDICTS
     for stored in (store, single):
         ledger = stored.ledger()
@@ -149,7 +149,7 @@ def test_any_batches_keep_the_promises(
 ) -> None:
     path = tmp_path / "any.db"
     path.unlink(missing_ok=True)
-    store = SqliteStore(path, serve=True)
+    store = SqliteStore(prepared(path), serve=True)
     try:
         got = [
             verdict
