@@ -79,6 +79,22 @@ def _beside_others(
         yield
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let stories run on either engine."""
+    parser.addoption("--store", choices=("sqlite", "postgres"), default="sqlite")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _chosen_store(request: pytest.FixtureRequest) -> Iterator[None]:
+    if request.config.getoption("--store") == "sqlite":
+        yield
+        return
+    from tests.support import stores
+
+    with stores.on(request.getfixturevalue("postgres")):
+        yield
+
+
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A PostgreSQL server, one for all processes of a run."""

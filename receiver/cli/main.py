@@ -32,6 +32,7 @@ LISTED = {
     "explain": ("inspect", "Say what would become of a webhook body, or became of an event."),
     "keygen": ("send", "Make a key for `receiver send` and for tests."),
     "lifecycle": ("inspect", "Print the legal moves of an execution."),
+    "migrate": ("maintain", "Move a store that has outgrown its file to PostgreSQL."),
     "prune": ("maintain", "Remove what has been kept for long enough, now."),
     "redeliver": ("operate", "Give dead deliveries a new chance."),
     "rename": ("maintain", "Carry over what is stored when a name in routes.yaml changes."),

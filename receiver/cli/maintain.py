@@ -1,4 +1,4 @@
-"""Commands that maintain the store: prune, rename."""
+"""Commands that maintain the store: prune, migrate, rename."""
 
 from __future__ import annotations
 
@@ -64,6 +64,29 @@ def _open_prunable(settings: Settings, dry_run: bool) -> tuple[Store, Callable[[
 
 
 @click.command()
+@click.option("--from", "source", required=True, metavar="URL", help="sqlite:///FILE, as it is.")
+@click.option(
+    "--to", "target", required=True, metavar="URL",
+    help="postgresql://…, a database without rows; $NAME stands for an environment variable.",
+)  # fmt: skip
+@json_option
+def migrate(source: str, target: str, in_json: bool) -> None:
+    """Move a store that has outgrown its file to PostgreSQL. The file stays as it is.
+
+    Stop the server first. All rows are copied and compared by the ledger, or none: begin again if
+    it is interrupted. Other people see the words of a command, so keep the password in a variable
+    ($NAME) or in libpq's own.
+    """
+    counts = opening.migrate(source, os.path.expandvars(target))
+    if in_json:
+        print_json(counts)
+        return
+    text = ", ".join(f"{n} {name}" for name, n in counts.items() if n)
+    click.echo(f"Copied {text or 'no rows'}.")
+    click.echo("The ledger says the same of both. Set RECEIVER_DATABASE_URL to the new one.")
+
+
+@click.command()
 @click.argument("what", type=click.Choice(KINDS))
 @click.argument("old")
 @click.argument("new")
@@ -113,4 +136,4 @@ def _check_names(rules: Rules, what: str, old: str, new: str) -> None:
         )
 
 
-COMMANDS = (prune, rename)
+COMMANDS = (prune, migrate, rename)

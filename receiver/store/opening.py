@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from receiver.errors import StorageRefused, StorageServed
 from receiver.store.contract import Store
+from receiver.store.sqlite.copying import read_table
 from receiver.store.sqlite.store import SqliteStore
 from receiver.store.sqlite.store import open_existing as open_existing_file
 
@@ -68,6 +69,24 @@ def exists(url: str) -> bool:
         return _postgres().exists(url)
     path = _file(url)
     return path.exists() or path.is_symlink()
+
+
+def migrate(source: str, target: str) -> dict[str, int]:
+    """Copy the store of a file into a PostgreSQL without rows; return how many rows of each table.
+
+    All of it is there afterwards or nothing. The file stays as it is; StorageServed if a process
+    serves it, StorageRefused if either cannot be used.
+    """
+    if is_shared(source) or not is_shared(target):
+        raise StorageRefused("A store moves from sqlite:///FILE to postgresql://…, not elsewhere.")
+    if not exists(source):
+        raise StorageRefused("There is no file to move. Check --from.")
+    _postgres()  # first: the extra may be missing
+    from receiver.store.postgres.copying import fill
+
+    path = _file(source)
+    with closing(SqliteStore(path, serve=True)) as store:
+        return fill(target, lambda table: read_table(path, table), store.ledger())
 
 
 def wholeness(url: str) -> str:

@@ -19,6 +19,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Sequence
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -167,16 +168,19 @@ def percentile(values: list[float], part: float) -> float:
     return sorted(values)[min(int(len(values) * part), len(values) - 1)] * 1000
 
 
-def serve_ours(checkout: str, parser: str, hook: int, folder: str) -> tuple[Any, int]:
+def serve_ours(
+    checkout: str, parser: str, hook: int, folder: str, command: Sequence[str] = ("-m", "receiver"),
+    **more: str,
+) -> tuple[Any, int]:  # fmt: skip
     """A receiver of this or another checkout on a database of its own; the process and its port."""
     os.makedirs(folder, exist_ok=True)
     Path(folder, "routes.yaml").write_text(ROUTES, "utf-8")
     port = free_port()
     environ = {
         "RECEIVER_PORT": str(port), "BENCH_PUBLIC_KEY": PUBLIC, "RECEIVER_LOG_FORMAT": "text",
-        "BENCH_HOOK_PORT": str(hook), "PYTHONPATH": checkout, "RECEIVER_HTTP": parser,
+        "BENCH_HOOK_PORT": str(hook), "PYTHONPATH": checkout, "RECEIVER_HTTP": parser, **more,
     }  # fmt: skip
-    return start([sys.executable, "-m", "receiver", "serve"], port, environ, folder), port
+    return start([sys.executable, *command, "serve"], port, environ, folder), port
 
 
 def serve_theirs(parser: str, folder: str) -> tuple[Any, int]:
@@ -273,9 +277,16 @@ def main() -> None:
     )
     parser.add_argument("--against", help="the folder of another checkout, measured in turn")
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--store", choices=["sqlite", "postgres"], default="sqlite")
+    parser.add_argument("--processes", type=int, default=3, help="that share a PostgreSQL")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="receiver-bench-") as folder:
-        found = measure(given, folder)
+        if given.store == "postgres":
+            from tests.bench.postgres import measure_postgres
+
+            found = measure_postgres(given, folder)
+        else:
+            found = measure(given, folder)
     if given.json:
         print(json.dumps(found))
         return

@@ -25,7 +25,7 @@ from typing import Any
 from receiver.errors import UnreadableWebhook, UntrustedWebhook
 from receiver.intake.explain import explain
 from receiver.intake.receive import Receipt, malformed_webhook, read_webhook
-from receiver.store.sqlite.store import SqliteStore
+from receiver.store.contract import Store
 from receiver.times import format_time
 from tests.prove_explain.worlds import body, meanwhile, rules
 from tests.support.people import Walk
@@ -171,19 +171,19 @@ def send_one(
     return claim is not None
 
 
-def deliveries(store: SqliteStore, since: int) -> Iterator[Any]:
+def deliveries(store: Store, since: int) -> Iterator[Any]:
     """The deliveries that are newer than the number, oldest first."""
     items, _ = store.deliveries({}, 10_000, None)
     return (row for row in reversed(items) if row["id"] > since)
 
 
-def newest(store: SqliteStore) -> int:
+def newest(store: Store) -> int:
     """The number of the newest delivery."""
     items, _ = store.deliveries({}, 1, None)
     return int(items[0]["id"]) if items else 0
 
 
-def contents(store: SqliteStore) -> tuple[Any, ...]:
+def contents(store: Store) -> tuple[Any, ...]:
     """The counts of all that is stored."""
     return store.ledger(), newest(store)
 

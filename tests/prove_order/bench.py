@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,11 +16,10 @@ from receiver.routing.policy import SendPolicy
 from receiver.routing.routes import Route
 from receiver.sources.formats import asteroid
 from receiver.store.records import AttemptResult
-from receiver.store.sqlite.store import SqliteStore
 from tests.prove_order.histories import HOUR
 from tests.prove_order.model import PASSING, TERMINAL, Model, Said
 from tests.prove_order.plans import DESTINATIONS, Op, Rules, Sent, history
-from tests.support.stores import prepared
+from tests.support.stores import open_store
 
 ROUTES = [
     Route("applied", (Condition("status", ("*",)),), ("ops",)),
@@ -32,23 +32,36 @@ DELIVERED = Attempt(Outcome.DELIVERED, "")
 class Bench:
     """The receiver over a real database and the model beside it; `wrong` says where they differ.
 
+    With several `nodes` the receiver is as many processes, and each of them does the next act.
+
     Only the first difference of a history is kept: what follows from it says nothing.
     """
 
-    def __init__(self, path: Path, rules: dict[str, Rules]) -> None:
+    def __init__(self, path: Path, rules: dict[str, Rules], nodes: int = 1) -> None:
         self.path = path
+        self.stores = [open_store(path) for _ in range(nodes)]
+        self._turns = itertools.cycle(range(nodes))
         self.models = {source: Model(*each) for source, each in rules.items()}
         # A source without an ordering of its own is judged as published.
         self.intake = Intake(
             ROUTES, {s: each.ordering() for s, each in rules.items() if each != Rules()}
         )
-        self.store = SqliteStore(prepared(path), serve=True)
         self.wrong: dict[str, str] = {}
         self.figures: Counter[str] = Counter()
         self.executions: dict[tuple[str, str], None] = {}
         self.told: defaultdict[tuple[str, str], list[Claim]] = defaultdict(list)
         self._ended: dict[tuple[str, str], str] = {}
         self._sending: list[Claim] = []
+
+    @property
+    def store(self) -> Any:
+        """The store of the process whose turn it is: each one does the next act."""
+        return self.stores[next(self._turns)]
+
+    def close(self) -> None:
+        """Close the stores of all processes."""
+        for store in self.stores:
+            store.close()
 
     def do(self, op: Op) -> None:
         """One operation on both."""
@@ -161,10 +174,10 @@ class Bench:
             self._sending = []
 
     def restart(self, now: int) -> None:
-        """Close the database and open it again."""
+        """Close the database and open it again, in all processes."""
         self.finish(now)
-        self.store.close()
-        self.store = SqliteStore(self.path, serve=True)
+        self.close()
+        self.stores = [open_store(self.path) for _ in self.stores]
 
     def compare(self) -> None:
         """Everything that is stored with everything that the model knows."""

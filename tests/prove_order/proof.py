@@ -26,10 +26,14 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from tests.prove_order.plans import Plan, legal_plan, wild_plan
 from tests.prove_order.shrink import smallest, told
 from tests.prove_order.trial import run
+from tests.support.stores import on
 
 POOL = 1_000
 
@@ -42,7 +46,14 @@ PLANS: dict[str, Callable[[random.Random, int], Plan]] = {"legal": legal_plan, "
 
 
 def prove(
-    kind: str, seed: int, count: int, *, pool: int = POOL, shrink: bool = True, show: bool = False
+    kind: str,
+    seed: int,
+    count: int,
+    *,
+    pool: int = POOL,
+    shrink: bool = True,
+    show: bool = False,
+    nodes: int = 1,
 ) -> Counter[str]:
     """Hold `count` histories to the rules; figures of what happened, or Disagreement.
 
@@ -52,7 +63,7 @@ def prove(
     begun = time.perf_counter()
     for number, done in enumerate(range(0, count, pool)):
         plan = PLANS[kind](random.Random(f"{kind} {seed} {number}"), min(pool, count - done))
-        if wrong := run(plan, figures, first_only=not shrink):
+        if wrong := run(plan, figures, nodes, first_only=not shrink):
             plan, why = smallest(plan, wrong) if shrink else (plan, next(iter(wrong.values())))
             detail = told(plan, why) if shrink else why
             raise Disagreement(
@@ -76,11 +87,23 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--legal", type=int, default=10_000, metavar="N", help="legal histories")
     parser.add_argument("--random", type=int, default=10_000, metavar="N", help="any histories")
+    parser.add_argument("--store", choices=("sqlite", "postgres"), default="sqlite")
+    parser.add_argument("--nodes", type=int, default=1, help="processes that share a PostgreSQL")
     chosen = parser.parse_args()
+    with ExitStack() as opened:
+        if chosen.store == "postgres":
+            from tests.support.postgres import running
+
+            folder = opened.enter_context(TemporaryDirectory())
+            opened.enter_context(on(opened.enter_context(running(Path(folder)))))
+        return _prove_all(chosen)
+
+
+def _prove_all(chosen: argparse.Namespace) -> int:
     for kind in PLANS:
         begun = time.perf_counter()
         try:
-            figures = prove(kind, chosen.seed, getattr(chosen, kind), show=True)
+            figures = prove(kind, chosen.seed, getattr(chosen, kind), show=True, nodes=chosen.nodes)
         except Disagreement as disagreement:
             print(f"\n{disagreement}")
             return 1

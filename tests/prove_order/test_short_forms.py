@@ -62,7 +62,7 @@ def test_a_story_of_hundreds_of_gaps_is_still_told_to_its_end(tmp_path: Path, ga
     for destination in DESTINATIONS:
         bench.drain(destination, now)
     bench.compare()
-    bench.store.close()
+    bench.close()
     assert not bench.wrong, bench.wrong["x"][:300]
 
 
@@ -128,7 +128,7 @@ class Order(RuleBasedStateMachine):
                 bench.compare()
                 assert not bench.wrong, bench.wrong
             finally:
-                bench.store.close()
+                bench.close()
                 self.folder.cleanup()
 
 

@@ -14,14 +14,14 @@ from tests.support.stores import shared_memory
 
 
 def run(
-    plan: Plan, figures: Counter[str] | None = None, *, first_only: bool = False
+    plan: Plan, figures: Counter[str] | None = None, nodes: int = 1, *, first_only: bool = False
 ) -> dict[str, str]:
     """The first disagreement of each history, empty if there is none.
 
     With `first_only` it ends where receiver and model disagree for the first time.
     """
     with tempfile.TemporaryDirectory(dir=shared_memory()) as folder:
-        bench = Bench(Path(folder) / "receiver.db", plan.rules)
+        bench = Bench(Path(folder) / "receiver.db", plan.rules, nodes)
         try:
             for op in plan.ops:
                 try:
@@ -37,7 +37,7 @@ def run(
                 for broken in broken_promises(bench, name, sources[walk[0].execution], walk):
                     bench.wrong.setdefault(name, broken)
         finally:
-            bench.store.close()
+            bench.close()
         if figures is not None:
             figures.update(bench.figures)
         return bench.wrong

@@ -327,7 +327,7 @@ def test_transactions_that_wait_for_each_other_are_both_done(
     tries = at_once([
         lambda: one.write_now(forward, None), lambda: other.write_now(backward, None)
     ])  # fmt: skip
-    assert sorted(tries) == [1, 2]
+    assert max(tries) > 1  # both may have been told to begin anew
 
 
 def test_a_timer_runs_in_one_process_and_in_another_one_when_that_has_ended(nodes: Nodes) -> None:

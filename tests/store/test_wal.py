@@ -56,6 +56,7 @@ def test_who_reads_for_long_holds_up_nobody_and_the_log_is_short_again_after_it(
     tmp_path: Path,
 ) -> None:
     walk = Walk(tmp_path, "destinations: {}\nroutes: []\n")
+    assert isinstance(walk.store, SqliteStore)
     with closing(sqlite3.connect(tmp_path / "receiver.db")) as reader:
         reader.execute("BEGIN")
         assert reader.execute("SELECT count(*) FROM event").fetchone() == (0,)

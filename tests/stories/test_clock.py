@@ -24,7 +24,7 @@ from receiver.store.records import AHEAD
 from receiver.store.sqlite.connection import connect
 from receiver.times import SECOND
 from tests.support.people import DELIVERED, FAILED, HOUR, MINUTE, Told, Walk
-from tests.support.stores import shared_memory
+from tests.support.stores import only_a_file, shared_memory
 
 DAY = 24 * HOUR
 AWAITS, RUNNING, PAUSED, DONE = (
@@ -74,6 +74,7 @@ Sent = tuple[int, str, str, str]
 
 def rows(walk: Walk, query: str) -> list[Any]:
     """What its file says."""
+    only_a_file("it looks into it")
     with closing(connect(walk.folder / "receiver.db", read_only=True)) as connection:
         return connection.execute(query).fetchall()
 

@@ -14,7 +14,7 @@ from receiver.lifecycle import FUTURE, Ordering
 from receiver.store.records import Delays
 from receiver.store.sqlite.store import SqliteStore
 from receiver.times import SECOND
-from tests.support.stores import prepared
+from tests.support.stores import open_store
 
 MINUTE = 60 * SECOND
 NOW = 1_800_000_000 * SECOND
@@ -23,7 +23,7 @@ INTAKE = Intake([])
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[SqliteStore]:
-    opened = SqliteStore(prepared(tmp_path / "receiver.db"), serve=True)
+    opened = open_store(tmp_path / "receiver.db")
     yield opened
     opened.close()
 

@@ -15,6 +15,7 @@ from receiver.store.contract import Transaction
 from tests.support.live import ROUTES as LIVE
 from tests.support.live import live, until
 from tests.support.people import FAILED, GONE, HOUR, MINUTE, SECOND, Told, Walk, counted
+from tests.support.stores import only_a_file
 from tests.support.storm import ROUTES as STORM
 from tests.support.storm import storm
 
@@ -113,6 +114,7 @@ def test_the_api_shows_of_every_one_which_message_told_of_it(walk: Walk) -> None
 def test_a_digest_that_was_being_sent_goes_out_again_whole_and_says_so(walk: Walk) -> None:
     for number in range(3):
         fail(walk, number)
+    only_a_file("a process that is gone is noticed by its lease there, not at a start")
     walk.passes(30 * SECOND)
     assert walk.claim("ops") is not None
     walk.restart()

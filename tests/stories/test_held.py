@@ -19,7 +19,7 @@ from receiver.routing.routes import Route
 from receiver.store.records import AttemptResult
 from receiver.store.sqlite.store import SqliteStore
 from receiver.times import SECOND
-from tests.support.stores import prepared
+from tests.support.stores import open_store
 
 NOW = 1_800_000_000 * SECOND
 TIMEOUT = 30 * SECOND
@@ -34,7 +34,7 @@ APPLY = Intake(ROUTES, {"s": Ordering(gaps="apply")})
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[SqliteStore]:
-    opened = SqliteStore(prepared(tmp_path / "receiver.db"), serve=True)
+    opened = open_store(tmp_path / "receiver.db")
     yield opened
     opened.close()
 
@@ -218,11 +218,11 @@ def test_more_than_a_hundred_held_events_are_rejected_at_once(store: SqliteStore
 
 def test_a_restart_forgets_no_held_event_and_heals_it_or_gives_it_up(tmp_path: Path) -> None:
     for name, second_half in (("healed", True), ("gap", False)):
-        store = SqliteStore(tmp_path / f"{name}.db", serve=True)
+        store = open_store(tmp_path / f"{name}.db")
         tell(store, "pause", Status.PAUSED, 1, flags=frozenset({"assumed"}))
         tell(store, "end", Status.COMPLETED, 3)
         store.close()
-        store = SqliteStore(tmp_path / f"{name}.db", serve=True)
+        store = open_store(tmp_path / f"{name}.db")
         if second_half:
             tell(store, "resume", Status.RUNNING, 2)
         else:

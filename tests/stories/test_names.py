@@ -16,6 +16,7 @@ from receiver.events import Status
 from receiver.routing.silences import Silence
 from receiver.store.names import NO_SOURCE
 from tests.support.people import GONE, HOUR, MINUTE, SOURCES, Walk
+from tests.support.stores import only_a_file
 
 ROUTES = """\
 destinations:
@@ -68,6 +69,7 @@ def orphans(walk: Walk) -> list[tuple[str, str, int, int, int]]:
 
 
 def dump(walk: Walk) -> list[str]:
+    only_a_file("it looks into it")
     with closing(sqlite3.connect(walk.folder / "receiver.db")) as connection:
         return list(connection.iterdump())
 
@@ -75,6 +77,7 @@ def dump(walk: Walk) -> list[str]:
 def names(walk: Walk, old: str) -> Sequence[str]:
     """Return the tables and columns that still have a name, alone or in a key."""
     found = []
+    only_a_file("it looks into it")
     with closing(sqlite3.connect(walk.folder / "receiver.db")) as connection:
         tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
         for (table,) in tables.fetchall():
@@ -296,6 +299,7 @@ def test_names_that_look_like_parts_of_others_stay(walk: Walk) -> None:
     walk.gets()
     counts = rename(walk, "source", "s", "t")
     assert counts["executions"] == 1
+    only_a_file("it looks into it")
     with closing(sqlite3.connect(walk.folder / "receiver.db")) as connection:
         query = (
             "SELECT DISTINCT source, execution_id, order_key FROM delivery WHERE kind = 'notice'"

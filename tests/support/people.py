@@ -26,13 +26,12 @@ from receiver.dispatch.turn import FinishedAttempt, TurnRequest, policy_at, reco
 from receiver.events import Event, Status
 from receiver.intake.receive import Intake, Receipt, VerifiedWebhook
 from receiver.messages.compose import compose
-from receiver.store.contract import Transaction
+from receiver.store.contract import Store, Transaction
 from receiver.store.records import TakeOutcome, TakeResult
-from receiver.store.sqlite.store import SqliteStore
 from receiver.times import SECOND as SECOND  # noqa: PLC0414  (named for those who import it from here)
 from receiver.times import parse_time
 from receiver.web import json_views
-from tests.support.stores import prepared
+from tests.support.stores import open_store
 
 MINUTE, HOUR = 60 * SECOND, 3600 * SECOND
 START = parse_time("2026-06-01T12:00:00Z")  # a Monday
@@ -80,7 +79,7 @@ class Walk:
 
     def __post_init__(self) -> None:
         self.reload(self.text)
-        self.store = SqliteStore(prepared(self.folder / "receiver.db"), serve=True)
+        self.store: Store = open_store(self.folder / "receiver.db")
 
     def reload(self, text: str) -> None:
         """Other rules from now on."""
@@ -105,7 +104,7 @@ class Walk:
     def restart(self) -> None:
         """Go on as if the process had ended and begun again."""
         self.store.close()
-        self.store = SqliteStore(self.folder / "receiver.db", serve=True)
+        self.store = open_store(self.folder / "receiver.db")
         self.turned = set()
         self.since = self.now
         self.do(lambda transaction: transaction.release(self.now, own=True))

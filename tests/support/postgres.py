@@ -87,7 +87,7 @@ class Server:
 
 
 @contextmanager
-def running(folder: Path) -> Iterator[Server]:
+def running(folder: Path, settings: str = _FAST) -> Iterator[Server]:
     """Run a server for the processes that share a folder, or use the one that is named."""
     if named := os.environ.get(VARIABLE):
         server = Server(named)
@@ -104,7 +104,7 @@ def running(folder: Path) -> Iterator[Server]:
     place = Path(tempfile.gettempdir()) / f"receiver-postgres-{folder.stat().st_ino}"
     with (folder / "postgres.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        own = _started(engine, place)
+        own = _started(engine, place, settings)
     try:
         yield Server(own.get_uri())
     finally:
@@ -113,13 +113,13 @@ def running(folder: Path) -> Iterator[Server]:
             own.cleanup()
 
 
-def _started(engine: Any, folder: Path) -> Any:
+def _started(engine: Any, folder: Path, settings: str) -> Any:
     """Start the server; on a busy machine it may take longer than it is waited for."""
     server = engine.get_server(folder, cleanup_mode="delete", start=False)
     if not (folder / "PG_VERSION").exists():
         server.ensure_pgdata_inited()
-        with (folder / "postgresql.conf").open("a") as settings:
-            settings.write(_FAST)
+        with (folder / "postgresql.conf").open("a") as file:
+            file.write(settings)
     for _ in range(2):
         with suppress(subprocess.SubprocessError):
             server.start()

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from shutil import which
+from tempfile import NamedTemporaryFile
 
 import pytest
 from psycopg.conninfo import conninfo_to_dict
@@ -125,34 +126,33 @@ def test_a_server_that_takes_everything_and_answers_nothing_is_given_up(
 
 
 @pytest.fixture
-def pooled(postgres: Server, tmp_path: Path) -> Iterator[str]:
+def pooled(postgres: Server) -> Iterator[str]:
     """The URL of a database without rows behind a PgBouncer in transaction mode."""
     if (program := which("pgbouncer", path="/usr/sbin:/usr/bin:/bin:/usr/local/bin")) is None:
         pytest.skip("pgbouncer is not installed (apt-get install pgbouncer)")
-    url = postgres.emptied()
-    values = {name: str(value) for name, value in conninfo_to_dict(url).items()}
-    port, settings = free_port(), tmp_path / "pgbouncer.ini"
-    settings.write_text(
-        f"[databases]\nr = host={values['host']} dbname={values['dbname']} user=postgres"
-        # Each session in the pool uses the test's schema.
-        f" connect_query='SET search_path = {values['options'].partition('=')[2]}'\n"
-        f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nauth_type = any\n"
-        "pool_mode = transaction\ndefault_pool_size = 3\nunix_socket_dir =\n",
-        "utf-8",
-    )
-    tmp_path.chmod(0o755)
-    user = [] if os.geteuid() else ["-u", "nobody"]
-    for folder in (tmp_path, *tmp_path.parents):
-        if user and not folder.stat().st_mode & 1:
-            folder.chmod(folder.stat().st_mode | 1)
-    with subprocess.Popen(
-        [program, *user, settings], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    ) as running:
-        try:
-            until(lambda: is_listening(port))
-            yield f"postgresql://postgres@127.0.0.1:{port}/r"
-        finally:
-            running.terminate()
+    values = {name: str(value) for name, value in conninfo_to_dict(postgres.emptied()).items()}
+    host, port = values["host"], free_port()
+    # It refuses to run as root; a socket can be reached by the server's own user.
+    owner = Path(host).owner() if host.startswith("/") else "nobody"
+    with NamedTemporaryFile("w", suffix=".ini") as settings:
+        settings.write(
+            f"[databases]\nr = host={host} dbname={values['dbname']} user={values['user']}"
+            # Each session in the pool uses the test's schema.
+            f" connect_query='SET search_path = {values['options'].partition('=')[2]}'\n"
+            f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nauth_type = any\n"
+            "pool_mode = transaction\ndefault_pool_size = 3\nunix_socket_dir =\n"
+        )
+        settings.flush()
+        Path(settings.name).chmod(0o644)
+        user = [] if os.geteuid() else ["-u", owner]
+        with subprocess.Popen(
+            [program, *user, settings.name], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        ) as running:
+            try:
+                until(lambda: is_listening(port))
+                yield f"postgresql://postgres@127.0.0.1:{port}/r"
+            finally:
+                running.terminate()
 
 
 def is_listening(port: int) -> bool:

@@ -19,7 +19,7 @@ from receiver.routing.routes import Route
 from receiver.store.contract import Transaction
 from receiver.store.sqlite.store import SqliteStore
 from receiver.times import SECOND
-from tests.support.stores import prepared
+from tests.support.stores import open_store, prepared
 
 NOW = 1_800_000_000 * SECOND
 ROUTES = [
@@ -30,7 +30,7 @@ ROUTES = [
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[SqliteStore]:
-    opened = SqliteStore(prepared(tmp_path / "receiver.db"), serve=True)
+    opened = open_store(tmp_path / "receiver.db")
     yield opened
     opened.close()
 

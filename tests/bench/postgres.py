@@ -1,0 +1,93 @@
+"""Intake on PostgreSQL: `python -m tests.bench_intake --store postgres`.
+
+All on one server that syncs each commit, in turn: a transaction for each event, one process,
+several processes, and a file beside them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import statistics
+import subprocess
+import time
+from pathlib import Path
+
+from tests.bench import intake
+from tests.support.postgres import Server, running
+from tests.support.steady import Steady
+
+EACH = (
+    "from receiver.store import committer; committer.MAX_BATCH = 1;"
+    " from receiver.__main__ import main; main()"
+)
+TOP = str(Path(__file__).parents[2])
+
+
+def measure_postgres(given: argparse.Namespace, folder: str) -> dict[str, float]:
+    """Rounds of all in turn: medians of acknowledged a second, and answers at a steady rate."""
+    rates: dict[str, list[float]] = {}
+    took: dict[str, list[float]] = {}
+    with running(Path(folder), "") as server:
+        started = _started(given, folder, server)
+        try:
+            for number in range(given.rounds):
+                for name, ports in started.items():
+                    prefix = f"r{number}-{name}"
+                    rate = asyncio.run(_drive(ports, given, prefix))
+                    rates.setdefault(name, []).append(rate)
+            for name in ("file", "one"):
+                posts = Steady(started[name][0], given.rate)
+                count = int(given.rate * given.seconds)
+                prepared = intake.requests(count, "EXECUTION_STARTED", f"paced-{name}")
+                asyncio.run(posts.run(prepared))
+                took[name] = posts.took
+        finally:
+            for process in _PROCESSES:
+                process.terminate()
+                process.wait(30)
+    found = {f"{name}_per_s": statistics.median(of) for name, of in rates.items()}
+    found["one_to_each"] = found["one_per_s"] / found["each_per_s"]
+    found["several_to_one"] = found["several_per_s"] / found["one_per_s"]
+    for name, seconds in took.items():
+        found[f"{name}_paced_p50_ms"] = intake.percentile(seconds, 0.5)
+        found[f"{name}_paced_p99_ms"] = intake.percentile(seconds, 0.99)
+    return found
+
+
+_PROCESSES: list[subprocess.Popen[bytes]] = []
+
+
+def _started(given: argparse.Namespace, folder: str, server: Server) -> dict[str, list[int]]:
+    """Start all; the ports of each."""
+
+    def serve(name: str, url: str, *command: str) -> int:
+        process, port = intake.serve_ours(
+            TOP, given.http, 1, f"{folder}/{name}", command or ("-m", "receiver"),
+            RECEIVER_DATABASE_URL=url,
+        )  # fmt: skip
+        _PROCESSES.append(process)
+        return port
+
+    shared = server.schema()
+    return {
+        "file": [serve("file", "sqlite:///receiver.db")],
+        "each": [serve("each", server.schema(), "-c", EACH)],
+        "one": [serve("one", server.schema())],
+        "several": [serve(f"several-{n}", shared) for n in range(given.processes)],
+    }
+
+
+async def _drive(ports: list[int], given: argparse.Namespace, prefix: str) -> float:
+    """Drive all processes at the same time; acknowledged a second, over all of them."""
+    share = given.count // len(ports)
+    drives = [
+        intake.drive(
+            port, intake.requests(share, "EXECUTION_STARTED", f"{prefix}-{port}"),
+            given.connections // len(ports),
+        )
+        for port in ports
+    ]  # fmt: skip
+    begun = time.perf_counter()
+    await asyncio.gather(*drives)
+    return float(share * len(ports) / (time.perf_counter() - begun))
