@@ -65,7 +65,6 @@ CREATE TABLE execution (
     CHECK (mark >= since)
 );
 CREATE INDEX execution_ended ON execution (since) WHERE category = 'terminal';
-CREATE INDEX execution_open ON execution (id) WHERE category <> 'terminal';
 CREATE FUNCTION execution_terminal() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN RAISE EXCEPTION 'a terminal execution never changes' USING ERRCODE = 'check_violation'; END $$;
 CREATE TRIGGER execution_terminal BEFORE UPDATE OF id, execution_id, status, category, since, mark,
@@ -146,8 +145,6 @@ CREATE TABLE delivery (
     owed_at       bigint NOT NULL,           -- start of retry_for; a redelivery starts it anew
     due_at        bigint NOT NULL,
     begun_at      bigint,                    -- null: when it was owed
-    planned_at    bigint,                    -- when a rule asks for it; waiting never changes it
-    kept_by       text,                      -- what keeps it back while it waits; null: nothing
     attempts      bigint NOT NULL DEFAULT 0,
     tries         bigint NOT NULL DEFAULT 0, -- attempts since owed_at
     repeat        integer NOT NULL DEFAULT 0,
