@@ -65,13 +65,15 @@ class Severity(StrEnum):
 class ListedLine:
     """A line of a list: its text in the body, and its parts for where there is less room.
 
-    `words` say what it is about, `link` where to look; `key` is the id of its execution.
+    `words` say what it is about, `link` where to look; `key` is the id of its execution. No other
+    line of the list has its `name`, which stays the same if the list is written anew.
     """
 
     text: str
     words: str
     link: str
     key: str
+    name: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,11 +31,16 @@ settings.register_profile("receiver", deadline=None)
 settings.load_profile("receiver")
 
 # Whatever runs beside these would be measured, too.
+_IN_SHORT = "test_short_forms.py::test_the_promise_holds_in_short"
 ALONE = (
     "tests/bench/test_startup.py",
-    "tests/prove_deliveries/test_short_forms.py::test_the_promise_holds_in_short[hanging]",
-    "tests/prove_deliveries/test_short_forms.py::test_the_promise_holds_in_short[shutdown]",
+    "tests/bench/test_growth.py::test_answers_are_measured_while_much_is_removed",
+    f"tests/prove_deliveries/{_IN_SHORT}[hanging]",
+    f"tests/prove_deliveries/{_IN_SHORT}[shutdown]",
+    f"tests/prove_durability/{_IN_SHORT}[storage --only clock]",
+    "tests/wire/test_memory.py",
 )
+MOST_AT_A_TIME = 8
 MEMORY, ROOM = Path("/dev/shm"), 2**30  # bytes: the folders of a run take a quarter of that
 
 
@@ -43,6 +48,12 @@ def pytest_configure() -> None:
     """Put the folders of tests in memory, unless somebody says where they go."""
     if MEMORY.is_dir() and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > ROOM:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Run one more at a time than there are processors: there is always one that waits."""
+    return min((os.cpu_count() or 1) + 1, MOST_AT_A_TIME)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -39,11 +39,11 @@ class Room:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One of the messages that a message becomes. `keys` are those of its lines."""
+    """One of the messages that a message becomes. `names` are those of its lines."""
 
     title: str
     text: str
-    keys: frozenset[str] = frozenset()
+    names: frozenset[str] = frozenset()
 
 
 def fit(message: Message, room: Room, first: int = 1) -> list[Part]:
@@ -52,18 +52,18 @@ def fit(message: Message, room: Room, first: int = 1) -> list[Part]:
     If there are several, `first` is the number of the first one.
     """
     if first == 1 and room.fits(message.title, message.body):
-        keys = frozenset(line.key for line in message.listed)
-        return [Part(message.title, message.body, keys)]
+        names = frozenset(line.name for line in message.listed)
+        return [Part(message.title, message.body, names)]
     if message.listed:
         return _spread(message, room, first)
     return [_shortened(message, room)]
 
 
-def without(message: Message, keys: frozenset[str]) -> Message:
-    """Return a list without the lines that have these keys."""
-    gone = {line.text for line in message.listed if line.key in keys}
+def without(message: Message, names: frozenset[str]) -> Message:
+    """Return a list without the lines that have these names."""
+    left = tuple(line for line in message.listed if line.name not in names)
+    gone = {line.text for line in message.listed} - {line.text for line in left}
     lines = [line for line in message.body.split("\n") if line not in gone]
-    left = tuple(line for line in message.listed if line.key not in keys)
     return replace(message, body="\n".join(lines), listed=left)
 
 
@@ -136,11 +136,14 @@ def _joined(words: str, tail: Sequence[str], room: Room) -> str:
 def _spread(message: Message, room: Room, first: int) -> list[Part]:
     """Divide a list into messages with whole lines."""
     pages: list[list[_Line]] = [[]]
+    first_head, next_head = (
+        _name(message, room, _COUNTER, is_first=is_first) for is_first in (True, False)
+    )
     for line in _lines(message, room):
-        head = _name(message, room, _COUNTER, is_first=len(pages) == 1)
+        head = first_head if len(pages) == 1 else next_head
         if pages[-1] and not room.fits(head, _text([*pages[-1], line])):
             _begin_page(pages)
-            head = _name(message, room, _COUNTER, is_first=len(pages) == 1)
+            head = first_head if len(pages) == 1 else next_head
         page = pages[-1]
         is_whole = room.fits(head, _text([*page, line]))
         page.append(line if is_whole else _brief(line, _after(head, page, room), room))
@@ -149,8 +152,8 @@ def _spread(message: Message, room: Room, first: int) -> list[Part]:
     for number, page in enumerate(pages, first):
         counter = f" ({number} of {last})" if last > 1 else ""
         head = _name(message, room, counter, is_first=number == 1)
-        keys = frozenset(line.key for line in page if isinstance(line, ListedLine))
-        parts.append(Part(head, _text(page), keys))
+        names = frozenset(line.name for line in page if isinstance(line, ListedLine))
+        parts.append(Part(head, _text(page), names))
     return parts
 
 

@@ -23,9 +23,9 @@ _KNOWN = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Arrived:
-    """The part of a list that has arrived: the keys of its lines, in so many messages."""
+    """The part of a list that has arrived: the names of its lines, in so many messages."""
 
-    keys: frozenset[str] = frozenset()
+    names: frozenset[str] = frozenset()
     messages: int = 0
 
 
@@ -43,10 +43,14 @@ class Series:
         with _changing:
             self._before = _lists.get(self._name, Arrived())
         self._pause = 1 / destination.messages_per_second
-        self._part = Part("", "")
-        self.message = without(message, self._before.keys) if self._before.keys else message
+        self._parts: list[Part] = []
+        self.message = without(message, self._before.names) if self._before.names else message
         self.sent = 0
-        self.total = 1
+
+    @property
+    def total(self) -> int:
+        """The number of all of them."""
+        return max(len(self._parts), 1)
 
     @property
     def is_over(self) -> bool:
@@ -55,21 +59,20 @@ class Series:
 
     def next(self, message: Message, room: Room) -> Part:
         """Return the next one; `message` is that of the series, as its service wants it."""
-        parts = fit(message, room, self._before.messages + 1)
-        self.total = len(parts)
-        self._part = parts[self.sent]
-        return self._part
+        self._parts = self._parts or fit(message, room, self._before.messages + 1)
+        return self._parts[self.sent]
 
     def accept(self) -> None:
         """Note that the present one was accepted."""
+        arrived = self._parts[self.sent].names if self._parts else frozenset()
         self.sent += 1
         if self._name is None:
             return
         with _changing:
             before = _lists.pop(self._name, Arrived())
             if not self.is_over:
-                keys = before.keys | self._part.keys
-                _lists[self._name] = Arrived(keys, before.messages + 1)
+                names = before.names | arrived
+                _lists[self._name] = Arrived(names, before.messages + 1)
             while len(_lists) > _KNOWN:
                 _lists.popitem(last=False)
 

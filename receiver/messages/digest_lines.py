@@ -59,7 +59,8 @@ def listed_line(item: DigestItem, text: str) -> ListedLine:
     """Return a line with its parts; `text` is the line as `line_of` writes it."""
     facts = item.facts
     key = clean(facts.execution_id or facts.event_id or facts.source)
-    return ListedLine(text, _words(item), safe_link(facts.execution_url), key)
+    name = f"{item.kind}/{item.step}/{facts.source}/{facts.event_id or facts.received_at}"
+    return ListedLine(text, _words(item), safe_link(facts.execution_url), key, name)
 
 
 def _age(facts: MessageContext, now: int) -> str:

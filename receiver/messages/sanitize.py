@@ -30,7 +30,11 @@ _ANGLE = re.compile(
 # KOOK: (met)all(met), (rol)1(rol), (chn)1(chn); OneBot and QQ: [CQ:at,qq=all].
 _ROUND = re.compile(r"\((?=(?:met|rol|chn)\))", re.IGNORECASE)
 _SQUARE = re.compile(r"\[(?=\s*CQ:)", re.IGNORECASE)
+# A fence or a spoiler that is not closed would take the rest of the message, with its link.
+_FENCE = re.compile(r"`(?=``)|(?<=``)`|~(?=~~)|(?<=~~)~|\|(?=\|)|(?<=\|)\|")
 _WIDE = ((_MENTION, "＠"), (_ANGLE, "＜"), (_MASKED, "］"), (_ROUND, "（"), (_SQUARE, "［"))
+# From a sign of ASCII to its wide form.
+_FULL_WIDTH = 0xFEE0
 _DROPPED = {"Cc", "Cf", "Cs", "Co", "Cn"}
 _BREAKS = {"\n", "\r", "\x0b", "\x0c", "\x85", "\u2028", "\u2029"}
 
@@ -52,7 +56,11 @@ def clean(text: object, limit: int = MAX_PART, *, lines: bool = False) -> str:
 def _without_effect(text: str) -> str:
     for active, wide in _WIDE:
         text = active.sub(wide, text)
-    return text
+    return _FENCE.sub(_as_wide, text)
+
+
+def _as_wide(sign: re.Match[str]) -> str:
+    return chr(ord(sign[0]) + _FULL_WIDTH)
 
 
 def _plain(character: str, lines: bool) -> str:

@@ -95,7 +95,7 @@ def build(
     wake = dispatcher.wake if dispatcher is not None else _wake_nobody
     gaps = ExpiryTimer(store, in_force, wake, list_silences)
     pruning = PruneTimer(store, settings.retention)
-    addresses = Addresses(lambda: in_force.rules.sources, _token(settings))
+    addresses = Addresses(lambda: in_force.rules.sources, _api_token(settings))
     refusals = Refusals(counters, addresses=addresses)
     endpoint = WebhookEndpoint(
         store, in_force, wake,
@@ -146,7 +146,7 @@ def _dispatcher(
     return made
 
 
-def _token(settings: Settings) -> str:
+def _api_token(settings: Settings) -> str:
     return settings.api_token.get_secret_value() if settings.api_token else ""
 
 

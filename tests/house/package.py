@@ -19,6 +19,7 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 Definition = Function | ast.ClassDef
 
 
+@cache
 def parsed(folder: Path = RECEIVER) -> Package:
     """Parse every module below a folder."""
     return {

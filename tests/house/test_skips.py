@@ -1,14 +1,20 @@
-"""Why a test was skipped is told at the end; with `CI` set a missing tool is a failure."""
+"""How a run behaves: a skip is told with its reason, and a missing tool is a failure with `CI` set;
+what runs alone is there.
+"""
 
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.conftest import ALONE
+
+TOP = Path(__file__).parents[2]
 CONFTEST = Path(__file__).parents[1] / "conftest.py"
 TESTS = """\
 import pytest
@@ -45,3 +51,11 @@ def test_each_reason_is_told_once_and_ci_takes_no_missing_tool(tmp_path: Path, c
             "1 skipped: no_such_library is not installed (pip install '.[test]')",
             right,
         ]
+
+
+def test_what_runs_alone_is_there() -> None:
+    for each in ALONE:
+        file, name, case = re.fullmatch(r"([^:]+)(?:::(\w+))?(?:\[(.+)\])?", each).groups()  # type: ignore[union-attr]
+        text = (TOP / file).read_text("utf-8")
+        assert name is None or f"def {name}(" in text, each
+        assert case is None or re.search(rf'"{re.escape(case)}[" ]', text), each

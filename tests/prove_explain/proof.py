@@ -28,8 +28,8 @@ from receiver.intake.receive import Receipt, malformed_webhook, read_webhook
 from receiver.store.sqlite.store import SqliteStore
 from receiver.times import format_time
 from tests.prove_explain.worlds import body, meanwhile, rules
-from tests.prove_order.trial import shared_memory
 from tests.support.people import Walk
+from tests.support.stores import shared_memory
 
 EVENTS_OF_A_WORLD = 40
 MOST = 500  # messages to a destination at once

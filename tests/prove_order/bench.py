@@ -19,6 +19,7 @@ from receiver.store.sqlite.store import SqliteStore
 from tests.prove_order.histories import HOUR
 from tests.prove_order.model import PASSING, TERMINAL, Model, Said
 from tests.prove_order.plans import DESTINATIONS, Op, Rules, Sent, history
+from tests.support.stores import prepared
 
 ROUTES = [
     Route("applied", (Condition("status", ("*",)),), ("ops",)),
@@ -41,7 +42,7 @@ class Bench:
         self.intake = Intake(
             ROUTES, {s: each.ordering() for s, each in rules.items() if each != Rules()}
         )
-        self.store = SqliteStore(path, serve=True)
+        self.store = SqliteStore(prepared(path), serve=True)
         self.wrong: dict[str, str] = {}
         self.figures: Counter[str] = Counter()
         self.executions: dict[tuple[str, str], None] = {}

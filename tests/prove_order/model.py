@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
+from functools import cache
 from typing import NamedTuple
 
 SECOND = 10**9
@@ -98,6 +99,21 @@ class Message:
     state: str = "waiting"
 
 
+@cache
+def leads(start: str, end: str, assumed: bool, through: frozenset[str]) -> bool:
+    """Whether a path of at least one move leads there, standing only in `through` between."""
+    todo = list(TABLE[start] | (TABLE["paused_by_agent"] if assumed else set()))
+    seen: set[str] = set()
+    while todo:
+        here = todo.pop()
+        if here == end:
+            return True
+        if here in through and here not in seen:
+            seen.add(here)
+            todo += TABLE[here]
+    return False
+
+
 class Model:
     """One source: its lifecycle, its events, its executions and what is owed about them."""
 
@@ -113,23 +129,10 @@ class Model:
         self._held: list[Stored] = []
         self._told: set[tuple[str, int, str, str, str]] = set()
 
-    def leads(self, start: str, end: str, assumed: bool, through: frozenset[str]) -> bool:
-        """Whether a path of at least one move leads there, standing only in `through` between."""
-        todo = list(TABLE[start] | (TABLE["paused_by_agent"] if assumed else set()))
-        seen: set[str] = set()
-        while todo:
-            here = todo.pop()
-            if here == end:
-                return True
-            if here in through and here not in seen:
-                seen.add(here)
-                todo += TABLE[here]
-        return False
-
     def legal(self, start: str, end: str, assumed: bool = False) -> bool:
         """Unobserved statuses may have been passed unseen, on the way to an observed one."""
         unseen = EVERY - self.observes if end in self.observes else frozenset()
-        return self.leads(start, end, assumed, unseen)
+        return leads(start, end, assumed, unseen)
 
     def judge(self, execution: Execution, said: Said) -> tuple[str, str, bool]:
         """Verdict, reason and whether the order is uncertain: the rules from "older" on."""
@@ -149,7 +152,7 @@ class Model:
             return "rejected", "terminal", False
         if forward:
             return "applied", "transition", skewed or (tied and backward)
-        if self.leads(stands, status, assumed, EVERY):
+        if leads(stands, status, assumed, EVERY):
             return "held", "gap", skewed
         return "rejected", "illegal", False
 

@@ -17,7 +17,7 @@ from tests.prove_order.bench import Bench
 from tests.prove_order.model import EVERY, SECOND, TABLE, Said
 from tests.prove_order.plans import DESTINATIONS, START, Rules
 from tests.prove_order.proof import prove
-from tests.prove_order.trial import shared_memory
+from tests.support.stores import shared_memory
 
 SEED = 11
 

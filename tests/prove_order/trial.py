@@ -10,6 +10,7 @@ from pathlib import Path
 from tests.prove_order.bench import Bench
 from tests.prove_order.model import TERMINAL, Said
 from tests.prove_order.plans import Plan
+from tests.support.stores import shared_memory
 
 
 def run(
@@ -40,12 +41,6 @@ def run(
         if figures is not None:
             figures.update(bench.figures)
         return bench.wrong
-
-
-def shared_memory() -> Path | None:
-    """A folder that is no disk, where there is one: the proof is about order, not about disks."""
-    shared = Path("/dev/shm")
-    return shared if shared.is_dir() else None
 
 
 def broken_promises(bench: Bench, name: str, source: str, walk: Sequence[Said]) -> Iterator[str]:

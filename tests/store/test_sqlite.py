@@ -20,6 +20,7 @@ from receiver.store.sqlite.schema import APPLICATION_ID, statements
 from receiver.store.sqlite.store import SqliteStore
 from receiver.times import SECOND
 from tests.store.conformance import NOW, PACE, Engine, StoreContract, applied, claim, owed, save
+from tests.support.stores import prepared
 
 
 class TestSqlite(StoreContract):
@@ -27,7 +28,9 @@ class TestSqlite(StoreContract):
 
     @pytest.fixture
     def engine(self, tmp_path: Path) -> Engine:
-        return lambda *, backlog=2_000: SqliteStore(tmp_path / "r.db", backlog=backlog, serve=True)
+        return lambda *, backlog=2_000: SqliteStore(
+            prepared(tmp_path / "r.db"), backlog=backlog, serve=True
+        )
 
 
 def test_a_commit_that_storage_refuses_is_not_answered_as_done(tmp_path: Path) -> None:

@@ -13,13 +13,14 @@ from receiver.store.contract import Transaction
 from receiver.store.sqlite.store import SqliteStore
 from receiver.store.sqlite.wal import CHECKPOINT_AT, LONG
 from tests.support.people import Walk
+from tests.support.stores import prepared
 
 MIB = 2**20
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[SqliteStore]:
-    opened = SqliteStore(tmp_path / "receiver.db", serve=True)
+    opened = SqliteStore(prepared(tmp_path / "receiver.db"), serve=True)
     yield opened
     opened.close()
 

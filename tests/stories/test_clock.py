@@ -24,6 +24,7 @@ from receiver.store.records import AHEAD
 from receiver.store.sqlite.connection import connect
 from receiver.times import SECOND
 from tests.support.people import DELIVERED, FAILED, HOUR, MINUTE, Told, Walk
+from tests.support.stores import shared_memory
 
 DAY = 24 * HOUR
 AWAITS, RUNNING, PAUSED, DONE = (
@@ -138,7 +139,10 @@ def story(folder: Path, script: list[Any], restarts: set[int]) -> tuple[list[Sen
 def test_with_restarts_the_same_goes_out_at_the_same_time_as_without(
     script: list[Any], restarts: set[int]
 ) -> None:
-    with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as other:
+    with (
+        tempfile.TemporaryDirectory(dir=shared_memory()) as one,
+        tempfile.TemporaryDirectory(dir=shared_memory()) as other,
+    ):
         assert story(Path(one), script, set()) == story(Path(other), script, restarts)
 
 

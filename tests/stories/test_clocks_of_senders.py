@@ -14,6 +14,7 @@ from receiver.lifecycle import FUTURE, Ordering
 from receiver.store.records import Delays
 from receiver.store.sqlite.store import SqliteStore
 from receiver.times import SECOND
+from tests.support.stores import prepared
 
 MINUTE = 60 * SECOND
 NOW = 1_800_000_000 * SECOND
@@ -22,7 +23,7 @@ INTAKE = Intake([])
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[SqliteStore]:
-    opened = SqliteStore(tmp_path / "receiver.db", serve=True)
+    opened = SqliteStore(prepared(tmp_path / "receiver.db"), serve=True)
     yield opened
     opened.close()
 

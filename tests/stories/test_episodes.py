@@ -15,6 +15,7 @@ from receiver.events import Status
 from receiver.lifecycle import TRANSITIONS
 from receiver.routing.silences import Silence
 from tests.support.people import DELIVERED, FAILED, GONE, HOUR, MINUTE, Walk
+from tests.support.stores import shared_memory
 
 ROUTES = """\
 destinations:
@@ -147,7 +148,7 @@ def test_whatever_happens_no_reminder_outlives_its_episode_and_who_was_told_lear
     script: list[tuple[str, object, int]], grouped: bool
 ) -> None:
     group = "group: {by: [agent], wait: 5m, every: 20m}"
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=shared_memory()) as folder:
         walk = Walk(Path(folder), ROUTES.replace("GROUP", group if grouped else ""))
         try:
             walks(walk, script)

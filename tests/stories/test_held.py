@@ -19,6 +19,7 @@ from receiver.routing.routes import Route
 from receiver.store.records import AttemptResult
 from receiver.store.sqlite.store import SqliteStore
 from receiver.times import SECOND
+from tests.support.stores import prepared
 
 NOW = 1_800_000_000 * SECOND
 TIMEOUT = 30 * SECOND
@@ -33,7 +34,7 @@ APPLY = Intake(ROUTES, {"s": Ordering(gaps="apply")})
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[SqliteStore]:
-    opened = SqliteStore(tmp_path / "receiver.db", serve=True)
+    opened = SqliteStore(prepared(tmp_path / "receiver.db"), serve=True)
     yield opened
     opened.close()
 

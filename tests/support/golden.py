@@ -29,6 +29,7 @@ from receiver.routing.silences import Silence
 from receiver.times import parse_time
 from tests.support.loopback import Mail, mail_server
 from tests.support.people import GONE, HOUR, MINUTE, SECOND, Told, Walk
+from tests.support.stores import shared_memory
 
 FOLDER = Path(__file__).parents[1] / "wire" / "golden"
 SLACK = "slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ"
@@ -92,7 +93,7 @@ BY_TEAM = "group: {by: [metadata.team], wait: 1s, every: 1s}"
 def walking(*, gaps: str = "reject", group: str = "") -> Iterator[Walk]:
     """Walk with these rules in a folder of its own."""
     text = RULES.replace("GAPS", f"gaps: {gaps}").replace("GROUP", group)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=shared_memory()) as folder:
         walk = Walk(Path(folder), text, now=BEGIN, zone=ZoneInfo("Europe/Berlin"))
         try:
             yield walk

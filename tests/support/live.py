@@ -28,6 +28,7 @@ from receiver.store import opening
 from receiver.store.contract import Store
 from receiver.web import app
 from receiver.web.server import server
+from tests.support.stores import prepared
 
 PRIVATE, PUBLIC = signing.generate("rsa-sha256")
 ROUTES = """\
@@ -93,7 +94,7 @@ def live(
     rules = read()
     named = {f"RECEIVER_{name.upper()}": value for name, value in settings.items()}
     chosen = load_settings(named).model_copy(update={"port": 0})
-    url = settings.get("database_url", f"sqlite:///{folder / 'receiver.db'}")
+    url = settings.get("database_url") or f"sqlite:///{prepared(folder / 'receiver.db')}"
     store = opening.open_to_serve(url, backlog=chosen.backlog)
     application = app.build(chosen, rules, store, read=read)
     with server.serving(application, chosen, server.bind(chosen)) as url:

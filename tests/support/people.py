@@ -30,6 +30,7 @@ from receiver.store.sqlite.store import SqliteStore
 from receiver.times import SECOND as SECOND  # noqa: PLC0414  (named for those who import it from here)
 from receiver.times import parse_time
 from receiver.web import json_views
+from tests.support.stores import prepared
 
 MINUTE, HOUR = 60 * SECOND, 3600 * SECOND
 START = parse_time("2026-06-01T12:00:00Z")  # a Monday
@@ -77,7 +78,7 @@ class Walk:
 
     def __post_init__(self) -> None:
         self.reload(self.text)
-        self.store = SqliteStore(self.folder / "receiver.db", serve=True)
+        self.store = SqliteStore(prepared(self.folder / "receiver.db"), serve=True)
 
     def reload(self, text: str) -> None:
         """Other rules from now on."""

@@ -17,6 +17,7 @@ from pathlib import Path
 from receiver.events import Status
 from receiver.times import SECOND
 from tests.support.people import DELIVERED, FAILED, MINUTE, Told, Walk, counted
+from tests.support.stores import shared_memory
 
 ROUTES = """\
 destinations:
@@ -90,7 +91,7 @@ def main() -> None:
     parser.add_argument("--failures", type=int, default=10_000)
     failures = parser.parse_args().failures
     for fails_until in (0, 600):
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory(dir=shared_memory()) as folder:
             walk, begin = Walk(Path(folder), ROUTES), time.perf_counter()
             of = storm(walk, failures, fails_until=fails_until)
             walk.store.close()

@@ -130,9 +130,9 @@ def test_a_card_of_teams_calls_nobody(option: str, service: StandIn) -> None:
 
 
 HTML = (
-    "# Not a heading, *not bold*, _not slanted_ but snake_case<br/>\n"
-    "1. no list &amp; no [link](x) &lt;b&gt;<br/>\n"
-    "https://platform.example.com/run_it/a-b_c?x=1&amp;y_=2#z<br/>\n"
+    "# Not a heading, *not bold*, _not slanted_ but snake_case<br/>"
+    "1. no list &amp; no [link](x) &lt;b&gt;<br/>"
+    "https://platform.example.com/run_it/a-b_c?x=1&amp;y_=2#z<br/>"
     "- nor this: see https://other.example.com/a_b."
 )
 
@@ -144,12 +144,21 @@ HTML = (
         ("Resend", "html"),
         ("SMTP2Go", "html_body"),
         ("Pushplus", "content"),
+        ("Brevo", "htmlContent"),
+        ("Groundmail", "html"),
+        ("MailerSend", "html"),
     ],
 )
 def test_who_reads_html_gets_breaks_and_spaces_that_may_end_a_line(
     name: str, member: str, service: StandIn
 ) -> None:
     assert arrived(service, name)[member] == HTML
+
+
+def test_a_mail_with_a_page_has_the_plain_text_besides(service: StandIn) -> None:
+    assert arrived(service, "Brevo")["textContent"].splitlines() == list(LINES)
+    flock = arrived(service, "Flock")["flockml"]
+    assert flock == f"<flockml><b>{MESSAGE.title}</b><br/>{HTML}</flockml>"
 
 
 def test_a_number_of_an_issue_and_a_name_of_a_user_refer_to_nothing(service: StandIn) -> None:

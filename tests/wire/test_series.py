@@ -31,7 +31,7 @@ def key(number: int) -> str:
 def list_of(*numbers: int, delivery: int | None = None) -> Message:
     lines = tuple(
         ListedLine(f"· Pay {n} EUR · for 28 min · https://x.example/{key(n)}", f"Pay {n} EUR",
-                   f"https://x.example/{key(n)}", key(n))
+                   f"https://x.example/{key(n)}", key(n), f"notice/{n}")
         for n in numbers
     )  # fmt: skip
     body = "\n".join(line.text for line in lines)

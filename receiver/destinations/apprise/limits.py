@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from receiver.destinations.apprise.markup import markup_of
+from receiver.destinations.apprise.markup import form_of, markup_of
 from receiver.destinations.apprise.vendors import name_of
 from receiver.destinations.fitting import Room
 
@@ -31,7 +31,7 @@ _TWO_PARTS, _TWO_PARTS_UNICODE = 306, 134
 _PLAIN_SIGNS = str.maketrans({
     "…": "...", "·": "-", "“": '"', "”": '"', "„": '"', "‘": "'", "’": "'", "–": "-", "—": "-",
     "×": "x", "→": "->", "`": "'", "\u00a0": " ", "＠": "(at)", "＜": "(", "］": ")", "（": "(",
-    "［": "(",
+    "［": "(", "｀": "'", "～": "~", "｜": "|",
 })  # fmt: skip
 
 
@@ -127,7 +127,7 @@ class Fitter:
     def __init__(self, plugin: Any, apprise: Any) -> None:
         self._plugin = plugin
         self._apprise = apprise
-        self._form = plugin.resolve_format(apprise.NotifyFormat.TEXT)
+        self._form = form_of(plugin, apprise.NotifyFormat)
         self._markup = markup_of(plugin, self._form.value)
         self._limit = LIMITS.get(name_of(type(plugin)), _UNSAID)
         self._has_title = (plugin.title_maxlen or 0) > 0

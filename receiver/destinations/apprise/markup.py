@@ -135,8 +135,21 @@ def _html(text: str) -> str:
 
 _HTML = Markup(
     "html.spec.whatwg.org: br; Apprise would make every space one that ends no line",
-    _html, _html, line="<br/>\n", title="<b>{title}</b>",
+    _html, _html, line="<br/>", title="<b>{title}</b>",
 )  # fmt: skip
+
+
+# Mails of these have a text and a page; Apprise would make the page, without a space in it.
+_WITH_PAGE = ("brevo", "groundmail", "mailersend")
+
+
+def form_of(plugin: Any, formats: Any) -> Any:
+    """Return in which of Apprise's formats the plugin gets its text."""
+    name = name_of(type(plugin))
+    if name == "flock":
+        # So its plugin knows that the text is FlockML already, where br ends a line.
+        plugin.notify_format = formats.HTML
+    return plugin.resolve_format(formats.HTML if name in _WITH_PAGE else formats.TEXT)
 
 
 def markup_of(plugin: Any, form: str) -> Markup | None:

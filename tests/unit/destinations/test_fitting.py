@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from receiver.deliveries import ListedLine, Message
@@ -40,7 +42,7 @@ def listed(n: int, link: bool = True) -> Message:
         where = f"https://platform.example.com/executions/{key}" if link else key
         words = f"Pay {number} EUR to Miller & Sons for what was delivered"
         text = f"· {words} · for 28 min · {where}"
-        lines.append(ListedLine(text, words, where if link else "", key))
+        lines.append(ListedLine(text, words, where if link else "", key, f"notice/{key}"))
     body = "\n".join(["To confirm or decline:", *(line.text for line in lines), "All: https://r/"])
     return Message(f"Invoice agent: {n} to confirm or decline", body, listed=tuple(lines))
 
@@ -139,16 +141,16 @@ def test_a_list_becomes_messages_with_whole_lines(most: int, title: int) -> None
     for line in whole.listed:
         (found,) = [each for each in text if line.key in each]
         assert found == line.text or found.endswith(f"… · {line.link}")
-    assert sorted(key for part in parts for key in part.keys) == [x.key for x in whole.listed]
+    assert sorted(name for part in parts for name in part.names) == [x.name for x in whole.listed]
 
 
 def test_where_a_line_has_no_room_its_words_go_first_and_its_id_stays() -> None:
     whole = listed(3)
     parts = fit(whole, room(75))
-    assert [part.text for part in parts if part.keys] == [
+    assert [part.text for part in parts if part.names] == [
         f"· {line.words[: len(found) - len(line.key) - 6]}… · {line.key}"
         for line, found in zip(
-            whole.listed, (part.text for part in parts if part.keys), strict=True
+            whole.listed, (part.text for part in parts if part.names), strict=True
         )
     ]
     assert all(any(line.key in part.text for part in parts) for line in whole.listed)
@@ -167,14 +169,22 @@ def test_a_list_in_few_words_has_a_title_once_and_no_links() -> None:
 def test_the_rest_of_a_list_goes_on_counting() -> None:
     whole, space = listed(10), room(500)
     parts = fit(whole, space)
-    arrived = parts[0].keys | parts[1].keys
+    arrived = parts[0].names | parts[1].names
     rest = fit(without(whole, arrived), space, 3)
-    assert frozenset().union(*(part.keys for part in rest)).isdisjoint(arrived)
-    assert sum(len(part.keys) for part in [*parts[:2], *rest]) == 10
+    assert frozenset().union(*(part.names for part in rest)).isdisjoint(arrived)
+    assert sum(len(part.names) for part in [*parts[:2], *rest]) == 10
     assert rest[0].title == f"{whole.title} (3 of {len(rest) + 2})"
     assert without(whole, frozenset()) == whole
 
 
+def test_two_lines_about_one_execution_are_two_lines() -> None:
+    first, second = listed(2).listed
+    again = replace(second, key=first.key, text=f"· again · {first.key}", name="reminder/1")
+    whole = replace(listed(2), listed=(first, again), body=f"{first.text}\n{again.text}")
+    assert without(whole, frozenset({first.name})).body == again.text
+
+
+@settings(max_examples=50)
 @given(
     st.integers(60, 700), st.sampled_from([0, 30, 250]), st.booleans(), st.integers(1, 15),
     st.booleans(),
@@ -190,6 +200,7 @@ def test_whatever_the_room_each_line_arrives_once_and_fits(
     assert all(text.count(line.key) == 1 for line in whole.listed)
 
 
+@settings(max_examples=50)
 @given(st.text(max_size=200), st.text(max_size=900), st.integers(45, 900), st.booleans())
 def test_whatever_the_text_the_id_stays_and_all_fits(
     title: str, body: str, most: int, is_short: bool

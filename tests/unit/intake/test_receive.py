@@ -19,6 +19,7 @@ from receiver.routing.routes import Route
 from receiver.store.contract import Transaction
 from receiver.store.sqlite.store import SqliteStore
 from receiver.times import SECOND
+from tests.support.stores import prepared
 
 NOW = 1_800_000_000 * SECOND
 ROUTES = [
@@ -29,7 +30,7 @@ ROUTES = [
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[SqliteStore]:
-    opened = SqliteStore(tmp_path / "receiver.db", serve=True)
+    opened = SqliteStore(prepared(tmp_path / "receiver.db"), serve=True)
     yield opened
     opened.close()
 
@@ -73,7 +74,7 @@ VERDICTS = [
 
 def test_a_batch_is_judged_as_one_by_one(store: SqliteStore, tmp_path: Path) -> None:
     assert receive(store, *BATCH) == VERDICTS
-    single = SqliteStore(tmp_path / "single.db")
+    single = SqliteStore(prepared(tmp_path / "single.db"))
     assert [receive(single, each)[0] for each in BATCH] == VERDICTS
     for stored in (store, single):
         ledger = stored.ledger()
@@ -148,7 +149,7 @@ def test_any_batches_keep_the_promises(
 ) -> None:
     path = tmp_path / "any.db"
     path.unlink(missing_ok=True)
-    store = SqliteStore(path, serve=True)
+    store = SqliteStore(prepared(path), serve=True)
     try:
         got = [
             verdict

@@ -55,7 +55,14 @@ def test_addresses_of_e_mails_and_lone_signs_stay() -> None:
         assert clean(text) == text.replace("(met)", "（met)")
 
 
-@given(st.text("@<[(]!#%atCQ:met*_x .é所", max_size=40))
+@pytest.mark.parametrize("sign", ["```", "~~~", "||"])
+def test_nothing_that_is_left_open_takes_the_rest_of_a_message(sign: str) -> None:
+    for text in (sign, sign * 3, f"{sign}js", f"a{sign}b"):
+        assert sign not in clean(f"{text}\nhttps://x.example/", lines=True)
+    assert clean("`receiver events` | ~~no~~ a|b") == "`receiver events` | ~~no~~ a|b"
+
+
+@given(st.text("`~|@<[(]!#%atCQ:met*_x .é所", max_size=40))
 def test_what_was_cleaned_once_stays_as_it_is(text: str) -> None:
     assert clean(clean(text)) == clean(text)
 
