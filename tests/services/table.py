@@ -19,8 +19,8 @@ TEXT = """\
 
 What {number} services do with a message of the receiver. Each cell is a message that goes through
 the real plugin of Apprise to a stand-in on loopback, which answers as the service documents. **No
-service was asked itself: all were seen only through stand-ins.** Only of e-mail and of `json://`
-is the other side a real server, on loopback. `python -m tests.services` writes this page, and exits
+service was asked itself: all were seen only through stand-ins.** Only of e-mail is the other side a
+mail server as others run it, on loopback. `python -m tests.services` writes this page, and exits
 with 1 if a cell is wrong. To add a service, add a row to `tests/services/described.py`.
 
 {table}
