@@ -19,10 +19,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from tests.prove_order.trial import shared_memory
 from tests.prove_people import drive, model, planted
 from tests.prove_people.plan import Act, Place, Rules, Scenario, Way
 from tests.prove_people.scenarios import TROUBLES, legal, scenario
+from tests.support.stores import shared_memory
 
 
 class Disagreement(AssertionError):
