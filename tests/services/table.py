@@ -12,7 +12,7 @@ from tests.services.stages import stage_of
 from tests.support.plugins import ADDRESSES
 from tests.support.standin import StandIn
 
-PAGE = Path(__file__).parents[2] / "docs" / "services.md"
+PAGE = Path(__file__).parents[2] / "receiver" / "help" / "services.md"
 HEAD = f"| service | {' | '.join(COLUMNS)} |\n|---|{'---|' * len(COLUMNS)}"
 TEXT = """\
 # Services

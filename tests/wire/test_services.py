@@ -40,7 +40,7 @@ def test_the_page_is_the_one_that_the_command_writes() -> None:
 def test_the_reference_leads_to_it_and_says_how_many_services_it_has() -> None:
     for file in (README, README.parent / "tests" / "README.md"):
         text = " ".join(file.read_text("utf-8").split())
-        assert "docs/services.md)" in text
+        assert "receiver/help/services.md)" in text
         assert f"hat {len(SERVICES)} services do with a message" in text
     assert "were seen only through stand-ins" in " ".join(README.read_text("utf-8").split())
 
