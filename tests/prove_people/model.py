@@ -23,6 +23,7 @@ Where the text is silent, this is decided here:
 * A message to a destination that is gone is dead; such a one has no fall-backs.
 * What a silence's digest lists is each execution once, in its state at that moment.
 * Those who were told of together, in a digest, are reminded of together.
+* `retry_for` begins when a message may first go out: what gathers is not tried yet.
 * A wait that a destination asks for is obeyed, also where it is longer than `retry_for`: what ends
   meanwhile is given up without a try.
 * What falls into quiet hours is looked at again at their end, or at a reload; what is left goes out
@@ -390,6 +391,8 @@ class World:
             if is_paused or (len(those) == 1 and self.is_behind(those[0])):
                 continue
             for owed in those:
+                owed.since = self.begins(owed)
+            for owed in those:
                 if (group := gathering_of(owed)) is not None and not owed.held:
                     self.digested[group] = self.now
             self.attempt(those, place)
@@ -475,10 +478,15 @@ class World:
             self.die(owed)
         return bool(overdue)
 
+    def begins(self, owed: Owed) -> int:
+        """When `retry_for` begins: not while a message gathers with others."""
+        is_gathering = gathering_of(owed) is not None and not owed.tries and not owed.held
+        return max(owed.since, self.ready_at(owed)) if is_gathering else owed.since
+
     def last(self, owed: Owed) -> int:
         """When a message is given up."""
         place = self.rules.place(owed.to)
-        return owed.since + place.retry_for if place else self.now
+        return self.begins(owed) + place.retry_for if place else self.now
 
     def outage(self, to: str) -> Outage | None:
         """How the destination fails now, if it does."""
