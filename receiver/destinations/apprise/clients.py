@@ -203,11 +203,10 @@ def _plugin_problem(plugin: Any) -> str:
     if number == 0:
         return f"it names nobody to send to: add a target.{form_of(comparison.scheme_of(plugin))}"
     attributes, why = _NEED_SOMEBODY.get(type(plugin).__name__, ((), ""))
-    is_hook = _is_hook(plugin)
-    if why and not is_hook and not any(getattr(plugin, name, None) for name in attributes):
+    if type(plugin).__name__ == "NotifyMatrix" and plugin.mode != "off":
+        return _hook_problem(plugin)
+    if why and not any(getattr(plugin, name, None) for name in attributes):
         return why
-    if is_hook and plugin.mode != "hookshot" and (plugin.rooms or plugin.users):
-        return "it names a room, and its hook leads into its own alone: leave the room out"
     if number > 1:
         return (
             f"it names {number} targets, and a repeat for one would go to all of them: make a"
@@ -224,9 +223,13 @@ def _number_of_targets(plugin: Any) -> int:
         return 0
 
 
-def _is_hook(plugin: Any) -> bool:
-    """Return whether it sends to a hook of Matrix, which leads into its room by itself."""
-    return type(plugin).__name__ == "NotifyMatrix" and plugin.mode != "off"
+def _hook_problem(plugin: Any) -> str:
+    """Describe the mistake in a hook of Matrix: it leads into its room by itself; empty if none."""
+    if plugin.rooms or plugin.users:
+        return "it names a room, and its hook leads into its own alone: leave the room out"
+    if not (plugin.password or plugin.access_token):
+        return f"it names no token: write matrixs://TOKEN@HOST?mode={plugin.mode}"
+    return ""
 
 
 def _enable(kind: str) -> None:

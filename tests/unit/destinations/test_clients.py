@@ -66,7 +66,7 @@ def test_an_address_without_anybody_to_send_to_is_refused(url: str) -> None:
     [
         f"https://webhooks.t2bot.io/api/v1/matrix/hook/{HOOK}", f"matrixs://{HOOK}",
         f"matrix://{HOOK}/?mode=t2bot", "matrixs://me:token@host?mode=slack",
-        "matrixs://me:token@host?mode=matrix", "matrixs://host/token?mode=hookshot",
+        "matrixs://me:token@host?mode=matrix", "matrixs://token@host?mode=hookshot",
     ],
 )  # fmt: skip
 def test_a_hook_of_matrix_needs_no_room_and_leads_into_its_own(url: str) -> None:
@@ -81,9 +81,11 @@ def test_an_option_for_repeats_is_refused_as_such(url: str, option: str) -> None
     assert "leave out retry= and wait=" in problem(f"{url}?{option}")
 
 
-def test_a_hook_of_matrix_with_a_room_of_another_is_refused() -> None:
+def test_a_hook_of_matrix_with_a_room_or_without_a_token_is_refused() -> None:
     assert "leave the room out" in problem("matrixs://me:canary@host/!room:host?mode=slack")
     assert "leave the room out" in problem("matrixs://me:canary@host/%23a/%23b?mode=matrix")
+    assert "leave the room out" in problem("matrixs://host/canary?mode=hookshot")
+    assert "write matrixs://TOKEN@HOST?mode=hookshot" in problem("matrixs://host?mode=hookshot")
 
 
 def test_the_usual_channel_of_a_feed_is_said() -> None:
