@@ -10,7 +10,7 @@ import pytest
 
 from receiver.destinations.apprise import clients
 from receiver.destinations.destination import Destination
-from receiver.destinations.sending import opens_incidents, problems, warnings
+from receiver.destinations.sending import leads_to, opens_incidents, problems, warnings
 from tests.support.plugins import ADDRESSES
 
 SAYS_WHAT_TO_DO = re.compile(
@@ -34,7 +34,7 @@ def test_every_plugin_with_a_whole_address_is_taken(name: str) -> None:
 
 @pytest.mark.parametrize("name", ADDRESSES)
 def test_every_documented_form_is_taken_or_refused_with_what_to_write(name: str) -> None:
-    plugin = type(clients.client(Destination("ops", ADDRESSES[name]))[0])
+    plugin = type(plugin_of(name))
     schemes = sorted(schemes_of(plugin))
     for form in plugin.templates:
         for value in ("canaryDEF0123", "+15551234567", "ann@example.org"):
@@ -242,6 +242,26 @@ def test_a_setting_that_may_surprise_is_said(url: str, says: str) -> None:
 def test_what_is_as_it_should_be_needs_no_word(url: str) -> None:
     assert problem(url) == ""
     assert warnings(Destination("ops", url)) == []
+
+
+MAILS = (
+    "ACS", "Brevo", "Groundmail", "MailerSend", "Mailgun", "Office365", "Postmark", "Resend",
+    "SendGrid", "SendPulse", "SES", "SMTP2Go", "SparkPost",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MAILS)
+def test_a_service_for_mail_is_shown_with_its_recipients_and_without_its_key(name: str) -> None:
+    place = leads_to(Destination("ops", ADDRESSES[name]))
+    assert re.match(r"e-mail to (ann|bob)@example\.org through \w", place)
+    assert "value" not in place
+    assert "HOV" not in place
+    copied = leads_to(Destination("ops", f"{ADDRESSES[name]}?bcc=eve@example.org"))
+    assert " and 1 in copy through " in copied or "bcc" not in plugin_of(name).template_args
+
+
+def plugin_of(name: str) -> Any:
+    return clients.client(Destination("ops", ADDRESSES[name]))[0]
 
 
 def test_a_pager_is_known_as_one() -> None:
