@@ -276,7 +276,7 @@ def _failing(rules: Rules, store: Store, now: int) -> list[dict[str, Any]]:
 
 def _open_incidents(rules: Rules) -> Iterator[tuple[int, str]]:
     """Yield the routes that open incidents which they never acknowledge, resolve, or tell apart."""
-    pagers = {each.name for each in rules.destinations.values() if sending.opens_incidents(each)}
+    pagers = {each.name for each in rules.destinations.values() if each.opens_incidents}
     for route in rules.routes:
         named = {*route.notify, *(name for each in route.escalate for name in each.notify)}
         told = ", ".join(sorted(named & pagers))
@@ -288,7 +288,14 @@ def _open_incidents(rules: Rules) -> Iterator[tuple[int, str]]:
             keys = " and ".join(f"{key}: true" for key in missing)
             yield route.line, f"{name}, and does not say what becomes of them: add {keys}"
         if route.group is not None:
-            yield route.line, f"{name}, and a digest is no episode: leave out group for it"
+            yield route.line, f"{name}, where each episode goes by itself: group is not used there"
+        if route.quiet is not None:
+            yield route.line, f"{name}, and resolves them no earlier than after its quiet hours"
+    for name in sorted(pagers):
+        destination = rules.destinations[name]
+        if destination.quiet is not None:
+            text = "opens and resolves incidents no earlier than after its quiet hours"
+            yield destination.line, f"destination {name} {text}"
 
 
 def _print_hints(rules: Rules, store: Store) -> None:

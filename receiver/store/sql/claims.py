@@ -168,7 +168,7 @@ def _take(db: Database, request: _Request, row: Row) -> Claim | None:
     if alarm is not None:  # no silence and no digest is about alarms
         db.change(UNTRUE_ALARM, {"id": delivery})
         return _claim_one(db, request, delivery)
-    if group_key is None:
+    if group_key is None or request.policy.alone:
         _sift(db, request, "one", {"id": delivery})
         return _claim_one(db, request, delivery)
     gathers = 0 if group_key.endswith(ESCALATIONS) else options.wait
@@ -232,6 +232,9 @@ def _claim_one(db: Database, request: _Request, delivery: int) -> Claim | None:
         return None
     claim = claimed(db, row)
     kind = claim.origin.kind if claim.origin and claim.kind is Kind.FALLBACK else claim.kind
+    if claim.kind is Kind.DIGEST and request.policy.alone:
+        silences.dissolve(db, delivery, request.now)
+        return None
     if kind is Kind.DIGEST:
         missed = _missed(db, claim)
         claim = replace(claim, digest=missed)

@@ -99,6 +99,21 @@ OWE_LIST = statement(
         owed_at=":now", due_at=":now",
     ),
 )  # fmt: skip
+# What one message cannot be about goes out as it was, if it is still true. There is always a next
+# reminder.
+GIVE_BACK = statement(
+    "give_back_silenced",
+    "UPDATE delivery SET state = 'waiting', reason = '', silence = NULL, digest = NULL,"
+    " group_key = NULL, kept_by = NULL, due_at = :now, owed_at = :now, begun_at = :now"
+    " WHERE kind <> 'reminder' AND state = 'superseded' AND destination ="
+    " (SELECT h.destination FROM delivery AS h WHERE h.id = :digest)"
+    " AND silence = (SELECT h.silence FROM delivery AS h WHERE h.id = :digest)",
+)
+DISSOLVED = statement(
+    "dissolve_digest",
+    "UPDATE delivery SET state = 'superseded', token = NULL, lease_until = NULL,"
+    " reason = 'each of its messages goes out alone' WHERE id = :digest",
+)
 ADD = statement(
     "add_silence",
     "INSERT INTO silence (match, reason, by, created_at, from_at, until_at)"
@@ -200,6 +215,12 @@ def list_ended(db: Database, now: int) -> tuple[list[str], int]:
                 added += inserted(db, OWE_LIST, {**page_values, "now": now, "delivery": missed})
         db.change(MARK_LISTED, {"silence": silence, "now": now})
     return destinations, added
+
+
+def dissolve(db: Database, digest: int, now: int) -> None:
+    """Let each message that a digest would list go out alone, and the digest not at all."""
+    db.change(GIVE_BACK, {"digest": digest, "now": now})
+    db.change(DISSOLVED, {"digest": digest})
 
 
 def next_end(db: Database) -> int | None:
