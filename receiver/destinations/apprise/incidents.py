@@ -137,7 +137,7 @@ def direct(plugin: Any, message: Message, options: frozenset[str]) -> Callable[[
         return _leave
     kind = message.kind
     _restore(plugin, service)
-    if key := _key(message):
+    if key := _incident_key(message):
         setattr(plugin, service.key, key)
     setattr(plugin, service.action, _action(service, message))
     if service.grade and service.grade not in options:
@@ -148,7 +148,7 @@ def direct(plugin: Any, message: Message, options: frozenset[str]) -> Callable[[
     return (lambda request: change(kind, request)) if change else _leave
 
 
-def _key(message: Message) -> str:
+def _incident_key(message: Message) -> str:
     """Return the key of the message's incident: of its episode, else its own; empty: the URL's.
 
     Without one some services join what has nothing in common, and repeats open another incident.
