@@ -108,6 +108,25 @@ def test_what_a_pager_gets_in_place_of_a_digest_is_one_message_each(walk: Walk) 
     assert kinds(walk.gets("pager")) == all_of(Kind.RESOLVED)
 
 
+def test_what_a_pager_gets_in_place_of_the_digest_of_a_silence_is_one_message_each(
+    walk: Walk,
+) -> None:
+    walk.reload(ROUTES.replace("[pager, ops]", "ops"))
+    of = Silence({"agent": ("Invoice *",)}, "deploy", "Ann", walk.now, walk.now + MINUTE)
+    walk.do(lambda t: t.add_silence(of, walk.now))
+    for name in ("x-0", "x-1", "x-2", "over"):
+        walk.comes(AWAITS, name)
+    walk.comes(RUNNING, "over")
+    walk.passes(MINUTE)
+    (digest,) = walk.gets("ops", GONE)
+    assert digest.claim.digest is not None
+    assert kinds(walk.gets("pager")) == all_of(Kind.NOTICE)
+    for n in range(3):
+        walk.comes(RUNNING, f"x-{n}")
+    assert kinds(walk.gets("pager")) == all_of(Kind.RESOLVED)
+    assert walk.gets() == []
+
+
 def test_rules_that_make_a_destination_a_pager_dissolve_what_gathers(walk: Walk) -> None:
     walk.reload(ROUTES.replace("pagerduty://integration@key", "console://"))
     for n in range(3):
