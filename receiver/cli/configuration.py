@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from receiver.config import exposure, routes_file
@@ -49,3 +49,27 @@ def source_named(rules: Rules, name: str) -> Source:
     if name not in rules.sources:
         raise ReceiverError(f"--source: {rules.path} has {', '.join(rules.sources)}, not {name}.")
     return rules.sources[name]
+
+
+def warnings_of_incidents(rules: Rules) -> Iterator[tuple[int, str]]:
+    """Yield what may surprise of a route or a destination that opens incidents, with its line."""
+    pagers = {each.name for each in rules.destinations.values() if each.opens_incidents}
+    for route in rules.routes:
+        named = {*route.notify, *(name for each in route.escalate for name in each.notify)}
+        told = ", ".join(sorted(named & pagers))
+        if not told or route.about != "events":
+            continue
+        name = f"route {route.name} opens incidents at {told}"
+        missing = [key for key in ("acknowledged", "resolved") if not getattr(route, key)]
+        if missing and route.statuses() and not route.is_about_verdicts:
+            keys = " and ".join(f"{key}: true" for key in missing)
+            yield route.line, f"{name}, and does not say what becomes of them: add {keys}"
+        if route.group is not None:
+            yield route.line, f"{name}, where each episode goes by itself: group is not used there"
+        if route.quiet is not None:
+            yield route.line, f"{name}, and resolves them no earlier than after its quiet hours"
+    for name in sorted(pagers):
+        destination = rules.destinations[name]
+        if destination.quiet is not None:
+            text = "opens and resolves incidents no earlier than after its quiet hours"
+            yield destination.line, f"destination {name} {text}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from receiver import lifecycle
-from receiver.cli.configuration import load_configuration, source_named
+from receiver.cli.configuration import load_configuration, source_named, warnings_of_incidents
 from receiver.cli.listing import phrase
 from receiver.cli.output import clean, json_option, print_json, print_lines
 from receiver.cli.setup import (
@@ -53,7 +53,7 @@ def check(file: str | None) -> None:
     for destination in rules.destinations.values():
         for warning in sending.warnings(destination):
             click.echo(f"{rules.path}:{destination.line}: warning: {warning}")
-    for line, warning in _open_incidents(rules):
+    for line, warning in warnings_of_incidents(rules):
         click.echo(f"{rules.path}:{line}: warning: {warning}")
     for destination in rules.destinations.values():
         click.echo(f"destination {destination.name}: {sending.leads_to(destination)}")
@@ -272,23 +272,6 @@ def _failing(rules: Rules, store: Store, now: int) -> list[dict[str, Any]]:
         for name, each in store.watched(now, now).failing.items()
         if name in rules.destinations
     ]
-
-
-def _open_incidents(rules: Rules) -> Iterator[tuple[int, str]]:
-    """Yield the routes that open incidents which they never acknowledge, resolve, or tell apart."""
-    pagers = {each.name for each in rules.destinations.values() if sending.opens_incidents(each)}
-    for route in rules.routes:
-        named = {*route.notify, *(name for each in route.escalate for name in each.notify)}
-        told = ", ".join(sorted(named & pagers))
-        if not told or route.about != "events":
-            continue
-        name = f"route {route.name} opens incidents at {told}"
-        missing = [key for key in ("acknowledged", "resolved") if not getattr(route, key)]
-        if missing and route.statuses() and not route.is_about_verdicts:
-            keys = " and ".join(f"{key}: true" for key in missing)
-            yield route.line, f"{name}, and does not say what becomes of them: add {keys}"
-        if route.group is not None:
-            yield route.line, f"{name}, and a digest is no episode: leave out group for it"
 
 
 def _print_hints(rules: Rules, store: Store) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,10 @@ class _Reading:
         sources = {name: self._source(name, m) for name, m in model.sources.items()}
         destinations = {name: self._destination(name, m) for name, m in model.destinations.items()}
         self._check_fallbacks(destinations)
-        routes = tuple(self._route(n, m, model) for n, m in enumerate(model.routes))
+        alone = frozenset(name for name, each in destinations.items() if each.opens_incidents)
+        routes = tuple(
+            replace(self._route(n, m, model), alone=alone) for n, m in enumerate(model.routes)
+        )
         self._check_route_names(model)
         self._stop()
         self._warn(routes, destinations, {source.format for source in sources.values()})

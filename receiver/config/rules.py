@@ -31,7 +31,9 @@ class Rules:
         """Return the policy of a destination at a time (nanoseconds)."""
         by_route, other = route_options(self.routes, destination.quiet, now)
         overdue = now - int(destination.retry_for * SECOND)
-        return SendPolicy(destination.messages_per_second, overdue, by_route, other)
+        return SendPolicy(
+            destination.messages_per_second, overdue, by_route, other, destination.opens_incidents
+        )
 
     @property
     def orderings(self) -> dict[str, Ordering]:

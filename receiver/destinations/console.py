@@ -38,11 +38,6 @@ def leads_to(destination: Destination) -> str:
     return "console: prints only"
 
 
-def opens_incidents(destination: Destination) -> bool:
-    """Return false: it prints."""
-    return False
-
-
 def send(destination: Destination, message: Message) -> Attempt:
     """Print the message as a whole, with no other console's message in between."""
     started = time.monotonic()

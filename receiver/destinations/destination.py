@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from receiver.routing.quiet_hours import QuietHours
@@ -13,6 +14,16 @@ _MAIL_SERVICES = frozenset({
     "acs", "azure", "brevo", "groundmail", "mailersend", "mailgun", "o365", "postmark", "resend",
     "sendgrid", "sendpulse", "ses", "smtp2go", "sparkpost",
 })  # fmt: skip
+# Services in which one episode is one incident, and the hosts of their own addresses.
+_INCIDENT_KINDS = frozenset({
+    "firehydrant", "goalert", "goalerts", "ilert", "incidentio", "jira", "opsgenie", "opsimate",
+    "opsimates", "pagerduty", "pagertree", "signl4", "splunk", "squadcast", "victorops",
+})  # fmt: skip
+_INCIDENT_HOSTS = re.compile(
+    r"https?://(?:events(?:\.eu)?\.pagerduty\.com|api\.pagertree\.com|connect\.signl4\.com"
+    r"|alert\.victorops\.com|api\.(?:eu\.)?squadcast\.com|signals\.firehydrant\.com)/",
+    re.IGNORECASE,
+)
 # People read these: more than one message a second would only bury the others.
 _SLOW_KINDS = MAIL_KINDS | _MAIL_SERVICES | {"slack"}
 
@@ -55,6 +66,11 @@ class Destination:
     def prints_only(self) -> bool:
         """Whether its messages reach nobody but a reader of the program's output."""
         return self.kind == CONSOLE
+
+    @property
+    def opens_incidents(self) -> bool:
+        """Whether it shows one episode as one incident: no message to it is about several."""
+        return self.kind in _INCIDENT_KINDS or _INCIDENT_HOSTS.match(self.url.strip()) is not None
 
     @property
     def messages_per_second(self) -> float:

@@ -120,6 +120,7 @@ def _of_exchange(record: CallRecord, exchange: Exchange) -> CallRecord:
         says_no=exchange.says_no,
         lasting=exchange.lasting,
         ended=exchange.ended,
+        partial=exchange.partial,
         error=exchange.error or record.error,
         accepted=sum(each.is_accepted for each in own),
     )
@@ -209,6 +210,10 @@ def _http_attempt(record: CallRecord, status: int, *, late: bool) -> Attempt:
         # A plugin that waits for another status says nothing of the message.
         detail = f"{named}, which Apprise does not take for a yes: it may have arrived"
         return Attempt(Outcome.UNCERTAIN, detail)
+    if record.partial and record.own:
+        said = f"{named}: {record.answer}" if record.answer else named
+        detail = f"{said}. A part of it may have arrived"
+        return Attempt(Outcome.UNCERTAIN, detail, retry_after=record.retry_after)
     words = record.answer or (_warnings_of(record) if accepted else "")
     permanent = _is_permanent(status) or (accepted and _holds_permanent_word(record.answer))
     if accepted and record.says_no:

@@ -25,12 +25,14 @@ class Exchange:
 
     `written`: it was written and not answered yet. `whole`: its answer has come with all of its
     body. `says_no`: the body refuses, whatever the status is. `lasting`: whether a repeat can mend
-    what it says; None if only the status tells. `ended`: a new login may mend it. The others are
-    those of CallRecord.
+    what it says; None if only the status tells. `ended`: a new login may mend it. `partial`: it
+    refuses, and a part may have arrived. `login` tells the logins in their headers apart. The
+    others are those of CallRecord.
     """
 
     own: bool = True
     may_be_own: bool = True
+    login: int = 0
     written: bool = False
     status: int | None = None
     phrase: str = ""
@@ -41,6 +43,7 @@ class Exchange:
     says_no: bool = False
     lasting: bool | None = None
     ended: bool = False
+    partial: bool = False
 
     @property
     def is_accepted(self) -> bool:
@@ -57,9 +60,9 @@ class CallRecord:
     through the probes, so that `written` means nothing.
 
     HTTP. `exchanges`: all requests. `status`, `phrase`, `answer` (its words for people),
-    `retry_after` (seconds), `says_no`, `lasting`, `ended`: of the answer that counts. `cut_short`:
-    its body is incomplete. `own`: it is about the message itself. `accepted`: the number of
-    requests of the message with a yes.
+    `retry_after` (seconds), `says_no`, `lasting`, `ended`, `partial`: of the answer that counts.
+    `cut_short`: its body is incomplete. `own`: it is about the message itself. `accepted`: the
+    number of requests of the message with a yes.
 
     SMTP. `mails_taken`: the number of accepted messages. `refusal`: of a command.
     `refused_recipients`: of single recipients. `unsendable`: the reason why no repeat can send it.
@@ -80,6 +83,7 @@ class CallRecord:
     says_no: bool = False
     lasting: bool | None = None
     ended: bool = False
+    partial: bool = False
     accepted: int = 0
     mails_taken: int = 0
     refusal: Refusal | None = None

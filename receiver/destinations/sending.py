@@ -1,6 +1,6 @@
 """Sending: the registry of the kinds of destinations, and the functions for all of them.
 
-A kind is a module with the six functions of `DestinationKind`. A new kind needs such a module and
+A kind is a module with the five functions of `DestinationKind`. A new kind needs such a module and
 an entry in KINDS. Apprise gets every URL whose scheme has no entry.
 """
 
@@ -27,9 +27,6 @@ class DestinationKind(Protocol):
 
     def leads_to(self, destination: Destination) -> str:
         """Say in one line where its messages go; see `leads_to` below."""
-
-    def opens_incidents(self, destination: Destination) -> bool:
-        """Return whether it shows one episode as one incident."""
 
     def send(self, destination: Destination, message: Message) -> Attempt:
         """Try once; see `send` below."""
@@ -62,11 +59,6 @@ def warnings(destination: Destination) -> list[str]:
 def leads_to(destination: Destination) -> str:
     """Say in one line where its messages go: the kind, and a hint of the place without secrets."""
     return kind_of(destination).leads_to(destination)
-
-
-def opens_incidents(destination: Destination) -> bool:
-    """Return whether it shows one episode as one incident: opened, acknowledged, resolved."""
-    return kind_of(destination).opens_incidents(destination)
 
 
 def send(destination: Destination, message: Message) -> Attempt:

@@ -23,7 +23,7 @@ def follow_ups(
     `names` are the destinations that it tells at the instant (nanoseconds). `status` is the new
     status of the execution (None: the event does not move it).
     """
-    lines = list(_as_digest(route))
+    lines = list(_as_digest(route, names))
     if names and status is not None and status.category is not Category.TERMINAL:
         lines += _while_it_stays(route, status)
     lines += _quiet(route, names, destinations, instant)
@@ -37,8 +37,13 @@ def follow_up_if_stuck(route: Route) -> str:
     return f"tells {', '.join(route.notify)} once nothing was heard of it for {after}"
 
 
-def _as_digest(route: Route) -> Iterator[str]:
-    if (group := route.group) is not None:
+def _as_digest(route: Route, names: Sequence[str]) -> Iterator[str]:
+    if (group := route.group) is None:
+        return
+    alone = [name for name in names if name in route.alone]
+    if alone:
+        yield f"each by itself to {', '.join(alone)}, where it is an incident"
+    if not alone or len(alone) < len(names):
         yield (
             f"as one digest with others that agree in {', '.join(group.by)}: after"
             f" {span(group.wait)}, then every {span(group.every)} at most"

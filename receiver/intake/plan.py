@@ -101,7 +101,8 @@ def _notice(
         dedup_key = f"{kind}/{event.source}/{destination}/{version}/{route.name!r}/{execution}"
     order_key = f"{event.source}/{execution}"
     guard = _guard(entry)
-    if key is None or route.group is None:
+    group = route.group_at(destination)
+    if key is None or group is None:
         return PlannedDelivery(destination, route.name, Kind.NOTICE, dedup_key, order_key, guard)
     return PlannedDelivery(
         destination,
@@ -111,7 +112,7 @@ def _notice(
         # Grouped deliveries block no others, and within a group the numbers give the order.
         dedup_key,
         guard,
-        gathers=route.group.wait,
+        gathers=group.wait,
         group_key=key,
     )
 
@@ -132,7 +133,7 @@ def _escalations(entry: JudgedWebhook, route: Route, key: str | None) -> Iterato
                 guard_version=version,
                 due_in=escalation.after,
                 step=step,
-                group_key=None if key is None else f"{key}{ESCALATIONS}",
+                group_key=f"{key}{ESCALATIONS}" if key and route.group_at(destination) else None,
             )
 
 
@@ -143,6 +144,7 @@ def _if_stuck(entry: JudgedWebhook, route: Route, about: Subject) -> Iterator[Pl
         return
     for destination in route.notify:
         dedup_key = _later_key("stuck", entry, route, destination, 1)
+        group = route.group_at(destination)
         yield PlannedDelivery(
             destination=destination,
             route=route.name,
@@ -151,8 +153,8 @@ def _if_stuck(entry: JudgedWebhook, route: Route, about: Subject) -> Iterator[Pl
             order_key=dedup_key,
             guard_version=version,
             due_in=stuck.after,
-            gathers=route.group.wait if route.group else 0,
-            group_key=group_key(route, about),
+            gathers=group.wait if group else 0,
+            group_key=group_key(route, about) if group else None,
         )
 
 

@@ -67,7 +67,16 @@ def digest_message(
     message = with_notes(
         title, text, Notes(tuple(prefaces), claim.repeat, original), _severity(digest)
     )
-    return replace(message, listed=tuple(line for line in lines if isinstance(line, ListedLine)))
+    listed = tuple(line for line in lines if isinstance(line, ListedLine))
+    return replace(message, listed=listed, kind=_kind(digest))
+
+
+def _kind(digest: Digest) -> Kind:
+    """Return what a digest tells of: a list of ends alone opens nothing."""
+    sorts = {sort for sort, _, _ in digest.counts}
+    if not _are_all_counted(digest) or not sorts <= _SETTLED:
+        return Kind.NOTICE
+    return Kind.ACKNOWLEDGED if "acknowledged" in sorts else Kind.RESOLVED
 
 
 def _body(digest: Digest, room: int, now: int) -> list[_Line]:

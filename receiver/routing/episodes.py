@@ -215,7 +215,7 @@ def _escalations(episode: Episode, route: Route) -> Iterator[Plan]:
                 step,
                 episode.begun_at + escalation.after,
                 _key("escalation", episode, destination, route, step),
-                None if key is None else f"{key}{ESCALATIONS}",
+                f"{key}{ESCALATIONS}" if key and route.group_at(destination) else None,
             )
 
 
@@ -230,6 +230,7 @@ def _if_stuck(episode: Episode, route: Route, names: Set[str]) -> Iterator[Plan]
     for destination in route.notify:
         if destination in by_other_name:
             continue
+        group = route.group_at(destination)
         yield Plan(
             Kind.NOTICE,
             route.name,
@@ -237,8 +238,8 @@ def _if_stuck(episode: Episode, route: Route, names: Set[str]) -> Iterator[Plan]
             0,
             episode.heard_at + route.stuck.after,
             _key("stuck", episode, destination, route, 1),
-            group_key(route, episode.subject),
-            route.group.wait if route.group else 0,
+            group_key(route, episode.subject) if group else None,
+            group.wait if group else 0,
             is_if_silent=True,
         )
 

@@ -42,13 +42,15 @@ class SendPolicy:
     """The policy of a destination: `rate` messages per second, in bursts of a second's worth.
 
     If the destination fails as a whole, deliveries owed before `overdue` (ns) are dead. `options`
-    holds those of each route, by name; `other` is for messages of routes that are gone.
+    holds those of each route, by name; `other` is for messages of routes that are gone. `alone`:
+    its messages never go out together as a digest.
     """
 
     rate: float
     overdue: int = -(2**63)
     options: Mapping[str, RouteOptions] = field(default_factory=dict)
     other: RouteOptions = field(default_factory=RouteOptions)
+    alone: bool = False
 
     @property
     def burst(self) -> float:

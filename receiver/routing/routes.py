@@ -64,7 +64,8 @@ class Route:
     """A rule of routes.yaml. `line` is its line there; `stop` ends the search after it.
 
     `resolved`: people who got a message get one about the end. `acknowledged`: they get one about
-    the person who takes the episode. `urgent` passes through quiet hours.
+    the person who takes the episode. `urgent` passes through quiet hours. No digest goes to the
+    destinations in `alone`.
     """
 
     name: str
@@ -82,6 +83,11 @@ class Route:
     quiet: QuietHours | None = None
     urgent: bool = False
     stuck: Stuck | None = None
+    alone: frozenset[str] = frozenset()
+
+    def group_at(self, destination: str) -> Group | None:
+        """Return how messages to the destination are gathered; None if each goes alone."""
+        return None if destination in self.alone else self.group
 
     def why_not(self, subject: Subject) -> str:
         """Return an empty text if it applies to the subject, else the first reason."""

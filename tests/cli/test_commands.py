@@ -51,17 +51,19 @@ def test_the_shipped_routes_work_as_they_are(tmp_path: Path) -> None:
 
 
 def test_check_says_which_route_leaves_its_incidents_open(tmp_path: Path) -> None:
+    night = "{from: '22:00', to: '07:00', tz: UTC}"
     (tmp_path / "routes.yaml").write_text(
         """\
 sources: {own: {format: plain, verify: {scheme: token, header: X-Token, keys: [a-long-token-123]}}}
-destinations: {pager: "pagerduty://canary@canary", ops: "console://"}
+destinations: {pager: {url: "pagerduty://canary@canary", quiet: NIGHT}, ops: "console://"}
 routes:
   - {name: waits, match: {status: awaiting_confirmation}, notify: [pager], resolved: true}
   - {name: paused, match: {status: paused}, notify: [ops], escalate: [{after: 1h, notify: pager}]}
   - {name: whole, notify: [pager], resolved: true, acknowledged: true}
   - {name: failed, match: {status: failed}, notify: [pager], group: {by: [agent]}}
   - {name: told, match: {status: paused}, notify: [ops]}
-""",
+  - {name: late, notify: pager, resolved: true, acknowledged: true, quiet: NIGHT}
+""".replace("NIGHT", night),
         "utf-8",
     )
     lines = run(tmp_path, "check").stdout.decode().splitlines()
@@ -71,7 +73,12 @@ routes:
         " acknowledged: true",
         f"routes.yaml:5: {route.format('paused')} does not say what becomes of them: add"
         " acknowledged: true and resolved: true",
-        f"routes.yaml:7: {route.format('failed')} a digest is no episode: leave out group for it",
+        f"routes.yaml:7: {route.format('failed').removesuffix(' and')} where each episode goes by"
+        " itself: group is not used there",
+        f"routes.yaml:9: {route.format('late')} resolves them no earlier than after its quiet"
+        " hours",
+        "routes.yaml:2: warning: destination pager opens and resolves incidents no earlier than"
+        " after its quiet hours",
     ]
     assert "canary" not in "\n".join(lines)
 

@@ -97,7 +97,7 @@ BUGS = (
         f"due_in=escalation.after + {MINUTE},", "",
     ),
     people(
-        "groups gather for nobody", PLAN, "        gathers=route.group.wait,\n",
+        "groups gather for nobody", PLAN, "        gathers=group.wait,\n",
         "        gathers=0,\n", "groups",
     ),
     people(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gc
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import count
 
 import pytest
@@ -205,10 +206,58 @@ def test_an_ended_session_is_mended_by_a_new_login_once(
     assert [is_message(asked) for asked in service.asked].count(True) == 2
     assert not all(is_message(asked) for asked in service.asked)
 
-    service.answer(to_the_message(name, answer))
+    def anew(asked: Asked) -> Answer:
+        """Refuse every message, and begin another session at each login."""
+        if is_message(asked):
+            return answer
+        yes = yes_of(name, asked)
+        token = b"a-token-%d" % next(_numbers)
+        return replace(yes, body=yes.body.replace(b"a-token-of-the-stand-in", token))
+
+    service.answer(anew)
     attempt = send(destination, MESSAGE)
     assert attempt.outcome is FAILED
     assert [is_message(asked) for asked in service.asked].count(True) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [
+        ("Reddit", saying({"message": "Unauthorized", "error": 401}, 401)),
+        ("Twist", saying({"error_code": 200, "error_string": "Invalid token"}, 403)),
+        ("Twist", saying({"error_code": 120, "error_string": "You are not logged in"}, 403)),
+        ("SendPulse", saying({"message": "unauthorized"}, 401)),
+    ],
+)
+def test_a_plugin_that_tries_again_by_itself_is_let_in_with_a_new_session(
+    name: str, answer: Answer, service: StandIn
+) -> None:
+    destination = fresh(name)
+    sessions = count(1)
+    ended: list[str] = []
+    used: list[str] = []
+
+    def by_session(asked: Asked) -> Answer:
+        login = asked.headers.get("authorization", "")
+        if is_message(asked):
+            used.append(login)
+            return answer if login in ended else yes_of(name, asked)
+        if "access_token" in asked.path or "users/login" in asked.path:
+            token = f"session-{next(sessions)}"
+            words = {"token": token, "access_token": token, "expires_in": 3600}
+            return saying({**words, "default_workspace": 1})
+        if asked.path.endswith("channels/get"):
+            return saying([{"id": 7, "name": "general", "workspace_id": 1}])
+        return yes_of(name, asked)
+
+    service.answer(by_session)
+    assert send(destination, MESSAGE).outcome is DELIVERED
+    ended.append(used[-1])
+    assert send(destination, MESSAGE).outcome is DELIVERED
+    assert used[-1] not in ended
+    asked_before = len(used)
+    assert send(destination, MESSAGE).outcome is DELIVERED
+    assert len(used) == asked_before + 1
 
 
 def test_who_needs_no_login_is_asked_once(service: StandIn) -> None:
@@ -260,6 +309,35 @@ def test_a_refusal_is_told_in_the_words_of_the_service(
 ) -> None:
     attempt = told(service, name, saying(answer, status))
     assert (attempt.outcome, attempt.permanent, attempt.detail) == (FAILED, permanent, detail)
+
+
+@pytest.mark.parametrize(
+    ("name", "answer", "status", "detail"),
+    [
+        ("FreeMobile", "", 402, "HTTP 402 Payment Required"),
+        ("Prowl", '<prowl><error code="406">Too many calls</error></prowl>', 406,
+         "HTTP 406 Not Acceptable: Too many calls"),
+        ("SparkPost", {"errors": [{"message": "Exceed Sending Limit (hourly)"}]}, 420,
+         "HTTP 420: Exceed Sending Limit (hourly)"),
+    ],
+)  # fmt: skip
+def test_a_status_that_asks_for_patience_at_this_service_alone_is_tried_again(
+    name: str, answer: object, status: int, detail: str, service: StandIn
+) -> None:
+    attempt = told(service, name, saying(answer, status))
+    assert (attempt.outcome, attempt.permanent, attempt.detail) == (FAILED, False, detail)
+
+
+def test_apprise_api_may_have_told_some_and_says_if_it_knows_nobody(service: StandIn) -> None:
+    words = "One or more notification could not be sent"
+    attempt = told(service, "AppriseAPI", saying({"error": words, "details": []}, 424))
+    assert (attempt.outcome, attempt.permanent) == (UNCERTAIN, False)
+    assert attempt.detail == (f"HTTP 424 Failed Dependency: {words}. A part of it may have arrived")
+    attempt = told(service, "AppriseAPI", Answer(204))
+    assert (attempt.outcome, attempt.permanent) == (FAILED, True)
+    assert attempt.detail.startswith("HTTP 204 No Content: the server has no configuration of this")
+    attempt = told(service, "AppriseAPI", saying({"error": "Bad request"}, 400))
+    assert (attempt.outcome, attempt.permanent) == (FAILED, True)
 
 
 @pytest.mark.parametrize(

@@ -185,6 +185,41 @@ def test_how_bad_it_is_follows_the_severity_unless_the_url_says_it(
     assert [each.body[name] for each in told] == values
 
 
+LIST = Message("3 failed", BODY, severity=Severity.WARNING, delivery=7)
+ENDS = replace(LIST, title="3 confirmed", kind=Kind.RESOLVED, delivery=8)
+
+
+@pytest.mark.parametrize(
+    ("url", "key", "act", "acts"),
+    [
+        ("pagerduty://canary@key", "dedup_key", "event_action", ["trigger", "trigger", "resolve"]),
+        ("splunk://route@canary-key", "entity_id", "message_type",
+         ["CRITICAL", "CRITICAL", "RECOVERY"]),
+        ("squadcast://canary", "event_id", "status", ["trigger", "trigger", "resolve"]),
+        ("ilert://canary-key", "alertKey", "eventType", ["ALERT", "ALERT", "RESOLVE"]),
+    ],
+)  # fmt: skip
+def test_a_message_about_no_episode_is_an_incident_of_its_own_and_repeats_are_no_other(
+    url: str, key: str, act: str, acts: list[str], service: Service
+) -> None:
+    service.status = 200 if url.startswith("splunk") else 202
+    told = service.told(url, LIST, replace(LIST, repeat=True), ENDS)
+    assert [each.body[key] for each in told] == ["delivery-7", "delivery-7", "delivery-8"]
+    assert [each.body[act] for each in told] == acts
+
+
+def test_word_of_what_is_taken_opens_nothing_where_it_updates_nothing(service: Service) -> None:
+    taken = replace(LIST, kind=Kind.ACKNOWLEDGED)
+    (asked,) = service.told("squadcast://canary", taken)
+    assert asked.body["status"] == "resolve"
+
+
+def test_opsgenie_opens_nothing_for_a_list_of_ends(service: Service) -> None:
+    asked = service.told("opsgenie://canary-key", LIST, ENDS)
+    assert [each.path for each in asked] == ["/alerts", "/alerts/delivery-8/close"]
+    assert asked[0].body["alias"] == "delivery-7"
+
+
 def test_the_reference_has_each_service_that_knows_incidents() -> None:
     text = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
     table = re.search(r"\| service \| opened with .*?\n\n", text, re.DOTALL)

@@ -53,12 +53,6 @@ def warnings(destination: Destination) -> list[str]:
     return [] if isinstance(client, str) else list(checks.surprises(destination, client[0]))
 
 
-def opens_incidents(destination: Destination) -> bool:
-    """Return whether the destination shows one episode as one incident."""
-    client = clients.client(destination)
-    return not isinstance(client, str) and incidents.knows_incidents(client[0])
-
-
 def leads_to(destination: Destination) -> str:
     """Say in one line where its messages go, without any secret; see `sending.leads_to`."""
     client = clients.client(destination)

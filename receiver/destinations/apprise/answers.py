@@ -86,13 +86,15 @@ _IN_MILLISECONDS = 100_000_000_000
 class Reading:
     """Meaning of an answer. `lasting`: whether no repeat can mend it; None if only the status says.
 
-    `ended`: it wants a new login. `wait`: the seconds that it asks to wait.
+    `ended`: it wants a new login. `partial`: a part may have arrived. `wait`: the seconds that it
+    asks to wait.
     """
 
     words: str = ""
     says_no: bool = False
     lasting: bool | None = None
     ended: bool = False
+    partial: bool = False
     wait: float | None = None
 
 
@@ -104,6 +106,8 @@ def read(
     now: float = 0.0,
 ) -> Reading:
     """Read the answer of a service."""
+    if status in vendor.nothing:
+        return Reading(vendor.nothing[status], says_no=True, lasting=True)
     accepted = 200 <= status < 300
     answer = _parsed(content, headers.get("Content-Type", ""))
     text = answer if isinstance(answer, str) else ""
@@ -115,6 +119,8 @@ def read(
     if accepted and not says_no:
         return Reading(words or text)
     lasting = _is_lasting(codes | set(re.findall(r"[\w-]+", text)), words or text, vendor)
+    if status in vendor.early:
+        lasting = False
     is_early = status in (429, 503) or lasting is False
     waits = _waits(answer, words or text, headers, now) if is_early else _waits_within(answer)
     wait = next(iter(waits), None)
@@ -123,6 +129,7 @@ def read(
         says_no,
         lasting,
         status == 401 or bool(codes & vendor.ended),
+        status in vendor.partial,
         None if wait is None else min(max(wait, 0.0), _LONGEST_WAIT),
     )
 

@@ -35,6 +35,11 @@ VENDORS: Mapping[str, Vendor] = {
         lasting=_these("401 402 403 404 405 406 407 409 InvalidSenderId"),
         passing=_these("500 501 502"),
     ),
+    "apprise_api": Vendor(
+        "Apprise API: notify, response codes", words=("error",), partial=frozenset({424}),
+        nothing={204: "the server has no configuration of this name: add one there, or mend the"
+                      " name in the URL"},
+    ),
     "awswhatsapp": Vendor(
         "AWS End User Messaging Social, API: Common errors", words=("message", "Message"),
         codes=("__type", "Code"), passing=_AWS_PASSING,
@@ -110,7 +115,10 @@ VENDORS: Mapping[str, Vendor] = {
         lasting=_these("9499 19001 19002 19021 19022 19024"), passing=_these("11232"),
     ),
     "fortysixelks": Vendor("46elks, API: Send SMS, status", no={"status": ("failed",)}),
-    "freemobile": Vendor("Free Mobile, Notifications par SMS: only its statuses", pages=True),
+    "freemobile": Vendor(
+        "Free Mobile, Notifications par SMS: only its statuses; 402 is too many in a short time",
+        early=frozenset({402}), pages=True,
+    ),
     "google_chat": Vendor(
         "Google Chat API: Errors, and google.rpc.Code", words=("error.message",),
         codes=("error.status",), passing=_these("RESOURCE_EXHAUSTED UNAVAILABLE"),
@@ -154,6 +162,10 @@ VENDORS: Mapping[str, Vendor] = {
     "onebot": Vendor(
         "OneBot 11, API: response", yes={"retcode": (0, 1), "status": ("ok", "async")},
         words=("wording", "message", "msg"),
+    ),
+    "prowl": Vendor(
+        "Prowl, Public API: return codes; 406 is too many in an hour", early=frozenset({406}),
+        words=("error",),
     ),
     "pushdeer": Vendor("PushDeer, API: message/push", yes={"code": (0,)}, words=("error",)),
     "pushme": Vendor("PushMe, API: answer", no_text=r"^(?!success\b)."),
@@ -206,8 +218,9 @@ VENDORS: Mapping[str, Vendor] = {
         codes=("Code",), passing=_AWS_PASSING,
     ),
     "sparkpost": Vendor(
-        "SparkPost, API: Transmissions", no={"results.total_accepted_recipients": (0,)},
-        words=("errors.*.message", "errors.*.description"),
+        "SparkPost, API: Transmissions; 420 is a limit of an hour or a day",
+        no={"results.total_accepted_recipients": (0,)},
+        words=("errors.*.message", "errors.*.description"), early=frozenset({420}),
     ),
     "spugpush": Vendor("Spug push assistant: answer", yes={"code": (200, 0)}, words=("msg",)),
     "telegram": Vendor(
@@ -216,6 +229,10 @@ VENDORS: Mapping[str, Vendor] = {
     "twilio": Vendor(
         "Twilio, Message resource: status", words=("error_message", "message"),
         no={"status": ("failed", "undelivered", "canceled")},
+    ),
+    "twist": Vendor(
+        "Twist, API v3: errors", words=("error_string",), codes=("error_code",),
+        ended=_these("120 200"),
     ),
     "viber": Vendor(
         "Viber, REST Bot API: error codes", yes={"status": (0,)}, words=("status_message",),

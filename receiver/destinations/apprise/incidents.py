@@ -1,8 +1,9 @@
 """Incidents: one episode is one incident, in services that know incidents.
 
-Messages about an episode have its key. The first opens the incident, reminders and escalations
-update it, somebody who takes the episode acknowledges it, and its end resolves it. Each service has
-an entry in SERVICES: the attributes of Apprise's plugin by which a message is one of these acts.
+Messages about an episode have its key, any other delivery has its own. The first opens the
+incident, reminders and escalations update it, somebody who takes the episode acknowledges it, and
+its end resolves it. Each service has an entry in SERVICES: the attributes of Apprise's plugin by
+which a message is one of these acts.
 """
 
 from __future__ import annotations
@@ -126,11 +127,6 @@ WITHOUT_KEY: Mapping[str, str] = {
 }
 
 
-def knows_incidents(plugin: Any) -> bool:
-    """Return whether the plugin's service can show one episode as one incident."""
-    return type(plugin).__name__ in SERVICES
-
-
 def direct(plugin: Any, message: Message, options: frozenset[str]) -> Callable[[_Arguments], None]:
     """Set the plugin's attributes for what the message does to its incident.
 
@@ -139,17 +135,27 @@ def direct(plugin: Any, message: Message, options: frozenset[str]) -> Callable[[
     service = SERVICES.get(type(plugin).__name__)
     if service is None:
         return _leave
-    kind = message.kind if message.thread else Kind.NOTICE
+    kind = message.kind
     _restore(plugin, service)
-    if message.thread:
-        setattr(plugin, service.key, key_of(message.thread))
-    setattr(plugin, service.action, _action(service, kind, message.severity))
+    if key := _incident_key(message):
+        setattr(plugin, service.key, key)
+    setattr(plugin, service.action, _action(service, message))
     if service.grade and service.grade not in options:
         setattr(plugin, service.grade, service.grades[message.severity])
     if service is _OPSGENIE and kind in _ENDS_OR_TAKES:
         _remember_alert(plugin)
     change = service.change
     return (lambda request: change(kind, request)) if change else _leave
+
+
+def _incident_key(message: Message) -> str:
+    """Return the key of the message's incident: of its episode, else its own; empty: the URL's.
+
+    Without one some services join what has nothing in common, and repeats open another incident.
+    """
+    if message.thread:
+        return key_of(message.thread)
+    return "" if message.delivery is None else f"delivery-{message.delivery}"
 
 
 def key_of(thread: str) -> str:
@@ -161,16 +167,18 @@ def _leave(request: _Arguments) -> None:
     """Leave a request as it is."""
 
 
-def _action(service: IncidentService, kind: Kind, severity: Severity) -> str:
-    if kind is Kind.RESOLVED:
+def _action(service: IncidentService, message: Message) -> str:
+    if message.kind is Kind.RESOLVED:
         return service.closes
-    if kind is Kind.ACKNOWLEDGED and service.takes:
-        return service.takes
-    return service.opens if isinstance(service.opens, str) else service.opens[severity]
+    if message.kind is Kind.ACKNOWLEDGED and (service.takes or not message.thread):
+        # What updates no incident must not open one.
+        return service.takes or service.closes
+    opens = service.opens
+    return opens if isinstance(opens, str) else opens[message.severity]
 
 
 def _restore(plugin: Any, service: IncidentService) -> None:
-    """Give the key back that the URL has: a message about no episode has no other one."""
+    """Give the key back that the URL has: a message that is no delivery has no other one."""
     values = vars(plugin)
     setattr(plugin, service.key, values.setdefault("key_as_written", values[service.key]))
 

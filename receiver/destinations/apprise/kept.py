@@ -63,8 +63,11 @@ def is_outdated(record: CallRecord) -> bool:
 
 
 def is_logged_out(record: CallRecord) -> bool:
-    """Return whether the message was refused once for the lack of a login.
+    """Return whether each try of the message was refused, the last for the lack of a login.
 
-    Some plugins log in again by themselves, and have then tried it twice.
+    Some plugins log in again by themselves, and some of them then try it with the old session.
     """
-    return counted(record).ended and sum(exchange.own for exchange in record.exchanges) == 1
+    own = [exchange for exchange in record.exchanges if exchange.own]
+    is_refused = all(not exchange.is_accepted and not exchange.written for exchange in own)
+    is_one_session = len({exchange.login for exchange in own}) == 1
+    return counted(record).ended and is_refused and is_one_session

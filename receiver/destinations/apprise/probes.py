@@ -122,6 +122,7 @@ def _record_answer(recorder: AttemptRecorder, exchange: Exchange, response: Any)
     exchange.says_no = reading.says_no
     exchange.lasting = reading.lasting
     exchange.ended = reading.ended
+    exchange.partial = reading.partial
     if exchange.retry_after is None:
         exchange.retry_after = reading.wait
     exchange.whole = whole

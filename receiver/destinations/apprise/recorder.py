@@ -66,7 +66,8 @@ class AttemptRecorder:
         self.reused = False
         url, method = str(request.url or ""), str(request.method)
         own = self._is_own(url, request.body)
-        exchange = Exchange(own=own, may_be_own=own or may_be_own(method, url))
+        login = hash(str(request.headers.get("Authorization", "")))
+        exchange = Exchange(own=own, may_be_own=own or may_be_own(method, url), login=login)
         self.record.exchanges.append(exchange)
         return exchange
 

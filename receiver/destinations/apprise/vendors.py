@@ -25,6 +25,9 @@ class Vendor:
     can be mended by no repeat, one in `passing` by a repeat, whatever the status is, and one in
     `ended` by a new login.
 
+    Of the statuses, one in `early` has no objection to the message, one in `partial` came after a
+    part of it may have arrived, and one in `nothing` is a no for good; its words say what to do.
+
     `own` says which addresses take the message itself, where its words cannot be seen in it.
     `pages`: a yes may be a web page. Of any other service, a page is the answer of something that
     stands before it: a login, a proxy, the portal of a network.
@@ -40,6 +43,9 @@ class Vendor:
     lasting: frozenset[str] = frozenset()
     passing: frozenset[str] = frozenset()
     ended: frozenset[str] = frozenset()
+    early: frozenset[int] = frozenset()
+    partial: frozenset[int] = frozenset()
+    nothing: Mapping[int, str] = field(default_factory=dict)
     own: str = ""
     pages: bool = False
 

@@ -173,7 +173,7 @@ def _take(db: Database, request: _Request, row: Row) -> Claim | None:
     if alarm is not None:  # no silence and no digest is about alarms
         db.change(UNTRUE_ALARM, {"id": delivery})
         return _claim_one(db, request, delivery)
-    if group_key is None:
+    if group_key is None or request.policy.alone:
         _sift(db, request, "one", {"id": delivery})
         return _claim_one(db, request, delivery)
     gathers = 0 if group_key.endswith(ESCALATIONS) else options.wait
@@ -238,6 +238,9 @@ def _claim_one(db: Database, request: _Request, delivery: int) -> Claim | None:
         return None
     claim = claimed(db, row)
     kind = claim.origin.kind if claim.origin and claim.kind is Kind.FALLBACK else claim.kind
+    if kind is Kind.DIGEST and request.policy.alone:
+        _dissolve(db, claim, request.now)
+        return None
     if kind is Kind.DIGEST:
         missed = _missed(db, claim)
         claim = replace(claim, digest=missed)
@@ -273,13 +276,28 @@ def _claim_only(db: Database, request: _Request, delivery: int) -> Claim | None:
     return _claim_one(db, request, delivery)
 
 
+def _dissolve(db: Database, claim: Claim, now: int) -> None:
+    """Let each message that the digest of a silence would list go out alone."""
+    if claim.kind is Kind.DIGEST:
+        silences.dissolve(db, claim.delivery, now)
+        return
+    silence, missed_by, _ = _silence_of(db, claim)
+    promise(db, "owed", silences.dissolve_instead(db, claim, silence, missed_by, now))
+
+
 def _missed(db: Database, claim: Claim) -> Digest:
     """Return the digest of the messages that a silence kept back from the original destination."""
+    silence, destination, step = _silence_of(db, claim)
+    # A fall-back missed none of these messages itself, so it gets no number.
+    number = claim.delivery if claim.kind is Kind.DIGEST else None
+    return digests.silenced(db, number, silence, destination, step)
+
+
+def _silence_of(db: Database, claim: Claim) -> tuple[int, str, int]:
+    """Return the silence that a digest is about, who missed its messages, and the page."""
     delivery = claim.delivery
     while True:
         ((silence, destination, step, origin, _),) = db.rows(quiet.MISSED, {"delivery": delivery})
         if silence is not None:
-            # A fall-back missed none of these messages itself, so it gets no number.
-            number = claim.delivery if claim.kind is Kind.DIGEST else None
-            return digests.silenced(db, number, silence, destination, step)
+            return silence, destination, step
         delivery = origin

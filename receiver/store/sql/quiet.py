@@ -66,7 +66,8 @@ def put_off(db: Database, policy: SendPolicy, delivery: int, route: str, values:
     if end is None:
         return False
     which = PUT_OFF_QUIET if route in policy.options else PUT_OFF_ONE_QUIET
-    more = {"to": end, "key": f"quiet/{end}", "route": route, "id": delivery}
+    key = None if policy.alone else f"quiet/{end}"
+    more = {"to": end, "key": key, "route": route, "id": delivery}
     db.change(which, {**values, **more})
     return True
 

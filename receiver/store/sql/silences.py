@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
-from receiver.deliveries import Kind
+from receiver.deliveries import Claim, Kind
 from receiver.events import Verdict
 from receiver.routing.conditions import Subject
 from receiver.routing.silences import Silence, first
@@ -99,6 +99,34 @@ OWE_LIST = statement(
         owed_at=":now", due_at=":now",
     ),
 )  # fmt: skip
+# What one message cannot be about goes out as it was, if it is still true. There is always a next
+# reminder.
+GIVE_BACK = statement(
+    "give_back_silenced",
+    "UPDATE delivery SET state = 'waiting', reason = '', silence = NULL, digest = NULL,"
+    " group_key = NULL, kept_by = NULL, due_at = :now, owed_at = :now, begun_at = :now"
+    " WHERE kind <> 'reminder' AND state = 'superseded' AND destination ="
+    " (SELECT h.destination FROM delivery AS h WHERE h.id = :digest)"
+    " AND silence = (SELECT h.silence FROM delivery AS h WHERE h.id = :digest)",
+)
+# The same at a destination that gets the digest in place of another one (`missed_by`).
+GIVE_INSTEAD = statement(
+    "give_silenced_instead",
+    owing(
+        "FROM delivery AS d WHERE d.silence = :silence AND d.destination = :missed_by"
+        " AND d.state = 'superseded' AND d.kind <> 'reminder'",
+        dedup_key="'alone/' || d.id || '/' || CAST(:destination AS text)", event="d.event",
+        source="d.source", execution_id="d.execution_id", event_id="d.event_id",
+        verdict="d.verdict", route="d.route", destination=":destination", kind="d.kind",
+        order_key="d.order_key", guard_version="d.guard_version", origin="d.origin",
+        step="d.step", created_at=":now", owed_at=":now", due_at=":now",
+    ),
+)  # fmt: skip
+DISSOLVED = statement(
+    "dissolve_digest",
+    "UPDATE delivery SET state = 'superseded', token = NULL, lease_until = NULL,"
+    " reason = 'each of its messages goes out alone' WHERE id = :digest",
+)
 ADD = statement(
     "add_silence",
     "INSERT INTO silence (match, reason, by, created_at, from_at, until_at)"
@@ -200,6 +228,19 @@ def list_ended(db: Database, now: int) -> tuple[list[str], int]:
                 added += inserted(db, OWE_LIST, {**page_values, "now": now, "delivery": missed})
         db.change(MARK_LISTED, {"silence": silence, "now": now})
     return destinations, added
+
+
+def dissolve(db: Database, digest: int, now: int) -> None:
+    """Let each message that a digest would list go out alone, and the digest not at all."""
+    db.change(GIVE_BACK, {"digest": digest, "now": now})
+    db.change(DISSOLVED, {"digest": digest})
+
+
+def dissolve_instead(db: Database, fallback: Claim, silence: int, missed_by: str, now: int) -> int:
+    """Do the same with the fall-back of a digest; return the number of new deliveries."""
+    values = {"silence": silence, "missed_by": missed_by, "destination": fallback.destination}
+    db.change(DISSOLVED, {"digest": fallback.delivery})
+    return inserted(db, GIVE_INSTEAD, {**values, "now": now})
 
 
 def next_end(db: Database) -> int | None:

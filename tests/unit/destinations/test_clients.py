@@ -9,8 +9,9 @@ import apprise
 import pytest
 
 from receiver.destinations.apprise import clients
+from receiver.destinations.apprise.incidents import SERVICES
 from receiver.destinations.destination import Destination
-from receiver.destinations.sending import leads_to, opens_incidents, problems, warnings
+from receiver.destinations.sending import leads_to, problems, warnings
 from tests.support.plugins import ADDRESSES
 
 SAYS_WHAT_TO_DO = re.compile(
@@ -264,8 +265,32 @@ def plugin_of(name: str) -> Any:
     return clients.client(Destination("ops", ADDRESSES[name]))[0]
 
 
-def test_a_pager_is_known_as_one() -> None:
-    assert opens_incidents(Destination("ops", "pagerduty://integration@key"))
-    assert opens_incidents(Destination("ops", "victorops://route@key"))
-    others = ("json://host", "console://", "spike://0123456789abcdef0123456789abcdef", "x")
-    assert not any(opens_incidents(Destination("ops", url)) for url in others)
+@pytest.mark.parametrize(
+    "url",
+    [
+        "pagerduty://integration@key", "victorops://route@key", " Opsgenie://key", "json://host",
+        "console://", "spike://0123456789abcdef0123456789abcdef", "x",
+        "https://events.pagerduty.com/integration/0123456789abcdef/enqueue",
+        "https://api.pagertree.com/integration/int_0123456789",
+        "https://connect.signl4.com/webhook/0123456789",
+        "https://alert.victorops.com/integrations/generic/20131114/alert/"
+        "12345678-1234-1234-1234-123456789abc/routing",
+        "https://api.squadcast.com/v2/incidents/api/0123456789abcdef0123456789abcdef01234567",
+        "https://signals.firehydrant.com/v1/process/0123456789",
+        "https://hooks.slack.com/services/T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ",
+    ],
+)  # fmt: skip
+def test_a_pager_is_known_as_one_by_its_url_as_by_its_plugin(url: str) -> None:
+    destination = Destination("ops", url)
+    client = None if url == "console://" else clients.client(destination)
+    name = "" if client is None or isinstance(client, str) else type(client[0]).__name__
+    assert destination.opens_incidents == (name in SERVICES)
+
+
+def test_every_scheme_of_a_service_that_knows_incidents_is_a_pager() -> None:
+    plugins = clients.library().NotificationManager().plugins()
+    for plugin in plugins:
+        for each in (plugin.protocol, plugin.secure_protocol):
+            for scheme in [each] if isinstance(each, str) else each or ():
+                is_pager = Destination("ops", f"{scheme}://x").opens_incidents
+                assert is_pager == (plugin.__name__ in SERVICES), scheme
