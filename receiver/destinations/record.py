@@ -25,8 +25,8 @@ class Exchange:
 
     `written`: it was written and not answered yet. `whole`: its answer has come with all of its
     body. `says_no`: the body refuses, whatever the status is. `lasting`: whether a repeat can mend
-    what it says; None if only the status tells. `ended`: a new login may mend it. The others are
-    those of CallRecord.
+    what it says; None if only the status tells. `unclear`: it lacks what the service says in every
+    answer. `ended`: a new login may mend it. The others are those of CallRecord.
     """
 
     own: bool = True
@@ -40,12 +40,14 @@ class Exchange:
     error: str = ""
     says_no: bool = False
     lasting: bool | None = None
+    unclear: bool = False
     ended: bool = False
 
     @property
     def is_accepted(self) -> bool:
         """Whether the service has taken it."""
-        return self.status is not None and 200 <= self.status < 300 and not self.says_no
+        is_yes = self.status is not None and 200 <= self.status < 300
+        return is_yes and not (self.says_no or self.unclear)
 
 
 @dataclass(slots=True)
@@ -57,9 +59,9 @@ class CallRecord:
     through the probes, so that `written` means nothing.
 
     HTTP. `exchanges`: all requests. `status`, `phrase`, `answer` (its words for people),
-    `retry_after` (seconds), `says_no`, `lasting`, `ended`: of the answer that counts. `cut_short`:
-    its body is incomplete. `own`: it is about the message itself. `accepted`: the number of
-    requests of the message with a yes.
+    `retry_after` (seconds), `says_no`, `lasting`, `unclear`, `ended`: of the answer that counts.
+    `cut_short`: its body is incomplete. `own`: it is about the message itself. `accepted`: the
+    number of requests of the message with a yes.
 
     SMTP. `mails_taken`: the number of accepted messages. `refusal`: of a command.
     `refused_recipients`: of single recipients. `unsendable`: the reason why no repeat can send it.
@@ -79,6 +81,7 @@ class CallRecord:
     cut_short: bool = False
     says_no: bool = False
     lasting: bool | None = None
+    unclear: bool = False
     ended: bool = False
     accepted: int = 0
     mails_taken: int = 0
