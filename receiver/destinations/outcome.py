@@ -227,8 +227,8 @@ def _is_refused_for_good(record: CallRecord, status: int) -> bool:
     has_word = _holds_permanent_word(record.answer)
     if 200 <= status < 300:
         return has_word or (record.says_no and record.lasting is True)
-    # Who says when to come back does not refuse for good, whatever the status is.
-    is_later = record.retry_after is not None and not (has_word or record.lasting)
+    # Who says when to come back does not refuse for good, unless a server lacks what is asked.
+    is_later = status < 500 and record.retry_after is not None and not (has_word or record.lasting)
     return _is_permanent(status) and not is_later
 
 

@@ -21,8 +21,8 @@ _OPEN_VALUES = {
 }  # fmt: skip
 _SHORT = 6
 # So much of a line is looked at, and in so many readings.
-_MOST = 20_000
-_MOST_READINGS = 24
+_LONGEST_LINE = 20_000
+_READINGS = 24
 # As base64 a shorter text than this would be too short to be told from other words.
 _LONG = 8
 
@@ -35,9 +35,9 @@ def redact(url: str, line: str, more: Iterable[str] = ()) -> str:
     """
     secrets = sorted(_spellings(url) | _signs(more), key=len, reverse=True)
     patterns = [re.compile(_pattern(secret), re.IGNORECASE) for secret in secrets]
-    plain = _without(patterns, line[:_MOST])
+    plain = _without(patterns, line[:_LONGEST_LINE])
     seen, left = {plain}, [plain]
-    while left and len(seen) < _MOST_READINGS:
+    while left and len(seen) < _READINGS:
         reading = left.pop(0)
         for decoded in (decode(reading) for decode in _DECODERS):
             if decoded in seen:

@@ -9,7 +9,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 _LONGEST = 999_999.0
-_DEPTH = 4
+_DEEPEST = 4
 # `retryDelay` is that of google.rpc.RetryInfo: "38.5s".
 _MEMBERS = {
     "retryafter": 1.0, "retryafterms": 0.001, "retryafterseconds": 1.0, "retrydelay": 1.0,
@@ -68,7 +68,7 @@ def asked_for(answer: Any, words: str, headers: Mapping[str, str], now: float) -
 
 def named(value: Any, depth: int = 0) -> Iterator[float]:
     """Yield the waits that stand in an answer by name."""
-    if depth >= _DEPTH:
+    if depth >= _DEEPEST:
         return
     if isinstance(value, list):
         for item in value:
