@@ -22,8 +22,8 @@ def folder(tmp_path: Path) -> Path:
     [
         ("--help", 0.3, set()),
         ("--version", 0.3, set()),
-        ("executions", 0.6, {"pydantic", "sqlite_utils"}),
-        ("deliveries", 0.6, {"pydantic", "sqlite_utils"}),
+        ("executions", 0.6, {"pydantic"}),
+        ("deliveries", 0.6, {"pydantic"}),
     ],
 )
 def test_it_takes_little_time_and_imports_what_it_needs(

@@ -141,6 +141,7 @@ LATE_IMPORTS = {
     ("destinations.apprise.clients", "requests"): "comes with apprise",
     ("store.opening", "receiver"): "PostgreSQL is an extra, and takes 60 ms",
     ("store.committer", "asyncio"): "takes 40 ms, and commands that only look await nothing",
+    ("store.sqlite.schema", "sqlite_utils"): "takes 40 ms, and only an old store is migrated",
     ("web.server.server", "receiver"): "httptools is an extra",
 }
 # Modules that import others by a text → why.

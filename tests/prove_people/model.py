@@ -23,6 +23,9 @@ Where the text is silent, this is decided here:
 * A message to a destination that is gone is dead; such a one has no fall-backs.
 * What a silence's digest lists is each execution once, in its state at that moment.
 * Those who were told of together, in a digest, are reminded of together.
+* `retry_for` begins when a message may first go out: what gathers is not tried yet.
+* A wait that a destination asks for is obeyed, also where it is longer than `retry_for`: what ends
+  meanwhile is given up without a try.
 * What falls into quiet hours is looked at again at their end, or at a reload; what is left goes out
   as one message for each destination.
 * Order holds among messages about one execution to one destination that wait for a retry, but for
@@ -314,7 +317,7 @@ class World:
         """When something is due next."""
         times = [time for time, *_ in self.plans()]
         times += [
-            max(self.ready_at(owed), self.paused.get(owed.to, 0))
+            max(self.ready_at(owed), min(self.paused.get(owed.to, 0), self.last(owed)))
             for owed in self.waiting
             if self.ready_at(owed) > self.now or not self.is_behind(owed)
         ]
@@ -381,12 +384,14 @@ class World:
     def send(self, place: Place) -> bool:
         """Send what a destination gets now; return whether anything was done."""
         if self.paused.get(place.name, 0) > self.now:
-            return False
+            return self.give_up(place)
         ready, did = self.ready(place)
         for those in together(ready):
             is_paused = self.paused.get(place.name, 0) > self.now
             if is_paused or (len(those) == 1 and self.is_behind(those[0])):
                 continue
+            for owed in those:
+                owed.since = self.begins(owed)
             for owed in those:
                 if (group := gathering_of(owed)) is not None and not owed.held:
                     self.digested[group] = self.now
@@ -462,6 +467,27 @@ class World:
             else:
                 self.retry(owed, place, outage)
 
+    def give_up(self, place: Place) -> bool:
+        """Give up what may not be tried before its end; return whether there was any."""
+        overdue = [
+            owed
+            for owed in self.waiting
+            if owed.to == place.name and max(self.ready_at(owed), self.last(owed)) <= self.now
+        ]
+        for owed in overdue:
+            self.die(owed)
+        return bool(overdue)
+
+    def begins(self, owed: Owed) -> int:
+        """When `retry_for` begins: not while a message gathers with others."""
+        is_gathering = gathering_of(owed) is not None and not owed.tries and not owed.held
+        return max(owed.since, self.ready_at(owed)) if is_gathering else owed.since
+
+    def last(self, owed: Owed) -> int:
+        """When a message is given up."""
+        place = self.rules.place(owed.to)
+        return self.begins(owed) + place.retry_for if place else self.now
+
     def outage(self, to: str) -> Outage | None:
         """How the destination fails now, if it does."""
         found = (o for o in self.scenario.outages if o.to == to and o.begins <= self.now < o.ends)
@@ -473,7 +499,7 @@ class World:
         wait = int(min(FIRST * 2 ** (owed.tries - 1), LONGEST) * self.scenario.chance)
         if outage is not None and outage.answer == "later":
             wait = max(wait, min(outage.after, LONGEST))
-            self.paused[place.name] = min(self.now + outage.after, last)
+            self.paused[place.name] = self.now + min(outage.after, LONGEST)
         if self.now >= last:
             self.die(owed)
         else:

@@ -26,8 +26,9 @@ def test_the_program_tells_people_what_the_model_says_with_one_trouble(trouble: 
     assert figures["messages"] > 20
 
 
-def test_the_program_tells_people_what_the_model_says_with_all_troubles() -> None:
-    assert prove(3, 360)["messages"] > 500
+@pytest.mark.parametrize("seed", range(31, 37))
+def test_the_program_tells_people_what_the_model_says_with_all_troubles(seed: int) -> None:
+    assert prove(seed, 310)["messages"] > 400
 
 
 def test_the_model_and_the_program_tell_a_known_story(tmp_path: Path) -> None:

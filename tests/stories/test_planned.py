@@ -308,6 +308,17 @@ def test_a_notice_that_goes_out_after_somebody_took_it_says_so_once(walk: Walk) 
     assert walk.until_quiet(HOUR) == []
 
 
+def test_a_notice_of_something_that_runs_says_who_took_it_meanwhile(walk: Walk) -> None:
+    runs = "  - {name: runs, match: {status: running}, notify: team}\n"
+    walk.reload(rules(f"team: {{{TO}}}", more=runs))
+    walk.comes(RUNNING)
+    assert len(walk.gets(attempt=FAILED)) == 1
+    walk.acknowledge("Ann")
+    walk.passes(MINUTE)
+    (told,) = walk.gets()
+    assert told.message.body.splitlines()[0] == "Ann takes care of it."
+
+
 def test_a_digest_says_of_each_who_took_it(walk: Walk) -> None:
     group = ", acknowledged: true, group: {by: [agent], wait: 30s, every: 1m}"
     walk.reload(rules(f"team: {{{TO}}}", conf=group))

@@ -104,6 +104,7 @@ def test_rules_that_a_signal_cannot_have_read_again_are_told_without_secrets(
             file.write_text(good, "utf-8")
             served.kill(signal.SIGHUP)
             await until(lambda: about(mail, "routes.yaml was read again"), "its end is told")
+            await until(lambda: about(ops, "routes.yaml was read again"), "it is told to both")
             assert len(ops.arrivals) == len(mail.arrivals) == 2
 
     asyncio.run(walk())

@@ -193,7 +193,7 @@ def test_a_client_that_offers_h2c_is_answered_over_http_1(port: int) -> None:
     forged = request(body, [*offer, *signed(body + b" ")])
     assert ask(port, forged).status == 401
     websocket = [("Connection", "Upgrade"), ("Upgrade", "websocket")]
-    assert ask(port, request(method="GET", path="/", headers=websocket)).status == 404
+    assert ask(port, request(method="GET", path="/chat", headers=websocket)).status == 404
 
 
 def test_a_client_that_expects_to_be_asked_for_its_body_is_asked(port: int) -> None:

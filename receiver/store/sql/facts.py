@@ -16,7 +16,7 @@ from receiver.deliveries import (
     MessageContext,
     State,
 )
-from receiver.events import Execution, Status, Verdict
+from receiver.events import Category, Execution, Status, Verdict
 from receiver.store.records import JudgedWebhook
 from receiver.store.sql import rows
 from receiver.store.sql.database import Database, Row, statement, variants
@@ -170,8 +170,10 @@ def claimed(db: Database, row: Row) -> Claim:
     # The event that ends an episode is the first of the next one.
     is_end = message_kind is Kind.RESOLVED
     episode = version - 1 if version is not None and is_end else version
-    if episode is None or (guard is None and not is_end):
+    if episode is None or (_is_ended(facts) and not is_end):
         return replace(claim, version=episode)  # the first message, and the only one
+    if guard is None and not is_end:
+        return replace(claim, version=episode, acknowledged=acknowledgement(db, facts, episode))
     return replace(
         claim,
         version=episode,
@@ -179,6 +181,10 @@ def claimed(db: Database, row: Row) -> Claim:
         begun=begun(db, facts, episode) if is_end else None,
         thread_title=_thread_title(db, claim, episode),
     )
+
+
+def _is_ended(facts: MessageContext) -> bool:
+    return facts.status is not None and facts.status.category is Category.TERMINAL
 
 
 def _alarm_facts(alarm: Alarm) -> MessageContext:

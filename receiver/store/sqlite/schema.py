@@ -8,12 +8,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
-
-import sqlite_utils
+from typing import TYPE_CHECKING
 
 from receiver.errors import StorageRefused
 from receiver.store.sqlite.connection import connect
 from receiver.store.sqlite.file import check_names
+
+if TYPE_CHECKING:
+    import sqlite_utils
 
 APPLICATION_ID = 0x72637672  # "rcvr"
 # The migrations in their order; the number of a schema is that of its last one.
@@ -154,6 +156,8 @@ def migrate(connection: sqlite3.Connection, version: int = SCHEMA_VERSION) -> No
 
     An earlier `version` makes a database as an older program left it.
     """
+    import sqlite_utils
+
     migrations = sqlite_utils.Migrations("receiver")
     for number, script in enumerate(SCRIPTS[:version], 1):
         migrations(name=f"schema_{number}")(_runner(script))
