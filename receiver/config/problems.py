@@ -62,6 +62,12 @@ def shown(word: str) -> str:
     return repr(head if len(head) <= MAX_SHOWN else f"{head[:MAX_SHOWN]}…")
 
 
+def printable(name: str) -> str:
+    """Return a name of the environment as a terminal may show it."""
+    shown = "".join(sign if sign.isprintable() else "�" for sign in name)
+    return shown if len(shown) <= MAX_SHOWN else f"{shown[:MAX_SHOWN]}…"
+
+
 def is_slip(written: str, meant: str) -> bool:
     """Return whether the name of a variable is another one with a slip.
 

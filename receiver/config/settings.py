@@ -17,7 +17,7 @@ from pydantic import (
     field_validator,
 )
 
-from receiver.config.problems import in_words, nearest, nearest_zone
+from receiver.config.problems import in_words, nearest, nearest_zone, printable
 from receiver.config.variables import (
     Network,
     is_placeholder,
@@ -270,7 +270,7 @@ def _take(variable: str, value: str, values: dict[str, str], problems: list[str]
     if name not in Settings.model_fields:
         settings = [PREFIX + each.upper() for each in Settings.model_fields]
         hint = nearest(variable, settings)
-        problems.append(f"{variable}: there is no such setting. Did you mean {hint}?")
+        problems.append(f"{printable(variable)}: there is no such setting. Did you mean {hint}?")
     elif name in values:
         problems.append(f"{variable}: it is set twice, also as a file. Leave one out.")
     elif is_unfilled(value) or (name in FROM_FILES and is_placeholder(value)):

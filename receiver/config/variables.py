@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from receiver.config.problems import Place, is_slip
+from receiver.config.problems import Place, is_slip, printable
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -65,7 +65,7 @@ def slip_for(name: str, environ: Mapping[str, str], meant: set[str]) -> str:
     for variable in sorted(environ.keys() - meant - _OF_EVERY_SHELL):
         for wanted in (name, f"{name}_FILE"):
             if is_slip(variable, wanted) and tidy(environ[variable]):
-                return f"{variable} is set; did you mean {wanted}?"
+                return f"{printable(variable)} is set; did you mean {wanted}?"
     return ""
 
 

@@ -36,6 +36,10 @@ _SERVICES = {
     "discordapp.com": "copy all of it, https://discord.com/api/webhooks/ID/TOKEN",
     "chat.googleapis.com": "copy all of it, https://chat.googleapis.com/v1/spaces/…?key=…&token=…",
 }
+# What stands in documentations for a value: <token>, {bot_token}.
+_PLACEHOLDER = re.compile(
+    r"[^?]*(<[A-Za-z][\w .-]*>|\{[A-Za-z][\w .-]*\})|.*=<[A-Za-z][\w .-]*>(&|$)"
+)
 _MAIL = re.compile(r"(?:mailto:)?[^\s:/@]+@[^\s:/@]+", re.IGNORECASE)
 _SLACK_ID = re.compile(r"#?[CDGU][A-Z0-9]{8,}")
 # Without `://`: what the whole text looks like, what it is called, what to write.
@@ -103,6 +107,8 @@ def mistake(url: str) -> str:
                 return f"it is {name}: write {instead}"
         return ""
     scheme, _, rest = text.partition("://")
+    if _PLACEHOLDER.match(text):
+        return "it has a placeholder, a word in <…> or {…}: write the value in its place"
     if other := OTHER_SCHEMES.get(scheme.lower()):
         return f"its kind is called {other}:// here: begin with that"
     if scheme.lower() in ("http", "https"):

@@ -19,12 +19,17 @@ _FORMS: tuple[tuple[str, str], ...] = (
     (_HOOK + r"(?P<token>[a-z0-9]{26})", "mmost{s}://{host}{path}/{token}"),
     (r"oapi\.dingtalk\.com/robot/send", "dingtalk://{access_token}/"),
     (r"(?:(?:canary|ptb)\.)?discord(?:app)?\.com/api(?:/v[0-9]+)?/webhooks/(?P<id>[0-9]+)"
-     r"/(?P<token>[\w-]+)", "discord://{id}/{token}/"),
+     r"/(?P<token>[\w-]+)(?:/slack|/github)?", "discord://{id}/{token}/"),
     (r"maker\.ifttt\.com/trigger/(?P<event>[\w-]+)(?:/json)?/with/key/(?P<key>[\w-]+)",
      "ifttt://{key}@{event}/"),
     (r"open\.feishu\.cn/open-apis/bot/v2/hook/(?P<token>[\w-]+)", "feishu://{token}/"),
     (r"api\.telegram\.org/bot(?P<token>[0-9]+:[\w-]+)/\w+", "tgram://{token}/{chat_id}/"),
     (r"events\.pagerduty\.com/integration/(?P<key>\w+)/enqueue", "pagerduty://{key}@{key}"),
+    (r"events\.eu\.pagerduty\.com/integration/(?P<key>\w+)/enqueue",
+     "pagerduty://{key}@{key}?region=eu"),
+    (r"api\.flock\.com/hooks/sendMessage/(?P<token>[\w-]+)", "flock://{token}/"),
+    (r"(?P<host>[\w.-]+(?::[0-9]+)?)(?P<path>(?:/[\w.-]+)*?)/webapi/entry\.cgi",
+     "synology{s}://{host}/{token}{path}"),
     (r"api\.pagertree\.com/integration/(?P<id>int_[\w-]+)", "pagertree://{id}"),
     (r"connect\.signl4\.com/webhook/(?P<secret>[\w-]+)", "signl4://{secret}"),
     (r"api\.day\.app/(?P<key>\w+)", "barks://api.day.app/{key}"),
@@ -34,7 +39,10 @@ _FORMS: tuple[tuple[str, str], ...] = (
     (r"(?P<host>[\w.-]+(?::[0-9]+)?)(?P<path>(?:/[\w.-]+)*)/message", "gotify{s}://{host}{path}/{token}"),
 )  # fmt: skip
 # (kind, option of the service) → its name in Apprise; empty: Apprise gives it by itself.
-_RENAMED = {("discord", "thread_id"): "thread", ("discord", "wait"): ""}
+_RENAMED = {
+    ("discord", "thread_id"): "thread", ("discord", "wait"): "",
+    **{("synology{s}", name): "" for name in ("api", "method", "version")},
+}  # fmt: skip
 _TEAMS = (
     "Microsoft has ended this kind of hook: in Teams make a workflow “Post to a channel when a"
     " webhook request is received” and copy its address, https://….api.powerplatform.com/…"
@@ -44,7 +52,11 @@ _ADVICE: tuple[tuple[str, str], ...] = (
     (r"outlook\.office(365)?\.com|[\w.-]+\.webhook\.office\.com", _TEAMS),
     (r"events(\.eu)?\.pagerduty\.com",
      "its key is not in it: write pagerduty://INTEGRATION-KEY@API-KEY (region=eu for Europe)"),
-    (r"api(\.eu)?\.opsgenie\.com", "its key is not in it: write opsgenie://API-KEY"),
+    (r"api(\.eu)?\.opsgenie\.com",
+     "its key is not in it: write opsgenie://API-KEY (region=eu for Europe)"),
+    (r"api\.flock\.com", "write flock://TOKEN"),
+    (r"inbots\.zoom\.us",
+     "its verification token is not in it: write zoom://WEBHOOK-ID/VERIFICATION-TOKEN"),
     (r"api\.atlassian\.com", "its key is not in it: write jira://API-KEY"),
     (r"api\.ilert\.com", "its key may not be in it: write ilert://INTEGRATION-KEY"),
     (r"api\.telegram\.org", "write tgram://BOT-TOKEN/CHAT-ID"),
@@ -59,6 +71,12 @@ _ADVICE: tuple[tuple[str, str], ...] = (
     (r"api(\.eu)?\.mailgun\.net",
      "write mailgun://SENDER@DOMAIN/API-KEY/TO (region=eu for Europe)"),
     (r"email\.[\w-]+\.amazonaws\.com", "write ses://FROM/ACCESS-KEY/SECRET-KEY/REGION/TO"),
+    (r"api(\.eu)?\.sparkpost\.com",
+     "write sparkpost://SENDER@DOMAIN/API-KEY/TO (region=eu for Europe)"),
+    (r"api\.postmarkapp\.com", "write postmark://SERVER-TOKEN:FROM@DOMAIN/TO"),
+    (r"api\.resend\.com", "write resend://API-KEY:FROM@DOMAIN/TO"),
+    (r"api\.brevo\.com", "write brevo://API-KEY:FROM@DOMAIN/TO"),
+    (r"api\.smtp2go\.com", "write smtp2go://SENDER@DOMAIN/API-KEY/TO"),
     (r"api\.twilio\.com", "write twilio://ACCOUNT-SID:AUTH-TOKEN@FROM-NUMBER/TO-NUMBER"),
     (r"[\w.-]+\.zulipchat\.com", "write zulip://BOT@ORGANISATION/API-KEY/STREAM"),
     (r"sns\.[\w-]+\.amazonaws\.com", "write sns://ACCESS-KEY/SECRET-KEY/REGION/TOPIC"),
@@ -76,6 +94,8 @@ def translated(url: str) -> str:
     if match is None:
         return url
     options = dict(parse_qsl(match[3] or ""))
+    if "token" in options:
+        options["token"] = options["token"].strip('"')  # Synology's is in quotes
     for pattern, form in _FORMS:
         if (found := re.fullmatch(pattern, match[2], re.IGNORECASE)) is None:
             continue

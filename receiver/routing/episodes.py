@@ -166,7 +166,9 @@ def _compared(stored: Sequence[Told], plans: Sequence[Plan]) -> Changes:
             continue
         waiting.pop(found.number, None)
         is_ended = found.state is State.SUPERSEDED and found.reason == found.why_ended
-        is_later = plan.is_if_silent and plan.planned_at >= found.planned_at
+        # The claim puts off what is due only if nothing was heard.
+        is_first = plan.is_if_silent and plan.kind is Kind.NOTICE
+        is_later = is_first and plan.planned_at >= found.planned_at
         is_same = found.planned_at == plan.planned_at or is_later or plan.is_vague
         if is_ended or (found.is_plan and not is_same):
             moved.append((found.number, plan))
@@ -193,9 +195,13 @@ def is_watched(route: Route, status: Status, subject: Subject) -> bool:
 def _has_begun(episode: Episode, route: Route) -> bool:
     """Return whether somebody was owed word of the episode by this route.
 
-    A route that is new does not begin to tell of what began before it.
+    A route that is new does not begin to tell of what began before it. One whose destinations all
+    heard from routes above it has escalations alone.
     """
-    return any(each.is_first and each.route == route.name for each in episode.messages)
+    return any(
+        (each.is_first or each.kind is Kind.ESCALATION) and each.route == route.name
+        for each in episode.messages
+    )
 
 
 def _escalations(episode: Episode, route: Route) -> Iterator[Plan]:
@@ -216,7 +222,11 @@ def _escalations(episode: Episode, route: Route) -> Iterator[Plan]:
 def _if_stuck(episode: Episode, route: Route, names: Set[str]) -> Iterator[Plan]:
     """Yield words in case nothing is heard; a route with a new name does not begin anew."""
     assert route.stuck is not None
-    by_other_name = {m.destination for m in episode.messages if m.is_stuck and m.route not in names}
+    by_other_name = {
+        m.destination
+        for m in episode.messages
+        if m.is_stuck and m.route not in names and (m.is_told or m.is_on_its_way)
+    }
     for destination in route.notify:
         if destination in by_other_name:
             continue

@@ -17,6 +17,7 @@ from receiver.store.postgres.connection import dialect
 from receiver.store.postgres.schema import prepare
 from receiver.store.sql.database import STATEMENTS, Statement
 from receiver.store.sql.outbox import INSERT_DELIVERY
+from receiver.store.sql.plans import EPISODES
 from receiver.store.sqlite import many_rows
 from receiver.store.sqlite.connection import DIALECT, connect
 from receiver.store.sqlite.many_rows import MOST, ManyRows
@@ -72,6 +73,13 @@ def test_postgresql_plans_every_statement(postgres: Server) -> None:
             except psycopg.Error as error:
                 refused.append(f"{statement.name}: {str(error).splitlines()[0]}")
     assert refused == []
+
+
+def test_open_episodes_are_walked_in_parts_by_number(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path, EPISODES["after"])
+    assert "SEARCH x USING" in plan
+    assert "(id>?)" in plan or "rowid>?" in plan
+    assert "TEMP B-TREE" not in plan
 
 
 def test_deliveries_are_inserted_by_one_text() -> None:

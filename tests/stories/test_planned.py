@@ -350,3 +350,14 @@ def test_what_was_taken_is_not_called_stuck(walk: Walk) -> None:
     walk.acknowledge("Ann", "a")
     found = walk.until_quiet(3 * HOUR)
     assert [told.claim.facts.execution_id for _, told in found] == ["b"]
+
+
+def test_a_silence_lists_nothing_as_stuck_that_was_heard(walk: Walk) -> None:
+    stuck = "  - {name: stuck, stuck: {status: running, after: 10m}, notify: team}\n"
+    walk.reload(rules(f"team: {{{TO}}}", more=stuck))
+    walk.comes(RUNNING)
+    walk.passes(6 * MINUTE)
+    walk.comes(RUNNING)
+    silence(walk, 6 * MINUTE, status="running")
+    found = walk.until_quiet(HOUR)
+    assert [(at, told.title.split("?")[0]) for at, told in found] == [(10, "Stuck")]

@@ -343,3 +343,51 @@ def test_an_escalation_does_not_move_when_our_own_downtime_counts_as_none(walk: 
     walk.restart()
     assert minutes(walk.until_quiet(2 * HOUR)) == [(30, "lead", "Escalated")]
     assert walk.now > begun
+
+
+def test_escalations_of_a_route_whose_destinations_heard_from_others_outlive_a_start(
+    walk: Walk,
+) -> None:
+    more = (
+        "  - {name: large, match: {status: awaiting_confirmation, agent: '*'}, notify: team,"
+        " escalate: [{after: 1h, notify: lead}]}\n"
+    )
+    for again in (walk.restart, lambda: walk.reload(rules("lead", more=more))):
+        walk.reload(rules("lead", more=more))
+        walk.comes(AWAITS)
+        assert [told.destination for told in walk.gets()] == ["team"]
+        again()
+        assert planned(walk) == [("lead", "escalation", 60)]
+        assert minutes(walk.until_quiet(2 * HOUR)) == [(60, "lead", "Escalated")]
+        walk.comes(RUNNING)
+        walk.gets()
+
+
+WATCHED = "  - {name: NAME, stuck: {status: running, after: 10m}, notify: team}\n"
+
+
+def test_what_no_route_has_said_to_be_stuck_is_watched_by_a_route_with_another_name(
+    walk: Walk,
+) -> None:
+    walk.reload(rules(more=WATCHED.replace("NAME", "old")))
+    walk.comes(RUNNING)
+    walk.passes(2 * MINUTE)
+    walk.reload(rules(more=WATCHED.replace("NAME", "new")))
+    ((at, told),) = walk.until_quiet(HOUR)
+    assert (at, told.claim.route) == (8, "new")
+    # What was said once is not said again under another name.
+    walk.reload(rules(more=WATCHED.replace("NAME", "newest")))
+    assert walk.until_quiet(HOUR) == []
+
+
+def test_reminders_that_something_is_stuck_follow_a_reload(walk: Walk) -> None:
+    def stuck(every: str) -> str:
+        return WATCHED.replace("NAME", "stuck").replace(
+            "notify: team", f"notify: team, remind: {{every: {every}}}"
+        )
+
+    walk.reload(rules(more=stuck("20m")))
+    walk.comes(RUNNING)
+    assert [at for at, _ in walk.until_quiet(12 * MINUTE)] == [10]
+    walk.reload(rules(more=stuck("2h")))
+    assert [at for at, _ in walk.until_quiet(3 * HOUR)] == [118]

@@ -16,7 +16,6 @@ from receiver.destinations.apprise import (
     catalogue,
     checks,
     clients,
-    comparison,
     conversations,
     incidents,
     kept,
@@ -43,11 +42,9 @@ def problems(destination: Destination) -> list[str]:
         return [client]
     written = _fitter(client[0]).written(_REHEARSED.title, _REHEARSED.body)
     reason = checks.rehearse(
-        client[0], lambda: _hand_over(client, destination, _REHEARSED, written)
+        client[0], destination.url, lambda: _hand_over(client, destination, _REHEARSED, written)
     )
-    if reason is None:
-        return []
-    return [f"nothing could be sent to it: {comparison.without_names(destination.url, reason)}"]
+    return [] if reason is None else [f"nothing could be sent to it: {reason}"]
 
 
 def warnings(destination: Destination) -> list[str]:

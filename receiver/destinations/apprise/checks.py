@@ -15,6 +15,9 @@ from typing import Any
 
 from receiver.destinations.addresses import parse
 from receiver.destinations.apprise import comparison, incidents
+from receiver.destinations.apprise.clients import form_of
+from receiver.destinations.apprise.conversations import is_mail
+from receiver.destinations.apprise.places import copies_of, recipients, senders
 from receiver.destinations.apprise.proxies import is_this_machine
 from receiver.destinations.apprise.recorder import AttemptOver, AttemptRecorder
 from receiver.destinations.destination import Destination
@@ -22,7 +25,21 @@ from receiver.destinations.destination import Destination
 # What a plugin holds that lets its holder send, besides a password.
 _TOKENS = ("token", "access_token", "accesstoken", "apikey", "webhook_token", "secret_key")
 # Plugins that send to this place if the URL names none.
-_USUAL_PLACES = {"NotifySlack": ("channels", "#general"), "NotifyZulip": ("targets", "general")}
+_USUAL_PLACES = {
+    "NotifySlack": ("channels", "#general"),
+    "NotifyTrigv": ("targets", "general"),
+    "NotifyTwist": ("channels", "general"),
+    "NotifyZulip": ("targets", "general"),
+}
+# Options that each kind of Apprise has → what decides about them here. Apprise itself writes them
+# into URLs, with the values of _SAYS_NOTHING.
+_DECIDED_HERE = {
+    "cto": "the destination's `timeout:` decides",
+    "rto": "the destination's `timeout:` decides",
+    "wait": "the destination's and the route's times between repeats decide",
+    "redirect": "no redirect is followed: give the address that it leads to",
+}
+_SAYS_NOTHING = {"", "no", "false", "0", "0.0", "0.5", "4.0"}
 _PHONE = re.compile(r"\+?[0-9]{6,}")
 # What a plugin imports if it reaches the network by another way than through HTTP.
 _OTHER_WAYS = ("smtplib", "socket", "ssl", "asyncio", "threading", "paho", "slixmpp", "smpplib")
@@ -45,8 +62,8 @@ class Rehearsal(AttemptRecorder):
         self.raise_if_over()
 
 
-def rehearse(plugin: Any, send: Callable[[], object]) -> str | None:
-    """Return why the plugin cannot send, in its own words; None if it can, or nobody knows.
+def rehearse(plugin: Any, url: str, send: Callable[[], object]) -> str | None:
+    """Return why the plugin cannot send, and what to write; None if it can, or nobody knows.
 
     `send` sends a message through it.
     """
@@ -60,7 +77,10 @@ def rehearse(plugin: Any, send: Callable[[], object]) -> str | None:
             record.warnings.append(f"{type(error).__name__}: {error}")
     if rehearsal.is_reached:
         return None
-    return record.unsendable or " ".join(record.warnings[:2]) or "it makes no request"
+    if record.unsendable:
+        return record.unsendable
+    words = " ".join(record.warnings[:2]) or "it makes no request."
+    return comparison.without_names(url, words) + form_of(comparison.scheme_of(plugin))
 
 
 def _speaks_only_http(plugin: Any) -> bool:
@@ -90,6 +110,9 @@ def surprises(destination: Destination, plugin: Any) -> Iterator[str]:
             f"{name} sends to a topic of the public server ntfy.sh: write {written.scheme}://HOST"
             "/TOPIC for a server of your own, or ?mode=cloud if that is meant"
         )
+    for option, why in _DECIDED_HERE.items():
+        if written.option(option).lower() not in _SAYS_NOTHING:
+            yield f"{name} has {option}=, which is not used: {why}"
     yield from (f"{name} {line}" for line in _about_places(destination, plugin))
     yield from (f"{name} {line}" for line in _about_incidents(destination, plugin))
 
@@ -120,6 +143,25 @@ def _about_places(destination: Destination, plugin: Any) -> Iterator[str]:
             "names no number to send to, so that its messages go to its own sender, which such"
             " services refuse: add /TO-NUMBER"
         )
+    if _mails_itself(destination, plugin):
+        yield "names no recipient, so that its mails go to their sender: add to=RECIPIENT"
+    if type(plugin).__name__ == "NotifyTwitter" and plugin.mode == "dm" and not plugin.targets:
+        yield "names nobody, so that its messages go to its own account: add /@USER, or mode=tweet"
+
+
+def _mails_itself(destination: Destination, plugin: Any) -> bool:
+    """Return whether mails go to their sender although the URL does not say so.
+
+    Who writes the account of a provider of mailboxes means the mailbox.
+    """
+    written = parse(destination.url)
+    server = getattr(plugin, "smtp_host", "")
+    is_mailbox = server and not written.option("smtp") and server != written.host.lower()
+    if not is_mail(plugin) or is_mailbox or copies_of(plugin):
+        return False
+    named = " ".join((*written.segments, written.option("to"))).lower()
+    to = {address.lower() for address in recipients(plugin)}
+    return bool(to) and to <= senders(plugin) and not any(address in named for address in to)
 
 
 def _sends_to_itself(plugin: Any) -> bool:

@@ -6,6 +6,7 @@ A URL is accepted if it leads over the network to one target and reads no file o
 from __future__ import annotations
 
 import difflib
+import re
 import threading
 from collections.abc import Sequence
 from functools import lru_cache
@@ -30,7 +31,10 @@ _NOT_UNDERSTOOD = (
 # Plugins that need somebody in one of these attributes, and do not say so: without, they look for
 # somebody by themselves, or fail when they send.
 _NEED_SOMEBODY = {
-    "NotifyAMQP": (("targets",), "it names no queue: add /QUEUE"),
+    "NotifyAMQP": (
+        ("targets", "exchange"),  # an exchange may give each message to all its queues
+        "it names no queue: add /QUEUE, or ?exchange=EXCHANGE",
+    ),
     "NotifyAprs": (("targets",), "it names no call sign to send to: add @CALLSIGN"),
     "NotifyIRC": (
         ("channels", "users"),
@@ -47,6 +51,7 @@ _NEED_SOMEBODY = {
     ),
     "NotifySMPP": (("targets",), "it names no number to send to: add /TO-NUMBER"),
 }
+_MOST_FORMS = 3
 
 _importing = threading.Lock()
 _apprise: Any = None
@@ -97,6 +102,7 @@ def client(destination: Destination) -> Any:
         return _not_understood(url, more)
     plugin, said = made[0], said + more
     kept.forget_quietly(type(plugin))
+    plugin.retry = 0  # else each repeat would count as a target
     problem = _plugin_problem(plugin) or comparison.problem(url, parsed, plugin, said)
     _configure(plugin, destination)
     return problem or made
@@ -112,7 +118,32 @@ def _not_understood(url: str, said: Sequence[str] = ()) -> str:
     if near:
         return f"Apprise has no such kind: did you mean {near[0]}://?"
     words = [comparison.without_names(url, line) for line in said if "nloadable" not in line]
-    return f"Apprise does not take it: {words[0]}" if words else _NOT_UNDERSTOOD
+    form = form_of(scheme)
+    if words:
+        return f"Apprise does not take it: {words[0]}{form}"
+    return f"{_NOT_UNDERSTOOD}.{form}" if form else _NOT_UNDERSTOOD
+
+
+def form_of(scheme: str) -> str:
+    """Say how the URLs of a kind are written: with all that they may name; empty if unknown."""
+    manager = _apprise.NotificationManager()
+    if scheme not in manager.schemas() or not (forms := manager[scheme].templates):
+        return ""
+    shown: list[str] = []
+    known = {"port"}
+    for form in sorted(forms, key=lambda each: each.count("{"), reverse=True):
+        names = set(re.findall(r"\{(\w+)\}", form))
+        # Each form has something that no longer one has.
+        if "port" not in names and not names <= known and len(shown) < _MOST_FORMS:
+            known |= names
+            shown.append(_written_out(form, scheme))
+    return f" Write {' or '.join(shown)}" if shown else ""
+
+
+def _written_out(form: str, scheme: str) -> str:
+    """Return a form of URLs as people read it: {schema}://{user}@{host} → json://USER@HOST."""
+    form = form.replace("{schema}", scheme).replace("{targets}", "{target}")
+    return re.sub(r"\{(\w+)\}", lambda name: name[1].upper().replace("_", "-"), form)
 
 
 def _option_problem(options: Any) -> str:
@@ -121,6 +152,12 @@ def _option_problem(options: Any) -> str:
         return f"its option {file_options[0]}= reads a local file: leave it out"
     if _apprise.utils.parse.parse_bool(options.get("optional"), False):
         return "its option optional= would show a failure as delivered: leave it out"
+    # Apprise itself writes retry=0 into URLs.
+    if str(options.get("retry", "")).strip("0 "):
+        return (
+            "its option retry= would repeat behind the receiver's back, which repeats by itself:"
+            " leave out retry= and wait= (what Pushover calls retry is interval= here)"
+        )
     form = str(options.get("format", "text")).lower()
     if form.startswith("m"):
         return f"its option format={form[:8]} would let the text of an event act: leave it out"
@@ -162,18 +199,36 @@ def _plugin_problem(plugin: Any) -> str:
     if any(isinstance(value, _apprise.AppriseAttachment) and len(value)
            for value in vars(plugin).values()):  # fmt: skip
         return "one of its options (such as template=) reads a file: leave it out"
-    if len(plugin) == 0:
-        return "it names nobody to send to: add a target, as the page of its kind shows"
-    for kind, (attributes, why) in _NEED_SOMEBODY.items():
-        if type(plugin).__name__ == kind and not any(
-            getattr(plugin, name, None) for name in attributes
-        ):
-            return why
-    if len(plugin) > 1:
+    number = _number_of_targets(plugin)
+    if number == 0:
+        return f"it names nobody to send to: add a target.{form_of(comparison.scheme_of(plugin))}"
+    attributes, why = _NEED_SOMEBODY.get(type(plugin).__name__, ((), ""))
+    if type(plugin).__name__ == "NotifyMatrix" and plugin.mode != "off":
+        return _hook_problem(plugin)
+    if why and not any(getattr(plugin, name, None) for name in attributes):
+        return why
+    if number > 1:
         return (
-            f"it names {len(plugin)} targets, and a repeat for one would go to all of them: make a"
+            f"it names {number} targets, and a repeat for one would go to all of them: make a"
             " destination of each"
         )
+    return ""
+
+
+def _number_of_targets(plugin: Any) -> int:
+    """Count the targets; a plugin that drops all that are named may keep not even a list."""
+    try:
+        return len(plugin)
+    except TypeError:
+        return 0
+
+
+def _hook_problem(plugin: Any) -> str:
+    """Describe the mistake in a hook of Matrix: it leads into its room by itself; empty if none."""
+    if plugin.rooms or plugin.users:
+        return "it names a room, and its hook leads into its own alone: leave the room out"
+    if not (plugin.password or plugin.access_token):
+        return f"it names no token: write matrixs://TOKEN@HOST?mode={plugin.mode}"
     return ""
 
 

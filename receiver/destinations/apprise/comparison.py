@@ -52,7 +52,10 @@ def _dropped(url: str, said: Iterable[str]) -> str:
     """Describe what Apprise itself says that it leaves out."""
     for line in said:
         if _SAYS_THAT_IT_DROPS.search(line):
-            return f"Apprise leaves a part of it out. It says: {without_names(url, line)}"
+            return (
+                "Apprise leaves a part of it out: correct it, or leave it out. It says:"
+                f" {without_names(url, line)}"
+            )
     return ""
 
 

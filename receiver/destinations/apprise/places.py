@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from receiver.destinations.addresses import WrittenUrl, parse
+from receiver.destinations.apprise.conversations import is_mail
 from receiver.destinations.redaction import OPEN_HOSTS
 
 # So many characters of an id help to tell one from the other, and are of no use to anybody else.
@@ -14,7 +15,7 @@ _SHORTEST = 6
 
 def place_of(url: str, plugin: Any) -> str:
     """Say where the messages of a plugin go: its kind, and as much of the place as is no secret."""
-    if hasattr(plugin, "smtp_host"):
+    if is_mail(plugin):
         return _mailbox(plugin)
     written = parse(url)
     name = str(plugin.service_name)
@@ -29,10 +30,29 @@ def place_of(url: str, plugin: Any) -> str:
 
 
 def _mailbox(plugin: Any) -> str:
-    to = ", ".join(address for _, address in plugin.targets)
-    copies = len(plugin.cc) + len(plugin.bcc)
+    to = ", ".join(recipients(plugin))
+    copies = copies_of(plugin)
     more = f" and {copies} in copy" if copies else ""
-    return f"e-mail to {to}{more} through {plugin.smtp_host}"
+    through = getattr(plugin, "smtp_host", "") or plugin.service_name
+    return f"e-mail to {to}{more} through {through}"
+
+
+def recipients(plugin: Any) -> list[str]:
+    """Return the addresses that a plugin for mail sends to, without names and copies."""
+    targets = [each if isinstance(each, str) else each[1] for each in plugin.targets or ()]
+    return [str(address) for address in targets]
+
+
+def copies_of(plugin: Any) -> int:
+    """Return how many get a copy of each mail."""
+    return len(getattr(plugin, "cc", ())) + len(getattr(plugin, "bcc", ()))
+
+
+def senders(plugin: Any) -> set[str]:
+    """Return the addresses in lower case that a plugin for mail may send from."""
+    held = [getattr(plugin, name, None) for name in ("from_addr", "from_email", "source")]
+    texts = [each[1] if isinstance(each, list | tuple) else each for each in held]
+    return {str(text).lower() for text in texts if text}
 
 
 def _slack(plugin: Any) -> str:

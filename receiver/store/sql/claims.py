@@ -50,7 +50,12 @@ _TOGETHER = f"{_GROUP} AND d.due_at <= :until AND d.planned_at <= :now"
 # The candidates that may go out now: one delivery, or a group.
 _WHICH = {"one": "d.id = :id AND d.state = 'waiting'", "group": _TOGETHER}
 UNTRUE = variants("supersede_untrue", untrue("{where}"), _WHICH)
-CANDIDATES = variants("silence_candidates", silences.candidates("{where}"), _WHICH)
+# What was put off since it was chosen is not due any more.
+CANDIDATES = variants(
+    "silence_candidates",
+    silences.candidates("{where}"),
+    {**_WHICH, "one": f"{_WHICH['one']} AND d.due_at <= :now"},
+)
 PUT_OFF_STUCK = variants(
     "put_off_stuck",
     "UPDATE delivery SET owed_at = owed_at + (h.heard + :after - due_at),"
@@ -200,10 +205,7 @@ def _sift(db: Database, request: _Request, which: str, values: Values) -> None:
     ended = catch_up(db, f"{which}_again", values, request.policy.options, now)
     promise(db, "owed", ended)
     db.change(UNTRUE[which], values)
-    if request.silences and silences.supersede_silenced(
-        db, request.silences, CANDIDATES[which], values, now
-    ):
-        _remind_silenced(db, request)
+    # First what is not stuck any more, or a silence would list it as if it were.
     stuck = {
         route: options.stuck_after
         for route, options in request.policy.options.items()
@@ -214,6 +216,10 @@ def _sift(db: Database, request: _Request, which: str, values: Values) -> None:
         more = {"route": route, "after": after, "now": now, "ahead": now + AHEAD}
         more["gathers"] = request.policy.options_for(route).wait
         db.change(PUT_OFF_STUCK[which], {**values, **more})
+    if request.silences and silences.supersede_silenced(
+        db, request.silences, CANDIDATES[which], {**values, "now": now}, now
+    ):
+        _remind_silenced(db, request)
 
 
 def _remind_silenced(db: Database, request: _Request) -> None:

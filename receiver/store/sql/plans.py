@@ -29,7 +29,8 @@ _EPISODES = (
     " JOIN history AS h ON h.execution = x.id AND h.version = x.version"
     " JOIN event AS e ON e.seq = h.event"
     " LEFT JOIN acknowledgement AS a ON a.execution = x.id AND a.version = x.version"
-    " WHERE x.category <> 'terminal' AND x.source IN {texts:sources} AND {where}"
+    # Without an index on the source: else all executions are read and sorted for each part.
+    " WHERE x.category <> 'terminal' AND x.source || '' IN {texts:sources} AND {where}"
 )
 # Those of statuses that a rule may plan for, and those about which something waits.
 EPISODES = variants(

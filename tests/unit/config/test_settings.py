@@ -47,6 +47,17 @@ def test_an_unknown_variable_names_the_nearest() -> None:
     assert "Did you mean RECEIVER_" in problem(RECEIVER_X="1")
 
 
+def test_no_name_of_a_variable_reaches_a_terminal_with_its_signs_for_terminals() -> None:
+    for name in ("RECEIVER_\x1b[2JX", "RECEIVER_PORT\r\n", "RECEIVER_\udcff\u202e"):
+        found = problem(**{name: "1"})
+        assert found.isprintable()
+        assert "�" in found
+    assert len(problem(**{f"RECEIVER_{'X' * 5_000}": "1"})) < 200
+    (slip,) = warnings({"RECEIVE\x1bR_PORT": "1"})
+    assert slip.isprintable()
+    assert "did you mean RECEIVER_PORT?" in slip
+
+
 @pytest.mark.parametrize(
     ("name", "value", "says"),
     [

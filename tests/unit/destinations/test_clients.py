@@ -10,9 +10,14 @@ import pytest
 
 from receiver.destinations.apprise import clients
 from receiver.destinations.destination import Destination
-from receiver.destinations.sending import opens_incidents, problems, warnings
+from receiver.destinations.sending import leads_to, opens_incidents, problems, warnings
 from tests.support.plugins import ADDRESSES
 
+SAYS_WHAT_TO_DO = re.compile(
+    r"\b[Ww]rite |\badd |leave (it|a|out)|make a destination|: (give|take|see|copy|encode) "
+    r"|did you mean|run pip|begin with|a port is"
+)
+HOOK = "d" * 63 + "1"
 WEBEX = "NmQ0ZGM2ZjctYjZkNC00ZGM2LTk2YjctNGRjNmQ2YzVk"
 
 
@@ -27,6 +32,17 @@ def test_every_plugin_with_a_whole_address_is_taken(name: str) -> None:
     assert problem(ADDRESSES[name]) == ""
 
 
+@pytest.mark.parametrize("name", ADDRESSES)
+def test_every_documented_form_is_taken_or_refused_with_what_to_write(name: str) -> None:
+    plugin = type(plugin_of(name))
+    schemes = sorted(schemes_of(plugin))
+    for form in plugin.templates:
+        for value in ("canaryDEF0123", "+15551234567", "ann@example.org"):
+            url = re.sub(r"\{(?!schema)\w+\}", value, form.replace("{port}", "8443"))
+            found = problem(url.replace("{schema}", schemes[-1]))
+            assert not found or SAYS_WHAT_TO_DO.search(found), found
+
+
 @pytest.mark.parametrize(
     "url",
     [
@@ -38,15 +54,55 @@ def test_every_plugin_with_a_whole_address_is_taken(name: str) -> None:
         "goalert://localhost",
         "bulksms://me:canary@", "notifiarr://canary", "whatsapp://canary@12345",
         "signal://localhost:1/15551234567/canary", "irc://canary.example.org",
-        "aprs://DF1ABC:12345@",
+        "aprs://DF1ABC:12345@", "x://canary/canary/canary/canary/a%20b", "matrixs://me:canary@host?mode=off",
     ],
 )  # fmt: skip
 def test_an_address_without_anybody_to_send_to_is_refused(url: str) -> None:
     assert problem(url)
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"https://webhooks.t2bot.io/api/v1/matrix/hook/{HOOK}", f"matrixs://{HOOK}",
+        f"matrix://{HOOK}/?mode=t2bot", "matrixs://me:token@host?mode=slack",
+        "matrixs://me:token@host?mode=matrix", "matrixs://token@host?mode=hookshot",
+    ],
+)  # fmt: skip
+def test_a_hook_of_matrix_needs_no_room_and_leads_into_its_own(url: str) -> None:
+    assert problem(url) == ""
+
+
+@pytest.mark.parametrize("option", ["retry=3", "retry=1&wait=1", "wait=9&Retry=60"])
+@pytest.mark.parametrize(
+    "url", ["jsons://host/", "mailtos://me:x@gmail.com", ADDRESSES["Pushover"]]
+)
+def test_an_option_for_repeats_is_refused_as_such(url: str, option: str) -> None:
+    assert "leave out retry= and wait=" in problem(f"{url}?{option}")
+
+
+def test_a_hook_of_matrix_with_a_room_or_without_a_token_is_refused() -> None:
+    assert "leave the room out" in problem("matrixs://me:canary@host/!room:host?mode=slack")
+    assert "leave the room out" in problem("matrixs://me:canary@host/%23a/%23b?mode=matrix")
+    assert "leave the room out" in problem("matrixs://host/canary?mode=hookshot")
+    assert "write matrixs://TOKEN@HOST?mode=hookshot" in problem("matrixs://host?mode=hookshot")
+
+
+def test_the_usual_channel_of_a_feed_is_said() -> None:
+    url = "trigvs://trgv_hovCJQX4_bipwDKRY5cjqxELSZ6dkryFMT07elszG"
+    assert "messages go to #general" in "".join(warnings(Destination("ops", url)))
+
+
+def test_the_url_that_apprise_itself_writes_is_taken() -> None:
+    pushover = f"{ADDRESSES['Pushover']}?priority=emergency&interval=60&expire=3600"
+    for url in ("jsons://host/path", "ntfys://host/topic", pushover):
+        written = str(clients.client(Destination("ops", url))[0].url())
+        assert problem(written) == ""
+        assert warnings(Destination("ops", re.sub("(rto|cto)=[0-9.]+", r"\1=4.0", written))) == []
+
+
 def test_who_is_refused_for_it_learns_what_is_missing() -> None:
-    assert "no room IDs to notify" in problem(f"wxteams://{WEBEX}")
+    assert "no room IDs to notify, aborting. Write wxteams://" in problem(f"wxteams://{WEBEX}")
     assert "names no topic" in problem("ntfys://canary.example.org")
     assert "names nobody to send to" in problem("sns://AHIAJGNT76XI/bu1dHSdO22/wmNs/us-east-1")
     assert "names no channel: add /%23CHANNEL" in problem("irc://canary.example.org")
@@ -117,8 +173,8 @@ def test_an_option_that_would_change_messages_is_refused(url: str, says: str) ->
     ("url", "says"),
     [
         ("jsons://host?verify=no", "does not check who answers (verify=no)"),
-        ("mailtos://me:canary@example.org?verify=false", "does not check who answers"),
-        ("mailto://me:canary@example.org", "in the clear: use mailtos://"),
+        ("mailtos://me:canary@example.org?verify=false&to=a@b.org", "does not check who answers"),
+        ("mailto://me:canary@example.org?to=a@b.org", "in the clear: use mailtos://"),
         ("json://me:canary@hook.example.org", "in the clear: use jsons://"),
         ("rocket://me:canary@chat.example.org/#ops", "in the clear: use rockets://"),
         ("gotify://push.example.org/canary", "may send its token in the clear: use gotifys://"),
@@ -137,6 +193,27 @@ def test_an_option_that_would_change_messages_is_refused(url: str, says: str) ->
         ("xmatters://canary@example/h", "opens an alert for each message"),
         ("pagerduty://canary@canary?dedup=one", "has dedup=, which is not used"),
         ("splunk://route@canary?action=info", "has action=, which is not used"),
+        ("mailtos://apikey:canary@smtp.sendgrid.net", "its mails go to their sender"),
+        ("mailtos://me:canary@example.org", "names no recipient"),
+        ("mailtos://smtp.example.org?user=x&pass=canary", "names no recipient"),
+        ("mailtos://mail.example.org?from=a@example.org", "names no recipient"),
+        ("sendgrid://canary:me@example.org", "names no recipient"),
+        ("resend://canary:me@example.org", "names no recipient"),
+        ("brevo://canary:me@example.org", "names no recipient"),
+        ("mailgun://me@example.org/canary", "names no recipient"),
+        ("smtp2go://me@example.org/canary", "names no recipient"),
+        ("sparkpost://me@example.org/canary", "names no recipient"),
+        ("postmark://canary:me@example.org", "names no recipient"),
+        ("mailersend://canary:me@example.org", "names no recipient"),
+        ("ses://me@example.org/AKIACANARY/canary/us-east-1", "names no recipient"),
+        ("azure://me@example.org/tenant/12345678-1234-1234-1234-123456789012/canary",
+         "names no recipient"),
+        ("twist://canary:me@example.org", "its messages go to #general"),
+        ("x://canary/canary/canary/canary?mode=dm", "go to its own account"),
+        ("jsons://host?rto=9", "has rto=, which is not used"),
+        ("jsons://host?cto=9", "has cto=, which is not used"),
+        ("jsons://host?wait=9", "has wait=, which is not used"),
+        ("jsons://host?redirect=yes", "has redirect=, which is not used"),
         ("ntfys://canary", "a topic of the public server ntfy.sh"),
     ],
 )  # fmt: skip
@@ -150,7 +227,9 @@ def test_a_setting_that_may_surprise_is_said(url: str, says: str) -> None:
 @pytest.mark.parametrize(
     "url",
     [
-        "mailto://me:word@gmail.com", "mailto://me:word@outlook.com", "mailtos://me:word@example.org",
+        "mailto://me:word@gmail.com", "mailto://me:word@outlook.com",
+        "mailtos://me:word@example.org?to=me@example.org", "mailtos://me:w@example.org/?bcc=a@b.org",
+        ADDRESSES["Brevo"], ADDRESSES["SendGrid"], "jsons://host?redirect=no",
         "mailto://127.0.0.1?from=a@b.org&to=c@d.org", "json://me:word@127.0.0.1/",
         "json://host/?overflow=upstream&format=text", "jsons://host?verify=yes",
         "pagerduty://integration@key", "betterstack://token@in.logs.betterstack.com",
@@ -163,6 +242,26 @@ def test_a_setting_that_may_surprise_is_said(url: str, says: str) -> None:
 def test_what_is_as_it_should_be_needs_no_word(url: str) -> None:
     assert problem(url) == ""
     assert warnings(Destination("ops", url)) == []
+
+
+MAILS = (
+    "ACS", "Brevo", "Groundmail", "MailerSend", "Mailgun", "Office365", "Postmark", "Resend",
+    "SendGrid", "SendPulse", "SES", "SMTP2Go", "SparkPost",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MAILS)
+def test_a_service_for_mail_is_shown_with_its_recipients_and_without_its_key(name: str) -> None:
+    place = leads_to(Destination("ops", ADDRESSES[name]))
+    assert re.match(r"e-mail to (ann|bob)@example\.org through \w", place)
+    assert "value" not in place
+    assert "HOV" not in place
+    copied = leads_to(Destination("ops", f"{ADDRESSES[name]}?bcc=eve@example.org"))
+    assert " and 1 in copy through " in copied or "bcc" not in plugin_of(name).template_args
+
+
+def plugin_of(name: str) -> Any:
+    return clients.client(Destination("ops", ADDRESSES[name]))[0]
 
 
 def test_a_pager_is_known_as_one() -> None:
