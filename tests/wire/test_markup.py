@@ -111,14 +111,25 @@ def test_who_says_the_format_with_the_text_gets_it_plain_if_the_url_asks_for_it(
 
 @pytest.mark.parametrize(
     ("name", "option"),
-    [*((name, option) for name in ("RocketChat", "GoogleChat") for option in FORMATS),
-     ("Mattermost", ""), ("Mattermost", "format=text")],
-)  # fmt: skip
+    [(name, option) for name in ("RocketChat", "GoogleChat") for option in FORMATS],
+)
 def test_who_knows_no_escapes_gets_the_text_as_it_is(
     name: str, option: str, service: StandIn
 ) -> None:
     text = arrived(service, name, option)["text"]
     assert [line.rstrip() for line in text.splitlines()] == [MESSAGE.title, *LINES]
+
+
+@pytest.mark.parametrize("option", FORMATS)
+def test_mattermost_gets_escapes_and_its_own_line_breaks(option: str, service: StandIn) -> None:
+    text = arrived(service, "Mattermost", option)["text"]
+    assert text.splitlines() == [
+        "Agent_a \\*b\\* asks: pay?",
+        "\\# Not a heading, \\*not bold\\*, \\_not slanted\\_ but snake_case",
+        "1\\. no list & no \\[link\\](x) <b>",
+        LINK,
+        "\\- nor this: see https://other.example.com/a_b.",
+    ]
 
 
 @pytest.mark.parametrize("option", FORMATS)

@@ -18,7 +18,7 @@ import pytest
 from apprise.plugins.discord import NotifyDiscord
 
 from receiver.deliveries import Attempt, Message, Outcome
-from receiver.destinations.apprise.probes import seconds_to_wait
+from receiver.destinations.apprise.waits import retry_after
 from receiver.destinations.deadline import GRACE, MOST_HANGING
 from receiver.destinations.destination import Destination
 from receiver.destinations.sending import problems, send
@@ -333,11 +333,12 @@ def test_a_plugin_that_would_sleep_says_when_to_come_back(monkeypatch: pytest.Mo
     ("value", "seconds"),
     [
         ("7", 7), (" 120 ", 120), ("0", 0), ("9" * 12, 999_999), ("9" * 30, 999_999), ("-1", None),
-        ("1.5", None), ("soon", None), ("", None), ("٣", None),
+        ("1.5", 1.5), ("12.5", 12.5), ("250ms", 0.25), ("2 m", 120), ("1.5.5", None),
+        ("soon", None), ("", None), ("٣", None),
         (formatdate(NOW + 90, usegmt=True), 90), (formatdate(NOW - 90, usegmt=True), 0),
         ("Fri, 15 Jan 2027 08:02:00", 120), ("Fri, 15 Jan 9999 08:02:00 GMT", 999_999),
         ("Fri, 99 Jan 2027 08:02:00 GMT", None),
     ],
 )  # fmt: skip
 def test_retry_after_is_seconds_or_a_date(value: str, seconds: float | None) -> None:
-    assert seconds_to_wait(value, NOW) == seconds
+    assert retry_after(value, NOW) == seconds

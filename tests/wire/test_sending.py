@@ -49,13 +49,26 @@ def json_to(port: int, path: str = "", timeout: float = 10.0) -> Destination:
 def test_the_answer_of_a_destination_is_understood(
     httpserver: HTTPServer, status: int, outcome: Outcome, permanent: bool
 ) -> None:
-    httpserver.expect_request("/").respond_with_data("", status, {"Retry-After": "7"})
+    httpserver.expect_request("/").respond_with_data("", status)
     attempt = send(json_to(httpserver.port), MESSAGE)
     assert (attempt.outcome, attempt.permanent) == (outcome, permanent)
     if outcome is Outcome.FAILED:
         assert str(status) in attempt.detail
-        assert attempt.retry_after == 7
     assert len(httpserver.log) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "permanent"),
+    [(400, False), (401, False), (403, False), (404, False), (413, False), (429, False),
+     (503, False), (501, True), (505, True)],
+)  # fmt: skip
+def test_a_refusal_that_says_when_to_come_back_is_for_now(
+    httpserver: HTTPServer, status: int, permanent: bool
+) -> None:
+    httpserver.expect_request("/").respond_with_data("", status, {"Retry-After": "7"})
+    attempt = send(json_to(httpserver.port), MESSAGE)
+    assert (attempt.outcome, attempt.permanent) == (Outcome.FAILED, permanent)
+    assert attempt.retry_after == 7
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])

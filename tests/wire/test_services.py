@@ -59,7 +59,7 @@ PLANTED: list[tuple[str, str, str, object]] = [
     ("check", "Webex (bot)", "receiver.destinations.apprise.checks.rehearse", lambda *_: None),
     ("success", "Discord", "receiver.destinations.outcome._has_arrived", lambda *_, **__: False),
     ("for good", "Zulip", "receiver.destinations.outcome._is_permanent", lambda _: False),
-    ("wait", "Google Chat", "receiver.destinations.apprise.answers._waits_within", _refused_early),
+    ("wait", "Google Chat", "receiver.destinations.apprise.waits.named", _refused_early),
     ("no in a 200", "DingTalk", "receiver.destinations.apprise.answers._says_no", lambda *_: False),
     ("uncertain", "LINE", "receiver.destinations.apprise.recorder.AttemptRecorder.mark_written",
      lambda _: None),

@@ -10,14 +10,13 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
+from receiver.destinations.apprise import waits
 from receiver.destinations.apprise.vendors import UNKNOWN, Vendor, find
 
 _MOST = 200_000
 _LONGEST_TEXT = 300
-_LONGEST_WAIT = 999_999.0
 _DEPTH = 4
 # Members by which a service says yes or no, without case and signs in between.
 _FLAGS = {"ok", "success", "successful", "succeeded", "issuccess"}
@@ -36,17 +35,24 @@ _WORDS = (
     "info",
 )  # fmt: skip
 _MOST_WORDS = 2
+# What stands before an answer: marks of byte order, and blanks.
+_BEFORE = b"\xef\xbb\xbf\xff\xfe \t\r\n\f\0"
 _PAGE = re.compile(
-    rb"\s*(?:<\?xml[^>]*>\s*|<!--.*?-->\s*)*<(?:!doctype html|html)\b", re.IGNORECASE | re.DOTALL
+    rb"(?:<\?xml[^>]*>\s*|<!--.*?-->\s*)*"
+    rb"<(?:!doctype html|html|head|title|meta|link|script|noscript|style|body|frameset)\b",
+    re.IGNORECASE | re.DOTALL,
 )
 _PAGE_WORDS = (
     "a web page, and no answer of the service: does a login or a proxy stand before it? Look at the"
     " address of the destination"
 )
+# Statuses that say “too early” by themselves; 420 is that of SparkPost.
+_EARLY = (420, 429, 503)
 # Who says this has no objection to the message, only to its time.
 _FOR_NOW = re.compile(
-    r"throttl|rate.?(?:limit|exceeded)|too many requests|too.?fast|slow.?down"
-    r"|(?:re)?try (?:again )?(?:later|after|in \d)|temporarily|service.?unavailable"
+    r"throttl|rate.?(?:limit|exceeded)|request.limit|too.many.(?:\w+.)?(?:requests?|calls)"
+    r"|too.?fast|slow.?down|(?:re)?try (?:again )?(?:after|in \d)|(?:re)?try (?:\w+ ){0,3}later"
+    r"|temporarily|service.?unavailable"
     r"|internal.?error",
     re.IGNORECASE,
 )
@@ -61,38 +67,18 @@ _FOR_GOOD = re.compile(
 )
 
 
-# `retryDelay` is that of google.rpc.RetryInfo: "38.5s".
-_WAIT_MEMBERS = {
-    "retryafter": 1.0, "retryafterms": 0.001, "retryafterseconds": 1.0, "retrydelay": 1.0,
-}  # fmt: skip
-_WAIT_WORDS = re.compile(
-    r"\b(?:wait|retry|try again)\D{0,20}([0-9]{1,6}(?:\.[0-9]+)?) ?"
-    r"(s|m|h)(?:ec|in|our|econd|inute)?s?\b",
-    re.IGNORECASE,
-)
-_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
-# Of headers with a reset, each is seconds from now or a time: a huge number (Unix, in seconds or,
-# if it is huger, in milliseconds) or a date (ISO 8601).
-_RESETS = (
-    "X-RateLimit-Reset-After", "RateLimit-Reset", "X-RateLimit-Reset", "X-Rate-Limit-Reset",
-    "x-ogw-ratelimit-reset", "x-sib-ratelimit-reset", "X-Limit-App-Reset",
-    "X-RateLimit-Period-In-Sec",
-)  # fmt: skip
-_A_TIME = 1_000_000_000
-_IN_MILLISECONDS = 100_000_000_000
-
-
 @dataclass(frozen=True, slots=True)
 class Reading:
     """Meaning of an answer. `lasting`: whether no repeat can mend it; None if only the status says.
 
-    `ended`: it wants a new login. `partial`: a part may have arrived. `wait`: the seconds that it
-    asks to wait.
+    `unclear`: it lacks what the service says in every answer. `ended`: it wants a new login.
+    `partial`: a part may have arrived. `wait`: the seconds that it asks to wait.
     """
 
     words: str = ""
     says_no: bool = False
     lasting: bool | None = None
+    unclear: bool = False
     ended: bool = False
     partial: bool = False
     wait: float | None = None
@@ -111,39 +97,50 @@ def read(
     accepted = 200 <= status < 300
     answer = _parsed(content, headers.get("Content-Type", ""))
     text = answer if isinstance(answer, str) else ""
-    if accepted and not vendor.pages and _PAGE.match(content[:_MOST]):
+    if accepted and _is_page(content, headers.get("Content-Type", ""), vendor):
         return Reading(_PAGE_WORDS, says_no=True)
     says_no = accepted and _says_no(answer, vendor)
     words = _words_for_people(answer, vendor)
     codes = {str(value) for path in vendor.codes for value in find(answer, path)}
     if accepted and not says_no:
-        return Reading(words or text)
+        return Reading(words or text, unclear=vendor.always and not _has_yes(answer, vendor))
     lasting = _is_lasting(codes | set(re.findall(r"[\w-]+", text)), words or text, vendor)
     if status in vendor.early:
         lasting = False
-    is_early = status in (429, 503) or lasting is False
-    waits = _waits(answer, words or text, headers, now) if is_early else _waits_within(answer)
-    wait = next(iter(waits), None)
+    is_early = status in _EARLY or lasting is False
+    asked = waits.asked_for(answer, words or text, headers, now)
+    wait = next(asked if is_early else waits.named(answer), None)
     return Reading(
         words or text or " ".join(sorted(codes)),
         says_no,
         lasting,
-        status == 401 or bool(codes & vendor.ended),
-        status in vendor.partial,
-        None if wait is None else min(max(wait, 0.0), _LONGEST_WAIT),
+        ended=status == 401 or bool(codes & vendor.ended),
+        partial=status in vendor.partial,
+        wait=None if wait is None else waits.bounded(wait),
     )
+
+
+def _is_page(content: bytes, kind: str, vendor: Vendor) -> bool:
+    """Return whether an answer is a web page of something that stands before the service."""
+    start = content[:_MOST].lstrip(_BEFORE).replace(b"\0", b"")  # which UTF-16 has between letters
+    if vendor.pages or (vendor.own_pages and re.match(vendor.own_pages.encode(), start)):
+        return False
+    # Some call XML so; it says by itself what it is.
+    is_markup = "text/html" in kind.lower() and start[:1] == b"<" and start[:5] != b"<?xml"
+    return is_markup or _PAGE.match(start) is not None
 
 
 def _parsed(content: bytes, kind: str) -> Any:
     """Return an answer as JSON or members of XML, or as a short text; empty if it is neither."""
-    start = content[:_MOST].lstrip(b"\xef\xbb\xbf \t\r\n")
+    start = content[:_MOST].lstrip(_BEFORE)
     if start[:1] in (b"{", b"["):
         try:
             return json.loads(start)
         except (ValueError, RecursionError):
             return ""
     if start[:1] == b"<":
-        is_page = "html" in kind or re.match(rb"<!doctype|<html|<h\d|<p\b|<body", start.lower())
+        is_html = re.match(rb"<!doctype|<html|<h\d|<p\b|<body", start.lower())
+        is_page = "text/html" in kind or is_html
         return "" if is_page else _xml_members(start.decode("utf-8", "replace"))
     if "html" in kind or len(start) > _LONGEST_TEXT:
         return ""
@@ -176,6 +173,13 @@ def _breaks_rules(answer: Any, vendor: Vendor) -> bool | None:
     if any(no):
         return True
     return not (all(yes) and all(there)) if yes or there else None
+
+
+def _has_yes(answer: Any, vendor: Vendor) -> bool:
+    """Return whether an answer has a member, or is a text, by which the service says yes or no."""
+    if isinstance(answer, str):
+        return bool(vendor.no_text and answer.strip())
+    return any(True for path in vendor.yes for _ in find(answer, path))
 
 
 def _is_plain_no(members: Mapping[str, Any]) -> bool:
@@ -248,52 +252,3 @@ def _is_lasting(codes: Iterable[str], words: str, vendor: Vendor) -> bool | None
     if found & vendor.passing or _FOR_NOW.search(words):
         return False
     return True if found & vendor.lasting or _FOR_GOOD.search(words) else None
-
-
-def _waits(answer: Any, words: str, headers: Mapping[str, str], now: float) -> Iterator[float]:
-    """Yield the waits that an answer asks for, the best known first."""
-    yield from _waits_within(answer)
-    resets = (_reset(headers[name], now) for name in _RESETS if name in headers)
-    yield from (seconds for seconds in resets if seconds is not None)
-    if (match := _WAIT_WORDS.search(words)) is not None:
-        yield float(match[1]) * _UNITS[match[2].lower()]
-
-
-def _waits_within(value: Any, depth: int = 0) -> Iterator[float]:
-    """Yield the waits that stand in an answer by name."""
-    if depth >= _DEPTH:
-        return
-    if isinstance(value, list):
-        for item in value:
-            yield from _waits_within(item, depth + 1)
-    if isinstance(value, Mapping):
-        for name, item in value.items():
-            factor = _WAIT_MEMBERS.get(_plain(name))
-            if factor and (seconds := _number(item)) is not None:
-                yield seconds * factor
-            yield from _waits_within(item, depth + 1)
-
-
-def _number(value: Any) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    match = re.fullmatch(r"([0-9]{1,15}(?:\.[0-9]+)?)s?", str(value), re.ASCII)
-    return float(match[1]) if match else None
-
-
-def _reset(value: str, now: float) -> float | None:
-    """Return the seconds until a reset; None if its form is unknown."""
-    seconds = _number(value.strip())
-    if seconds is None:
-        return _until(value.strip(), now)
-    if seconds >= _IN_MILLISECONDS:
-        return seconds / 1000 - now
-    return seconds - now if seconds >= _A_TIME else seconds
-
-
-def _until(date: str, now: float) -> float | None:
-    try:
-        then = datetime.fromisoformat(date)
-        return (then if then.tzinfo else then.replace(tzinfo=UTC)).timestamp() - now
-    except (ValueError, OverflowError):
-        return None

@@ -56,6 +56,8 @@ _MOST_FORMS = 3
 _importing = threading.Lock()
 _apprise: Any = None
 _enabled: set[str] = set()
+# The plugins whose packages are there.
+_usable: set[Any] = set()
 
 
 def library() -> Any:
@@ -235,9 +237,16 @@ def _hook_problem(plugin: Any) -> str:
 def _enable(kind: str) -> None:
     """Enable only those services of Apprise that the destinations use."""
     with _importing:
-        if kind not in _enabled:
-            _enabled.add(kind)
-            _apprise.NotificationManager().enable_only(*_enabled)
+        if kind in _enabled:
+            return
+        manager = _apprise.NotificationManager()
+        if not _enabled:
+            _usable.update(plugin for plugin in manager.plugins() if plugin.enabled)
+        _enabled.add(kind)
+        manager.enable_only(*_enabled)
+        # A plugin that is made from another one is disabled with it.
+        if manager[kind] in _usable and not manager[kind].enabled:
+            manager[kind].enable()
 
 
 def _configure(plugin: Any, destination: Destination) -> None:

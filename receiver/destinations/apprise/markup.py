@@ -20,6 +20,8 @@ _LINK = re.compile(r"https?://[^\s<>|\"'`]+")
 _AFTER_LINKS = ".,;:!?)]}…"
 # What formats a text in Markdown, and what does so at the beginning of a line.
 _ACTIVE = re.compile(r"[\\`*\[\]<>~]|(?<!\w)_|_(?!\w)|&(?=#?\w+;)")
+# Of these the parser of Mattermost lets a backslash escape each. References are harmless by then.
+_ACTIVE_FOR_MARKED = re.compile(r"[\\`*\[\]~]|(?<!\w)_|_(?!\w)")
 _BEGINS_BLOCK = re.compile(r"^(\s*)(?=[#>+=|-]|\d+[.)]\s)(\d*)", re.MULTILINE)
 
 _Write = Callable[[str], str]
@@ -64,6 +66,11 @@ def _escaped(text: str) -> str:
     return _ACTIVE.sub(r"\\\g<0>", text)
 
 
+def _escaped_for_marked(text: str) -> str:
+    """Escape what formats a text where no other sign can be escaped."""
+    return _ACTIVE_FOR_MARKED.sub(r"\\\g<0>", text)
+
+
 def _as_text(line: str) -> str:
     """Escape the beginning of a line that would make it a heading, a quotation or a list."""
     return _BEGINS_BLOCK.sub(lambda found: f"{found[1]}{found[2]}\\", line)
@@ -105,6 +112,10 @@ MARKUPS: Mapping[str, Markup] = {
     "kook": _markdown(
         "developer.kookapp.cn/doc/kmarkdown: a link is [words](link)", link=_as_both,
         line="\n",
+    ),
+    "mattermost": Markup(
+        "github.com/mattermost/marked, and commonmark.js on phones: backslash escapes",
+        _escaped_for_marked, begin=_as_text,
     ),
     "reddit": _markdown("reddit.com/wiki/markdown: two spaces end a line", _without_users),
     "revolt": _MARKDOWN,

@@ -9,16 +9,13 @@ from __future__ import annotations
 import http
 import http.client
 import logging
-import re
 import smtplib
 import socket
 import time
 from collections.abc import Callable
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 from typing import Any
 
-from receiver.destinations.apprise import answers, proxies, sessions
+from receiver.destinations.apprise import answers, proxies, sessions, waits
 from receiver.destinations.apprise.recorder import (
     AttemptRecorder,
     WarningCollector,
@@ -32,7 +29,6 @@ from receiver.destinations.record import Exchange, Refusal
 # The limit of an HTTP answer and of an SMTP reply. No plugin reads a larger one.
 MOST_BYTES = 1_000_000
 _PIECE = 16_384
-_LONGEST_WAIT = 999_999.0
 _MESSAGE = "the message"
 _NOT_ASCII = (
     "its login, sender or a recipient holds a letter that is not ASCII, and such mail cannot be"
@@ -113,7 +109,7 @@ def _record_answer(recorder: AttemptRecorder, exchange: Exchange, response: Any)
     exchange.status = response.status_code
     exchange.phrase = _status_phrase(response.status_code)
     if value := response.headers.get("Retry-After"):
-        exchange.retry_after = seconds_to_wait(value, time.time())
+        exchange.retry_after = waits.retry_after(value, time.time())
     whole = _read_body(response)
     reading = answers.read(
         response.status_code, response.headers, response.content, recorder.vendor, time.time()
@@ -121,25 +117,12 @@ def _record_answer(recorder: AttemptRecorder, exchange: Exchange, response: Any)
     exchange.answer = reading.words
     exchange.says_no = reading.says_no
     exchange.lasting = reading.lasting
+    exchange.unclear = reading.unclear
     exchange.ended = reading.ended
     exchange.partial = reading.partial
     if exchange.retry_after is None:
         exchange.retry_after = reading.wait
     exchange.whole = whole
-
-
-def seconds_to_wait(value: str, now: float) -> float | None:
-    """Return the seconds from `now` (Unix seconds) that `Retry-After` asks for; None if unclear."""
-    text = value.strip()
-    if re.fullmatch(r"[0-9]+", text, re.ASCII):
-        return min(float(text[:20]), _LONGEST_WAIT)
-    try:
-        then = parsedate_to_datetime(text)
-        # HTTP dates are always GMT, even without a zone.
-        wait = (then if then.tzinfo else then.replace(tzinfo=UTC)).timestamp() - now
-    except (TypeError, ValueError, OverflowError, IndexError):
-        return None
-    return min(max(wait, 0.0), _LONGEST_WAIT)
 
 
 def _status_phrase(status: int) -> str:

@@ -19,7 +19,8 @@ class Vendor:
     A path is names with dots in between, `*` for each item of a list. An answer of 2xx is a no if a
     path of `yes` holds another value, if one of `no` holds such a value, if one of `needs` holds
     nothing, or if a text matches `no_text`. Else it is read as for any service, and so is one
-    that has none of these paths.
+    that has none of these paths. `always`: it has one of the paths of `yes` in every answer (or a
+    text, with `no_text`), so that one without any is nobody's yes.
 
     `words` are the paths to its words for people, `codes` those to its code. A code in `lasting`
     can be mended by no repeat, one in `passing` by a repeat, whatever the status is, and one in
@@ -30,7 +31,8 @@ class Vendor:
 
     `own` says which addresses take the message itself, where its words cannot be seen in it.
     `pages`: a yes may be a web page. Of any other service, a page is the answer of something that
-    stands before it: a login, a proxy, the portal of a network.
+    stands before it: a login, a proxy, the portal of a network. `own_pages` is a pattern of how the
+    pages begin that the service makes itself.
     """
 
     source: str
@@ -48,6 +50,13 @@ class Vendor:
     nothing: Mapping[int, str] = field(default_factory=dict)
     own: str = ""
     pages: bool = False
+    own_pages: str = ""
+    always: bool = False
+
+
+def these(words: str) -> frozenset[str]:
+    """Return the words of a text, as a set of codes."""
+    return frozenset(words.split())
 
 
 UNKNOWN = Vendor("as most services speak")

@@ -118,6 +118,19 @@ DOCUMENTED: list[tuple[str, object, object, bool | None, str]] = [
      {"results": {"total_accepted_recipients": 0, "total_rejected_recipients": 1}}, None, ""),
     ("spugpush", {"code": 200, "msg": "ok"}, {"code": 404, "msg": "no template"}, None,
      "no template"),
+    ("telegram", {"ok": True, "result": {}}, {"ok": False, "description": "chat gone"}, None,
+     "chat gone"),
+    ("telesign", {"status": {"code": 290, "description": "Message in progress"}},
+     {"status": {"code": 230, "description": "Message blocked by Telesign"}}, True,
+     "Message blocked by Telesign"),
+    ("telesign", {"status": {"code": 291, "description": "Queued by Telesign"}},
+     {"status": {"code": 500, "description": "Transaction not attempted"},
+      "errors": [{"code": -40008, "description": "Try again"}]}, None,
+     "Transaction not attempted Try again"),
+    ("telnyx", {"data": {"to": [{"status": "queued"}], "errors": []}},
+     {"data": {"to": [{"status": "sending_failed"}],
+               "errors": [{"code": "40001", "title": "Not routable"}]}}, None,
+     "Not routable sending_failed"),
     ("twilio", {"status": "queued", "error_message": None, "error_code": None},
      {"status": "failed", "error_message": "Unreachable handset"}, None, "Unreachable handset"),
     ("viber", {"status": 0, "status_message": "ok"},
@@ -253,6 +266,23 @@ def test_the_words_of_a_refusal_are_found(name: str, answer: object, words: str)
         ("", {"error": "Too Many Requests"}, False), ("", {"error": "message limit"}, None),
         ("google_chat", {"error": {"status": "RESOURCE_EXHAUSTED", "message": "x"}}, False),
         ("zulip", {"result": "error", "code": "RATE_LIMIT_HIT", "msg": "API usage"}, False),
+        ("whatsapp", {"error": {"code": 130429, "message": "Cloud API message throughput"}}, False),
+        ("whatsapp", {"error": {"code": 131056, "message": "pair"}}, False),
+        ("whatsapp", {"error": {"code": 80007, "message": "calls"}}, False),
+        ("whatsapp", {"error": {"code": 131026, "message": "Undeliverable"}}, None),
+        ("whatsapp", {"error": {"code": 131000, "message": "x", "is_transient": True}}, False),
+        ("whatsapp", {"error": {"code": 131000, "message": "x", "is_transient": False}}, None),
+        ("instagram", {"error": {"code": 613, "message": "calls"}}, False),
+        ("instagram", {"error": {"code": 4, "message": "x"}}, False),
+        ("instagram", {"error": {"code": 100, "message": "No such person"}}, None),
+        ("", {"error": "(#4) Application request limit reached"}, False),
+        ("", {"error": "Please retry your request later"}, False),
+        ("", {"error": "try sending it later"}, False),
+        ("", {"error": "too many API calls"}, False),
+        ("", {"error": "too many recipients"}, None),
+        ("feishu", {"code": 9499, "msg": "too many request"}, False),
+        ("lark", {"code": 9499, "msg": "too many request"}, False),
+        ("lark", {"code": 9499, "msg": "Bad Request"}, True),
     ],
 )  # fmt: skip
 def test_what_is_only_too_early_is_not_for_good(
@@ -286,6 +316,15 @@ def test_what_is_only_too_early_is_not_for_good(
         ({"message": "Retry later: 5 secrets were seen"}, {}, None),
         ({"retry_after": -5}, {}, None), ({"retry_after": True}, {}, None),
         ({"retry_after": 10**11}, {}, 999_999.0), ({"retry_after": 10**40}, {}, None),
+        ({"error": "Please try again in 250ms."}, {}, 0.25),
+        ({"error": "try again in 1.5 seconds"}, {}, 1.5),
+        ({"error": "try again in 6m45.5s"}, {}, 405.5),
+        ({"error": "wait 1 hour and 2 minutes"}, {}, 3720.0),
+        ({"error": "retry after 20 milliseconds"}, {}, 0.02),
+        ({"error": "retry in 2 months"}, {}, None),
+        ({"retryDelay": "250ms"}, {}, 0.25), ({"retry_after": "1m30s"}, {}, 90.0),
+        ({"retry_after": "soon, in 5 s"}, {}, None), ({"retry_after": ""}, {}, None),
+        ({}, {"X-RateLimit-Reset": "6m0s"}, 360.0),
         ({}, {}, None),
     ],
 )  # fmt: skip
@@ -296,6 +335,11 @@ def test_a_wait_may_stand_in_the_body_or_in_other_headers(
     assert read(429, headers, content, UNKNOWN, NOW).wait == wait
     if not headers:
         assert read(200, headers, b'{"ok": true, "retry_after": 35}', UNKNOWN, NOW).wait is None
+
+
+def test_the_status_of_sparkpost_for_too_early_is_read_as_such() -> None:
+    words = b'{"errors": [{"message": "Exceed Sending Limit (daily), retry in 90 s"}]}'
+    assert read(420, {}, words, VENDORS["sparkpost"], NOW).wait == 90.0
 
 
 @pytest.mark.parametrize("status", [400, 403])
@@ -311,6 +355,9 @@ def test_a_wait_beside_words_that_say_too_early_counts_whatever_the_status_is(st
     [
         "<!DOCTYPE html><html><body>Log in</body></html>", "\n<html lang='en'>", "<HTML>",
         '<?xml version="1.0"?><!doctype html>', "<!-- a portal -->\n<html>",
+        "\ufeff<!DOCTYPE html><html>", "\ufeff \n<html>", "<head><title>Sign in</title></head>",
+        "<meta http-equiv=refresh content='0;url=x'>", "<script>location='x'</script>",
+        "<title>Sign in</title>", "<body>",
     ],
 )  # fmt: skip
 def test_a_web_page_is_no_answer_of_a_service(page: str) -> None:
@@ -319,6 +366,56 @@ def test_a_web_page_is_no_answer_of_a_service(page: str) -> None:
         assert (refused, lasting) == (True, None)
         assert "does a login or a proxy stand before it?" in str(words)
     assert said(page, "custom_json")[0] is False
+
+
+@pytest.mark.parametrize(
+    "page", ["<h1>Sign in</h1>", "<!-- x -->", "<div>", "<center>", "\ufeff<p>"]
+)
+def test_what_is_markup_and_says_that_it_is_html_is_a_page_too(page: str) -> None:
+    for kind in ("text/html", "Text/HTML; charset=utf-8"):
+        assert said(page, "pagerduty", Content_Type=kind)[0] is True
+    assert said(page, "pagerduty")[0] is False
+    for yes in ("ok", "", " ", '<?xml version="1.0"?><prowl><success code="200"/></prowl>'):
+        assert said(yes, Content_Type="text/html")[0] is False
+
+
+def test_a_page_in_utf_16_is_one() -> None:
+    for coding in ("utf-16", "utf-16-le"):
+        assert read(200, {}, "<html>".encode(coding)).says_no
+
+
+def test_the_list_that_an_apprise_server_makes_of_its_log_is_its_yes() -> None:
+    log = '<ul class="logs">\n<li class="log_info">Sent</li></ul>'
+    assert said(log, "apprise_api", Content_Type="text/html")[0] is False
+    assert said("<html>", "apprise_api", Content_Type="text/html")[0] is True
+    assert said(log, Content_Type="text/html")[0] is True
+
+
+def test_a_no_in_xml_that_calls_itself_xhtml_is_read() -> None:
+    no = "<?xml version='1.0'?><e2simplexmlresult><e2state>False</e2state></e2simplexmlresult>"
+    assert said(no, "enigma2", Content_Type="application/xhtml+xml; charset=UTF-8")[0] is True
+
+
+@pytest.mark.parametrize(
+    "answer", ["", " ", "null", "ok", "{}", "[]", '{"other": 0}', '{"errcode": 0, "errm']
+)
+def test_an_answer_without_what_a_service_always_says_is_unclear(answer: str) -> None:
+    for name in ("wecombot", "telegram", "pushover", "zulip", "lark"):
+        unclear = read(200, {}, answer.encode(), VENDORS[name])
+        assert (unclear.says_no, unclear.unclear) == (False, True)
+    for name in ("", "slack", "discord", "ntfy", "fcm"):
+        assert not read(200, {}, answer.encode(), VENDORS.get(name, UNKNOWN)).unclear
+
+
+def test_what_a_service_always_says_is_clear() -> None:
+    always = {name for name, vendor in VENDORS.items() if vendor.always}
+    for name, yes, no, *_ in DOCUMENTED:
+        for answer in (yes, no):
+            text = answer if isinstance(answer, str) else json.dumps(answer)
+            assert not read(200, {}, text.encode(), VENDORS[name]).unclear
+    assert always <= {name for name, *_ in DOCUMENTED}
+    assert {name for name in always if not VENDORS[name].yes} == {"pushme"}
+    assert read(200, {}, b"", VENDORS["pushme"]).unclear
 
 
 def test_the_end_of_a_session_is_known_by_its_status_or_its_code() -> None:

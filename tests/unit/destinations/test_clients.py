@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import apprise
@@ -294,3 +298,17 @@ def test_every_scheme_of_a_service_that_knows_incidents_is_a_pager() -> None:
             for scheme in [each] if isinstance(each, str) else each or ():
                 is_pager = Destination("ops", f"{scheme}://x").opens_incidents
                 assert is_pager == (plugin.__name__ in SERVICES), scheme
+
+
+def test_a_service_that_is_spoken_to_as_another_one_is_needs_only_itself() -> None:
+    url = ADDRESSES["Guilded"]  # whose plugin is made from that of Discord
+    code = (
+        "from receiver.destinations.destination import Destination as D\n"
+        "from receiver.destinations.sending import problems\n"
+        f"print(problems(D('ops', {url!r})), problems(D('ops', 'discord://{'4' * 18}/{'b' * 40}')))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
+    )  # fmt: skip
+    assert (done.stdout, done.stderr) == ("[] []\n", "")

@@ -42,8 +42,10 @@ def test_services_count_in_different_units() -> None:
 
 
 def test_signs_of_ours_do_not_halve_an_sms_and_a_mention_stays_harmless() -> None:
-    written = fitter(ADDRESSES["Twilio"]).written("“A” – ＠all ＜!here> …", "· x × 2 ［CQ:at]")
-    assert written.text == '"A" - (at)all (!here> ...\n- x x 2 (CQ:at]'
+    written = fitter(ADDRESSES["Twilio"]).written(
+        "“A” – ＠all ＜!here> …", "· x × 2 ［CQ:at] ＆#64;"
+    )
+    assert written.text == '"A" - (at)all (!here> ...\n- x x 2 (CQ:at] &#64;'
     assert sms(written.text) == len(written.text) + written.text.count("]")
 
 

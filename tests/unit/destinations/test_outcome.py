@@ -92,7 +92,18 @@ def test_every_4xx_is_permanent_but_those_that_a_repeat_may_mend() -> None:
     passing = {
         status for status in range(400, 500) if not judged(CallRecord(status=status)).permanent
     }
-    assert passing == {408, 409, 421, 423, 425, 429}
+    assert passing == {408, 409, 420, 421, 423, 425, 429}
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 413])
+def test_who_says_when_to_come_back_does_not_refuse_for_good(status: int) -> None:
+    attempt = judged(CallRecord(status=status, retry_after=30.0))
+    assert (attempt.outcome, attempt.permanent, attempt.retry_after) == (FAILED, False, 30.0)
+    for refused in (
+        CallRecord(status=status, retry_after=30.0, lasting=True),
+        CallRecord(status=status, retry_after=30.0, answer="channel_not_found"),
+    ):
+        assert judged(refused).permanent
 
 
 def test_of_the_other_statuses_only_a_missing_method_or_version_is_permanent() -> None:
@@ -267,6 +278,19 @@ def test_a_refusal_is_for_good_by_its_status_unless_its_words_know_better(
 ) -> None:
     exchange = Exchange(status=status, whole=True, says_no=says_no, lasting=lasting)
     assert judged(of(exchange), done=says_no).permanent is permanent
+
+
+def test_an_answer_without_what_the_service_always_says_is_uncertain() -> None:
+    unclear = Exchange(status=200, whole=True, unclear=True)
+    for done in (True, False):
+        attempt = judged(of(LOGIN, unclear), done=done)
+        assert (attempt.outcome, attempt.permanent) == (UNCERTAIN, False)
+        assert attempt.detail == (
+            "HTTP 200, without the yes or no that the service says in every answer: it may have"
+            " arrived"
+        )
+    login = Exchange(own=False, may_be_own=False, status=200, whole=True, unclear=True)
+    assert judged(of(login)).outcome is FAILED
 
 
 def test_a_message_in_parts_of_which_one_was_refused_has_arrived_in_part() -> None:

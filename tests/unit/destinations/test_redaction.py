@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import base64
+import html
+import json
+from collections.abc import Callable
+from urllib.parse import quote, quote_plus
 
 import pytest
 from hypothesis import given
@@ -46,6 +50,67 @@ def test_where_the_host_may_be_a_token_it_is_left_out() -> None:
 )  # fmt: skip
 def test_a_part_of_a_secret_is_left_out_in_each_form_too(url: str, secret: str) -> None:
     assert redact(url, f"no key {secret} (E7)") == "no key *** (E7)"
+
+
+HARD = "p'a&s<s\"w+o/r=d%é 😀"
+
+
+def _as_pairs(secret: str) -> str:
+    return "".join(
+        f"\\u{int.from_bytes(pair, 'big'):04x}"
+        for pair in (
+            secret.encode("utf-16-be")[n : n + 2] for n in range(0, 2 * len(secret) + 2, 2)
+        )
+    )
+
+
+SPELLINGS: dict[str, Callable[[str], str]] = {
+    "as Go writes a page": lambda s: (
+        html.escape(s).replace("&#x27;", "&#39;").replace("&quot;", "&#34;")
+    ),
+    "as Django writes a page": lambda s: html.escape(s).replace("&#x27;", "&#39;"),
+    "as PHP writes a page": lambda s: html.escape(s).replace("&#x27;", "&#039;"),
+    "by numbers": lambda s: "".join(f"&#{ord(letter)};" for letter in s),
+    "by numbers in hex": lambda s: "".join(f"&#X{ord(letter):X};" for letter in s),
+    "a page in a page": lambda s: html.escape(html.escape(s)),
+    "in JSON": lambda s: json.dumps(s)[1:-1],
+    "in JSON of PHP": lambda s: json.dumps(s)[1:-1].replace("/", "\\/"),
+    "in JSON of Go": lambda s: json.dumps(s)[1:-1].replace("&", "\\u0026").replace("<", "\\u003c"),
+    "in JSON, by numbers": _as_pairs,
+    "JSON in JSON": lambda s: json.dumps(json.dumps(s.replace("&", "\\u0026")))[3:-3],
+    "JSON in JSON of PHP": lambda s: json.dumps(json.dumps(s)[1:-1].replace("/", "\\/"))[1:-1],
+    "JSON in a page": lambda s: html.escape(json.dumps(s)[1:-1]),
+    "in a URL": lambda s: quote(s, ""),
+    "in a form": quote_plus,
+    "a URL in a URL": lambda s: quote(quote(s, ""), ""),
+    "a form in a URL": lambda s: quote(quote_plus(s), ""),
+    "a URL in JSON in a page": lambda s: html.escape(json.dumps(quote(quote(s, ""), ""))[1:-1]),
+}
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_a_secret_is_found_however_it_was_written(spelling: str) -> None:
+    url = f"jsons://user:{quote(HARD, '')}@host/x"
+    echo = SPELLINGS[spelling](HARD)
+    assert redact(url, f"no login {echo} (E7)") == "no login *** (E7)"
+    # One that is found as it stands hides none that is not.
+    assert redact(url, f"{HARD} or {echo}?") == "*** or ***?"
+
+
+def test_what_a_request_held_is_found_in_each_form_too() -> None:
+    sign = "kQ+3/xY8=sign&ature%"
+    echo = quote(quote(sign, ""), "")
+    assert redact("dingtalk://token", f"no sign={echo}.", [sign]) == "no sign=***."
+
+
+def test_a_line_without_secrets_stays_as_it_is_written() -> None:
+    for line in ("100%25 &amp; &#39;x&#39;", 'C:\\u0041\\/ {"a": "\\u00e9"}', "a+b%20c &lt;b&gt;"):
+        assert redact("json://user:canary-word@host", line) == line
+
+
+def test_a_huge_line_of_escapes_takes_no_time() -> None:
+    line = "&amp;%2525\\\\u0026" * 10_000
+    assert len(redact("json://user:canary-word@host", line)) == MAX_DETAIL
 
 
 def test_a_short_password_is_taken_as_a_word() -> None:

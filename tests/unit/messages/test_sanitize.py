@@ -16,6 +16,11 @@ MENTIONS = [
      "＠everyone ＠here <＠1> <＠!1> <＠&1> x＠everyone.com"),
     ("Mattermost", "@all -@bob .@bob 通知@bob @channel.",
      "＠all -＠bob .＠bob 通知＠bob ＠channel."),
+    ("Mattermost, by references", "&#64;all &#064;channel &#x40;here &#X0040;bob &commat;all",
+     "＆#64;all ＆#064;channel ＆#x40;here ＆#X0040;bob ＆commat;all"),
+    ("HTML", "&lt;!channel&gt; &#60;at> &LT;at&GT; &#64channel",
+     "＆lt;!channel＆gt; ＆#60;at> ＆LT;at＆GT; ＆#64channel"),
+    ("HTML in HTML", "&amp;#64;all &amp;commat;all", "＆amp;#64;all ＆amp;commat;all"),
     ("Rocket.Chat", "@@all foo@bob", "＠＠all foo＠bob"),
     ("Zulip", "@**all** @_**Ann|1** @*team* @_*team*", "＠**all** ＠_**Ann|1** ＠*team* ＠_*team*"),
     ("Lark, Feishu", '<at user_id="all">all</at> < at id=all></at>',
@@ -51,6 +56,8 @@ def test_a_sign_of_which_a_mention_would_be_made_by_leaving_characters_out_is_fo
 
 
 def test_addresses_of_e_mails_and_lone_signs_stay() -> None:
+    for text in ("R&D", "a && b; c", "?a=1&b=2", "AT&T, Q&A", "&;", "&#", "& #64;"):
+        assert clean(text) == text
     for text in ("ann@example.org", "git@github.com:a/b", "3 @ 5 EUR", "a < b", "a <b> c (met) d["):
         assert clean(text) == text.replace("(met)", "（met)")
 
@@ -62,7 +69,7 @@ def test_nothing_that_is_left_open_takes_the_rest_of_a_message(sign: str) -> Non
     assert clean("`receiver events` | ~~no~~ a|b") == "`receiver events` | ~~no~~ a|b"
 
 
-@given(st.text("`~|@<[(]!#%atCQ:met*_x .é所", max_size=40))
+@given(st.text("`~|@<[(]!#%&;64atCQ:met*_x .é所", max_size=40))
 def test_what_was_cleaned_once_stays_as_it_is(text: str) -> None:
     assert clean(clean(text)) == clean(text)
 
