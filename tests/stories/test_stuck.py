@@ -124,19 +124,22 @@ def test_those_that_are_stuck_at_night_are_told_as_stuck_in_the_morning(walk: Wa
 
 
 @pytest.mark.parametrize(
-    "change",
+    ("change", "told"),
     [
-        ("- name: stuck", "- name: dead"),
-        ("    stuck: {status: [running, paused], after: 2h}\n", ""),
+        # The rule is there under another name, and nobody was told under the old one.
+        (("- name: stuck", "- name: dead"), [(60, "dead")]),
+        (("    stuck: {status: [running, paused], after: 2h}\n", ""), []),
     ],
 )
-def test_what_no_rule_asks_for_any_more_is_not_told(walk: Walk, change: tuple[str, str]) -> None:
+def test_what_no_rule_asks_for_any_more_is_not_told(
+    walk: Walk, change: tuple[str, str], told: list[tuple[int, str]]
+) -> None:
     walk.comes(RUNNING)
     walk.gets()
     walk.passes(HOUR)
     walk.reload(ROUTES.replace(*change))
     walk.restart()
-    assert walk.until_quiet(5 * HOUR) == []
+    assert [(at, each.claim.route) for at, each in walk.until_quiet(5 * HOUR)] == told
     reason = "no route stuck asks for what is stuck any more"
     assert ("ops", "notice", "superseded", reason) in walk.states()
 

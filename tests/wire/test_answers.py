@@ -208,7 +208,7 @@ def test_a_login_that_is_cut_has_sent_no_message(
     name: str, answer: Answer, service: StandIn
 ) -> None:
     service.answer(answer)
-    attempt = send(fresh(name, 0.3 if answer.hangs else 10), MESSAGE)
+    attempt = send(fresh(name, 1 if answer.hangs else 10), MESSAGE)
     assert service.asked
     assert not any(is_message(asked) for asked in service.asked)
     assert (attempt.outcome, attempt.permanent) == (FAILED, False)

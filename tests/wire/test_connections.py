@@ -360,6 +360,7 @@ def test_a_connection_too_many_is_503_unless_one_has_kept_its_head_back(port: in
         # All of them are being answered: a body is coming.
         for connection in held:
             connection.send(request(b"", [("Content-Length", "10")], length=False))
+        until(lambda: not answers())  # now all of their heads are read
         refused = [ask(port, GET) for _ in range(3)]
     finally:
         for connection in held:
