@@ -124,7 +124,7 @@ def _reminder(facts: MessageContext, route: Route | None, step: int, now: int) -
     at_most = route.remind.at_most if route and route.remind else None
     if at_most is None or step < at_most:
         return line
-    goes_on = "; it goes on waiting" if undone else ""
+    goes_on = ", and the agent goes on waiting" if undone else ""
     return f"{line} This is the last reminder{goes_on}."
 
 
@@ -133,19 +133,19 @@ def _escalation(facts: MessageContext, route: Route | None, now: int) -> str:
     others = (", ".join(route.notify) if route else "") or "others"
     begin = f"We told {others} {_ago(facts, now)}, and"
     if route is not None and route.stuck is not None:
-        return f"{begin} there is still no news. Reach them, or look yourself. {_look(facts)}"
+        return f"{begin} there is still no news. Remind them, or look yourself. {_look(facts)}"
     if facts.status is None or facts.status not in _UNDONE:
-        return f"{begin} it is still {doing(facts.status)}. Reach them, or look yourself."
+        return f"{begin} it is still {doing(facts.status)}. Remind them, or look yourself."
     return (
-        f"{begin} nobody has {_UNDONE[facts.status]}; it still waits. Reach them, or"
-        f" {_DECIDE[facts.status]} if you may."
+        f"{begin} nobody has {_UNDONE[facts.status]}; it still waits. Remind them, or"
+        f" {_DECIDE[facts.status]} yourself if you are allowed to."
     )
 
 
 def _look(facts: MessageContext) -> str:
     """Say where to look whether an execution of which no news came still works."""
-    where = "at the link " if safe_link(facts.execution_url) else ""
-    return f"Look {where}whether it still works: it may have ended without word of it reaching us."
+    begin = "Open the link and see" if safe_link(facts.execution_url) else "See"
+    return f"{begin} whether the agent still works: it may have ended, and no news of that came."
 
 
 def _ago(facts: MessageContext, now: int) -> str:
@@ -177,7 +177,7 @@ def new_wait(facts: MessageContext) -> str:
     status = facts.execution_status or facts.status
     if status is None or status.category not in (Category.PAUSED, Category.AWAITING):
         return ""
-    return f"it is {doing(status)} again, which is a new wait"
+    return f"a new wait has begun: it is {doing(status)} again"
 
 
 def taken_by(person: str) -> str:
@@ -203,7 +203,7 @@ def _resolved(claim: Claim, *, is_fallback: bool) -> Message:
     cause = why(facts) if is_over else ""
     lines = [
         f"Reason: {clean(cause, 350)}" if cause else "",
-        _about(claim.begun, "It asked"),
+        _about(claim.begun, "It had asked"),
         " ".join(filter(None, [_what_now(facts), _taker(facts, person)])),
         *_execution_lines(facts),
     ]
@@ -256,7 +256,7 @@ def _taken(claim: Claim, now: int, *, is_fallback: bool) -> Message:
     lines = [
         f"{has_to}; {before} no longer has it." if before else f"{has_to}.",
         _about(facts, "It asks") if len(f"{agent}: {how}") > MAX_TITLE else "",
-        f"{waits}; no more reminders of it will come.",
+        f"{waits}; there will be no more reminders.",
         *_execution_lines(facts),
     ]
     return _short(claim, how, lines, Severity.INFO, is_fallback=is_fallback)

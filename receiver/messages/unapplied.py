@@ -108,7 +108,7 @@ def _rejected(facts: MessageContext) -> str:
     healed = "" if ended else "If the missing update still comes, this is put right by itself. "
     return (
         f"A later update says {_announced(facts)}, but {_missing(facts)} never come, so {counts}"
-        f" here. See {where} which is true.\n"
+        f" here. Check {where} which of the two is true.\n"
         f"{healed}If it happens often, run `receiver check` where the receiver runs."
     )
 

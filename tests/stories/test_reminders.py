@@ -80,7 +80,7 @@ def test_at_most_says_how_many(walk: Walk) -> None:
     walk.gets("approvers")
     found = [told for _, told in walk.until_quiet(55 * MINUTE)]
     assert [told.title[:11] for told in found] == ["Reminder 1:", "Reminder 2:"]
-    assert "This is the last reminder; it goes on waiting." in found[1].message.body
+    assert "This is the last reminder, and the agent goes on waiting." in found[1].message.body
     assert "last reminder" not in found[0].message.body
 
 
@@ -155,7 +155,7 @@ def test_everybody_who_was_told_learns_once_how_it_ended(
     (told,) = walk.gets()
     assert (told.destination, told.title) == ("approvers", f"Invoice agent: {says}")
     assert told.claim.kind == "resolved"
-    assert "It asked: About to pay 4,200 EUR" in told.message.body
+    assert "It had asked: About to pay 4,200 EUR" in told.message.body
     assert "Execution: x" in told.message.body
     assert walk.until_quiet(2 * HOUR) == []
 
@@ -242,7 +242,10 @@ def test_who_acknowledges_ends_reminders_and_escalations_and_the_others_learn_wh
     walk.restart()
     (told,) = walk.gets()
     assert told.title == "Invoice agent: Ann takes care of it: About to pay 4,200 EUR"
-    assert "It has been waiting for confirmation for 16 min; no more" in told.message.body
+    assert (
+        "It has been waiting for confirmation for 16 min; there will be no more"
+        in told.message.body
+    )
     assert walk.acknowledge("Ann") is True  # a second click tells nobody
     assert walk.until_quiet(3 * HOUR) == []
     walk.comes(RUNNING)
@@ -262,7 +265,7 @@ def test_who_took_it_is_told_at_its_end_and_only_of_that_episode(walk: Walk) -> 
     how = "cancelled after waiting for confirmation for 12 min"
     assert told.title == f"Invoice agent: {how}"
     assert told.message.body.splitlines()[:2] == [
-        "Reason: timeout", "It asked: About to pay 4,200 EUR",
+        "Reason: timeout", "It had asked: About to pay 4,200 EUR",
     ]  # fmt: skip
     asks(walk, "y")
     walk.gets()
@@ -411,7 +414,7 @@ def test_who_is_told_of_an_end_is_told_that_it_waits_again(walk: Walk) -> None:
     told = next(told for told in walk.gets("approvers") if told.claim.kind == "resolved")
     assert told.title == "Invoice agent: waiting for confirmation again, after 1 min"
     assert (
-        "That wait is over, but it is waiting for confirmation again, which is a new wait."
+        "That wait is over, but a new wait has begun: it is waiting for confirmation again."
         in told.message.body
     )
 
@@ -432,7 +435,10 @@ def test_there_is_something_to_do_where_it_waits_by_the_time_it_is_told(
     bodies = [t.message.body for t in walk.gets("approvers") if t.claim.kind == "resolved"]
     assert len(bodies) == (1 if group else 2)
     assert all("Nothing more to do" not in body for body in bodies)
-    assert sum(b.count("waiting for confirmation again, which is a new wait") for b in bodies) == 2
+    assert (
+        sum(b.count("a new wait has begun: it is waiting for confirmation again") for b in bodies)
+        == 2
+    )
 
 
 def test_reminders_that_a_silence_keeps_back_do_not_use_up_at_most(walk: Walk) -> None:

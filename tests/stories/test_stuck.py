@@ -37,7 +37,7 @@ def test_a_silent_execution_is_told_about_once(walk: Walk) -> None:
     walk.restart()
     ((at, told),) = walk.until_quiet(10 * HOUR)
     assert (at, told.title) == (120, "Stuck? Invoice agent: no news for 2 h, last known as running")
-    assert told.message.body.startswith("Look whether it still works: it may have ended")
+    assert told.message.body.startswith("See whether the agent still works: it may have ended")
     walk.comes(Status.COMPLETED)
     assert walk.titles() == [
         "ops: Invoice agent: completed after running for 10 h", "ops: Invoice agent completed",

@@ -280,7 +280,7 @@ def test_a_line_of_a_digest_says_what_is_asked_or_why_before_the_link(name: str)
         ("acknowledged", "Invoice agent: Ann takes care of it: About to pay 4,200 EUR"),
         ("taken_over", "Invoice agent: Bob takes it over from Ann: About to pay"),
         ("resolved_confirmed_and_taken",
-         "Invoice agent: confirmed after 12 min, it continues It asked: About to pay"),
+         "Invoice agent: confirmed after 12 min, it continues It had asked: About to pay"),
         ("resolved_failed", "Invoice agent: failed after waiting for confirmation for 12 min"),
         ("digest_of_failures", "Invoice agent: 4 failed since 10:02 CET: The supplier's portal"),
         ("digest_of_two_agents", "Invoice agent and Mail agent: 4 to confirm or decline, since"),

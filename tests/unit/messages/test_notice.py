@@ -175,7 +175,8 @@ def test_a_hole_in_the_story_names_the_status_that_is_missing() -> None:
     assert told(gap).startswith(
         "Invoice agent may have completed: an update before that is missing\nA later update says"
         " completed, but the one before it (running) has never come, so the execution still counts"
-        " as paused here. See at the link which is true.\nIf the missing update still comes,"
+        " as paused here. Check at the link which of the two is true.\n"
+        "If the missing update still comes,"
     )
     held = replace(gap, verdict=Verdict.HELD)
     assert told(held).startswith(
