@@ -39,7 +39,7 @@ class Room:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One of the messages that a message becomes. `names` are those of its lines."""
+    """Part of a message: one of the messages that it becomes. `names` are those of its lines."""
 
     title: str
     text: str

@@ -34,7 +34,7 @@ _changing = threading.Lock()
 
 
 class Series:
-    """One attempt at all messages of a message: `sent` of `total` have been accepted so far."""
+    """Attempt at all messages that one becomes: `sent` of `total` have been accepted so far."""
 
     def __init__(self, destination: Destination, message: Message) -> None:
         # Lists are known by their deliveries; any other message is one.

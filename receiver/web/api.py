@@ -75,7 +75,7 @@ class Api:
         number = whole_number(request.path_params["seq"])
         known = None if number is None else self._store.event(number)
         if known is None:
-            return problem(404, "There is no such event.")
+            return problem(404, "There is no such event: GET /api/events lists them.")
         return json_response(json_views.known_event(known, self._in_force.rules, time.time_ns()))
 
     def deliveries(self, request: Request) -> Response:
@@ -120,10 +120,10 @@ class Api:
     def expire_silence(self, request: Request) -> Response:
         number = whole_number(request.path_params["id"])
         if number is None:
-            return problem(404, "There is no such silence.")
+            return problem(404, "There is no such silence: GET /api/silences lists them.")
         is_ended = self._store.write_now(expire_silence, (number, time.time_ns()))
         if is_ended is None:
-            return problem(404, "There is no such silence.")
+            return problem(404, "There is no such silence: GET /api/silences lists them.")
         if not is_ended:
             return problem(409, "This silence is over.")
         self._wake(self._in_force.rules.destinations)
@@ -136,10 +136,10 @@ class Api:
     def redeliver(self, request: Request) -> Response:
         number = whole_number(request.path_params["id"])
         if number is None:
-            return problem(404, "There is no such delivery.")
+            return problem(404, "There is no such delivery: GET /api/deliveries lists them.")
         is_waiting = self._store.write_now(redeliver, (number, time.time_ns()))
         if is_waiting is None:
-            return problem(404, "There is no such delivery.")
+            return problem(404, "There is no such delivery: GET /api/deliveries lists them.")
         if not is_waiting:
             return problem(409, "Only a dead delivery can be redelivered.")
         self._wake(self._in_force.rules.destinations)

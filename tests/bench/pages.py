@@ -1,4 +1,4 @@
-"""What a page costs: `python -m tests.bench_pages`. Figures are printed; all are of one run.
+"""Cost of a page: `python -m tests.bench_pages`. Figures are printed; all are of one run.
 
 Each page of a server with a large store beside one with an empty store: the time to a whole answer
 on loopback. Then webhooks on the large one, alone and while somebody refreshes the first page.

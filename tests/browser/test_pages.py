@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from receiver.cli import client
-from tests.support.live import Live, live, until
-from tests.support.visited import ADDRESSES, ROUTES, TOKEN, sow
+from tests.support.live import Live, live
+from tests.support.visited import ADDRESSES, ROUTES, TOKEN, sown
 
 AXE = Path(__file__).with_name("axe.min.js")
 CHROMIUM = shutil.which("chromium")
@@ -40,9 +40,7 @@ def chromium() -> Iterator[Any]:
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     """An open server on loopback, with a small store."""
-    with live(tmp_path_factory.mktemp("small"), ROUTES) as receiver:
-        sow(receiver)
-        until(lambda: receiver.store.ledger()["deliveries"].get("dead"))
+    with sown(tmp_path_factory.mktemp("small")) as receiver:
         yield receiver
 
 

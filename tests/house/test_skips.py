@@ -1,4 +1,4 @@
-"""How a run behaves: a skip is told with its reason, and a missing tool is a failure with `CI` set;
+"""Behaviour of a run: a skip is told with its reason; with `CI` set a missing tool is a failure;
 what runs alone is there.
 """
 

@@ -185,7 +185,7 @@ class Drive(Walk):
         return due is not None and due <= self.now
 
     def answer(self, name: str) -> Attempt:
-        """How the destination answers now."""
+        """Return how the destination answers now."""
         now = (self.now - self.begun) // SECOND
         for outage in self.scenario.outages:
             if outage.to == name and outage.begins <= now < outage.ends:

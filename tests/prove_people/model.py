@@ -104,14 +104,14 @@ Group = tuple[str, str, str, str]
 
 
 def group_of(owed: Owed) -> Group | None:
-    """What a message has to share with others to go out together with them."""
+    """Return what a message has to share with others to go out together with them."""
     if owed.mates >= 0 and owed.kind == "reminder":
         return owed.to, "", "mates", str(owed.mates)
     return gathering_of(owed)
 
 
 def gathering_of(owed: Owed) -> Group | None:
-    """What a message gathers with, by its route."""
+    """Return the group in which a message gathers, by its route."""
     if not owed.way.wait or owed.kind in ("escalation", "silenced"):
         return None
     kind = owed.kind if owed.kind in ("resolved", "taken") else "news"
@@ -146,7 +146,7 @@ class Silence:
 
 
 class World:
-    """All that is known at a time, and what was told so far."""
+    """State of the model at a time: all that is known, and what was told so far."""
 
     def __init__(self, scenario: Scenario) -> None:
         self.scenario = scenario
@@ -234,7 +234,7 @@ class World:
         self.look_at_hours_again()
 
     def look_at_hours_again(self) -> None:
-        """What quiet hours hold is due, unless they hold it still."""
+        """Make due what quiet hours hold, unless they hold it still."""
         for owed in self.waiting:
             if owed.held and self.quiet_until(owed) is None:
                 owed.due = owed.since = self.now
@@ -251,7 +251,7 @@ class World:
     # What is planned.
 
     def plans(self) -> Iterator[tuple[int, str, Episode, Way, str, int]]:
-        """What is planned, with its time: reminders, escalations, stuck executions."""
+        """Yield what is planned, with its time: reminders, escalations, stuck executions."""
         for episode in self.episodes.values():
             if episode.status in TERMINAL or episode.taken:
                 continue
@@ -489,7 +489,7 @@ class World:
         return self.begins(owed) + place.retry_for if place else self.now
 
     def outage(self, to: str) -> Outage | None:
-        """How the destination fails now, if it does."""
+        """Return how the destination fails now, if it does."""
         found = (o for o in self.scenario.outages if o.to == to and o.begins <= self.now < o.ends)
         return next(found, None)
 
@@ -550,7 +550,7 @@ class World:
         chain.mates = self.now if sent > 1 else -1
 
     def drop_untrue(self) -> None:
-        """What is no longer true is not sent."""
+        """Drop what is no longer true."""
         self.waiting = [owed for owed in self.waiting if self.is_true(owed)]
 
     def is_true(self, owed: Owed) -> bool:

@@ -245,6 +245,24 @@ def test_a_turn_is_one_at_a_time_and_nobody_queues_behind_it(nodes: Nodes) -> No
     assert {first.delivery, second.delivery} == {1, 2}
 
 
+def test_stores_in_two_schemas_of_a_database_do_not_wait_for_each_other(
+    nodes: Nodes, postgres: Server
+) -> None:
+    (one,) = nodes(1)
+    five(one, "a", "b")
+    with closing(PostgresStore(postgres.schema())) as other:
+        five(other, "a", "b")
+        end, _ = in_a_transaction(one, lambda t: t.claim("ops", PACE, NOW, NOW + LEASE))
+        assert claim(other) is not None
+        assert end() is not None
+        held = told("e-9", Status.FAILED)
+        end, _ = in_a_transaction(
+            one, lambda t: Intake([Route("r", (), ("ops",))]).receive(t, [held])
+        )
+        assert len(brought(other, held)) == 1
+        assert len(end()) == 1
+
+
 def test_a_rate_holds_over_all_machines(nodes: Nodes) -> None:
     stores = nodes(3)
     five(stores[0], *[f"o-{n}" for n in range(30)])

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import http.client
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.cookies import SimpleCookie
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from receiver.cli import client, demo
 from receiver.times import SECOND
-from tests.support.live import Live
+from tests.support.live import Live, live, until
 
 TOKEN = "a-token-for-the-pages-0123456789"
 ROUTES = """\
@@ -45,6 +47,15 @@ ADDRESSES = (
     "/ledger", "/events/2", "/executions/asteroid/invoice-s", "/executions/asteroid/pay",
     "/executions/asteroid/bad",
 )  # fmt: skip
+
+
+@contextmanager
+def sown(folder: Path) -> Iterator[Live]:
+    """Serve a small store whose first message has been given up."""
+    with live(folder, ROUTES) as receiver:
+        sow(receiver)
+        until(lambda: receiver.store.ledger()["deliveries"].get("dead"))
+        yield receiver
 
 
 def sow(receiver: Live) -> None:

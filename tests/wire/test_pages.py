@@ -18,15 +18,13 @@ from receiver.times import format_time
 from receiver.web.pages import glance
 from receiver.web.pages.rendering import POLICY
 from tests.support.live import Live, live, until
-from tests.support.visited import ADDRESSES, LINK, NAME, ROUTES, TOKEN, Visit, sow
+from tests.support.visited import ADDRESSES, LINK, NAME, ROUTES, TOKEN, Visit, sow, sown
 
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     """An open server on loopback, with a small store."""
-    with live(tmp_path_factory.mktemp("small"), ROUTES) as receiver:
-        sow(receiver)
-        until(lambda: receiver.store.ledger()["deliveries"].get("dead"))
+    with sown(tmp_path_factory.mktemp("small")) as receiver:
         yield receiver
 
 

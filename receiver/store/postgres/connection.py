@@ -17,7 +17,7 @@ from psycopg import errors, pq
 from psycopg.types.string import StrDumper
 
 from receiver.store.postgres.address import Address
-from receiver.store.postgres.many_rows import PostgresBulk
+from receiver.store.postgres.many_rows import IN_THIS_STORE, PostgresBulk
 from receiver.store.sql import database as sql
 from receiver.store.sql.database import Database, Dialect
 from receiver.store.sql.transaction import SqlTransaction
@@ -50,7 +50,7 @@ class Away(psycopg.OperationalError):
 
 def dialect(now: str = DATABASE_CLOCK) -> Dialect:
     """Return the spelling of PostgreSQL; `now` is the clock that counts for leases."""
-    key = "hashtextextended('turn/' || CAST(:destination AS text), 0)"
+    name = f"'turn/' || {IN_THIS_STORE} CAST(:destination AS text)"
     return Dialect(
         name="postgresql",
         texts="(SELECT unnest(CAST({} AS text[])))",
@@ -60,7 +60,7 @@ def dialect(now: str = DATABASE_CLOCK) -> Dialect:
         lock=" FOR NO KEY UPDATE",
         share=" FOR SHARE",
         # No row: the first turn of a destination comes before its row.
-        turn=f"pg_try_advisory_xact_lock({key})",
+        turn=f"pg_try_advisory_xact_lock(hashtextextended({name}, 0))",
         part=" AND part = mod(pg_backend_pid(), 64)",
         now=now,
         position="strpos",

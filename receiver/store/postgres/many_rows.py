@@ -124,9 +124,11 @@ _STORED = (
 )
 STORED = ManyRows(_STORED, _TWO)
 STORED_TO_MOVE = ManyRows(f"{_STORED} ORDER BY x.id FOR NO KEY UPDATE OF x", _TWO)
+# Advisory locks are those of a database, and a store is a schema of it.
+IN_THIS_STORE = "CAST(current_schema() AS text) || '/' ||"
 _HOLD = (
-    "SELECT pg_advisory_xact_lock(k.key) FROM (SELECT DISTINCT hashtextextended(name, 0) AS key"
-    " FROM unnest(%s) AS name ORDER BY 1) AS k"
+    "SELECT pg_advisory_xact_lock(k.key) FROM (SELECT DISTINCT"
+    f" hashtextextended({IN_THIS_STORE} name, 0) AS key FROM unnest(%s) AS name ORDER BY 1) AS k"
 )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import resources
 from typing import Any, cast
 
@@ -21,7 +23,7 @@ _LOCK = 0x72637672  # "rcvr"
 
 def prepare(address: Address) -> None:
     """Bring the schema up to date, or refuse the database; another process at it is waited for."""
-    with connect(address) as connection, refusing(address):
+    with connect(address) as connection, _refusing(address):
         if version_of(connection) == SCHEMA_VERSION:
             return
         with connection.transaction():
@@ -58,17 +60,13 @@ def version_of(connection: psycopg.Connection[Any]) -> int:
     return 0 if row is None else int(row[0])
 
 
-class refusing:  # noqa: N801  (used as a function)
-    """A context that turns what the database denies into StorageRefused."""
-
-    def __init__(self, address: Address) -> None:
-        self._address = address
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, (errors.InsufficientPrivilege, errors.ReadOnlySqlTransaction)):
-            raise StorageRefused(
-                f"{self._address.name}, does not let us make our tables"
-                f" ({self._address.reason(error)}). Let its user create tables in its schema."
-            ) from None
+@contextmanager
+def _refusing(address: Address) -> Iterator[None]:
+    """Turn what the database denies into StorageRefused."""
+    try:
+        yield
+    except (errors.InsufficientPrivilege, errors.ReadOnlySqlTransaction) as error:
+        raise StorageRefused(
+            f"{address.name}, does not let us make our tables ({address.reason(error)}). Let its"
+            " user create tables in its schema."
+        ) from None

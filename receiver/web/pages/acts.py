@@ -62,7 +62,9 @@ class Acts:
         result = self._store.write_now(acknowledge, claim)
         self._views.people.forget()
         if result.outcome is TakeOutcome.UNKNOWN:
-            return self._wrong(request, visitor, "There is no such execution.", 404)
+            return self._wrong(
+                request, visitor, "There is no such execution: find it under Executions.", 404
+            )
         path = f"/executions/{quote(source, safe='')}/{quote(execution_id, safe='')}"
         if result.outcome is TakeOutcome.ENDED:
             return self._gate.back(request, path, "It has ended: there is nothing to take.")
@@ -77,7 +79,9 @@ class Acts:
         if number is not None:
             is_waiting = self._store.write_now(redeliver, (number, time.time_ns()))
         if is_waiting is None:
-            return self._wrong(request, visitor, "There is no such message.", 404)
+            return self._wrong(
+                request, visitor, "There is no such message: find it under Messages.", 404
+            )
         self._wake(self._in_force.rules.destinations)
         words = f"Message {number} is sent again now." if is_waiting else (
             f"Message {number} was not given up any more: nothing has changed."
@@ -132,7 +136,9 @@ class Acts:
         if number is not None:
             is_ended = self._store.write_now(expire_silence, (number, time.time_ns()))
         if is_ended is None:
-            return self._wrong(request, visitor, "There is no such silence.", 404)
+            return self._wrong(
+                request, visitor, "There is no such silence: find it under Silences.", 404
+            )
         self._wake(self._in_force.rules.destinations)
         words = f"Silence {number} is over now." if is_ended else f"Silence {number} was over."
         return self._gate.back(request, "/silences", words)

@@ -110,7 +110,8 @@ class Views:
         number = whole_number(request.path_params["seq"])
         known = None if number is None else self._store.event(number)
         if known is None:
-            return self._render.problem(request, 404, "There is no such event.", visitor=visitor)
+            text = "There is no such event: find it under Events."
+            return self._render.problem(request, 404, text, visitor=visitor)
         content = {
             "title": f"Event {number}",
             **json_views.known_event(known, self._in_force.rules, time.time_ns()),
