@@ -19,6 +19,7 @@ from receiver.config.problems import near, shown
 from receiver.config.strict_yaml import as_text, as_written, with_types
 from receiver.events import Status
 from receiver.routing.quiet_hours import DAYS, MIDNIGHT
+from receiver.sources.access import Act
 from receiver.sources.formats.registry import FORMATS
 from receiver.sources.verification import SCHEMES
 from receiver.times import UNITS, duration
@@ -27,9 +28,12 @@ if TYPE_CHECKING:
     Day = str
     Format = str
     Scheme = str
+    ActName = str
 else:
     # The keys of registries: a file can ask for registered names only.
-    Day, Format, Scheme = (Literal[tuple(words)] for words in (DAYS, FORMATS, SCHEMES))
+    Day, Format, Scheme, ActName = (
+        Literal[tuple(words)] for words in (DAYS, FORMATS, SCHEMES, map(str, Act))
+    )
 
 
 def _rate(value: object) -> float:
@@ -153,6 +157,24 @@ class Verify(_Strict):
     layout: str = ""
 
 
+class ApiModel(_Strict):
+    """`api`: see access.ApiAccess. Without a key, nobody is asked."""
+
+    base_url: Text = ""
+    key: Text
+    header: Text = ""
+    timeout: Duration = 10.0
+    rate: Annotated[float, BeforeValidator(_rate)] = 1.0
+
+
+class ReconcileModel(_Strict):
+    """`reconcile`: see access.Reconciliation."""
+
+    every: Duration = 60.0
+    quiet_for: Duration = 600.0
+    discover: Duration = 3600.0
+
+
 class SourceModel(_Strict):
     """One of `sources`."""
 
@@ -165,6 +187,9 @@ class SourceModel(_Strict):
     quiet_after: Annotated[Duration | None, _FILLED_IN] = None
     rejected_status: Literal[200, 409] = 200
     rate: Annotated[float, BeforeValidator(_rate)] | None = None
+    api: Annotated[ApiModel | None, _FILLED_IN] = None
+    reconcile: Annotated[ReconcileModel | None, _FILLED_IN] = None
+    act: Annotated[list[ActName], BeforeValidator(_listed)] = []
 
 
 class QuietModel(_Strict):

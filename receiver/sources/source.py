@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from receiver.lifecycle import Ordering
+from receiver.sources.access import Act, ApiAccess, Reconciliation
 from receiver.sources.verification import Verification
 
 
@@ -15,7 +16,8 @@ class Source:
     `agents` are the only agents whose webhooks are accepted (empty: all). `ordering` puts its
     events in order. `rejected_status` is the HTTP status for a rejected event. `rate` is the most
     proven webhooks a second; None stands for RECEIVER_RATE. People are told if it is silent for
-    `quiet_after` seconds (None: never). `line` is its line in routes.yaml.
+    `quiet_after` seconds (None: never). `api` is the way to its provider, which is asked by
+    `reconcile`; people may do `acts` through it. `line` is its line in routes.yaml.
     """
 
     name: str
@@ -26,4 +28,7 @@ class Source:
     rejected_status: int = 200
     rate: float | None = None
     quiet_after: float | None = None
+    api: ApiAccess | None = None
+    reconcile: Reconciliation | None = None
+    acts: frozenset[Act] = frozenset()
     line: int = 0

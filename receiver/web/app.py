@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
@@ -18,11 +18,14 @@ from starlette.types import Message, Receive, Scope, Send
 from receiver.config.live_rules import LiveRules
 from receiver.config.rules import Rules
 from receiver.config.settings import Settings
+from receiver.dispatch.alarms import MISSED_IN
 from receiver.dispatch.dispatcher import Dispatcher
 from receiver.dispatch.operators import list_silences, orphans
+from receiver.dispatch.presence import Missed
 from receiver.errors import StorageUnavailable
 from receiver.intake.expiry import ExpiryTimer
 from receiver.intake.receive import Intake
+from receiver.intake.reconcile.timer import ReconcileTimer
 from receiver.metrics import Counters
 from receiver.store.contract import Store
 from receiver.store.pruning import PruneTimer
@@ -91,8 +94,10 @@ def build(
     """
     counters = Counters(rules.sources)
     in_force = LiveRules(rules, Intake.by, read or (lambda: rules), counters.reloaded)
-    dispatcher = _dispatcher(settings, store, in_force, counters) if dispatch else None
+    reconciling = ReconcileTimer(store, in_force, counters)
+    dispatcher = _dispatcher(settings, store, in_force, counters, reconciling) if dispatch else None
     wake = dispatcher.wake if dispatcher is not None else _wake_nobody
+    reconciling.on_owed(wake)
     gaps = ExpiryTimer(store, in_force, wake, list_silences)
     pruning = PruneTimer(store, settings.retention)
     addresses = Addresses(lambda: in_force.rules.sources, _api_token(settings))
@@ -116,6 +121,9 @@ def build(
     # What became due during a stop is settled before anything is sent.
     starts = [gaps.start, *([dispatcher.start] if dispatcher is not None else []), pruning.start]
     starts.append(lambda: _log_orphans(in_force.rules, store))
+    # Where alarms are raised, so that both know what the provider says.
+    starts += [reconciling.start] if dispatcher is not None else []
+    stops = [drain, refusals.flush, gaps.stop, reconciling.stop, pruning.stop, store.close]
     app = Application(
         endpoint,
         [
@@ -124,7 +132,7 @@ def build(
             *_guarded_routes(endpoints, guard),
             *site.routes(settings, store, in_force, wake, counters, guard),
         ],
-        lifespan=_lifespan(starts, [drain, refusals.flush, gaps.stop, pruning.stop, store.close]),
+        lifespan=_lifespan(starts, stops),
         exception_handlers={HTTPException: _answer_http_error, Exception: _answer_failure},
     )
     # A 307 would lead to the address in the request's Host.
@@ -138,10 +146,22 @@ def build(
 
 
 def _dispatcher(
-    settings: Settings, store: Store, in_force: LiveRules[Intake], counters: Counters
+    settings: Settings,
+    store: Store,
+    in_force: LiveRules[Intake],
+    counters: Counters,
+    reconciling: ReconcileTimer,
 ) -> Dispatcher:
     public_url = settings.public_url or ""
-    made = Dispatcher(store, in_force, settings.lease, public_url, settings.zone, counters)
+
+    def missed(now: int) -> Mapping[str, Missed]:
+        """Return the sources whose webhooks did not come lately."""
+        return {
+            name: Missed(n, since, is_refused)
+            for name, (n, since, is_refused) in reconciling.missed(now, MISSED_IN).items()
+        }
+
+    made = Dispatcher(store, in_force, settings.lease, public_url, settings.zone, counters, missed)
     store.on_news(lambda: made.wake(in_force.rules.destinations))
     return made
 

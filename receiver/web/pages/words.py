@@ -63,6 +63,7 @@ FLAGS: Mapping[str, str] = {
     "gap": "an update before it never came",
     "healed": "put in order later",
     "late": "came more than 5 min after it happened",
+    "polled": "learnt by asking the provider; no webhook came",
     "order_uncertain": "its place in the order is uncertain",
     "assumed": "who paused it is a guess",
 }
