@@ -6,8 +6,8 @@ not in it is illegal; there is no other list of exceptions.
 An event is judged by the first rule of `RULES` that fits it. A held event is judged again, by the
 rules from `older` on, whenever its execution or its mark moves: see `intake.held`.
 
-An event may be learnt by asking the provider (`polled`). Its webhook may still come, with a time of
-its own: it is then the same change.
+The webhook of an event that was learnt by asking the provider (`polled`) may still come, with a
+time of its own: it is then the same change.
 
 A source may be subscribed to some statuses only (`observes`). The table is then contracted over
 the others: from one observed status an execution may go to another if a path leads there through
@@ -258,23 +258,15 @@ def _against(execution: Execution, event: Event, flags: frozenset[str], table: M
 
 def _was_asked_for(execution: Execution, event: Event) -> bool:
     """Return whether the event is the webhook of the change that was learnt by asking."""
-    assert event.occurred_at is not None
-    return (
-        execution.polled
-        and POLLED not in event.flags
-        and event.status is execution.status
-        and abs(event.occurred_at - execution.since) <= SAME_TIME
-    )
+    is_webhook = execution.polled and POLLED not in event.flags
+    apart = abs((event.occurred_at or 0) - execution.since)
+    return is_webhook and event.status is execution.status and apart <= SAME_TIME
 
 
 def _tells_the_pause(execution: Execution, event: Event) -> bool:
     """Return whether the provider was asked of which kind a pause is, and it is the agent's."""
-    return (
-        execution.assumed
-        and execution.status is Status.PAUSED
-        and event.status is Status.PAUSED_BY_AGENT
-        and POLLED in event.flags
-    )
+    is_guess = execution.assumed and execution.status is Status.PAUSED
+    return is_guess and event.status is Status.PAUSED_BY_AGENT and POLLED in event.flags
 
 
 def moves_mark(judgement: Judgement, status: Status) -> bool:
@@ -305,28 +297,4 @@ def advance(before: Execution | None, event: Event, received_at: int) -> Executi
         gap=before.gap if before else False,
         assumed="assumed" in event.flags,
         polled=POLLED in event.flags,
-    )
-
-
-def mermaid(observes: frozenset[Status] | None = None) -> str:
-    """Draw the table in force as a Mermaid state diagram (the drawing of the reference)."""
-    lines = ["stateDiagram-v2", "    [*] --> starting"]
-    for source in Status:
-        targets = moves(observes).targets(source)
-        lines += [f"    {source} --> {target}" for target in targets]
-        if not targets:
-            lines.append(f"    {source} --> [*]")
-    return "\n".join(lines)
-
-
-def table(observes: frozenset[Status] | None = None) -> str:
-    """Write the table in force as text, a status a line; statuses not observed are marked."""
-    observed = frozenset(Status) if observes is None else observes
-    marks = {status: "" if status in observed else " (not observed)" for status in Status}
-    names = {status: f"{status}{mark}" for status, mark in marks.items()}
-    width = max(map(len, names.values()))
-    return "\n".join(
-        f"{names[source]:<{width}}  →  "
-        + (", ".join(moves(observes).targets(source)) or "nothing: terminal")
-        for source in Status
     )

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from receiver import lifecycle
+from receiver import drawing
 from receiver.cli.configuration import load_configuration, source_named, warnings_of_incidents
 from receiver.cli.listing import phrase
 from receiver.cli.output import clean, json_option, print_json, print_lines
@@ -185,7 +185,7 @@ def lifecycle_(source: str | None, mermaid: bool) -> None:
     if source is not None:
         _, rules = load_configuration(destinations=False)
         observes = source_named(rules, source).ordering.observes
-    click.echo(lifecycle.mermaid(observes) if mermaid else lifecycle.table(observes))
+    click.echo(drawing.mermaid(observes) if mermaid else drawing.table(observes))
 
 
 @click.command()

@@ -11,8 +11,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from receiver.config import strict_yaml
+from receiver.config.builders.route import build_route, late_warnings, quiet_hours, surprises
+from receiver.config.builders.source import SourceBuilder
 from receiver.config.problems import Place, describe_error, near, shown
-from receiver.config.route_builder import build_route, late_warnings, quiet_hours, surprises
 from receiver.config.rules import Rules
 from receiver.config.schema import (
     DestinationModel,
@@ -20,7 +21,6 @@ from receiver.config.schema import (
     RouteModel,
     SourceModel,
 )
-from receiver.config.source_builder import SourceBuilder
 from receiver.config.variables import Variables, tidy
 from receiver.destinations.destination import Destination
 from receiver.errors import ConfigurationError

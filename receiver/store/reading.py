@@ -6,13 +6,24 @@ Reads see committed data only and never wait for a write. Times are nanoseconds.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
-from receiver.events import Execution
+from receiver.events import Execution, Status
 from receiver.retention import Limits
 from receiver.routing.policy import SendPolicy
 from receiver.store.names import Orphan
-from receiver.store.records import Delays, Happened, Learnt, Standing, Tally, Waited, Watched
+from receiver.store.records import Delays, Happened, Standing, Tally, Waited, Watched
+
+
+@dataclass(frozen=True, slots=True)
+class Learnt:
+    """A status of an execution that was learnt by asking alone, at a time (nanoseconds)."""
+
+    source: str
+    status: Status
+    at: int
+
 
 Page = tuple[list[dict[str, Any]], int | None]
 

@@ -219,15 +219,6 @@ class Delays:
     within: int
 
 
-@dataclass(frozen=True, slots=True)
-class Learnt:
-    """A status of an execution that was learnt by asking alone, at a time (nanoseconds)."""
-
-    source: str
-    status: Status
-    at: int
-
-
 class KeptBy(StrEnum):
     """The cause that keeps a delivery back from when it is planned until it is due.
 

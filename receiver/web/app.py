@@ -97,7 +97,6 @@ def build(
     reconciling = ReconcileTimer(store, in_force, counters)
     dispatcher = _dispatcher(settings, store, in_force, counters, reconciling) if dispatch else None
     wake = dispatcher.wake if dispatcher is not None else _wake_nobody
-    reconciling.on_owed(wake)
     gaps = ExpiryTimer(store, in_force, wake, list_silences)
     pruning = PruneTimer(store, settings.retention)
     addresses = Addresses(lambda: in_force.rules.sources, _api_token(settings))
@@ -119,10 +118,8 @@ def build(
     guard, endpoints = Guard(settings), api.Api(store, in_force, wake)
     in_force.on_change(lambda rules: _log_orphans(rules, store))
     # What became due during a stop is settled before anything is sent.
-    starts = [gaps.start, *([dispatcher.start] if dispatcher is not None else []), pruning.start]
-    starts.append(lambda: _log_orphans(in_force.rules, store))
-    # Where alarms are raised, so that both know what the provider says.
-    starts += [reconciling.start] if dispatcher is not None else []
+    sends = [dispatcher.start, reconciling.start] if dispatcher is not None else []
+    starts = [gaps.start, *sends, pruning.start, lambda: _log_orphans(in_force.rules, store)]
     stops = [drain, refusals.flush, gaps.stop, reconciling.stop, pruning.stop, store.close]
     app = Application(
         endpoint,
@@ -162,6 +159,7 @@ def _dispatcher(
         }
 
     made = Dispatcher(store, in_force, settings.lease, public_url, settings.zone, counters, missed)
+    reconciling.on_owed(made.wake)
     store.on_news(lambda: made.wake(in_force.rules.destinations))
     return made
 

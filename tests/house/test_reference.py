@@ -17,11 +17,13 @@ from receiver.cli.reference import summary, topics
 from receiver.config import routes_file
 from receiver.config.problems import keys_of
 from receiver.config.schema import (
+    ApiModel,
     DestinationModel,
     EscalationModel,
     GroupModel,
     Match,
     QuietModel,
+    ReconcileModel,
     RemindModel,
     RouteModel,
     SourceModel,
@@ -81,6 +83,8 @@ def file_keys() -> set[str]:
     """Every key of routes.yaml; below a source, a destination and a route, with its way there."""
     parts: dict[tuple[type[BaseModel], str], type[BaseModel]] = {
         (SourceModel, "verify"): Verify,
+        (SourceModel, "api"): ApiModel,
+        (SourceModel, "reconcile"): ReconcileModel,
         (RouteModel, "remind"): RemindModel,
         (RouteModel, "escalate"): EscalationModel,
         (RouteModel, "group"): GroupModel,
@@ -133,6 +137,9 @@ def metrics_shown() -> set[str]:
     counters = Counters(["s"])
     counters.answered("s", 202)
     counters.judged("s", "applied", "first_seen", "1", 0.0)
+    counters.asked("s", "answered")
+    counters.learnt("s", 1.0)
+    counters.disagreed("s")
     lines = metrics.text(counters, {"s": 0.0}, [ALARM])
     shown = re.findall(r"^([a-z_]+)\{(.*?)\} ", lines, re.M)
     return {" ".join([name, *re.findall(r"(\w+)=", labels)]) for name, labels in shown}

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from receiver import lifecycle
 from receiver.config.settings import PREFIX, Settings
+from receiver.drawing import mermaid
 
 TOP = Path(__file__).parents[2]
 README = TOP / "README.md"
@@ -20,7 +21,7 @@ def topic(name: str) -> str:
 
 def drawing() -> str:
     """Draw the lifecycle as a page shows it."""
-    return f"```mermaid\n{lifecycle.mermaid()}\n```"
+    return f"```mermaid\n{mermaid()}\n```"
 
 
 def verdicts_table() -> str:

@@ -26,7 +26,7 @@ destinations:
   ops: console://
   other: console://
 routes:
-  - {{name: waits, match: {{status: [awaiting_confirmation, paused, paused_by_agent]}}, notify: [ops]}}
+  - {{name: waits, match: {{category: [awaiting, paused]}}, notify: [ops]}}
   - {{name: ends, match: {{category: terminal}}, notify: [ops]}}
   - {{name: refused, match: {{verdict: rejected}}, notify: [ops]}}
   - {{name: alarms, match: {{alarm: true}}, notify: [other]}}
@@ -60,7 +60,8 @@ def story(running: Live, execution_id: str) -> dict[str, Any]:
 
 
 def status(running: Live, execution_id: str) -> str | None:
-    return story(running, execution_id).get("execution", {}).get("status")
+    found = story(running, execution_id).get("execution", {})
+    return str(found["status"]) if found else None
 
 
 def sent(running: Live, execution_id: str) -> list[str]:

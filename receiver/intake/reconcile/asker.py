@@ -144,7 +144,7 @@ class Asker:
     ) -> tuple[JudgedWebhook, ...]:
         now = time.time_ns()
         webhooks = tuple(
-            VerifiedWebhook(event.source, event, _body(event), now) for event in events
+            VerifiedWebhook(event.source, event, _kept_of(event), now) for event in events
         )
         execution_id = events[-1].execution_id or ""
         version = before.version if before else 0
@@ -188,7 +188,7 @@ class Asker:
         )
 
 
-def _body(event: Event) -> bytes:
+def _kept_of(event: Event) -> bytes:
     """Return what is kept of an answer as the raw body of its event."""
     content = {
         "asked": True,

@@ -34,10 +34,10 @@ HEADER = "X-Api-Key"
 _EXECUTIONS = "/agents/v2/executions"
 # The newest activities of an execution among which its changes of status are looked for.
 _ACTIVITIES = 200
-_PAGE = 100
+_PAGE_SIZE = 100
 # No webhook announces this status; the name only stands for it in the history.
 _STARTING = "EXECUTION_STARTING"
-_EVENTS = {
+_NAMES = {
     Status.STARTING: _STARTING,
     Status.RUNNING: asteroid.STARTED,
     Status.PAUSED: asteroid.PAUSED,
@@ -69,7 +69,7 @@ def changes_path(execution_id: str) -> str:
 
 def active_path(page: int) -> str:
     """Return the address of a page of the executions that have not ended; pages begin at 1."""
-    return f"{_EXECUTIONS}?phase=active&pageSize={_PAGE}&page={page}&sort=created_at:desc"
+    return f"{_EXECUTIONS}?phase=active&pageSize={_PAGE_SIZE}&page={page}&sort=created_at:desc"
 
 
 def act_path(execution_id: str, act: Act) -> str:
@@ -107,8 +107,8 @@ def read_active(content: Any) -> ActiveExecutions:
     total = content.get("total")
     return ActiveExecutions(
         tuple(_readable(items)),
-        is_last=len(items) < _PAGE
-        or (isinstance(total, int) and content.get("page") == -(-total // _PAGE)),
+        is_last=len(items) < _PAGE_SIZE
+        or (isinstance(total, int) and content.get("page") == -(-total // _PAGE_SIZE)),
     )
 
 
@@ -118,7 +118,7 @@ def read_changes(content: Any) -> tuple[StatusChange, ...]:
         content = content.get("items")
     if not isinstance(content, list):
         raise MalformedEnvelope("the activities must be a list.")
-    return tuple(sorted(_changes(content), key=lambda change: change.at))
+    return tuple(sorted(_changes_among(content), key=lambda change: change.at))
 
 
 def event(
@@ -138,7 +138,7 @@ def event(
     return Event(
         source=source,
         event_id=f"asked-{hashlib.sha256(same).hexdigest()[:32]}",
-        event=asteroid.RESUMED if resumed else _EVENTS[status],
+        event=asteroid.RESUMED if resumed else _NAMES[status],
         status=status,
         execution_id=answer.execution_id,
         occurred_at=change.at,
@@ -159,7 +159,7 @@ def _readable(items: list[Any]) -> Iterator[Answer]:
             continue
 
 
-def _changes(activities: list[Any]) -> Iterator[StatusChange]:
+def _changes_among(activities: list[Any]) -> Iterator[StatusChange]:
     for activity in activities:
         payload = activity.get("payload") if isinstance(activity, dict) else None
         if not isinstance(payload, dict) or payload.get("activityType") != "status_changed":
@@ -172,8 +172,8 @@ def _changes(activities: list[Any]) -> Iterator[StatusChange]:
         except MalformedEnvelope:
             continue
         details = payload.get(_PAYLOADS.get(status, ""))
-        yield StatusChange(at, status, _detail(details))
+        yield StatusChange(at, status, _detail_of(details))
 
 
-def _detail(payload: Any) -> Mapping[str, Any]:
+def _detail_of(payload: Any) -> Mapping[str, Any]:
     return read_detail(payload) if isinstance(payload, dict) else {}

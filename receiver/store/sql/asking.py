@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from receiver.events import Execution, Status
-from receiver.store.records import Learnt
+from receiver.store.reading import Learnt
 from receiver.store.sql import rows
 from receiver.store.sql.database import Database, Row, statement
 

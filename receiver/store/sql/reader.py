@@ -11,8 +11,8 @@ from receiver.retention import Limits
 from receiver.routing.policy import SendPolicy
 from receiver.store import names
 from receiver.store.names import Orphan
-from receiver.store.reading import Page
-from receiver.store.records import Delays, Happened, Learnt, Standing, Tally, Waited, Watched
+from receiver.store.reading import Learnt, Page
+from receiver.store.records import Delays, Happened, Standing, Tally, Waited, Watched
 from receiver.store.sql import alarms, asking, ledger, pruning, reads, silences, survey, views
 from receiver.store.sql.database import Database
 
