@@ -30,6 +30,7 @@ from receiver.errors import ReceiverError
 from receiver.events import Verdict
 from receiver.intake import explain as explaining
 from receiver.intake.explain_text import as_text, event_text, messages_text, story_text
+from receiver.intake.reconcile.by_hand import try_key
 from receiver.intake.subscription_hints import hints
 from receiver.store import opening
 from receiver.store.contract import Store
@@ -203,6 +204,7 @@ def doctor(in_json: bool) -> None:
         warnings = hints(rules.orderings, store.tallies(), store.delays())
         lost = orphans(rules, store)
         alarms, failing = _alarms(store, now), _failing(rules, store, now)
+    providers = _refusing_providers(rules)
     printing = [each.name for each in rules.destinations.values() if each.prints_only]
     if in_json:
         print_json({
@@ -211,6 +213,7 @@ def doctor(in_json: bool) -> None:
             "orphans": [asdict(orphan) for orphan in lost],
             "alarms": alarms,
             "failing": failing,
+            "providers": providers,
             "warnings": list(rules.warnings),
             "prints_only": printing,
         })  # fmt: skip
@@ -231,6 +234,8 @@ def doctor(in_json: bool) -> None:
         for alarm in alarms:
             about = alarm["about"] or "routes.yaml"
             click.echo(f"alarm {alarm['alarm']}: {about}, since {alarm['since']}: {alarm['cause']}")
+        for name, problem in providers.items():
+            click.echo(f"source {name}: its provider cannot be asked: {problem}.")
         for each in failing:
             waits = f"{each['waiting']} wait" if each["waiting"] else "nothing waits"
             click.echo(
@@ -241,7 +246,7 @@ def doctor(in_json: bool) -> None:
         raise ReceiverError(
             "What was promised and what is there differ. Keep a copy of the file and report it."
         )
-    if alarms or failing:
+    if alarms or failing or providers:
         raise ReceiverError(
             f"Open alarms: {len(alarms)}. Destinations that fail: {len(failing)}. See the log, and"
             " `receiver deliveries`."
@@ -258,6 +263,12 @@ def _alarms(store: Store, now: int) -> list[dict[str, Any]]:
         }
         for alarm in store.watched(now, now).alarms
     ]
+
+
+def _refusing_providers(rules: Rules) -> dict[str, str]:
+    """Return the sources whose provider does not answer, each with what is wrong."""
+    tried = {name: try_key(each) for name, each in rules.sources.items() if each.api is not None}
+    return {name: problem for name, problem in tried.items() if problem}
 
 
 def _failing(rules: Rules, store: Store, now: int) -> list[dict[str, Any]]:
