@@ -13,6 +13,8 @@ from receiver.config.settings import warnings as settings_warnings
 from receiver.destinations import sending
 from receiver.errors import ConfigurationError, ReceiverError
 from receiver.sources.source import Source
+from receiver.store import opening
+from receiver.store.opening import SpoolFile
 
 
 def load_configuration(
@@ -39,9 +41,26 @@ def load_configuration(
     warnings = (
         *rules.warnings,
         *exposure.warnings(settings, rules),
+        *_warnings_of_spool(settings, rules),
         *settings_warnings(environ),
     )
     return settings, replace(rules, warnings=warnings)
+
+
+def spool_of(settings: Settings) -> SpoolFile | None:
+    """Return the place of the spool; None: the database is a file and goes away with nobody."""
+    if not opening.is_shared(settings.database_url):
+        return None
+    return SpoolFile(settings.spool_file, settings.spool_size)
+
+
+def _warnings_of_spool(settings: Settings, rules: Rules) -> Iterator[str]:
+    wanting = [source for source in rules.sources.values() if source.spool]
+    if wanting and not opening.is_shared(settings.database_url):
+        yield (
+            f"{rules.path}:{wanting[0].line}: warning: source {wanting[0].name}: spool is for a"
+            " PostgreSQL that may be away: with the database in a file nothing is spooled"
+        )
 
 
 def source_named(rules: Rules, name: str) -> Source:

@@ -31,6 +31,7 @@ from receiver.config.settings import load_settings
 from receiver.lifecycle import MAX_EVENT_AGE
 from receiver.metrics import CAUSES, REFUSALS, Counters
 from receiver.sources import keys
+from receiver.store.spooling import SpoolState
 from receiver.store.sql.quarantine import MAX_QUARANTINED
 from receiver.times import SECOND
 from receiver.web import metrics, openapi
@@ -141,7 +142,7 @@ def test_every_metric_is_named_with_its_labels() -> None:
     counters.answered("s", 202)
     counters.judged("s", "applied", "first_seen", "1", 0.0)
     rows = dict(re.findall(r"^\| `(receiver_[a-z_]+)` \| (.*?) \|", section("HTTP"), re.M))
-    lines = metrics.text(counters, {"s": 0.0}, [ALARM])
+    lines = metrics.text(counters, {"s": 0.0}, [ALARM], SpoolState(0, 0, 1))
     shown = re.findall(r"^([a-z_]+)\{(.*?)\} ", lines, re.M)
     assert {name: ", ".join(f"`{n}`" for n in re.findall(r"(\w+)=", labels))
             for name, labels in shown} == rows  # fmt: skip
