@@ -11,7 +11,13 @@ from typing import Any
 import click
 
 from receiver import lifecycle
-from receiver.cli.configuration import load_configuration, source_named, warnings_of_incidents
+from receiver.cli.configuration import (
+    load_configuration,
+    source_named,
+    spool_line,
+    spool_state,
+    warnings_of_incidents,
+)
 from receiver.cli.listing import phrase
 from receiver.cli.output import clean, json_option, print_json, print_lines
 from receiver.cli.setup import (
@@ -57,6 +63,9 @@ def check(file: str | None) -> None:
         click.echo(f"{rules.path}:{line}: warning: {warning}")
     for destination in rules.destinations.values():
         click.echo(f"destination {destination.name}: {sending.leads_to(destination)}")
+    spool, problem = spool_state(settings)
+    if spool is not None:
+        click.echo(f"warning: {problem}" if problem else spool_line(spool))
     if (store := store_if_reached(settings.database_url)) is not None:
         with closing(store):
             _print_hints(rules, store)
@@ -198,6 +207,9 @@ def doctor(in_json: bool) -> None:
     """
     settings, rules = load_configuration(destinations=False)
     now = time.time_ns()
+    spool, unspooled = spool_state(settings)
+    if spool is not None and not in_json:
+        click.echo(unspooled or spool_line(spool))
     with closing(opening.open_existing(settings.database_url, thorough=True)) as store:
         ledger = store.ledger()
         warnings = hints(rules.orderings, store.tallies(), store.delays())
@@ -211,6 +223,7 @@ def doctor(in_json: bool) -> None:
             "orphans": [asdict(orphan) for orphan in lost],
             "alarms": alarms,
             "failing": failing,
+            "spool": spool,
             "warnings": list(rules.warnings),
             "prints_only": printing,
         })  # fmt: skip
@@ -241,6 +254,8 @@ def doctor(in_json: bool) -> None:
         raise ReceiverError(
             "What was promised and what is there differ. Keep a copy of the file and report it."
         )
+    if unspooled:
+        raise ReceiverError(unspooled)
     if alarms or failing:
         raise ReceiverError(
             f"Open alarms: {len(alarms)}. Destinations that fail: {len(failing)}. See the log, and"

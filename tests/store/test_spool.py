@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
@@ -13,6 +16,7 @@ import pytest
 from receiver.errors import StorageRefused, StorageServed, StorageUnavailable
 from receiver.store.opening import SpoolFile
 from receiver.store.spooling import Spool, SpooledWebhook
+from tests.prove_durability.order import Order, calls, strace_all
 
 MOST = 65_536
 
@@ -123,6 +127,42 @@ def test_a_file_that_it_cannot_trust_is_refused_with_what_to_do_and_stays(
     with pytest.raises(StorageRefused, match=r"start again|of its own|Put the file back"):
         file.open()
     assert (path.read_bytes() if path.exists() else None) == before
+
+
+# Acknowledges each webhook as the server does: once the file says that it is kept.
+_KEEPS = """
+import asyncio, os, sys
+from receiver.store.opening import SpoolFile
+from receiver.store.spooling import SpooledWebhook
+
+async def keep(spool, number):
+    event = f"x{number}.1".encode()
+    assert await spool.keep(SpooledWebhook("s", "plain", "1", None, number, event))
+    os.write(1, b'HTTP/1.1 202 OK\\r\\n\\r\\n{"verdict": "spooled", "event_id": "%s"}' % event)
+
+async def all_of_them():
+    spool = SpoolFile(sys.argv[1], 2**24).open()
+    for begin in range(0, 40, 8):
+        await asyncio.gather(*(keep(spool, begin + n) for n in range(8)))
+
+asyncio.run(all_of_them())
+"""
+
+
+def test_an_answer_begins_after_the_sync_of_its_webhook_has_ended(tmp_path: Path) -> None:
+    if shutil.which("strace") is None:
+        pytest.skip("strace is not installed (apt-get install strace)")
+    record, path = tmp_path / "strace.out", tmp_path / "spool.db"
+    with (tmp_path / "answers").open("wb") as answers:
+        command = [*strace_all(record), sys.executable, "-c", _KEEPS, str(path)]
+        subprocess.run(command, stdout=answers, check=True, timeout=120)
+    seen = Order(f"{path}-wal")
+    with record.open(encoding="utf-8") as lines:
+        for call in calls(lines):
+            seen.take(call)
+    assert seen.wrong == []
+    assert len(seen.answers) == 40
+    assert seen.named_at > 0
 
 
 def test_a_place_that_cannot_be_written_is_refused_by_its_name(tmp_path: Path) -> None:

@@ -35,8 +35,7 @@ def drained(walk: Walk, event: Event, received_at: int) -> Receipt:
 
 
 def test_a_gap_has_its_whole_time_from_the_judgement_on(walk: Walk) -> None:
-    """The missing event may wait in the spool of another machine, which is emptied a little later.
-    """
+    """The missing event may wait in another machine's spool, which is emptied a little later."""
     walk.comes(Status.PAUSED)
     running, completed = walk.event(Status.RUNNING), walk.event(Status.COMPLETED)
     received_at = walk.now
