@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from receiver.config.rules import Rules
-from receiver.deliveries import Acknowledgement
+from receiver.deliveries import Acknowledgement, OnlyIf
 from receiver.messages.sanitize import clean
 from receiver.routing.silences import Silence
 from receiver.store.contract import Store, Transaction
@@ -29,19 +29,22 @@ class Take:
     execution_id: str
     taken: Acknowledgement
     routes: tuple[str, ...]
+    only: OnlyIf | None = None
 
 
-def take(source: str, execution_id: str, by: str, rules: Rules, now: int) -> Take | None:
+def take(
+    source: str, execution_id: str, by: str, rules: Rules, now: int, only: OnlyIf | None = None
+) -> Take | None:
     """Build the item for `acknowledge`, at a time (nanoseconds); None if `by` names nobody."""
     name = clean(by, MAX_NAME)
     routes = tuple(route.name for route in rules.routes if route.acknowledged)
-    return Take(source, execution_id, Acknowledgement(name, now), routes) if name else None
+    return Take(source, execution_id, Acknowledgement(name, now), routes, only) if name else None
 
 
 def acknowledge(transaction: Transaction, items: Sequence[Take]) -> Sequence[TakeResult]:
     """Take episodes."""
     return [
-        transaction.acknowledge(each.source, each.execution_id, each.taken, each.routes)
+        transaction.acknowledge(each.source, each.execution_id, each.taken, each.routes, each.only)
         for each in items
     ]
 
@@ -55,6 +58,11 @@ def in_words(take: Take, result: TakeResult, now: int) -> str:
     if result.outcome is TakeOutcome.TAKEN_OVER and had is not None:
         return f"{by} takes {execution} over from {had.taken_from}: whoever was told learns of it."
     return f"{by} takes care of {execution}: there are no more reminders of it."
+
+
+def link_key(transaction: Transaction, items: Sequence[tuple[bytes, int]]) -> Sequence[bytes]:
+    """Return the key of links: each item is one to keep if there is none, and the time (ns)."""
+    return [transaction.link_key(*item) for item in items]
 
 
 def add_silence(transaction: Transaction, items: Sequence[tuple[Silence, int]]) -> Sequence[int]:

@@ -333,6 +333,7 @@ class TakeOutcome(StrEnum):
     TAKEN = "taken"
     TAKEN_OVER = "taken_over"
     ALREADY_TAKEN = "already_taken"
+    TAKEN_BY_ANOTHER = "taken_by_another"
     ENDED = "ended"
     UNKNOWN = "unknown"
 

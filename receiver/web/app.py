@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import secrets
+import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
@@ -19,10 +21,11 @@ from receiver.config.live_rules import LiveRules
 from receiver.config.rules import Rules
 from receiver.config.settings import Settings
 from receiver.dispatch.dispatcher import Dispatcher
-from receiver.dispatch.operators import list_silences, orphans
+from receiver.dispatch.operators import link_key, list_silences, orphans
 from receiver.errors import StorageUnavailable
 from receiver.intake.expiry import ExpiryTimer
 from receiver.intake.receive import Intake
+from receiver.links import Links
 from receiver.metrics import Counters
 from receiver.store.contract import Store
 from receiver.store.pruning import PruneTimer
@@ -91,12 +94,12 @@ def build(
     """
     counters = Counters(rules.sources)
     in_force = LiveRules(rules, Intake.by, read or (lambda: rules), counters.reloaded)
-    dispatcher = _dispatcher(settings, store, in_force, counters) if dispatch else None
+    links = _links(settings, store)
+    dispatcher = _dispatcher(settings, store, in_force, counters, links) if dispatch else None
     wake = dispatcher.wake if dispatcher is not None else _wake_nobody
     gaps = ExpiryTimer(store, in_force, wake, list_silences)
     pruning = PruneTimer(store, settings.retention)
-    addresses = Addresses(lambda: in_force.rules.sources, _api_token(settings))
-    refusals = Refusals(counters, addresses=addresses)
+    refusals = Refusals(counters, addresses=_addresses(settings, in_force))
     endpoint = WebhookEndpoint(
         store, in_force, wake,
         max_body=settings.max_body, rate=settings.rate, counters=counters, refusals=refusals,
@@ -122,7 +125,7 @@ def build(
             *health.routes(health.Readiness(store, dispatcher, gaps, endpoint)),
             metrics.route(counters, guard, endpoints.skews, store),
             *_guarded_routes(endpoints, guard),
-            *site.routes(settings, store, in_force, wake, counters, guard),
+            *site.routes(settings, store, in_force, wake, counters, guard, links),
         ],
         lifespan=_lifespan(starts, [drain, refusals.flush, gaps.stop, pruning.stop, store.close]),
         exception_handlers={HTTPException: _answer_http_error, Exception: _answer_failure},
@@ -138,16 +141,23 @@ def build(
 
 
 def _dispatcher(
-    settings: Settings, store: Store, in_force: LiveRules[Intake], counters: Counters
+    settings: Settings, store: Store, in_force: LiveRules[Intake], counters: Counters, links: Links
 ) -> Dispatcher:
-    public_url = settings.public_url or ""
-    made = Dispatcher(store, in_force, settings.lease, public_url, settings.zone, counters)
+    made = Dispatcher(store, in_force, settings.lease, links, settings.zone, counters)
     store.on_news(lambda: made.wake(in_force.rules.destinations))
     return made
 
 
-def _api_token(settings: Settings) -> str:
-    return settings.api_token.get_secret_value() if settings.api_token else ""
+def _links(settings: Settings, store: Store) -> Links:
+    """Return the links of this installation; the first start makes their key and keeps it."""
+    kept = (secrets.token_bytes(32), time.time_ns())
+    keys = settings.link_keys or (store.write_now(link_key, kept),)
+    return Links(settings.public_url or "", keys)
+
+
+def _addresses(settings: Settings, in_force: LiveRules[Intake]) -> Addresses:
+    token = settings.api_token.get_secret_value() if settings.api_token else ""
+    return Addresses(lambda: in_force.rules.sources, token)
 
 
 def _guarded_routes(endpoints: api.Api, guard: Guard) -> list[Route]:

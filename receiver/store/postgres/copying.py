@@ -19,9 +19,12 @@ from receiver.store.sql.ledger import ledger
 # A table comes after those that it refers to.
 TABLES = (
     "event", "execution", "history", "silence", "alarm", "delivery", "attempt", "judgement",
-    "destination", "source", "acknowledgement", "digest_group", "pruned",
+    "destination", "source", "acknowledgement", "digest_group", "pruned", "audit", "link_key",
 )  # fmt: skip
-_NUMBERED = {"event": "seq", "execution": "id", "silence": "id", "alarm": "id", "delivery": "id"}
+_NUMBERED = {
+    "event": "seq", "execution": "id", "silence": "id", "alarm": "id", "delivery": "id",
+    "audit": "id",
+}  # fmt: skip
 Table = Callable[[str], tuple[Sequence[str], Iterable[Row]]]
 
 
@@ -62,6 +65,8 @@ def fill(url: str, table: Table, expected: dict[str, Any]) -> dict[str, int]:
 
 
 def _refuse_rows(address: Address, connection: psycopg.Connection[Any]) -> None:
+    # A server that was started once has made a key; the links of the file need that of the file.
+    connection.execute("DELETE FROM link_key")
     for name in TABLES:
         if connection.execute(f"SELECT 1 FROM {name} LIMIT 1").fetchone() is not None:
             raise StorageRefused(

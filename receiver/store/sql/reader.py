@@ -77,6 +77,9 @@ class SqlReader(ABC):
     def failed(self, since: int, limit: int) -> list[dict[str, Any]]:
         return self._look(lambda db: survey.failed(db, since, limit))
 
+    def taking(self, delivery: int) -> dict[str, Any] | None:
+        return self._query(lambda db: survey.taking(db, delivery))
+
     def happened(self, since: int, length: int) -> list[Happened]:
         return self._look(lambda db: survey.happened(db, since, length))
 

@@ -74,7 +74,7 @@ class Gate:
         """Begin a session for whoever has the token."""
         if (refusal := self._refuse(request)) is not None:
             return refusal
-        address, now = self._address(request), time.monotonic()
+        address, now = self.address(request), time.monotonic()
         after = own_path(form.get("next", ""))
         if (wait := self._attempts.wait(address, now)) > 0:
             seconds = int(wait) + 1
@@ -115,12 +115,12 @@ class Gate:
         """Set a cookie that no script and no other site's page can use."""
         answer.set_cookie(
             name, value, max_age=lasts, httponly=True, samesite="strict",
-            secure=self._is_https(request),
+            secure=self.is_https(request),
         )  # fmt: skip
 
     def _visitor(self, request: Request) -> Visitor | None:
         name = clean(unquote(request.cookies.get(NAME, "")), MAX_NAME)
-        if (user := self._user(request)) is not None:
+        if (user := self.user(request)) is not None:
             return Visitor(user, is_named_by_proxy=True)
         if self._guard.has_token(request):
             return Visitor(name)
@@ -131,7 +131,7 @@ class Gate:
             return Visitor(name, has_session=True)
         return None
 
-    def _user(self, request: Request) -> str | None:
+    def user(self, request: Request) -> str | None:
         """Return the name that a trusted proxy gives; None if there is none, or two."""
         if self._user_header is None or not self._is_from_proxy(request):
             return None
@@ -141,14 +141,22 @@ class Gate:
     def _refuse(self, request: Request) -> Response | None:
         if self._guard.is_closed and self._user_header is None:
             return self._render.problem(request, 403, _CLOSED)
-        if not self._guard.is_own_host(request):
+        if not self.is_own_host(request):
             return self._render.problem(request, 421, FOREIGN_HOST)
         is_elsewhere = self._guard.is_change_from_elsewhere(request)
-        if is_elsewhere or not self._is_own_origin(request):
+        if is_elsewhere or not self.is_own_origin(request):
             return self._render.problem(request, 403, _ELSEWHERE)
         return None
 
-    def _is_own_origin(self, request: Request) -> bool:
+    def is_own_host(self, request: Request) -> bool:
+        """Return whether a request names a Host of ours, or brings the token."""
+        return self._guard.is_own_host(request)
+
+    def is_public(self, request: Request) -> bool:
+        """Return whether a request names the Host at which others reach this server."""
+        return host_name(request) == self._public.hostname
+
+    def is_own_origin(self, request: Request) -> bool:
         """Return whether the Origin of a change, if there is one, is this server, port included."""
         origin = request.headers.get("origin")
         if request.method in ("GET", "HEAD") or origin is None:
@@ -163,14 +171,14 @@ class Gate:
             return False
         return any(peer in network for network in self._proxies)
 
-    def _is_https(self, request: Request) -> bool:
+    def is_https(self, request: Request) -> bool:
         """Return whether the browser speaks TLS, to this server or to the proxy in front."""
-        if self._public.scheme.lower() == "https" and host_name(request) == self._public.hostname:
+        if self._public.scheme.lower() == "https" and self.is_public(request):
             return True
         is_told = request.headers.get("x-forwarded-proto", "").strip().lower() == "https"
         return request.url.scheme == "https" or (is_told and self._is_from_proxy(request))
 
-    def _address(self, request: Request) -> str:
+    def address(self, request: Request) -> str:
         """Return the address of a visitor: that before the last trusted proxy."""
         if self._is_from_proxy(request):
             forwarded = request.headers.get("x-forwarded-for", "").rpartition(",")[2].strip()

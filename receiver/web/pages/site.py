@@ -13,6 +13,7 @@ from starlette.routing import Route
 from receiver.config.live_rules import LiveRules
 from receiver.config.settings import Settings
 from receiver.errors import StorageUnavailable
+from receiver.links import Links
 from receiver.metrics import Counters
 from receiver.store.contract import Store
 from receiver.web.guard import Guard
@@ -21,6 +22,7 @@ from receiver.web.pages.gate import Gate
 from receiver.web.pages.lists import Lists
 from receiver.web.pages.rendering import HEADERS, STATIC, Renderer
 from receiver.web.pages.session import Visitor
+from receiver.web.pages.take import TakePage
 from receiver.web.pages.views import Views
 
 # The files of the pages, and their types.
@@ -46,6 +48,7 @@ def routes(
     wake: Callable[[Iterable[str]], None],
     counters: Counters,
     guard: Guard,
+    links: Links,
 ) -> list[Route]:
     """Return the routes of the pages. None of them is in the description of the API."""
     renderer = Renderer(settings.zone)
@@ -94,10 +97,42 @@ def routes(
         posted("/act/silence", acts.silence),
         posted("/act/end-silence", acts.end_silence),
         posted("/routes", acts.try_event),
+        *_take_routes(TakePage(store, in_force, wake, gate, renderer, links), renderer),
         Route("/login", gate.login_page, methods=["GET"], include_in_schema=False),
         _form_route("/login", gate.sign_in, renderer),
         _form_route("/logout", gate.sign_out, renderer),
-        Route("/static/{name}", _answer_file, methods=["GET"], include_in_schema=False),
+    ]
+
+
+def _take_routes(page: TakePage, renderer: Renderer) -> list[Route]:
+    """Return the routes of links and of the files that their page loads.
+
+    A proxy in front may leave the path of the public address on, or take it off.
+    """
+
+    def show(request: Request) -> Response:
+        try:
+            return page.show(request)
+        except StorageUnavailable:
+            return renderer.problem(request, 503, _NO_STORAGE, _LATER)
+
+    def take(request: Request, form: Form) -> Response:
+        try:
+            return page.take(request, form)
+        except StorageUnavailable:
+            return renderer.problem(request, 503, _NO_STORAGE, _LATER)
+
+    prefixes = dict.fromkeys(("", page.prefix))
+    return [
+        route
+        for prefix in prefixes
+        for route in (
+            Route(f"{prefix}/take/{{token}}", show, methods=["GET"], include_in_schema=False),
+            _form_route(f"{prefix}/take/{{token}}", take, renderer),
+            Route(
+                f"{prefix}/static/{{name}}", _answer_file, methods=["GET"], include_in_schema=False
+            ),
+        )
     ]
 
 

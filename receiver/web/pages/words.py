@@ -23,6 +23,14 @@ STATUSES: Mapping[str, str] = {
     Status.PAUSED_BY_AGENT: "waits for an answer",
     Status.AWAITING_CONFIRMATION: "waits for confirmation",
 }
+# What an execution does, after the name of its agent.
+WAITS: Mapping[str, str] = {
+    Status.STARTING: "is starting, and no news came",
+    Status.RUNNING: "is running, and no news came",
+    Status.PAUSED: "is paused",
+    Status.PAUSED_BY_AGENT: "waits for an answer",
+    Status.AWAITING_CONFIRMATION: "waits for confirmation",
+}
 # The tone of a badge, besides its words.
 TONES: Mapping[str, str] = {
     Status.STARTING: "going",
