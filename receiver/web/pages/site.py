@@ -52,9 +52,8 @@ def routes(
 ) -> list[Route]:
     """Return the routes of the pages. None of them is in the description of the API."""
     renderer = Renderer(settings.zone)
-    gate = Gate(settings, guard, renderer)
+    gate, lists = Gate(settings, guard, renderer), Lists(store, in_force, renderer)
     views = Views(store, in_force, counters, renderer, settings.zone)
-    lists = Lists(store, in_force, renderer)
     acts = Acts(
         store, in_force, wake, gate, renderer, views, lists, settings.public_url or "",
         settings.zone,
