@@ -27,6 +27,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
+from receiver.audit import Entry
 from receiver.deliveries import Acknowledgement, Attempt, Claim, OnlyIf, PlannedDelivery
 from receiver.events import Event, Held
 from receiver.retention import Limits
@@ -217,6 +218,9 @@ class Operating(Protocol):
 
 class Auditing(Protocol):
     """A transaction as it keeps what people did, and what their links are signed with."""
+
+    def note(self, entries: Sequence[Entry]) -> None:
+        """Add rows to the audit."""
 
     def link_key(self, made: bytes, now: int) -> bytes:
         """Return the key of links; the one that was `made` is kept if there is none yet."""

@@ -69,6 +69,12 @@ class Listing(Protocol):
     def silence(self, number: int) -> Mapping[str, Any] | None:
         """Return one silence, or None."""
 
+    def audit(self, conditions: Mapping[str, str], limit: int, after: int | None) -> Page:
+        """Return a page of what people did.
+
+        Conditions: act, door, who, source, execution_id.
+        """
+
     def names(self) -> Mapping[str, Sequence[str]]:
         """Return each `source` and `destination` of which something is stored."""
 

@@ -292,16 +292,13 @@ class Obstacles:
 
 
 class PruneStage(StrEnum):
-    """The rows that one stage of pruning walks over; the stages follow each other in this order.
-
-    They are ended executions with all rows about them, events without an execution, silences,
-    alarms that are over, and raw bodies.
-    """
+    """The rows that one stage of pruning walks over, in this order; executions with theirs."""
 
     EXECUTIONS = "executions"
     EVENTS = "events"
     SILENCES = "silences"
     ALARMS = "alarms"
+    AUDIT = "audit"
     BODIES = "bodies"
 
 
@@ -324,6 +321,7 @@ class Pruned:
     deliveries: int = 0
     silences: int = 0
     alarms: int = 0
+    audit: int = 0
     bodies: int = 0
 
 

@@ -17,11 +17,12 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
+from receiver.audit import Act, Actor, Door, Entry
 from receiver.config.live_rules import LiveRules
 from receiver.config.rules import Rules
 from receiver.config.settings import Settings
 from receiver.dispatch.dispatcher import Dispatcher
-from receiver.dispatch.operators import link_key, list_silences, orphans
+from receiver.dispatch.operators import link_key, list_silences, orphans, write_down
 from receiver.errors import StorageUnavailable
 from receiver.intake.expiry import ExpiryTimer
 from receiver.intake.receive import Intake
@@ -114,7 +115,8 @@ def build(
         ):
             log.warning("drain.incomplete: what is still being sent will be sent again")
 
-    guard, endpoints = Guard(settings), api.Api(store, in_force, wake)
+    guard = Guard(settings)
+    endpoints = api.Api(store, in_force, wake, guard)
     in_force.on_change(lambda rules: _log_orphans(rules, store))
     # What became due during a stop is settled before anything is sent.
     starts = [gaps.start, *([dispatcher.start] if dispatcher is not None else []), pruning.start]
@@ -132,10 +134,9 @@ def build(
     )
     # A 307 would lead to the address in the request's Host.
     app.router.redirect_slashes = False
-    app.state.endpoint = endpoint
-    app.state.drain = drain
-    app.state.in_force = in_force
-    app.state.refusals = refusals
+    app.state.endpoint, app.state.drain = endpoint, drain
+    app.state.in_force, app.state.refusals = in_force, refusals
+    app.state.reloaded = lambda result: _note_reload(store, result)
     _end_on_storage_failure(store, app)
     return app
 
@@ -153,6 +154,12 @@ def _links(settings: Settings, store: Store) -> Links:
     kept = (secrets.token_bytes(32), time.time_ns())
     keys = settings.link_keys or (store.write_now(link_key, kept),)
     return Links(settings.public_url or "", keys)
+
+
+def _note_reload(store: Store, result: str) -> None:
+    """Write down that a signal asked for a reload."""
+    by = Actor("", Door.SIGNAL)
+    write_down(store, Entry(time.time_ns(), Act.RELOAD, by, result=result))
 
 
 def _addresses(settings: Settings, in_force: LiveRules[Intake]) -> Addresses:

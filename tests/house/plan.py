@@ -8,6 +8,7 @@ HALL = (
     "times",
     "events",
     "lifecycle",
+    "audit",
     "links",
     "alarms",
     "deliveries",

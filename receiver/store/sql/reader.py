@@ -12,7 +12,7 @@ from receiver.store import names
 from receiver.store.names import Orphan
 from receiver.store.reading import Page
 from receiver.store.records import Delays, Happened, Standing, Tally, Waited, Watched
-from receiver.store.sql import alarms, ledger, pruning, reads, silences, survey, views
+from receiver.store.sql import alarms, audit, ledger, pruning, reads, silences, survey, views
 from receiver.store.sql.database import Database
 
 Found = TypeVar("Found")
@@ -49,6 +49,9 @@ class SqlReader(ABC):
         planned: tuple[bool, int] | None = None,
     ) -> Page:
         return self._look(lambda db: views.deliveries(db, conditions, limit, after, planned))
+
+    def audit(self, conditions: Mapping[str, str], limit: int, after: int | None) -> Page:
+        return self._look(lambda db: audit.page(db, conditions, limit, after))
 
     def names(self) -> dict[str, list[str]]:
         return self._query(reads.names)

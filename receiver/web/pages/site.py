@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from urllib.parse import parse_qsl
 
 from starlette.concurrency import run_in_threadpool
@@ -12,6 +13,7 @@ from starlette.routing import Route
 
 from receiver.config.live_rules import LiveRules
 from receiver.config.settings import Settings
+from receiver.dispatch.operators import write_down
 from receiver.errors import StorageUnavailable
 from receiver.links import Links
 from receiver.metrics import Counters
@@ -52,7 +54,8 @@ def routes(
 ) -> list[Route]:
     """Return the routes of the pages. None of them is in the description of the API."""
     renderer = Renderer(settings.zone)
-    gate, lists = Gate(settings, guard, renderer), Lists(store, in_force, renderer)
+    gate = Gate(settings, guard, renderer, partial(write_down, store))
+    lists = Lists(store, in_force, renderer)
     views = Views(store, in_force, counters, renderer, settings.zone)
     acts = Acts(
         store, in_force, wake, gate, renderer, views, lists, settings.public_url or "",
@@ -89,6 +92,7 @@ def routes(
         shown("/routes", views.routes),
         shown("/silences", lists.silences),
         shown("/ledger", views.ledger),
+        shown("/audit", lists.audit),
         posted("/act/take", acts.take),
         posted("/act/redeliver", acts.redeliver),
         posted("/act/redeliver-all", acts.redeliver_all),
@@ -97,6 +101,12 @@ def routes(
         posted("/act/end-silence", acts.end_silence),
         posted("/routes", acts.try_event),
         *_take_routes(TakePage(store, in_force, wake, gate, renderer, links), renderer),
+        *_login_routes(gate, renderer),
+    ]
+
+
+def _login_routes(gate: Gate, renderer: Renderer) -> list[Route]:
+    return [
         Route("/login", gate.login_page, methods=["GET"], include_in_schema=False),
         _form_route("/login", gate.sign_in, renderer),
         _form_route("/logout", gate.sign_out, renderer),

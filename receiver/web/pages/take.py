@@ -16,6 +16,7 @@ from urllib.parse import quote, unquote, urlsplit
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from receiver.audit import Actor, Door
 from receiver.config.live_rules import LiveRules
 from receiver.deliveries import OnlyIf
 from receiver.dispatch.operators import acknowledge, take
@@ -103,7 +104,9 @@ class TakePage:
         by = self._gate.user(request) or form.get("name", "")
         only = OnlyIf(about["version"], form.get("over") or None)
         rules, now = self._in_force.rules, time.time_ns()
-        item = take(about["source"], about["execution_id"], by, rules, now, only)
+        sent_to = f"sent to {about['destination']}, {self._gate.address(request)}"
+        actor = Actor(by, Door.LINK, sent_to)
+        item = take(about["source"], about["execution_id"], actor, rules, now, only)
         if item is None:
             return self._page(request, about, _NO_NAME, 422)
         result = self._store.write_now(acknowledge, item)
