@@ -22,6 +22,7 @@ from receiver.cli.setup import (
     stored_event,
     stored_execution,
 )
+from receiver.config import exposure
 from receiver.config.rules import Rules
 from receiver.destinations import sending
 from receiver.dispatch.operators import orphans
@@ -55,6 +56,8 @@ def check(file: str | None) -> None:
             click.echo(f"{rules.path}:{destination.line}: warning: {warning}")
     for line, warning in warnings_of_incidents(rules):
         click.echo(f"{rules.path}:{line}: warning: {warning}")
+    for hint in exposure.hints(settings, rules):
+        click.echo(hint)
     for destination in rules.destinations.values():
         click.echo(f"destination {destination.name}: {sending.leads_to(destination)}")
     if (store := store_if_reached(settings.database_url)) is not None:
@@ -178,7 +181,7 @@ def _phrases(views: Sequence[Mapping[str, Any]], rules: Rules | None, now: int) 
 
 @click.command(name="lifecycle")
 @click.option("--source", help="The table in force for this source, by its `observes`.")
-@click.option("--mermaid", is_flag=True, help="As a Mermaid drawing, as in the README.")
+@click.option("--mermaid", is_flag=True, help="As a Mermaid drawing, as in the reference.")
 def lifecycle_(source: str | None, mermaid: bool) -> None:
     """Print the legal moves of an execution."""
     observes = None

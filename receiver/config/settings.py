@@ -38,7 +38,7 @@ FROM_FILES = ("api_token", "database_url", "link_key")
 
 
 class Settings(BaseModel):
-    """Settings of the environment. Each field's description stands in the README's table."""
+    """Settings of the environment. Each field's description stands in the reference."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
