@@ -14,7 +14,7 @@ from receiver.cli.setup import open_store
 from receiver.config.rules import Rules
 from receiver.errors import ReceiverError
 from receiver.intake.reconcile.asker import Asked
-from receiver.intake.reconcile.by_hand import Question, ask_all, ask_one
+from receiver.intake.reconcile.by_hand import Question, ask_all, ask_one, try_key
 from receiver.intake.reconcile.provider import Outcome
 from receiver.sources.source import Source
 from receiver.times import SECOND, format_time
@@ -74,6 +74,12 @@ def source_with_api(rules: Rules, name: str | None) -> Source:
         names = ", ".join(source.name for source in known)
         raise ReceiverError(f"--source: say which of {names}.")
     return known[0]
+
+
+def silent_providers(rules: Rules) -> dict[str, str]:
+    """Return the sources whose provider does not answer, each with what is wrong."""
+    tried = {name: try_key(each) for name, each in rules.sources.items() if each.api is not None}
+    return {name: problem for name, problem in tried.items() if problem}
 
 
 def _in_words(question: Question) -> str:

@@ -132,6 +132,7 @@ class SourceModel(_Strict):
     api: Annotated[ApiModel | None, _FILLED_IN] = None
     reconcile: Annotated[ReconcileModel | None, _FILLED_IN] = None
     act: Annotated[list[ActName], BeforeValidator(listed)] = []
+    spool: bool = False
 
 
 class QuietModel(_Strict):

@@ -64,6 +64,7 @@ class SourceBuilder:
             api=api,
             reconcile=self._reconcile() if api else None,
             acts=frozenset(map(Act, model.act)) if api else frozenset(),
+            spool=model.spool,
             line=self._line(),
         )
 
