@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Literal
 
 from receiver.config.rules import Rules
@@ -204,9 +205,7 @@ class Intake:
         stored = loaded.executions.get((lesson.source, lesson.execution_id))
         if (stored.version if stored else 0) != lesson.version:
             return []
-        entries = [
-            entry for entries in self.judge_all(lesson.webhooks, loaded) for entry in entries
-        ]
+        entries = list(chain.from_iterable(self.judge_all(lesson.webhooks, loaded)))
         transaction.save(entries)
         return entries
 

@@ -55,6 +55,8 @@ class Application(Starlette):
 
     def __init__(self, endpoint: WebhookEndpoint, routes: Iterable[Route], **options: Any) -> None:
         super().__init__(routes=[Route(f"{WEBHOOKS}{{source}}", endpoint), *routes], **options)
+        # A 307 would lead to the address in the request's Host.
+        self.router.redirect_slashes = False
         self._endpoint = endpoint
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -138,8 +140,6 @@ def build(
         lifespan=_lifespan(starts, stops, spooling),
         exception_handlers={HTTPException: _answer_http_error, Exception: _answer_failure},
     )
-    # A 307 would lead to the address in the request's Host.
-    app.router.redirect_slashes = False
     app.state.endpoint, app.state.drain = endpoint, drain
     app.state.in_force, app.state.refusals = in_force, refusals
     app.state.reloaded = lambda result: _note_reload(store, result)
