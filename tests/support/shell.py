@@ -148,7 +148,7 @@ class Terminal:
             self._started.append(process)
             for each in descriptors:
                 os.close(each)
-            if asking in select.select([process.watched, asking], [], [])[0]:
+            if asking.fileno() in select.select([process.watched, asking.fileno()], [], [])[0]:
                 process.terminate()
             with suppress(OSError):
                 asking.send(str(process.wait(SECONDS)).encode())
