@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
+from receiver.cli.main import LISTED
+from receiver.cli.reference import topics
 from tests.support.readme_parts import README, TOP
 
 TEXT = README.read_text("utf-8")
@@ -20,3 +24,9 @@ def test_it_is_short_and_its_first_screen_ends_with_an_own_alert() -> None:
     assert len(lines) <= 220
     first, _, _ = TEXT.partition("\n## ")
     assert len(first.splitlines()) <= 48
+
+
+def test_it_names_every_command_and_every_page_of_the_reference() -> None:
+    table = TEXT.split("| for | commands |")[1].split("\n\n")[0]
+    assert {each.split()[0] for each in re.findall(r"`([^`]+)`", table)} == set(LISTED)
+    assert set(re.findall(r"\]\(receiver/help/(\w+)\.md\)", TEXT)) == set(topics())
