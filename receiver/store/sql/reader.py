@@ -10,7 +10,7 @@ from receiver.retention import Limits
 from receiver.routing.policy import SendPolicy
 from receiver.store import names
 from receiver.store.names import Orphan
-from receiver.store.reading import Page
+from receiver.store.reading import Node, Page
 from receiver.store.records import Delays, Happened, Standing, Tally, Waited, Watched
 from receiver.store.sql import alarms, ledger, pruning, reads, silences, survey, views
 from receiver.store.sql.database import Database
@@ -49,6 +49,9 @@ class SqlReader(ABC):
         planned: tuple[bool, int] | None = None,
     ) -> Page:
         return self._look(lambda db: views.deliveries(db, conditions, limit, after, planned))
+
+    def nodes(self) -> Sequence[Node]:
+        return ()
 
     def names(self) -> dict[str, list[str]]:
         return self._query(reads.names)
