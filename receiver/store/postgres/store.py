@@ -20,6 +20,7 @@ from receiver.store.postgres.connection import (
     CHANNEL,
     DATABASE_CLOCK,
     Away,
+    Link,
     Readers,
     WriteConnection,
     connect,
@@ -45,8 +46,9 @@ class PostgresStore(Committed, SqlReader):
         self.holder = f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(4)}/"
         try:
             prepare(address)
-            self._readers = Readers(address, now)
-            super().__init__(Committer(lambda: WriteConnection(address, self.holder, now), backlog))
+            link = Link(address)
+            self._readers = Readers(link, now)
+            super().__init__(Committer(lambda: WriteConnection(link, self.holder, now), backlog))
         except psycopg.Error as error:
             raise _refused(address, error) from None
         self._peers = Peers(self.holder)
