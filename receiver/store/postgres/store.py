@@ -7,14 +7,15 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import psycopg
 
 from receiver.errors import StorageRefused, StorageUnavailable
 from receiver.store.committer import Committed, Committer
+from receiver.store.contract import Act, Item, Result
 from receiver.store.postgres.address import Address, read_address
 from receiver.store.postgres.connection import (
     CHANNEL,
@@ -27,6 +28,9 @@ from receiver.store.postgres.connection import (
 from receiver.store.postgres.schema import prepare, version_of
 from receiver.store.sql.database import Database
 from receiver.store.sql.reader import SqlReader
+
+if TYPE_CHECKING:
+    import asyncio
 
 Found = TypeVar("Found")
 
@@ -55,7 +59,14 @@ class PostgresStore(Committed, SqlReader):
         try:
             prepare(address)
             self._readers = Readers(address, now)
-            super().__init__(Committer(lambda: WriteConnection(address, self.holder, now), backlog))
+
+            def write_side() -> WriteConnection:
+                return WriteConnection(address, self.holder, now)
+
+            # A turn locks its destination, and other processes have its turns, too: nothing else
+            # is in its transaction, and webhooks wait for none.
+            super().__init__(Committer(write_side, backlog, most=1))
+            self._batches = Committed(Committer(write_side, backlog))
         except psycopg.Error as error:
             raise _refused(address, error) from None
         self._leads: dict[str, tuple[bool, float]] = {}  # and until when (monotonic seconds)
@@ -70,6 +81,22 @@ class PostgresStore(Committed, SqlReader):
                 return version_of(connection) > 0
         except psycopg.Error as error:
             raise _refused(address, error) from None
+
+    async def write(self, act: Act[Item, Result], item: Item) -> Result:
+        return await self._batches.write(act, item)
+
+    def write_all(
+        self, act: Act[Item, Result], items: Sequence[tuple[Item, asyncio.Future[Result]]]
+    ) -> None:
+        self._batches.write_all(act, items)
+
+    def on_failure(self, listener: Callable[[str], None]) -> None:
+        super().on_failure(listener)
+        self._batches.on_failure(listener)
+
+    def check_writable(self) -> None:
+        super().check_writable()
+        self._batches.check_writable()
 
     def is_in_place(self) -> bool:
         return True
@@ -105,7 +132,8 @@ class PostgresStore(Committed, SqlReader):
         self._listener.start()
 
     def close(self) -> None:
-        self._committer.close()
+        self._batches.close()
+        super().close()
         if self._listener is not None:
             self._listener.stop()
         if any(leads for leads, _ in self._leads.values()):
