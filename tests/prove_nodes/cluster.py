@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import random
 import signal
 import time
@@ -49,7 +50,7 @@ class Cluster:
         self, name: str, rules: str, given: argparse.Namespace, settings: dict[str, str]
     ) -> Served:
         (self._folder / name).mkdir()
-        url = f"{self.url}&application_name={name}"
+        url = f"{self.url}&application_name={name}-{os.getpid()}"
         return Served(
             self._folder / name, self.destinations, rules, given.tree, http=given.http,
             shares=True, store={**settings, "database_url": url},
