@@ -1,4 +1,7 @@
-"""The short forms of `tests.prove_nodes`: the same proofs with small counts."""
+"""The short forms of `tests.prove_nodes`: the same proofs with small counts.
+
+That of `moves` is tests/cli/test_migrate.py.
+"""
 
 from __future__ import annotations
 
@@ -21,20 +24,14 @@ def _on_the_server_of_the_run(postgres: Server) -> Iterator[None]:
 @pytest.mark.parametrize(
     "command",
     [
-        "kills --kills 3",
-        "restarts --restarts 3",
+        "kills --kills 2 --nodes 2",
+        "restarts --restarts 2 --nodes 2",
         # What runs beside it shares the processors with the database: how long is not held here.
-        "database --restarts 2 --within 30",
-        "one --count 30",
-        "moves --kills 2 --executions 500",
+        "database --restarts 2 --nodes 2 --within 30",
+        "one --count 20",
     ],
     ids=lambda command: command.split()[0],
 )
 def test_several_nodes_are_one_in_short(command: str) -> None:
     report = prove(*command.split(), "--seed", "4")
     assert report.broken == [], str(report)
-
-
-def test_a_planted_bug_of_several_nodes_is_found() -> None:
-    report = prove("planted", "--only", "it is not noted how far")
-    assert (report.broken, list(report.figures.values())) == ([], ["found"])
