@@ -14,7 +14,7 @@ BUGS = (
         "receiver/store/committer.py",
         "            connection.commit()\n",
         "            _answer(batch)\n"
-        "            threading.Event().wait(0.02)\n"
+        "            threading.Event().wait(0.3 if batch[0].loop else 0)\n"
         "            connection.commit()\n",
         DATABASE,
         "nothing owed is missing",

@@ -22,8 +22,12 @@ def is_same(path: Path, url: str) -> bool:
 
 
 def _rows(db: Any, table: str) -> list[str]:
-    """Return every row by the names of its columns: the engines have them in different orders."""
-    cursor = db.execute(f"SELECT * FROM {table}")
+    """Return every row by the names of its columns: the engines have them in different orders.
+
+    Without the line of the audit that says that it was moved.
+    """
+    where = " WHERE act <> 'migrate'" if table == "audit" else ""
+    cursor = db.execute(f"SELECT * FROM {table}{where}")
     columns = [column[0] for column in cursor.description]
     rows = [sorted(zip(columns, row, strict=True)) for row in cursor.fetchall()]
     return sorted(map(repr, rows))
