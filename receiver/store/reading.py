@@ -28,6 +28,15 @@ class Learnt:
 Page = tuple[list[dict[str, Any]], int | None]
 
 
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A process that serves the database: its host and number, its version, its rules' digest."""
+
+    name: str
+    version: str
+    rules: str
+
+
 class Listing(Protocol):
     """The side of a store that lists what is kept, for people. Times are nanoseconds.
 
@@ -136,6 +145,9 @@ class Surveying(Protocol):
 
     def waited(self, since: int, length: int) -> Sequence[Waited]:
         """Measure the waits for a confirmation that ended since then, in parts of this length."""
+
+    def nodes(self) -> Sequence[Node]:
+        """Return the processes that serve the database, if several may."""
 
     def standings(self, now: int) -> Mapping[str, Standing]:
         """Return how each destination stands that was ever told something, by its name."""

@@ -120,7 +120,8 @@ def build(
     )  # fmt: skip
     guard = Guard(settings)
     endpoints = api.Api(store, in_force, wake, guard)
-    in_force.on_change(lambda rules: _log_orphans(rules, store))
+    in_force.on_change(lambda rules: _follow(rules, store))
+    store.announce(in_force.digest)
     # What became due during a stop is settled before anything is sent.
     sends = [dispatcher.start, reconciling.start] if dispatcher is not None else []
     starts = [gaps.start, *sends, pruning.start, lambda: _log_orphans(in_force.rules, store)]
@@ -132,8 +133,8 @@ def build(
     app = Application(
         endpoint,
         [
-            *health.routes(health.Readiness(store, dispatcher, gaps, endpoint, spooling)),
-            metrics.route(counters, guard, endpoints.skews, store, spooling),
+            *health.routes(health.Readiness(store, dispatcher, gaps, endpoint, in_force, spooling)),
+            metrics.route(counters, guard, endpoints.skews, store, in_force, spooling),
             *_guarded_routes(endpoints, guard),
             *site.routes(settings, store, in_force, wake, counters, guard, links),
         ],
@@ -217,6 +218,11 @@ def _lifespan(
                 await anyio.to_thread.run_sync(stop)
 
     return lifespan
+
+
+def _follow(rules: Rules, store: Store) -> None:
+    store.announce(rules.digest())
+    _log_orphans(rules, store)
 
 
 def _log_orphans(rules: Rules, store: Store) -> None:
