@@ -80,12 +80,14 @@ def doctor(in_json: bool) -> None:
         for name, problem in providers.items():
             click.echo(f"source {name}: its provider cannot be asked: {problem}.")
         for each in failing:
-            waits = f"{each['waiting']} wait" if each["waiting"] else "nothing waits"
-            click.echo(
-                f"{each['destination']} fails since {each['since']} ({each['for']}):"
-                f" {each['last_failure']}; {waits}"
-            )
+            click.echo(_failing_line(each))
     _complain(ledger, unspooled, len(alarms), len(failing), providers)
+
+
+def _failing_line(each: Mapping[str, Any]) -> str:
+    waits = f"{each['waiting']} wait" if each["waiting"] else "nothing waits"
+    since = f"{each['destination']} fails since {each['since']} ({each['for']})"
+    return f"{since}: {each['last_failure']}; {waits}"
 
 
 def _complain(
