@@ -50,11 +50,11 @@ class SqlReader(ABC):
     ) -> Page:
         return self._look(lambda db: views.deliveries(db, conditions, limit, after, planned))
 
-    def nodes(self) -> Sequence[Node]:
-        return ()
-
     def audit(self, conditions: Mapping[str, str], limit: int, after: int | None) -> Page:
         return self._look(lambda db: audit.page(db, conditions, limit, after))
+
+    def nodes(self) -> Sequence[Node]:
+        return ()
 
     def names(self) -> dict[str, list[str]]:
         return self._query(reads.names)
