@@ -128,7 +128,8 @@ STORED_TO_MOVE = ManyRows(f"{_STORED} ORDER BY x.id FOR NO KEY UPDATE OF x", _TW
 IN_THIS_STORE = "CAST(current_schema() AS text) || '/' ||"
 _HOLD = (
     "SELECT pg_advisory_xact_lock(k.key) FROM (SELECT DISTINCT"
-    f" hashtextextended({IN_THIS_STORE} name, 0) AS key FROM unnest(%s) AS name ORDER BY 1) AS k"
+    f" hashtextextended({IN_THIS_STORE} name, 0) AS key"
+    " FROM unnest(CAST(%s AS text[])) AS name ORDER BY 1) AS k"
 )
 
 
