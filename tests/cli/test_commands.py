@@ -305,7 +305,7 @@ def test_prune_removes_what_is_old_beside_a_server_and_without_one(folder: Path)
         assert receiver.ask("/api/ledger")[1]["imbalance"] == 0
     assert gone == {
         "removed": True, "executions": 2, "events": 2, "deliveries": 0, "silences": 0,
-        "alarms": 0, "bodies": 1,
+        "alarms": 0, "audit": 0, "bodies": 1,
     }  # fmt: skip
     again = run(folder, "prune", RECEIVER_KEEP_BODIES="1h")
     assert (
@@ -315,3 +315,28 @@ def test_prune_removes_what_is_old_beside_a_server_and_without_one(folder: Path)
     checked = run(folder, "doctor", PUBLIC=PUBLIC)
     assert b"4 accepted, 0 messages owed, imbalance 0." in checked.stdout
     assert run(folder, "check", PUBLIC=PUBLIC, RECEIVER_KEEP_EXECUTIONS="3d").returncode == 1
+
+
+def test_audit_says_who_did_what_in_80_columns(folder: Path) -> None:
+    assert run(folder, "audit").returncode == 1  # there is no database yet
+    stored(folder, ("waits", 0, "running"), ("waits", 1, "awaiting_confirmation"))
+    assert run(folder, "audit").stdout.decode() == "Nobody did anything yet.\n"
+    assert run(folder, "acknowledge", "s", "waits", "--by", "Ann").returncode == 0
+    added = ("silence", "add", "--match", "status=failed", "--reason", "a deploy", "--for", "2h")
+    assert run(folder, *added, "--by", "Bob").returncode == 0
+    assert run(folder, "silence", "expire", "1").returncode == 0
+    assert run(folder, "test", "ops").returncode == 0
+    lines = run(folder, "audit").stdout.decode().splitlines()
+    assert [line.split()[0] for line in lines[:1]] == ["when"]
+    assert max(map(len, lines)) <= 80
+    table = "\n".join(lines)
+    for words in ("Ann", "take", "waits", "Bob", "a deploy", "end silence", "command", "delivered"):
+        assert words in table, words
+    rows = json.loads(run(folder, "audit", "--json").stdout)
+    assert [row["act"] for row in rows] == ["test", "end_silence", "silence", "take"]
+    assert {row["door"] for row in rows} == {"command"}
+    only = json.loads(run(folder, "audit", "--who", "Ann", "--act", "take", "--json").stdout)
+    assert [(row["who"], row["execution_id"]) for row in only] == [("Ann", "waits")]
+    assert run(folder, "audit", "--execution", "none").stdout.decode() == (
+        "Nobody did anything that matches.\n"
+    )
