@@ -834,10 +834,10 @@ class StoreContract:
         ):  # fmt: skip
             assert [row["act"] for row in store.audit(conditions, 9, None)[0]] == acts
         limits = Limits(NOW, NOW, NOW + 1)
-        assert store.prunable(limits)["audit"] == 1
+        assert store.prunable(limits)["acts"] == 1
         gone = do(store, "prune", limits, PruneCursor(PruneStage.AUDIT))
         assert isinstance(gone, Pruned)
-        assert (gone.audit, gone.after) == (1, PruneCursor(PruneStage.BODIES))
+        assert (gone.acts, gone.after) == (1, PruneCursor(PruneStage.BODIES))
         assert [row["act"] for row in store.audit({}, 9, None)[0]] == ["test", "reload"]
 
     def test_what_must_never_be_of_reminders_and_silences_cannot_be_written(
