@@ -102,13 +102,16 @@ class Settings(BaseModel):
         2_000, ge=1, le=100_000, description="Webhooks waiting for their commit; then 503."
     )
     lease: float = Field(
-        60.0,
-        ge=5,
-        le=3_600,
-        description="Seconds a delivery is claimed for (at least its timeout).",
+        60.0, ge=5, le=3_600, description="Seconds a delivery is claimed (at least its timeout)."
     )
     drain: float = Field(
         15.0, ge=0, le=20, description="Seconds for what is being sent at the end."
+    )
+    spool_file: str = Field(
+        "receiver-spool.db", description="Where webhooks wait for PostgreSQL (`spool: true`)."
+    )
+    spool_size: int = Field(
+        67_108_864, ge=65_536, le=2**40, description="The most bytes of them; then 503."
     )
     keep_bodies: str = Field("30d", description="How long the raw body of a webhook is kept.")
     keep_event_ids: str = Field(
@@ -289,12 +292,6 @@ def _described(error: Mapping[str, Any]) -> str:
     """Describe a setting that cannot be read, never with its value: that may be a secret."""
     name = str(error["loc"][0])
     variable = PREFIX + name.upper()
-    return f"{variable}: {in_words(error)}{_example(name, variable)}."
-
-
-def _example(name: str, variable: str) -> str:
-    """Return a value to write, for a setting with a default that says something."""
     default = Settings.model_fields[name].default
-    if isinstance(default, (int, float)):
-        return f", like {variable}={default:g}"
-    return ""
+    example = f", like {variable}={default:g}" if isinstance(default, (int, float)) else ""
+    return f"{variable}: {in_words(error)}{example}."

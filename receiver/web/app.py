@@ -29,6 +29,7 @@ from receiver.intake.receive import Intake
 from receiver.links import Links
 from receiver.metrics import Counters
 from receiver.store.contract import Store
+from receiver.store.opening import SpoolFile
 from receiver.store.pruning import PruneTimer
 from receiver.web import api, health, metrics, openapi
 from receiver.web.guard import Guard
@@ -37,6 +38,7 @@ from receiver.web.problem import problem, try_later
 from receiver.web.webhooks.addresses import WEBHOOKS, Addresses
 from receiver.web.webhooks.endpoint import WebhookEndpoint
 from receiver.web.webhooks.refusals import Refusals
+from receiver.web.webhooks.spool import Spooling
 
 log = logging.getLogger("receiver")
 
@@ -50,6 +52,8 @@ class Application(Starlette):
 
     def __init__(self, endpoint: WebhookEndpoint, routes: Iterable[Route], **options: Any) -> None:
         super().__init__(routes=[Route(f"{WEBHOOKS}{{source}}", endpoint), *routes], **options)
+        # A 307 would lead to the address in the request's Host.
+        self.router.redirect_slashes = False
         self._endpoint = endpoint
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -87,11 +91,12 @@ def build(
     dispatch: bool = True,
     receive: bool = True,
     read: Callable[[], Rules] | None = None,
+    spool: SpoolFile | None = None,
 ) -> Starlette:
     """Build the application. It owns the store from here on, and closes it at its end.
 
     `dispatch`: this process sends messages; `receive`: it takes webhooks. `read` reads routes.yaml
-    anew at each reload.
+    anew at each reload. `spool` is the file for webhooks while the database is away.
     """
     counters = Counters(rules.sources)
     in_force = LiveRules(rules, Intake.by, read or (lambda: rules), counters.reloaded)
@@ -101,44 +106,47 @@ def build(
     gaps = ExpiryTimer(store, in_force, wake, list_silences)
     pruning = PruneTimer(store, settings.retention)
     refusals = Refusals(counters, addresses=_addresses(settings, in_force))
+    spooling = Spooling(store, in_force, wake, counters, spool) if spool and receive else None
     endpoint = WebhookEndpoint(
         store, in_force, wake,
         max_body=settings.max_body, rate=settings.rate, counters=counters, refusals=refusals,
-        is_open=receive,
+        is_open=receive, spooling=spooling,
     )  # fmt: skip
-
-    def drain() -> None:
-        """Refuse new webhooks and finish the calls in progress; other requests are answered."""
-        endpoint.draining = True
-        if dispatcher is not None and not dispatcher.stop(
-            0 if app.state.failure else settings.drain
-        ):
-            log.warning("drain.incomplete: what is still being sent will be sent again")
-
     guard = Guard(settings)
     endpoints = api.Api(store, in_force, wake, guard)
-    in_force.on_change(lambda rules: _log_orphans(rules, store))
+    in_force.on_change(lambda rules: _follow(rules, store))
+    store.announce(in_force.digest)
     # What became due during a stop is settled before anything is sent.
     starts = [gaps.start, *([dispatcher.start] if dispatcher is not None else []), pruning.start]
     starts.append(lambda: _log_orphans(in_force.rules, store))
+
+    def drain() -> None:
+        _drain(endpoint, dispatcher, 0 if app.state.failure else settings.drain)
+
+    stops = [drain, refusals.flush, gaps.stop, pruning.stop, store.close]
     app = Application(
         endpoint,
         [
-            *health.routes(health.Readiness(store, dispatcher, gaps, endpoint)),
-            metrics.route(counters, guard, endpoints.skews, store),
+            *health.routes(health.Readiness(store, dispatcher, gaps, endpoint, in_force, spooling)),
+            metrics.route(counters, guard, endpoints.skews, store, in_force, spooling),
             *_guarded_routes(endpoints, guard),
             *site.routes(settings, store, in_force, wake, counters, guard, links),
         ],
-        lifespan=_lifespan(starts, [drain, refusals.flush, gaps.stop, pruning.stop, store.close]),
+        lifespan=_lifespan(starts, stops, spooling),
         exception_handlers={HTTPException: _answer_http_error, Exception: _answer_failure},
     )
-    # A 307 would lead to the address in the request's Host.
-    app.router.redirect_slashes = False
     app.state.endpoint, app.state.drain = endpoint, drain
     app.state.in_force, app.state.refusals = in_force, refusals
     app.state.reloaded = lambda result: _note_reload(store, result)
     _end_on_storage_failure(store, app)
     return app
+
+
+def _drain(endpoint: WebhookEndpoint, dispatcher: Dispatcher | None, seconds: float) -> None:
+    """Refuse new webhooks and finish the calls in progress; other requests are answered."""
+    endpoint.draining = True
+    if dispatcher is not None and not dispatcher.stop(seconds):
+        log.warning("drain.incomplete: what is still being sent will be sent again")
 
 
 def _dispatcher(
@@ -172,7 +180,9 @@ def _guarded_routes(endpoints: api.Api, guard: Guard) -> list[Route]:
 
 
 def _lifespan(
-    starts: Iterable[Callable[[], None]], stops: Iterable[Callable[[], None]]
+    starts: Iterable[Callable[[], None]],
+    stops: Iterable[Callable[[], None]],
+    spooling: Spooling | None,
 ) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
     """Build a lifespan that calls these functions in order, each in a thread."""
 
@@ -180,13 +190,22 @@ def _lifespan(
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         for start in starts:
             await anyio.to_thread.run_sync(start)
+        if spooling is not None:
+            spooling.start()
         try:
             yield
         finally:
+            if spooling is not None:
+                await spooling.stop()
             for stop in stops:
                 await anyio.to_thread.run_sync(stop)
 
     return lifespan
+
+
+def _follow(rules: Rules, store: Store) -> None:
+    store.announce(rules.digest())
+    _log_orphans(rules, store)
 
 
 def _log_orphans(rules: Rules, store: Store) -> None:
