@@ -76,7 +76,6 @@ ACTS: Mapping[str, str] = {
     Act.TEST: "sent a test to",
     Act.RELOAD: "reloaded the rules",
     Act.RENAME: "renamed",
-    Act.MIGRATE: "moved the store",
     Act.SIGN_IN: "signed in",
     Act.SIGN_IN_REFUSED: "tried a wrong token",
     Act.SIGN_OUT: "signed out",
