@@ -131,7 +131,7 @@ def metrics_shown() -> set[str]:
     counters = Counters(["s"])
     counters.answered("s", 202)
     counters.judged("s", "applied", "first_seen", "1", 0.0)
-    lines = metrics.text(counters, {"s": 0.0}, [ALARM], SpoolState(0, 0, 1))
+    lines = metrics.text(counters, {"s": 0.0}, [ALARM], SpoolState(0, 0, 1), "digest")
     shown = re.findall(r"^([a-z_]+)\{(.*?)\} ", lines, re.M)
     return {" ".join([name, *re.findall(r"(\w+)=", labels)]) for name, labels in shown}
 
