@@ -28,7 +28,8 @@ log = logging.getLogger("receiver")
 READY_FOR = 1.0
 # The time for which an unstored webhook counts (seconds). It proves more than a probe, because a
 # probe may succeed even on a full disk.
-NOT_READY_FOR = 4.0
+# With the half second after which a lost database is looked for, this is less than five.
+NOT_READY_FOR = 3.0
 
 
 class Readiness:
