@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from receiver.config.rules import Rules
 from receiver.deliveries import Claim
-from receiver.routing.episodes import Changes, Episode, changes
+from receiver.routing.episodes import changes
+from receiver.routing.planned import Changes, Episode
 from receiver.store.contract import Transaction
 
 # The most episodes in one transaction: it blocks every commit.

@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from receiver.deliveries import Acknowledgement, Attempt, Claim, PlannedDelivery
 from receiver.events import Event, Held
 from receiver.retention import Limits
-from receiver.routing.episodes import Changes, Episode
+from receiver.routing.planned import Changes, Episode
 from receiver.routing.policy import SendPolicy
 from receiver.routing.silences import Silence
 from receiver.store.alarming import Alarming

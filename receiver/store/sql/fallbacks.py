@@ -18,6 +18,12 @@ def _of(alias: str, fragment: str) -> str:
 
 
 _ORIGINAL = f"CASE WHEN d.kind = 'fallback' THEN {FELL_FROM} ELSE d.kind END"
+# Whatever route asks for it, at one time it is the same escalation.
+_SINCE = (
+    "(WITH RECURSIVE o (kind, origin, at) AS (SELECT d.kind, d.origin, d.planned_at UNION ALL"
+    " SELECT f.kind, f.origin, f.planned_at FROM o JOIN delivery AS f ON f.id = o.origin"
+    " WHERE o.kind = 'fallback') SELECT o.at FROM o WHERE o.kind <> 'fallback')"
+)
 _OWED = "state IN ('waiting', 'sending', 'sent')"
 # A report about dead deliveries is another thing than the message that died.
 _IS_REPORT = "substr(d.order_key, 1, 5) = 'dead/'"
@@ -25,10 +31,11 @@ _IS_REPORT = "substr(d.order_key, 1, 5) = 'dead/'"
 # back again: it was sent, got another chance and died once more.
 _SAID_BY_ANOTHER = (
     f"EXISTS (SELECT 1 FROM delivery AS s WHERE s.event = d.event AND s.id <> d.id AND s.{_OWED}"
-    " AND s.destination = CAST(:destination AS text) AND s.verdict = d.verdict AND s.step = d.step"
+    " AND s.destination = CAST(:destination AS text) AND s.verdict = d.verdict"
     " AND NOT (s.kind = 'fallback' AND s.origin = d.id AND s.state = 'sent')"
     f" AND {_of('s', _ORIGINAL)} = {_ORIGINAL} AND {_ORIGINAL} <> 'digest'"
-    f" AND CASE WHEN {_ORIGINAL} IN ('reminder', 'escalation') THEN s.route = d.route"
+    f" AND CASE WHEN {_ORIGINAL} = 'escalation' THEN {_SINCE} = {_of('s', _SINCE)}"
+    f" WHEN s.step <> d.step THEN 0 = 1 WHEN {_ORIGINAL} = 'reminder' THEN s.route = d.route"
     f" WHEN {_IS_REPORT} OR {_of('s', _IS_REPORT)} THEN s.order_key = d.order_key"
     f" ELSE ({_of('s', STUCK.replace('AS s', 'AS v').replace('s.', 'v.'))}) = ({STUCK}) END)"
 )

@@ -10,7 +10,7 @@ from typing import Any
 
 from receiver.deliveries import Kind, State
 from receiver.events import Status
-from receiver.routing.episodes import Changes, Episode, Plan, Told
+from receiver.routing.planned import Changes, Episode, Plan, Told
 from receiver.store.records import AHEAD, KeptBy
 from receiver.store.sql.database import Database, Row, Values, statement, variants
 from receiver.store.sql.facts import HEARD
