@@ -246,6 +246,15 @@ class Acknowledgement:
 
 
 @dataclass(frozen=True, slots=True)
+class HeardBefore:
+    """A destination that got a message about an episode by a route, or may have, first at `at`."""
+
+    destination: str
+    route: str
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
 class Claim:
     """A delivery claimed for a limited time; `token` proves the claim at recording.
 
@@ -255,7 +264,8 @@ class Claim:
     includes other deliveries, which share its token and its outcome. `version` is that of its
     episode, `acknowledged` the person who has taken it. A message about the end of an episode has
     the facts of its beginning in `begun`. `thread_title` is that of its route's first message about
-    the episode. A claim with an `alarm` is about no event; `step` 0 is its beginning, 1 its end.
+    the episode, and an escalation names who `heard` of it before. A claim with an `alarm` is about
+    no event; `step` 0 is its beginning, 1 its end.
     """
 
     delivery: int
@@ -278,4 +288,5 @@ class Claim:
     acknowledged: Acknowledgement | None = None
     begun: MessageContext | None = None
     thread_title: str | None = None
+    heard: tuple[HeardBefore, ...] = ()
     alarm: Alarm | None = None
