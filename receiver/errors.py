@@ -11,8 +11,9 @@ ReceiverError
 └── StorageError
     ├── StorageRefused         the database is not one to start on
     │   └── StorageServed          another process serves it
-    ├── StorageUnavailable     503: it could not be committed; send it again
-    └── Overloaded             503: too much is waiting for its commit
+    └── StorageUnavailable     503: it could not be committed; send it again
+        ├── Overloaded             503: too much is waiting for its commit
+        └── StorageClosed          503: this process commits nothing any more
 """
 
 from __future__ import annotations
@@ -87,3 +88,7 @@ class StorageUnavailable(StorageError):
 
 class Overloaded(StorageUnavailable):
     """A full backlog: too much is waiting for its commit."""
+
+
+class StorageClosed(StorageUnavailable):
+    """A store that commits nothing any more: this process has closed it, or it failed for good."""

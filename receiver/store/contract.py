@@ -120,8 +120,8 @@ class Sending(Protocol):
         """Add deliveries about the event of a delivery, except those that are owed already.
 
         One about a dead delivery is left out while another one about the same destination waits,
-        and for an hour after it was sent: no outage is reported every minute. If that destination
-        got something since then, it is another outage.
+        and comes an hour after the last one that was sent: no outage is reported every minute. If
+        that destination got something since then, it is another outage: a minute after it.
         """
 
     def release(self, now: int, *, own: bool = False) -> int:

@@ -51,10 +51,6 @@ class Readiness:
         """Answer 200 with the open alarms, or 503 with the first reason found."""
         if self._endpoint.draining:
             return try_later("Shutting down.")
-        if self._dispatch is not None and not self._dispatch.is_alive():
-            return try_later("Dispatch has stopped. Restart the process.")
-        if not self._gaps.is_alive():
-            return try_later("Held events are not given up any more. Restart the process.")
         if time.monotonic() - self._endpoint.not_stored_at < NOT_READY_FOR:
             return try_later("Webhooks could not be stored just now. See the log.")
         is_old = time.monotonic() - self._probed_at > READY_FOR
@@ -63,6 +59,11 @@ class Readiness:
             self._probed_at = time.monotonic()
         if self._storage_error:
             return try_later("The storage cannot be written. See the log.")
+        # Without a store dispatch ends, too.
+        if self._dispatch is not None and not self._dispatch.is_alive():
+            return try_later("Dispatch has stopped. Restart the process.")
+        if not self._gaps.is_alive():
+            return try_later("Held events are not given up any more. Restart the process.")
         return JSONResponse({"status": "ready", "alarms": self._alarms})
 
     def _probe(self) -> str:

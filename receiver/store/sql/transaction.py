@@ -218,7 +218,7 @@ class SqlTransaction(plans.SqlPlanning):
 
     def owe(self, delivery: int, messages: Sequence[PlannedDelivery], now: int) -> None:
         new = [m for m in messages if not fallbacks.has_it(self._database, delivery, m)]
-        self._promise("owed", outbox.owe(self._database, delivery, new, now))
+        self._promise("owed", fallbacks.owe(self._database, delivery, new, now))
 
     def release(self, now: int, *, own: bool = False) -> int:
         return outbox.release(self._database, now, holder=self._holder if own else None)
