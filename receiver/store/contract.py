@@ -35,6 +35,7 @@ from receiver.routing.planned import Changes, Episode
 from receiver.routing.policy import SendPolicy
 from receiver.routing.silences import Silence
 from receiver.store.alarming import Alarming
+from receiver.store.portions import SilencePlace, SilencesListed
 from receiver.store.reading import Listing, Reading, Surveying, Waiting
 from receiver.store.records import (
     AttemptResult,
@@ -169,11 +170,11 @@ class Operating(Protocol):
     def expire_silence(self, silence: int, now: int) -> bool | None:
         """End a silence now. False: it has ended before. None: it does not exist."""
 
-    def list_silences(self, now: int) -> Sequence[str]:
-        """Add digests of ended silences, for each destination that missed messages.
+    def list_silences(self, now: int, place: SilencePlace, most: int) -> SilencesListed:
+        """Go on with the digests of ended silences, for each destination that missed messages.
 
-        Each silence is listed once, and a bounded number of silences at a time. Returns the
-        destinations.
+        It looks at a bounded number of messages, from a place on. Each silence is listed once, when
+        all of its messages were looked at.
         """
 
     def set_back(self, now: int) -> int:
@@ -216,14 +217,6 @@ class Operating(Protocol):
 
 class Planning(Protocol):
     """A transaction that compares what is planned with what waits; see routing.episodes."""
-
-    def open_episodes(
-        self, sources: Sequence[str], statuses: Sequence[str], after: int, limit: int, now: int
-    ) -> tuple[Sequence[Episode], int | None]:
-        """Return the next episodes that last, behind a place, and the place of the following ones.
-
-        They are of these sources. Each has one of the statuses, or something waits about it.
-        """
 
     def open_episode(self, source: str, execution_id: str, now: int) -> Episode | None:
         """Return the episode of an execution; None if it has ended."""

@@ -7,12 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from receiver.retention import Limits
+from receiver.routing.planned import Episode
 from receiver.routing.policy import SendPolicy
 from receiver.store import names
 from receiver.store.names import Orphan
 from receiver.store.reading import Page
 from receiver.store.records import Delays, Happened, Standing, Tally, Waited, Watched
-from receiver.store.sql import alarms, ledger, pruning, reads, silences, survey, views
+from receiver.store.sql import alarms, ledger, plans, pruning, reads, silences, survey, views
 from receiver.store.sql.database import Database
 
 Found = TypeVar("Found")
@@ -111,3 +112,16 @@ class SqlReader(ABC):
 
     def waiting_for(self, destination: str, now: int) -> int:
         return self._query(lambda db: alarms.waiting_for(db, destination, now))
+
+    def open_episodes(
+        self,
+        which: str,
+        sources: Sequence[str],
+        statuses: Sequence[str],
+        after: int,
+        limit: int,
+        now: int,
+    ) -> tuple[Sequence[Episode], int | None]:
+        return self._look(
+            lambda db: plans.open_episodes(db, which, sources, statuses, after, limit, now)
+        )

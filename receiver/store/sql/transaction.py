@@ -11,6 +11,7 @@ from receiver.retention import Limits
 from receiver.routing.policy import SendPolicy
 from receiver.routing.silences import Silence
 from receiver.store import names
+from receiver.store.portions import SilencePlace, SilencesListed
 from receiver.store.records import (
     AttemptResult,
     ExecutionKey,
@@ -250,10 +251,10 @@ class SqlTransaction(plans.SqlPlanning):
     def expire_silence(self, silence: int, now: int) -> bool | None:
         return silences.expire(self._database, silence, now)
 
-    def list_silences(self, now: int) -> Sequence[str]:
-        destinations, added = silences.list_ended(self._database, now)
+    def list_silences(self, now: int, place: SilencePlace, most: int) -> SilencesListed:
+        listed, added = silences.list_ended(self._database, now, place, most)
         self._promise("owed", added)
-        return destinations
+        return listed
 
     def set_back(self, now: int) -> int:
         return clock.set_back(self._database, now)
