@@ -28,6 +28,8 @@ from receiver.store.sql.reads import MAX_ID
 PAGE = 10
 # The route of these digests, which no configured route asks for.
 ROUTE = "silences"
+# The reason of a reminder that nothing is heard which no digest lists, because something was.
+NEWS_CAME = "silenced, and an update came since"
 
 COLUMNS = "s.id, s.match, s.reason, s.by, s.from_at, s.until_at"
 # The values that conditions look at; `o` is the dead delivery that `d` tells of.
@@ -78,7 +80,8 @@ MISSED = (
     " d.kind = 'notice' AND d.origin IS NOT NULL"
     f" ORDER BY {LAST_FIRST}) AS nth"
     " FROM delivery AS d JOIN event AS e ON e.seq = d.event WHERE d.silence = :silence"
-    " AND d.destination = :destination AND d.state = 'superseded') AS m WHERE m.nth = 1"
+    f" AND d.destination = :destination AND d.state = 'superseded' AND d.reason <> '{NEWS_CAME}')"
+    " AS m WHERE m.nth = 1"
 )
 CONFIRMATIONS = statement(
     "missed_confirmations",
