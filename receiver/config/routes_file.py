@@ -21,7 +21,7 @@ from receiver.config.schema import (
     SourceModel,
     Verify,
 )
-from receiver.config.variables import Variables, tidy
+from receiver.config.variables import Variables, may_be_unfilled, tidy
 from receiver.destinations.destination import Destination
 from receiver.errors import ConfigurationError
 from receiver.lifecycle import Ordering
@@ -190,6 +190,10 @@ class _Reading:
             except ValueError as error:
                 self._problem((*place, number), f"the key {error}")
                 continue
+            if not weak and may_be_unfilled(text):
+                weak = (
+                    "a part of the key looks like a variable that nothing fills in: write ${NAME}"
+                )
             if weak:
                 self._warning(self._document.line((*place, number)), weak)
 
