@@ -83,9 +83,9 @@ class Message:
     Messages with the same `thread` are one conversation, or one incident that the `kind` opens,
     acknowledges or resolves. In e-mails `subject` replaces the title, and `opening` is its rest.
 
-    Where there is less room, `link` and `execution_id` are the last to go, and a text with `listed`
-    lines becomes several messages. `repeat`: an earlier attempt may have arrived. `delivery` is the
-    id of its delivery, if it has one.
+    Where there is less room, `link` and `execution_id` are the last to go, after the line `take`,
+    and a text with `listed` lines becomes several messages. `repeat`: an earlier attempt may have
+    arrived. `delivery` is the id of its delivery, if it has one.
     """
 
     title: str
@@ -96,6 +96,7 @@ class Message:
     opening: str = ""
     kind: Kind = Kind.NOTICE
     link: str = ""
+    take: str = ""
     execution_id: str = ""
     listed: tuple[ListedLine, ...] = ()
     repeat: bool = False
@@ -255,6 +256,14 @@ class HeardBefore:
 
 
 @dataclass(frozen=True, slots=True)
+class OnlyIf:
+    """A condition: the episode of this version lasts, and this person or nobody has taken it."""
+
+    version: int
+    taken_by: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Claim:
     """A delivery claimed for a limited time; `token` proves the claim at recording.
 
@@ -262,10 +271,10 @@ class Claim:
     `owed_at` (ns) is the start of `retry_for`, `claimed_at` (ns) that of this attempt. The message
     is made of `facts`, and of `origin` if it is about a dead delivery. With a `digest` the claim
     includes other deliveries, which share its token and its outcome. `version` is that of its
-    episode, `acknowledged` the person who has taken it. A message about the end of an episode has
-    the facts of its beginning in `begun`. `thread_title` is that of its route's first message about
-    the episode, and an escalation names who `heard` of it before. A claim with an `alarm` is about
-    no event; `step` 0 is its beginning, 1 its end.
+    episode, `acknowledged` the person who has taken it. One about the end of an episode has the
+    facts of its beginning in `begun`. `thread_title` is that of its route's first message about the
+    episode; an escalation names who `heard` before. A claim with an `alarm` is about no event;
+    `step` 0 is its beginning, 1 its end.
     """
 
     delivery: int

@@ -13,7 +13,8 @@ ReceiverError
     │   └── StorageServed          another process serves it
     └── StorageUnavailable     503: it could not be committed; send it again
         ├── Overloaded             503: too much is waiting for its commit
-        └── StorageClosed          503: this process commits nothing any more
+        ├── StorageClosed          503: this process commits nothing any more
+        └── Unstorable             503: the database refuses this, and takes others
 """
 
 from __future__ import annotations
@@ -92,3 +93,7 @@ class Overloaded(StorageUnavailable):
 
 class StorageClosed(StorageUnavailable):
     """A store that commits nothing any more: this process has closed it, or it failed for good."""
+
+
+class Unstorable(StorageUnavailable):
+    """Work that the database refuses for itself, while it takes other work."""
