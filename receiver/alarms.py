@@ -27,9 +27,9 @@ class Alarm:
     """A trouble with telling: its kind and the name that it is `about`. Times are nanoseconds.
 
     `about` is a destination or a source, `SOURCE/REASON` for webhooks that were set aside, and
-    empty for the rules. `n` counts the messages that waited, or the webhooks, when it was raised.
-    At its end `waiting` messages waited, and `dead` ones had died. `end_cause` says how it ended,
-    if not by itself. `id` is 0 until it is stored.
+    empty for the rules. `n` counts the messages that waited, or the webhooks, when it was raised;
+    `dead` the messages that had died. At its end `waiting` messages waited, and `dead` had died.
+    `end_cause` says how it ended, if not by itself. `id` is 0 until it is stored.
     """
 
     kind: AlarmKind

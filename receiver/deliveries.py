@@ -247,6 +247,15 @@ class Acknowledgement:
 
 
 @dataclass(frozen=True, slots=True)
+class HeardBefore:
+    """A destination that got a message about an episode by a route, or may have, first at `at`."""
+
+    destination: str
+    route: str
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
 class OnlyIf:
     """A condition: the episode of this version lasts, and this person or nobody has taken it."""
 
@@ -262,9 +271,9 @@ class Claim:
     `owed_at` (ns) is the start of `retry_for`, `claimed_at` (ns) that of this attempt. The message
     is made of `facts`, and of `origin` if it is about a dead delivery. With a `digest` the claim
     includes other deliveries, which share its token and its outcome. `version` is that of its
-    episode, `acknowledged` the person who has taken it. A message about the end of an episode has
-    the facts of its beginning in `begun`. `thread_title` is that of its route's first message about
-    the episode. A claim with an `alarm` is about no event; `step` 0 is its beginning, 1 its end.
+    episode, `acknowledged` the person who has taken it. One about the end of an episode has the
+    facts of its beginning in `begun`. `thread_title` is that of its route's first message about the
+    episode; an escalation names who `heard` before. With an `alarm` it is about no event.
     """
 
     delivery: int
@@ -287,4 +296,5 @@ class Claim:
     acknowledged: Acknowledgement | None = None
     begun: MessageContext | None = None
     thread_title: str | None = None
+    heard: tuple[HeardBefore, ...] = ()
     alarm: Alarm | None = None

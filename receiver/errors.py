@@ -13,6 +13,7 @@ ReceiverError
     │   └── StorageServed          another process serves it
     └── StorageUnavailable     503: it could not be committed; send it again
         ├── Overloaded             503: too much is waiting for its commit
+        ├── StorageClosed          503: this process commits nothing any more
         └── Unstorable             503: the database refuses this, and takes others
 """
 
@@ -88,6 +89,10 @@ class StorageUnavailable(StorageError):
 
 class Overloaded(StorageUnavailable):
     """A full backlog: too much is waiting for its commit."""
+
+
+class StorageClosed(StorageUnavailable):
+    """A store that commits nothing any more: this process has closed it, or it failed for good."""
 
 
 class Unstorable(StorageUnavailable):

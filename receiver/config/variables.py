@@ -27,6 +27,10 @@ _UNFILLED_ANYWHERE = re.compile(
 _UNFILLED_WHOLE = re.compile(r"\$(env:)?[A-Za-z_]\w*|%[A-Za-z_]\w*%|\$\(.*\)", re.DOTALL)
 # In an address, `$` is written %24 where it is meant.
 _UNFILLED_IN_URL = re.compile(r"[/:@=&]\$[A-Z_][A-Z0-9_]{2,}(?=[/:@?&]|\Z)", re.ASCII)
+# As a part of a secret it may be meant.
+_UNFILLED_PART = re.compile(
+    r"\$[A-Z_][A-Z0-9_]{2,}(?![A-Za-z0-9_$])|%[A-Z_][A-Z0-9_]{2,}%", re.ASCII
+)
 _PLACEHOLDER = re.compile(r"<[^<>]*>|([\"']).*\1", re.DOTALL)
 # They are set everywhere, so they are no misspelt ones of ours.
 _OF_EVERY_SHELL = frozenset({
@@ -68,6 +72,11 @@ def is_unfilled(value: str) -> bool:
     if _UNFILLED_ANYWHERE.search(value) or _UNFILLED_WHOLE.fullmatch(value):
         return True
     return "://" in value and _UNFILLED_IN_URL.search(value) is not None
+
+
+def may_be_unfilled(value: str) -> bool:
+    """Return whether a part of a value looks like a variable, which may be meant as it stands."""
+    return _UNFILLED_PART.search(value) is not None
 
 
 def is_placeholder(value: str) -> bool:

@@ -1,7 +1,7 @@
 """Alarms: when people learn that telling fails, and which of them. Pure.
 
-* A destination has an outage if nothing went to it for `warn_after` while something waited. It is
-  over with the first message that arrives. After a start it is tried first.
+* A destination has an outage if nothing went to it for `warn_after` while something waited, or died
+  at once. It is over with the first message that arrives. After a start it is tried first.
 * A source is quiet if no authentic webhook of it came for `quiet_after`. Time in which no process
   served does not count, nor does it for executions that are stuck. It is over with the next one.
 * The rules could not be read again: over when they are.

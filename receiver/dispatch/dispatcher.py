@@ -13,7 +13,7 @@ from receiver.config.rules import Rules
 from receiver.deliveries import Claim
 from receiver.dispatch.alarm_timer import AlarmTimer
 from receiver.dispatch.presence import Missed
-from receiver.dispatch.replanning import Part, replan
+from receiver.dispatch.replanning import Place, Walk, difference, look, replan_in_parts, whole
 from receiver.dispatch.turn import tell_of
 from receiver.dispatch.worker import DestinationWorker, log_dead
 from receiver.links import NO_LINKS, Links
@@ -153,7 +153,8 @@ class OrphanReaper(Periodic):
         self._live_rules = live_rules
         self._wake = wake
         self._replanned: Rules | None = None  # what waits follows these
-        self._following: tuple[Rules, int] | None = None  # and these up to a place
+        self._walk: Walk | None = None  # and these up to a place
+        self._place = Place()
 
     def step(self) -> float:
         """End all orphans; return how long to rest (seconds)."""
@@ -192,18 +193,27 @@ class OrphanReaper(Periodic):
         rules = self._live_rules.rules
         if self._replanned is rules:
             return True
-        place = (
-            0 if self._following is None or self._following[0] is not rules else self._following[1]
+        if self._walk is None or self._walk.rules is not rules:
+            self._begin_walk(rules)
+        if self._walk is not None:
+            now = time.time_ns()
+            due, following = look(self._store, self._walk, self._place, now)
+            for done in replan_in_parts(self._store, due, rules, now):
+                log.info("plans.changed episodes=%d", done.changed)
+                self._wake(done.destinations)
+            if following is not None:
+                self._place = following
+                return False
+        self._replanned, self._walk = rules, None
+        return True
+
+    def _begin_walk(self, rules: Rules) -> None:
+        """Begin with what other rules plan otherwise, if all that waits follows known ones."""
+        is_known = self._replanned is not None and self._walk is None
+        self._walk = (
+            difference(self._replanned, rules) if is_known and self._replanned else whole(rules)
         )
-        done = self._store.write_now(replan, Part(rules, time.time_ns(), place))
-        if done.changed:
-            log.info("plans.changed episodes=%d", done.changed)
-            self._wake(done.destinations)
-        if done.after is None:
-            self._replanned, self._following = rules, None
-            return True
-        self._following = (rules, done.after)
-        return False
+        self._place, self._replanned = Place(), None
 
 
 def _settle_sources(

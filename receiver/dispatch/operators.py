@@ -7,8 +7,9 @@ one result for each; the store's contract defines the results.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from receiver.audit import Act, Actor, Door, Entry
@@ -19,6 +20,7 @@ from receiver.messages.sanitize import clean
 from receiver.routing.silences import Silence
 from receiver.store.contract import Store, Transaction, Writing
 from receiver.store.names import Orphan
+from receiver.store.portions import Portions, SilencePlace, SilencesListed
 from receiver.store.records import TakeOutcome, TakeResult
 from receiver.times import span
 
@@ -134,19 +136,60 @@ def add_silence(transaction: Transaction, items: Sequence[tuple[Silence, int]]) 
 def expire_silence(
     transaction: Transaction, items: Sequence[tuple[int, int]]
 ) -> Sequence[bool | None]:
-    """End silences, each by its id and at a time (nanoseconds); plan digests of their messages."""
+    """End silences, each by its id and at a time (nanoseconds); plan digests of their messages.
+
+    If there are many, the timer of silences goes on with them.
+    """
     results = []
     for number, now in items:
         ended = transaction.expire_silence(number, now)
         if ended:
-            transaction.list_silences(now)
+            list_silences_in_part(transaction, [SilencesToList(now)])
         results.append(ended)
     return results
 
 
-def list_silences(transaction: Transaction, times: Sequence[int]) -> Sequence[Sequence[str]]:
-    """Plan digests for the silences that have ended at each time; return their destinations."""
-    return [transaction.list_silences(now) for now in times]
+@dataclass(frozen=True, slots=True)
+class SilencesToList:
+    """The silences that have ended at `now` (ns), from a place on; look at so many messages."""
+
+    now: int
+    place: SilencePlace = field(default_factory=SilencePlace)
+    most: int = 500
+
+
+@dataclass(frozen=True, slots=True)
+class SilencesInPart:
+    """A part of the listing of silences, and how long it took (seconds)."""
+
+    listed: SilencesListed
+    seconds: float
+
+
+def list_silences_in_part(
+    transaction: Transaction, items: Sequence[SilencesToList]
+) -> Sequence[SilencesInPart]:
+    """Plan digests for silences that have ended, in a transaction that is short."""
+    done = []
+    for each in items:
+        begun = time.perf_counter()
+        listed = transaction.list_silences(each.now, each.place, each.most)
+        done.append(SilencesInPart(listed, time.perf_counter() - begun))
+    return done
+
+
+def list_silences(store: Store, now: int, portions: Portions | None = None) -> list[str]:
+    """Plan digests for all silences that have ended at a time; return their destinations."""
+    portions = portions or Portions(first=200)
+    place: SilencePlace | None = SilencePlace()
+    destinations = list[str]()
+    while place is not None:
+        item = SilencesToList(now, place, portions.size)
+        done = store.write_now(list_silences_in_part, item)
+        portions.took(item.most, done.seconds)
+        destinations += done.listed.destinations
+        place = done.listed.place
+    return destinations
 
 
 def redeliver(transaction: Transaction, items: Sequence[tuple[int, int]]) -> Sequence[bool | None]:

@@ -1,7 +1,8 @@
 """Presence: the times in which this program served, so that its own absence is nobody's silence.
 
-A process that serves a source says so now and then. Nothing counts as silent while none did:
-neither a source (`quiet_after`) nor an execution that may be stuck. Pure.
+A process that serves a source says so now and then, whatever the rules: those of tomorrow may ask
+since when something is silent. Nothing counts as silent while none did: neither a source
+(`quiet_after`) nor an execution that may be stuck. Pure.
 """
 
 from __future__ import annotations
@@ -71,11 +72,8 @@ class Serving:
 
 def serving(watched: Watched, seen: Observation) -> Iterator[Serving]:
     """Yield the sources of which it is time to say that they are served, or were not."""
-    is_watched = any(route.stuck is not None for route in seen.rules.routes)
     every = _serves_every(seen.rules)
-    for name, source in seen.rules.sources.items():
-        if source.quiet_after is None and not is_watched:
-            continue
+    for name in seen.rules.sources:
         heard = watched.sources.get(name, HeardSource(name, None, None, None))
         since = _absent_since(heard, seen, every)
         if since is None and heard.served_at is not None and seen.now - heard.served_at < every:

@@ -27,7 +27,7 @@ from receiver.dispatch.turn import (
     policy_at,
     record_and_claim,
 )
-from receiver.errors import StorageError
+from receiver.errors import StorageClosed, StorageError
 from receiver.links import NO_LINKS, Links
 from receiver.messages.compose import compose, plain_message
 from receiver.store.contract import Store
@@ -130,6 +130,10 @@ class DestinationWorker:
                     finished = self._attempt(result.claim)
                     continue
                 rest = 0.0 if result.ended else self._seconds_to_rest()
+            except StorageClosed as error:
+                # No next turn can record it: after the next start the message goes out again.
+                log.warning("lane.ended destination=%s error=%s", self.destination.name, error)
+                return
             except StorageError as error:
                 # The next turn records the finished attempt: else its message would go out again.
                 log.warning("lane.storage destination=%s error=%s", self.destination.name, error)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from receiver.config.live_rules import LiveRules
 from receiver.intake.receive import Intake, log_judged_again
 from receiver.intake.subscription_hints import hints
-from receiver.store.contract import Act, Store, Transaction
+from receiver.store.contract import Store, Transaction
 from receiver.store.periodic import Periodic
 from receiver.times import SECOND
 
@@ -31,8 +31,8 @@ SETTLE_WITHIN = 10.0
 class ExpiryTimer(Periodic):
     """A thread that ends held events, and lists the messages that ended silences kept back.
 
-    `list_silences` is the act that plans the digests of ended silences and returns their
-    destinations. `wake` gets the destinations with new deliveries.
+    `list_silences` plans the digests of the silences that have ended by a time, in short
+    transactions, and returns their destinations. `wake` gets the destinations with new deliveries.
 
     Once an hour it logs which source looks badly subscribed or has another clock. It also restarts
     waits that a clock ahead of ours has written down.
@@ -43,7 +43,7 @@ class ExpiryTimer(Periodic):
         store: Store,
         live_rules: LiveRules[Intake],
         wake: Callable[[Iterable[str]], None],
-        list_silences: Act[int, Sequence[str]],
+        list_silences: Callable[[Store, int], Sequence[str]],
     ) -> None:
         super().__init__("gaps", first_rest=0.0, rest_after_failure=POLL)
         self._store = store
@@ -78,7 +78,7 @@ class ExpiryTimer(Periodic):
         following = [due for due in (expiry, silence_end) if due is not None and due > now]
         rest = min((min(following) - now) / SECOND, POLL) if following else POLL
         if silence_end is not None and silence_end <= now:
-            destinations = self._store.write_now(self._list_silences, now)
+            destinations = self._list_silences(self._store, now)
             log.info("silences.listed destinations=%s", ",".join(destinations) or "none")
             self._wake(destinations)
         # A due event that cannot be settled would be a bug: no loop without rest even then.

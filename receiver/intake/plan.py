@@ -13,7 +13,8 @@ from collections.abc import Iterator, Sequence
 from receiver.deliveries import Kind, PlannedDelivery
 from receiver.events import Category, Execution, Status, Verdict
 from receiver.routing.conditions import Subject
-from receiver.routing.episodes import later_key
+from receiver.routing.escalations import escalations, watchers
+from receiver.routing.planned import later_key
 from receiver.routing.policy import ESCALATIONS, group_key
 from receiver.routing.routes import Decision, Route, decide, shortlist
 from receiver.store.records import JudgedWebhook
@@ -48,15 +49,13 @@ class Planner:
     def _deliveries(
         self, entry: JudgedWebhook, about: Subject, decisions: Sequence[Decision]
     ) -> Iterator[PlannedDelivery]:
-        for decision in decisions:
-            if decision.why_not:
-                continue
+        telling = [decision for decision in decisions if not decision.why_not]
+        for decision in telling:
             key = group_key(decision.route, about)
             for destination in decision.destinations:
                 yield _notice(entry, decision.route, destination, key)
-            yield from _escalations(entry, decision.route, key)
-        for route in self._stuck_routes:
-            yield from _if_stuck(entry, route, about)
+        yield from _escalations(entry, [decision.route for decision in telling], about)
+        yield from _if_stuck(entry, self._stuck_routes, about)
 
 
 def subject(entry: JudgedWebhook, execution: Execution | None) -> Subject:
@@ -117,32 +116,38 @@ def _notice(
     )
 
 
-def _escalations(entry: JudgedWebhook, route: Route, key: str | None) -> Iterator[PlannedDelivery]:
+def _escalations(
+    entry: JudgedWebhook, routes: Sequence[Route], about: Subject
+) -> Iterator[PlannedDelivery]:
     """Plan messages to more destinations in case the execution is still there later."""
-    if not route.escalate or (version := _new_episode(entry)) is None:
+    if not any(route.escalate for route in routes) or (version := _new_episode(entry)) is None:
         return
-    for step, escalation in enumerate(route.escalate, 1):
-        for destination in escalation.notify:
-            dedup_key = _later_key("escalation", entry, route, destination, step)
-            yield PlannedDelivery(
-                destination=destination,
-                route=route.name,
-                kind=Kind.ESCALATION,
-                dedup_key=dedup_key,
-                order_key=dedup_key,
-                guard_version=version,
-                due_in=escalation.after,
-                step=step,
-                group_key=f"{key}{ESCALATIONS}" if key and route.group_at(destination) else None,
-            )
+    for escalation in escalations(routes):
+        route, destination = escalation.route, escalation.destination
+        key = group_key(route, about)
+        dedup_key = _later_key("escalation", entry, route, destination, escalation.number)
+        yield PlannedDelivery(
+            destination=destination,
+            route=route.name,
+            kind=Kind.ESCALATION,
+            dedup_key=dedup_key,
+            order_key=dedup_key,
+            guard_version=version,
+            due_in=escalation.after,
+            step=escalation.place,
+            group_key=f"{key}{ESCALATIONS}" if key and route.group_at(destination) else None,
+        )
 
 
-def _if_stuck(entry: JudgedWebhook, route: Route, about: Subject) -> Iterator[PlannedDelivery]:
+def _if_stuck(
+    entry: JudgedWebhook, routes: Sequence[Route], about: Subject
+) -> Iterator[PlannedDelivery]:
     """Plan messages in case no event of the execution comes for too long."""
-    version, stuck = _new_episode(entry), route.stuck
-    if version is None or stuck is None or no_wait_begins(route, entry, about):
+    version = _new_episode(entry)
+    if version is None:
         return
-    for destination in route.notify:
+    watching = [route for route in routes if not no_wait_begins(route, entry, about)]
+    for route, stuck, destination in watchers(watching):
         dedup_key = _later_key("stuck", entry, route, destination, 1)
         group = route.group_at(destination)
         yield PlannedDelivery(

@@ -108,19 +108,27 @@ def _destination(
         return f"{name} does not get its messages", [
             f"Nothing has arrived there since {local(alarm.began_at)}, for {lasted}.",
             f"Why: {clean(alarm.cause, 400)}",
-            f"{_messages(alarm.n)} for it. They are tried again by themselves.",
+            *(
+                [f"{_messages(alarm.n)} for it. They are tried again by themselves."]
+                * (alarm.n > 0)
+            ),
+            *_not_got(alarm),
             f"Check its address in routes.yaml and whether it is up: `receiver doctor`, and"
             f" `receiver deliveries --destination {name}`.",
         ]
     lines = [f"It got nothing for {lasted}, since {local(alarm.began_at)}."]
     if alarm.waiting:
         lines.append(f"{_messages(alarm.waiting)} for it, and {_go(alarm.waiting)} out now.")
+    return f"{name} works again", [*lines, *_not_got(alarm)]
+
+
+def _not_got(alarm: Alarm) -> Iterator[str]:
+    """Say how many messages a destination did not get, and how to send them again."""
     if alarm.dead:
-        lines.append(
+        yield (
             f"{alarm.dead} it did not get in that time, and they are not tried again. Send them"
-            f" again: `receiver redeliver --destination {name}`"
+            f" again: `receiver redeliver --destination {alarm.about}`"
         )
-    return f"{name} works again", lines
 
 
 def _source_quiet(
@@ -212,6 +220,10 @@ def _removed(alarm: Alarm) -> str:
     if alarm.kind is AlarmKind.WEBHOOKS_MISSED:
         return "routes.yaml does not ask its provider any more."
     return "It is not in routes.yaml any more."
+
+
+def _waiting(n: int) -> list[str]:
+    return [_messages(n)] if n else []
 
 
 def _messages(n: int) -> str:

@@ -65,7 +65,7 @@ def episode_message(
     if kind is Kind.REMINDER:
         heading, preface = f"Reminder {step}: ", _reminder(facts, route, step, now)
     elif kind is Kind.ESCALATION:
-        heading, preface = "Escalated: ", _escalation(facts, route, now)
+        heading, preface = "Escalated: ", _escalation(claim, route, now)
     if route is not None and route.stuck is not None:
         heading = f"{heading}Stuck? "
         after = span(route.stuck.after)
@@ -136,28 +136,36 @@ def _reminder(facts: MessageContext, route: Route | None, step: int, now: int) -
     return f"{line} This is the last reminder{goes_on}."
 
 
-def _escalation(facts: MessageContext, route: Route | None, now: int) -> str:
+def _escalation(claim: Claim, route: Route | None, now: int) -> str:
     """Say who was told before and when, what nobody has done, and what the reader should do."""
-    others = (", ".join(route.notify) if route else "") or "others"
-    begin = f"We told {others} {_ago(facts, now)}, and"
-    if route is not None and route.stuck is not None:
-        return f"{begin} there is still no news. Remind them, or look yourself. {_look(facts)}"
+    facts, told = claim.facts, _told(claim, route, now)
+    begin = f"We told {told}, and" if told else "No message about it has reached anybody yet, and"
+    remind = "Remind them, or" if told else "Please"
     if facts.status is None or facts.status not in _UNDONE:
-        return f"{begin} it is still {doing(facts.status)}. Remind them, or look yourself."
+        return f"{begin} it is still {doing(facts.status)}. {remind} look yourself."
     return (
-        f"{begin} nobody has {_UNDONE[facts.status]}; it still waits. Remind them, or"
+        f"{begin} nobody has {_UNDONE[facts.status]}; it still waits. {remind}"
         f" {_DECIDE[facts.status]} yourself if you are allowed to."
     )
+
+
+def _told(claim: Claim, route: Route | None, now: int) -> str:
+    """Name whom the route told, else who was told at all, each with how long ago."""
+    notify = route.notify if route else ()
+    own = [h for h in claim.heard if h.route == claim.route or h.destination in notify]
+    first = dict[str, int]()
+    for each in own or claim.heard:
+        first.setdefault(each.destination, each.at)
+    together = dict[str, list[str]]()
+    for destination, at in first.items():
+        together.setdefault(span(max(now - at, 0)), []).append(destination)
+    return " and ".join(f"{', '.join(names)} {ago} ago" for ago, names in together.items())
 
 
 def _look(facts: MessageContext) -> str:
     """Say where to look whether an execution of which no news came still works."""
     begin = "Open the link and see" if safe_link(facts.execution_url) else "See"
     return f"{begin} whether the agent still works: it may have ended, and no news of that came."
-
-
-def _ago(facts: MessageContext, now: int) -> str:
-    return f"{waits_since(facts, now)} ago"
 
 
 def waits_since(facts: MessageContext, now: int) -> str:

@@ -13,138 +13,17 @@ ends them for good.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence, Set
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 
 from receiver.deliveries import Kind, State
 from receiver.events import Status
 from receiver.routing.conditions import Subject
+from receiver.routing.differences import compared
+from receiver.routing.escalations import Later, escalations, watchers
+from receiver.routing.planned import Changes, Episode, Plan, Told, later_key
 from receiver.routing.policy import ESCALATIONS, group_key
 from receiver.routing.routes import Reminders, Route, decide
-
-# The reason why a plan is superseded that no rule asks for any more.
-NOT_ASKED = "no rule asks for it any more"
-
-
-def not_asked_if_stuck(route: str) -> str:
-    """Return the same for words about what is stuck."""
-    return f"no route {route} asks for what is stuck any more"
-
-
-@dataclass(frozen=True, slots=True)
-class Told:
-    """A stored delivery about an episode. Times are nanoseconds.
-
-    `at` is when it was sent, given up or kept back, or is due. `fell_from` is the kind of the dead
-    delivery that a fall-back repeats. `is_stuck`: it says that nothing is heard. `is_silenced`: a
-    silence kept it back. `is_tried`: an attempt was made.
-    """
-
-    number: int
-    key: str
-    kind: Kind
-    state: State
-    route: str
-    destination: str
-    step: int
-    planned_at: int
-    at: int
-    group_key: str | None = None
-    fell_from: Kind | None = None
-    is_stuck: bool = False
-    is_silenced: bool = False
-    is_tried: bool = False
-    reason: str = ""
-
-    @property
-    def is_plan(self) -> bool:
-        """Whether it waits, was never tried, and is owed only if the episode lasts."""
-        follows = self.kind in (Kind.REMINDER, Kind.ESCALATION) or self.is_stuck
-        return follows and self.state is State.WAITING and not self.is_tried
-
-    @property
-    def why_ended(self) -> str:
-        """The reason why it is superseded if no rule asks for it any more."""
-        return not_asked_if_stuck(self.route) if self.is_stuck else NOT_ASKED
-
-    @property
-    def is_on_its_way(self) -> bool:
-        """Whether it is being sent, or is tried again."""
-        return self.state is State.SENDING or (self.state is State.WAITING and self.is_tried)
-
-    @property
-    def is_told(self) -> bool:
-        """Whether people were told, or would have been without a silence."""
-        return self.state is State.SENT or self.is_silenced
-
-    @property
-    def is_first(self) -> bool:
-        """Whether it is the first message of its route to its destination."""
-        if self.kind is Kind.FALLBACK:
-            return self.fell_from in (Kind.NOTICE, Kind.FALLBACK)
-        return self.kind is Kind.NOTICE and self.fell_from is None
-
-
-@dataclass(frozen=True, slots=True)
-class Episode:
-    """A stay of an execution in a status since `begun_at` (ns), and all messages about it.
-
-    The number of the `event` that began it; the last event came at `heard_at`. `taken_by` somebody.
-    """
-
-    source: str
-    execution_id: str
-    version: int
-    status: Status
-    event: int
-    event_id: str
-    begun_at: int
-    heard_at: int
-    subject: Subject
-    taken_by: str = ""
-    messages: tuple[Told, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """A message that is owed at `planned_at` (ns) if the episode lasts until then.
-
-    With `is_if_silent` also only if nothing is heard: it is put off when it is due. If the time
-    `is_vague`, because the clock was set back, what waits already keeps its own.
-    """
-
-    kind: Kind
-    route: str
-    destination: str
-    step: int
-    planned_at: int
-    key: str
-    group_key: str | None = None
-    gathers: int = 0
-    is_if_silent: bool = False
-    is_vague: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Changes:
-    """The difference between what is planned and what waits.
-
-    `moved` have the number of a stored delivery; `ended` those that no rule asks for, and why.
-    """
-
-    added: tuple[Plan, ...] = ()
-    moved: tuple[tuple[int, Plan], ...] = ()
-    ended: tuple[tuple[int, str], ...] = ()
-
-    def __bool__(self) -> bool:
-        return bool(self.added or self.moved or self.ended)
-
-
-def later_key(
-    kind: str, source: str, destination: str, event_id: str, route: str, step: int
-) -> str:
-    """Return the key of a message that a route owes later about the episode that an event began."""
-    return f"{kind}/{source}/{destination}/{event_id}/{route}/{step}"
 
 
 def changes(episode: Episode, routes: Sequence[Route], now: int) -> Changes:
@@ -152,27 +31,7 @@ def changes(episode: Episode, routes: Sequence[Route], now: int) -> Changes:
     if episode.taken_by:
         why = f"acknowledged by {episode.taken_by}"
         return Changes(ended=tuple((m.number, why) for m in episode.messages if m.is_plan))
-    return _compared(episode.messages, list(_plans(episode, routes, now)))
-
-
-def _compared(stored: Sequence[Told], plans: Sequence[Plan]) -> Changes:
-    by_key = {each.key: each for each in stored}
-    waiting = {each.number: each.why_ended for each in stored if each.is_plan}
-    added, moved = [], []
-    for plan in plans:
-        found = by_key.get(plan.key)
-        if found is None:
-            added.append(plan)
-            continue
-        waiting.pop(found.number, None)
-        is_ended = found.state is State.SUPERSEDED and found.reason == found.why_ended
-        # The claim puts off what is due only if nothing was heard.
-        is_first = plan.is_if_silent and plan.kind is Kind.NOTICE
-        is_later = is_first and plan.planned_at >= found.planned_at
-        is_same = found.planned_at == plan.planned_at or is_later or plan.is_vague
-        if is_ended or (found.is_plan and not is_same):
-            moved.append((found.number, plan))
-    return Changes(tuple(added), tuple(moved), tuple(waiting.items()))
+    return compared(episode.messages, list(_plans(episode, routes, now)))
 
 
 def _plans(episode: Episode, routes: Sequence[Route], now: int) -> Iterator[Plan]:
@@ -180,11 +39,10 @@ def _plans(episode: Episode, routes: Sequence[Route], now: int) -> Iterator[Plan
     watching = [route for route in routes if is_watched(route, episode.status, episode.subject)]
     for route in (*telling, *watching):
         yield from _reminders(episode, route, now)
-        if _has_begun(episode, route):
-            yield from _escalations(episode, route)
-    names = {route.name for route in routes}
-    for route in watching:
-        yield from _if_stuck(episode, route, names)
+    begun = [route for route in telling if _has_begun(episode, route)]
+    for later in escalations(begun):
+        yield _escalation(episode, later)
+    yield from _if_stuck(episode, watching, {route.name for route in routes})
 
 
 def is_watched(route: Route, status: Status, subject: Subject) -> bool:
@@ -204,31 +62,42 @@ def _has_begun(episode: Episode, route: Route) -> bool:
     )
 
 
-def _escalations(episode: Episode, route: Route) -> Iterator[Plan]:
+def _escalation(episode: Episode, escalation: Later) -> Plan:
+    route, destination = escalation.route, escalation.destination
     key = group_key(route, episode.subject)
-    for step, escalation in enumerate(route.escalate, 1):
-        for destination in escalation.notify:
-            yield Plan(
-                Kind.ESCALATION,
-                route.name,
-                destination,
-                step,
-                episode.begun_at + escalation.after,
-                _key("escalation", episode, destination, route, step),
-                f"{key}{ESCALATIONS}" if key and route.group_at(destination) else None,
+    return Plan(
+        Kind.ESCALATION,
+        route.name,
+        destination,
+        escalation.place,
+        episode.begun_at + escalation.after,
+        _key("escalation", episode, destination, route, escalation.number),
+        f"{key}{ESCALATIONS}" if key and route.group_at(destination) else None,
+    )
+
+
+def _if_stuck(
+    episode: Episode, watching: Sequence[Route], names: AbstractSet[str]
+) -> Iterator[Plan]:
+    """Yield words in case nothing is heard.
+
+    A route does not begin anew if people heard of it from one that is gone, or that told them in
+    its place.
+    """
+    asked = list(watchers(watching))
+    telling = {(route.name, destination) for route, _, destination in asked}
+    told = [m for m in episode.messages if m.is_stuck and (m.is_told or m.is_on_its_way)]
+    afters = {route.name: route.stuck.after for route in watching if route.stuck is not None}
+    for route, stuck, destination in asked:
+        if any(
+            m.destination == destination
+            and m.route != route.name
+            and (
+                m.route not in names
+                or ((m.route, destination) not in telling and afters.get(m.route) == stuck.after)
             )
-
-
-def _if_stuck(episode: Episode, route: Route, names: Set[str]) -> Iterator[Plan]:
-    """Yield words in case nothing is heard; a route with a new name does not begin anew."""
-    assert route.stuck is not None
-    by_other_name = {
-        m.destination
-        for m in episode.messages
-        if m.is_stuck and m.route not in names and (m.is_told or m.is_on_its_way)
-    }
-    for destination in route.notify:
-        if destination in by_other_name:
+            for m in told
+        ):
             continue
         group = route.group_at(destination)
         yield Plan(
@@ -236,7 +105,7 @@ def _if_stuck(episode: Episode, route: Route, names: Set[str]) -> Iterator[Plan]
             route.name,
             destination,
             0,
-            episode.heard_at + route.stuck.after,
+            episode.heard_at + stuck.after,
             _key("stuck", episode, destination, route, 1),
             group_key(route, episode.subject) if group else None,
             group.wait if group else 0,

@@ -14,7 +14,13 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Protocol
 
-from receiver.errors import Overloaded, ReceiverError, StorageUnavailable, Unstorable
+from receiver.errors import (
+    Overloaded,
+    ReceiverError,
+    StorageClosed,
+    StorageUnavailable,
+    Unstorable,
+)
 from receiver.store.contract import Act, Item, Result, Transaction
 
 if TYPE_CHECKING:
@@ -157,7 +163,7 @@ class Committer:
             reason = (self.failure or "The store is closed") if self._closed else ""
         for write in writes[max(room, 0) :]:
             if reason:
-                write.error = StorageUnavailable(f"{reason}: send it again.")
+                write.error = StorageClosed(f"{reason}: send it again.")
             else:
                 write.error = Overloaded("Too much waits for its commit: send it again later.")
             write.settle()
@@ -193,7 +199,7 @@ class Committer:
         """Answer the writes that still wait; no new ones can come."""
         while not self._waiting.empty():
             if (write := self._waiting.get()) is not None:
-                write.error = StorageUnavailable(f"{self.failure}: send it again.")
+                write.error = StorageClosed(f"{self.failure}: send it again.")
                 _answer([write])
         for listener in self._listeners:
             listener(self.failure)

@@ -32,10 +32,11 @@ from receiver.audit import Entry
 from receiver.deliveries import Acknowledgement, Attempt, Claim, OnlyIf, PlannedDelivery
 from receiver.events import Event, Held
 from receiver.retention import Limits
-from receiver.routing.episodes import Changes, Episode
+from receiver.routing.planned import Changes, Episode
 from receiver.routing.policy import SendPolicy
 from receiver.routing.silences import Silence
 from receiver.store.alarming import Alarming
+from receiver.store.portions import SilencePlace, SilencesListed
 from receiver.store.reading import Asking, Listing, Reading, Surveying, Waiting
 from receiver.store.records import (
     AttemptResult,
@@ -98,7 +99,8 @@ class Sending(Protocol):
     def recheck_quiet(self, destination: str, policy: SendPolicy, now: int) -> None:
         """Move deliveries that quiet hours put off to the end of the quiet hours in force now.
 
-        They become due if no quiet hours are in force. Nothing moves if the hours are unchanged.
+        They become due if no quiet hours are in force. What a group keeps back waits as long as
+        the present group says. Nothing moves if the rules about it are unchanged.
         """
 
     def record(self, claim: Claim, attempt: Attempt, after: AttemptResult) -> bool:
@@ -121,8 +123,8 @@ class Sending(Protocol):
         """Add deliveries about the event of a delivery, except those that are owed already.
 
         One about a dead delivery is left out while another one about the same destination waits,
-        and for an hour after it was sent: no outage is reported every minute. If that destination
-        got something since then, it is another outage.
+        and comes an hour after the last one that was sent: no outage is reported every minute. If
+        that destination got something since then, it is another outage: a minute after it.
         """
 
     def release(self, now: int, *, own: bool = False) -> int:
@@ -172,11 +174,11 @@ class Operating(Protocol):
     def expire_silence(self, silence: int, now: int) -> bool | None:
         """End a silence now. False: it has ended before. None: it does not exist."""
 
-    def list_silences(self, now: int) -> Sequence[str]:
-        """Add digests of ended silences, for each destination that missed messages.
+    def list_silences(self, now: int, place: SilencePlace, most: int) -> SilencesListed:
+        """Go on with the digests of ended silences, for each destination that missed messages.
 
-        Each silence is listed once, and a bounded number of silences at a time. Returns the
-        destinations.
+        It looks at a bounded number of messages, from a place on. Each silence is listed once, when
+        all of its messages were looked at.
         """
 
     def set_back(self, now: int) -> int:
@@ -229,14 +231,6 @@ class Auditing(Protocol):
 
 class Planning(Protocol):
     """A transaction that compares what is planned with what waits; see routing.episodes."""
-
-    def open_episodes(
-        self, sources: Sequence[str], statuses: Sequence[str], after: int, limit: int, now: int
-    ) -> tuple[Sequence[Episode], int | None]:
-        """Return the next episodes that last, behind a place, and the place of the following ones.
-
-        They are of these sources. Each has one of the statuses, or something waits about it.
-        """
 
     def open_episode(self, source: str, execution_id: str, now: int) -> Episode | None:
         """Return the episode of an execution; None if it has ended."""

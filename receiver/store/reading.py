@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from receiver.events import Execution, Status
 from receiver.retention import Limits
+from receiver.routing.planned import Episode
 from receiver.routing.policy import SendPolicy
 from receiver.store.names import Orphan
 from receiver.store.records import Delays, Happened, Standing, Tally, Waited, Watched
@@ -207,3 +208,18 @@ class Waiting(Protocol):
 
     def waiting_for(self, destination: str, now: int) -> int:
         """Count the deliveries to a destination that are owed by now and not sent yet."""
+
+    def open_episodes(
+        self,
+        which: str,
+        sources: Sequence[str],
+        statuses: Sequence[str],
+        after: int,
+        limit: int,
+        now: int,
+    ) -> tuple[Sequence[Episode], int | None]:
+        """Return the next episodes that last, behind a place, and the place of the following ones.
+
+        They are of these sources. `which`: those `of_statuses`, or the others that are
+        `waited_for`, because a message waits about them.
+        """

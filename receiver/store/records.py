@@ -138,7 +138,7 @@ class FailingDestination:
 
     `failed_at` is its last failed attempt and `last_failure` the reason. Something has waited and
     nothing went since `starving_since` (None: not recorded). `waits_since` is the same as it looks
-    now; None: nothing that is owed waits.
+    now, and what died meanwhile counts; None: nothing was owed.
     """
 
     name: str

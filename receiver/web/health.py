@@ -61,14 +61,15 @@ class Readiness:
         """Answer 200 with the open alarms, or 503 with the first reason found."""
         if self._endpoint.draining:
             return try_later("Shutting down.")
-        if self._dispatch is not None and not self._dispatch.is_alive():
-            return try_later("Dispatch has stopped. Restart the process.")
         if not self._gaps.is_alive():
             return try_later("Held events are not given up any more. Restart the process.")
         if self._spooling is not None and not self._spooling.is_alive():
             return try_later("The spool is not emptied any more. Restart the process.")
         if (problem := self._problem()) and not self._is_spooled():
             return try_later(problem)
+        # Without a store dispatch ends, too.
+        if self._dispatch is not None and not self._dispatch.is_alive():
+            return try_later("Dispatch has stopped. Restart the process.")
         spooled = self._spooled()
         is_spooling = problem or (spooled is not None and spooled["waiting"])
         status = "spooling" if is_spooling else "ready"

@@ -158,7 +158,7 @@ class Drive(Walk):
         if not self.up:
             return
         if any(self.listed < end <= self.now for end in self.ends):
-            self.store.write_now(list_silences, self.now)
+            list_silences(self.store, self.now)
             self.listed = self.now
         if len(self.rules.destinations.keys() & self.known) < len(self.known):
             self.do(self.bury)

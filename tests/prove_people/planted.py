@@ -54,12 +54,13 @@ BUGS = (
         "None if route.urgent else other.quiet_until", "other.quiet_until", "quiet",
     ),
     people(
-        "the first silence to end lists it", SILENCES, "        if lasting:\n",
-        "        if not lasting:\n", "silences",
+        "the first silence to end lists it", SILENCES, "(False, True) if lasting else (False,)",
+        "(False,)", "silences",
     ),
     people(
         "what gathers is not silenced", SILENCES,
-        "supersede_silenced(db, [ended], KEPT_BACK_BESIDE, values, now)", "del values[\"begins\"]",
+        "_keep_back(db, lasting if is_handing_over else [ended],",
+        "_keep_back(db, lasting if is_handing_over else [],",
         "silences groups",
     ),
     people(

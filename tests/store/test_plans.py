@@ -85,8 +85,9 @@ def test_postgresql_plans_every_statement(postgres: Server) -> None:
     assert refused == []
 
 
-def test_open_episodes_are_walked_in_parts_by_number(tmp_path: Path) -> None:
-    plan = plan_of(tmp_path, EPISODES["after"])
+@pytest.mark.parametrize("which", ["of_statuses", "waited_for"])
+def test_open_episodes_are_walked_in_parts_by_number(tmp_path: Path, which: str) -> None:
+    plan = plan_of(tmp_path, EPISODES[which])
     assert "SEARCH x USING" in plan
     assert "(id>?)" in plan or "rowid>?" in plan
     assert "TEMP B-TREE" not in plan

@@ -215,13 +215,49 @@ def test_time_in_which_nobody_served_is_no_outage(walk: Walk) -> None:
     assert fails(walk, 11 * MINUTE) == ["600 s + destination ops: mail, pager"]
 
 
-def test_what_nobody_repeats_does_not_wait(walk: Walk) -> None:
+def test_a_destination_that_refuses_for_good_is_an_outage_though_nothing_waits(walk: Walk) -> None:
     walk.comes(Status.FAILED)
     walk.gets("ops", GONE)
-    assert walk.looks() == []
-    walk.passes(HOUR)
-    assert walk.looks() == []
-    assert walk.titles("mail") == ["mail: ops did not get: Invoice agent failed"]
+    assert len(walk.titles()) == 2  # mail and pager hear of the message
+    assert looked(walk, 9 * MINUTE) == []
+    assert walk.pending() == 0
+    assert looked(walk, MINUTE) == ["1 min + destination ops: mail, pager"]
+    lines = only(walk.gets("mail")).message.body.splitlines()
+    assert lines[0].startswith("Nothing has arrived there since 12:00 UTC, for 10 min.")
+    assert lines[2] == (
+        "1 it did not get in that time, and they are not tried again. Send them again:"
+        " `receiver redeliver --destination ops`"
+    )
+    walk.restart()
+    assert looked(walk, HOUR) == []
+    walk.comes(Status.FAILED, "y")
+    walk.gets("ops")
+    assert walk.looks() == ["- destination ops: mail"]
+    assert "1 it did not get" in walk.gets("mail")[-1].message.body
+
+
+def test_what_is_refused_for_good_again_and_again_is_one_outage(walk: Walk) -> None:
+    found = list[str]()
+    for n in range(30):
+        walk.comes(Status.FAILED, f"x-{n}")
+        walk.gets("ops", GONE)
+        found += looked(walk, MINUTE)
+    assert len(found) == 1
+    assert "10 it did not get" in walk.gets("mail")[-1].message.body
+
+
+@pytest.mark.parametrize("how", ["a success", "a new chance"])
+def test_what_died_counts_no_more_after(walk: Walk, how: str) -> None:
+    walk.comes(Status.FAILED)
+    walk.gets("ops", GONE)
+    walk.passes(MINUTE)
+    if how == "a success":
+        walk.comes(Status.FAILED, "y")
+        walk.gets("ops")
+    else:
+        walk.do(lambda t: t.redeliver_all("ops", walk.now))
+        walk.gets("ops")
+    assert looked(walk, 20 * MINUTE) == []
 
 
 def test_a_destination_that_is_removed_ends_it(walk: Walk) -> None:

@@ -170,3 +170,36 @@ def test_a_process_that_was_killed_waits_for_the_rest_of_the_time(tmp_path: Path
     waited, titles = asyncio.run(told_after(tmp_path))
     assert titles == ["Stuck? x"]
     assert waited > 3
+
+
+# Rules that ask for it later.
+
+
+def test_what_was_our_absence_counts_for_no_rule_that_comes_afterwards(walk: Walk) -> None:
+    without = SOURCES.replace(", MORE", "").partition("routes:")[0] + (
+        "routes:\n  - {name: f, match: {status: failed}, notify: ops}\n"
+    )
+    walk.reload(without)
+    walk.comes(RUNNING)
+    assert walk.serves(SECOND) == []
+    walk.now += 6 * SECOND
+    walk.since = walk.now
+    walk.reload(ROUTES)  # the file was changed while nobody served
+    walk.attends()
+    walk.restart()
+    # Without the rule it is noted once a minute that we serve.
+    assert stuck_after(walk) == 4
+
+
+def test_what_was_served_without_the_rule_counts(walk: Walk) -> None:
+    without = ROUTES.replace(
+        "  - name: stuck\n    stuck: {status: [running], after: 4s}\n",
+        "  - name: f\n    match: {status: failed}\n",
+    )
+    walk.reload(ROUTES.replace("after: 4s", "after: 10m"))
+    walk.comes(RUNNING)
+    assert walk.serves(MINUTE) == []
+    walk.reload(without)
+    assert walk.serves(5 * MINUTE, 10 * SECOND) == []
+    walk.reload(ROUTES.replace("after: 4s", "after: 10m"))
+    assert stuck_after(walk, 300) == 240

@@ -169,3 +169,45 @@ def test_a_new_outage_is_reported_anew(walk: Walk) -> None:
     assert len(walk.gets("ops")) == 1  # it works in between
     dies(walk, "x-3", mail="works")
     assert len(walk.gets("mail")) == 1
+
+
+# Every death is reported, at most later and with others.
+
+
+@pytest.mark.parametrize(("works", "minutes"), [(False, 60), (True, 1)])
+def test_a_death_soon_after_a_report_is_reported_when_it_is_time(
+    walk: Walk, works: bool, minutes: int
+) -> None:
+    dies(walk, "x-1", mail="works")
+    assert len(walk.gets("mail")) == 1
+    walk.passes(20 * SECOND)
+    if works:
+        walk.comes(Status.FAILED, "x-2")
+        walk.gets("ops")
+    for name in ("x-3", "x-4"):
+        dies(walk, name, mail="works")
+    found = walk.until_quiet(3 * HOUR, 20 * SECOND)
+    assert [(at, told.destination) for at, told in found] == [(minutes - 1, "mail")]
+    assert "send 3 messages that it did not get again" in found[0][1].message.body
+
+
+def test_a_new_outage_brings_the_report_forward_that_waits_for_its_hour(walk: Walk) -> None:
+    dies(walk, "x-1", mail="works")
+    walk.gets("mail")
+    walk.passes(5 * MINUTE)
+    dies(walk, "x-2", mail="works")
+    assert walk.gets("mail") == []
+    walk.comes(Status.FAILED, "x-3")
+    assert len(walk.gets("ops")) == 1
+    dies(walk, "x-4", mail="works")
+    assert len(walk.gets("mail")) == 1
+    assert walk.until_quiet(2 * HOUR) == []
+
+
+def test_a_report_that_waits_is_left_out_if_everything_went_meanwhile(walk: Walk) -> None:
+    dies(walk, "x-1", mail="works")
+    walk.gets("mail")
+    dies(walk, "x-2", mail="works")
+    walk.do(lambda t: t.redeliver_all("ops", walk.now))
+    walk.gets("ops")
+    assert walk.until_quiet(2 * HOUR) == []

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from receiver.dispatch.replanning import AT_ONCE, Part, replan
+from receiver.dispatch.replanning import AT_ONCE, Place, difference, look, replan_in_parts, whole
 from receiver.events import Status
 from receiver.routing.routes import Reminders
+from receiver.store.portions import Portions
 from receiver.times import parse_time
 from tests.support.people import FAILED, GONE, HOUR, MINUTE, SECOND, Told, Walk
 
@@ -305,15 +306,59 @@ def test_plans_that_quiet_hours_keep_back_stay_kept_back(walk: Walk) -> None:
 
 def test_a_large_store_is_gone_through_in_parts(walk: Walk) -> None:
     walk.reload(rules())
-    walk.come([walk.event(AWAITS, f"x-{n}") for n in range(AT_ONCE + 50)])
+    walk.come([walk.event(AWAITS, f"x-{n}") for n in range(2 * AT_ONCE + 5)])
     walk.gets()
     route = replace(walk.rules.routes[0], remind=Reminders(15 * MINUTE))
     walk.rules = replace(walk.rules, routes=(route,))
-    first = walk.store.write_now(replan, Part(walk.rules, walk.now))
-    assert (first.changed, first.after is not None) == (AT_ONCE, True)
-    second = walk.store.write_now(replan, Part(walk.rules, walk.now, first.after or 0))
-    assert (second.changed, second.after) == (50, None)
-    assert walk.pending() == AT_ONCE + 50
+    found = list[int]()
+    following: Place | None = Place()
+    while following is not None:
+        due, following = look(walk.store, whole(walk.rules), following, walk.now)
+        parts = replan_in_parts(walk.store, due, walk.rules, walk.now, hold=0.0)
+        found += [done.changed for done in parts]
+    assert found == [1] * (2 * AT_ONCE + 5)  # a transaction that has no time does one
+    assert walk.pending() == len(found)
+
+
+def test_a_portion_takes_as_long_as_it_should_and_grows_slowly() -> None:
+    portions = Portions(first=20)
+    portions.took(20, 0.4)
+    assert portions.size == 2
+    portions.took(2, 0.0001)
+    assert portions.size == 4
+    portions.took(4, 9.0)
+    assert portions.size == 1
+    assert [list(each) for each in portions.of("ab")] == [["a"], ["b"]]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "statuses"),
+    [
+        ("notify: team", "notify: team, title: Look", None),
+        ("notify: team", "notify: team, quiet: {from: '22:00', to: '06:00', tz: UTC}", None),
+        ("notify: team", "notify: [team, lead]", ["awaiting_confirmation"]),
+        ("remind: {every: 15m}", "remind: {every: 20m}", ["awaiting_confirmation"]),
+        ("status: awaiting_confirmation", "status: [paused, awaiting_confirmation]",
+         ["awaiting_confirmation", "paused"]),
+        ("after: 10m", "after: 11m", ["running"]),
+        ("match: {status: failed}", "match: {status: completed}", None),
+        ("name: f, match: {status: failed}", "name: f, match: {status: '*'}, stop: true",
+         ["awaiting_confirmation", "paused", "paused_by_agent", "running", "starting"]),
+    ],
+)  # fmt: skip
+def test_a_reload_looks_only_at_what_other_rules_plan_otherwise(
+    walk: Walk, before: str, after: str, statuses: list[str] | None
+) -> None:
+    more = WATCHED + "  - {name: f, match: {status: failed}, notify: team}\n"
+    text = rules("lead", conf=EVERY_15, more=more)
+    walk.reload(text)
+    old = walk.rules
+    walk.reload(text.replace(before, after, 1))
+    found = difference(old, walk.rules)
+    assert statuses == (None if found is None else list(found.statuses))
+    swapped = replace(old, routes=tuple(reversed(old.routes)))
+    assert difference(old, swapped) == whole(swapped)
+    assert difference(old, replace(old, sources={})) == whole(replace(old, sources={}))
 
 
 # One execution is one, whatever its messages ask for.

@@ -15,12 +15,13 @@ from typing import Any
 
 from receiver.config import routes_file
 from receiver.config.live_rules import FailedReload
+from receiver.config.rules import Rules
 from receiver.deliveries import Acknowledgement, Attempt, Claim, Message, OnlyIf, Outcome
+from receiver.dispatch import replanning
 from receiver.dispatch.alarm_timer import attend, look
 from receiver.dispatch.alarms import DAY, changes
 from receiver.dispatch.operators import list_silences
 from receiver.dispatch.presence import Observation, Refused
-from receiver.dispatch.replanning import Part, replan
 from receiver.dispatch.retry import follow, with_others
 from receiver.dispatch.turn import FinishedAttempt, TurnRequest, policy_at, record_and_claim
 from receiver.events import Event, Status
@@ -28,6 +29,7 @@ from receiver.intake.receive import Intake, Receipt, VerifiedWebhook
 from receiver.links import NO_LINKS, Links
 from receiver.messages.compose import compose
 from receiver.store.contract import Store, Transaction
+from receiver.store.portions import Portions
 from receiver.store.records import TakeOutcome, TakeResult
 from receiver.times import SECOND as SECOND  # noqa: PLC0414  (named for those who import it from here)
 from receiver.times import parse_time
@@ -87,20 +89,25 @@ class Walk:
         """Other rules from now on."""
         path = self.folder / "routes.yaml"
         path.write_text(text if "sources:" in text else SOURCES + text, "utf-8")
+        before: Rules | None = getattr(self, "rules", None)
         self.rules = routes_file.load(str(path), self.environ)
         self.intake = Intake.by(self.rules)
         self.source = next(iter(self.rules.sources))
         self.turned = set[str]()
-        if hasattr(self, "store"):
-            self.replan()
+        if before is not None and hasattr(self, "store"):
+            self._replan(replanning.difference(before, self.rules))
 
     def replan(self) -> int:
-        """Let what waits follow the rules, as after a start or a reload; how many changed."""
+        """Let what waits follow the rules, as after a start; how many changed."""
+        return self._replan(replanning.whole(self.rules))
+
+    def _replan(self, walk: replanning.Walk | None) -> int:
         changed = 0
-        place: int | None = 0
-        while place is not None:
-            done = self.store.write_now(replan, Part(self.rules, self.now, place))
-            changed, place = changed + done.changed, done.after
+        place = replanning.Place() if walk else None
+        while walk is not None and place is not None:
+            due, place = replanning.look(self.store, walk, place, self.now)
+            parts = replanning.replan_in_parts(self.store, due, self.rules, self.now)
+            changed += sum(done.changed for done in parts)
         return changed
 
     def restart(self) -> None:
@@ -161,7 +168,7 @@ class Walk:
     def passes(self, time: int) -> None:
         """Time goes by (nanoseconds), and silences that end meanwhile are listed."""
         self.now += time
-        self.store.write_now(list_silences, self.now)
+        list_silences(self.store, self.now, Portions(first=2))
 
     def looks(
         self, refused: Mapping[str, Refused] | None = None, failed: FailedReload | None = None

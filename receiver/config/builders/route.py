@@ -8,6 +8,7 @@ from receiver.alarms import AlarmKind
 from receiver.config.builders.match import Problem, read_conditions
 from receiver.config.problems import Place, near, shown
 from receiver.config.schema import DestinationModel, FileModel, QuietModel, RouteModel
+from receiver.config.variables import is_placeholder
 from receiver.events import Category, Status, Verdict
 from receiver.messages import notice
 from receiver.routing.conditions import CONDITIONS, METADATA, Condition, Subject
@@ -109,6 +110,7 @@ def surprises(route: Route, formats: Iterable[str]) -> Iterator[str]:
         for word in condition.patterns if condition.name == "status" else ():
             if word in set(Status) - announced:
                 yield f"status: no event of your sources announces {word}"
+    yield from _placeholders(route)
     for n, each in enumerate(route.escalate):
         if each in route.escalate[:n]:
             yield f"escalate: the same one stands there twice, after {span(each.after)}"
@@ -127,6 +129,16 @@ def surprises(route: Route, formats: Iterable[str]) -> Iterator[str]:
     for part in _TEMPLATES:
         if getattr(route, part):
             yield f"{part}: digests are written without it, only a message that is alone has it"
+
+
+def _placeholders(route: Route) -> Iterator[str]:
+    for condition in route.conditions:
+        for word in condition.patterns:
+            if is_placeholder(word.removeprefix("!")):
+                yield (
+                    f"{condition.name}: {shown(word)} looks like a placeholder or has quotes in"
+                    " quotes: write the value itself, or a pattern with * and ?"
+                )
 
 
 def _unknown_destinations(model: RouteModel, known: list[str]) -> Iterator[tuple[Place, str]]:

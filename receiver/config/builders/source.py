@@ -8,7 +8,7 @@ from typing import Protocol
 
 from receiver.config.problems import Place
 from receiver.config.schema import SourceModel, Verify
-from receiver.config.variables import tidy
+from receiver.config.variables import may_be_unfilled, tidy
 from receiver.lifecycle import Ordering
 from receiver.sources import access, keys
 from receiver.sources.access import Act, ApiAccess, Reconciliation
@@ -128,6 +128,10 @@ class SourceBuilder:
             except ValueError as error:
                 self._problem(*at, text=f"the key {error}")
                 continue
+            if not weak and may_be_unfilled(text):
+                weak = (
+                    "a part of the key looks like a variable that nothing fills in: write ${NAME}"
+                )
             if weak:
                 self._notes.warning(self._notes.line((*self._place, *at)), weak)
 

@@ -31,8 +31,16 @@ _WAITS = (
     " AND owed_at <= :now AND planned_at <= :now"
     " AND (due_at <= :now OR coalesce(kept_by, '') <> 'quiet')"
 )
+# What was given up since the destination fails was owed to it, too. (An alarm was owed to whoever
+# can be told of it.)
+_DIED = (
+    "FROM delivery WHERE destination = :destination AND state = 'dead'"
+    " AND due_at >= :since AND due_at <= :now AND alarm IS NULL"
+)
 ANY_WAITS = statement("any_waits", f"SELECT 1 {_WAITS} LIMIT 1")
+ANY_DIED = statement("any_died", f"SELECT 1 {_DIED} LIMIT 1")
 WAITS_SINCE = statement("waits_since", f"SELECT min(owed_at) {_WAITS}")
+DIED_SINCE = statement("died_since", f"SELECT min(owed_at) {_DIED}")
 COUNT_WAITING = statement("count_waiting", f"SELECT count(*) {_WAITS}")
 COUNT_DEAD = statement(
     "count_dead_since",
@@ -87,8 +95,8 @@ STARVE = statement(
 )
 RAISE = statement(
     "raise_alarm",
-    "INSERT INTO alarm (kind, about, began_at, raised_at, cause, n)"
-    " VALUES (:kind, :about, :began_at, :raised_at, :cause, :n)"
+    "INSERT INTO alarm (kind, about, began_at, raised_at, cause, n, dead)"
+    " VALUES (:kind, :about, :began_at, :raised_at, :cause, :n, :dead)"
     " ON CONFLICT (kind, about) WHERE ended_at IS NULL DO NOTHING RETURNING id",
 )
 END = statement(
@@ -133,12 +141,14 @@ def watched(db: Database, now: int, since: int) -> Watched:
 def _failing(
     db: Database, name: str, now: int, since: int, failed_at: int, starving: int | None, detail: str
 ) -> FailingDestination:
-    values = {"destination": name, "now": now}
+    values = {"destination": name, "now": now, "since": since}
     if starving is None:
-        waits_since = db.value(WAITS_SINCE, values)
+        begun = [db.value(which, values) for which in (WAITS_SINCE, DIED_SINCE)]
+        owed_since = min((at for at in begun if at is not None), default=None)
     else:
-        waits_since = starving if db.row(ANY_WAITS, values) else None
-    return FailingDestination(name, since, failed_at, starving, waits_since, detail or "")
+        is_owed = db.row(ANY_WAITS, values) or db.row(ANY_DIED, values)
+        owed_since = starving if is_owed else None
+    return FailingDestination(name, since, failed_at, starving, owed_since, detail or "")
 
 
 def _set_aside(db: Database, since: int, alarms: Sequence[Alarm]) -> list[SetAside]:
@@ -189,17 +199,19 @@ def heard(db: Database, sources: Mapping[str, int]) -> None:
 
 def raise_alarm(db: Database, new: Alarm) -> Alarm | None:
     """See alarming.Alarming.raise_alarm; the deliveries are added elsewhere."""
-    waiting = new.n
+    waiting, dead = new.n, 0
     if new.kind is AlarmKind.DESTINATION:
         waiting = waiting_for(db, new.about, new.raised_at)
+        dead = db.value(COUNT_DEAD, {"destination": new.about, "since": new.began_at})
     number = db.value(
         RAISE,
         {
             "kind": str(new.kind), "about": new.about, "began_at": new.began_at,
             "raised_at": new.raised_at, "cause": new.cause, "n": waiting,
+            "dead": dead,
         },
     )  # fmt: skip
-    return None if number is None else replace(new, id=number, n=waiting)
+    return None if number is None else replace(new, id=number, n=waiting, dead=dead)
 
 
 def tell(db: Database, told: Alarm, routes: Mapping[str, str], now: int, step: int = 0) -> int:

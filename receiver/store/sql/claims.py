@@ -20,7 +20,7 @@ from receiver.store.sql.episodes import catch_up, remind
 from receiver.store.sql.facts import COLUMNS, DELIVERY, HEARD, STUCK, WAITS, claimed
 from receiver.store.sql.outbox import promise, release
 from receiver.store.sql.reads import MAX_ID, UNBLOCKED, allowance
-from receiver.store.sql.superseded import UNTRUE_ALARM, untrue
+from receiver.store.sql.superseded import IF_STUCK, UNTRUE_ALARM, untrue
 from receiver.times import SECOND
 
 _CLAIMABLE = "state = 'waiting' AND due_at <= :now"
@@ -67,6 +67,27 @@ PUT_OFF_STUCK = variants(
     " AND d.kind IN ('notice', 'reminder', 'fallback') AND d.guard_version IS NOT NULL"
     " AND {where}) AS h WHERE delivery.id = h.id AND h.heard + :after > :now",
     _WHICH,
+)
+# Of what a silence kept back: word that nothing is heard, though an update has come since.
+_HEARD_SINCE = (
+    f"(SELECT d.id, {HEARD} AS heard, {IF_STUCK} AS is_first FROM delivery AS d"
+    " JOIN execution AS x ON x.source = d.source AND x.execution_id = d.execution_id"
+    " WHERE d.silence = :silence AND d.destination = :missed_by AND d.state = 'superseded'"
+    f" AND d.route = :route AND d.guard_version = x.version AND {STUCK}) AS h"
+    " WHERE delivery.id = h.id AND h.heard + :after > :now AND"
+)
+# It waits again for when nothing is heard for so long. A reminder is not listed, and goes on.
+WATCH_AGAIN = statement(
+    "watch_silenced_again",
+    "UPDATE delivery SET state = 'waiting', reason = '', silence = NULL, digest = NULL,"
+    " planned_at = h.heard + :after, begun_at = h.heard, owed_at = h.heard + :after + :gathers,"
+    " due_at = h.heard + :after + :gathers,"
+    " kept_by = CASE WHEN group_key IS NULL THEN NULL ELSE 'gathers' END"
+    f" FROM {_HEARD_SINCE} h.is_first",
+)
+NEWS_CAME = statement(
+    "news_came",
+    f"UPDATE delivery SET reason = '{silences.NEWS_CAME}' FROM {_HEARD_SINCE} NOT h.is_first",
 )
 # Messages about stuck executions that no route asks for any more.
 NOT_ASKED_FOR = variants(
@@ -242,9 +263,10 @@ def _claim_one(db: Database, request: _Request, delivery: int) -> Claim | None:
         _dissolve(db, claim, request.now)
         return None
     if kind is Kind.DIGEST:
+        _watch_again(db, request, claim)
         missed = _missed(db, claim)
         claim = replace(claim, digest=missed)
-        if missed.page > 1 and not missed.listed:
+        if missed.total == 0 or (missed.page > 1 and not missed.listed):
             db.change(NOTHING_LEFT, {"delivery": delivery})
             return None
     return replace(claim, token=token, claimed_at=request.now)
@@ -283,6 +305,19 @@ def _dissolve(db: Database, claim: Claim, now: int) -> None:
         return
     silence, missed_by, _ = _silence_of(db, claim)
     promise(db, "owed", silences.dissolve_instead(db, claim, silence, missed_by, now))
+
+
+def _watch_again(db: Database, request: _Request, claim: Claim) -> None:
+    """Let a digest not say that nothing is heard of what something was heard of since."""
+    silence, missed_by, _ = _silence_of(db, claim)
+    for route, options in request.policy.options.items():
+        if options.stuck_after is not None:
+            values = request.values(
+                silence=silence, missed_by=missed_by, route=route, after=options.stuck_after,
+                gathers=options.wait, ahead=request.now + AHEAD,
+            )  # fmt: skip
+            db.change(WATCH_AGAIN, values)
+            db.change(NEWS_CAME, values)
 
 
 def _missed(db: Database, claim: Claim) -> Digest:

@@ -12,6 +12,7 @@ from receiver.deliveries import (
     Acknowledgement,
     Claim,
     DeadOriginal,
+    HeardBefore,
     Kind,
     MessageContext,
     State,
@@ -90,6 +91,31 @@ THREAD_TITLE = statement(
     " AND d.route = :route AND d.state = 'sent' AND d.digest IS NULL AND d.title IS NOT NULL"
     " AND d.kind <> 'resolved' AND e.version = :version AND d.id <> :delivery"
     " ORDER BY d.id LIMIT 1",
+)
+# Who got a message about an episode, or may have, and when: by itself, in the digest of a silence,
+# or in such a digest in place of another destination.
+_OF_EPISODE = (
+    "d.source = :source AND d.execution_id = :execution AND e.version = :version"
+    " AND d.kind IN ('notice', 'reminder', 'escalation', 'fallback')"
+    # Others that are told at the same time were not told before.
+    " AND (d.kind <> 'escalation' OR d.planned_at < (SELECT w.planned_at FROM delivery AS w"
+    " WHERE w.id = :delivery))"
+)
+_DELIVERY = "FROM delivery AS d JOIN event AS e ON e.seq = d.event"
+_LISTED = f"{_OF_EPISODE} AND d.state = 'superseded' AND d.silence IS NOT NULL"
+_ARRIVED = "({0}.state = 'sent' OR {0}.repeat = 1)"
+_AT = "CASE WHEN {0}.state = 'sent' THEN {0}.due_at ELSE {0}.begun_at END"
+HEARD_BEFORE = statement(
+    "heard_before",
+    "SELECT u.destination, u.route, min(u.at) FROM ("
+    f"SELECT d.destination, d.route, {_AT.format('d')} AS at {_DELIVERY}"
+    f" LEFT JOIN delivery AS o ON o.id = d.origin WHERE {_OF_EPISODE}"
+    f" AND {_ARRIVED.format('d')} AND (d.kind = 'fallback') = (d.origin IS NOT NULL)"
+    " AND coalesce(o.kind, '') NOT IN ('acknowledged', 'resolved', 'digest')"
+    f" UNION ALL SELECT l.destination, d.route, {_AT.format('l')} {_DELIVERY}"
+    " JOIN delivery AS l ON l.id = d.digest OR (l.origin = d.digest AND l.kind = 'fallback')"
+    f" WHERE {_LISTED} AND {_ARRIVED.format('l')}"
+    ") AS u GROUP BY u.destination, u.route ORDER BY 3, 1, 2",
 )
 # The execution as it stood after its version, or at a time, with what was known then.
 _THEN = (
@@ -172,6 +198,8 @@ def claimed(db: Database, row: Row) -> Claim:
     episode = version - 1 if version is not None and is_end else version
     if episode is None or (_is_ended(facts) and not is_end):
         return replace(claim, version=episode)  # the first message, and the only one
+    if message_kind is Kind.ESCALATION:
+        claim = replace(claim, heard=_heard_before(db, claim, episode))
     if guard is None and not is_end:
         return replace(claim, version=episode, acknowledged=acknowledgement(db, facts, episode))
     return replace(
@@ -181,6 +209,15 @@ def claimed(db: Database, row: Row) -> Claim:
         begun=begun(db, facts, episode) if is_end else None,
         thread_title=_thread_title(db, claim, episode),
     )
+
+
+def _heard_before(db: Database, claim: Claim, version: int) -> tuple[HeardBefore, ...]:
+    facts = claim.facts
+    values = {
+        "source": facts.source, "execution": facts.execution_id, "version": version,
+        "delivery": claim.delivery,
+    }  # fmt: skip
+    return tuple(HeardBefore(*row) for row in db.rows(HEARD_BEFORE, values))
 
 
 def _is_ended(facts: MessageContext) -> bool:

@@ -1,15 +1,23 @@
-"""Fall-backs: the message of a dead delivery for another destination, unless that has it already.
+"""Fall-backs: the message of a dead delivery for another destination, and the reports of its death.
 
-One destination gets one message about one thing, whether by a route or in place of another.
+One destination gets one message about one thing, whether by a route or in place of another. Every
+death is reported, at most with others and later.
 """
 
 from __future__ import annotations
 
-from receiver.deliveries import Claim, Kind, PlannedDelivery
+from collections.abc import Sequence
+
+from receiver.deliveries import Claim, Kind, PlannedDelivery, State
 from receiver.store.sql.database import Database, statement
 from receiver.store.sql.facts import STUCK
 from receiver.store.sql.outbox import inserted, owing
 from receiver.store.sql.superseded import FELL_FROM
+from receiver.times import SECOND
+
+# The time between two reports that the same destination does not get its messages: in one outage,
+# and after it got something.
+REPORT_EVERY, REPORT_AT_MOST_EVERY = 3600 * SECOND, 60 * SECOND
 
 
 def _of(alias: str, fragment: str) -> str:
@@ -18,6 +26,12 @@ def _of(alias: str, fragment: str) -> str:
 
 
 _ORIGINAL = f"CASE WHEN d.kind = 'fallback' THEN {FELL_FROM} ELSE d.kind END"
+# Whatever route asks for it, at one time it is the same escalation.
+_SINCE = (
+    "(WITH RECURSIVE o (kind, origin, at) AS (SELECT d.kind, d.origin, d.planned_at UNION ALL"
+    " SELECT f.kind, f.origin, f.planned_at FROM o JOIN delivery AS f ON f.id = o.origin"
+    " WHERE o.kind = 'fallback') SELECT o.at FROM o WHERE o.kind <> 'fallback')"
+)
 _OWED = "state IN ('waiting', 'sending', 'sent')"
 # A report about dead deliveries is another thing than the message that died.
 _IS_REPORT = "substr(d.order_key, 1, 5) = 'dead/'"
@@ -25,10 +39,11 @@ _IS_REPORT = "substr(d.order_key, 1, 5) = 'dead/'"
 # back again: it was sent, got another chance and died once more.
 _SAID_BY_ANOTHER = (
     f"EXISTS (SELECT 1 FROM delivery AS s WHERE s.event = d.event AND s.id <> d.id AND s.{_OWED}"
-    " AND s.destination = CAST(:destination AS text) AND s.verdict = d.verdict AND s.step = d.step"
+    " AND s.destination = CAST(:destination AS text) AND s.verdict = d.verdict"
     " AND NOT (s.kind = 'fallback' AND s.origin = d.id AND s.state = 'sent')"
     f" AND {_of('s', _ORIGINAL)} = {_ORIGINAL} AND {_ORIGINAL} <> 'digest'"
-    f" AND CASE WHEN {_ORIGINAL} IN ('reminder', 'escalation') THEN s.route = d.route"
+    f" AND CASE WHEN {_ORIGINAL} = 'escalation' THEN {_SINCE} = {_of('s', _SINCE)}"
+    f" WHEN s.step <> d.step THEN 0 = 1 WHEN {_ORIGINAL} = 'reminder' THEN s.route = d.route"
     f" WHEN {_IS_REPORT} OR {_of('s', _IS_REPORT)} THEN s.order_key = d.order_key"
     f" ELSE ({_of('s', STUCK.replace('AS s', 'AS v').replace('s.', 'v.'))}) = ({STUCK}) END)"
 )
@@ -65,6 +80,39 @@ OWE_FALLBACK = statement(
     ),
 )  # fmt: skip
 
+OWE = statement(
+    "owe",
+    owing(
+        "FROM delivery WHERE id = :delivery",
+        dedup_key=":dedup_key", event="event", alarm="alarm", source="source",
+        execution_id="execution_id", event_id="event_id", verdict="verdict", route=":route",
+        destination=":destination", kind=":kind", order_key=":order_key",
+        guard_version=":guard_version", origin=":origin",
+        step=":step", group_key=":group_key", created_at=":now", owed_at=":due", due_at=":due",
+    ),
+)  # fmt: skip
+_REPORTS = (
+    "d.destination = :destination AND d.order_key = :order_key AND d.kind = 'notice'"
+    " AND d.origin IS NOT NULL"
+)
+# The last report to a destination that was sent, and when the one that fails last got something.
+LAST_REPORT = statement(
+    "last_report",
+    "SELECT d.due_at, (SELECT p.succeeded_at FROM destination AS p"
+    " WHERE p.name = (SELECT o.destination FROM delivery AS o WHERE o.id = d.origin))"
+    f" FROM delivery AS d WHERE {_REPORTS} AND d.state = 'sent' ORDER BY d.id DESC LIMIT 1",
+)
+NEXT_REPORT = statement(
+    "next_report",
+    f"SELECT d.id, d.state, d.planned_at FROM delivery AS d WHERE {_REPORTS}"
+    " AND d.state IN ('waiting', 'sending') ORDER BY d.id DESC LIMIT 1",
+)
+BRING_FORWARD = statement(
+    "bring_report_forward",
+    "UPDATE delivery SET planned_at = :due, owed_at = :due, due_at = :due, begun_at = :now"
+    " WHERE id = :report",
+)
+
 
 def has_it(db: Database, delivery: int, message: PlannedDelivery) -> bool:
     """Return whether the destination of a fall-back has the message of a dead delivery already."""
@@ -77,3 +125,46 @@ def fall_back(db: Database, claim: Claim, destination: str) -> int:
     """Add the dead deliveries of a digest for another destination, as a group; return how many."""
     values = {"destination": destination, "now": claim.claimed_at, "head": claim.delivery}
     return inserted(db, OWE_FALLBACK, values)
+
+
+def owe(db: Database, delivery: int, messages: Sequence[PlannedDelivery], now: int) -> int:
+    """See contract.Sending.owe; return the number of new deliveries."""
+    return sum(_owe(db, delivery, message, now) for message in messages)
+
+
+def _owe(db: Database, delivery: int, message: PlannedDelivery, now: int) -> int:
+    due: int | None = now + message.due_in
+    if message.kind is Kind.NOTICE and message.origin is not None:
+        due = _report_at(db, message, now)
+    if due is None:
+        return 0
+    return inserted(
+        db,
+        OWE,
+        {
+            "delivery": delivery, "dedup_key": message.dedup_key, "route": message.route,
+            "destination": message.destination, "kind": str(message.kind),
+            "order_key": message.order_key, "guard_version": message.guard_version,
+            "origin": message.origin, "step": message.step, "group_key": message.group_key,
+            "now": now, "due": due,
+        },
+    )  # fmt: skip
+
+
+def _report_at(db: Database, message: PlannedDelivery, now: int) -> int | None:
+    """Return when a destination hears of a dead delivery; None: one that waits tells of it.
+
+    One that waits for its time comes sooner if this is another outage. See contract.Sending.owe.
+    """
+    values = {"destination": message.destination, "order_key": message.order_key}
+    due = now
+    if (last := db.row(LAST_REPORT, values)) is not None:
+        at, succeeded_at = last
+        is_same_outage = succeeded_at is None or succeeded_at <= at
+        due = max(at + (REPORT_EVERY if is_same_outage else REPORT_AT_MOST_EVERY), now)
+    if (waiting := db.row(NEXT_REPORT, values)) is None:
+        return due
+    report, state, planned_at = waiting
+    if state == State.WAITING and planned_at > due:
+        db.change(BRING_FORWARD, {"report": report, "due": due, "now": now})
+    return None

@@ -10,18 +10,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from receiver.deliveries import Attempt, Claim, DeadOriginal, Kind, Outcome, PlannedDelivery, State
+from receiver.deliveries import Attempt, Claim, DeadOriginal, Outcome, State
 from receiver.routing.policy import RouteOptions
 from receiver.store.records import AttemptResult, Failures
 from receiver.store.sql import facts, quarantine
 from receiver.store.sql.database import Database, Statement, Values, statement
 from receiver.store.sql.rows import DELIVERY_COLUMNS
-from receiver.times import LATEST, SECOND
+from receiver.times import LATEST
 
 MANY = 200  # the most deliveries that die in one transaction
-# The time between two reports that the same destination does not get its messages: in one outage,
-# and after it got something.
-REPORT_EVERY, REPORT_AT_MOST_EVERY = 3600 * SECOND, 60 * SECOND
 INSERT_DELIVERY = f"INSERT INTO delivery ({', '.join(DELIVERY_COLUMNS)})"
 
 
@@ -41,27 +38,8 @@ def owing(selection: str, /, *, conflict: str = "(dedup_key) ", **columns: str) 
     )
 
 
-OWE = statement(
-    "owe",
-    owing(
-        "FROM delivery WHERE id = :delivery",
-        dedup_key=":dedup_key", event="event", alarm="alarm", source="source",
-        execution_id="execution_id", event_id="event_id", verdict="verdict", route=":route",
-        destination=":destination", kind=":kind", order_key=":order_key",
-        guard_version=":guard_version", origin=":origin",
-        step=":step", group_key=":group_key", created_at=":now", owed_at=":due", due_at=":due",
-    ),
-)  # fmt: skip
 # Alarms, and messages about dead deliveries.
 ABOUT_TELLING = "(kind = 'alarm' OR (kind = 'notice' AND origin IS NOT NULL))"
-# The last message to a destination about dead deliveries of another one.
-LAST_REPORT = statement(
-    "last_report",
-    "SELECT d.state, d.due_at, (SELECT p.succeeded_at FROM destination AS p"
-    " WHERE p.name = (SELECT o.destination FROM delivery AS o WHERE o.id = d.origin))"
-    " FROM delivery AS d WHERE d.destination = :destination AND d.order_key = :order_key"
-    " AND d.kind = 'notice' AND d.origin IS NOT NULL ORDER BY d.id DESC LIMIT 1",
-)
 COUNT_OWED = statement("count_owed", "UPDATE event SET owed = owed + :n WHERE seq = :event")
 COUNT_OWED_OF_ALARM = statement(
     "count_owed_of_alarm", "UPDATE alarm SET owed = owed + :n WHERE id = :alarm"
@@ -209,39 +187,6 @@ def promise(db: Database, name: str, n: int) -> None:
     """Count promises, for the ledger."""
     if n:
         db.change(PROMISE, {"n": n, "name": name})
-
-
-def owe(db: Database, delivery: int, messages: Sequence[PlannedDelivery], now: int) -> int:
-    """See contract.Sending.owe; return the number of new deliveries."""
-    return sum(
-        inserted(
-            db,
-            OWE,
-            {
-                "delivery": delivery, "dedup_key": message.dedup_key, "route": message.route,
-                "destination": message.destination, "kind": str(message.kind),
-                "order_key": message.order_key, "guard_version": message.guard_version,
-                "origin": message.origin, "step": message.step, "group_key": message.group_key,
-                "now": now, "due": now + message.due_in,
-            },
-        )
-        for message in messages
-        if not _is_reported(db, message, now)
-    )  # fmt: skip
-
-
-def _is_reported(db: Database, message: PlannedDelivery, now: int) -> bool:
-    """Return whether a message about a dead delivery may be left out; see contract.Sending.owe."""
-    if message.kind is not Kind.NOTICE or message.origin is None:
-        return False
-    row = db.row(LAST_REPORT, {"destination": message.destination, "order_key": message.order_key})
-    if row is None:
-        return False
-    state, at, succeeded_at = row
-    if state != State.SENT:
-        return state in (State.WAITING, State.SENDING)
-    is_same_outage = succeeded_at is None or succeeded_at <= at
-    return bool(now - at < (REPORT_EVERY if is_same_outage else REPORT_AT_MOST_EVERY))
 
 
 def record(db: Database, claim: Claim, attempt: Attempt, after: AttemptResult) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 
 from receiver.deliveries import Kind, State
 from receiver.events import Status
-from receiver.routing.episodes import Changes, Episode, Plan, Told
+from receiver.routing.planned import Changes, Episode, Plan, Told
 from receiver.store.records import AHEAD, KeptBy
 from receiver.store.sql.database import Database, Row, Values, statement, variants
 from receiver.store.sql.facts import HEARD
@@ -32,14 +32,15 @@ _EPISODES = (
     # Without an index on the source: else all executions are read and sorted for each part.
     " WHERE x.category <> 'terminal' AND x.source || '' IN {texts:sources} AND {where}"
 )
-# Those of statuses that a rule may plan for, and those about which something waits.
+# Those of statuses that a rule may plan for, and the others about which something waits.
 EPISODES = variants(
     "episodes",
     _EPISODES,
     {
-        "after": "x.id > :after AND (x.status IN {texts:statuses} OR EXISTS (SELECT 1"
+        "of_statuses": "x.id > :after AND x.status IN {texts:statuses} ORDER BY x.id LIMIT :limit",
+        "waited_for": "x.id > :after AND x.status NOT IN {texts:statuses} AND EXISTS (SELECT 1"
         " FROM delivery AS d WHERE d.source = x.source AND d.execution_id = x.execution_id"
-        " AND d.state = 'waiting' AND d.guard_version = x.version)) ORDER BY x.id LIMIT :limit",
+        " AND d.state = 'waiting' AND d.guard_version = x.version) ORDER BY x.id LIMIT :limit",
         "one": "x.source = :source AND x.execution_id = :execution",
     },
 )
@@ -93,15 +94,6 @@ class SqlPlanning:
 
     _database: Database
 
-    def open_episodes(
-        self, sources: Sequence[str], statuses: Sequence[str], after: int, limit: int, now: int
-    ) -> tuple[Sequence[Episode], int | None]:
-        db = self._database
-        values = {"sources": db.as_list(list(sources)), "statuses": db.as_list(list(statuses))}
-        rows = db.rows(EPISODES["after"], {**values, "after": after, "limit": limit})
-        following = int(rows[-1][0]) if len(rows) == limit else None
-        return [_episode(db, row, now) for row in rows], following
-
     def open_episode(self, source: str, execution_id: str, now: int) -> Episode | None:
         values = {"source": source, "execution": execution_id}
         sources = self._database.as_list([source])
@@ -110,6 +102,17 @@ class SqlPlanning:
 
     def replan(self, episode: Episode, changes: Changes, now: int) -> None:
         promise(self._database, "owed", _replan(self._database, episode, changes, now))
+
+
+def open_episodes(
+    db: Database, which: str, sources: Sequence[str], statuses: Sequence[str], after: int,
+    limit: int, now: int,
+) -> tuple[list[Episode], int | None]:  # fmt: skip
+    """See reading.Waiting.open_episodes."""
+    values = {"sources": db.as_list(list(sources)), "statuses": db.as_list(list(statuses))}
+    rows = db.rows(EPISODES[which], {**values, "after": after, "limit": limit})
+    following = int(rows[-1][0]) if len(rows) == limit else None
+    return [_episode(db, row, now) for row in rows], following
 
 
 def _replan(db: Database, episode: Episode, changes: Changes, now: int) -> int:

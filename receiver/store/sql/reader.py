@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from receiver.events import Execution
 from receiver.retention import Limits
+from receiver.routing.planned import Episode
 from receiver.routing.policy import SendPolicy
 from receiver.store import names
 from receiver.store.names import Orphan
@@ -18,6 +19,7 @@ from receiver.store.sql import (
     asking,
     audit,
     ledger,
+    plans,
     pruning,
     reads,
     silences,
@@ -143,3 +145,16 @@ class SqlReader(ABC):
 
     def waiting_for(self, destination: str, now: int) -> int:
         return self._query(lambda db: alarms.waiting_for(db, destination, now))
+
+    def open_episodes(
+        self,
+        which: str,
+        sources: Sequence[str],
+        statuses: Sequence[str],
+        after: int,
+        limit: int,
+        now: int,
+    ) -> tuple[Sequence[Episode], int | None]:
+        return self._look(
+            lambda db: plans.open_episodes(db, which, sources, statuses, after, limit, now)
+        )

@@ -16,6 +16,7 @@ from receiver.deliveries import Claim, Kind
 from receiver.events import Verdict
 from receiver.routing.conditions import Subject
 from receiver.routing.silences import Silence, first
+from receiver.store.portions import SilencePlace, SilencesListed
 from receiver.store.reading import Page
 from receiver.store.sql import rows
 from receiver.store.sql.database import Database, Row, Statement, Values, statement
@@ -27,7 +28,8 @@ from receiver.store.sql.reads import MAX_ID
 PAGE = 10
 # The route of these digests, which no configured route asks for.
 ROUTE = "silences"
-_ENDING = 100
+# The reason of a reminder that nothing is heard which no digest lists, because something was.
+NEWS_CAME = "silenced, and an update came since"
 
 COLUMNS = "s.id, s.match, s.reason, s.by, s.from_at, s.until_at"
 # The values that conditions look at; `o` is the dead delivery that `d` tells of.
@@ -51,7 +53,8 @@ HAND_OVER = statement(
 )
 KEPT_BACK = statement(
     "kept_back_by_silence",
-    f"{_CANDIDATES} AND d.silence = :silence AND d.state = 'superseded'",
+    f"{_CANDIDATES} AND d.silence = :silence AND d.state = 'superseded' AND d.id > :after"
+    " ORDER BY d.id LIMIT :most",
 )
 # What would have been told during the silence, if nothing else had kept it back. A reminder says
 # how it stands when it is told, and there is always a next one.
@@ -59,7 +62,7 @@ KEPT_BACK_BESIDE = statement(
     "kept_back_beside_silence",
     f"{_CANDIDATES} AND d.kind <> 'reminder' AND d.state = 'waiting'"
     " AND d.state IN ('waiting', 'sending', 'dead') AND d.tries = 0"
-    " AND d.planned_at BETWEEN :begins AND :ends",
+    " AND d.planned_at BETWEEN :begins AND :ends AND d.id > :after ORDER BY d.id LIMIT :most",
 )
 ACTIVE = statement(
     "active_silences",
@@ -77,7 +80,8 @@ MISSED = (
     " d.kind = 'notice' AND d.origin IS NOT NULL"
     f" ORDER BY {LAST_FIRST}) AS nth"
     " FROM delivery AS d JOIN event AS e ON e.seq = d.event WHERE d.silence = :silence"
-    " AND d.destination = :destination AND d.state = 'superseded') AS m WHERE m.nth = 1"
+    f" AND d.destination = :destination AND d.state = 'superseded' AND d.reason <> '{NEWS_CAME}')"
+    " AS m WHERE m.nth = 1"
 )
 CONFIRMATIONS = statement(
     "missed_confirmations",
@@ -135,9 +139,9 @@ ADD = statement(
 END = statement("silence_end", "SELECT until_at FROM silence WHERE id = :silence")
 EXPIRE = statement("expire_silence", "UPDATE silence SET until_at = :now WHERE id = :silence")
 ENDED = statement(
-    "ended_silences",
+    "ended_silence",
     f"SELECT {COLUMNS} FROM silence AS s WHERE s.listed_at IS NULL AND s.until_at <= :now"
-    " ORDER BY s.until_at, s.id LIMIT :limit{lock}",
+    " ORDER BY s.until_at, s.id LIMIT 1{lock}",
 )
 MARK_LISTED = statement(
     "mark_silence_listed", "UPDATE silence SET listed_at = :now WHERE id = :silence"
@@ -192,13 +196,19 @@ def supersede_silenced(
 ) -> int:
     """Supersede the candidates that a silence keeps back, at `now` (in due_at); return how many."""
 
+    return _keep_back(db, silences, db.rows(which, values), now, act)
+
+
+def _keep_back(
+    db: Database, silences: Sequence[Silence], candidates: Sequence[Row], now: int, act: Statement
+) -> int:
     @lru_cache(maxsize=1024)
     def keeps_back(kind: str, died: str | None, *subject: Any) -> Silence | None:
         return first(silences, stored_subject(None if kind == Kind.FALLBACK else died, *subject))
 
     by_id = {silence.id: silence for silence in silences}
     kept_back = defaultdict[int, list[int]](list)
-    for delivery, *subject in db.rows(which, values):
+    for delivery, *subject in candidates:
         if (silence := keeps_back(*subject)) is not None:
             kept_back[silence.id].append(delivery)
     for number, deliveries in kept_back.items():
@@ -207,26 +217,52 @@ def supersede_silenced(
     return sum(map(len, kept_back.values()))
 
 
-def list_ended(db: Database, now: int) -> tuple[list[str], int]:
+def list_ended(
+    db: Database, now: int, place: SilencePlace, most: int
+) -> tuple[SilencesListed, int]:
     """See contract.Operating.list_silences; return also the number of new deliveries."""
-    destinations: list[str] = []
-    added = 0
+    row = db.row(ENDED, {"now": now})
+    if row is None:
+        return SilencesListed(()), 0
+    ended = stored_silence(row)
+    if place.silence != ended.id:
+        place = SilencePlace(ended.id)
+    if (following := _keep_back_part(db, ended, place, most, now)) is not None:
+        return SilencesListed((), following), 0
+    destinations, added = _owe_lists(db, ended.id, now)
+    return SilencesListed(tuple(destinations), SilencePlace(ended.id)), added
+
+
+def _keep_back_part(
+    db: Database, ended: Silence, place: SilencePlace, most: int, now: int
+) -> SilencePlace | None:
+    """Keep back, or hand over, the next candidates; return the following place (None: all done)."""
     lasting = active(db, now)
-    for ended in map(stored_silence, db.rows(ENDED, {"now": now, "limit": _ENDING})):
-        silence = ended.id
-        values = {"silence": silence, "begins": ended.begins, "ends": ended.ends}
-        supersede_silenced(db, [ended], KEPT_BACK_BESIDE, values, now)
-        if lasting:
-            supersede_silenced(db, lasting, KEPT_BACK, values, now, HAND_OVER)
-        for destination, missed in db.rows(DESTINATIONS, {"silence": silence}):
-            destinations.append(destination)
-            about = {"silence": silence, "destination": destination}
-            confirmations = int(db.value(CONFIRMATIONS, about))
-            for page in range(1, max(-(-confirmations // PAGE), 1) + 1):
-                key = f"silence/{silence}/{destination}/{page}"
-                page_values = {"key": key, "route": ROUTE, "page": page, "silence": silence}
-                added += inserted(db, OWE_LIST, {**page_values, "now": now, "delivery": missed})
-        db.change(MARK_LISTED, {"silence": silence, "now": now})
+    values = {"silence": ended.id, "begins": ended.begins, "ends": ended.ends, "most": most}
+    for is_handing_over in (False, True) if lasting else (False,):
+        if place.is_handing_over and not is_handing_over:
+            continue
+        which, act = (KEPT_BACK, HAND_OVER) if is_handing_over else (KEPT_BACK_BESIDE, SUPERSEDE)
+        after = place.after if place.is_handing_over == is_handing_over else 0
+        candidates = db.rows(which, {**values, "after": after})
+        _keep_back(db, lasting if is_handing_over else [ended], candidates, now, act)
+        if len(candidates) == most:
+            return SilencePlace(ended.id, is_handing_over, int(candidates[-1][0]))
+    return None
+
+
+def _owe_lists(db: Database, silence: int, now: int) -> tuple[list[str], int]:
+    """Plan the digests of a silence for all who missed something; return them and how many."""
+    destinations, added = list[str](), 0
+    for destination, missed in db.rows(DESTINATIONS, {"silence": silence}):
+        destinations.append(destination)
+        about = {"silence": silence, "destination": destination}
+        confirmations = int(db.value(CONFIRMATIONS, about))
+        for page in range(1, max(-(-confirmations // PAGE), 1) + 1):
+            key = f"silence/{silence}/{destination}/{page}"
+            page_values = {"key": key, "route": ROUTE, "page": page, "silence": silence}
+            added += inserted(db, OWE_LIST, {**page_values, "now": now, "delivery": missed})
+    db.change(MARK_LISTED, {"silence": silence, "now": now})
     return destinations, added
 
 

@@ -11,6 +11,7 @@ from receiver.retention import Limits
 from receiver.routing.policy import SendPolicy
 from receiver.routing.silences import Silence
 from receiver.store import names
+from receiver.store.portions import SilencePlace, SilencesListed
 from receiver.store.records import (
     AttemptResult,
     ExecutionKey,
@@ -196,6 +197,7 @@ class SqlTransaction(plans.SqlPlanning, audit.SqlAuditing):
 
     def recheck_quiet(self, destination: str, policy: SendPolicy, now: int) -> None:
         quiet.recheck(self._database, destination, policy, now)
+        quiet.regroup(self._database, destination, policy)
 
     def record(self, claim: Claim, attempt: Attempt, after: AttemptResult) -> bool:
         if not outbox.record(self._database, claim, attempt, after):
@@ -221,7 +223,7 @@ class SqlTransaction(plans.SqlPlanning, audit.SqlAuditing):
 
     def owe(self, delivery: int, messages: Sequence[PlannedDelivery], now: int) -> None:
         new = [m for m in messages if not fallbacks.has_it(self._database, delivery, m)]
-        self._promise("owed", outbox.owe(self._database, delivery, new, now))
+        self._promise("owed", fallbacks.owe(self._database, delivery, new, now))
 
     def release(self, now: int, *, own: bool = False) -> int:
         return outbox.release(self._database, now, holder=self._holder if own else None)
@@ -256,10 +258,10 @@ class SqlTransaction(plans.SqlPlanning, audit.SqlAuditing):
     def expire_silence(self, silence: int, now: int) -> bool | None:
         return silences.expire(self._database, silence, now)
 
-    def list_silences(self, now: int) -> Sequence[str]:
-        destinations, added = silences.list_ended(self._database, now)
+    def list_silences(self, now: int, place: SilencePlace, most: int) -> SilencesListed:
+        listed, added = silences.list_ended(self._database, now, place, most)
         self._promise("owed", added)
-        return destinations
+        return listed
 
     def set_back(self, now: int) -> int:
         return clock.set_back(self._database, now)

@@ -278,3 +278,43 @@ def test_variables_that_are_meant_or_set_everywhere_are_no_slips(tmp_path: Path)
     assert "did you mean" not in read(tmp_path, text, OPS_URI="x").warnings[0]
     text = GOOD.replace("ops: console://", 'ops: "${HOMES:-console://}"')
     assert "did you mean" not in read(tmp_path, text, HOME="/root").warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "warned"),
+    [
+        ("prefix-$OLD-of-16-bytes", True),
+        ("sixteen-bytes-and-$API_KEY", True),
+        ("sixteen-bytes-and-%API_KEY%", True),
+        ("pa$$w$ord{}%20-0123456789", False),
+        ("$2b$12$abcdefghijklmnop", False),
+        ("sixteen-bytes-$AB-and-$abc", False),
+    ],
+)
+def test_a_key_of_which_a_part_looks_like_a_variable_is_warned_of(
+    tmp_path: Path, text: str, warned: bool
+) -> None:
+    warnings = read(tmp_path, KEY.replace("@@", text)).warnings
+    assert warned == any("a part of the key looks like a variable" in each for each in warnings)
+    assert not any(text in each for each in warnings)
+
+
+@pytest.mark.parametrize(
+    ("condition", "warned"),
+    [
+        ("agent: '<name>'", "agent: '<name>' looks like a placeholder"),
+        ("agent: ['Invoice *', '!<agent>']", "agent: '!<agent>' looks like a placeholder"),
+        ("metadata: {team: '<team>'}", "metadata.team: '<team>' looks like a placeholder"),
+        ("""agent: '"Invoice agent"'""", "has quotes in quotes"),
+        ("agent: 'a<b>c'", ""),
+    ],
+)
+def test_a_pattern_that_is_a_placeholder_is_warned_of(
+    tmp_path: Path, condition: str, warned: str
+) -> None:
+    warnings = read(
+        tmp_path, GOOD.replace("status: failed", f"status: failed, {condition}")
+    ).warnings
+    found = [each for each in warnings if "placeholder" in each]
+    assert bool(found) == bool(warned)
+    assert all(warned in each and ": warning: " in each for each in found), found
