@@ -115,6 +115,8 @@ def test_deliveries_are_inserted_by_one_text() -> None:
         ("event_number", "INDEX event_id (source=? AND event_id=? AND repeated=?)"),
         ("event_received", "INTEGER PRIMARY KEY"),
         ("failed", "INDEX execution_ended"),
+        ("remove_audit", "INDEX audit_at"),
+        ("taking", "INTEGER PRIMARY KEY"),
         ("is_owed", "INDEX sqlite_autoindex_delivery_1 (dedup_key=?)"),
     ],
 )
@@ -123,6 +125,12 @@ def test_hot_queries_use_their_index(tmp_path: Path, name: str, index: str) -> N
     assert index in plan
     assert "SCAN" not in plan or "SCAN delivery USING INDEX delivery_lease" in plan
     assert "TEMP B-TREE" not in plan
+
+
+def test_what_waits_for_a_person_is_read_in_the_order_of_its_index(tmp_path: Path) -> None:
+    first, _, rest = plan_of(tmp_path, STATEMENTS["needing_people"]).partition(" / SCAN x")
+    assert first == "CO-ROUTINE x / SCAN execution USING INDEX execution_waits"
+    assert rest.count("SCAN") == 0  # a partial index, read from its beginning up to the limit
 
 
 @pytest.mark.parametrize(

@@ -24,9 +24,9 @@ from receiver.store.sql.rows import (
 
 _NUMBERS = frozenset({
     "seq", "id", "repeated", "times", "occurred_at", "received_at", "held_until", "version", "owed",
-    "since", "mark", "first_seen", "gap", "assumed", "before", "previous_since", "applied_at",
-    "guard_version", "origin", "step", "silence", "created_at", "planned_at", "owed_at", "due_at",
-    "alarm",
+    "since", "mark", "first_seen", "gap", "assumed", "polled", "before", "previous_since",
+    "applied_at", "guard_version", "origin", "step", "silence", "created_at", "planned_at",
+    "owed_at", "due_at", "alarm",
 })  # fmt: skip
 _TWO, _CHANGE = (
     ("source", "execution_id"),
