@@ -273,8 +273,7 @@ class Claim:
     includes other deliveries, which share its token and its outcome. `version` is that of its
     episode, `acknowledged` the person who has taken it. One about the end of an episode has the
     facts of its beginning in `begun`. `thread_title` is that of its route's first message about the
-    episode; an escalation names who `heard` before. A claim with an `alarm` is about no event;
-    `step` 0 is its beginning, 1 its end.
+    episode; an escalation names who `heard` before. With an `alarm` it is about no event.
     """
 
     delivery: int

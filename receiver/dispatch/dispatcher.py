@@ -19,7 +19,6 @@ from receiver.links import NO_LINKS, Links
 from receiver.metrics import Counters
 from receiver.store.contract import Store, Transaction
 from receiver.store.periodic import Periodic
-from receiver.store.portions import Portions
 
 log = logging.getLogger("receiver.dispatch")
 
@@ -154,7 +153,6 @@ class OrphanReaper(Periodic):
         self._replanned: Rules | None = None  # what waits follows these
         self._walk: Walk | None = None  # and these up to a place
         self._place = Place()
-        self._portions = Portions()
 
     def step(self) -> float:
         """End all orphans; return how long to rest (seconds)."""
@@ -198,7 +196,7 @@ class OrphanReaper(Periodic):
         if self._walk is not None:
             now = time.time_ns()
             due, following = look(self._store, self._walk, self._place, now)
-            for done in replan_in_parts(self._store, due, rules, now, self._portions):
+            for done in replan_in_parts(self._store, due, rules, now):
                 log.info("plans.changed episodes=%d", done.changed)
                 self._wake(done.destinations)
             if following is not None:

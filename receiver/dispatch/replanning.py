@@ -20,7 +20,7 @@ from receiver.routing.episodes import changes
 from receiver.routing.planned import Changes, Episode
 from receiver.routing.routes import Route
 from receiver.store.contract import Store, Transaction
-from receiver.store.portions import Portions
+from receiver.store.portions import HOLD
 
 # The most episodes that are read at once.
 AT_ONCE = 50
@@ -49,20 +49,28 @@ class Walk:
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """Episodes, by source and execution, that have to follow rules at a time (nanoseconds)."""
+    """Episodes, by source and execution, that have to follow rules at a time (nanoseconds).
+
+    The transaction may take `hold` seconds.
+    """
 
     executions: tuple[tuple[str, str], ...]
     rules: Rules
     now: int
+    hold: float = HOLD
 
 
 @dataclass(frozen=True, slots=True)
 class Replanned:
-    """The number of episodes that changed, the destinations with more, and how long it took (s)."""
+    """The first `n` of the episodes follow the rules now: how many changed, and who has more.
 
+    It took `seconds`.
+    """
+
+    n: int
     changed: int
     destinations: frozenset[str]
-    seconds: float = 0.0
+    seconds: float
 
 
 def whole(rules: Rules) -> Walk:
@@ -110,25 +118,31 @@ def look(
 
 
 def replan_in_parts(
-    store: Store, due: Sequence[tuple[str, str]], rules: Rules, now: int, portions: Portions
+    store: Store, due: Sequence[tuple[str, str]], rules: Rules, now: int, hold: float = HOLD
 ) -> Iterator[Replanned]:
-    """Let episodes follow the rules, in transactions that are short."""
-    for executions in portions.of(due):
-        done = store.write_now(replan, Due(tuple(executions), rules, now))
-        portions.took(len(executions), done.seconds)
+    """Let episodes follow the rules, in transactions that hold the writer for so long (seconds)."""
+    while due:
+        done = store.write_now(replan, Due(tuple(due), rules, now, hold))
+        due = due[done.n :]
         yield done
 
 
 def replan(transaction: Transaction, items: Sequence[Due]) -> Sequence[Replanned]:
-    """Let the episodes of each item follow its rules."""
-    return [_replan_all(transaction, due) for due in items]
+    """Let the episodes of each item follow its rules, as many as its time allows."""
+    return [_replan_some(transaction, due) for due in items]
 
 
-def _replan_all(transaction: Transaction, due: Due) -> Replanned:
-    begun = time.perf_counter()
-    done = [replan_one(transaction, *execution, due.rules, due.now) for execution in due.executions]
-    destinations = frozenset(name for each in done for name in _destinations(each))
-    return Replanned(sum(map(bool, done)), destinations, time.perf_counter() - begun)
+def _replan_some(transaction: Transaction, due: Due) -> Replanned:
+    begun, seconds, n, changed = time.perf_counter(), 0.0, 0, 0
+    destinations = set[str]()
+    for source, execution_id in due.executions:
+        if n and seconds >= due.hold:
+            break
+        done = replan_one(transaction, source, execution_id, due.rules, due.now)
+        destinations |= _destinations(done)
+        n, changed = n + 1, changed + bool(done)
+        seconds = time.perf_counter() - begun
+    return Replanned(n, changed, frozenset(destinations), seconds)
 
 
 def replan_one(

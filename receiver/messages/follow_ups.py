@@ -141,8 +141,6 @@ def _escalation(claim: Claim, route: Route | None, now: int) -> str:
     facts, told = claim.facts, _told(claim, route, now)
     begin = f"We told {told}, and" if told else "No message about it has reached anybody yet, and"
     remind = "Remind them, or" if told else "Please"
-    if route is not None and route.stuck is not None:
-        return f"{begin} there is still no news. {remind} look yourself. {_look(facts)}"
     if facts.status is None or facts.status not in _UNDONE:
         return f"{begin} it is still {doing(facts.status)}. {remind} look yourself."
     return (
@@ -152,15 +150,9 @@ def _escalation(claim: Claim, route: Route | None, now: int) -> str:
 
 
 def _told(claim: Claim, route: Route | None, now: int) -> str:
-    """Name those who got a message about the episode, each with how long ago; empty for nobody.
-
-    The others are named only if nobody of the route got one.
-    """
-    own = [
-        each
-        for each in claim.heard
-        if route is None or each.route == claim.route or each.destination in route.notify
-    ]
+    """Name whom the route told, else who was told at all, each with how long ago."""
+    notify = route.notify if route else ()
+    own = [h for h in claim.heard if h.route == claim.route or h.destination in notify]
     first = dict[str, int]()
     for each in own or claim.heard:
         first.setdefault(each.destination, each.at)

@@ -98,7 +98,8 @@ class Sending(Protocol):
     def recheck_quiet(self, destination: str, policy: SendPolicy, now: int) -> None:
         """Move deliveries that quiet hours put off to the end of the quiet hours in force now.
 
-        They become due if no quiet hours are in force. Nothing moves if the hours are unchanged.
+        They become due if no quiet hours are in force. What a group keeps back waits as long as
+        the present group says. Nothing moves if the rules about it are unchanged.
         """
 
     def record(self, claim: Claim, attempt: Attempt, after: AttemptResult) -> bool:

@@ -89,11 +89,11 @@ def measure(name: str, walk: Walk, act: Callable[[], list[float]]) -> None:
 
 def replanned(walk: Walk, of: replanning.Walk | None) -> list[float]:
     """Let what waits follow the rules; return how long each transaction took."""
-    held, portions = list[float](), Portions()
+    held = list[float]()
     place = replanning.Place() if of else None
     while of is not None and place is not None:
         due, place = replanning.look(walk.store, of, place, walk.now)
-        parts = replanning.replan_in_parts(walk.store, due, of.rules, walk.now, portions)
+        parts = replanning.replan_in_parts(walk.store, due, of.rules, walk.now)
         held += [done.seconds for done in parts]
     return held
 

@@ -103,11 +103,11 @@ class Walk:
         return self._replan(replanning.whole(self.rules))
 
     def _replan(self, walk: replanning.Walk | None) -> int:
-        changed, portions = 0, Portions()
+        changed = 0
         place = replanning.Place() if walk else None
         while walk is not None and place is not None:
             due, place = replanning.look(self.store, walk, place, self.now)
-            parts = replanning.replan_in_parts(self.store, due, self.rules, self.now, portions)
+            parts = replanning.replan_in_parts(self.store, due, self.rules, self.now)
             changed += sum(done.changed for done in parts)
         return changed
 

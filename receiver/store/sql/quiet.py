@@ -1,4 +1,4 @@
-"""Quiet hours: puts deliveries off to their end, and moves them when the hours change.
+"""Quiet hours: puts deliveries off to their end, and moves them when the hours or groups change.
 
 A message that no route asks for by itself goes out when the message of the route that it stands for
 would: the digest of a silence, the report of a dead delivery, a fall-back of either.
@@ -46,6 +46,26 @@ MOVE_ONE_QUIET = statement("move_one_quiet", f"{_MOVE_QUIET} AND id = :id")
 PUT_OFF_OF_ROUTE = statement(
     "put_off_of_route", f"SELECT id FROM delivery WHERE {_BY_HOURS} AND route = :route"
 )
+# What gathers, and what waits for the next digest of its group, follows the present rules.
+_REGROUP = (
+    "UPDATE delivery SET owed_at = owed_at + (u.due - due_at), due_at = u.due FROM (SELECT d.id,"
+    " {due} AS due FROM delivery AS d WHERE d.destination = :destination AND d.route = :route"
+    " AND d.state = 'waiting' AND d.kept_by = '{by}') AS u"
+    " WHERE delivery.id = u.id AND delivery.due_at <> u.due"
+)
+_GATHERED = "d.planned_at + :wait"
+_NEXT_DIGEST = (
+    "coalesce((SELECT g.told_at FROM digest_group AS g WHERE g.destination = d.destination"
+    " AND g.key = d.group_key), 0) + :every"
+)
+REGATHER = statement("regather", _REGROUP.replace("{due}", _GATHERED).replace("{by}", "gathers"))
+REGROUP = statement(
+    "regroup",
+    _REGROUP.replace(
+        "{due}",
+        f"CASE WHEN {_NEXT_DIGEST} > {_GATHERED} THEN {_NEXT_DIGEST} ELSE {_GATHERED} END",
+    ).replace("{by}", "group"),
+)
 MISSED = statement(
     "missed_because_of",
     "SELECT silence, destination, step, origin, route FROM delivery WHERE id = :delivery",
@@ -83,6 +103,14 @@ def recheck(db: Database, destination: str, policy: SendPolicy, now: int) -> Non
         for (delivery,) in db.rows(PUT_OFF_OF_ROUTE, {**values, "route": route}):
             end = quiet_until(db, policy, delivery, route)
             db.change(MOVE_ONE_QUIET, {**values, "id": delivery, **_moved_to(end, now)})
+
+
+def regroup(db: Database, destination: str, policy: SendPolicy) -> None:
+    """Let what groups keep back wait as long as the rules in force say, and no longer."""
+    for route, options in policy.options.items():
+        values = {"destination": destination, "route": route, "wait": options.wait}
+        db.change(REGATHER, values)
+        db.change(REGROUP, {**values, "every": options.every})
 
 
 def _moved_to(end: int | None, now: int) -> dict[str, int | str | None]:

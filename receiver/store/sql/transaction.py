@@ -197,6 +197,7 @@ class SqlTransaction(plans.SqlPlanning, audit.SqlAuditing):
 
     def recheck_quiet(self, destination: str, policy: SendPolicy, now: int) -> None:
         quiet.recheck(self._database, destination, policy, now)
+        quiet.regroup(self._database, destination, policy)
 
     def record(self, claim: Claim, attempt: Attempt, after: AttemptResult) -> bool:
         if not outbox.record(self._database, claim, attempt, after):
