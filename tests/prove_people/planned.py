@@ -81,7 +81,7 @@ class Planning(State):
     def is_reminding(self, episode: Episode, name: str, first_to: str) -> bool:
         """Whether a reminder waits already: there is never more than one."""
         return any(
-            o.kind == "reminder" and o.episode is episode and o.way.name == name
+            o.kind == "reminder" and not o.fell and o.episode is episode and o.way.name == name
             and (o.first_to or o.to) == first_to
             for o in self.waiting
         )  # fmt: skip

@@ -113,10 +113,6 @@ BUGS = (
         "clock",
     ),
     people(
-        "who takes it again is told of again", TOLD, "bool(routes) and is_new", "bool(routes)",
-        "quiet silences",
-    ),
-    people(
         "a destination that fails is not left in peace", RETRY, "if failures < PAUSE_AFTER:",
         "if failures < 9 * PAUSE_AFTER:", "outages",
     ),

@@ -184,6 +184,8 @@ class State:
         """The next reminder counts from this message."""
         if owed.kind not in ("notice", "reminder", "stuck"):
             return
+        if owed.kind == "reminder" and owed.fell:
+            return  # the one that it stands for has ended
         first = owed.first_to or owed.to
         key = (owed.episode, owed.way.name, first)
         if is_dead and key not in self.chains:
