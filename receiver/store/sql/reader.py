@@ -11,7 +11,7 @@ from receiver.routing.planned import Episode
 from receiver.routing.policy import SendPolicy
 from receiver.store import names
 from receiver.store.names import Orphan
-from receiver.store.reading import Page
+from receiver.store.reading import Node, Page
 from receiver.store.records import Delays, Happened, Standing, Tally, Waited, Watched
 from receiver.store.sql import (
     alarms,
@@ -63,6 +63,9 @@ class SqlReader(ABC):
 
     def audit(self, conditions: Mapping[str, str], limit: int, after: int | None) -> Page:
         return self._look(lambda db: audit.page(db, conditions, limit, after))
+
+    def nodes(self) -> Sequence[Node]:
+        return ()
 
     def names(self) -> dict[str, list[str]]:
         return self._query(reads.names)
