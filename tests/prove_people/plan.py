@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+OFFICE = "office"
+
 
 @dataclass(frozen=True)
 class Quiet:
@@ -86,10 +88,14 @@ class Way:
 
 @dataclass(frozen=True)
 class Rules:
-    """The destinations and routes of a file."""
+    """The destinations and routes of a file.
+
+    An office, of which no scenario says more, hears of what does not arrive.
+    """
 
     places: tuple[Place, ...]
     ways: tuple[Way, ...]
+    has_office: bool = False
 
     def place(self, name: str) -> Place | None:
         """Return a destination by its name."""
@@ -102,13 +108,17 @@ class Rules:
     def __str__(self) -> str:
         places = "\n".join(f"  {place}" for place in self.places)
         ways = "\n".join(f"  - {way}" for way in self.ways)
+        if self.has_office:
+            places += f"\n  {OFFICE}: {{url: console://, rate: 1000/s}}"
+            ways += f"\n  - {{name: dead, match: {{dead_letter: true}}, notify: {OFFICE}}}"
         return f"destinations:\n{places}\nroutes:\n{ways}\n"
 
 
 @dataclass(frozen=True)
 class Outage:
     """A time in which a destination answers otherwise: with 503, 404, `later` (503 and how many
-    seconds to wait, in `after`), or its answer is `lost`.
+    seconds to wait, in `after`), or its answer is `lost`. Or the process `dies` once while it sends
+    a message there, and starts again at once.
     """
 
     to: str
@@ -124,7 +134,8 @@ class Act:
 
     `moves` (an execution to a status), `hears` (an event without a status), `takes` (an execution,
     by somebody), `silences` (a condition and its value, for so many seconds), `unsilences` (the
-    silence with this number), `reloads` (the rules with this number), `stops` and `starts`.
+    silence with this number), `reloads` (the rules with this number), `stops` and `starts` (with
+    our clock so many seconds ahead of the sender's).
     """
 
     at: int
@@ -136,7 +147,10 @@ class Act:
 
 @dataclass(frozen=True)
 class Scenario:
-    """Rules, what happens until when, how destinations answer, and the chance of each retry."""
+    """Rules, what happens until when, how destinations answer, and the chance of each retry.
+
+    All times are those of our clock, which is so far `ahead` of the sender's at the beginning.
+    """
 
     rules: tuple[Rules, ...]  # the first is in force at the beginning
     acts: tuple[Act, ...]
@@ -144,6 +158,7 @@ class Scenario:
     begins: int  # seconds after a midnight
     ends: int
     chance: float = 1.0
+    ahead: int = 0
 
 
 Item = tuple[str, str]  # an execution, and what is said of it

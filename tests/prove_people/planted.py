@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from tests.support.planting import Bug, bug, planted
 
 MOST = 600  # scenarios until a bug is found
+CLOCK = "receiver/store/sql/clock.py"
 MINUTE = "60 * 10**9"
 SILENCES, QUIET = "receiver/store/sql/silences.py", "receiver/store/sql/quiet.py"
 EPISODES, TOLD = "receiver/routing/episodes.py", "receiver/store/sql/episodes.py"
@@ -107,6 +108,19 @@ BUGS = (
         "stuck",
     ),
     people(
+        "what was told a day ahead is told again", CLOCK,
+        "(SET_BACK_TOLD, SET_BACK_ESCALATED, SET_BACK_HEARD)", "(SET_BACK_TOLD, SET_BACK_HEARD)",
+        "clock",
+    ),
+    people(
+        "a destination that fails is not left in peace", RETRY, "if failures < PAUSE_AFTER:",
+        "if failures < 9 * PAUSE_AFTER:", "outages",
+    ),
+    people(
+        "a death while sending is forgotten", "receiver/store/sql/outbox.py",
+        "begun_at = :now, repeat = 1, token", "begun_at = :now, repeat = repeat, token", "deaths",
+    ),
+    people(
         "a repeat does not say so", "receiver/messages/notice.py",
         'REPEAT = "Possible repeat: an earlier', 'REPEAT = "An earlier', "outages",
     ),
@@ -119,7 +133,7 @@ def found(bug: Bug, seed: int) -> bool:
     with planted(bug) as tree:
         done = subprocess.run(
             [*command, str(MOST), "--as-found", *bug.proof.split()],
-            cwd=tree, capture_output=True, text=True, timeout=300, check=False,
+            cwd=tree, capture_output=True, text=True, timeout=1_800, check=False,
         )  # fmt: skip
     return done.returncode == 1 and bug.says in done.stdout
 

@@ -20,8 +20,10 @@ MOVES = {
     "awaiting_confirmation": ("running", "running", "cancelled", "failed"),
     "paused_by_agent": ("running", "running", "cancelled"),
 }  # fmt: skip
+CLOCKS = (0, 0, 3 * MINUTE, 40 * MINUTE, 25 * HOUR)  # how far ahead it is
 SHARE = 20  # scenarios that share their rules
-TROUBLES = ("quiet", "silences", "outages", "reloads", "restarts", "stuck", "groups")
+TROUBLES = ("quiet", "silences", "outages", "reloads", "restarts", "stuck", "groups",
+            "clock", "deaths")  # fmt: skip
 PLACES = ("team", "lead", "mail")
 
 
@@ -39,26 +41,48 @@ def scenario(seed: int, number: int, troubles: tuple[str, ...] = TROUBLES) -> Sc
     chance = random.Random(f"people {seed} {number}")
     seconds = list(range(1, 60))
     chance.shuffle(seconds)
-    end = chance.choice((1, 2, 4, 6)) * HOUR
+    end = chance.choice((1, 2, 2, 4)) * HOUR
 
     def when(latest: int = end) -> int:
         return chance.randrange(latest // MINUTE) * MINUTE + seconds.pop()
 
-    acts = list(story(chance, when, 1 if "outages" in kinds else chance.choice((1, 1, 2, 3))))
+    acts = list(story(chance, when, chance.choice((1, 1, 2, 3))))
     if "silences" in kinds:
         acts += silences(chance, when, acts)
     if "reloads" in kinds:
         acts += reloads(chance, when)
-    if "restarts" in kinds:
+    if kinds & {"restarts", "clock"}:
         acts = with_stops(chance, when, acts)
-    outages = tuple(troubled(chance, acts, seconds)) if "outages" in kinds else ()
+    outages = list(troubled(chance, acts, seconds)) if "outages" in kinds else []
+    if "deaths" in kinds:
+        outages += deadly(chance, acts)
     acts.sort(key=lambda act: act.at)
     begins = chance.randrange(24 * 60) * MINUTE
-    ends = end + (10 if "quiet" in kinds else 2) * HOUR
-    return Scenario(
-        tuple(versions), numbered(acts), outages, begins, ends,
-        chance.choice((1.0, 0.4)),
-    )  # fmt: skip
+    ends = end + (10 * HOUR if "quiet" in kinds else 90 * MINUTE)
+    given = Scenario(
+        tuple(versions), numbered(acts), tuple(outages), begins, ends, chance.choice((1.0, 0.4))
+    )
+    return with_clock(chance, given) if "clock" in kinds else given
+
+
+def with_clock(chance: random.Random, given: Scenario) -> Scenario:
+    """Return the same by a clock that is set while nothing runs."""
+    ahead = first = chance.choice(CLOCKS)
+    began = [(0, first)]
+    acts = []
+    for act in given.acts:
+        if act.what == "starts":
+            ahead = 0 if ahead and chance.random() < 0.8 else chance.choice(CLOCKS)
+            began.append((act.at, ahead))
+        number = ahead if act.what == "starts" else act.number
+        acts.append(replace(act, at=act.at + ahead, number=number))
+    outages = []
+    for outage in given.outages:
+        by = next(by for since, by in reversed(began) if since <= outage.begins)
+        outages.append(replace(outage, begins=outage.begins + by, ends=outage.ends + by))
+    return replace(
+        given, acts=tuple(acts), outages=tuple(outages), ends=given.ends + ahead, ahead=first
+    )
 
 
 def minutes(chance: random.Random, *choice: int) -> int:
@@ -86,13 +110,15 @@ def rules(chance: random.Random, kinds: set[str]) -> Rules:
         chance.choice((("awaiting_confirmation",), ("awaiting_confirmation", "paused_by_agent"))),
         chance.choice((("team",), ("team",), ("team", "lead"))),
         every=minutes(chance, 0, 5, 10, 15, 60),
-        at_most=chance.choice((0, 0, 2, 3)),
+        at_most=chance.choice((0, 2, 2, 3)),
         escalate=escalations(chance),
         resolved=chance.random() < 0.7,
         acknowledged=chance.random() < 0.7,
         urgent="quiet" in kinds and chance.random() < 0.2,
         quiet=quiet(chance) if "quiet" in kinds and chance.random() < 0.3 else None,
     )
+    if waits.urgent:
+        waits = replace(waits, quiet=None)  # both together are refused
     if "groups" in kinds and chance.random() < 0.8:
         waits = replace(waits, wait=minutes(chance, 1, 2), apart=minutes(chance, 2, 5))
     ends = Way("ends", ("failed", "cancelled"), chance.choice((("team",), ("mail",))))
@@ -108,7 +134,7 @@ def rules(chance: random.Random, kinds: set[str]) -> Rules:
                 every=minutes(chance, 0, 0, 30), resolved=chance.random() < 0.5,
             )
         )  # fmt: skip
-    return Rules(tuple(places), tuple(ways))
+    return Rules(tuple(places), tuple(ways), has_office="outages" in kinds)
 
 
 def escalations(chance: random.Random) -> tuple[tuple[int, str], ...]:
@@ -191,8 +217,8 @@ def changed(chance: random.Random, before: Rules) -> Rules:
     if change == "place" and not any("lead" in p.fallback for p in places):
         ways = tuple(renamed(way) for way in before.ways)
         places = tuple(replace(p, name="leed" if p.name == "lead" else p.name) for p in places)
-        return Rules(places, ways)
-    return Rules(places, (waits, *others))
+        return replace(before, places=places, ways=ways)
+    return replace(before, places=places, ways=(waits, *others))
 
 
 def renamed(way: Way) -> Way:
@@ -207,22 +233,25 @@ def renamed(way: Way) -> Way:
 
 def with_stops(chance: random.Random, when: object, acts: list[Act]) -> list[Act]:
     """Return the acts with one or two times in which nothing runs; nothing comes in there."""
+    down = list[tuple[int, int]]()
     for _ in range(chance.choice((1, 1, 2))):
         stop = when()  # type: ignore[operator]
         start = stop + minutes(chance, 1, 10, 60) + 1
-        if any(stop <= act.at <= start for act in acts if act.what in ("stops", "starts")):
+        if any(stop <= end and begin <= start for begin, end in down):
             continue
+        down.append((stop, start))
         acts = [act for act in acts if not stop <= act.at <= start]
         acts += [Act(stop, "stops"), Act(start, "starts")]
     kept = {act.at for act in acts if act.what == "silences"}
-    return legal([act for act in acts if act.what != "unsilences" or act.number in kept])
+    kept_acts = [act for act in acts if act.what != "unsilences" or act.number in kept]
+    return legal(sorted(kept_acts, key=lambda act: act.at))
 
 
 def legal(acts: list[Act]) -> list[Act]:
     """Return the acts without moves that do not follow from what is left."""
     found = list[Act]()
     status = dict[str, str]()
-    for act in sorted(acts, key=lambda act: act.at):
+    for act in acts:
         before = status.get(act.about, "")
         if act.what == "moves":
             if act.more not in MOVES.get(before, ()):
@@ -244,3 +273,10 @@ def troubled(chance: random.Random, acts: list[Act], seconds: list[int]) -> Iter
             chance.choice(("team", "team", "lead", "mail")), begins,
             begins + chance.choice((20, 80, 300, 900, 2000)), answer, chance.choice((30, 200, 900)),
         )  # fmt: skip
+
+
+def deadly(chance: random.Random, acts: list[Act]) -> Iterator[Outage]:
+    """Yield times in which the process dies while it sends a message, near to what happens."""
+    for _ in range(chance.choice((1, 1, 2))):
+        begins = max(chance.choice(acts).at - chance.choice((0, 0, 1200, 3600)), 0)
+        yield Outage(chance.choice(("team", "team", "lead")), begins, begins + HOUR, "dies")

@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import json
 import random
+import re
 import signal
 import time
 from collections import Counter
@@ -23,7 +24,7 @@ from receiver.store.sqlite.store import open_existing
 from receiver.times import SECOND
 from tests.prove_durability.driver import TOKEN, Receiver, answered
 from tests.prove_durability.sender import request
-from tests.support.proving import Report
+from tests.support.proving import MARK, Report
 from tests.support.served import CUT, until
 
 ROUTES = """\
@@ -53,10 +54,15 @@ WERE_TOLD = (
     f" (SELECT o.kind FROM delivery AS o WHERE o.id = d.origin) IN {TOLD}))"
 )
 ENDS = (
-    "SELECT e.execution_id, e.version - 1, d.destination, d.state FROM delivery AS d"
+    "SELECT e.execution_id, e.version - 1, d.destination, d.state, e.event_id FROM delivery AS d"
     " JOIN event AS e ON e.seq = d.event WHERE d.kind = 'resolved' OR (d.kind = 'fallback' AND"
     " (SELECT o.kind FROM delivery AS o WHERE o.id = d.origin) = 'resolved')"
 )
+
+
+# An agent is called after the event in which it is named, so an end says which one it is.
+END = re.compile(r"(x\d+\.\d+): ")
+NO_END = ("While silenced: ",)
 
 
 class Hook:
@@ -98,8 +104,9 @@ class People:
     async def tell(self, execution: str, step: int, name: str) -> bool:
         """Post an event; whether it was accepted."""
         at = self.base + (len(execution) + step) * SECOND
+        event_id = f"{execution}.{step}"
         body = client.asteroid_event(
-            f"EXECUTION_{name}", execution, event_id=f"{execution}.{step}", occurred_at=at
+            f"EXECUTION_{name}", execution, event_id=event_id, occurred_at=at, agent_name=event_id
         )
         with suppress(*CUT):
             reader, writer = await asyncio.open_connection("127.0.0.1", self.receiver.port)
@@ -173,7 +180,7 @@ async def people(given: argparse.Namespace, report: Report, folder: Path) -> Non
             with closing(database):
                 waits = "SELECT count(*) FROM delivery WHERE state IN ('waiting', 'sending')"
                 await until(
-                    lambda: database.execute(waits).fetchone() == (0,), "nothing waits", 120
+                    lambda: database.execute(waits).fetchone() == (0,), "nothing waits", 900
                 )
                 _, _, ledger = await receiver.get("/api/ledger")
                 report.must(json.loads(ledger)["imbalance"] == 0, f"imbalance: {ledger!r}")
@@ -190,7 +197,7 @@ async def _end(storm: People, executions: list[str]) -> None:
 
 
 def _ends(
-    told: set[tuple[str, int, str]], ends: list[tuple[str, int, str, str]], hook: Hook,
+    told: set[tuple[str, int, str]], ends: list[tuple[str, int, str, str, str]], hook: Hook,
     report: Report,
 ) -> None:  # fmt: skip
     """Hold who was told of a wait against who was told of its end."""
@@ -201,9 +208,23 @@ def _ends(
     twice = sorted(each for each, number in n.items() if number > 1)
     report.must(not twice, f"told an end twice: {twice[:3]}")
     report.figures |= {"told of a wait": len(told), "ends": len(n)}
-    seen = Counter[tuple[str, str]]()
+    hold_arrivals({(each[2], each[4]) for each in ends if each[3] == "sent"}, hook, report)
+
+
+def hold_arrivals(sent: set[tuple[str, str]], hook: Hook, report: Report) -> None:
+    """Hold the ends that were sent (destination, event) against those that arrived.
+
+    Each arrived. One that arrived twice says so: the process was killed, or its answer was lost.
+    """
+    plain, repeats = Counter[tuple[str, str]](), Counter[tuple[str, str]]()
     for name, title, body in hook.arrived:
-        is_end = title.startswith("Invoice agent: ") and "Possible repeat" not in body
-        if is_end and "takes" not in title:
-            seen[name, f"{title} {body.partition('Execution: ')[2]}"] += 1
-    report.figures["ends that arrived"] = sum(seen.values())
+        found = None if title.startswith(NO_END) or " takes " in title else END.search(title)
+        if found is not None:
+            (repeats if MARK in body else plain)[name, found[1]] += 1
+    lost = sorted(sent - plain.keys() - repeats.keys())
+    report.must(not lost, f"{len(lost)} ends did not arrive: {lost[:3]}")
+    twice = sorted(each for each, n in plain.items() if n > 1)
+    report.must(not twice, f"{len(twice)} ends came again without a word of it: {twice[:3]}")
+    report.figures["ends that arrived"] = len(sent & (plain.keys() | repeats.keys()))
+    if only := sent & repeats.keys() - plain.keys():
+        report.figures["ends that came only as repeats"] = len(only)

@@ -10,7 +10,9 @@ import pytest
 
 from receiver.store.sqlite import schema
 from tests.prove_state.older import make, stored
+from tests.prove_state.people import Hook, hold_arrivals
 from tests.prove_state.proofs import prove
+from tests.support.proving import Report
 
 
 @pytest.mark.parametrize(
@@ -47,3 +49,28 @@ def test_a_row_that_changes_on_the_way_is_seen(tmp_path: Path) -> None:
         connection.commit()
     after = stored(tmp_path / "r.db", before)
     assert [table for table in before if after[table] != before[table]] == ["delivery"]
+
+
+LATE = "Possible repeat: an earlier attempt may have arrived."
+
+
+@pytest.mark.parametrize(
+    ("arrived", "says"),
+    [
+        ([], "1 ends did not arrive"),
+        ([("x1.4: cancelled", "")], ""),
+        ([("x1.4: cancelled", LATE)], ""),
+        ([("x1.4: cancelled", ""), ("x1.4: cancelled", LATE)], ""),
+        ([("x1.4: cancelled", ""), ("x1.4: cancelled", "")], "1 ends came again without a word"),
+        ([("x1.4: Ann takes it over from Bob", "")], "1 ends did not arrive"),
+        ([("While silenced: x1.4: 1 is settled", "")], "1 ends did not arrive"),
+        ([("x1.3: cancelled", "")], "1 ends did not arrive"),
+    ],
+)
+def test_ends_that_are_lost_or_come_twice_are_found(
+    arrived: list[tuple[str, str]], says: str
+) -> None:
+    hook, report = Hook(), Report("people")
+    hook.arrived = [("team", title, body) for title, body in arrived]
+    hold_arrivals({("team", "x1.4")}, hook, report)
+    assert [each[: len(says)] for each in report.broken] == ([says] if says else [])

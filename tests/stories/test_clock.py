@@ -16,14 +16,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from receiver.deliveries import Attempt, Outcome
+from receiver.deliveries import Attempt, Kind, Outcome
 from receiver.dispatch.turn import policy_at
 from receiver.events import Status
 from receiver.routing.silences import Silence
 from receiver.store.records import AHEAD
 from receiver.store.sqlite.connection import connect
 from receiver.times import SECOND
-from tests.support.people import DELIVERED, FAILED, HOUR, MINUTE, Told, Walk
+from tests.support.people import DELIVERED, FAILED, GONE, HOUR, MINUTE, Told, Walk
 from tests.support.stores import only_a_file, shared_memory
 
 DAY = 24 * HOUR
@@ -401,3 +401,56 @@ def test_what_is_watched_and_silenced_a_day_ahead_is_for_as_long_as_was_meant(
     assert [told.claim.kind for told in walk.serves(4 * SECOND)] == ["digest"]
     walk.comes(Status.FAILED, "c")
     assert [told.claim.kind for told in walk.gets()] == ["notice"]
+
+
+ESCALATED = """\
+destinations:
+  ops: {url: console://, rate: 1000/s}
+  lead: {url: console://, rate: 1000/s}
+routes:
+  - name: conf
+    match: {status: awaiting_confirmation}
+    notify: ops
+    escalate: [{after: 20m, notify: lead}, {after: 90m, notify: lead}]
+"""
+
+
+@pytest.mark.parametrize("state", ["sent", "dead", "silenced"])
+def test_an_escalation_that_was_told_a_day_ahead_is_told_no_second_time(
+    tmp_path: Path, state: str
+) -> None:
+    walk = Walk(tmp_path, ESCALATED)
+    walk.now += DAY
+    walk.comes(AWAITS)
+    walk.gets()
+    if state == "silenced":
+        of = Silence({"status": ("awaiting_confirmation",)}, "r", "Ann", walk.now, walk.now + HOUR)
+        walk.do(methodcaller("add_silence", of, walk.now))
+    walk.passes(20 * MINUTE)
+    walk.gets("lead", GONE if state == "dead" else DELIVERED)
+    walk.now -= DAY
+    walk.is_down(SECOND)
+    walk.reload(ESCALATED)
+    later = [(at, told.claim) for at, told in walk.until_quiet(3 * HOUR)]
+    steps = [(at, claim.step) for at, claim in later if claim.kind is Kind.ESCALATION]
+    assert steps == [(90, 2)]
+
+
+def test_what_was_heard_before_a_clock_ran_ahead_counts_from_when_that_was_set_back(
+    tmp_path: Path,
+) -> None:
+    walk = Walk(tmp_path, ROUTES)
+    walk.looks()
+    walk.comes(RUNNING)
+    walk.gets()
+    walk.passes(10 * MINUTE)
+    walk.looks()
+    walk.is_down(DAY)  # it starts with a clock ahead
+    walk.passes(10 * MINUTE)
+    walk.looks()
+    walk.now -= DAY
+    walk.is_down(SECOND)
+    walk.passes(90 * MINUTE - 2 * SECOND)
+    assert walk.gets("approvers") == []
+    walk.passes(3 * SECOND)
+    assert [told.claim.route for told in walk.gets("approvers")] == ["stuck"]

@@ -28,6 +28,7 @@ from receiver.events import Event, Status
 from receiver.intake.receive import Intake, Receipt, VerifiedWebhook
 from receiver.links import NO_LINKS, Links
 from receiver.messages.compose import compose
+from receiver.routing.policy import SendPolicy
 from receiver.store.contract import Store, Transaction
 from receiver.store.portions import Portions
 from receiver.store.records import TakeOutcome, TakeResult
@@ -185,10 +186,13 @@ class Walk:
             found.append(f"{sign} {about}: {', '.join(each.destinations) or 'nobody'}")
         return found
 
+    def policy(self, destination: str) -> SendPolicy:
+        """Return the policy of a destination now."""
+        return policy_at(self.rules.destinations[destination], self.rules, self.now)
+
     def claim(self, destination: str) -> Claim | None:
         """Claim what a worker would send to the destination now."""
-        of = self.rules.destinations[destination]
-        policy = policy_at(of, self.rules, self.now)
+        policy = self.policy(destination)
         until, anew = self.now + 60 * SECOND, destination not in self.turned
         self.turned.add(destination)
         asked = TurnRequest(
@@ -196,13 +200,17 @@ class Walk:
         )
         return self.store.write_now(record_and_claim, asked).claim
 
+    def compose(self, claim: Claim) -> Message:
+        """Compose a message now."""
+        return compose(claim, self.rules.route(claim.route), self.now, self.links, self.zone)
+
     def record(self, claim: Claim, attempt: Attempt = DELIVERED, chance: float = 0.5) -> Message:
         """Record what became of an attempt that ends now."""
         of = self.rules.destinations[claim.destination]
-        message = compose(claim, self.rules.route(claim.route), self.now, self.links, self.zone)
+        message = self.compose(claim)
         after = follow(claim, attempt, of, message, self.now, chance)
         done = FinishedAttempt(claim, attempt, with_others(after, claim, self.rules, self.now))
-        policy = policy_at(of, self.rules, self.now)
+        policy = self.policy(of.name)
         asked = TurnRequest(of.name, policy, self.now, self.now, self.rules, done, goes_on=False)
         assert self.store.write_now(record_and_claim, asked).recorded
         return message

@@ -51,6 +51,29 @@ SET_BACK_TOLD = statement(
     " AND coalesce(r.begun_at, r.created_at) > :ahead AND p.state <> 'waiting'"
     " AND p.due_at > :ahead)",
 )
+_NEWEST = (
+    "coalesce((SELECT e.seq FROM event AS e WHERE e.received_at <= :ahead"
+    " ORDER BY e.seq DESC LIMIT 1), 0)"
+)
+# An escalation that was told is known by how long after the beginning it came.
+SET_BACK_ESCALATED = statement(
+    "set_back_escalated",
+    "UPDATE delivery SET planned_at = planned_at - n.began + :now FROM (SELECT e.seq,"
+    " coalesce(e.begun_at, e.received_at) AS began FROM event AS e"
+    f" WHERE e.seq > {_NEWEST} AND coalesce(e.begun_at, e.received_at) > :ahead) AS n"
+    " WHERE delivery.event = n.seq AND delivery.kind = 'escalation'"
+    " AND delivery.state <> 'waiting' AND delivery.planned_at > :ahead",
+)
+# What was heard under the right clock lies ahead, too, if our absence under the other one counted.
+SET_BACK_HEARD = statement(
+    "set_back_heard",
+    "UPDATE event SET begun_at = :now WHERE begun_at > :ahead AND EXISTS (SELECT 1"
+    " FROM source AS s WHERE s.served_at > :ahead) AND seq IN (SELECT (SELECT e.seq"
+    " FROM event AS e WHERE e.source = x.source AND e.execution_id = x.execution_id"
+    " ORDER BY coalesce(e.begun_at, e.received_at) DESC, e.seq DESC LIMIT 1) FROM execution AS x"
+    " WHERE x.category <> 'terminal' AND EXISTS (SELECT 1 FROM source AS s"
+    " WHERE s.name = x.source AND s.served_at > :ahead))",
+)
 # Times at which something was seen or said: none of them lies ahead, and none is a wait.
 SET_BACK_TIMES = (
     statement(
@@ -81,8 +104,7 @@ SET_BACK_TIMES = (
 # something was heard last must not wait until our clock has caught up with theirs.
 SET_BACK_RECEIPTS = statement(
     "set_back_receipts",
-    "UPDATE event SET begun_at = :now WHERE seq > coalesce((SELECT e.seq FROM event AS e"
-    " WHERE e.received_at <= :ahead ORDER BY e.seq DESC LIMIT 1), 0)"
+    f"UPDATE event SET begun_at = :now WHERE seq > {_NEWEST}"
     " AND coalesce(begun_at, received_at) > :ahead",
 )
 
@@ -90,7 +112,8 @@ SET_BACK_RECEIPTS = statement(
 def set_back(db: Database, now: int) -> int:
     """See contract.Operating.set_back."""
     values = {"now": now, "ahead": now + AHEAD}
-    db.change(SET_BACK_TOLD, values)
+    for act in (SET_BACK_TOLD, SET_BACK_ESCALATED, SET_BACK_HEARD):
+        db.change(act, values)
     waits = sum(db.change(act, values) for act in SET_BACK)
     for act in (*SET_BACK_TIMES, SET_BACK_RECEIPTS):
         db.change(act, values)

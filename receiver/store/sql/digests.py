@@ -21,12 +21,12 @@ _JOINED = (
 # Its episode, or the status that it tells of, is over; somebody has taken it.
 _TOLD_OF = "coalesce(d.guard_version, e.version)"
 _OVER = f"({_TOLD_OF} IS NOT NULL AND (x.version IS NULL OR x.version <> {_TOLD_OF}))"
-_TAKEN = (
-    "EXISTS (SELECT 1 FROM acknowledgement AS a WHERE a.execution = x.id"
-    " AND a.version = d.guard_version)"
-)
 _STANDS_FOR = f"CASE WHEN d.kind = 'fallback' THEN {FELL_FROM} ELSE d.kind END"
 # The event that ends an episode is the first of the next one.
+_TAKEN = (
+    "EXISTS (SELECT 1 FROM acknowledgement AS a WHERE a.execution = x.id"
+    f" AND a.version = {_TOLD_OF} AND {_STANDS_FOR} <> 'resolved')"
+)
 _TAKER = (
     "(SELECT a.by FROM acknowledgement AS a WHERE a.execution = x.id"
     f" AND a.version = e.version - CASE WHEN {_STANDS_FOR} = 'resolved' THEN 1 ELSE 0 END)"

@@ -305,8 +305,9 @@ def acknowledge(
     if is_new:
         db.change(ACKNOWLEDGE, values)
     db.change(END_NAGGING, {**values, "changed": int(is_new)})
-    # Those who were told in the meantime learn of it, too, whoever has it.
-    told = (TELL_WHO["execution"], TELL_WHO_INSTEAD["execution"]) if routes else ()
+    # Whoever was told in the meantime read there who has it.
+    is_told = bool(routes) and is_new
+    told = (TELL_WHO["execution"], TELL_WHO_INSTEAD["execution"]) if is_told else ()
     about = {**execution, "known": -1}
     added = sum(_tell(db, insert, about, routes, taken.at) for insert in told)
     if before is not None and not is_new:

@@ -19,6 +19,8 @@ from receiver.store.sql.rows import DELIVERY_COLUMNS
 from receiver.times import LATEST
 
 MANY = 200  # the most deliveries that die in one transaction
+# Groups, quiet hours and a late end give a message about an execution an order key of its own.
+_OWN_KEYS = ("notice/", "resolved/")
 INSERT_DELIVERY = f"INSERT INTO delivery ({', '.join(DELIVERY_COLUMNS)})"
 
 
@@ -213,9 +215,10 @@ def record(db: Database, claim: Claim, attempt: Attempt, after: AttemptResult) -
 
 
 def _failure_about(claim: Claim) -> str:
-    """Return what a failure is about: all messages about an episode are about one execution."""
+    """Return what a failure is about: all messages about an execution are about one."""
     facts = claim.facts
-    is_one = claim.guard_version is not None and facts.execution_id is not None
+    is_own = claim.order_key.startswith(_OWN_KEYS)
+    is_one = (claim.guard_version is not None or is_own) and facts.execution_id is not None
     return f"{facts.source}/{facts.execution_id}" if is_one else claim.order_key
 
 

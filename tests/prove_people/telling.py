@@ -1,0 +1,260 @@
+"""Telling: which messages go out together and when, and what follows from how it goes."""
+
+from __future__ import annotations
+
+from tests.prove_people.plan import Outage, Place, Told
+from tests.prove_people.said import items
+from tests.prove_people.state import DAY, NAGS, Group, Owed, State
+
+FIRST, LONGEST = 5, 3600  # seconds: the first and the longest wait for a retry
+PAUSE_AFTER, LONGEST_PAUSE = 5, 60  # failures in a row over several executions, and seconds
+
+
+def gathering_of(owed: Owed) -> Group | None:
+    """Return the group in which a message gathers, by its route."""
+    if not owed.way.wait or owed.night or owed.kind in ("escalation", "silenced"):
+        return None
+    kind = owed.kind if owed.kind in ("resolved", "taken") else "news"
+    return owed.to, owed.way.name, owed.episode.agent, kind
+
+
+def group_of(owed: Owed) -> Group | None:
+    """Return what a message has to share with others to go out together with them."""
+    if owed.night or owed.mates:
+        kind = owed.kind if owed.kind in ("resolved", "taken") and not owed.night else "news"
+        return owed.to, "night", str(owed.night or owed.mates), kind
+    return gathering_of(owed)
+
+
+class Telling(State):
+    """The part of the model that tells people."""
+
+    def send(self, place: Place) -> bool:
+        """Send what a destination gets now; return whether anything was done."""
+        is_first = place.name in self.fresh
+        self.fresh.discard(place.name)
+        if self.is_paused(place) and not is_first:
+            return self.give_up(place)
+        ready, did = self.ready(place)
+        ready += self.joining(ready)
+        for those in self.together(ready):
+            if (self.is_paused(place) and not is_first) or not self.may_go(those):
+                continue
+            is_first = False
+            for owed in those:
+                owed.since = self.begins(owed)
+            for owed in those:
+                if (group := gathering_of(owed)) is not None:
+                    self.digested[group] = self.now
+            self.attempt(those, place)
+            did = True
+        if not did and self.fails(place.name):
+            did = self.give_up(place)
+        return did
+
+    def joining(self, ready: list[Owed]) -> list[Owed]:
+        """Return what still gathers, and goes out with what else its group gets now."""
+        groups = {gathering_of(owed) for owed in ready} - {None}
+        return [
+            owed
+            for owed in self.waiting
+            if gathering_of(owed) in groups and owed not in ready and owed.asked <= self.now
+            and self.planned_due(owed) <= self.now + owed.way.wait
+            and self.hours_until(owed) is None and self.silence_of(owed) is None
+        ]  # fmt: skip
+
+    def planned_due(self, owed: Owed) -> int:
+        """When a message goes out at the latest if nobody else joins it."""
+        gathers = owed.kind in ("notice", "stuck") and not owed.tries and not owed.fell
+        return owed.asked + owed.way.wait if gathers else owed.due
+
+    def fails(self, to: str) -> bool:
+        """Whether a destination fails as a whole: five times in a row, over several executions."""
+        about = self.failures.get(to, [])
+        return len(about) >= PAUSE_AFTER and any(each != about[0] for each in about)
+
+    def is_paused(self, place: Place) -> bool:
+        """Whether the destination wants nothing now."""
+        return self.paused_until(place.name) > self.now
+
+    def may_go(self, those: list[Owed]) -> bool:
+        """Whether no earlier message waits for its retry; several together wait for none."""
+        return len(those) > 1 or not self.is_behind(those[0])
+
+    def ready(self, place: Place) -> tuple[list[Owed], bool]:
+        """Return what may go out to a destination now, and whether a silence kept back more."""
+        ready, did = list[Owed](), False
+        for owed in [owed for owed in self.waiting if owed.to == place.name]:
+            if self.ready_at(owed) > self.now or self.is_behind(owed):
+                continue
+            if (quiet := self.hours_until(owed)) is not None:
+                owed.held, owed.due, owed.since, owed.began = True, quiet, quiet, self.now
+                owed.night = 0 if owed.kind == "silenced" else quiet
+            elif (silence := self.silence_of(owed)) is not None:
+                self.keep_back(owed, silence)
+                did = True
+            else:
+                ready.append(owed)
+        return ready, did
+
+    def together(self, ready: list[Owed]) -> list[list[Owed]]:
+        """Return the messages that go out: those of a group, one by one, those of the night."""
+        bundles = dict[Group | Owed, list[Owed]]()
+        for owed in ready:
+            bundles.setdefault(group_of(owed) or owed, []).append(owed)
+        return sorted(bundles.values(), key=lambda those: min(map(self.ready_at, those)))
+
+    def ready_at(self, owed: Owed) -> int:
+        """When a message may go out, as far as it gathers with others."""
+        group = gathering_of(owed)
+        if group is None or owed.tries:
+            return owed.due
+        due = self.digested.get(group, -DAY) + owed.way.apart
+        if owed.kind in ("notice", "stuck"):
+            gathers = [o.asked for o in self.waiting if gathering_of(o) == group]
+            due = max(due, min(gathers) + owed.way.wait)
+        return max(due, owed.due)
+
+    def is_behind(self, owed: Owed) -> bool:
+        """Whether an earlier message about the execution waits for its retry."""
+        if owed.kind in NAGS or owed.night:
+            return False
+        for other in self.waiting:
+            if other is owed:
+                return False
+            same = other.to == owed.to and other.episode.execution == owed.episode.execution
+            if same and other.kind not in NAGS and other.tries and not other.night:
+                return True
+        return False
+
+    def attempt(self, those: list[Owed], place: Place) -> None:
+        """Try to send one message that stands for these."""
+        outage = self.outage(place.name)
+        answer = self.answer(outage)
+        self.untried.discard(place.name)
+        if answer in ("200", "lost", "dies") and (said := items(those)):
+            repeat = any(owed.repeat for owed in those)
+            self.told.append(Told(self.now, place.name, said, repeat))
+        self.count(those[0], place, answer)
+        for owed in those:
+            owed.held, owed.began = False, self.now
+            owed.tries += 1
+            self.follow(owed, place, answer, outage)
+        if answer in ("503", "lost") and self.fails(place.name):
+            doublings = len(self.failures[place.name]) - PAUSE_AFTER
+            pause = int(min(FIRST * 2**doublings, LONGEST_PAUSE) * self.scenario.chance)
+            self.paused[place.name] = self.now, self.now + pause
+        if answer == "dies":
+            self.stopped = self.now
+            self.start()
+
+    def answer(self, outage: Outage | None) -> str:
+        """Return how an attempt goes; the process dies once in an outage."""
+        if outage is None or outage in self.died:
+            return "200"
+        if outage.answer == "dies":
+            self.died.add(outage)
+        return outage.answer
+
+    def count(self, first: Owed, place: Place, answer: str) -> None:
+        """Count failures in a row; a success ends them, and a pause."""
+        if answer == "200":
+            self.failures.pop(place.name, None)
+            if self.paused.get(place.name, (0, 0))[0] <= self.now:
+                self.paused.pop(place.name, None)
+        elif answer in ("503", "lost"):
+            about = first if first.kind == "silenced" else first.episode.execution
+            self.failures.setdefault(place.name, []).append(about)
+
+    def follow(self, owed: Owed, place: Place, answer: str, outage: Outage | None) -> None:
+        """Do with a message what follows from an attempt."""
+        if answer in ("lost", "dies"):
+            owed.repeat = True
+            self.learn(owed)
+        if answer == "dies":
+            owed.due = self.now
+        elif answer == "200":
+            self.waiting.remove(owed)
+            self.learn(owed)
+            self.carry_on(owed, self.now, is_sent=True)
+        elif answer == "404":
+            self.die(owed)
+        else:
+            self.retry(owed, place, outage)
+
+    def start(self) -> None:
+        """Begin to serve again."""
+        raise NotImplementedError
+
+    def give_up(self, place: Place) -> bool:
+        """Give up what may not be tried before its end; return whether there was any."""
+        overdue = [
+            owed
+            for owed in self.waiting
+            if owed.to == place.name and max(self.ready_at(owed), self.last(owed)) <= self.now
+            and place.name not in self.untried
+        ]  # fmt: skip
+        for owed in overdue:
+            self.die(owed)
+        return bool(overdue)
+
+    def begins(self, owed: Owed) -> int:
+        """When `retry_for` begins: not while a message gathers with others."""
+        is_gathering = gathering_of(owed) is not None and not owed.tries
+        return max(owed.since, self.ready_at(owed)) if is_gathering else owed.since
+
+    def last(self, owed: Owed) -> int:
+        """When a message is given up."""
+        place = self.rules.place(owed.to)
+        return self.begins(owed) + place.retry_for if place else self.now
+
+    def goes_at(self, owed: Owed) -> int:
+        """When something happens to a message next: it goes out, or is given up."""
+        pause = self.paused_until(owed.to)
+        if owed.to not in self.untried:
+            pause = min(pause, self.last(owed))
+        return max(self.ready_at(owed), pause)
+
+    def retry(self, owed: Owed, place: Place, outage: Outage | None) -> None:
+        """Plan the next try, or give up at the end of `retry_for`."""
+        last = owed.since + place.retry_for
+        wait = int(min(FIRST * 2 ** (owed.tries - 1), LONGEST) * self.scenario.chance)
+        if outage is not None and outage.answer == "later":
+            wait = max(wait, min(outage.after, LONGEST))
+            self.paused[place.name] = self.now, self.now + min(outage.after, LONGEST)
+        if self.now >= last:
+            self.die(owed)
+        else:
+            owed.due = min(self.now + wait, last)
+
+    def die(self, owed: Owed) -> None:
+        """A message will not be tried again: its fall-backs get it."""
+        self.waiting.remove(owed)
+        place = self.rules.place(owed.to)
+        self.carry_on(owed, self.now, is_dead=True)
+        for name in place.fallback if place else ():
+            if self.rules.place(name) is None or self.has(name, owed):
+                continue
+            other = self.owe(owed.kind, owed.episode, owed.way, name, owed.step)
+            other.by, other.listed, other.later = owed.by, owed.listed, owed.later
+            other.first_to = owed.first_to or owed.to
+            other.asked = owed.asked
+            other.fell = True
+
+    def has(self, to: str, owed: Owed) -> bool:
+        """Whether a destination has the same message, or will get it."""
+        key = (owed.kind, owed.episode, owed.step, owed.by)
+        waits = any((o.kind, o.episode, o.step, o.by) == key and o.to == to for o in self.waiting)
+        return waits or (owed.kind, owed.episode, owed.step, to) in self.gone
+
+    def learn(self, owed: Owed) -> None:
+        """The destination knows of the episode from now on."""
+        self.gone.add((owed.kind, owed.episode, owed.step, owed.to))
+        if owed.kind in ("resolved", "taken"):
+            return
+        if owed.night:
+            owed.episode.mates[owed.to] = owed.night
+        for each in owed.listed or (owed,):
+            each.episode.told.setdefault(owed.to, []).append(each.way.name)
+            if each.episode.over and not owed.listed:
+                self.tell_end(each.episode, owed.to)
