@@ -23,6 +23,7 @@ from receiver.errors import ReceiverError, StorageUnavailable
 # The module of each command, and its line in the list of commands.
 LISTED = {
     "acknowledge": ("operate", "Take what an execution waits for: its reminders end."),
+    "backtest": ("backtest", "Say who would have been told more or less by other rules."),
     "check": ("inspect", "Check settings, routes, keys and destinations, without the network."),
     "deliveries": ("listing", "List deliveries, newest first, with why each of them waits."),
     "demo": ("serve", "Show the whole walk: a scripted sender against a real server."),

@@ -6,14 +6,29 @@ Reads see committed data only and never wait for a write. Times are nanoseconds.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from receiver.retention import Limits
 from receiver.routing.policy import SendPolicy
 from receiver.store.names import Orphan
-from receiver.store.records import Delays, Happened, Standing, Tally, Waited, Watched
+from receiver.store.records import Delays, Happened, JudgedWebhook, Standing, Tally, Waited, Watched
 
 Page = tuple[list[dict[str, Any]], int | None]
+
+
+@dataclass(frozen=True, slots=True)
+class PastEvent:
+    """A stored event, with an entry for each of its verdicts, the last one at the end.
+
+    The stay that it began was over at `ended_at`, and somebody took it at `taken_at` (ns; None: not
+    so far, or it began none).
+    """
+
+    number: int
+    entries: tuple[JudgedWebhook, ...]
+    ended_at: int | None
+    taken_at: int | None
 
 
 class Listing(Protocol):
@@ -110,6 +125,12 @@ class Surveying(Protocol):
 
     def waited(self, since: int, length: int) -> Sequence[Waited]:
         """Measure the waits for a confirmation that ended since then, in parts of this length."""
+
+    def past(self, since: int, after: int, limit: int) -> Sequence[PastEvent]:
+        """Return the next events received since then, in that order, behind a number (0: none)."""
+
+    def heard_after(self, source: str, execution_id: str, seq: int, limit: int) -> Sequence[int]:
+        """Return when the next events of an execution came, behind the event of a number."""
 
     def standings(self, now: int) -> Mapping[str, Standing]:
         """Return how each destination stands that was ever told something, by its name."""

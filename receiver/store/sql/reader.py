@@ -10,7 +10,7 @@ from receiver.retention import Limits
 from receiver.routing.policy import SendPolicy
 from receiver.store import names
 from receiver.store.names import Orphan
-from receiver.store.reading import Page
+from receiver.store.reading import Page, PastEvent
 from receiver.store.records import Delays, Happened, Standing, Tally, Waited, Watched
 from receiver.store.sql import alarms, ledger, pruning, reads, silences, survey, views
 from receiver.store.sql.database import Database
@@ -82,6 +82,12 @@ class SqlReader(ABC):
 
     def waited(self, since: int, length: int) -> list[Waited]:
         return self._look(lambda db: survey.waited(db, since, length))
+
+    def past(self, since: int, after: int, limit: int) -> list[PastEvent]:
+        return self._look(lambda db: survey.past(db, since, after, limit))
+
+    def heard_after(self, source: str, execution_id: str, seq: int, limit: int) -> list[int]:
+        return self._look(lambda db: survey.heard_after(db, source, execution_id, seq, limit))
 
     def standings(self, now: int) -> dict[str, Standing]:
         return self._query(lambda db: survey.standings(db, now))

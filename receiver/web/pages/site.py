@@ -17,6 +17,7 @@ from receiver.metrics import Counters
 from receiver.store.contract import Store
 from receiver.web.guard import Guard
 from receiver.web.pages.acts import Acts, Form
+from receiver.web.pages.backtests import Backtests
 from receiver.web.pages.gate import Gate
 from receiver.web.pages.lists import Lists
 from receiver.web.pages.rendering import HEADERS, STATIC, Renderer
@@ -57,6 +58,8 @@ def routes(
         settings.zone,
     )  # fmt: skip
 
+    backtests = Backtests(store, in_force, renderer)
+
     def admitted(request: Request, show: Show) -> Response:
         if isinstance(visitor := gate.admit(request), Response):
             return visitor
@@ -77,23 +80,41 @@ def routes(
 
         return _form_route(path, answer, renderer)
 
+    pages: dict[str, Show] = {
+        "/": views.now,
+        "/executions": lists.executions,
+        "/executions/{source}/{execution_id:path}": views.execution,
+        "/events": lists.events,
+        "/events/{seq}": views.event,
+        "/deliveries": lists.deliveries,
+        "/routes": views.routes,
+        "/routes/backtest": backtests.ask,
+        "/silences": lists.silences,
+        "/ledger": views.ledger,
+    }
     return [
-        shown("/", views.now),
-        shown("/executions", lists.executions),
-        shown("/executions/{source}/{execution_id:path}", views.execution),
-        shown("/events", lists.events),
-        shown("/events/{seq}", views.event),
-        shown("/deliveries", lists.deliveries),
-        shown("/routes", views.routes),
-        shown("/silences", lists.silences),
-        shown("/ledger", views.ledger),
-        posted("/act/take", acts.take),
-        posted("/act/redeliver", acts.redeliver),
-        posted("/act/redeliver-all", acts.redeliver_all),
-        posted("/act/test", acts.test),
-        posted("/act/silence", acts.silence),
-        posted("/act/end-silence", acts.end_silence),
-        posted("/routes", acts.try_event),
+        *(shown(path, show) for path, show in pages.items()),
+        *(posted(path, act) for path, act in _forms(acts, backtests).items()),
+        *_open_routes(gate, renderer),
+    ]
+
+
+def _forms(acts: Acts, backtests: Backtests) -> dict[str, Act]:
+    return {
+        "/act/take": acts.take,
+        "/act/redeliver": acts.redeliver,
+        "/act/redeliver-all": acts.redeliver_all,
+        "/act/test": acts.test,
+        "/act/silence": acts.silence,
+        "/act/end-silence": acts.end_silence,
+        "/routes": acts.try_event,
+        "/routes/backtest": backtests.compare,
+    }
+
+
+def _open_routes(gate: Gate, renderer: Renderer) -> list[Route]:
+    """Return the routes that are there for everybody."""
+    return [
         Route("/login", gate.login_page, methods=["GET"], include_in_schema=False),
         _form_route("/login", gate.sign_in, renderer),
         _form_route("/logout", gate.sign_out, renderer),
