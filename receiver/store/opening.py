@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from receiver.errors import StorageRefused, StorageServed
+from receiver.errors import BackupFailed, StorageRefused, StorageServed
 from receiver.store.contract import Store
+from receiver.store.sqlite.copying import back_up as back_up_file
 from receiver.store.sqlite.copying import read_table
 from receiver.store.sqlite.store import SqliteStore
 from receiver.store.sqlite.store import open_existing as open_existing_file
@@ -87,6 +88,21 @@ def migrate(source: str, target: str) -> dict[str, int]:
     path = _file(source)
     with closing(SqliteStore(path, serve=True)) as store:
         return fill(target, lambda table: read_table(path, table), store.ledger())
+
+
+def back_up(url: str, target: Path) -> dict[str, Any] | None:
+    """Copy the database into a file, while it is served or not; return the ledger of the copy.
+
+    None: its schema is an older one. BackupFailed if it cannot be made: then nothing is left.
+    """
+    if is_shared(url):
+        raise BackupFailed(
+            "PostgreSQL makes backups by itself: pg_dump, or pg_basebackup with the log for every"
+            " moment. Nothing was written."
+        )
+    if not exists(url):
+        raise StorageRefused("There is no database to copy. Check RECEIVER_DATABASE_URL.")
+    return back_up_file(_file(url), target)
 
 
 def wholeness(url: str) -> str:

@@ -66,6 +66,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "h11": ("web",),
     "httptools": ("web",),
     "jinja2": ("messages.templates", "web.pages"),
+    "markdown": ("web.pages",),
     "psycopg": ("store.postgres",),
     "pydantic": ("config",),
     "requests": ("destinations.apprise",),

@@ -20,6 +20,7 @@ from receiver.web.pages.acts import Acts, Form
 from receiver.web.pages.backtests import Backtests
 from receiver.web.pages.gate import Gate
 from receiver.web.pages.lists import Lists
+from receiver.web.pages.reference import Reference
 from receiver.web.pages.rendering import HEADERS, STATIC, Renderer
 from receiver.web.pages.session import Visitor
 from receiver.web.pages.views import Views
@@ -58,7 +59,7 @@ def routes(
         settings.zone,
     )  # fmt: skip
 
-    backtests = Backtests(store, in_force, renderer)
+    backtests, reference = Backtests(store, in_force, renderer), Reference(renderer)
 
     def admitted(request: Request, show: Show) -> Response:
         if isinstance(visitor := gate.admit(request), Response):
@@ -91,6 +92,8 @@ def routes(
         "/routes/backtest": backtests.ask,
         "/silences": lists.silences,
         "/ledger": views.ledger,
+        "/help": reference.contents,
+        "/help/{topic}": reference.topic,
     }
     return [
         *(shown(path, show) for path, show in pages.items()),
