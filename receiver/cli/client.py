@@ -9,6 +9,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
+from contextlib import suppress
 from http.client import HTTPException
 from typing import Any
 from urllib.parse import urlsplit
@@ -110,6 +111,18 @@ def post_raw(url: str, body: bytes, headers: Mapping[str, str]) -> tuple[int, di
             f"Nobody answers at {url} ({reason}). Is `receiver serve` running there?"
             " RECEIVER_HOST and RECEIVER_PORT, or --url, say where."
         ) from error
+
+
+def wait_for(url: str, seconds: float) -> None:
+    """Wait until somebody takes connections at an address, or the time is over."""
+    _check_address(url)
+    parts = urlsplit(url)
+    place = (parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80))
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        with suppress(OSError), socket.create_connection(place, timeout=1):
+            return
+        time.sleep(0.1)
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):

@@ -96,17 +96,30 @@ def backup(file: Path, in_json: bool) -> None:
 def migrate(source: str, target: str, in_json: bool) -> None:
     """Move a store that has outgrown its file to PostgreSQL. The file stays as it is.
 
-    Stop the server first. All rows are copied and compared by the ledger, or none: begin again if
-    it is interrupted. Other people see the words of a command, so keep the password in a variable
-    ($NAME) or in libpq's own.
+    Stop the server first. It says how far it is; interrupted, run it again: it goes on. In the end
+    every row was compared, and the ledger says the same of both; before that no server takes the
+    database. Other people see the words of a command, so keep the password in a variable ($NAME)
+    or in libpq's own.
     """
-    counts = opening.migrate(source, os.path.expandvars(target))
+    try:
+        counts = opening.migrate(source, os.path.expandvars(target), _say)
+    except StorageServed as error:
+        raise StorageServed(
+            "A server runs on the file, and what it takes meanwhile would be missing. Stop it, and"
+            " begin again."
+        ) from error
     if in_json:
         print_json(counts)
         return
     text = ", ".join(f"{n} {name}" for name, n in counts.items() if n)
-    click.echo(f"Copied {text or 'no rows'}.")
-    click.echo("The ledger says the same of both. Set RECEIVER_DATABASE_URL to the new one.")
+    click.echo(f"Moved {text or 'no rows'}.")
+    click.echo(
+        "Every row and the ledger are the same in both. Set RECEIVER_DATABASE_URL to the new one."
+    )
+
+
+def _say(text: str) -> None:
+    click.echo(text, err=True)
 
 
 @click.command()

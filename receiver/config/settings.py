@@ -45,7 +45,7 @@ _SERVICE_LINKS = (
 
 
 class Settings(BaseModel):
-    """Settings of the environment. Each field's description stands in the README's table."""
+    """Settings of the environment. Each field's description stands in the reference."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 

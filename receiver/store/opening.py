@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from receiver.errors import BackupFailed, StorageRefused, StorageServed
 from receiver.store.contract import Store
-from receiver.store.sqlite.copying import back_up as back_up_file
-from receiver.store.sqlite.copying import read_table
+from receiver.store.sqlite.backup import back_up as back_up_file
+from receiver.store.sqlite.copying import open_original
 from receiver.store.sqlite.store import SqliteStore
 from receiver.store.sqlite.store import open_existing as open_existing_file
 
@@ -72,11 +72,11 @@ def exists(url: str) -> bool:
     return path.exists() or path.is_symlink()
 
 
-def migrate(source: str, target: str) -> dict[str, int]:
+def migrate(source: str, target: str, say: Callable[[str], None]) -> dict[str, int]:
     """Copy the store of a file into a PostgreSQL without rows; return how many rows of each table.
 
-    All of it is there afterwards or nothing. The file stays as it is; StorageServed if a process
-    serves it, StorageRefused if either cannot be used.
+    It says how far it is, and goes on where a run before was interrupted. The file stays as it is;
+    StorageServed if a process serves it, StorageRefused if either cannot be used.
     """
     if is_shared(source) or not is_shared(target):
         raise StorageRefused("A store moves from sqlite:///FILE to postgresql://…, not elsewhere.")
@@ -85,9 +85,8 @@ def migrate(source: str, target: str) -> dict[str, int]:
     _postgres()  # first: the extra may be missing
     from receiver.store.postgres.copying import fill
 
-    path = _file(source)
-    with closing(SqliteStore(path, serve=True)) as store:
-        return fill(target, lambda table: read_table(path, table), store.ledger())
+    with open_original(_file(source)) as original:
+        return fill(target, original, say)
 
 
 def back_up(url: str, target: Path) -> dict[str, Any] | None:

@@ -17,7 +17,7 @@ from receiver.errors import BackupFailed, StorageRefused
 from receiver.events import Event, Status
 from receiver.intake.receive import Intake, VerifiedWebhook
 from receiver.store import opening
-from receiver.store.sqlite import copying
+from receiver.store.sqlite import backup
 from receiver.store.sqlite.connection import connect
 from receiver.store.sqlite.schema import SCHEMA_VERSION, migrate
 from receiver.store.sqlite.store import SqliteStore
@@ -110,13 +110,13 @@ def test_nothing_that_exists_is_replaced(store: SqliteStore, tmp_path: Path, kin
 def test_a_file_that_appears_meanwhile_is_not_replaced_either(
     store: SqliteStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    checked = copying._checked
+    checked = backup._checked
 
     def slowly(made: Path, version: int) -> object:
         (tmp_path / "copy.db").write_bytes(b"ours")
         return checked(made, version)
 
-    monkeypatch.setattr(copying, "_checked", slowly)
+    monkeypatch.setattr(backup, "_checked", slowly)
     with pytest.raises(BackupFailed, match="exists by now"):
         back_up(tmp_path)
     assert (tmp_path / "copy.db").read_bytes() == b"ours"
