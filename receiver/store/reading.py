@@ -34,9 +34,9 @@ class PastEvent:
 class Listing(Protocol):
     """The side of a store that lists what is kept, for people. Times are nanoseconds.
 
-    A page is newest first, with the cursor of the next one. The view of an event has `judged`: its
-    entry as it was judged last, with the execution of that time. That of a delivery that waits has
-    `obstacles` (records.Obstacles).
+    A page is newest first, with the cursor of the next one. But for lists, the view of an event has
+    `judged`: its entry as it was judged last, with the execution of that time. That of a delivery
+    that waits has `obstacles` (records.Obstacles).
     """
 
     def execution(self, source: str, execution_id: str) -> Mapping[str, Any] | None:

@@ -67,6 +67,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "httptools": ("web",),
     "jinja2": ("messages.templates", "web.pages"),
     "markdown": ("web.pages",),
+    "markupsafe": ("web.pages",),
     "psycopg": ("store.postgres",),
     "pydantic": ("config",),
     "requests": ("destinations.apprise",),
