@@ -28,7 +28,7 @@ LISTED = {
     "check": ("inspect", "Check settings, routes, keys and destinations, without the network."),
     "deliveries": ("listing", "List deliveries, newest first, with why each of them waits."),
     "demo": ("serve", "Show the whole walk: a scripted sender against a real server."),
-    "doctor": ("inspect", "Verify the ledger and the store, and how sources are subscribed."),
+    "doctor": ("doctor", "Verify the ledger and the store, and how sources are subscribed."),
     "events": ("listing", "List events with their verdicts, newest first."),
     "executions": ("listing", "List executions, newest first; `show ID` tells the story of one."),
     "explain": ("inspect", "Say what would become of a webhook body, or became of an event."),

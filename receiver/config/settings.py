@@ -106,13 +106,16 @@ class Settings(BaseModel):
         2_000, ge=1, le=100_000, description="Webhooks waiting for their commit; then 503."
     )
     lease: float = Field(
-        60.0,
-        ge=5,
-        le=3_600,
-        description="Seconds a delivery is claimed for (at least its timeout).",
+        60.0, ge=5, le=3_600, description="Seconds a delivery is claimed (at least its timeout)."
     )
     drain: float = Field(
         15.0, ge=0, le=20, description="Seconds for what is being sent at the end."
+    )
+    spool_file: str = Field(
+        "receiver-spool.db", description="Where webhooks wait for PostgreSQL (`spool: true`)."
+    )
+    spool_size: int = Field(
+        67_108_864, ge=65_536, le=2**40, description="The most bytes of them; then 503."
     )
     keep_bodies: str = Field("30d", description="How long the raw body of a webhook is kept.")
     keep_event_ids: str = Field(

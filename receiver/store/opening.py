@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from receiver.errors import BackupFailed, StorageRefused, StorageServed
 from receiver.store.contract import Store
+from receiver.store.spooling import Spool, SpoolState
 from receiver.store.sqlite.backup import back_up as back_up_file
 from receiver.store.sqlite.copying import open_original
 from receiver.store.sqlite.store import SqliteStore
@@ -52,6 +54,36 @@ def open_existing(url: str, *, thorough: bool = False) -> Store:
             " the database that it serves."
         )
     return _postgres()(url)
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolFile:
+    """The place of a spool: its file, and the most bytes that it may hold."""
+
+    path: str
+    most: int
+
+    def is_there(self) -> bool:
+        """Return whether there is a file."""
+        return Path(self.path).exists()
+
+    def open(self) -> Spool:
+        """Open the file for this process alone; create it if there is none.
+
+        StorageServed if another process has it, StorageRefused if it cannot be used.
+        """
+        from receiver.store.sqlite.spool import SqliteSpool
+
+        return SqliteSpool(Path(self.path), self.most)
+
+    def look(self) -> tuple[SpoolState, bool] | None:
+        """Return how much waits in it, and whether a process has it; None without a file.
+
+        StorageRefused if it is no spool.
+        """
+        from receiver.store.sqlite.spool import look
+
+        return look(Path(self.path), self.most)
 
 
 @contextmanager

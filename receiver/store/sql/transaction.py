@@ -101,7 +101,9 @@ class SqlTransaction(plans.SqlPlanning):
         episodes.supersede(self._database, entries)
         if any(entry.judgement.verdict is Verdict.QUARANTINED for entry in entries):
             self._evict()
-        heard = {entry.source: entry.judged_at for entry in entries if not entry.again}
+        heard = {
+            each.source: each.received_at or each.judged_at for each in entries if not each.again
+        }
         alarms.heard(self._database, heard)
 
     def _write_down(
