@@ -298,6 +298,9 @@ class Writing(Protocol):
         when that one ends. Call this before each round.
         """
 
+    def backlog(self) -> int:
+        """Return how many writes wait for their commit, about."""
+
     def on_news(self, listener: Callable[[], None]) -> None:
         """Register a listener for deliveries that other processes planned.
 

@@ -132,6 +132,9 @@ class Surveying(Protocol):
     def heard_after(self, source: str, execution_id: str, seq: int, limit: int) -> Sequence[int]:
         """Return when the next events of an execution came, behind the event of a number."""
 
+    def held(self) -> int:
+        """Count the events that wait for an earlier one."""
+
     def standings(self, now: int) -> Mapping[str, Standing]:
         """Return how each destination stands that was ever told something, by its name."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
@@ -93,7 +94,7 @@ def build(
     anew at each reload. `spool` is the file for webhooks while the database is away.
     """
     counters = Counters(rules.sources)
-    in_force = LiveRules(rules, Intake.by, read or (lambda: rules), counters.reloaded)
+    in_force = _live_rules(rules, read, counters)
     dispatcher = _dispatcher(settings, store, in_force, counters) if dispatch else None
     wake = dispatcher.wake if dispatcher is not None else _wake_nobody
     gaps = ExpiryTimer(store, in_force, wake, list_silences)
@@ -124,7 +125,7 @@ def build(
         endpoint,
         [
             *health.routes(health.Readiness(store, dispatcher, gaps, endpoint, spooling)),
-            metrics.route(counters, guard, endpoints.skews, store, spooling),
+            metrics.route(counters, guard, endpoints.skews, store, spooling, in_force),
             *_guarded_routes(endpoints, guard),
             *site.routes(settings, store, in_force, wake, counters, guard),
         ],
@@ -137,6 +138,17 @@ def build(
     app.state.in_force, app.state.refusals = in_force, refusals
     _end_on_storage_failure(store, app)
     return app
+
+
+def _live_rules(
+    rules: Rules, read: Callable[[], Rules] | None, counters: Counters
+) -> LiveRules[Intake]:
+    counters.loaded("done", time.time())
+
+    def count(result: str) -> None:
+        counters.reloaded(result, time.time())
+
+    return LiveRules(rules, Intake.by, read or (lambda: rules), count)
 
 
 def _dispatcher(

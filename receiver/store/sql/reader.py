@@ -89,6 +89,9 @@ class SqlReader(ABC):
     def heard_after(self, source: str, execution_id: str, seq: int, limit: int) -> list[int]:
         return self._look(lambda db: survey.heard_after(db, source, execution_id, seq, limit))
 
+    def held(self) -> int:
+        return self._look(survey.held)
+
     def standings(self, now: int) -> dict[str, Standing]:
         return self._query(lambda db: survey.standings(db, now))
 

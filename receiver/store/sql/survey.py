@@ -7,7 +7,7 @@ from dataclasses import replace
 from receiver.events import Judgement, Verdict
 from receiver.store.reading import PastEvent
 from receiver.store.records import Happened, JudgedWebhook, Standing, Waited
-from receiver.store.sql.alarms import waiting_for
+from receiver.store.sql.alarms import WAITS_SINCE, waiting_for
 from receiver.store.sql.database import Database, statement
 from receiver.store.sql.facts import as_judged
 from receiver.store.sql.rows import mapping
@@ -85,6 +85,7 @@ HEARD_AFTER = statement(
     "SELECT received_at FROM event WHERE source = :source AND execution_id = :execution"
     " AND verdict <> 'quarantined' AND seq > :seq ORDER BY received_at, seq LIMIT :limit",
 )
+HELD = statement("count_held", "SELECT count(*) FROM event WHERE verdict = 'held'")
 
 
 def needing_people(db: Database, limit: int) -> list[View]:
@@ -157,9 +158,22 @@ def heard_after(db: Database, source: str, execution_id: str, seq: int, limit: i
     return [int(at) for (at,) in db.rows(HEARD_AFTER, values)]
 
 
+def held(db: Database) -> int:
+    """See reading.Surveying.held."""
+    return int(db.value(HELD))
+
+
 def standings(db: Database, now: int) -> dict[str, Standing]:
     """See reading.Surveying.standings."""
     return {
-        name: Standing(name, succeeded_at, failing_since, detail, waiting_for(db, name, now), dead)
+        name: Standing(
+            name,
+            succeeded_at,
+            failing_since,
+            detail,
+            waiting_for(db, name, now),
+            dead,
+            db.value(WAITS_SINCE, {"destination": name, "now": now}),
+        )
         for name, succeeded_at, failing_since, detail, dead in db.rows(STANDINGS)
     }
