@@ -26,19 +26,23 @@ from receiver.times import SECOND, format_time, span
 def doctor(in_json: bool) -> None:
     """Verify the ledger and the store, and say what does not work.
 
-    Open alarms, destinations that fail now, sources that look badly subscribed or off in time, and
-    the warnings of `check`.
+    Open alarms (a reload that failed among them), destinations that fail now, when each source was
+    last heard, sources that look badly subscribed or off in time, and the warnings of `check`. It
+    names the engine, its log, and whether a server serves the store now.
     """
     settings, rules = load_configuration(destinations=False)
     now = time.time_ns()
     spool, unspooled = spool_state(settings)
     if spool is not None and not in_json:
         click.echo(unspooled or spool_line(spool))
-    with closing(opening.open_existing(settings.database_url, thorough=True)) as store:
+    url = settings.database_url
+    condition = opening.condition(url) if opening.exists(url) else None
+    with closing(opening.open_existing(url, thorough=True)) as store:
         ledger = store.ledger()
         warnings = hints(rules.orderings, store.tallies(), store.delays())
         lost = orphans(rules, store)
         alarms, failing = _alarms(store, now), _failing(rules, store, now)
+        sources = _sources(rules, store, now)
     printing = [each.name for each in rules.destinations.values() if each.prints_only]
     if in_json:
         print_json({
@@ -47,16 +51,24 @@ def doctor(in_json: bool) -> None:
             "orphans": [asdict(orphan) for orphan in lost],
             "alarms": alarms,
             "failing": failing,
+            "sources": sources,
+            "storage": None if condition is None else asdict(condition),
             "spool": spool,
             "warnings": list(rules.warnings),
             "prints_only": printing,
         })  # fmt: skip
     else:
-        click.echo(opening.wholeness(settings.database_url))
+        click.echo(opening.wholeness(url))
+        if condition is not None:
+            click.echo(_words_of(condition))
         click.echo(
             f"Ledger: {ledger['accepted']} accepted, {ledger['owed']} messages owed, imbalance"
             f" {ledger['imbalance']}."
         )
+        for source in sources:
+            heard = f"last heard {source['for']} ago" if source["last_event"] else "never heard"
+            of_keys = "key" if source["keys"] == 1 else "keys"
+            click.echo(f"source {source['source']}: {heard}, {source['keys']} {of_keys}.")
         for warning in rules.warnings:
             click.echo(warning)
         for name in printing:
@@ -75,6 +87,32 @@ def doctor(in_json: bool) -> None:
                 f" {each['last_failure']}; {waits}"
             )
     _complain(ledger, unspooled, len(alarms), len(failing))
+
+
+def _words_of(condition: opening.Condition) -> str:
+    served = {
+        True: "a server serves it now",
+        False: "no server serves it now",
+        None: "whether a server serves it is not known here",
+    }
+    log = "" if condition.log_bytes is None else f", {condition.log_bytes} bytes in its log"
+    return f"{condition.engine}{log}; {served[condition.is_served]}."
+
+
+def _sources(rules: Rules, store: Store, now: int) -> list[dict[str, Any]]:
+    """Return when each source was last heard, and how many keys prove its webhooks."""
+    watched = store.watched(now, now).sources
+    heard = {name: watched[name].heard_at for name in rules.sources if name in watched}
+    return [
+        {
+            "source": name,
+            "last_event": None if at is None else format_time(at // SECOND * SECOND),
+            "for": None if at is None else span(now - at),
+            "keys": len(source.verification.keys),
+        }
+        for name, source in rules.sources.items()
+        for at in [heard.get(name)]
+    ]
 
 
 def _complain(ledger: Mapping[str, Any], unspooled: str, alarms: int, failing: int) -> None:

@@ -13,7 +13,9 @@ from receiver.errors import BackupFailed, StorageRefused, StorageServed
 from receiver.store.contract import Store
 from receiver.store.spooling import Spool, SpoolState
 from receiver.store.sqlite.backup import back_up as back_up_file
+from receiver.store.sqlite.connection import VERSION
 from receiver.store.sqlite.copying import open_original
+from receiver.store.sqlite.file import is_served, real_path
 from receiver.store.sqlite.store import SqliteStore
 from receiver.store.sqlite.store import open_existing as open_existing_file
 
@@ -134,6 +136,29 @@ def back_up(url: str, target: Path) -> dict[str, Any] | None:
     if not exists(url):
         raise StorageRefused("There is no database to copy. Check RECEIVER_DATABASE_URL.")
     return back_up_file(_file(url), target)
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """The engine of a database with its version, the bytes of its log, and whether it is served.
+
+    None: it is not known.
+    """
+
+    engine: str
+    log_bytes: int | None
+    is_served: bool | None
+
+
+def condition(url: str) -> Condition:
+    """Return the condition of a database that exists; call it before it is opened."""
+    if is_shared(url):
+        with closing(_postgres()(url)) as store:
+            return Condition(store.engine(), None, store.is_served())
+    path = real_path(_file(url))
+    log = path.with_name(f"{path.name}-wal")
+    size = log.stat().st_size if log.exists() else 0
+    return Condition(f"SQLite {VERSION}", size, is_served(path))
 
 
 def wholeness(url: str) -> str:
