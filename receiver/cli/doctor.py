@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import asdict
 from typing import Any
@@ -43,50 +43,55 @@ def doctor(in_json: bool) -> None:
         lost = orphans(rules, store)
         alarms, failing = _alarms(store, now), _failing(rules, store, now)
         sources = _sources(rules, store, now)
-    printing = [each.name for each in rules.destinations.values() if each.prints_only]
+    document = {
+        "ledger": ledger,
+        "hints": [asdict(hint) for hint in warnings],
+        "orphans": [asdict(orphan) for orphan in lost],
+        "alarms": alarms,
+        "failing": failing,
+        "sources": sources,
+        "storage": None if condition is None else asdict(condition),
+        "spool": spool,
+        "warnings": list(rules.warnings),
+        "prints_only": [each.name for each in rules.destinations.values() if each.prints_only],
+    }
     if in_json:
-        print_json({
-            "ledger": ledger,
-            "hints": [asdict(hint) for hint in warnings],
-            "orphans": [asdict(orphan) for orphan in lost],
-            "alarms": alarms,
-            "failing": failing,
-            "sources": sources,
-            "storage": None if condition is None else asdict(condition),
-            "spool": spool,
-            "warnings": list(rules.warnings),
-            "prints_only": printing,
-        })  # fmt: skip
+        print_json(document)
     else:
         click.echo(opening.wholeness(url))
         if condition is not None:
             click.echo(_words_of(condition))
-        click.echo(
-            f"Ledger: {ledger['accepted']} accepted, {ledger['owed']} messages owed, imbalance"
-            f" {ledger['imbalance']}."
-        )
-        for source in sources:
-            heard = f"last heard {source['for']} ago" if source["last_event"] else "never heard"
-            of_keys = "key" if source["keys"] == 1 else "keys"
-            click.echo(f"source {source['source']}: {heard}, {source['keys']} {of_keys}.")
-        for warning in rules.warnings:
-            click.echo(warning)
-        for name in printing:
-            click.echo(f"destination {name} prints only: its messages reach nobody else.")
-        for hint in warnings:
-            click.echo(f"source {hint.source}: {hint.text}.")
-        for orphan in lost:
-            click.echo(f"{orphan.text()}.")
-        for alarm in alarms:
-            about = alarm["about"] or "routes.yaml"
-            click.echo(f"alarm {alarm['alarm']}: {about}, since {alarm['since']}: {alarm['cause']}")
-        for each in failing:
-            waits = f"{each['waiting']} wait" if each["waiting"] else "nothing waits"
-            click.echo(
-                f"{each['destination']} fails since {each['since']} ({each['for']}):"
-                f" {each['last_failure']}; {waits}"
-            )
+        for line in _findings(document, [orphan.text() for orphan in lost]):
+            click.echo(line)
     _complain(ledger, unspooled, len(alarms), len(failing))
+
+
+def _findings(found: Mapping[str, Any], lost: Iterable[str]) -> Iterator[str]:
+    ledger = found["ledger"]
+    yield (
+        f"Ledger: {ledger['accepted']} accepted, {ledger['owed']} messages owed, imbalance"
+        f" {ledger['imbalance']}."
+    )
+    for source in found["sources"]:
+        heard = f"last heard {source['for']} ago" if source["last_event"] else "never heard"
+        of_keys = "key" if source["keys"] == 1 else "keys"
+        yield f"source {source['source']}: {heard}, {source['keys']} {of_keys}."
+    yield from found["warnings"]
+    for name in found["prints_only"]:
+        yield f"destination {name} prints only: its messages reach nobody else."
+    for hint in found["hints"]:
+        yield f"source {hint['source']}: {hint['text']}."
+    for text in lost:
+        yield f"{text}."
+    for alarm in found["alarms"]:
+        about = alarm["about"] or "routes.yaml"
+        yield f"alarm {alarm['alarm']}: {about}, since {alarm['since']}: {alarm['cause']}"
+    for each in found["failing"]:
+        waits = f"{each['waiting']} wait" if each["waiting"] else "nothing waits"
+        yield (
+            f"{each['destination']} fails since {each['since']} ({each['for']}):"
+            f" {each['last_failure']}; {waits}"
+        )
 
 
 def _words_of(condition: opening.Condition) -> str:

@@ -27,6 +27,7 @@ from receiver.cli.setup import (
     stored_event,
     stored_execution,
 )
+from receiver.config import exposure
 from receiver.config.rules import Rules
 from receiver.destinations import sending
 from receiver.dispatch.operators import orphans
@@ -59,6 +60,8 @@ def check(file: str | None) -> None:
             click.echo(f"{rules.path}:{destination.line}: warning: {warning}")
     for line, warning in warnings_of_incidents(rules):
         click.echo(f"{rules.path}:{line}: warning: {warning}")
+    for hint in exposure.hints(settings, rules):
+        click.echo(hint)
     for destination in rules.destinations.values():
         click.echo(f"destination {destination.name}: {sending.leads_to(destination)}")
     spool, problem = spool_state(settings)

@@ -1,4 +1,4 @@
-"""Commands that maintain the store: prune, backup, migrate, rename."""
+"""Commands that maintain the store, and show its audit."""
 
 from __future__ import annotations
 
@@ -11,8 +11,19 @@ from pathlib import Path
 
 import click
 
+from receiver.audit import Act
 from receiver.cli.configuration import load_configuration
-from receiver.cli.output import json_option, print_json
+from receiver.cli.operate import entry_of
+from receiver.cli.output import (
+    Column,
+    Cut,
+    Row,
+    json_option,
+    limit_option,
+    print_json,
+    print_table,
+)
+from receiver.cli.setup import open_store
 from receiver.config.rules import Rules
 from receiver.config.settings import Settings, load_settings
 from receiver.dispatch import operators
@@ -21,6 +32,16 @@ from receiver.store import opening
 from receiver.store.contract import Store
 from receiver.store.names import KINDS
 from receiver.store.pruning import prune_all, removed
+from receiver.times import ago
+from receiver.web import json_views
+
+_AUDIT = (
+    Column("when"),
+    Column("who", Cut.END),
+    Column("what"),
+    Column("about", Cut.MIDDLE),
+    Column("from", Cut.END),
+)
 
 
 @click.command()
@@ -101,13 +122,17 @@ def migrate(source: str, target: str, in_json: bool) -> None:
     database. Other people see the words of a command, so keep the password in a variable ($NAME)
     or in libpq's own.
     """
+    to = os.path.expandvars(target)
     try:
-        counts = opening.migrate(source, os.path.expandvars(target), _say)
+        counts = opening.migrate(source, to, _say)
     except StorageServed as error:
         raise StorageServed(
             "A server runs on the file, and what it takes meanwhile would be missing. Stop it, and"
             " begin again."
         ) from error
+    with closing(opening.open_existing(to)) as store:
+        copied = f"{sum(counts.values())} rows"
+        operators.write_down(store, entry_of(Act.MIGRATE).with_result(copied))
     if in_json:
         print_json(counts)
         return
@@ -147,7 +172,12 @@ def rename(what: str, old: str, new: str, dry_run: bool, in_json: bool) -> None:
             "A server runs, and would go on with the old name. Stop it, rename, and start it again."
         ) from error
     with closing(store):
-        counts = store.write_now(operators.rename, operators.Renaming(what, old, new, dry_run))
+        item = operators.Renaming(what, old, new, dry_run)
+        entry = entry_of(Act.RENAME, f"{what} {old} to {new}")
+        if dry_run:
+            counts = store.write_now(operators.rename, item)
+        else:
+            counts = store.write_now(operators.rename_noted, operators.Noted(item, entry))
     if in_json:
         print_json({"renamed": not dry_run, **counts})
         return
@@ -172,4 +202,33 @@ def _check_names(rules: Rules, what: str, old: str, new: str) -> None:
         )
 
 
-COMMANDS = (prune, backup, migrate, rename)
+@click.command()
+@click.option("--act", type=click.Choice([each.value for each in Act]), help="Only this.")
+@click.option("--who", help="Only of this person, by the name as it was given.")
+@click.option("--execution", "execution_id", help="Only about the execution with this id.")
+@limit_option
+@json_option
+def audit(limit: int, in_json: bool, **options: str | None) -> None:
+    """List what people did here, newest first: who, what, about which, when, from where.
+
+    It is kept as long as executions are (RECEIVER_KEEP_EXECUTIONS).
+    """
+    conditions = {name: text for name, text in options.items() if text is not None}
+    with closing(open_store()) as store:
+        rows, _ = store.audit(conditions, limit, None)
+    if in_json:
+        print_json([json_views.audit(row) for row in rows])
+        return
+    if not rows:
+        click.echo(f"Nobody did anything {'that matches' if conditions else 'yet'}.")
+        return
+    now = time.time_ns()
+    print_table(_AUDIT, [
+        Row((ago(row["at"], now), row["who"] or "somebody", row["act"].replace("_", " "),
+             row["execution_id"] or row["about"],
+             f"{row['door']}{' ' if row['place'] else ''}{row['place']}"), row["result"])
+        for row in rows
+    ])  # fmt: skip
+
+
+COMMANDS = (prune, backup, migrate, rename, audit)

@@ -21,6 +21,7 @@ from receiver.config.problems import in_words, nearest, nearest_zone, printable
 from receiver.config.variables import (
     Network,
     is_placeholder,
+    is_service_link,
     is_unfilled,
     networks_of,
     read_file,
@@ -28,20 +29,12 @@ from receiver.config.variables import (
     tidy,
 )
 from receiver.errors import ConfigurationError
+from receiver.links import MIN_KEY
 from receiver.retention import Retention, broken
 from receiver.times import duration
 
 PREFIX = "RECEIVER_"
-FROM_FILES = ("api_token", "database_url")
-# Names and values of the variables that Kubernetes sets in each pod for a Service called receiver
-# or receiver-…; RECEIVER_PORT is among them.
-_SERVICE_LINKS = (
-    (r"RECEIVER(_\w+)?_SERVICE_HOST", r"\S*"),
-    (r"RECEIVER(_\w+)?_SERVICE_PORT(_\w+)?", r"[0-9]*"),
-    (r"RECEIVER(_\w+)?_PORT", r"(tcp|udp|sctp)://\S*"),
-    (r"RECEIVER(_\w+)?_PORT_[0-9]+_(TCP|UDP|SCTP)", r"(tcp|udp|sctp)://\S*"),
-    (r"RECEIVER(_\w+)?_PORT_[0-9]+_(TCP|UDP|SCTP)_(ADDR|PORT|PROTO)", r"\S*"),
-)
+FROM_FILES = ("api_token", "database_url", "link_key")
 
 
 class Settings(BaseModel):
@@ -61,7 +54,10 @@ class Settings(BaseModel):
         None, description="What the API wants as a bearer token. Without it: loopback only."
     )
     public_url: str | None = Field(
-        None, description="Where others reach it; its host may ask the API."
+        None, description="Where others reach it: messages link there, its host may ask the API."
+    )
+    link_key: SecretStr | None = Field(
+        None, description="What signs links in messages; of several, the first. Else: a kept key."
     )
     user_header: str | None = Field(
         None,
@@ -168,6 +164,15 @@ class Settings(BaseModel):
             raise ValueError("must be an address like https://hooks.example.org")
         return url
 
+    @field_validator("link_key")
+    @classmethod
+    def _are_keys(cls, text: SecretStr | None) -> SecretStr | None:
+        """Accept keys that nobody guesses."""
+        words = text.get_secret_value().split() if text else []
+        if any(len(word.encode()) < MIN_KEY for word in words):
+            raise ValueError(f"each key must have {MIN_KEY} bytes or more")
+        return text
+
     @field_validator("trusted_proxies")
     @classmethod
     def _are_networks(cls, text: str | None, info: ValidationInfo) -> str | None:
@@ -192,6 +197,12 @@ class Settings(BaseModel):
     def retention(self) -> Retention:
         """Return how long the store keeps its rows."""
         return Retention(self.keep_bodies, self.keep_event_ids, self.keep_executions)
+
+    @property
+    def link_keys(self) -> tuple[bytes, ...]:
+        """Return the keys of links that are set here, the one that signs first."""
+        words = self.link_key.get_secret_value().split() if self.link_key else []
+        return tuple(word.encode() for word in words)
 
     @property
     def proxies(self) -> tuple[Network, ...]:
@@ -224,7 +235,7 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
 
 def warnings(environ: Mapping[str, str]) -> Iterator[str]:
     """Yield warnings about variables that look like settings and are none."""
-    links = [variable for variable in sorted(environ) if _is_service_link(variable, environ)]
+    links = [variable for variable in sorted(environ) if is_service_link(variable, environ)]
     if links:
         more = f" and {len(links) - 1} more" if links[1:] else ""
         yield (
@@ -243,16 +254,8 @@ def _ours(environ: Mapping[str, str]) -> list[str]:
     return [
         variable
         for variable in sorted(environ)
-        if variable.startswith(PREFIX) and not _is_service_link(variable, environ)
+        if variable.startswith(PREFIX) and not is_service_link(variable, environ)
     ]
-
-
-def _is_service_link(variable: str, environ: Mapping[str, str]) -> bool:
-    """Return whether Kubernetes sets a variable by itself, for a Service called receiver…"""
-    value = tidy(environ[variable])
-    return any(
-        re.fullmatch(name, variable) and re.fullmatch(form, value) for name, form in _SERVICE_LINKS
-    )
 
 
 def _take(variable: str, value: str, values: dict[str, str], problems: list[str]) -> None:
@@ -289,12 +292,6 @@ def _described(error: Mapping[str, Any]) -> str:
     """Describe a setting that cannot be read, never with its value: that may be a secret."""
     name = str(error["loc"][0])
     variable = PREFIX + name.upper()
-    return f"{variable}: {in_words(error)}{_example(name, variable)}."
-
-
-def _example(name: str, variable: str) -> str:
-    """Return a value to write, for a setting with a default that says something."""
     default = Settings.model_fields[name].default
-    if isinstance(default, (int, float)):
-        return f", like {variable}={default:g}"
-    return ""
+    example = f", like {variable}={default:g}" if isinstance(default, (int, float)) else ""
+    return f"{variable}: {in_words(error)}{example}."

@@ -295,15 +295,13 @@ class Obstacles:
 
 
 class PruneStage(StrEnum):
-    """The rows that one stage of pruning walks over; the stages follow each other in this order.
-
-    They are ended executions with their rows, events without one, silences, alarms, raw bodies.
-    """
+    """The rows that one stage of pruning walks over, in this order; executions with theirs."""
 
     EXECUTIONS = "executions"
     EVENTS = "events"
     SILENCES = "silences"
     ALARMS = "alarms"
+    AUDIT = "audit"
     BODIES = "bodies"
 
 
@@ -326,6 +324,7 @@ class Pruned:
     deliveries: int = 0
     silences: int = 0
     alarms: int = 0
+    audit: int = 0
     bodies: int = 0
 
 
@@ -335,6 +334,7 @@ class TakeOutcome(StrEnum):
     TAKEN = "taken"
     TAKEN_OVER = "taken_over"
     ALREADY_TAKEN = "already_taken"
+    TAKEN_BY_ANOTHER = "taken_by_another"
     ENDED = "ended"
     UNKNOWN = "unknown"
 

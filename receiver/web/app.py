@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -16,14 +17,16 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
+from receiver.audit import Act, Actor, Door, Entry
 from receiver.config.live_rules import LiveRules
 from receiver.config.rules import Rules
 from receiver.config.settings import Settings
 from receiver.dispatch.dispatcher import Dispatcher
-from receiver.dispatch.operators import list_silences, orphans
+from receiver.dispatch.operators import link_key, list_silences, orphans, write_down
 from receiver.errors import StorageUnavailable
 from receiver.intake.expiry import ExpiryTimer
 from receiver.intake.receive import Intake
+from receiver.links import Links
 from receiver.metrics import Counters
 from receiver.store.contract import Store
 from receiver.store.opening import SpoolFile
@@ -94,8 +97,8 @@ def build(
     anew at each reload. `spool` is the file for webhooks while the database is away.
     """
     counters = Counters(rules.sources)
-    in_force = _live_rules(rules, read, counters)
-    dispatcher = _dispatcher(settings, store, in_force, counters) if dispatch else None
+    in_force, links = _live_rules(rules, read, counters), _links(settings, store)
+    dispatcher = _dispatcher(settings, store, in_force, counters, links) if dispatch else None
     wake = dispatcher.wake if dispatcher is not None else _wake_nobody
     gaps = ExpiryTimer(store, in_force, wake, list_silences)
     pruning = PruneTimer(store, settings.retention)
@@ -106,20 +109,15 @@ def build(
         max_body=settings.max_body, rate=settings.rate, counters=counters, refusals=refusals,
         is_open=receive, spooling=spooling,
     )  # fmt: skip
-
-    def drain() -> None:
-        """Refuse new webhooks and finish the calls in progress; other requests are answered."""
-        endpoint.draining = True
-        if dispatcher is not None and not dispatcher.stop(
-            0 if app.state.failure else settings.drain
-        ):
-            log.warning("drain.incomplete: what is still being sent will be sent again")
-
-    guard, endpoints = Guard(settings), api.Api(store, in_force, wake)
+    endpoints = api.Api(store, in_force, wake, guard := Guard(settings))
     in_force.on_change(lambda rules: _log_orphans(rules, store))
     # What became due during a stop is settled before anything is sent.
-    starts = [gaps.start, *([dispatcher.start] if dispatcher is not None else []), pruning.start]
-    starts.append(lambda: _log_orphans(in_force.rules, store))
+    starts = [gaps.start, *([dispatcher.start] if dispatcher is not None else []), pruning.start,
+              lambda: _log_orphans(in_force.rules, store)]  # fmt: skip
+
+    def drain() -> None:
+        _drain(endpoint, dispatcher, 0 if app.state.failure else settings.drain)
+
     stops = [drain, refusals.flush, gaps.stop, pruning.stop, store.close]
     app = Application(
         endpoint,
@@ -127,7 +125,7 @@ def build(
             *health.routes(health.Readiness(store, dispatcher, gaps, endpoint, spooling)),
             metrics.route(counters, guard, endpoints.skews, store, spooling, in_force),
             *_guarded_routes(endpoints, guard),
-            *site.routes(settings, store, in_force, wake, counters, guard),
+            *site.routes(settings, store, in_force, wake, counters, guard, links),
         ],
         lifespan=_lifespan(starts, stops, spooling),
         exception_handlers={HTTPException: _answer_http_error, Exception: _answer_failure},
@@ -136,6 +134,7 @@ def build(
     app.router.redirect_slashes = False
     app.state.endpoint, app.state.drain = endpoint, drain
     app.state.in_force, app.state.refusals = in_force, refusals
+    app.state.reloaded = lambda result: _note_reload(store, result)
     _end_on_storage_failure(store, app)
     return app
 
@@ -151,13 +150,32 @@ def _live_rules(
     return LiveRules(rules, Intake.by, read or (lambda: rules), count)
 
 
+def _drain(endpoint: WebhookEndpoint, dispatcher: Dispatcher | None, seconds: float) -> None:
+    """Refuse new webhooks and finish the calls in progress; other requests are answered."""
+    endpoint.draining = True
+    if dispatcher is not None and not dispatcher.stop(seconds):
+        log.warning("drain.incomplete: what is still being sent will be sent again")
+
+
 def _dispatcher(
-    settings: Settings, store: Store, in_force: LiveRules[Intake], counters: Counters
+    settings: Settings, store: Store, in_force: LiveRules[Intake], counters: Counters, links: Links
 ) -> Dispatcher:
-    public_url = settings.public_url or ""
-    made = Dispatcher(store, in_force, settings.lease, public_url, settings.zone, counters)
+    made = Dispatcher(store, in_force, settings.lease, links, settings.zone, counters)
     store.on_news(lambda: made.wake(in_force.rules.destinations))
     return made
+
+
+def _links(settings: Settings, store: Store) -> Links:
+    """Return the links of this installation; the first start makes their key and keeps it."""
+    kept = (secrets.token_bytes(32), time.time_ns())
+    keys = settings.link_keys or (store.write_now(link_key, kept),)
+    return Links(settings.public_url or "", keys)
+
+
+def _note_reload(store: Store, result: str) -> None:
+    """Write down that a signal asked for a reload."""
+    by = Actor("", Door.SIGNAL)
+    write_down(store, Entry(time.time_ns(), Act.RELOAD, by, result=result))
 
 
 def _addresses(settings: Settings, in_force: LiveRules[Intake]) -> Addresses:

@@ -55,4 +55,3 @@ def test_to_ask_takes_no_lock(tmp_path: Path, serve: bool) -> None:
     finally:
         store.close()
     assert is_served(path) is False
-    assert is_served(tmp_path / "none.db") is None

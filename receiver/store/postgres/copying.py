@@ -25,9 +25,12 @@ from receiver.store.sql.ledger import ledger
 # A table comes after those that it refers to.
 TABLES = (
     "event", "execution", "history", "silence", "alarm", "delivery", "attempt", "judgement",
-    "destination", "source", "acknowledgement", "digest_group", "pruned",
+    "destination", "source", "acknowledgement", "digest_group", "pruned", "audit", "link_key",
 )  # fmt: skip
-_NUMBERED = {"event": "seq", "execution": "id", "silence": "id", "alarm": "id", "delivery": "id"}
+_NUMBERED = {
+    "event": "seq", "execution": "id", "silence": "id", "alarm": "id", "delivery": "id",
+    "audit": "id",
+}  # fmt: skip
 # Rows of a part. They are not held in memory: each goes over the wire when it was read.
 PART = 10_000
 # Rows of a table between two words about it.
@@ -135,6 +138,8 @@ class Copying:
                 self._look_at_copied()
 
     def _refuse_rows(self) -> None:
+        # A server that was started once has made a key; links of the original need that one's.
+        self._db.execute("DELETE FROM link_key")
         for table in TABLES:
             if self._value(f"SELECT 1 FROM {table} LIMIT 1"):
                 raise StorageRefused(

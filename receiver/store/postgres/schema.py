@@ -15,7 +15,7 @@ from receiver.store.postgres.address import Address
 from receiver.store.postgres.connection import connect
 
 # The scripts in their order; the number of a schema is that of its last one.
-SCRIPTS = ("schema.sql", "schema_2_plans.sql")
+SCRIPTS = ("schema.sql", "schema_2_plans.sql", "schema_3_people.sql")
 SCHEMA_VERSION = len(SCRIPTS)
 # The key of the lock that the process has which brings the schema up to date.
 LOCK = 0x72637672  # "rcvr"

@@ -123,28 +123,6 @@ class Lock:
         )
 
 
-def is_served(path: Path) -> bool | None:
-    """Return whether a process serves the file; None where the system does not say.
-
-    It takes no lock, so no start is disturbed. Call it before the file is opened: to close a
-    descriptor drops SQLite's own locks.
-    """
-    if sys.platform != "linux":
-        return None
-    asked = struct.pack("hhqqi0q", fcntl.F_WRLCK, os.SEEK_SET, _BYTE, 1, 0)
-    try:
-        descriptor = os.open(path, os.O_RDWR)
-    except OSError:
-        return None
-    try:
-        kind, *_ = struct.unpack("hhqqi0q", fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, asked))
-        return bool(kind != fcntl.F_UNLCK)
-    except OSError:
-        return None
-    finally:
-        os.close(descriptor)
-
-
 class Place:
     """The names of an open database, its log and its index, and the files that they led to."""
 

@@ -28,7 +28,7 @@ from receiver.web.paging import whole_number
 NAME = "the pasted rules"
 # The most bytes of rules, days, events and seconds of one backtest.
 MAX_RULES, MAX_DAYS, MAX_EVENTS, MAX_SECONDS = 200_000, 90, 50_000, 5.0
-_DAY = 86_400 * SECOND
+DAY = 86_400 * SECOND
 
 
 class Backtests:
@@ -59,7 +59,7 @@ class Backtests:
             return self._wrong(request, visitor, form, "Another backtest is under way: wait.")
         try:
             now, ends = time.time_ns(), time.monotonic() + MAX_SECONDS
-            since = (now - days * _DAY) // SECOND * SECOND
+            since = (now - days * DAY) // SECOND * SECOND
             found = backtest(
                 self._store, self._in_force.rules, others, since, now, MAX_EVENTS,
                 lambda: time.monotonic() > ends,

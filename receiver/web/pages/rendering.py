@@ -56,6 +56,7 @@ TABS = (
     ("/routes", "Routes"),
     ("/silences", "Silences"),
     ("/ledger", "Ledger"),
+    ("/audit", "Audit"),
     ("/help", "Help"),
 )
 

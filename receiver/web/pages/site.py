@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from urllib.parse import parse_qsl
 
 from starlette.concurrency import run_in_threadpool
@@ -12,7 +13,9 @@ from starlette.routing import Route
 
 from receiver.config.live_rules import LiveRules
 from receiver.config.settings import Settings
+from receiver.dispatch.operators import write_down
 from receiver.errors import StorageUnavailable
+from receiver.links import Links
 from receiver.metrics import Counters
 from receiver.store.contract import Store
 from receiver.web.guard import Guard
@@ -23,6 +26,7 @@ from receiver.web.pages.lists import Lists
 from receiver.web.pages.reference import Reference
 from receiver.web.pages.rendering import HEADERS, STATIC, Renderer
 from receiver.web.pages.session import Visitor
+from receiver.web.pages.take import TakePage
 from receiver.web.pages.views import Views
 
 # The files of the pages, and their types.
@@ -48,18 +52,19 @@ def routes(
     wake: Callable[[Iterable[str]], None],
     counters: Counters,
     guard: Guard,
+    links: Links,
 ) -> list[Route]:
     """Return the routes of the pages. None of them is in the description of the API."""
     renderer = Renderer(settings.zone)
-    gate = Gate(settings, guard, renderer)
-    views = Views(store, in_force, counters, renderer, settings.zone)
+    gate = Gate(settings, guard, renderer, partial(write_down, store))
     lists = Lists(store, in_force, renderer)
+    views = Views(store, in_force, counters, renderer, settings.zone)
     acts = Acts(
         store, in_force, wake, gate, renderer, views, lists, settings.public_url or "",
         settings.zone,
     )  # fmt: skip
 
-    backtests, reference = Backtests(store, in_force, renderer), Reference(renderer)
+    backtests = Backtests(store, in_force, renderer)
 
     def admitted(request: Request, show: Show) -> Response:
         if isinstance(visitor := gate.admit(request), Response):
@@ -81,7 +86,20 @@ def routes(
 
         return _form_route(path, answer, renderer)
 
-    pages: dict[str, Show] = {
+    pages = _pages(views, lists, backtests, Reference(renderer))
+    forms = _forms(acts, backtests)
+    return [
+        *(shown(path, show) for path, show in pages.items()),
+        *(posted(path, act) for path, act in forms.items()),
+        *_take_routes(TakePage(store, in_force, wake, gate, renderer, links), renderer),
+        *_open_routes(gate, renderer),
+    ]
+
+
+def _pages(
+    views: Views, lists: Lists, backtests: Backtests, reference: Reference
+) -> dict[str, Show]:
+    return {
         "/": views.now,
         "/executions": lists.executions,
         "/executions/{source}/{execution_id:path}": views.execution,
@@ -92,14 +110,10 @@ def routes(
         "/routes/backtest": backtests.ask,
         "/silences": lists.silences,
         "/ledger": views.ledger,
+        "/audit": lists.audit,
         "/help": reference.contents,
         "/help/{topic}": reference.topic,
     }
-    return [
-        *(shown(path, show) for path, show in pages.items()),
-        *(posted(path, act) for path, act in _forms(acts, backtests).items()),
-        *_open_routes(gate, renderer),
-    ]
 
 
 def _forms(acts: Acts, backtests: Backtests) -> dict[str, Act]:
@@ -121,7 +135,38 @@ def _open_routes(gate: Gate, renderer: Renderer) -> list[Route]:
         Route("/login", gate.login_page, methods=["GET"], include_in_schema=False),
         _form_route("/login", gate.sign_in, renderer),
         _form_route("/logout", gate.sign_out, renderer),
-        Route("/static/{name}", _answer_file, methods=["GET"], include_in_schema=False),
+    ]
+
+
+def _take_routes(page: TakePage, renderer: Renderer) -> list[Route]:
+    """Return the routes of links and of the files that their page loads.
+
+    A proxy in front may leave the path of the public address on, or take it off.
+    """
+
+    def show(request: Request) -> Response:
+        try:
+            return page.show(request)
+        except StorageUnavailable:
+            return renderer.problem(request, 503, _NO_STORAGE, _LATER)
+
+    def take(request: Request, form: Form) -> Response:
+        try:
+            return page.take(request, form)
+        except StorageUnavailable:
+            return renderer.problem(request, 503, _NO_STORAGE, _LATER)
+
+    prefixes = dict.fromkeys(("", page.prefix))
+    return [
+        route
+        for prefix in prefixes
+        for route in (
+            Route(f"{prefix}/take/{{token}}", show, methods=["GET"], include_in_schema=False),
+            _form_route(f"{prefix}/take/{{token}}", take, renderer),
+            Route(
+                f"{prefix}/static/{{name}}", _answer_file, methods=["GET"], include_in_schema=False
+            ),
+        )
     ]
 
 
