@@ -12,6 +12,7 @@ import click
 
 from receiver.cli.configuration import load_configuration, spool_line, spool_state
 from receiver.cli.output import json_option, print_json
+from receiver.cli.setup import node_lines
 from receiver.config.rules import Rules
 from receiver.dispatch.operators import orphans
 from receiver.errors import ReceiverError
@@ -42,7 +43,7 @@ def doctor(in_json: bool) -> None:
         warnings = hints(rules.orderings, store.tallies(), store.delays())
         lost = orphans(rules, store)
         alarms, failing = _alarms(store, now), _failing(rules, store, now)
-        sources = _sources(rules, store, now)
+        sources, nodes = _sources(rules, store, now), store.nodes()
     document = {
         "ledger": ledger,
         "hints": [asdict(hint) for hint in warnings],
@@ -52,6 +53,8 @@ def doctor(in_json: bool) -> None:
         "sources": sources,
         "storage": None if condition is None else asdict(condition),
         "spool": spool,
+        "rules": rules.digest(),
+        "nodes": [asdict(node) for node in nodes],
         "warnings": list(rules.warnings),
         "prints_only": [each.name for each in rules.destinations.values() if each.prints_only],
     }
@@ -61,12 +64,13 @@ def doctor(in_json: bool) -> None:
         click.echo(opening.wholeness(url))
         if condition is not None:
             click.echo(_words_of(condition))
-        for line in _findings(document, [orphan.text() for orphan in lost]):
+        more = [*node_lines(nodes, rules), *(f"{orphan.text()}." for orphan in lost)]
+        for line in _findings(document, more):
             click.echo(line)
     _complain(ledger, unspooled, len(alarms), len(failing))
 
 
-def _findings(found: Mapping[str, Any], lost: Iterable[str]) -> Iterator[str]:
+def _findings(found: Mapping[str, Any], more: Iterable[str]) -> Iterator[str]:
     ledger = found["ledger"]
     yield (
         f"Ledger: {ledger['accepted']} accepted, {ledger['owed']} messages owed, imbalance"
@@ -81,8 +85,7 @@ def _findings(found: Mapping[str, Any], lost: Iterable[str]) -> Iterator[str]:
         yield f"destination {name} prints only: its messages reach nobody else."
     for hint in found["hints"]:
         yield f"source {hint['source']}: {hint['text']}."
-    for text in lost:
-        yield f"{text}."
+    yield from more
     for alarm in found["alarms"]:
         about = alarm["about"] or "routes.yaml"
         yield f"alarm {alarm['alarm']}: {about}, since {alarm['since']}: {alarm['cause']}"

@@ -78,13 +78,17 @@ class Committer:
     """The thread that does writes in the order of their arrival, many in one commit.
 
     `opened` runs in the committer's thread, because a SQLite connection must stay in one thread.
-    `backlog` is the number of writes that may wait; further ones are Overloaded.
+    `backlog` is the number of writes that may wait; further ones are Overloaded. `most` of them go
+    into one commit, as many as may without it.
 
     The thread ends by itself when the storage can no longer be trusted. `failure` then holds the
     reason, and the committer's thread calls the listeners of `on_failure`.
     """
 
-    def __init__(self, opened: Callable[[], Connection], backlog: int) -> None:
+    def __init__(
+        self, opened: Callable[[], Connection], backlog: int, most: int | None = None
+    ) -> None:
+        self._most = most
         self._waiting: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
         self._backlog = backlog
         self._closed = False
@@ -204,7 +208,7 @@ class Committer:
         if first is None:
             return None
         batch = [first]
-        while len(batch) < MAX_BATCH and not self._waiting.empty():
+        while len(batch) < (self._most or MAX_BATCH) and not self._waiting.empty():
             write = self._waiting.get()
             if write is None:
                 self._waiting.put(None)  # end after this batch
@@ -261,6 +265,10 @@ class Committed:
     def __init__(self, committer: Committer) -> None:
         self._committer = committer
 
+    def close(self) -> None:
+        """Commit the waiting writes, and take no more."""
+        self._committer.close()
+
     async def write(self, act: Act[Item, Result], item: Item) -> Result:
         """See contract.Writing.write."""
         result: Result = await self._committer.write(act, item)
@@ -289,6 +297,9 @@ class Committed:
     def on_failure(self, listener: Callable[[str], None]) -> None:
         """See contract.Writing.on_failure."""
         self._committer.on_failure(listener)
+
+    def announce(self, rules: str) -> None:
+        """Do nothing: an engine for several processes does it."""
 
     def check_writable(self) -> None:
         """See contract.Writing.check_writable."""

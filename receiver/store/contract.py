@@ -310,8 +310,8 @@ class Writing(Protocol):
         when that one ends. Call this before each round.
         """
 
-    def backlog(self) -> int:
-        """Return how many writes wait for their commit, about."""
+    def announce(self, rules: str) -> None:
+        """Let the other processes know that this one serves, and the digest of its rules."""
 
     def on_news(self, listener: Callable[[], None]) -> None:
         """Register a listener for deliveries that other processes planned.

@@ -31,6 +31,15 @@ class PastEvent:
     taken_at: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A process that serves the database: its host and number, its version, its rules' digest."""
+
+    name: str
+    version: str
+    rules: str
+
+
 class Listing(Protocol):
     """The side of a store that lists what is kept, for people. Times are nanoseconds.
 
@@ -148,6 +157,12 @@ class Surveying(Protocol):
 
     def held(self) -> int:
         """Count the events that wait for an earlier one."""
+
+    def backlog(self) -> int:
+        """Return how many writes wait for their commit, about."""
+
+    def nodes(self) -> Sequence[Node]:
+        """Return the processes that serve the database, if several may."""
 
     def standings(self, now: int) -> Mapping[str, Standing]:
         """Return how each destination stands that was ever told something, by its name."""

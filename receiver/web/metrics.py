@@ -19,6 +19,7 @@ from receiver import __version__
 from receiver.alarms import Alarm
 from receiver.config.live_rules import LiveRules
 from receiver.errors import StorageUnavailable
+from receiver.intake.receive import Intake
 from receiver.metrics import BUCKETS, Counters, Histogram
 from receiver.store.contract import Store
 from receiver.store.records import Standing
@@ -73,7 +74,7 @@ class Stored:
 
 def route(
     counters: Counters, guard: Guard, skews: Callable[[], Mapping[str, float]], store: Store,
-    spooling: Spooling | None, in_force: LiveRules[object],
+    spooling: Spooling | None, in_force: LiveRules[Intake],
 ) -> Route:  # fmt: skip
     """Return the route of the metrics; `skews` reads the clocks of sources from the store."""
     ledger = Glance(store.ledger, LEDGER_EVERY)
@@ -100,7 +101,7 @@ def route(
         except StorageUnavailable:
             skewed, alarms = {}, ()  # the counts are most wanted when the storage fails
         headers = {"Cache-Control": "no-store"}
-        content = text(counters, skewed, alarms, _waiting(spooling), stored)
+        content = text(counters, skewed, alarms, _waiting(spooling), in_force.digest, stored)
         return Response(content, headers=headers, media_type=MEDIA_TYPE)
 
     return Route("/metrics", metrics, methods=["GET"])
@@ -122,6 +123,7 @@ def text(
     skews: Mapping[str, float],
     alarms: Iterable[Alarm] = (),
     spool: SpoolState | None = None,
+    rules: str = "",
     stored: Stored | None = None,
 ) -> str:
     """Write all metrics in the text exposition format 0.0.4, with the open alarms."""
@@ -142,6 +144,9 @@ def text(
     lines += _gauge("receiver_spooled", "Webhooks that wait in the spool.", (), waiting)
     build = [((__version__, platform.python_version()), 1.0)]
     lines += _gauge("receiver_build_info", "What runs.", ("version", "python"), build)
+    digest = [((rules,), 1.0)] if rules else []
+    # One series at a time: another digest takes the place of the one before.
+    lines += _gauge("receiver_rules_info", "The rules in force.", ("digest",), digest)
     if stored is not None:
         lines += _of_store(stored)
     return "\n".join([*lines, ""])

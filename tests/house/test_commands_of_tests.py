@@ -12,6 +12,8 @@ from tests.prove_deliveries.planted import BUGS as OF_DELIVERIES
 from tests.prove_deliveries.proofs import PROOFS as DELIVERIES
 from tests.prove_durability.planted import BUGS as OF_DURABILITY
 from tests.prove_durability.proofs import PROOFS as DURABILITY
+from tests.prove_nodes.planted import BUGS as OF_NODES
+from tests.prove_nodes.proofs import PROOFS as NODES
 from tests.prove_people.planted import BUGS as OF_PEOPLE
 from tests.prove_state.proofs import PROOFS as STATE
 from tests.support.readme_parts import README
@@ -43,6 +45,7 @@ def test_every_command_that_is_named_anywhere_exists() -> None:
     [
         ("prove_deliveries", set(DELIVERIES)),
         ("prove_durability", set(DURABILITY)),
+        ("prove_nodes", set(NODES)),
         ("prove_state", set(STATE)),
     ],
 )
@@ -61,4 +64,5 @@ def test_every_folder_is_listed() -> None:
 def test_the_numbers_of_planted_bugs_are_theirs() -> None:
     assert f"| {len(OF_DELIVERIES)} bugs |" in LIST
     assert f"| {len(OF_DURABILITY)} of {len(OF_DURABILITY)} found |" in LIST
+    assert f"{len(OF_NODES)} bugs of several nodes" in LIST
     assert f"`--planted` plants {len(OF_PEOPLE)} bugs" in LIST
