@@ -24,6 +24,8 @@ from receiver.errors import ReceiverError, StorageUnavailable
 LISTED = {
     "acknowledge": ("operate", "Take what an execution waits for: its reminders end."),
     "audit": ("maintain", "List what people did: who, what, when, from where."),
+    "backtest": ("backtest", "Say who would have been told more or less by other rules."),
+    "backup": ("maintain", "Copy the store into a file, while it is served."),
     "check": ("inspect", "Check settings, routes, keys and destinations, without the network."),
     "deliveries": ("listing", "List deliveries, newest first, with why each of them waits."),
     "demo": ("serve", "Show the whole walk: a scripted sender against a real server."),

@@ -57,7 +57,8 @@ class Dispatcher:
         self._changing = threading.Lock()
         self._stopped = False
         self._reaper = OrphanReaper(store, live_rules, self.wake)
-        self._alarms = AlarmTimer(store, live_rules, self.wake, counters or Counters(()), missed)
+        self._counters = counters or Counters(())
+        self._alarms = AlarmTimer(store, live_rules, self.wake, self._counters, missed)
         live_rules.on_change(self.change)
 
     def start(self) -> None:
@@ -93,6 +94,7 @@ class Dispatcher:
                         self._links,
                         self._zone,
                         self._alarms.attend,
+                        self._counters.attempted,
                     )
             self._workers = workers
             for worker in workers.values():

@@ -45,7 +45,8 @@ class DestinationWorker:
     """Threads that send one destination its deliveries, in order, at its rate.
 
     `lease` is in seconds. `others` are woken when a turn plans deliveries to their destinations.
-    `attend` notes before each turn that this process may have been stopped.
+    `attend` notes before each turn that this process may have been stopped. `count` gets the
+    destination, the outcome and the seconds of each attempt.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class DestinationWorker:
         links: Links = NO_LINKS,
         zone: tzinfo = UTC,
         attend: Callable[[], None] = lambda: None,
+        count: Callable[[str, str, float], None] = lambda name, outcome, seconds: None,
     ) -> None:
         self.destination = destination
         self.others: Iterable[DestinationWorker] = ()
@@ -66,6 +68,7 @@ class DestinationWorker:
         self._links = links
         self._zone = zone
         self._attend = attend
+        self._count = count
         self._waking = threading.Condition()
         self._wakes = 0
         self._is_first = True
@@ -200,6 +203,7 @@ class DestinationWorker:
             lambda attempt: self._run(lambda: self._finished(claim, message, attempt))
         )
         attempt = sending.send(self.destination, message)
+        self._count(self.destination.name, attempt.outcome, attempt.duration_ms / 1000)
         return self._finished(claim, message, attempt)
 
     def _compose(self, claim: Claim) -> Message:

@@ -35,7 +35,14 @@ from receiver.store.records import TakeOutcome
 from receiver.times import SECOND
 from receiver.web import json_views
 from receiver.web.guard import Guard
-from receiver.web.paging import answer_page, each, json_response, read_parameters, whole_number
+from receiver.web.paging import (
+    answer_page,
+    each,
+    json_response,
+    read_parameters,
+    revalidated,
+    whole_number,
+)
 from receiver.web.problem import problem
 
 # The most bytes of a document: people write short ones here.
@@ -231,7 +238,7 @@ def routes(api: Api, guard: Guard) -> list[Route]:
 
     def guarded(path: str, endpoint: Callable[[Request], Response], method: str) -> Route:
         def answer(request: Request) -> Response:
-            return guard.refuse(request) or endpoint(request)
+            return guard.refuse(request) or revalidated(request, endpoint(request))
 
         return Route(path, answer, methods=[method])
 

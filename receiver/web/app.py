@@ -102,8 +102,7 @@ def build(
     anew at each reload. `spool` is the file for webhooks while the database is away.
     """
     counters = Counters(rules.sources)
-    in_force = LiveRules(rules, Intake.by, read or (lambda: rules), counters.reloaded)
-    links = _links(settings, store)
+    in_force, links = _live_rules(rules, read, counters), _links(settings, store)
     reconciling = ReconcileTimer(store, in_force, counters)
     dispatcher = (
         _dispatcher(settings, store, in_force, counters, links, reconciling) if dispatch else None
@@ -118,8 +117,7 @@ def build(
         max_body=settings.max_body, rate=settings.rate, counters=counters, refusals=refusals,
         is_open=receive, spooling=spooling,
     )  # fmt: skip
-    guard = Guard(settings)
-    endpoints = api.Api(store, in_force, wake, guard)
+    endpoints = api.Api(store, in_force, wake, guard := Guard(settings))
     in_force.on_change(lambda rules: _follow(rules, store))
     store.announce(in_force.digest)
     # What became due during a stop is settled before anything is sent.
@@ -134,7 +132,7 @@ def build(
         endpoint,
         [
             *health.routes(health.Readiness(store, dispatcher, gaps, endpoint, in_force, spooling)),
-            metrics.route(counters, guard, endpoints.skews, store, in_force, spooling),
+            metrics.route(counters, guard, endpoints.skews, store, spooling, in_force),
             *_guarded_routes(endpoints, guard),
             *site.routes(settings, store, in_force, wake, counters, guard, links),
         ],
@@ -146,6 +144,17 @@ def build(
     app.state.reloaded = lambda result: _note_reload(store, result)
     _end_on_storage_failure(store, app)
     return app
+
+
+def _live_rules(
+    rules: Rules, read: Callable[[], Rules] | None, counters: Counters
+) -> LiveRules[Intake]:
+    counters.loaded("done", time.time())
+
+    def count(result: str) -> None:
+        counters.reloaded(result, time.time())
+
+    return LiveRules(rules, Intake.by, read or (lambda: rules), count)
 
 
 def _drain(endpoint: WebhookEndpoint, dispatcher: Dispatcher | None, seconds: float) -> None:

@@ -37,6 +37,9 @@ _DETAILS = {
 }
 
 
+_UNCHANGED: Document = {"304": {"description": "As it was with the ETag in If-None-Match."}}
+
+
 def _success(description: str, schema: str) -> Document:
     return {"description": description, "content": {"application/json": {"schema": ref(schema)}}}
 
@@ -69,6 +72,7 @@ def _listing(summary: str, schema: str, *conditions: str) -> Document:
         ],
         "responses": {
             "200": _success("A page; `next` is the `after` of the next one.", schema),
+            **_UNCHANGED,
             **_refusals("400", *_GUARD_STATUSES),
         },
         "security": [{"token": []}, {}],
@@ -169,7 +173,7 @@ _LISTED_PATHS: Document = {
     "/api/executions/{source}/{execution_id}": {
         "get": _operation(
             "An execution, its events and its deliveries.",
-            {"200": _success("What is known.", "Known")},
+            {"200": _success("What is known.", "Known"), **_UNCHANGED},
             "source", "execution_id", problems=["404"],
         )
     },
@@ -182,7 +186,8 @@ _LISTED_PATHS: Document = {
     "/api/events/{seq}": {
         "get": _operation(
             "An event: its raw body, which routes match and why the others do not.",
-            {"200": _success("What is known.", "KnownEvent")}, "seq", problems=["404"],
+            {"200": _success("What is known.", "KnownEvent"), **_UNCHANGED},
+            "seq", problems=["404"],
         )
     },
     "/api/deliveries": {
@@ -213,12 +218,14 @@ def document() -> Document:
         },
         "/api/hints": {
             "get": _operation(
-                "Sources that look badly subscribed.", {"200": _success("Hints.", "Hints")}
+                "Sources that look badly subscribed.",
+                {"200": _success("Hints.", "Hints"), **_UNCHANGED},
             )
         },
         "/api/ledger": {
             "get": _operation(
-                "What was promised against what is there.", {"200": _success("Counts.", "Ledger")}
+                "What was promised against what is there.",
+                {"200": _success("Counts.", "Ledger"), **_UNCHANGED},
             )
         },
     }  # fmt: skip

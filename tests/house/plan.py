@@ -70,6 +70,8 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "httpx2": ("intake.reconcile.provider",),
     "httptools": ("web",),
     "jinja2": ("messages.templates", "web.pages"),
+    "markdown": ("web.pages",),
+    "markupsafe": ("web.pages",),
     "psycopg": ("store.postgres",),
     "pydantic": ("config",),
     "requests": ("destinations.apprise",),
@@ -97,7 +99,7 @@ REGISTRY_EXCEPTIONS = {
 # A folder in a room counts as one module of the room. It may hold more than a room: the SQL is one
 # text in some twenty parts.
 MODULES_IN_A_ROOM = range(3, 13)
-# A door with one folder more: the pages stand beside the API, the reference beside the commands.
+# Doors: the pages stand beside the API, the reference and large commands beside the others.
 # And the contract of the store stands in parts, one of them for the spool.
 MODULES_IN_LARGE_ROOMS = {"store": range(3, 15), "web": range(3, 14), "cli": range(3, 17)}
 MODULES_IN_A_FOLDER = range(3, 26)

@@ -130,6 +130,12 @@ class PostgresStore(Committed, SqlReader):
         with self._readers.lend_to_write() as connection:
             return peers.is_served(connection, self.holder)
 
+    def engine(self) -> str:
+        """Return the name and the version of the server."""
+        with self._readers.lend_to_write() as connection:
+            number = connection.info.server_version
+        return f"PostgreSQL {number // 10_000}.{number % 10_000}"
+
     def on_news(self, listener: Callable[[], None]) -> None:
         self._listener = Listener(self._address, listener)
         self._listener.start()

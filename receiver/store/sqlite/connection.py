@@ -33,6 +33,7 @@ DIALECT = Dialect(
     position="instr",
     snapshot="BEGIN",
 )
+VERSION = sqlite3.sqlite_version
 # One process at a time serves the file, so it inherits the leases of its predecessor.
 HOLDER = ""
 # After a failed sync the system may report pages as written that are not, and SQLite still accepts

@@ -20,8 +20,10 @@ from receiver.metrics import Counters
 from receiver.store.contract import Store
 from receiver.web.guard import Guard
 from receiver.web.pages.acts import Acts, Form
+from receiver.web.pages.backtests import Backtests
 from receiver.web.pages.gate import Gate
 from receiver.web.pages.lists import Lists
+from receiver.web.pages.reference import Reference
 from receiver.web.pages.rendering import HEADERS, STATIC, Renderer
 from receiver.web.pages.session import Visitor
 from receiver.web.pages.take import TakePage
@@ -62,6 +64,8 @@ def routes(
         settings.zone,
     )  # fmt: skip
 
+    backtests = Backtests(store, in_force, renderer)
+
     def admitted(request: Request, show: Show) -> Response:
         if isinstance(visitor := gate.admit(request), Response):
             return visitor
@@ -82,30 +86,51 @@ def routes(
 
         return _form_route(path, answer, renderer)
 
+    pages = _pages(views, lists, backtests, Reference(renderer))
+    forms = _forms(acts, backtests)
     return [
-        shown("/", views.now),
-        shown("/executions", lists.executions),
-        shown("/executions/{source}/{execution_id:path}", views.execution),
-        shown("/events", lists.events),
-        shown("/events/{seq}", views.event),
-        shown("/deliveries", lists.deliveries),
-        shown("/routes", views.routes),
-        shown("/silences", lists.silences),
-        shown("/ledger", views.ledger),
-        shown("/audit", lists.audit),
-        posted("/act/take", acts.take),
-        posted("/act/redeliver", acts.redeliver),
-        posted("/act/redeliver-all", acts.redeliver_all),
-        posted("/act/test", acts.test),
-        posted("/act/silence", acts.silence),
-        posted("/act/end-silence", acts.end_silence),
-        posted("/routes", acts.try_event),
+        *(shown(path, show) for path, show in pages.items()),
+        *(posted(path, act) for path, act in forms.items()),
         *_take_routes(TakePage(store, in_force, wake, gate, renderer, links), renderer),
-        *_login_routes(gate, renderer),
+        *_open_routes(gate, renderer),
     ]
 
 
-def _login_routes(gate: Gate, renderer: Renderer) -> list[Route]:
+def _pages(
+    views: Views, lists: Lists, backtests: Backtests, reference: Reference
+) -> dict[str, Show]:
+    return {
+        "/": views.now,
+        "/executions": lists.executions,
+        "/executions/{source}/{execution_id:path}": views.execution,
+        "/events": lists.events,
+        "/events/{seq}": views.event,
+        "/deliveries": lists.deliveries,
+        "/routes": views.routes,
+        "/routes/backtest": backtests.ask,
+        "/silences": lists.silences,
+        "/ledger": views.ledger,
+        "/audit": lists.audit,
+        "/help": reference.contents,
+        "/help/{topic}": reference.topic,
+    }
+
+
+def _forms(acts: Acts, backtests: Backtests) -> dict[str, Act]:
+    return {
+        "/act/take": acts.take,
+        "/act/redeliver": acts.redeliver,
+        "/act/redeliver-all": acts.redeliver_all,
+        "/act/test": acts.test,
+        "/act/silence": acts.silence,
+        "/act/end-silence": acts.end_silence,
+        "/routes": acts.try_event,
+        "/routes/backtest": backtests.compare,
+    }
+
+
+def _open_routes(gate: Gate, renderer: Renderer) -> list[Route]:
+    """Return the routes that are there for everybody."""
     return [
         Route("/login", gate.login_page, methods=["GET"], include_in_schema=False),
         _form_route("/login", gate.sign_in, renderer),

@@ -189,6 +189,7 @@ class WebhookEndpoint:
     async def _receive(
         self, source: Source, headers: list[tuple[bytes, bytes]], body: bytes
     ) -> Response | tuple[int, bytes]:
+        began = time.perf_counter()
         try:
             receipt, key = await self._batcher.take(source, headers, body)
         except UnreadableWebhook as unreadable:
@@ -200,6 +201,7 @@ class WebhookEndpoint:
         judgement = receipt.judgement
         label = source.verification.label(key)
         self._counters.judged(source.name, judgement.verdict, judgement.reason, label, time.time())
+        self._counters.took("intake", source.name, time.perf_counter() - began)
         self._access_log.add(source.name, receipt)
         return _answer_status(source, receipt), _answer_body(receipt)
 
