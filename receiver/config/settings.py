@@ -21,6 +21,7 @@ from receiver.config.problems import in_words, nearest, nearest_zone, printable
 from receiver.config.variables import (
     Network,
     is_placeholder,
+    is_service_link,
     is_unfilled,
     networks_of,
     read_file,
@@ -33,15 +34,6 @@ from receiver.times import duration
 
 PREFIX = "RECEIVER_"
 FROM_FILES = ("api_token", "database_url")
-# Names and values of the variables that Kubernetes sets in each pod for a Service called receiver
-# or receiver-…; RECEIVER_PORT is among them.
-_SERVICE_LINKS = (
-    (r"RECEIVER(_\w+)?_SERVICE_HOST", r"\S*"),
-    (r"RECEIVER(_\w+)?_SERVICE_PORT(_\w+)?", r"[0-9]*"),
-    (r"RECEIVER(_\w+)?_PORT", r"(tcp|udp|sctp)://\S*"),
-    (r"RECEIVER(_\w+)?_PORT_[0-9]+_(TCP|UDP|SCTP)", r"(tcp|udp|sctp)://\S*"),
-    (r"RECEIVER(_\w+)?_PORT_[0-9]+_(TCP|UDP|SCTP)_(ADDR|PORT|PROTO)", r"\S*"),
-)
 
 
 class Settings(BaseModel):
@@ -57,6 +49,7 @@ class Settings(BaseModel):
     routes: str = Field("routes.yaml", description="Sources, destinations and routes.")
     host: str = Field("127.0.0.1", min_length=1, description="The address to listen on.")
     port: int = Field(8000, ge=1, le=65535, description="The port to listen on.")
+    fd: int | None = Field(None, ge=3, description="Or the number of a socket that is passed on.")
     api_token: SecretStr | None = Field(
         None, description="What the API wants as a bearer token. Without it: loopback only."
     )
@@ -221,7 +214,7 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
 
 def warnings(environ: Mapping[str, str]) -> Iterator[str]:
     """Yield warnings about variables that look like settings and are none."""
-    links = [variable for variable in sorted(environ) if _is_service_link(variable, environ)]
+    links = [variable for variable in sorted(environ) if is_service_link(variable, environ)]
     if links:
         more = f" and {len(links) - 1} more" if links[1:] else ""
         yield (
@@ -240,16 +233,8 @@ def _ours(environ: Mapping[str, str]) -> list[str]:
     return [
         variable
         for variable in sorted(environ)
-        if variable.startswith(PREFIX) and not _is_service_link(variable, environ)
+        if variable.startswith(PREFIX) and not is_service_link(variable, environ)
     ]
-
-
-def _is_service_link(variable: str, environ: Mapping[str, str]) -> bool:
-    """Return whether Kubernetes sets a variable by itself, for a Service called receiver…"""
-    value = tidy(environ[variable])
-    return any(
-        re.fullmatch(name, variable) and re.fullmatch(form, value) for name, form in _SERVICE_LINKS
-    )
 
 
 def _take(variable: str, value: str, values: dict[str, str], problems: list[str]) -> None:

@@ -34,6 +34,24 @@ _OF_EVERY_SHELL = frozenset({
     "PATH", "PWD", "SHELL", "SHLVL", "TERM", "TMPDIR", "TZ", "USER", "USERNAME",
 })  # fmt: skip
 
+# Names and values of the variables that Kubernetes sets in each pod for a Service called receiver
+# or receiver-…; RECEIVER_PORT is among them.
+_SERVICE_LINKS = (
+    (r"RECEIVER(_\w+)?_SERVICE_HOST", r"\S*"),
+    (r"RECEIVER(_\w+)?_SERVICE_PORT(_\w+)?", r"[0-9]*"),
+    (r"RECEIVER(_\w+)?_PORT", r"(tcp|udp|sctp)://\S*"),
+    (r"RECEIVER(_\w+)?_PORT_[0-9]+_(TCP|UDP|SCTP)", r"(tcp|udp|sctp)://\S*"),
+    (r"RECEIVER(_\w+)?_PORT_[0-9]+_(TCP|UDP|SCTP)_(ADDR|PORT|PROTO)", r"\S*"),
+)
+
+
+def is_service_link(variable: str, environ: Mapping[str, str]) -> bool:
+    """Return whether Kubernetes sets a variable by itself, for a Service called receiver…"""
+    value = tidy(environ[variable])
+    return any(
+        re.fullmatch(name, variable) and re.fullmatch(form, value) for name, form in _SERVICE_LINKS
+    )
+
 
 def tidy(value: str) -> str:
     """Return a value without blanks, line ends and byte-order marks around it."""
