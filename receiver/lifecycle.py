@@ -272,7 +272,7 @@ def advance(before: Execution | None, event: Event, received_at: int) -> Executi
 
 
 def mermaid(observes: frozenset[Status] | None = None) -> str:
-    """Draw the table in force as a Mermaid state diagram (the README's drawing)."""
+    """Draw the table in force as a Mermaid state diagram (the drawing of the reference)."""
     lines = ["stateDiagram-v2", "    [*] --> starting"]
     for source in Status:
         targets = moves(observes).targets(source)

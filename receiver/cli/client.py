@@ -9,6 +9,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
+from contextlib import suppress
 from http.client import HTTPConnection, HTTPException
 from typing import Any
 from urllib.parse import urlsplit
@@ -142,6 +143,18 @@ def ask_readiness(host: str, port: int, *, timeout: float) -> str:
         f"What answers at {host} port {port} is no receiver (status {answer.status}). Compare"
         " RECEIVER_HOST and RECEIVER_PORT."
     )
+
+
+def wait_for(url: str, seconds: float) -> None:
+    """Wait until somebody takes connections at an address, or the time is over."""
+    _check_address(url)
+    parts = urlsplit(url)
+    place = (parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80))
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        with suppress(OSError), socket.create_connection(place, timeout=1):
+            return
+        time.sleep(0.1)
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):

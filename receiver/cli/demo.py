@@ -135,7 +135,7 @@ def _send_script(url: str, verification: Verification, private: str, store: Stor
         key = foreign_key if step.forged else private
         status, answer = client.post(f"{url}/webhooks/asteroid", body, verification, key)
         outcome = f"{answer['verdict']} ({answer['reason']})" if "verdict" in answer else "refused"
-        click.echo(f"  {step.description:<24} {step.event:<32} HTTP {status}  {outcome}")
+        click.echo(f"  {step.description:<24} HTTP {status}  {outcome}")
     _wait_until(lambda: not _count_unsent(store), seconds=20)
     _print_report(store, dict.fromkeys(step.execution for step in steps))
 

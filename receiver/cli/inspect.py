@@ -178,7 +178,7 @@ def _phrases(views: Sequence[Mapping[str, Any]], rules: Rules | None, now: int) 
 
 @click.command(name="lifecycle")
 @click.option("--source", help="The table in force for this source, by its `observes`.")
-@click.option("--mermaid", is_flag=True, help="As a Mermaid drawing, as in the README.")
+@click.option("--mermaid", is_flag=True, help="As a Mermaid drawing, as in the reference.")
 def lifecycle_(source: str | None, mermaid: bool) -> None:
     """Print the legal moves of an execution."""
     observes = None

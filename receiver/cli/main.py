@@ -35,6 +35,7 @@ LISTED = {
     "executions": ("listing", "List executions, newest first; `show ID` tells the story of one."),
     "explain": ("inspect", "Say what would become of a webhook body, or became of an event."),
     "healthcheck": ("send", "Ask the server here whether it is ready: 0 if so, else 1 and why."),
+    "help": ("reference", "Print a page of the reference, or the list of its pages."),
     "keygen": ("send", "Make a key for `receiver send` and for tests."),
     "lifecycle": ("inspect", "Print the legal moves of an execution."),
     "migrate": ("maintain", "Move a store that has outgrown its file to PostgreSQL."),
@@ -174,5 +175,6 @@ class Commands(click.Group):
 def cli() -> None:
     """Judges signed status webhooks about executions of AI agents and tells the right people.
 
-    Settings come from RECEIVER_* environment variables, the rules from routes.yaml: see the README.
+    Settings come from RECEIVER_* environment variables, the rules from routes.yaml.
+    `receiver help` prints the reference.
     """

@@ -21,6 +21,8 @@ from receiver.sources.formats.registry import FORMATS, question_of
 
 # How long a server may take to say whether it is ready: a container's check waits 5 s.
 MOST_SECONDS = 4.0
+# Seconds that `--wait` waits: a server that starts is there after one or two.
+WAIT = 30.0
 # What to do about a refusal. The server does not say which of the causes it was.
 _HINTS = {
     401: "It is not proven: --key is not of a key pair that the server's source {source} has, its"
@@ -51,8 +53,9 @@ _HINTS = {
 @click.option("--question", help="What the agent asks while it is paused.")
 @click.option("--option", "answers", multiple=True, help="An answer to the question. Repeat it.")
 @click.option("--paused-by", type=Word(["user", "agent"]), help="Who paused it.")
+@click.option("--wait", is_flag=True, help="Wait up to 30 s for the server to be there.")
 def send(
-    source: str, event: str, execution: str, key: Any, url: str | None, event_id: str,
+    source: str, event: str, execution: str, key: Any, url: str | None, event_id: str, wait: bool,
     agent: str | None, metadata: tuple[str, ...], answers: tuple[str, ...], **details: str | None,
 ) -> None:  # fmt: skip
     """Sign and post a test event, as the source's sender would."""
@@ -72,6 +75,8 @@ def send(
     # Whoever copies the address from the provider's settings has the whole of it.
     base = (url or _own_address(settings)).rstrip("/").removesuffix(path)
     address = base + path
+    if wait:
+        client.wait_for(address, WAIT)
     try:
         status, answer = client.post(address, body, sender.verification, key.read().strip())
     except ValueError as error:

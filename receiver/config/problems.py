@@ -134,7 +134,7 @@ def describe_error(
 
 def in_words(error: Mapping[str, Any]) -> str:
     """Say what a value must be, without the library's words."""
-    form = _FORMS.get(error["type"], "cannot be read: see the README for its form")
+    form = _FORMS.get(error["type"], "cannot be read: `receiver help routes` has its form")
     bounds = error.get("ctx", {})
     return form.format(**{k: f"{v:.12g}" if isinstance(v, float) else v for k, v in bounds.items()})
 

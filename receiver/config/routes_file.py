@@ -72,7 +72,9 @@ class _Reading:
         """Return the rules, or raise ConfigurationError with every problem."""
         content = self._filled(self._document.content, ())
         if not isinstance(content, dict):
-            self._problem((), "must hold sources, destinations and routes: see the README")
+            self._problem(
+                (), "must hold sources, destinations and routes: see `receiver help routes`"
+            )
             self._stop()
         try:
             model = FileModel.model_validate(content)

@@ -211,7 +211,9 @@ async def _answer_http_error(request: Request, error: Exception) -> Response:
             refusals.request("method", request.scope["path"])
     details = {404: "There is nothing at this address.", 405: "This address knows other methods."}
     headers = dict(error.headers or {})
-    return problem(error.status_code, details.get(error.status_code, "See the README."), headers)
+    return problem(
+        error.status_code, details.get(error.status_code, "See `receiver help http`."), headers
+    )
 
 
 def _answer_failure(request: Request, error: Exception) -> Response:

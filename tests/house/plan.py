@@ -93,8 +93,8 @@ REGISTRY_EXCEPTIONS = {
 # A folder in a room counts as one module of the room. It may hold more than a room: the SQL is one
 # text in some twenty parts.
 MODULES_IN_A_ROOM = range(3, 13)
-# A door with one folder more: the pages stand beside the API.
-MODULES_IN_LARGE_ROOMS = {"web": range(3, 14)}
+# A door with one folder more: the pages stand beside the API, the reference beside the commands.
+MODULES_IN_LARGE_ROOMS = {"web": range(3, 14), "cli": range(3, 14)}
 MODULES_IN_A_FOLDER = range(3, 24)
 METHODS_OF_A_PROTOCOL = 12
 MODULE_LINES, STORE_LINES, FUNCTION_LINES = 300, 350, 60

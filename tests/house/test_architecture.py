@@ -21,7 +21,7 @@ from receiver.sources import verification
 from receiver.sources.formats import registry
 from tests.house import checks, plan
 from tests.house.package import Package, parsed
-from tests.support.readme_parts import README
+from tests.support.readme_parts import topic
 
 RECEIVER = parsed()
 # The law has a test of its own.
@@ -51,9 +51,10 @@ def literal(annotation: Any) -> set[str]:
     return set(get_args(annotation))
 
 
-def row(key: str) -> str:
-    """The line about a key in the README's reference."""
-    return next(line for line in README.read_text("utf-8").splitlines() if f"| `{key}` |" in line)
+def rows(key: str) -> str:
+    """The lines about a key and the keys below it in the reference."""
+    lines = topic("routes").splitlines()
+    return "\n".join(line for line in lines if line.startswith((f"| `{key}` |", f"| `{key}.")))
 
 
 @pytest.mark.parametrize(
@@ -73,9 +74,9 @@ def test_a_registry_the_schema_and_the_reference_name_the_same(
     registered: Collection[str], in_schema: set[str], key: str
 ) -> None:
     assert set(registered) == in_schema
-    named = set(re.findall(r"[a-z0-9_-]+", " ".join(re.findall(r"`([^`]+)`", row(key)))))
+    named = set(re.findall(r"[a-z0-9_-]+", " ".join(re.findall(r"`([^`]+)`", rows(key)))))
     assert set(registered) <= named
 
 
 def test_the_reference_names_every_kind_of_destination_of_ours() -> None:
-    assert [kind for kind in sending.KINDS if f"`{kind}://`" not in README.read_text("utf-8")] == []
+    assert [kind for kind in sending.KINDS if f"`{kind}://`" not in topic("routes")] == []

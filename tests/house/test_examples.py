@@ -1,4 +1,4 @@
-"""The three files of the README, read as they stand there and walked through."""
+"""The files of `deploy/routes`, read as they stand there and walked through."""
 
 from __future__ import annotations
 
@@ -11,20 +11,26 @@ import pytest
 
 from receiver.events import Status
 from receiver.times import parse_time
+from tests.support.commands import run
 from tests.support.live import PUBLIC
-from tests.support.people import HOUR, MINUTE, SECOND, Told, Walk
-from tests.support.readme_parts import README
+from tests.support.people import GONE, HOUR, MINUTE, SECOND, Told, Walk
+from tests.support.readme_parts import README, TOP
 
 AWAITS, RUNNING = Status.AWAITING_CONFIRMATION, Status.RUNNING
-FILES = re.findall(r"```yaml\n(sources:\n.*?)```", README.read_text("utf-8"), re.S)
-NAMES = ("OPS_URL", "MAIL_URL", "APPROVERS_URL", "LEAD_URL", "TEAM_URL", "PAGER_URL")
-ENVIRON: Mapping[str, str] = {"ASTEROID_PUBLIC_KEY": PUBLIC, **dict.fromkeys(NAMES, "console://")}
+FILES = {path.stem: path.read_text("utf-8") for path in (TOP / "deploy/routes").glob("*.yaml")}
+EXAMPLES = ("ops", "approvers", "night", "many-teams")
+
+
+def environ(text: str) -> Mapping[str, str]:
+    """The variables that a file asks for in its second line."""
+    names = re.findall(r"[A-Z_]*_URL", text.splitlines()[1])
+    return {"ASTEROID_PUBLIC_KEY": PUBLIC, **dict.fromkeys(names, "console://")}
 
 
 @contextmanager
-def walked(folder: Path, number: int, at: str) -> Iterator[Walk]:
+def walked(folder: Path, name: str, at: str) -> Iterator[Walk]:
     folder.mkdir(exist_ok=True)
-    walk = Walk(folder, FILES[number], ENVIRON, parse_time(at))
+    walk = Walk(folder, FILES[name], environ(FILES[name]), parse_time(at))
     try:
         yield walk
     finally:
@@ -35,17 +41,32 @@ def titles(found: list[tuple[int, Told]]) -> list[tuple[int, str]]:
     return [(at, f"{told.destination}: {told.title}") for at, told in found]
 
 
-def test_there_are_three_files_and_they_surprise_nobody(tmp_path: Path) -> None:
-    assert len(FILES) == 3
-    for number in range(3):
-        with walked(tmp_path / str(number), number, "2026-06-01T12:00:00Z") as walk:
-            assert not [w for w in walk.rules.warnings if "secret_header" not in w]
+def test_there_is_one_for_each_kind_of_team_and_the_readme_names_it() -> None:
+    assert set(FILES) == set(EXAMPLES)
+    readme = README.read_text("utf-8")
+    assert [name for name in EXAMPLES if f"(deploy/routes/{name}.yaml)" not in readme] == []
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_it_surprises_nobody_and_asks_for_no_variable_that_it_does_not_name(
+    tmp_path: Path, name: str
+) -> None:
+    with walked(tmp_path, name, "2026-06-01T12:00:00Z") as walk:
+        assert not [w for w in walk.rules.warnings if "secret_header" not in w]
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_check_takes_it(tmp_path: Path, name: str) -> None:
+    path, variables = TOP / "deploy/routes" / f"{name}.yaml", environ(FILES[name])
+    done = run(tmp_path, "check", str(path), stdin=b"", **variables)
+    assert done.returncode == 0, done.stdout.decode() + done.stderr.decode()
+    assert done.stdout.count(b"prints only") >= 2
 
 
 def test_the_ops_team_gets_one_message_for_an_incident_and_hears_of_what_hangs(
     tmp_path: Path,
 ) -> None:
-    with walked(tmp_path, 0, "2026-06-01T12:00:00Z") as walk:
+    with walked(tmp_path, "ops", "2026-06-01T12:00:00Z") as walk:
         walk.comes(RUNNING, "hangs")
         for number in range(60):
             walk.comes(Status.FAILED, f"x-{number}", detail={"reason": "log-in refused"})
@@ -73,7 +94,7 @@ def test_the_ops_team_gets_one_message_for_an_incident_and_hears_of_what_hangs(
 
 
 def test_the_approvers_are_reminded_until_somebody_takes_it(tmp_path: Path) -> None:
-    with walked(tmp_path, 1, "2026-06-01T12:00:00Z") as walk:
+    with walked(tmp_path, "approvers", "2026-06-01T12:00:00Z") as walk:
         walk.comes(RUNNING, metadata={"team": "payments"})
         walk.comes(AWAITS, metadata={"team": "payments"}, detail={"reason": "Pay 4,200 EUR"})
         assert walk.titles() == ["approvers: Invoice agent asks: Pay 4,200 EUR"]
@@ -99,7 +120,7 @@ def test_the_approvers_are_reminded_until_somebody_takes_it(tmp_path: Path) -> N
 
 
 def test_confirmations_of_other_teams_gather_and_are_each_listed(tmp_path: Path) -> None:
-    with walked(tmp_path, 1, "2026-06-01T12:00:00Z") as walk:
+    with walked(tmp_path, "approvers", "2026-06-01T12:00:00Z") as walk:
         for number in range(12):
             walk.comes(AWAITS, f"x-{number}")
         walk.passes(MINUTE)
@@ -117,7 +138,7 @@ def test_confirmations_of_other_teams_gather_and_are_each_listed(tmp_path: Path)
 
 
 def test_the_team_that_sleeps_wakes_only_for_what_is_urgent(tmp_path: Path) -> None:
-    with walked(tmp_path, 2, "2026-06-05T21:30:00Z") as walk:  # Friday, 23:30 in Berlin
+    with walked(tmp_path, "night", "2026-06-05T21:30:00Z") as walk:  # Friday, 23:30 in Berlin
         walk.comes(AWAITS, "inv")
         walk.comes(Status.FAILED, "f-1")
         walk.comes(Status.COMPLETED, "report", agent_name="Report agent", agent_id=None)
@@ -144,11 +165,36 @@ def test_the_team_that_sleeps_wakes_only_for_what_is_urgent(tmp_path: Path) -> N
         assert titles(found) == [(47 * 60 + 30, "team: Report agent completed")]
 
 
-@pytest.mark.parametrize("number", range(3))
+def test_each_team_hears_of_its_own_and_ops_of_what_is_nobody_s(tmp_path: Path) -> None:
+    with walked(tmp_path, "many-teams", "2026-06-01T12:00:00Z") as walk:
+        payments = {"metadata": {"team": "payments", "priority": "urgent"}}
+        walk.comes(Status.FAILED, "p", detail={"reason": "no such page"}, **payments)
+        walk.comes(AWAITS, "s", agent_name="Lead finder", agent_id="agent-2")
+        walk.comes(Status.FAILED, "n", agent_name="Night agent", agent_id="agent-3")
+        walk.comes(Status.COMPLETED, "c", detail={"outcome": "success"}, **payments)
+        assert sorted(walk.titles()) == [
+            "ops: Invoice agent failed: no such page",
+            "payments: Invoice agent failed: no such page",
+            "sales: Lead finder waits for confirmation",
+        ]
+        assert titles(walk.until_quiet(MINUTE)) == [(1, "ops: Night agent failed")]
+        found = walk.until_quiet(3 * HOUR)
+        assert titles(found) == [(119, "sales-lead: Escalated: Lead finder waits for confirmation")]
+        assert walk.acknowledge("Bob", "s") is True
+        assert {told.destination for told in walk.gets()} == {"sales", "sales-lead"}
+        # What a team's place refuses for good reaches ops, with the reason.
+        walk.comes(Status.FAILED, "p-2", metadata={"team": "payments"})
+        walk.gets("payments", GONE)
+        assert [(told.destination, told.claim.kind) for told in walk.gets()] == [
+            ("ops", "fallback")
+        ]
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
 def test_what_nobody_answers_is_told_of_until_it_moves_and_never_after(
-    tmp_path: Path, number: int
+    tmp_path: Path, name: str
 ) -> None:
-    with walked(tmp_path, number, "2026-06-01T12:00:00Z") as walk:
+    with walked(tmp_path, name, "2026-06-01T12:00:00Z") as walk:
         walk.comes(RUNNING)
         walk.comes(AWAITS)
         walk.until_quiet(30 * HOUR, 5 * MINUTE)

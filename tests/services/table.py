@@ -17,8 +17,10 @@ HEAD = f"| service | {' | '.join(COLUMNS)} |\n|---|{'---|' * len(COLUMNS)}"
 TEXT = """\
 # Services
 
-What {number} services do with a message of the receiver. Each cell is a message that goes through
-the real plugin of Apprise to a stand-in on loopback, which answers as the service documents. **No
+What {number} services do with a message.
+
+Each cell is a message of the receiver that goes through the real plugin of Apprise to
+a stand-in on loopback, which answers as the service documents. **No
 service was asked itself: all were seen only through stand-ins.** Only of e-mail is the other side a
 mail server as others run it, on loopback. `python -m tests.services` writes this page, and exits
 with 1 if a cell is wrong. To add a service, add a row to `tests/services/described.py`.

@@ -1,4 +1,4 @@
-"""Generated parts of the README: `python -m tests.support.readme_parts` writes them anew."""
+"""Generated parts of README and reference: `python -m tests.support.readme_parts` writes them."""
 
 from __future__ import annotations
 
@@ -7,13 +7,19 @@ from pathlib import Path
 
 from receiver import lifecycle
 from receiver.config.settings import PREFIX, Settings
-from receiver.messages import variables as of_templates
 
-README = Path(__file__).parents[2] / "README.md"
+TOP = Path(__file__).parents[2]
+README = TOP / "README.md"
+HELP = TOP / "receiver" / "help"
+
+
+def topic(name: str) -> str:
+    """Return the text of a page of the reference."""
+    return (HELP / f"{name}.md").read_text("utf-8")
 
 
 def drawing() -> str:
-    """Draw the lifecycle as the README shows it."""
+    """Draw the lifecycle as a page shows it."""
     return f"```mermaid\n{lifecycle.mermaid()}\n```"
 
 
@@ -33,29 +39,18 @@ def settings_table() -> str:
     )
 
 
-def variables() -> str:
-    """Say what templates may use."""
-    names = ", ".join(f"`{name}`" for name in sorted(of_templates.VARIABLES))
-    return f"Templates may use: {names}."
-
-
 def written(text: str) -> str:
-    """Write the generated parts of the README as they have to be."""
+    """Write the generated parts of a page as they have to be."""
     text = re.sub(r"```mermaid\n.*?```", lambda _: drawing(), text, flags=re.S)
-    text = re.sub(
-        r"(\| variable \| default \| meaning \|\n\|---\|---\|---\|\n).*?(?=\n\n)",
-        lambda found: found[1] + settings_table(),
-        text,
-        flags=re.S,
-    )
-    text = re.sub(
-        r"(\| verdict \| reason \| when \|\n\|---\|---\|---\|\n).*?(?=\n\n)",
-        lambda found: found[1] + verdicts_table(),
-        text,
-        flags=re.S,
-    )
-    return re.sub(r"Templates may use: .*?\.(?=\n)", lambda _: variables(), text, flags=re.S)
+    for names, rows in (
+        ("variable | default | meaning", settings_table()),
+        ("verdict | reason | when", verdicts_table()),
+    ):
+        head = rf"(\| {re.escape(names)} \|\n\|---\|---\|---\|\n).*?(?=\n\n)"
+        text = re.sub(head, lambda found, rows=rows: found[1] + rows, text, flags=re.S)  # type: ignore[misc]
+    return text
 
 
 if __name__ == "__main__":
-    README.write_text(written(README.read_text("utf-8")), "utf-8")
+    for path in (README, *HELP.glob("*.md")):
+        path.write_text(written(path.read_text("utf-8")), "utf-8")

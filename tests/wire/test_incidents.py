@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import apprise
@@ -30,6 +29,7 @@ from receiver.destinations.apprise import clients
 from receiver.destinations.apprise.incidents import SERVICES, WITHOUT_KEY
 from receiver.destinations.destination import Destination
 from receiver.destinations.sending import send
+from tests.support.readme_parts import topic
 
 BODY = "It waits until somebody confirms.\nReason: about to pay 4,200 EUR to Example Corporation"
 WAITS = Message("Agent waits", BODY, "<episode-1@receiver>", Severity.WARNING)
@@ -221,7 +221,7 @@ def test_opsgenie_opens_nothing_for_a_list_of_ends(service: Service) -> None:
 
 
 def test_the_reference_has_each_service_that_knows_incidents() -> None:
-    text = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
+    text = topic("destinations")
     table = re.search(r"\| service \| opened with .*?\n\n", text, re.DOTALL)
     assert table is not None
     rows = [row.split("|") for row in table[0].splitlines()[2:] if row]

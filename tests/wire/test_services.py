@@ -6,12 +6,13 @@ from collections.abc import Iterator
 
 import pytest
 
+from receiver.cli.reference import summary
 from receiver.destinations.fitting import Part
 from tests.services.checks import COLUMNS
 from tests.services.described import SERVICES, Service
 from tests.services.stages import stage_of
 from tests.services.table import PAGE, cells_of, page, row
-from tests.support.readme_parts import README
+from tests.support.readme_parts import HELP, TOP, topic
 from tests.support.standin import StandIn, standing_in
 
 
@@ -38,11 +39,12 @@ def test_the_page_is_the_one_that_the_command_writes() -> None:
 
 
 def test_the_reference_leads_to_it_and_says_how_many_services_it_has() -> None:
-    for file in (README, README.parent / "tests" / "README.md"):
+    for file in (HELP / "destinations.md", TOP / "tests" / "README.md"):
         text = " ".join(file.read_text("utf-8").split())
-        assert "receiver/help/services.md)" in text
+        assert "services.md)" in text
         assert f"hat {len(SERVICES)} services do with a message" in text
-    assert "were seen only through stand-ins" in " ".join(README.read_text("utf-8").split())
+    assert "were seen only through stand-ins" in " ".join(topic("destinations").split())
+    assert f"What {len(SERVICES)} services do with a message" in summary(topic("services"))
 
 
 def test_thirty_services_are_in_it_each_once_and_with_its_source() -> None:
