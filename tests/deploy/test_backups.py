@@ -1,4 +1,4 @@
-"""Restore drills: write, copy, write on, destroy, restore; what was acknowledged before is there."""
+"""Restore drills: write, copy, write on, destroy, restore; what was acknowledged is there."""
 
 from __future__ import annotations
 
