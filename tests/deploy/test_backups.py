@@ -28,6 +28,7 @@ KEPT = 14
 
 def shell_of(name: str, folder: Path) -> str:
     """Return a command of the unit as its shell gets it, with the folders of a test."""
+    line: str
     (line,) = re.findall(rf"^{name}=/bin/sh -ec '(.*)'$", BACKUP.read_text("utf-8"), re.M)
     program = f"env PYTHONPATH={HERE} {sys.executable} -m receiver"
     line = line.replace("/opt/receiver/bin/receiver", program)
@@ -129,7 +130,7 @@ def test_litestream_follows_the_server_and_its_copy_is_one_to_start_on(tmp_path:
         **shipped, "dbs": [{"path": str(tmp_path / "receiver.db"), "replica": replica}],
         "socket": {"enabled": True, "path": str(tmp_path / "litestream.sock")},
     }), "utf-8")  # fmt: skip
-    socket = ["-socket", tmp_path / "litestream.sock"]
+    socket = ["-socket", str(tmp_path / "litestream.sock")]
 
     async def drill() -> None:
         async with Served(tmp_path, (), RULES, HERE) as served:
