@@ -83,9 +83,9 @@ class Message:
     Messages with the same `thread` are one conversation, or one incident that the `kind` opens,
     acknowledges or resolves. In e-mails `subject` replaces the title, and `opening` is its rest.
 
-    Where there is less room, `link` and `execution_id` are the last to go, and a text with `listed`
-    lines becomes several messages. `repeat`: an earlier attempt may have arrived. `delivery` is the
-    id of its delivery, if it has one.
+    Where there is less room, `link` and `execution_id` are the last to go, after the line `take`,
+    and a text with `listed` lines becomes several messages. `repeat`: an earlier attempt may have
+    arrived. `delivery` is the id of its delivery, if it has one.
     """
 
     title: str
@@ -96,6 +96,7 @@ class Message:
     opening: str = ""
     kind: Kind = Kind.NOTICE
     link: str = ""
+    take: str = ""
     execution_id: str = ""
     listed: tuple[ListedLine, ...] = ()
     repeat: bool = False
@@ -243,6 +244,14 @@ class Acknowledgement:
     by: str
     at: int
     taken_from: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OnlyIf:
+    """A condition: the episode of this version lasts, and this person or nobody has taken it."""
+
+    version: int
+    taken_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

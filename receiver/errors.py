@@ -11,8 +11,9 @@ ReceiverError
 └── StorageError
     ├── StorageRefused         the database is not one to start on
     │   └── StorageServed          another process serves it
-    ├── StorageUnavailable     503: it could not be committed; send it again
-    └── Overloaded             503: too much is waiting for its commit
+    └── StorageUnavailable     503: it could not be committed; send it again
+        ├── Overloaded             503: too much is waiting for its commit
+        └── Unstorable             503: the database refuses this, and takes others
 """
 
 from __future__ import annotations
@@ -87,3 +88,7 @@ class StorageUnavailable(StorageError):
 
 class Overloaded(StorageUnavailable):
     """A full backlog: too much is waiting for its commit."""
+
+
+class Unstorable(StorageUnavailable):
+    """Work that the database refuses for itself, while it takes other work."""

@@ -51,6 +51,7 @@ class Counters:
         } | {("refused", cause): 0 for cause in REFUSALS}
         self._counts |= {("reloads", result): 0 for result in RELOADS}
         self._counts |= {("alarms", kind.value): 0 for kind in AlarmKind}
+        self._counts |= {("spooled", source): 0 for source in sources}
         self._times: dict[tuple[str, ...], float] = {}
 
     def answered(self, source: str, status: int) -> None:
@@ -66,7 +67,18 @@ class Counters:
         with self._lock:
             name = ("verdicts", source, verdict, reason)
             self._counts[name] = self._counts.get(name, 0) + 1
-            self._times["accepted", source] = self._times["key_used", source, key] = now
+            self._note(source, key, now)
+
+    def spooled(self, source: str, key: str, now: float) -> None:
+        """Count a webhook that was kept in a file and gets its verdict later."""
+        with self._lock:
+            name = ("spooled", source)
+            self._counts[name] = self._counts.get(name, 0) + 1
+            self._note(source, key, now)
+
+    def _note(self, source: str, key: str, now: float) -> None:
+        for name in (("accepted", source), ("key_used", source, key)):
+            self._times[name] = max(self._times.get(name, 0.0), now)
 
     def refused(self, cause: str) -> None:
         """Count a refused connection or request; `cause` is one of REFUSALS."""
@@ -83,7 +95,7 @@ class Counters:
     def counts(self, kind: str) -> list[tuple[tuple[str, ...], int]]:
         """Return labels and count of each.
 
-        Kinds are webhooks, untrusted, verdicts, refused, reloads and alarms.
+        Kinds are webhooks, untrusted, verdicts, refused, reloads, alarms and spooled.
         """
         with self._lock:
             counts = [(name[1:], n) for name, n in self._counts.items() if name[0] == kind]

@@ -5,14 +5,19 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 from receiver.config import exposure, routes_file
 from receiver.config.rules import Rules
 from receiver.config.settings import Settings, load_settings
 from receiver.config.settings import warnings as settings_warnings
 from receiver.destinations import sending
-from receiver.errors import ConfigurationError, ReceiverError
+from receiver.errors import ConfigurationError, ReceiverError, StorageRefused
 from receiver.sources.source import Source
+from receiver.store import opening
+from receiver.store.opening import SpoolFile
+from receiver.times import format_time
 
 
 def load_configuration(
@@ -39,9 +44,62 @@ def load_configuration(
     warnings = (
         *rules.warnings,
         *exposure.warnings(settings, rules),
+        *_warnings_of_spool(settings, rules),
         *settings_warnings(environ),
     )
     return settings, replace(rules, warnings=warnings)
+
+
+def spool_of(settings: Settings) -> SpoolFile | None:
+    """Return the place of the spool; None: the database is a file and goes away with nobody."""
+    if not opening.is_shared(settings.database_url):
+        return None
+    return SpoolFile(settings.spool_file, settings.spool_size)
+
+
+def _warnings_of_spool(settings: Settings, rules: Rules) -> Iterator[str]:
+    wanting = [source for source in rules.sources.values() if source.spool]
+    if not wanting:
+        return
+    where = f"{rules.path}:{wanting[0].line}: warning: source {wanting[0].name}"
+    folder = Path(settings.spool_file).absolute().parent
+    if not opening.is_shared(settings.database_url):
+        yield (
+            f"{where}: spool is for a PostgreSQL that may be away: with the database in a file"
+            " nothing is spooled"
+        )
+    elif not os.access(folder, os.W_OK):
+        yield f"{where}: {folder} cannot be written: set RECEIVER_SPOOL_FILE to a file elsewhere"
+
+
+def spool_state(settings: Settings) -> tuple[dict[str, Any] | None, str]:
+    """Return what waits in the spool (None: there is none), and what is wrong with it."""
+    file = spool_of(settings)
+    try:
+        found = None if file is None else file.look()
+    except StorageRefused as error:
+        return {"file": settings.spool_file}, str(error)
+    if found is None:
+        return None, ""
+    state, is_served = found
+    since = None if state.oldest is None else format_time(state.oldest)
+    known = {
+        "file": settings.spool_file, "waiting": state.waiting, "bytes": state.size,
+        "most": state.most, "since": since,
+    }  # fmt: skip
+    if not state.waiting or is_served:
+        return known, ""
+    return known, (
+        f"{state.waiting} webhooks wait in the spool {settings.spool_file} since {since}, and no"
+        " process has it: start `receiver serve` with this RECEIVER_SPOOL_FILE."
+    )
+
+
+def spool_line(known: Mapping[str, Any]) -> str:
+    """Say what waits in the spool."""
+    if not known.get("waiting"):
+        return f"spool {known['file']}: nothing waits."
+    return f"spool {known['file']}: {known['waiting']} webhooks wait since {known['since']}."
 
 
 def source_named(rules: Rules, name: str) -> Source:

@@ -1,17 +1,22 @@
-"""Commands that inspect rules and store: check, explain, a story, the lifecycle, doctor."""
+"""Commands that inspect rules and store: check, explain, a story, the lifecycle."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict
 from typing import Any
 
 import click
 
 from receiver import lifecycle
-from receiver.cli.configuration import load_configuration, source_named, warnings_of_incidents
+from receiver.cli.configuration import (
+    load_configuration,
+    source_named,
+    spool_line,
+    spool_state,
+    warnings_of_incidents,
+)
 from receiver.cli.listing import phrase
 from receiver.cli.output import clean, json_option, print_json, print_lines
 from receiver.cli.setup import (
@@ -22,6 +27,7 @@ from receiver.cli.setup import (
     stored_event,
     stored_execution,
 )
+from receiver.config import exposure
 from receiver.config.rules import Rules
 from receiver.destinations import sending
 from receiver.dispatch.operators import orphans
@@ -33,7 +39,6 @@ from receiver.intake.explain_text import as_text, event_text, messages_text, sto
 from receiver.intake.subscription_hints import hints
 from receiver.store import opening
 from receiver.store.contract import Store
-from receiver.times import SECOND, format_time, span
 from receiver.web import json_views
 from receiver.web.server import server
 
@@ -55,8 +60,13 @@ def check(file: str | None) -> None:
             click.echo(f"{rules.path}:{destination.line}: warning: {warning}")
     for line, warning in warnings_of_incidents(rules):
         click.echo(f"{rules.path}:{line}: warning: {warning}")
+    for hint in exposure.hints(settings, rules):
+        click.echo(hint)
     for destination in rules.destinations.values():
         click.echo(f"destination {destination.name}: {sending.leads_to(destination)}")
+    spool, problem = spool_state(settings)
+    if spool is not None:
+        click.echo(f"warning: {problem}" if problem else spool_line(spool))
     if (store := store_if_reached(settings.database_url)) is not None:
         with closing(store):
             _print_hints(rules, store)
@@ -188,96 +198,10 @@ def lifecycle_(source: str | None, mermaid: bool) -> None:
     click.echo(lifecycle.mermaid(observes) if mermaid else lifecycle.table(observes))
 
 
-@click.command()
-@json_option
-def doctor(in_json: bool) -> None:
-    """Verify the ledger and the store, and say what does not work.
-
-    Open alarms, destinations that fail now, sources that look badly subscribed or off in time, and
-    the warnings of `check`.
-    """
-    settings, rules = load_configuration(destinations=False)
-    now = time.time_ns()
-    with closing(opening.open_existing(settings.database_url, thorough=True)) as store:
-        ledger = store.ledger()
-        warnings = hints(rules.orderings, store.tallies(), store.delays())
-        lost = orphans(rules, store)
-        alarms, failing = _alarms(store, now), _failing(rules, store, now)
-    printing = [each.name for each in rules.destinations.values() if each.prints_only]
-    if in_json:
-        print_json({
-            "ledger": ledger,
-            "hints": [asdict(hint) for hint in warnings],
-            "orphans": [asdict(orphan) for orphan in lost],
-            "alarms": alarms,
-            "failing": failing,
-            "warnings": list(rules.warnings),
-            "prints_only": printing,
-        })  # fmt: skip
-    else:
-        click.echo(opening.wholeness(settings.database_url))
-        click.echo(
-            f"Ledger: {ledger['accepted']} accepted, {ledger['owed']} messages owed, imbalance"
-            f" {ledger['imbalance']}."
-        )
-        for warning in rules.warnings:
-            click.echo(warning)
-        for name in printing:
-            click.echo(f"destination {name} prints only: its messages reach nobody else.")
-        for hint in warnings:
-            click.echo(f"source {hint.source}: {hint.text}.")
-        for orphan in lost:
-            click.echo(f"{orphan.text()}.")
-        for alarm in alarms:
-            about = alarm["about"] or "routes.yaml"
-            click.echo(f"alarm {alarm['alarm']}: {about}, since {alarm['since']}: {alarm['cause']}")
-        for each in failing:
-            waits = f"{each['waiting']} wait" if each["waiting"] else "nothing waits"
-            click.echo(
-                f"{each['destination']} fails since {each['since']} ({each['for']}):"
-                f" {each['last_failure']}; {waits}"
-            )
-    if ledger["imbalance"]:
-        raise ReceiverError(
-            "What was promised and what is there differ. Keep a copy of the file and report it."
-        )
-    if alarms or failing:
-        raise ReceiverError(
-            f"Open alarms: {len(alarms)}. Destinations that fail: {len(failing)}. See the log, and"
-            " `receiver deliveries`."
-        )
-
-
-def _alarms(store: Store, now: int) -> list[dict[str, Any]]:
-    return [
-        {
-            "alarm": str(alarm.kind),
-            "about": alarm.about,
-            "since": format_time(alarm.began_at // SECOND * SECOND),
-            "cause": alarm.cause,
-        }
-        for alarm in store.watched(now, now).alarms
-    ]
-
-
-def _failing(rules: Rules, store: Store, now: int) -> list[dict[str, Any]]:
-    return [
-        {
-            "destination": name,
-            "since": format_time(each.failing_since // SECOND * SECOND),
-            "for": span(now - each.failing_since),
-            "last_failure": each.last_failure,
-            "waiting": store.waiting_for(name, now),
-        }
-        for name, each in store.watched(now, now).failing.items()
-        if name in rules.destinations
-    ]
-
-
 def _print_hints(rules: Rules, store: Store) -> None:
     for hint in hints(rules.orderings, store.tallies(), store.delays()):
         line = rules.sources[hint.source].line
         click.echo(f"{rules.path}:{line}: warning: source {hint.source}: {hint.text}")
 
 
-COMMANDS = (check, explain, show, lifecycle_, doctor)
+COMMANDS = (check, explain, show, lifecycle_)

@@ -27,10 +27,11 @@ from receiver.errors import ReceiverError, StorageUnavailable
 # The module of each command, and its line in the list of commands.
 LISTED = {
     "acknowledge": ("operate", "Take what an execution waits for: its reminders end."),
+    "audit": ("maintain", "List what people did: who, what, when, from where."),
     "check": ("inspect", "Check settings, routes, keys and destinations, without the network."),
     "deliveries": ("listing", "List deliveries, newest first, with why each of them waits."),
     "demo": ("serve", "Show the whole walk: a scripted sender against a real server."),
-    "doctor": ("inspect", "Verify the ledger and the store, and how sources are subscribed."),
+    "doctor": ("doctor", "Verify the ledger and the store, and how sources are subscribed."),
     "events": ("listing", "List events with their verdicts, newest first."),
     "executions": ("listing", "List executions, newest first; `show ID` tells the story of one."),
     "explain": ("inspect", "Say what would become of a webhook body, or became of an event."),

@@ -1,4 +1,4 @@
-"""Commands that maintain the store: prune, migrate, rename."""
+"""Commands that maintain the store and show its audit: prune, migrate, rename, audit."""
 
 from __future__ import annotations
 
@@ -10,8 +10,19 @@ from contextlib import closing
 
 import click
 
+from receiver.audit import Act
 from receiver.cli.configuration import load_configuration
-from receiver.cli.output import json_option, print_json
+from receiver.cli.operate import entry_of
+from receiver.cli.output import (
+    Column,
+    Cut,
+    Row,
+    json_option,
+    limit_option,
+    print_json,
+    print_table,
+)
+from receiver.cli.setup import open_store
 from receiver.config.rules import Rules
 from receiver.config.settings import Settings, load_settings
 from receiver.dispatch import operators
@@ -20,6 +31,16 @@ from receiver.store import opening
 from receiver.store.contract import Store
 from receiver.store.names import KINDS
 from receiver.store.pruning import prune_all, removed
+from receiver.times import ago
+from receiver.web import json_views
+
+_AUDIT = (
+    Column("when"),
+    Column("who", Cut.END),
+    Column("what"),
+    Column("about", Cut.MIDDLE),
+    Column("from", Cut.END),
+)
 
 
 @click.command()
@@ -73,17 +94,34 @@ def _open_prunable(settings: Settings, dry_run: bool) -> tuple[Store, Callable[[
 def migrate(source: str, target: str, in_json: bool) -> None:
     """Move a store that has outgrown its file to PostgreSQL. The file stays as it is.
 
-    Stop the server first. All rows are copied and compared by the ledger, or none: begin again if
-    it is interrupted. Other people see the words of a command, so keep the password in a variable
-    ($NAME) or in libpq's own.
+    Stop the server first. It says how far it is; interrupted, run it again: it goes on. In the end
+    every row was compared, and the ledger says the same of both; before that no server takes the
+    database. Other people see the words of a command, so keep the password in a variable ($NAME)
+    or in libpq's own.
     """
-    counts = opening.migrate(source, os.path.expandvars(target))
+    to = os.path.expandvars(target)
+    try:
+        counts = opening.migrate(source, to, _say)
+    except StorageServed as error:
+        raise StorageServed(
+            "A server runs on the file, and what it takes meanwhile would be missing. Stop it, and"
+            " begin again."
+        ) from error
+    with closing(opening.open_existing(to)) as store:
+        copied = f"{sum(counts.values())} rows"
+        operators.write_down(store, entry_of(Act.MIGRATE).with_result(copied))
     if in_json:
         print_json(counts)
         return
     text = ", ".join(f"{n} {name}" for name, n in counts.items() if n)
-    click.echo(f"Copied {text or 'no rows'}.")
-    click.echo("The ledger says the same of both. Set RECEIVER_DATABASE_URL to the new one.")
+    click.echo(f"Moved {text or 'no rows'}.")
+    click.echo(
+        "Every row and the ledger are the same in both. Set RECEIVER_DATABASE_URL to the new one."
+    )
+
+
+def _say(text: str) -> None:
+    click.echo(text, err=True)
 
 
 @click.command()
@@ -111,7 +149,12 @@ def rename(what: str, old: str, new: str, dry_run: bool, in_json: bool) -> None:
             "A server runs, and would go on with the old name. Stop it, rename, and start it again."
         ) from error
     with closing(store):
-        counts = store.write_now(operators.rename, operators.Renaming(what, old, new, dry_run))
+        item = operators.Renaming(what, old, new, dry_run)
+        entry = entry_of(Act.RENAME, f"{what} {old} to {new}")
+        if dry_run:
+            counts = store.write_now(operators.rename, item)
+        else:
+            counts = store.write_now(operators.rename_noted, operators.Noted(item, entry))
     if in_json:
         print_json({"renamed": not dry_run, **counts})
         return
@@ -136,4 +179,33 @@ def _check_names(rules: Rules, what: str, old: str, new: str) -> None:
         )
 
 
-COMMANDS = (prune, migrate, rename)
+@click.command()
+@click.option("--act", type=click.Choice([each.value for each in Act]), help="Only this.")
+@click.option("--who", help="Only of this person, by the name as it was given.")
+@click.option("--execution", "execution_id", help="Only about the execution with this id.")
+@limit_option
+@json_option
+def audit(limit: int, in_json: bool, **options: str | None) -> None:
+    """List what people did here, newest first: who, what, about which, when, from where.
+
+    It is kept as long as executions are (RECEIVER_KEEP_EXECUTIONS).
+    """
+    conditions = {name: text for name, text in options.items() if text is not None}
+    with closing(open_store()) as store:
+        rows, _ = store.audit(conditions, limit, None)
+    if in_json:
+        print_json([json_views.audit(row) for row in rows])
+        return
+    if not rows:
+        click.echo(f"Nobody did anything {'that matches' if conditions else 'yet'}.")
+        return
+    now = time.time_ns()
+    print_table(_AUDIT, [
+        Row((ago(row["at"], now), row["who"] or "somebody", row["act"].replace("_", " "),
+             row["execution_id"] or row["about"],
+             f"{row['door']}{' ' if row['place'] else ''}{row['place']}"), row["result"])
+        for row in rows
+    ])  # fmt: skip
+
+
+COMMANDS = (prune, migrate, rename, audit)

@@ -6,10 +6,11 @@ import getpass
 import json
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 
 import click
 
+from receiver.audit import Act, Actor, Door, Entry
 from receiver.cli.configuration import load_configuration
 from receiver.cli.output import (
     Column,
@@ -30,7 +31,7 @@ from receiver.destinations import sending
 from receiver.destinations.destination import Destination
 from receiver.dispatch import operators
 from receiver.dispatch.trial import try_destination
-from receiver.errors import ReceiverError
+from receiver.errors import ReceiverError, StorageRefused
 from receiver.store.reading import Listing
 from receiver.store.records import TakeOutcome
 from receiver.times import ago
@@ -52,6 +53,12 @@ def _user_name() -> str:
         return "somebody"
 
 
+def entry_of(act: Act, about: str = "", who: str = "") -> Entry:
+    """Return the row of the audit about an act by a command now."""
+    user = _user_name()
+    return Entry(time.time_ns(), act, Actor(who or user, Door.COMMAND, user), about=about)
+
+
 _by_option = click.option(
     "--by", default=_user_name, help="Who does this. Default: the user's name."
 )
@@ -67,7 +74,8 @@ def acknowledge(source: str, execution: str, by: str) -> None:
     If somebody else has it, you take it over, and whoever was told of them is told of you.
     """
     _, rules = load_configuration(destinations=False)
-    claim = operators.take(source, execution, by, rules, time.time_ns())
+    actor = Actor(by, Door.COMMAND, _user_name())
+    claim = operators.take(source, execution, actor, rules, time.time_ns())
     if claim is None:
         raise click.UsageError("--by: say who takes it.")
     with closing(open_store()) as store:
@@ -105,7 +113,9 @@ def redeliver(delivery: int | None, destination: str | None) -> None:
 
 def _redeliver_one(delivery: int) -> None:
     with closing(open_store()) as store:
-        is_waiting = store.write_now(operators.redeliver, (delivery, time.time_ns()))
+        entry = entry_of(Act.REDELIVER, f"delivery {delivery}")
+        item = operators.Noted((delivery, entry.at), entry)
+        is_waiting = store.write_now(operators.redeliver_noted, item)
     if is_waiting is None:
         raise ReceiverError(f"There is no delivery {delivery}: see `receiver deliveries`.")
     if not is_waiting:
@@ -117,7 +127,9 @@ def _redeliver_all(destination: str) -> None:
     with closing(open_store()) as store:
         if unknown := unknown_name(store, "destination", destination):
             raise ReceiverError(unknown)
-        count = store.write_now(operators.redeliver_all, (destination, time.time_ns()))
+        entry = entry_of(Act.REDELIVER, destination)
+        item = operators.Noted((destination, entry.at), entry)
+        count = store.write_now(operators.redeliver_all_noted, item)
     click.echo(f"{count} deliveries to {destination} wait again: `receiver serve` sends them.")
 
 
@@ -126,8 +138,8 @@ def _redeliver_all(destination: str) -> None:
 def test(destination: str) -> None:
     """Send a message that is marked as a test to DESTINATION now, and say what came of it.
 
-    It goes the way of every message, with the timeout of the destination, and is recorded nowhere.
-    Exit code 0 only if it was delivered.
+    It goes the way of every message, with the timeout of the destination, and no list but the
+    audit has it. Exit code 0 only if it was delivered.
     """
     _, rules = load_configuration(destinations=False)
     known = rules.destinations
@@ -143,12 +155,21 @@ def test(destination: str) -> None:
         click.echo(warning)
     click.echo(f"destination {destination}: {sending.leads_to(chosen)}")
     attempt = try_destination(chosen, f"{_user_name()} with `receiver test {destination}`")
+    if attempt is not None:
+        _note_test(destination, attempt)
     if attempt is None or attempt.outcome is not Outcome.DELIVERED:
         raise ReceiverError(_what_failed(attempt))
     if attempt.detail:
         click.echo(f"{attempt.detail}. Give it the URL of a service to reach people.")
     else:
         click.echo(f"delivered after {attempt.duration_ms} ms: look whether it is there.")
+
+
+def _note_test(destination: str, attempt: Attempt) -> None:
+    """Write down a test; without a database there is no audit yet."""
+    entry = entry_of(Act.TEST, destination).with_result(str(attempt.outcome))
+    with suppress(StorageRefused), closing(open_store()) as store:
+        operators.write_down(store, entry)
 
 
 def _warnings_about(destination: Destination, rules: Rules) -> Iterator[str]:
@@ -198,7 +219,9 @@ def add(match: tuple[str, ...], in_json: bool, **options: str | None) -> None:
     content = {"match": match_of(match), **given}
     request = read_silence(content, now, rules.sources, rules.destinations)
     with closing(open_store()) as store:
-        number = store.write_now(operators.add_silence, (request, now))
+        entry = entry_of(Act.SILENCE, who=request.by).with_result(request.reason)
+        item = operators.Noted((request, now), entry)
+        number = store.write_now(operators.add_silence_noted, item)
         row = store.silence(number)
     if in_json:
         print_json(None if row is None else json_views.silence(row))
@@ -236,7 +259,9 @@ def list_(limit: int, in_json: bool) -> None:
 def expire(number: int) -> None:
     """End the silence ID now; its digest goes out."""
     with closing(open_store()) as store:
-        is_ended = store.write_now(operators.expire_silence, (number, time.time_ns()))
+        entry = entry_of(Act.END_SILENCE, str(number))
+        item = operators.Noted((number, entry.at), entry)
+        is_ended = store.write_now(operators.expire_silence_noted, item)
     if is_ended is None:
         raise ReceiverError(f"There is no silence {number}: see `receiver silence list`.")
     if not is_ended:

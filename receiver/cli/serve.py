@@ -11,7 +11,7 @@ import click
 
 from receiver import logs
 from receiver.cli import demo
-from receiver.cli.configuration import load_configuration
+from receiver.cli.configuration import load_configuration, spool_of
 from receiver.config.settings import load_settings
 from receiver.destinations import sending
 from receiver.errors import ReceiverError
@@ -88,6 +88,7 @@ def _serve(
         dispatch=dispatch,
         receive=receive,
         read=lambda: load_configuration(instead=instead)[1],
+        spool=spool_of(settings),
     )
     server.serve(application, settings, listening, asked.is_set, is_passed=passed is not None)
 

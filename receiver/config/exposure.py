@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 from receiver.config.rules import Rules
 from receiver.config.settings import PREFIX, Settings
 from receiver.sources.keys import MIN_SECRET
+
+# Names that only a local network knows.
+_LOCAL = (".local", ".internal", ".lan", ".home.arpa", ".test", ".localhost")
 
 
 def is_loopback(host: str) -> bool:
@@ -41,6 +45,35 @@ def warnings(settings: Settings, rules: Rules) -> Iterator[str]:
     token = settings.api_token
     if token and len(token.get_secret_value().encode()) < MIN_SECRET:
         yield f"warning: {PREFIX}API_TOKEN has fewer than {MIN_SECRET} bytes: take a longer one"
+
+    if _is_public_and_plain(settings.public_url or ""):
+        yield (
+            f"warning: {PREFIX}PUBLIC_URL is plain HTTP: others on the way can read the links in"
+            " messages, and take what waits. Give it the https address of a proxy in front"
+        )
+
+
+def hints(settings: Settings, rules: Rules) -> Iterator[str]:
+    """Yield what these settings leave out."""
+    nagging = [route for route in rules.routes if route.remind or route.escalate]
+    if nagging and not settings.public_url:
+        yield (
+            f"{rules.path}:{nagging[0].line}: hint: route {nagging[0].name!r} reminds or escalates:"
+            f" with {PREFIX}PUBLIC_URL, the address at which people reach this server, its messages"
+            " have a link by which they take it"
+        )
+
+
+def _is_public_and_plain(url: str) -> bool:
+    """Return whether an address is plain HTTP at a host that is not only of a local network."""
+    parts = urlsplit(url)
+    host = (parts.hostname or "").lower()
+    if parts.scheme.lower() != "http" or is_loopback(host):
+        return False
+    try:
+        return not ipaddress.ip_address(host).is_private
+    except ValueError:
+        return "." in host and not host.endswith(_LOCAL)
 
 
 def _is_in_the_clear(settings: Settings) -> bool:

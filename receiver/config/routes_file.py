@@ -173,6 +173,7 @@ class _Reading:
             rejected_status=model.rejected_status,
             rate=model.rate,
             quiet_after=model.quiet_after,
+            spool=model.spool,
             line=line,
         )
 

@@ -165,6 +165,7 @@ class SourceModel(_Strict):
     quiet_after: Annotated[Duration | None, _FILLED_IN] = None
     rejected_status: Literal[200, 409] = 200
     rate: Annotated[float, BeforeValidator(_rate)] | None = None
+    spool: bool = False
 
 
 class QuietModel(_Strict):

@@ -29,11 +29,12 @@ from receiver.config.variables import (
     tidy,
 )
 from receiver.errors import ConfigurationError
+from receiver.links import MIN_KEY
 from receiver.retention import Retention, broken
 from receiver.times import duration
 
 PREFIX = "RECEIVER_"
-FROM_FILES = ("api_token", "database_url")
+FROM_FILES = ("api_token", "database_url", "link_key")
 
 
 class Settings(BaseModel):
@@ -54,7 +55,10 @@ class Settings(BaseModel):
         None, description="What the API wants as a bearer token. Without it: loopback only."
     )
     public_url: str | None = Field(
-        None, description="Where others reach it; its host may ask the API."
+        None, description="Where others reach it: messages link there, its host may ask the API."
+    )
+    link_key: SecretStr | None = Field(
+        None, description="What signs links in messages; of several, the first. Else: a kept key."
     )
     user_header: str | None = Field(
         None,
@@ -99,13 +103,16 @@ class Settings(BaseModel):
         2_000, ge=1, le=100_000, description="Webhooks waiting for their commit; then 503."
     )
     lease: float = Field(
-        60.0,
-        ge=5,
-        le=3_600,
-        description="Seconds a delivery is claimed for (at least its timeout).",
+        60.0, ge=5, le=3_600, description="Seconds a delivery is claimed (at least its timeout)."
     )
     drain: float = Field(
         15.0, ge=0, le=20, description="Seconds for what is being sent at the end."
+    )
+    spool_file: str = Field(
+        "receiver-spool.db", description="Where webhooks wait for PostgreSQL (`spool: true`)."
+    )
+    spool_size: int = Field(
+        67_108_864, ge=65_536, le=2**40, description="The most bytes of them; then 503."
     )
     keep_bodies: str = Field("30d", description="How long the raw body of a webhook is kept.")
     keep_event_ids: str = Field(
@@ -158,6 +165,15 @@ class Settings(BaseModel):
             raise ValueError("must be an address like https://hooks.example.org")
         return url
 
+    @field_validator("link_key")
+    @classmethod
+    def _are_keys(cls, text: SecretStr | None) -> SecretStr | None:
+        """Accept keys that nobody guesses."""
+        words = text.get_secret_value().split() if text else []
+        if any(len(word.encode()) < MIN_KEY for word in words):
+            raise ValueError(f"each key must have {MIN_KEY} bytes or more")
+        return text
+
     @field_validator("trusted_proxies")
     @classmethod
     def _are_networks(cls, text: str | None, info: ValidationInfo) -> str | None:
@@ -182,6 +198,12 @@ class Settings(BaseModel):
     def retention(self) -> Retention:
         """Return how long the store keeps its rows."""
         return Retention(self.keep_bodies, self.keep_event_ids, self.keep_executions)
+
+    @property
+    def link_keys(self) -> tuple[bytes, ...]:
+        """Return the keys of links that are set here, the one that signs first."""
+        words = self.link_key.get_secret_value().split() if self.link_key else []
+        return tuple(word.encode() for word in words)
 
     @property
     def proxies(self) -> tuple[Network, ...]:
@@ -271,12 +293,6 @@ def _described(error: Mapping[str, Any]) -> str:
     """Describe a setting that cannot be read, never with its value: that may be a secret."""
     name = str(error["loc"][0])
     variable = PREFIX + name.upper()
-    return f"{variable}: {in_words(error)}{_example(name, variable)}."
-
-
-def _example(name: str, variable: str) -> str:
-    """Return a value to write, for a setting with a default that says something."""
     default = Settings.model_fields[name].default
-    if isinstance(default, (int, float)):
-        return f", like {variable}={default:g}"
-    return ""
+    example = f", like {variable}={default:g}" if isinstance(default, (int, float)) else ""
+    return f"{variable}: {in_words(error)}{example}."

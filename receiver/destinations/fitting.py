@@ -1,6 +1,7 @@
 """Fitting: a message in the room that a service gives it. Pure.
 
-What is cut is said, and the link and the id of the execution are the last to go. A list becomes as
+What is cut is said, and the link and the id of the execution are the last to go; the line that says
+where to take it goes before them. A list becomes as
 many messages as it needs, each with whole lines. Where there is room for a few words only, as in an
 SMS, they say what happened and where: no fine print.
 """
@@ -69,14 +70,18 @@ def without(message: Message, names: frozenset[str]) -> Message:
 
 def _shortened(message: Message, room: Room) -> Part:
     """Shorten a message: its words first, then its title, then its link."""
-    link = message.link or _found(_LINK, message.body)
+    link = message.link or ("" if message.take else _found(_LINK, message.body))
     key = message.execution_id or _found(_ID, message.body)
     title, words = _begin(message, room, link, key)
-    for tail in _tails(link, key, room):
+    for tail in _tails(message.take, link, key, room):
         end = _joined("", tail, room)
         if room.fits(title, end):
             return Part(title, _with_words(words, title, tail, room))
-        if SHORTENED not in tail and len(cut := _longest(title, _before(end, room))) >= _SHORTEST:
+        if (
+            SHORTENED not in tail
+            and message.take not in tail
+            and len(cut := _longest(title, _before(end, room))) >= _SHORTEST
+        ):
             return Part(cut, end)
     return _least(message.title, [key, link], room)
 
@@ -91,9 +96,13 @@ def _least(title: str, essentials: Sequence[str], room: Room) -> Part:
 
 def _begin(message: Message, room: Room, link: str, key: str) -> tuple[str, str]:
     """Return the title, and the words that may be cut: without the link and the id."""
-    lines = [line for line in message.body.split("\n") if not _is_essential(line, link, key)]
+    lines = [
+        line
+        for line in message.body.split("\n")
+        if not _is_essential(line, link, key) and line != message.take
+    ]
     words = "\n".join(lines)
-    if room.is_short and (link or key):
+    if room.is_short and (link or key or message.take):
         return f"Repeat? {message.title}" if message.repeat else message.title, ""
     title = _longest(message.title, _before("", room)) or message.title
     # What a title has no room for is said in the text.
@@ -104,14 +113,22 @@ def _is_essential(line: str, link: str, key: str) -> bool:
     return bool(link and line == link) or bool(key and line.startswith(f"Execution: {key}"))
 
 
-def _tails(link: str, key: str, room: Room) -> Iterator[list[str]]:
+def _tails(take: str, link: str, key: str, room: Room) -> Iterator[list[str]]:
     """Yield the ends that a shortened message may have, the best first."""
     rest = "" if key in link else key
     if not room.is_short:
-        yield _filled([SHORTENED, link, f"Execution: {key}" if key else ""])
-        yield _filled([SHORTENED, link, rest])
-    yield _filled([link, rest])
+        whole = f"Execution: {key}" if key else ""
+        yield from _first_with([SHORTENED, link, take, whole], take)
+        yield from _first_with([SHORTENED, link, take, rest], take)
+    yield from _first_with([link, take, rest], take)
     yield _filled([key or link])
+
+
+def _first_with(lines: list[str], take: str) -> Iterator[list[str]]:
+    """Yield an end with where to take it, if there is such a line, then without it."""
+    if take:
+        yield _filled(lines)
+    yield _filled([line for line in lines if line != take])
 
 
 def _filled(lines: list[str]) -> list[str]:

@@ -15,6 +15,7 @@ from receiver.dispatch.alarm_timer import AlarmTimer
 from receiver.dispatch.replanning import Part, replan
 from receiver.dispatch.turn import tell_of
 from receiver.dispatch.worker import DestinationWorker, log_dead
+from receiver.links import NO_LINKS, Links
 from receiver.metrics import Counters
 from receiver.store.contract import Store, Transaction
 from receiver.store.periodic import Periodic
@@ -30,8 +31,9 @@ REPLAN_WITHIN = 10.0
 class Dispatcher:
     """Workers of all destinations, the reaper of deliveries to others, and the alarm timer.
 
-    `lease` is in seconds. `public_url` is the address at which people can see more, `zone` the time
-    zone in which messages give times. `counters` have the refused webhooks, and count alarms.
+    `lease` is in seconds. `links` lead to where people can see more and take what waits, `zone` is
+    the time zone in which messages give times. `counters` have the refused webhooks, and count
+    alarms.
     """
 
     def __init__(
@@ -39,14 +41,14 @@ class Dispatcher:
         store: Store,
         live_rules: LiveRules[object],
         lease: float,
-        public_url: str = "",
+        links: Links = NO_LINKS,
         zone: tzinfo = UTC,
         counters: Counters | None = None,
     ) -> None:
         self._store = store
         self._live_rules = live_rules
         self._lease = lease
-        self._public_url = public_url
+        self._links = links
         self._zone = zone
         self._workers: dict[str, DestinationWorker] = {}
         self._replaced: list[DestinationWorker] = []
@@ -86,7 +88,7 @@ class Dispatcher:
                         destination,
                         self._live_rules,
                         self._lease,
-                        self._public_url,
+                        self._links,
                         self._zone,
                         self._alarms.attend,
                     )

@@ -6,17 +6,26 @@ one result for each; the store's contract defines the results.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
+from receiver.audit import Act, Actor, Door, Entry
 from receiver.config.rules import Rules
-from receiver.deliveries import Acknowledgement
+from receiver.deliveries import Acknowledgement, OnlyIf
+from receiver.errors import StorageUnavailable
 from receiver.messages.sanitize import clean
 from receiver.routing.silences import Silence
-from receiver.store.contract import Store, Transaction
+from receiver.store.contract import Store, Transaction, Writing
 from receiver.store.names import Orphan
 from receiver.store.records import TakeOutcome, TakeResult
 from receiver.times import span
+
+log = logging.getLogger("receiver")
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 MAX_NAME = 80
 
@@ -29,21 +38,39 @@ class Take:
     execution_id: str
     taken: Acknowledgement
     routes: tuple[str, ...]
+    only: OnlyIf | None = None
+    door: Door | None = None
+    place: str = ""
 
 
-def take(source: str, execution_id: str, by: str, rules: Rules, now: int) -> Take | None:
+def take(
+    source: str, execution_id: str, by: Actor, rules: Rules, now: int, only: OnlyIf | None = None
+) -> Take | None:
     """Build the item for `acknowledge`, at a time (nanoseconds); None if `by` names nobody."""
-    name = clean(by, MAX_NAME)
+    name = clean(by.who, MAX_NAME)
     routes = tuple(route.name for route in rules.routes if route.acknowledged)
-    return Take(source, execution_id, Acknowledgement(name, now), routes) if name else None
+    if not name:
+        return None
+    taken = Acknowledgement(name, now)
+    return Take(source, execution_id, taken, routes, only, by.door, by.place)
 
 
 def acknowledge(transaction: Transaction, items: Sequence[Take]) -> Sequence[TakeResult]:
     """Take episodes."""
-    return [
-        transaction.acknowledge(each.source, each.execution_id, each.taken, each.routes)
-        for each in items
-    ]
+    return [_acknowledge(transaction, each) for each in items]
+
+
+def _acknowledge(transaction: Transaction, item: Take) -> TakeResult:
+    result = transaction.acknowledge(
+        item.source, item.execution_id, item.taken, item.routes, item.only
+    )
+    is_new = result.outcome in (TakeOutcome.TAKEN, TakeOutcome.TAKEN_OVER)
+    if is_new and item.door is not None and result.acknowledged is not None:
+        had = result.acknowledged.taken_from
+        actor = Actor(item.taken.by, item.door, item.place)
+        entry = Entry(item.taken.at, Act.TAKE, actor, item.source, item.execution_id)
+        transaction.note([entry.with_result(f"taken over from {had}" if had else "taken")])
+    return result
 
 
 def in_words(take: Take, result: TakeResult, now: int) -> str:
@@ -55,6 +82,48 @@ def in_words(take: Take, result: TakeResult, now: int) -> str:
     if result.outcome is TakeOutcome.TAKEN_OVER and had is not None:
         return f"{by} takes {execution} over from {had.taken_from}: whoever was told learns of it."
     return f"{by} takes care of {execution}: there are no more reminders of it."
+
+
+@dataclass(frozen=True, slots=True)
+class Noted(Generic[Item]):
+    """An item of an act, and the row of the audit about it, still without its result."""
+
+    item: Item
+    entry: Entry
+
+
+def _noting(
+    act: Callable[[Transaction, Sequence[Item]], Sequence[Result]],
+    ended: Callable[[Entry, Result], Entry | None],
+) -> Callable[[Transaction, Sequence[Noted[Item]]], Sequence[Result]]:
+    """Return the act as it also writes the audit; `ended` gives None if nothing changed."""
+
+    def both(transaction: Transaction, items: Sequence[Noted[Item]]) -> Sequence[Result]:
+        results = act(transaction, [each.item for each in items])
+        entries = [ended(each.entry, result) for each, result in zip(items, results, strict=True)]
+        transaction.note([entry for entry in entries if entry is not None])
+        return results
+
+    return both
+
+
+def note(transaction: Transaction, entries: Sequence[Entry]) -> Sequence[None]:
+    """Add rows to the audit about acts that change nothing in the store."""
+    transaction.note(entries)
+    return [None] * len(entries)
+
+
+def write_down(store: Writing, entry: Entry) -> None:
+    """Do the same from a door; if the storage fails, the log has it."""
+    try:
+        store.write_now(note, entry)
+    except StorageUnavailable as error:
+        log.warning("audit.lost act=%s door=%s error=%s", entry.act, entry.by.door, error)
+
+
+def link_key(transaction: Transaction, items: Sequence[tuple[bytes, int]]) -> Sequence[bytes]:
+    """Return the key of links: each item is one to keep if there is none, and the time (ns)."""
+    return [transaction.link_key(*item) for item in items]
 
 
 def add_silence(transaction: Transaction, items: Sequence[tuple[Silence, int]]) -> Sequence[int]:
@@ -105,6 +174,24 @@ def rename(transaction: Transaction, items: Sequence[Renaming]) -> Sequence[dict
     return [
         transaction.rename(each.kind, each.old, each.new, dry_run=each.dry_run) for each in items
     ]
+
+
+redeliver_noted = _noting(redeliver, lambda e, done: e.with_result("waits again") if done else None)
+redeliver_all_noted = _noting(
+    redeliver_all, lambda e, n: e.with_result(f"{n} wait again") if n else None
+)
+add_silence_noted = _noting(
+    add_silence, lambda e, number: e.with_result(e.result or "kept", str(number))
+)
+expire_silence_noted = _noting(
+    expire_silence, lambda e, done: e.with_result("ended") if done else None
+)
+rename_noted = _noting(
+    rename,
+    lambda e, counts: e.with_result(
+        ", ".join(f"{n} {name}" for name, n in counts.items() if name != "left")
+    ),
+)
 
 
 def names_of(rules: Rules) -> dict[str, tuple[str, ...]]:

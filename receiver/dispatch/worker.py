@@ -28,6 +28,7 @@ from receiver.dispatch.turn import (
     record_and_claim,
 )
 from receiver.errors import StorageError
+from receiver.links import NO_LINKS, Links
 from receiver.messages.compose import compose, plain_message
 from receiver.store.contract import Store
 from receiver.times import SECOND
@@ -51,7 +52,7 @@ class DestinationWorker:
         destination: Destination,
         live_rules: LiveRules[object],
         lease: float,
-        public_url: str = "",
+        links: Links = NO_LINKS,
         zone: tzinfo = UTC,
         attend: Callable[[], None] = lambda: None,
     ) -> None:
@@ -60,7 +61,7 @@ class DestinationWorker:
         self._store = store
         self._live_rules = live_rules
         self._lease = lease
-        self._public_url = public_url
+        self._links = links
         self._zone = zone
         self._attend = attend
         self._waking = threading.Condition()
@@ -198,7 +199,7 @@ class DestinationWorker:
         """Compose the message; if that fails, say at least which execution it is about."""
         try:
             route = self._live_rules.rules.route(claim.route)
-            return compose(claim, route, time.time_ns(), self._public_url, self._zone)
+            return compose(claim, route, time.time_ns(), self._links, self._zone)
         except Exception:
             log.exception(
                 "message.failed delivery=%d destination=%s", claim.delivery, claim.destination

@@ -18,6 +18,7 @@ from receiver.intake.foresight import MOST, Foreseen, foresee
 from receiver.intake.plan import no_wait_begins, subject
 from receiver.intake.receive import Intake, VerifiedWebhook, malformed_webhook, read_webhook
 from receiver.lifecycle import RULES
+from receiver.links import Links
 from receiver.messages.compose import compose
 from receiver.messages.notice import render
 from receiver.routing.conditions import Subject
@@ -165,7 +166,7 @@ def _message(seen: Foreseen, rehearsed: _Rehearsed) -> dict[str, Any]:
         too_much = f"more than {MOST} other messages wait before it, or it has no destination"
         return {**shown, "why_not": owed.reason if seen.at is not None else too_much}
     route = rehearsed.rules.route(seen.claim.route)
-    message = compose(seen.claim, route, seen.at, rehearsed.public_url, rehearsed.zone)
+    message = compose(seen.claim, route, seen.at, Links(rehearsed.public_url), rehearsed.zone)
     return {**shown, "title": message.title, "body": message.body}
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from receiver.config.rules import Rules
-from receiver.errors import UntrustedWebhook
+from receiver.errors import UnreadableWebhook, UntrustedWebhook
 from receiver.events import Event, Held, Judgement, Status, Verdict
 from receiver.intake.held import bounded, expire, hold, rejudge_held, remember
 from receiver.intake.plan import Planner
@@ -23,6 +23,7 @@ from receiver.sources.formats import registry
 from receiver.sources.source import Source
 from receiver.store.contract import Transaction
 from receiver.store.records import ExecutionKey, JudgedWebhook, Loaded, change_of
+from receiver.store.spooling import SpooledWebhook
 
 log = logging.getLogger("receiver.gaps")
 
@@ -36,7 +37,8 @@ class VerifiedWebhook:
     """An authentic webhook. `event` is None if it could not be read; `unreadable` says why.
 
     `received_at` is nanoseconds. `accepted`: the answer will be a 2xx. `problem` says in a sentence
-    of ours what cannot be read.
+    of ours what cannot be read. `judged_at` is later than its receipt (None: it is not) if it
+    waited in a spool: what is held or owed because of it waits from then on.
     """
 
     source: str
@@ -46,6 +48,12 @@ class VerifiedWebhook:
     unreadable: Unreadable = ""
     accepted: bool = True
     problem: str = ""
+    judged_at: int | None = None
+
+    @property
+    def at(self) -> int:
+        """The time at which it is judged (nanoseconds)."""
+        return self.received_at if self.judged_at is None else self.judged_at
 
 
 def read_webhook(
@@ -66,6 +74,21 @@ def malformed_webhook(
     return VerifiedWebhook(
         source.name, None, body, received_at, "malformed", accepted=False, problem=problem
     )
+
+
+def reread(webhook: SpooledWebhook, now: int) -> VerifiedWebhook:
+    """Read a webhook again that waited in a spool, to be judged now (nanoseconds)."""
+    event, problem = None, webhook.problem
+    if not problem:
+        try:
+            event = registry.read(webhook.format, webhook.source, webhook.body, webhook.message_id)
+        except (UnreadableWebhook, KeyError) as error:
+            problem = f"it could be read before it was spooled, and cannot be now: {error}"
+    unreadable: Unreadable = "malformed" if problem else "" if event is not None else "no_envelope"
+    return VerifiedWebhook(
+        webhook.source, event, webhook.body, webhook.received_at, unreadable,
+        accepted=not webhook.problem, problem=problem, judged_at=now,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,12 +153,12 @@ class Intake:
         return [self._judge(webhook, loaded) for webhook in webhooks]
 
     def _judge(self, webhook: VerifiedWebhook, loaded: Loaded) -> list[JudgedWebhook]:
-        event, now = webhook.event, webhook.received_at
+        event, now = webhook.event, webhook.at
         if event is None:
             judgement = Judgement(Verdict.QUARANTINED, webhook.unreadable)
             entry = JudgedWebhook(
                 webhook.source, None, judgement, now, webhook.body, webhook.accepted,
-                problem=webhook.problem,
+                problem=webhook.problem, received_at=webhook.received_at,
             )  # fmt: skip
             return [self._with_deliveries(entry)]
         ordering, key = self._ordering(event), _execution_key(event)
@@ -180,13 +203,13 @@ def judge_event(
     if judgement.verdict is Verdict.APPLIED:
         after = advance(before, event, now)
     elif judgement.verdict is Verdict.HELD:
-        until = now + ordering.gap_timeout
+        until = webhook.at + ordering.gap_timeout
     elif before is not None and moves_mark(judgement, before.status):
         assert event.occurred_at is not None
         moved = replace(before, mark=event.occurred_at)
     return JudgedWebhook(
-        webhook.source, event, judgement, now, webhook.body,
-        before=before, after=after, moved=moved, until=until,
+        webhook.source, event, judgement, webhook.at, webhook.body,
+        before=before, after=after, moved=moved, until=until, received_at=now,
     )  # fmt: skip
 
 

@@ -47,8 +47,13 @@ _ASKS = (Status.PAUSED_BY_AGENT, Status.AWAITING_CONFIRMATION)
 _MAX_PERSON = 80
 
 
-def episode_message(claim: Claim, route: Route | None, now: int, zone: tzinfo) -> Message:
-    """Write the message of a claimed delivery, by its present route (None: the route is gone)."""
+def episode_message(
+    claim: Claim, route: Route | None, now: int, zone: tzinfo, take_url: str = ""
+) -> Message:
+    """Write the message of a claimed delivery, by its present route (None: the route is gone).
+
+    `take_url` is where somebody takes what it is about.
+    """
     original = claim.origin if claim.kind is Kind.FALLBACK else None
     kind, step = (original.kind, original.step) if original else (claim.kind, claim.step)
     if kind is Kind.RESOLVED:
@@ -68,6 +73,7 @@ def episode_message(claim: Claim, route: Route | None, now: int, zone: tzinfo) -
         title = f"{agent}: no news for {after}, last known as {doing(facts.status)}"
         preface = preface or _look(facts)
     is_reminder = bool(preface)
+    taker = ""
     if claim.acknowledged is not None:
         taker = clean(claim.acknowledged.by, _MAX_PERSON)
         preface = " ".join(filter(None, [f"{taker} takes care of it.", preface]))
@@ -85,6 +91,8 @@ def episode_message(claim: Claim, route: Route | None, now: int, zone: tzinfo) -
             prefaces=(preface,) if preface else (),
             title=title,
             is_reminder=is_reminder,
+            take_url=take_url,
+            taker=taker,
         ),
     )
     # What is asked for again, or may be stuck, deserves a look.

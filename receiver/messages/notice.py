@@ -26,7 +26,7 @@ from receiver.messages.unapplied import (
     unapplied_title,
 )
 from receiver.messages.variables import VARIABLES, agent_name, variables
-from receiver.messages.wording import doing, is_without_success, outcome_of, severity
+from receiver.messages.wording import doing, is_without_success, outcome_of, severity, take_line
 
 # Together below Discord's 2,000 characters: else Apprise would cut the end, with the execution.
 MAX_BODY = 1_850
@@ -94,6 +94,7 @@ class Extras:
 
     `instead_of` is the delivery that died, if this one goes to a fall-back. `title` takes the place
     of the default one. `is_reminder`: it comes later on purpose, so it is not called late.
+    `take_url` is where somebody takes what waits; `taker` has taken it.
     """
 
     instead_of: DeadOriginal | None = None
@@ -101,6 +102,8 @@ class Extras:
     prefaces: tuple[str, ...] = ()
     title: str = ""
     is_reminder: bool = False
+    take_url: str = ""
+    taker: str = ""
 
 
 def render(
@@ -119,7 +122,7 @@ def render(
     If a template fails, the default takes its place: no alert is lost. `repeat`: an earlier attempt
     may have arrived, and the message says so. `now` is nanoseconds, `zone` that of the team.
     """
-    values = variables(facts, route, now, zone)
+    values = variables(facts, route, now, zone, extras.take_url)
     default_title = extras.title or _title(facts, values)
     prefaces = list(extras.prefaces)
     try:
@@ -132,8 +135,7 @@ def render(
     head = clean(extras.heading + head, MAX_TITLE)
     notes = Notes(tuple(prefaces), repeat, extras.instead_of)
     if text is None:
-        is_reminder = extras.is_reminder
-        text = _body(facts, values, head, now, zone, room=notes.room, is_reminder=is_reminder)
+        text = _body(facts, values, head, now, zone, room=notes.room, extras=extras)
     return with_notes(head, text, notes, severity(facts))
 
 
@@ -182,13 +184,15 @@ def _body(
     zone: tzinfo,
     *,
     room: int,
-    is_reminder: bool,
+    extras: Extras,
 ) -> str:
     """Write the default text; the provider's words get the room that the other lines leave."""
+    is_reminder = extras.is_reminder
     late = _late_line(facts, values, now, zone, is_reminder=is_reminder)
     first = [] if is_reminder else _first_lines(facts, values)
     time = "" if late else _time_line(facts, now, zone, is_reminder=is_reminder)
-    after = [values["execution_url"], *_fine_print(facts, values, title, time)]
+    take = take_line(extras.take_url, extras.taker)
+    after = [values["execution_url"], take, *_fine_print(facts, values, title, time)]
     left = room - sum(len(line) + 1 for line in (late, *first, *after))
     words = _words_of_the_provider(values, title, left)
     if facts.verdict is Verdict.APPLIED and facts.status is Status.FAILED:

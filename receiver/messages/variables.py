@@ -25,8 +25,13 @@ _MEMBERS, _KEY, _VALUE = 6, 30, 60
 _SHORT_VALUE, _SHORT_ID = 24, 8
 
 
-def variables(facts: MessageContext, route: str, now: int, zone: tzinfo = UTC) -> dict[str, Any]:
-    """Return the variables of templates, all of them cleaned. `now` is nanoseconds."""
+def variables(
+    facts: MessageContext, route: str, now: int, zone: tzinfo = UTC, take_url: str = ""
+) -> dict[str, Any]:
+    """Return the variables of templates, all of them cleaned. `now` is nanoseconds.
+
+    `take_url` is where somebody takes what waits, if it can be taken.
+    """
     detail = _cleaned(facts.detail)
     at = facts.occurred_at
     return {
@@ -47,6 +52,7 @@ def variables(facts: MessageContext, route: str, now: int, zone: tzinfo = UTC) -
         "agent_id": clean(facts.agent_id or ""),
         "agent_name": agent_name(facts),
         "execution_url": safe_link(facts.execution_url),
+        "take_url": take_url,
         "metadata": _cleaned(facts.metadata),
         "metadata_line": metadata_line(facts.metadata),
         "reason": _plain_text(detail.get("reason")),

@@ -129,3 +129,8 @@ def sort_words(sort: str, n: int) -> str:
     if sort.startswith(STUCK):
         return f"no news, last known as {doing(Status(sort.removeprefix(STUCK)))}"
     return _SORTS.get(sort, _OTHER_SORT)[n != 1]
+
+
+def take_line(url: str, taker: str = "") -> str:
+    """Say where somebody takes what waits, or takes it over from whoever has; empty without."""
+    return f"Take it{' over' if taker else ''}: {url}" if url else ""

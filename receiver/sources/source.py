@@ -13,9 +13,10 @@ class Source:
     """A configured sender: how its webhooks are verified and read.
 
     `agents` are the only agents whose webhooks are accepted (empty: all). `ordering` puts its
-    events in order. `rejected_status` is the HTTP status for a rejected event. `rate` is the most
-    proven webhooks a second; None stands for RECEIVER_RATE. People are told if it is silent for
-    `quiet_after` seconds (None: never). `line` is its line in routes.yaml.
+    events in order. With `spool` its webhooks are kept in a file while the database is away.
+    `rejected_status` is the HTTP status for a rejected event. `rate` is the most proven webhooks a
+    second; None stands for RECEIVER_RATE. People are told if it is silent for `quiet_after` seconds
+    (None: never). `line` is its line in routes.yaml.
     """
 
     name: str
@@ -26,4 +27,5 @@ class Source:
     rejected_status: int = 200
     rate: float | None = None
     quiet_after: float | None = None
+    spool: bool = False
     line: int = 0

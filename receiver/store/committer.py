@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Protocol
 
-from receiver.errors import Overloaded, ReceiverError, StorageUnavailable
+from receiver.errors import Overloaded, ReceiverError, StorageUnavailable, Unstorable
 from receiver.store.contract import Act, Item, Result, Transaction
 
 if TYPE_CHECKING:
@@ -224,7 +224,8 @@ class Committer:
                 for write in batch:
                     write.error = _unavailable(error)
             elif len(batch) == 1:
-                batch[0].error = error if isinstance(error, ReceiverError) else _unavailable(error)
+                is_ours = isinstance(error, ReceiverError)
+                batch[0].error = error if is_ours else _unavailable(error, Unstorable)
             else:
                 for write in batch:
                     self._commit(connection, [write], meetings)
@@ -291,10 +292,12 @@ def _heartbeat(transaction: Transaction, items: Sequence[None]) -> Sequence[None
     return [None] * len(items)
 
 
-def _unavailable(error: Exception) -> StorageUnavailable:
+def _unavailable(
+    error: Exception, kind: type[StorageUnavailable] = StorageUnavailable
+) -> StorageUnavailable:
     # A driver's further lines may show rows.
     reason = next(iter(str(error).splitlines()), type(error).__name__)
-    unavailable = StorageUnavailable(f"It could not be committed ({reason}): send it again.")
+    unavailable = kind(f"It could not be committed ({reason}): send it again.")
     unavailable.__cause__ = error
     return unavailable
 

@@ -14,10 +14,9 @@
 * **Reads** see committed data only and never wait for a write. Times are instants (nanoseconds),
   which the API and the command line turn into text.
 
-A transaction has six roles (`Judging`, `Sending`, `Operating`, `Planning`, `Foreseeing`;
-`Alarming` in store.alarming), and a store has five (`Writing` here; `Listing`, `Reading`,
-`Surveying` and
-`Waiting` in store.reading): callers ask for the role that they need.
+A transaction has seven roles (`Judging`, `Sending`, `Operating`, `Auditing`, `Planning`,
+`Foreseeing`; `Alarming` in store.alarming), and a store has five (`Writing` here; `Listing`,
+`Reading`, `Surveying` and `Waiting` in store.reading): callers ask for the role that they need.
 
 Errors: StorageUnavailable if a write could not be committed (send it again), Overloaded if too many
 writes wait already, StorageRefused at opening.
@@ -28,7 +27,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from receiver.deliveries import Acknowledgement, Attempt, Claim, PlannedDelivery
+from receiver.audit import Entry
+from receiver.deliveries import Acknowledgement, Attempt, Claim, OnlyIf, PlannedDelivery
 from receiver.events import Event, Held
 from receiver.retention import Limits
 from receiver.routing.episodes import Changes, Episode
@@ -155,12 +155,14 @@ class Operating(Protocol):
         """Give all dead deliveries of a destination a new chance; return how many."""
 
     def acknowledge(
-        self, source: str, execution_id: str, taken: Acknowledgement, routes: Sequence[str]
-    ) -> TakeResult:
+        self, source: str, execution_id: str, taken: Acknowledgement, routes: Sequence[str],
+        only: OnlyIf | None = None,
+    ) -> TakeResult:  # fmt: skip
         """Acknowledge the present episode: its reminders and escalations end.
 
         Destinations that got a message about it through one of these routes are owed a message
-        about that, also if somebody else had it before. Nothing changes if the same person has it.
+        about that, also if somebody else had it before. Nothing changes if the same person has it,
+        or if a condition is not met: then it has ended, or is taken by another.
         """
 
     def add_silence(self, silence: Silence, now: int) -> int:
@@ -214,6 +216,16 @@ class Operating(Protocol):
         """Write a row without changing it, so that the commit reaches the disk."""
 
 
+class Auditing(Protocol):
+    """A transaction as it keeps what people did, and what their links are signed with."""
+
+    def note(self, entries: Sequence[Entry]) -> None:
+        """Add rows to the audit."""
+
+    def link_key(self, made: bytes, now: int) -> bytes:
+        """Return the key of links; the one that was `made` is kept if there is none yet."""
+
+
 class Planning(Protocol):
     """A transaction that compares what is planned with what waits; see routing.episodes."""
 
@@ -245,8 +257,8 @@ class Foreseeing(Protocol):
         """Return the result of Waiting.next_due as this transaction sees it."""
 
 
-class Transaction(Judging, Sending, Operating, Alarming, Planning, Foreseeing, Protocol):
-    """A transaction with all six roles; it is committed as a whole or not at all."""
+class Transaction(Judging, Sending, Operating, Auditing, Alarming, Planning, Foreseeing, Protocol):
+    """A transaction with all seven roles; it is committed as a whole or not at all."""
 
 
 Act = Callable[[Transaction, Sequence[Item]], Sequence[Result]]

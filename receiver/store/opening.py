@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from receiver.errors import StorageRefused, StorageServed
 from receiver.store.contract import Store
-from receiver.store.sqlite.copying import read_table
+from receiver.store.spooling import Spool, SpoolState
+from receiver.store.sqlite.copying import open_original
 from receiver.store.sqlite.store import SqliteStore
 from receiver.store.sqlite.store import open_existing as open_existing_file
 
@@ -53,6 +55,36 @@ def open_existing(url: str, *, thorough: bool = False) -> Store:
     return _postgres()(url)
 
 
+@dataclass(frozen=True, slots=True)
+class SpoolFile:
+    """The place of a spool: its file, and the most bytes that it may hold."""
+
+    path: str
+    most: int
+
+    def is_there(self) -> bool:
+        """Return whether there is a file."""
+        return Path(self.path).exists()
+
+    def open(self) -> Spool:
+        """Open the file for this process alone; create it if there is none.
+
+        StorageServed if another process has it, StorageRefused if it cannot be used.
+        """
+        from receiver.store.sqlite.spool import SqliteSpool
+
+        return SqliteSpool(Path(self.path), self.most)
+
+    def look(self) -> tuple[SpoolState, bool] | None:
+        """Return how much waits in it, and whether a process has it; None without a file.
+
+        StorageRefused if it is no spool.
+        """
+        from receiver.store.sqlite.spool import look
+
+        return look(Path(self.path), self.most)
+
+
 @contextmanager
 def open_empty() -> Iterator[Store]:
     """Open a store of its own without anything in it, which is gone in the end."""
@@ -71,11 +103,11 @@ def exists(url: str) -> bool:
     return path.exists() or path.is_symlink()
 
 
-def migrate(source: str, target: str) -> dict[str, int]:
+def migrate(source: str, target: str, say: Callable[[str], None]) -> dict[str, int]:
     """Copy the store of a file into a PostgreSQL without rows; return how many rows of each table.
 
-    All of it is there afterwards or nothing. The file stays as it is; StorageServed if a process
-    serves it, StorageRefused if either cannot be used.
+    It says how far it is, and goes on where a run before was interrupted. The file stays as it is;
+    StorageServed if a process serves it, StorageRefused if either cannot be used.
     """
     if is_shared(source) or not is_shared(target):
         raise StorageRefused("A store moves from sqlite:///FILE to postgresql://…, not elsewhere.")
@@ -84,9 +116,8 @@ def migrate(source: str, target: str) -> dict[str, int]:
     _postgres()  # first: the extra may be missing
     from receiver.store.postgres.copying import fill
 
-    path = _file(source)
-    with closing(SqliteStore(path, serve=True)) as store:
-        return fill(target, lambda table: read_table(path, table), store.ledger())
+    with open_original(_file(source)) as original:
+        return fill(target, original, say)
 
 
 def wholeness(url: str) -> str:

@@ -69,6 +69,12 @@ class Listing(Protocol):
     def silence(self, number: int) -> Mapping[str, Any] | None:
         """Return one silence, or None."""
 
+    def audit(self, conditions: Mapping[str, str], limit: int, after: int | None) -> Page:
+        """Return a page of what people did.
+
+        Conditions: act, door, who, source, execution_id.
+        """
+
     def names(self) -> Mapping[str, Sequence[str]]:
         """Return each `source` and `destination` of which something is stored."""
 
@@ -104,6 +110,14 @@ class Surveying(Protocol):
 
     def failed(self, since: int, limit: int) -> Sequence[Mapping[str, Any]]:
         """Return the executions that failed since then, newest first, with the event's `detail`."""
+
+    def taking(self, delivery: int) -> Mapping[str, Any] | None:
+        """Return what a message is about, for somebody who wants to take that; or None.
+
+        Its `destination`; the `source`, `execution_id`, `version`, `status`, `occurred_at` and
+        `detail` of the episode; `is_over`; whoever `acknowledged` it; when each destination was
+        `told` (first, last, n); and the `execution` as it stands now.
+        """
 
     def happened(self, since: int, length: int) -> Sequence[Happened]:
         """Count the events since then, in parts of this length."""

@@ -53,10 +53,11 @@ class Loaded:
 class JudgedWebhook:
     """One judged webhook to be stored. `event` is None if it could not be read.
 
-    `judged_at` is the time of receipt (nanoseconds). `before` and `after` are the execution before
-    and after an applied event. `moved` is the execution if only its mark changed. `accepted`: the
-    answer is a 2xx. `until`: the time until which the event is held. `resolved` are the routes that
-    send a message when the stay in the previous status is over. `problem`: what cannot be read.
+    It waits from `judged_at` on, the time of receipt (nanoseconds) unless `received_at` is earlier.
+    `before` and `after` are the execution around an applied event. `moved` is the execution if only
+    its mark changed. `accepted`: the answer is a 2xx. `until`: the time until which it is held.
+    `resolved` are the routes that send a message when the stay in the previous status is over.
+    `problem`: what cannot be read.
 
     With `again` the event is stored already and this is its new verdict, given at `judged_at`.
     """
@@ -75,6 +76,7 @@ class JudgedWebhook:
     again: bool = False
     resolved: tuple[str, ...] = ()
     problem: str = ""
+    received_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,16 +294,13 @@ class Obstacles:
 
 
 class PruneStage(StrEnum):
-    """The rows that one stage of pruning walks over; the stages follow each other in this order.
-
-    They are ended executions with all rows about them, events without an execution, silences,
-    alarms that are over, and raw bodies.
-    """
+    """The rows that one stage of pruning walks over, in this order; executions with theirs."""
 
     EXECUTIONS = "executions"
     EVENTS = "events"
     SILENCES = "silences"
     ALARMS = "alarms"
+    AUDIT = "audit"
     BODIES = "bodies"
 
 
@@ -324,6 +323,7 @@ class Pruned:
     deliveries: int = 0
     silences: int = 0
     alarms: int = 0
+    audit: int = 0
     bodies: int = 0
 
 
@@ -333,6 +333,7 @@ class TakeOutcome(StrEnum):
     TAKEN = "taken"
     TAKEN_OVER = "taken_over"
     ALREADY_TAKEN = "already_taken"
+    TAKEN_BY_ANOTHER = "taken_by_another"
     ENDED = "ended"
     UNKNOWN = "unknown"
 

@@ -12,16 +12,19 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from receiver.audit import Act, Actor, Door, Entry
 from receiver.config.live_rules import LiveRules
 from receiver.config.silence_request import read_silence
 from receiver.dispatch.operators import (
+    Noted,
     acknowledge,
-    add_silence,
-    expire_silence,
+    add_silence_noted,
+    expire_silence_noted,
     in_words,
-    redeliver,
-    redeliver_all,
+    redeliver_all_noted,
+    redeliver_noted,
     take,
+    write_down,
 )
 from receiver.dispatch.trial import try_destination
 from receiver.errors import ConfigurationError, MalformedBody
@@ -48,11 +51,13 @@ class Api:
     """
 
     def __init__(
-        self, store: Store, in_force: LiveRules[object], wake: Callable[[Iterable[str]], None]
-    ) -> None:
+        self, store: Store, in_force: LiveRules[object], wake: Callable[[Iterable[str]], None],
+        guard: Guard,
+    ) -> None:  # fmt: skip
         self._store = store
         self._in_force = in_force
         self._wake = wake
+        self._guard = guard
         self._skews: dict[str, float] = {}
         self._measure_at = 0.0  # monotonic seconds
 
@@ -88,9 +93,10 @@ class Api:
     def acknowledge(self, request: Request, content: Any) -> Response:
         path = request.path_params
         rules = self._in_force.rules
-        by = content.get("by") if isinstance(content, dict) and set(content) == {"by"} else None
-        name = by if isinstance(by, str) else ""
-        claim = take(path["source"], path["execution_id"], name, rules, time.time_ns())
+        given = content.get("by") if isinstance(content, dict) and set(content) == {"by"} else None
+        name = given if isinstance(given, str) else ""
+        by = self._actor(request, name)
+        claim = take(path["source"], path["execution_id"], by, rules, time.time_ns())
         if claim is None:
             return problem(422, 'Say who takes it: {"by": "Ann"}.')
         result = self._store.write_now(acknowledge, claim)
@@ -114,14 +120,17 @@ class Api:
             silence = read_silence(content, now, rules.sources, rules.destinations)
         except ConfigurationError as error:
             return problem(422, " ".join(f"{line}." for line in error.problems))
-        number = self._store.write_now(add_silence, (silence, now))
+        entry = Entry(now, Act.SILENCE, self._actor(request, silence.by), result=silence.reason)
+        number = self._store.write_now(add_silence_noted, Noted((silence, now), entry))
         return json_response(self._silence_view(number), 201)
 
     def expire_silence(self, request: Request) -> Response:
         number = whole_number(request.path_params["id"])
         if number is None:
             return problem(404, "There is no such silence: GET /api/silences lists them.")
-        is_ended = self._store.write_now(expire_silence, (number, time.time_ns()))
+        now = time.time_ns()
+        entry = Entry(now, Act.END_SILENCE, self._actor(request), about=str(number))
+        is_ended = self._store.write_now(expire_silence_noted, Noted((number, now), entry))
         if is_ended is None:
             return problem(404, "There is no such silence: GET /api/silences lists them.")
         if not is_ended:
@@ -137,7 +146,9 @@ class Api:
         number = whole_number(request.path_params["id"])
         if number is None:
             return problem(404, "There is no such delivery: GET /api/deliveries lists them.")
-        is_waiting = self._store.write_now(redeliver, (number, time.time_ns()))
+        now = time.time_ns()
+        entry = Entry(now, Act.REDELIVER, self._actor(request), about=f"delivery {number}")
+        is_waiting = self._store.write_now(redeliver_noted, Noted((number, now), entry))
         if is_waiting is None:
             return problem(404, "There is no such delivery: GET /api/deliveries lists them.")
         if not is_waiting:
@@ -152,7 +163,9 @@ class Api:
         name = parameters.get("destination", "")
         if name not in self._in_force.rules.destinations:
             return problem(400, "Say which with ?destination=, by its name in routes.yaml.")
-        count = self._store.write_now(redeliver_all, (name, time.time_ns()))
+        now = time.time_ns()
+        entry = Entry(now, Act.REDELIVER, self._actor(request), about=name)
+        count = self._store.write_now(redeliver_all_noted, Noted((name, now), entry))
         self._wake([name])
         return json_response({"destination": name, "redelivered": count}, 202)
 
@@ -163,6 +176,7 @@ class Api:
         attempt = try_destination(destination, "somebody through the API")
         if attempt is None:
             return problem(409, "Another test of this destination is under way: wait for its end.")
+        self._note(request, Act.TEST, destination.name, str(attempt.outcome))
         return json_response(
             {
                 "outcome": attempt.outcome,
@@ -176,8 +190,22 @@ class Api:
         try:
             rules = self._in_force.reload()
         except ConfigurationError as error:
+            self._note(request, Act.RELOAD, "", "not loaded: the old rules stay")
             return json_response({"reloaded": False, "problems": error.problems}, 422)
+        self._note(request, Act.RELOAD, "", "loaded")
         return json_response({"reloaded": True, "warnings": list(rules.warnings)})
+
+    def audit(self, request: Request) -> Response:
+        allowed = ("act", "door", "who", "source", "execution_id")
+        return answer_page(request, allowed, self._store.audit, each(json_views.audit))
+
+    def _actor(self, request: Request, who: str = "") -> Actor:
+        return Actor(who, Door.API, self._guard.address(request))
+
+    def _note(self, request: Request, act: Act, about: str, result: str) -> None:
+        """Write down what somebody did that changes nothing in the store."""
+        entry = Entry(time.time_ns(), act, self._actor(request), about=about, result=result)
+        write_down(self._store, entry)
 
     def hints(self, request: Request) -> Response:
         orderings = self._in_force.rules.orderings
@@ -239,6 +267,7 @@ def routes(api: Api, guard: Guard) -> list[Route]:
         guarded("/api/destinations/{name}/test", api.test, "POST"),
         guarded("/api/reload", api.reload, "POST"),
         guarded("/api/ledger", api.ledger, "GET"),
+        guarded("/api/audit", api.audit, "GET"),
         guarded("/api/hints", api.hints, "GET"),
     ]
 

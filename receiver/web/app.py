@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import secrets
+import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
@@ -15,16 +17,19 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
+from receiver.audit import Act, Actor, Door, Entry
 from receiver.config.live_rules import LiveRules
 from receiver.config.rules import Rules
 from receiver.config.settings import Settings
 from receiver.dispatch.dispatcher import Dispatcher
-from receiver.dispatch.operators import list_silences, orphans
+from receiver.dispatch.operators import link_key, list_silences, orphans, write_down
 from receiver.errors import StorageUnavailable
 from receiver.intake.expiry import ExpiryTimer
 from receiver.intake.receive import Intake
+from receiver.links import Links
 from receiver.metrics import Counters
 from receiver.store.contract import Store
+from receiver.store.opening import SpoolFile
 from receiver.store.pruning import PruneTimer
 from receiver.web import api, health, metrics, openapi
 from receiver.web.guard import Guard
@@ -33,6 +38,7 @@ from receiver.web.problem import problem, try_later
 from receiver.web.webhooks.addresses import WEBHOOKS, Addresses
 from receiver.web.webhooks.endpoint import WebhookEndpoint
 from receiver.web.webhooks.refusals import Refusals
+from receiver.web.webhooks.spool import Spooling
 
 log = logging.getLogger("receiver")
 
@@ -83,71 +89,89 @@ def build(
     dispatch: bool = True,
     receive: bool = True,
     read: Callable[[], Rules] | None = None,
+    spool: SpoolFile | None = None,
 ) -> Starlette:
     """Build the application. It owns the store from here on, and closes it at its end.
 
     `dispatch`: this process sends messages; `receive`: it takes webhooks. `read` reads routes.yaml
-    anew at each reload.
+    anew at each reload. `spool` is the file for webhooks while the database is away.
     """
     counters = Counters(rules.sources)
     in_force = LiveRules(rules, Intake.by, read or (lambda: rules), counters.reloaded)
-    dispatcher = _dispatcher(settings, store, in_force, counters) if dispatch else None
+    links = _links(settings, store)
+    dispatcher = _dispatcher(settings, store, in_force, counters, links) if dispatch else None
     wake = dispatcher.wake if dispatcher is not None else _wake_nobody
     gaps = ExpiryTimer(store, in_force, wake, list_silences)
     pruning = PruneTimer(store, settings.retention)
-    addresses = Addresses(lambda: in_force.rules.sources, _api_token(settings))
-    refusals = Refusals(counters, addresses=addresses)
+    refusals = Refusals(counters, addresses=_addresses(settings, in_force))
+    spooling = Spooling(store, in_force, wake, counters, spool) if spool and receive else None
     endpoint = WebhookEndpoint(
         store, in_force, wake,
         max_body=settings.max_body, rate=settings.rate, counters=counters, refusals=refusals,
-        is_open=receive,
+        is_open=receive, spooling=spooling,
     )  # fmt: skip
-
-    def drain() -> None:
-        """Refuse new webhooks and finish the calls in progress; other requests are answered."""
-        endpoint.draining = True
-        if dispatcher is not None and not dispatcher.stop(
-            0 if app.state.failure else settings.drain
-        ):
-            log.warning("drain.incomplete: what is still being sent will be sent again")
-
-    guard, endpoints = Guard(settings), api.Api(store, in_force, wake)
+    guard = Guard(settings)
+    endpoints = api.Api(store, in_force, wake, guard)
     in_force.on_change(lambda rules: _log_orphans(rules, store))
     # What became due during a stop is settled before anything is sent.
     starts = [gaps.start, *([dispatcher.start] if dispatcher is not None else []), pruning.start]
     starts.append(lambda: _log_orphans(in_force.rules, store))
+
+    def drain() -> None:
+        _drain(endpoint, dispatcher, 0 if app.state.failure else settings.drain)
+
+    stops = [drain, refusals.flush, gaps.stop, pruning.stop, store.close]
     app = Application(
         endpoint,
         [
-            *health.routes(health.Readiness(store, dispatcher, gaps, endpoint)),
-            metrics.route(counters, guard, endpoints.skews, store),
+            *health.routes(health.Readiness(store, dispatcher, gaps, endpoint, spooling)),
+            metrics.route(counters, guard, endpoints.skews, store, spooling),
             *_guarded_routes(endpoints, guard),
-            *site.routes(settings, store, in_force, wake, counters, guard),
+            *site.routes(settings, store, in_force, wake, counters, guard, links),
         ],
-        lifespan=_lifespan(starts, [drain, refusals.flush, gaps.stop, pruning.stop, store.close]),
+        lifespan=_lifespan(starts, stops, spooling),
         exception_handlers={HTTPException: _answer_http_error, Exception: _answer_failure},
     )
     # A 307 would lead to the address in the request's Host.
     app.router.redirect_slashes = False
-    app.state.endpoint = endpoint
-    app.state.drain = drain
-    app.state.in_force = in_force
-    app.state.refusals = refusals
+    app.state.endpoint, app.state.drain = endpoint, drain
+    app.state.in_force, app.state.refusals = in_force, refusals
+    app.state.reloaded = lambda result: _note_reload(store, result)
     _end_on_storage_failure(store, app)
     return app
 
 
+def _drain(endpoint: WebhookEndpoint, dispatcher: Dispatcher | None, seconds: float) -> None:
+    """Refuse new webhooks and finish the calls in progress; other requests are answered."""
+    endpoint.draining = True
+    if dispatcher is not None and not dispatcher.stop(seconds):
+        log.warning("drain.incomplete: what is still being sent will be sent again")
+
+
 def _dispatcher(
-    settings: Settings, store: Store, in_force: LiveRules[Intake], counters: Counters
+    settings: Settings, store: Store, in_force: LiveRules[Intake], counters: Counters, links: Links
 ) -> Dispatcher:
-    public_url = settings.public_url or ""
-    made = Dispatcher(store, in_force, settings.lease, public_url, settings.zone, counters)
+    made = Dispatcher(store, in_force, settings.lease, links, settings.zone, counters)
     store.on_news(lambda: made.wake(in_force.rules.destinations))
     return made
 
 
-def _api_token(settings: Settings) -> str:
-    return settings.api_token.get_secret_value() if settings.api_token else ""
+def _links(settings: Settings, store: Store) -> Links:
+    """Return the links of this installation; the first start makes their key and keeps it."""
+    kept = (secrets.token_bytes(32), time.time_ns())
+    keys = settings.link_keys or (store.write_now(link_key, kept),)
+    return Links(settings.public_url or "", keys)
+
+
+def _note_reload(store: Store, result: str) -> None:
+    """Write down that a signal asked for a reload."""
+    by = Actor("", Door.SIGNAL)
+    write_down(store, Entry(time.time_ns(), Act.RELOAD, by, result=result))
+
+
+def _addresses(settings: Settings, in_force: LiveRules[Intake]) -> Addresses:
+    token = settings.api_token.get_secret_value() if settings.api_token else ""
+    return Addresses(lambda: in_force.rules.sources, token)
 
 
 def _guarded_routes(endpoints: api.Api, guard: Guard) -> list[Route]:
@@ -155,7 +179,9 @@ def _guarded_routes(endpoints: api.Api, guard: Guard) -> list[Route]:
 
 
 def _lifespan(
-    starts: Iterable[Callable[[], None]], stops: Iterable[Callable[[], None]]
+    starts: Iterable[Callable[[], None]],
+    stops: Iterable[Callable[[], None]],
+    spooling: Spooling | None,
 ) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
     """Build a lifespan that calls these functions in order, each in a thread."""
 
@@ -163,9 +189,13 @@ def _lifespan(
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         for start in starts:
             await anyio.to_thread.run_sync(start)
+        if spooling is not None:
+            spooling.start()
         try:
             yield
         finally:
+            if spooling is not None:
+                await spooling.stop()
             for stop in stops:
                 await anyio.to_thread.run_sync(stop)
 

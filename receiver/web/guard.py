@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import ipaddress
 from collections.abc import Container
 from urllib.parse import urlsplit
 
@@ -33,6 +34,7 @@ class Guard:
         token = settings.api_token
         self._token = token.get_secret_value().encode() if token else None
         self._is_loopback = is_loopback(settings.host)
+        self._proxies = settings.proxies
         self._hosts = {settings.host.lower(), "localhost"}
         if settings.public_url and (name := urlsplit(settings.public_url).hostname):
             self._hosts.add(name.lower())
@@ -84,6 +86,22 @@ class Guard:
             and scheme.lower() == "bearer"
             and hmac.compare_digest(given, self._token)
         )
+
+    def address(self, request: Request) -> str:
+        """Return the address of a visitor: that before the last trusted proxy."""
+        if self.is_from_proxy(request):
+            forwarded = request.headers.get("x-forwarded-for", "").rpartition(",")[2].strip()
+            if forwarded:
+                return forwarded[:45]
+        return request.client.host if request.client else ""
+
+    def is_from_proxy(self, request: Request) -> bool:
+        """Return whether a trusted proxy passed a request on."""
+        try:
+            peer = ipaddress.ip_address(request.client.host if request.client else "")
+        except ValueError:
+            return False
+        return any(peer in network for network in self._proxies)
 
     def _is_cross_site(self, request: Request, hosts: Container[str | None]) -> bool:
         """Return whether a browser marks this request as sent by another site's page.

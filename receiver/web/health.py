@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -16,6 +17,7 @@ from receiver.store.contract import Store
 from receiver.times import format_time
 from receiver.web.problem import try_later
 from receiver.web.webhooks.endpoint import WebhookEndpoint
+from receiver.web.webhooks.spool import Spooling
 
 log = logging.getLogger("receiver")
 
@@ -38,11 +40,13 @@ class Readiness:
         dispatch: Dispatcher | None,
         gaps: ExpiryTimer,
         endpoint: WebhookEndpoint,
+        spooling: Spooling | None = None,
     ) -> None:
         self._store = store
         self._dispatch = dispatch
         self._gaps = gaps
         self._endpoint = endpoint
+        self._spooling = spooling
         self._probed_at = float("-inf")  # monotonic seconds
         self._storage_error = ""
         self._alarms: list[dict[str, str]] = []
@@ -55,15 +59,39 @@ class Readiness:
             return try_later("Dispatch has stopped. Restart the process.")
         if not self._gaps.is_alive():
             return try_later("Held events are not given up any more. Restart the process.")
+        if self._spooling is not None and not self._spooling.is_alive():
+            return try_later("The spool is not emptied any more. Restart the process.")
+        if (problem := self._problem()) and not self._is_spooled():
+            return try_later(problem)
+        spooled = self._spooled()
+        status = "spooling" if problem or (spooled or {}).get("waiting") else "ready"
+        more = {} if spooled is None else {"spool": spooled}
+        return JSONResponse({"status": status, "alarms": self._alarms, **more})
+
+    def _problem(self) -> str:
+        """Return why webhooks cannot be stored; empty if they can."""
         if time.monotonic() - self._endpoint.not_stored_at < NOT_READY_FOR:
-            return try_later("Webhooks could not be stored just now. See the log.")
+            return "Webhooks could not be stored just now. See the log."
         is_old = time.monotonic() - self._probed_at > READY_FOR
         if not self._store.is_in_place() or is_old:
             self._storage_error = self._probe()
             self._probed_at = time.monotonic()
-        if self._storage_error:
-            return try_later("The storage cannot be written. See the log.")
-        return JSONResponse({"status": "ready", "alarms": self._alarms})
+        return "The storage cannot be written. See the log." if self._storage_error else ""
+
+    def _is_spooled(self) -> bool:
+        """Return whether webhooks are taken without the database: then no balancer may leave."""
+        return self._spooling is not None and self._spooling.is_enough()
+
+    def _spooled(self) -> dict[str, Any] | None:
+        """Return what waits in the spool; None without one."""
+        try:
+            state = None if self._spooling is None else self._spooling.state()
+        except StorageUnavailable as error:
+            return {"error": str(error)}
+        if state is None:
+            return None
+        since = None if state.oldest is None else format_time(state.oldest)
+        return {"waiting": state.waiting, "bytes": state.size, "most": state.most, "since": since}
 
     def _probe(self) -> str:
         """Write to the store and read its alarms; return the error, or "" after a success."""

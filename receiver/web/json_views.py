@@ -31,6 +31,11 @@ def known(view: View, rules: Rules | None, now: int) -> Document:
     }
 
 
+def audit(view: View) -> Document:
+    """Return what somebody did."""
+    return {**view, "at": format_time(view["at"])}
+
+
 def known_event(view: View, rules: Rules | None, now: int) -> Document:
     """Return an event with its raw body, its routes and its deliveries."""
     body: bytes | None = view["body"]

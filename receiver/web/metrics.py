@@ -13,7 +13,9 @@ from receiver.alarms import Alarm
 from receiver.errors import StorageUnavailable
 from receiver.metrics import Counters
 from receiver.store.contract import Store
+from receiver.store.spooling import SpoolState
 from receiver.web.guard import Guard
+from receiver.web.webhooks.spool import Spooling
 
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 # Name, help text, labels, and the kind of counter or time with the samples.
@@ -23,6 +25,7 @@ _COUNTERS = [
     ("receiver_verdicts_total", "Proven webhooks.", ("source", "verdict", "reason"), "verdicts"),
     ("receiver_refused_total", "Refused connections and requests.", ("cause",), "refused"),
     ("receiver_reloads_total", "Reloads of routes.yaml.", ("result",), "reloads"),
+    ("receiver_spooled_total", "Webhooks kept in the spool.", ("source",), "spooled"),
     ("receiver_alarms_raised_total", "Alarms raised by this process.", ("alarm",), "alarms"),
 ]
 _GAUGES = [
@@ -37,9 +40,15 @@ _SKEW = (
     ("source",),
 )
 
+_SPOOLED = ("receiver_spooled", "gauge", "Webhooks that wait in the spool.", ())
+
 
 def route(
-    counters: Counters, guard: Guard, skews: Callable[[], Mapping[str, float]], store: Store
+    counters: Counters,
+    guard: Guard,
+    skews: Callable[[], Mapping[str, float]],
+    store: Store,
+    spooling: Spooling | None,
 ) -> Route:
     """Return the route of the metrics; `skews` reads the clocks of sources from the store."""
 
@@ -52,12 +61,25 @@ def route(
         except StorageUnavailable:
             skewed, alarms = {}, ()  # the counts are most wanted when the storage fails
         headers = {"Cache-Control": "no-store"}
-        return Response(text(counters, skewed, alarms), headers=headers, media_type=MEDIA_TYPE)
+        content = text(counters, skewed, alarms, _waiting(spooling))
+        return Response(content, headers=headers, media_type=MEDIA_TYPE)
 
     return Route("/metrics", metrics, methods=["GET"])
 
 
-def text(counters: Counters, skews: Mapping[str, float], alarms: Iterable[Alarm] = ()) -> str:
+def _waiting(spooling: Spooling | None) -> SpoolState | None:
+    try:
+        return None if spooling is None else spooling.state()
+    except StorageUnavailable:
+        return None
+
+
+def text(
+    counters: Counters,
+    skews: Mapping[str, float],
+    alarms: Iterable[Alarm] = (),
+    spool: SpoolState | None = None,
+) -> str:
     """Write all metrics in the text exposition format 0.0.4, with the open alarms."""
     lines: list[str] = []
     for name, description, labels, kind in _COUNTERS:
@@ -72,6 +94,8 @@ def text(counters: Counters, skews: Mapping[str, float], alarms: Iterable[Alarm]
     )
     clocks = [((source,), seconds) for source, seconds in sorted(skews.items())]
     lines += _metric(*_SKEW, clocks, "{:.0f}".format)
+    waiting = [] if spool is None else [((), float(spool.waiting))]
+    lines += _metric(*_SPOOLED, waiting, "{:.0f}".format)
     return "\n".join([*lines, ""])
 
 

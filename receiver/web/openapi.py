@@ -128,6 +128,12 @@ _OPENAPI_ANSWER = {"200": {"description": "This document.", "content": {"applica
 
 _OPERATOR_PATHS: Document = {
     "/api/executions/{source}/{execution_id}/acknowledge": {"post": _TAKE},
+    "/api/audit": {
+        "get": _listing(
+            "What people did, newest first.",
+            "Audit", "act", "door", "who", "source", "execution_id",
+        )
+    },
     "/api/silences": {"get": _listing("Silences, newest first.", "Silences"), "post": _SILENCE},
     "/api/silences/{id}": {
         "delete": _operation(

@@ -9,6 +9,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from receiver.audit import Act, Door
 from receiver.deliveries import Kind, State
 from receiver.events import Category, Status, Verdict
 from receiver.store.reading import Page
@@ -22,6 +23,8 @@ PARAMETER_VALUES = {
     "verdict": [verdict.value for verdict in Verdict],
     "status": [status.value for status in Status],
     "category": [category.value for category in Category],
+    "act": [act.value for act in Act],
+    "door": [door.value for door in Door],
 }
 
 

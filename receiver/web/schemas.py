@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from receiver.alarms import AlarmKind
+from receiver.audit import Act, Door
 from receiver.deliveries import Kind, Outcome, State
 from receiver.events import Category, Status, Verdict
 from receiver.store.records import TakeOutcome
@@ -154,6 +155,19 @@ SCHEMAS: Document = {
         listed_at=MAYBE_TIME,
         silenced=COUNT,
     ),
+    "AuditEntry": object_of(
+        id=COUNT,
+        at=TIME,
+        act=words_of(Act),
+        who=TEXT,
+        door=words_of(Door),
+        place=TEXT,
+        source=MAYBE_TEXT,
+        execution_id=MAYBE_TEXT,
+        about=TEXT,
+        result=TEXT,
+    ),
+    "Audit": object_of(items=list_of("AuditEntry"), next=MAYBE_TEXT),
     "Silences": object_of(items=list_of("Silence"), next=MAYBE_TEXT),
     "Executions": object_of(items=list_of("Execution"), next=MAYBE_TEXT),
     "Deliveries": object_of(items=list_of("Delivery"), next=MAYBE_TEXT),

@@ -35,6 +35,7 @@ from receiver.lifecycle import MAX_EVENT_AGE
 from receiver.messages.variables import VARIABLES, variables
 from receiver.metrics import CAUSES, REFUSALS, Counters
 from receiver.sources import keys
+from receiver.store.spooling import SpoolState
 from receiver.store.sql.quarantine import MAX_QUARANTINED
 from receiver.times import SECOND, parse_time
 from receiver.web import metrics, openapi
@@ -133,7 +134,7 @@ def metrics_shown() -> set[str]:
     counters = Counters(["s"])
     counters.answered("s", 202)
     counters.judged("s", "applied", "first_seen", "1", 0.0)
-    lines = metrics.text(counters, {"s": 0.0}, [ALARM])
+    lines = metrics.text(counters, {"s": 0.0}, [ALARM], SpoolState(0, 0, 1))
     shown = re.findall(r"^([a-z_]+)\{(.*?)\} ", lines, re.M)
     return {" ".join([name, *re.findall(r"(\w+)=", labels)]) for name, labels in shown}
 

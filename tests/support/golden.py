@@ -25,6 +25,7 @@ from receiver.destinations.destination import Destination
 from receiver.destinations.sending import send
 from receiver.events import Status
 from receiver.intake.receive import Unreadable, VerifiedWebhook
+from receiver.links import NO_LINKS, Links
 from receiver.routing.silences import Silence
 from receiver.times import parse_time
 from tests.support.loopback import Mail, mail_server
@@ -38,6 +39,7 @@ IDS = (
     "a2c7f3b3-cbc8-4b6a-a5f2-c5f6cb548e95", "0b7d6f52-2f6e-4f0e-9a54-6d1c2f6f8a11",
     "5f1de0aa-90ab-4b5c-8a51-0e4c94d77e20", "c94d0c7e-1b1d-4f77-b9a3-3b9d6d4d1f5b",
 )  # fmt: skip
+LINKS = Links("https://hooks.example.org", (b"a-key-of-the-links-0123456789",))
 HEADERS = ("Subject", "In-Reply-To", "References", "Auto-Submitted")
 AWAITS, ASKS, RUNNING = Status.AWAITING_CONFIRMATION, Status.PAUSED_BY_AGENT, Status.RUNNING
 PAY = {"reason": "About to pay 4,200 EUR to Miller & Sons"}
@@ -90,11 +92,11 @@ BY_TEAM = "group: {by: [metadata.team], wait: 1s, every: 1s}"
 
 
 @contextmanager
-def walking(*, gaps: str = "reject", group: str = "") -> Iterator[Walk]:
+def walking(*, gaps: str = "reject", group: str = "", links: Links = NO_LINKS) -> Iterator[Walk]:
     """Walk with these rules in a folder of its own."""
     text = RULES.replace("GAPS", f"gaps: {gaps}").replace("GROUP", group)
     with tempfile.TemporaryDirectory(dir=shared_memory()) as folder:
-        walk = Walk(Path(folder), text, now=BEGIN, zone=ZoneInfo("Europe/Berlin"))
+        walk = Walk(Path(folder), text, now=BEGIN, zone=ZoneInfo("Europe/Berlin"), links=links)
         try:
             yield walk
         finally:
@@ -240,9 +242,9 @@ def _waiting(walk: Walk, status: Status = AWAITS, detail: dict[str, Any] | None 
     walk.gets()
 
 
-def _after(minutes: int, destination: str) -> Story:
+def _after(minutes: int, destination: str, links: Links = NO_LINKS) -> Story:
     def tell() -> Message:
-        with walking() as walk:
+        with walking(links=links) as walk:
             _waiting(walk)
             found = walk.until_quiet(minutes * MINUTE)
             return [told for _, told in found if told.destination == destination][-1].message
@@ -254,6 +256,30 @@ STORIES |= {
     "reminder": _after(16, "approvers"),
     "reminder_the_last": _after(31, "approvers"),
     "escalation": _after(21, "lead"),
+    "reminder_with_a_link": _after(16, "approvers", LINKS),
+    "escalation_with_a_link": _after(21, "lead", LINKS),
+}
+
+
+def _linked(status: Status, detail: dict[str, Any], taken: bool = False) -> Story:
+    def tell() -> Message:
+        with walking(links=LINKS) as walk:
+            comes(walk, RUNNING)
+            walk.gets()
+            walk.passes(12 * MINUTE)
+            comes(walk, status, detail=detail)
+            if taken:
+                walk.acknowledge("Ann", IDS[0])
+            walk.passes(20 * SECOND)
+            return last(walk, "approvers").message
+
+    return tell
+
+
+STORIES |= {
+    "notice_awaiting_with_a_link": _linked(AWAITS, PAY),
+    "notice_paused_by_agent_with_a_link": _linked(ASKS, QUESTION),
+    "notice_taken_with_a_link": _linked(AWAITS, PAY, taken=True),
 }
 
 

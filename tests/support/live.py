@@ -17,6 +17,7 @@ from typing import Any
 from starlette.applications import Starlette
 
 from receiver.cli import client
+from receiver.cli.configuration import spool_of
 from receiver.config import routes_file
 from receiver.config.live_rules import LiveRules
 from receiver.config.rules import Rules
@@ -96,7 +97,7 @@ def live(
     chosen = load_settings(named).model_copy(update={"port": 0})
     url = settings.get("database_url") or f"sqlite:///{prepared(folder / 'receiver.db')}"
     store = opening.open_to_serve(url, backlog=chosen.backlog)
-    application = app.build(chosen, rules, store, read=read)
+    application = app.build(chosen, rules, store, read=read, spool=spool_of(chosen))
     with server.serving(application, chosen, server.bind(chosen)) as url:
         how = next(iter(rules.sources.values())).verification
         yield Live(url, how, store, application.state.in_force, application)

@@ -15,7 +15,7 @@ from typing import Any
 
 from receiver.config import routes_file
 from receiver.config.live_rules import FailedReload
-from receiver.deliveries import Acknowledgement, Attempt, Claim, Message, Outcome
+from receiver.deliveries import Acknowledgement, Attempt, Claim, Message, OnlyIf, Outcome
 from receiver.dispatch.alarm_timer import attend, look
 from receiver.dispatch.alarms import DAY, changes
 from receiver.dispatch.operators import list_silences
@@ -25,6 +25,7 @@ from receiver.dispatch.retry import follow, with_others
 from receiver.dispatch.turn import FinishedAttempt, TurnRequest, policy_at, record_and_claim
 from receiver.events import Event, Status
 from receiver.intake.receive import Intake, Receipt, VerifiedWebhook
+from receiver.links import NO_LINKS, Links
 from receiver.messages.compose import compose
 from receiver.store.contract import Store, Transaction
 from receiver.store.records import TakeOutcome, TakeResult
@@ -76,6 +77,7 @@ class Walk:
     events: int = 0
     zone: tzinfo = UTC
     since: int = START  # the process serves since then
+    links: Links = NO_LINKS
 
     def __post_init__(self) -> None:
         self.reload(self.text)
@@ -190,7 +192,7 @@ class Walk:
     def record(self, claim: Claim, attempt: Attempt = DELIVERED, chance: float = 0.5) -> Message:
         """Record what became of an attempt that ends now."""
         of = self.rules.destinations[claim.destination]
-        message = compose(claim, self.rules.route(claim.route), self.now, zone=self.zone)
+        message = compose(claim, self.rules.route(claim.route), self.now, self.links, self.zone)
         after = follow(claim, attempt, of, message, self.now, chance)
         done = FinishedAttempt(claim, attempt, with_others(after, claim, self.rules, self.now))
         policy = policy_at(of, self.rules, self.now)
@@ -219,11 +221,13 @@ class Walk:
             found += [((self.now - begin) // MINUTE, told) for told in self.gets()]
         return found
 
-    def take(self, by: str, execution: str = "x") -> TakeResult:
+    def take(self, by: str, execution: str = "x", only: OnlyIf | None = None) -> TakeResult:
         """Let somebody take the present episode now."""
         routes = [route.name for route in self.rules.routes if route.acknowledged]
         taken = Acknowledgement(by, self.now)
-        result: TakeResult = self.do(lambda t: t.acknowledge(self.source, execution, taken, routes))
+        result: TakeResult = self.do(
+            lambda t: t.acknowledge(self.source, execution, taken, routes, only)
+        )
         return result
 
     def acknowledge(self, by: str, execution: str = "x") -> bool | None:

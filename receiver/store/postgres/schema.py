@@ -15,19 +15,27 @@ from receiver.store.postgres.address import Address
 from receiver.store.postgres.connection import connect
 
 # The scripts in their order; the number of a schema is that of its last one.
-SCRIPTS = ("schema.sql", "schema_2_plans.sql")
+SCRIPTS = ("schema.sql", "schema_2_plans.sql", "schema_3_people.sql")
 SCHEMA_VERSION = len(SCRIPTS)
 # The key of the lock that the process has which brings the schema up to date.
-_LOCK = 0x72637672  # "rcvr"
+LOCK = 0x72637672  # "rcvr"
 
 
-def prepare(address: Address) -> None:
-    """Bring the schema up to date, or refuse the database; another process at it is waited for."""
+def prepare(address: Address, *, moving: bool = False) -> None:
+    """Bring the schema up to date, or refuse the database; another process at it is waited for.
+
+    A database that has only a part of the rows of a file is refused, but by who is `moving` them.
+    """
     with connect(address) as connection, _refusing(address):
+        if not moving and is_moving(connection):
+            raise StorageRefused(
+                f"{address.name}, has only a part of the rows of a file. Run the same `receiver"
+                " migrate` again, which goes on, or take a database without rows."
+            )
         if version_of(connection) == SCHEMA_VERSION:
             return
         with connection.transaction():
-            connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+            connection.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
             found = version_of(connection)
             check(address, connection, found)
             folder = resources.files("receiver.store.postgres")
@@ -58,6 +66,12 @@ def version_of(connection: psycopg.Connection[Any]) -> int:
         return 0
     row = connection.execute("SELECT version FROM schema_version").fetchone()
     return 0 if row is None else int(row[0])
+
+
+def is_moving(connection: psycopg.Connection[Any]) -> bool:
+    """Return whether the rows of a file are being moved here, or a run of that was interrupted."""
+    row = connection.execute("SELECT to_regclass('moving')").fetchone()
+    return row is not None and row[0] is not None
 
 
 @contextmanager

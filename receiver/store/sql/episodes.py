@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from receiver.deliveries import Acknowledgement, Claim, State
+from receiver.deliveries import Acknowledgement, Claim, OnlyIf, State
 from receiver.routing.policy import RouteOptions
 from receiver.store.records import AttemptResult, JudgedWebhook, TakeOutcome, TakeResult
 from receiver.store.sql.database import Database, Statement, Values, statement, variants
@@ -286,8 +286,9 @@ def remind(
 
 
 def acknowledge(
-    db: Database, source: str, execution_id: str, taken: Acknowledgement, routes: Sequence[str]
-) -> tuple[TakeResult, int]:
+    db: Database, source: str, execution_id: str, taken: Acknowledgement, routes: Sequence[str],
+    only: OnlyIf | None,
+) -> tuple[TakeResult, int]:  # fmt: skip
     """See contract.Operating.acknowledge; return also the number of new deliveries."""
     execution = {"source": source, "execution": execution_id}
     row = db.row(STANDING, execution)
@@ -296,6 +297,10 @@ def acknowledge(
     number, version, _ = row
     before = db.row(ACKNOWLEDGED, {**execution, "version": version})
     is_new = before is None or before[0].casefold() != taken.by.casefold()
+    if only is not None and version != only.version:
+        return TakeResult(TakeOutcome.ENDED), 0
+    if only is not None and before is not None and is_new and before[0] != only.taken_by:
+        return TakeResult(TakeOutcome.TAKEN_BY_ANOTHER, Acknowledgement(*before)), 0
     values = {**execution, "number": number, "version": version, "by": taken.by, "at": taken.at}
     if is_new:
         db.change(ACKNOWLEDGE, values)

@@ -102,6 +102,11 @@ OVER = statement(
 ALARM_STAYS = statement(
     "alarm_stays", f"SELECT EXISTS (SELECT 1 FROM delivery AS d WHERE {_OF_ALARM} AND {_KEPT})"
 )
+REMOVE_AUDIT = statement(
+    "remove_audit",
+    "DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE at < :executions ORDER BY at"
+    " LIMIT :n)",
+)
 REMOVE_ALARM = statement("remove_alarm", "DELETE FROM alarm WHERE id = :alarm")
 BESIDES = statement(
     "besides_history",
@@ -168,6 +173,7 @@ PRUNABLE = {
         "prunable_silences", "SELECT count(*) FROM silence WHERE listed_at < :executions"
     ),
     "alarms": statement("prunable_alarms", f"SELECT count(*) FROM alarm AS a WHERE {_IS_OVER}"),
+    "audit": statement("prunable_audit", "SELECT count(*) FROM audit WHERE at < :executions"),
     "bodies": statement(
         "prunable_bodies",
         "SELECT count(*) FROM event WHERE body IS NOT NULL AND received_at < :bodies",
@@ -210,6 +216,7 @@ class _Portion:
             PruneStage.EVENTS: self._events,
             PruneStage.SILENCES: self._silences,
             PruneStage.ALARMS: self._alarms,
+            PruneStage.AUDIT: self._audit,
             PruneStage.BODIES: self._bodies,
         }
         after = walks[place.step](place)
@@ -279,7 +286,12 @@ class _Portion:
                 if not self._db.row(HAS_DELIVERIES["alarm"], alarm):
                     self._add(alarms=self._db.change(REMOVE_ALARM, alarm))
             place = PruneCursor(PruneStage.ALARMS, at, number)
-        return place if len(rows) == EVENTS else PruneCursor(PruneStage.BODIES)
+        return place if len(rows) == EVENTS else PruneCursor(PruneStage.AUDIT)
+
+    def _audit(self, place: PruneCursor) -> PruneCursor:
+        n = self._db.change(REMOVE_AUDIT, {**self._limits, "n": ROWS})
+        self._add(audit=n)
+        return place if n == ROWS else PruneCursor(PruneStage.BODIES)
 
     def _bodies(self, place: PruneCursor) -> PruneCursor | None:
         n = self._db.change(REMOVE_BODIES, {**self._limits, "n": BODIES})

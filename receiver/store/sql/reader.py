@@ -12,7 +12,7 @@ from receiver.store import names
 from receiver.store.names import Orphan
 from receiver.store.reading import Page
 from receiver.store.records import Delays, Happened, Standing, Tally, Waited, Watched
-from receiver.store.sql import alarms, ledger, pruning, reads, silences, survey, views
+from receiver.store.sql import alarms, audit, ledger, pruning, reads, silences, survey, views
 from receiver.store.sql.database import Database
 
 Found = TypeVar("Found")
@@ -50,6 +50,9 @@ class SqlReader(ABC):
     ) -> Page:
         return self._look(lambda db: views.deliveries(db, conditions, limit, after, planned))
 
+    def audit(self, conditions: Mapping[str, str], limit: int, after: int | None) -> Page:
+        return self._look(lambda db: audit.page(db, conditions, limit, after))
+
     def names(self) -> dict[str, list[str]]:
         return self._query(reads.names)
 
@@ -76,6 +79,9 @@ class SqlReader(ABC):
 
     def failed(self, since: int, limit: int) -> list[dict[str, Any]]:
         return self._look(lambda db: survey.failed(db, since, limit))
+
+    def taking(self, delivery: int) -> dict[str, Any] | None:
+        return self._query(lambda db: survey.taking(db, delivery))
 
     def happened(self, since: int, length: int) -> list[Happened]:
         return self._look(lambda db: survey.happened(db, since, length))

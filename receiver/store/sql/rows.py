@@ -58,16 +58,17 @@ def event_row(seq: int, entry: JudgedWebhook, owed: int) -> Row:
     event, judgement = entry.event, entry.judgement
     # As plain text: the driver takes longer for a subclass of str.
     verdict = (str(judgement.verdict), judgement.reason, words(judgement.flags))
+    received_at = entry.judged_at if entry.received_at is None else entry.received_at
     if event is None:
         detail = as_json({"problem": entry.problem}) if entry.problem else None
         nothing = (None,) * 6
-        return (seq, entry.source, None, 0, None, None, None, None, entry.judged_at,
+        return (seq, entry.source, None, 0, None, None, None, None, received_at,
                 *verdict, *nothing, detail, None, owed, entry.body)  # fmt: skip
     repeated = judgement.reason == "event_id"
     return (
         seq, event.source, event.event_id, int(repeated), event.execution_id, event.event,
         str(event.status) if event.status else event.unknown_status, event.occurred_at,
-        entry.judged_at, *verdict, words(judgement.missing) or None, entry.until, event.agent_id,
+        received_at, *verdict, words(judgement.missing) or None, entry.until, event.agent_id,
         event.agent_name, event.execution_url, as_json(event.metadata), as_json(event.detail),
         entry.after.version if entry.after else None, owed,
         # Only the first body is stored. If those of repeats were, one captured webhook could fill

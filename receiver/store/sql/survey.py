@@ -6,7 +6,7 @@ from receiver.store.records import Happened, Standing, Waited
 from receiver.store.sql.alarms import waiting_for
 from receiver.store.sql.database import Database, statement
 from receiver.store.sql.rows import mapping
-from receiver.store.sql.views import EXECUTIONS_SHOWN, View, execution_view
+from receiver.store.sql.views import EXECUTION, EXECUTIONS_SHOWN, View, execution_view
 
 # An execution with the event that began its present stay, whose words tell what it is about.
 _BEGUN = (
@@ -33,6 +33,24 @@ TOLD_OF_EPISODE = statement(
     "told_of_episode",
     "SELECT destination, kind, state FROM delivery WHERE event = :seq"
     " AND kind IN ('notice', 'reminder', 'escalation', 'fallback') ORDER BY id",
+)
+# What a message is about: the episode that its event began, and who has taken that.
+TAKING = statement(
+    "taking",
+    "SELECT d.destination, d.source, d.execution_id, e.seq, e.version, e.status, e.occurred_at,"
+    " e.detail, x.version AS present, a.by, a.at, a.taken_from FROM delivery AS d"
+    " JOIN event AS e ON e.seq = d.event JOIN execution AS x ON x.source = d.source"
+    " AND x.execution_id = d.execution_id LEFT JOIN acknowledgement AS a ON a.execution = x.id"
+    " AND a.version = e.version WHERE d.id = :delivery AND e.version IS NOT NULL",
+)
+# Each destination that was told of an episode: the first and the last time, and how often.
+TOLD_WHEN = statement(
+    "told_when",
+    "SELECT d.destination, min(t.at) AS first, max(t.at) AS last, count(*) AS n"
+    " FROM delivery AS d JOIN attempt AS t ON t.delivery = coalesce(d.digest, d.id)"
+    " WHERE d.event = :seq AND d.state = 'sent' AND t.outcome <> 'failed'"
+    " AND d.kind IN ('notice', 'reminder', 'escalation', 'fallback') AND d.verdict = 'applied'"
+    " GROUP BY d.destination ORDER BY min(t.at), d.destination LIMIT 50",
 )
 # Events are numbered in the order of their receipt, so a time is found by halving.
 NUMBERS = statement("event_numbers", "SELECT min(seq), max(seq) FROM event")
@@ -80,6 +98,24 @@ def failed(db: Database, since: int, limit: int) -> list[View]:
 
 def _begun(record: View) -> View:
     return {**execution_view(record), "detail": mapping(record["detail"])}
+
+
+def taking(db: Database, delivery: int) -> View | None:
+    """See reading.Surveying.taking."""
+    records = db.records(TAKING, {"delivery": delivery})
+    if not records:
+        return None
+    (about,) = records
+    key = {"source": about["source"], "execution": about["execution_id"]}
+    taken = {name: about.pop(name) for name in ("by", "at", "taken_from")}
+    return {
+        **about,
+        "detail": mapping(about["detail"]),
+        "is_over": about["present"] != about["version"],
+        "acknowledged": None if taken["by"] is None else taken,
+        "told": db.records(TOLD_WHEN, {"seq": about["seq"]}),
+        "execution": execution_view(db.records(EXECUTION, key)[0]),
+    }
 
 
 def happened(db: Database, since: int, length: int) -> list[Happened]:

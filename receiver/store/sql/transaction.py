@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from receiver.alarms import Alarm
-from receiver.deliveries import Acknowledgement, Attempt, Claim, Kind, PlannedDelivery
+from receiver.deliveries import Acknowledgement, Attempt, Claim, Kind, OnlyIf, PlannedDelivery
 from receiver.events import Event, Execution, Held, Verdict
 from receiver.retention import Limits
 from receiver.routing.policy import SendPolicy
@@ -25,6 +25,7 @@ from receiver.store.records import (
 )
 from receiver.store.sql import (
     alarms,
+    audit,
     claims,
     clock,
     episodes,
@@ -68,7 +69,7 @@ EVENT_NUMBER = statement(
 HEARTBEAT = statement("heartbeat", "UPDATE promised SET n = n WHERE name = 'accepted'{part}")
 
 
-class SqlTransaction(plans.SqlPlanning):
+class SqlTransaction(plans.SqlPlanning, audit.SqlAuditing):
     """contract.Transaction. `holder` gets the leases; no holder's name starts with another's."""
 
     def __init__(self, database: Database, holder: str = "") -> None:
@@ -101,7 +102,9 @@ class SqlTransaction(plans.SqlPlanning):
         episodes.supersede(self._database, entries)
         if any(entry.judgement.verdict is Verdict.QUARANTINED for entry in entries):
             self._evict()
-        heard = {entry.source: entry.judged_at for entry in entries if not entry.again}
+        heard = {
+            each.source: each.received_at or each.judged_at for each in entries if not each.again
+        }
         alarms.heard(self._database, heard)
 
     def _write_down(
@@ -238,9 +241,12 @@ class SqlTransaction(plans.SqlPlanning):
         return outbox.redeliver_all(self._database, destination, now)
 
     def acknowledge(
-        self, source: str, execution_id: str, taken: Acknowledgement, routes: Sequence[str]
-    ) -> TakeResult:
-        result, added = episodes.acknowledge(self._database, source, execution_id, taken, routes)
+        self, source: str, execution_id: str, taken: Acknowledgement, routes: Sequence[str],
+        only: OnlyIf | None = None,
+    ) -> TakeResult:  # fmt: skip
+        result, added = episodes.acknowledge(
+            self._database, source, execution_id, taken, routes, only
+        )
         self._promise("owed", added)
         return result
 

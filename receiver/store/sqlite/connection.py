@@ -37,7 +37,7 @@ DIALECT = Dialect(
 HOLDER = ""
 # After a failed sync the system may report pages as written that are not, and SQLite still accepts
 # commits. So does a damaged file.
-_LOST = {
+LOST = {
     sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC, sqlite3.SQLITE_CORRUPT,
     sqlite3.SQLITE_NOTADB,
 }  # fmt: skip
@@ -118,7 +118,7 @@ class WriteConnection:
 
     def is_lost(self, error: Exception) -> bool:
         code = getattr(error, "sqlite_errorcode", 0)
-        self._lost = self._lost or code in _LOST or code & 0xFF in _LOST
+        self._lost = self._lost or code in LOST or code & 0xFF in LOST
         self._full = code == sqlite3.SQLITE_FULL
         return self._lost or isinstance(error, Misplaced)
 

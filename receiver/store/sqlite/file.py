@@ -48,15 +48,29 @@ def check_names(path: Path) -> None:
         )
 
 
+def is_served(path: Path) -> bool:
+    """Return whether a process serves a file; it takes no lock, so nobody is in its way."""
+    if sys.platform != "linux":
+        return False
+    asked = struct.pack("hhqqi0q", fcntl.F_WRLCK, os.SEEK_SET, _BYTE, 1, 0)
+    file = os.open(path, os.O_RDWR)
+    try:
+        found = fcntl.fcntl(file, fcntl.F_OFD_GETLK, asked)
+    finally:
+        os.close(file)
+    return bool(struct.unpack("hhqqi0q", found)[0] != fcntl.F_UNLCK)
+
+
 class Lock:
     """The right to serve a file. One process at a time has it, until it closes the lock.
 
-    It begins as a lock on the name, because the file may have to be made first; `take` adds the
-    file itself (device and inode), whatever other names it has.
+    `setting` names the file. It begins as a lock on the name, because the file may have to be made
+    first; `take` adds the file itself (device and inode), whatever other names it has.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, setting: str = "RECEIVER_DATABASE_URL") -> None:
         self._path = path
+        self._setting = setting
         self._file: int | None = None
         try:
             self._name = os.open(f"{path}.lock", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
@@ -105,7 +119,7 @@ class Lock:
     def _served(self) -> StorageServed:
         return StorageServed(
             f"{self._path} is being served by another process. Stop that one, or give this one a"
-            " file of its own with RECEIVER_DATABASE_URL."
+            f" file of its own with {self._setting}."
         )
 
 

@@ -29,6 +29,7 @@ SCRIPTS = (
     "sqlite_7_alarms.sql",
     "sqlite_8_names.sql",
     "sqlite_9_plans.sql",
+    "sqlite_10_people.sql",
 )
 SCHEMA_VERSION = len(SCRIPTS)
 

@@ -10,16 +10,19 @@ from urllib.parse import quote
 from starlette.requests import Request
 from starlette.responses import Response
 
+from receiver.audit import Act, Actor, Door, Entry
 from receiver.config.live_rules import LiveRules
 from receiver.config.silence_request import match_of, read_silence
 from receiver.dispatch.operators import (
+    Noted,
     acknowledge,
-    add_silence,
-    expire_silence,
+    add_silence_noted,
+    expire_silence_noted,
     in_words,
-    redeliver,
-    redeliver_all,
+    redeliver_all_noted,
+    redeliver_noted,
     take,
+    write_down,
 )
 from receiver.dispatch.trial import try_destination
 from receiver.errors import ConfigurationError
@@ -56,7 +59,8 @@ class Acts:
         """Take the present episode of an execution."""
         source, execution_id = form.get("source", ""), form.get("execution_id", "")
         name, now = _name(visitor, form), time.time_ns()
-        claim = take(source, execution_id, name, self._in_force.rules, now)
+        by = self._actor(request, name)
+        claim = take(source, execution_id, by, self._in_force.rules, now)
         if claim is None:
             return self._wrong(request, visitor, "Write your name, so that others know who it is.")
         result = self._store.write_now(acknowledge, claim)
@@ -77,7 +81,8 @@ class Acts:
         number = whole_number(form.get("id", ""))
         is_waiting = None
         if number is not None:
-            is_waiting = self._store.write_now(redeliver, (number, time.time_ns()))
+            entry = self._entry(request, visitor, Act.REDELIVER, f"delivery {number}")
+            is_waiting = self._store.write_now(redeliver_noted, Noted((number, entry.at), entry))
         if is_waiting is None:
             return self._wrong(
                 request, visitor, "There is no such message: find it under Messages.", 404
@@ -93,7 +98,8 @@ class Acts:
         name = form.get("destination", "")
         if name not in self._in_force.rules.destinations:
             return self._wrong(request, visitor, "routes.yaml has no such destination.", 404)
-        count = self._store.write_now(redeliver_all, (name, time.time_ns()))
+        entry = self._entry(request, visitor, Act.REDELIVER, name)
+        count = self._store.write_now(redeliver_all_noted, Noted((name, entry.at), entry))
         self._wake([name])
         back = form.get("back", "/deliveries")
         return self._gate.back(request, back, f"{count} messages to {name} are sent again now.")
@@ -106,6 +112,8 @@ class Acts:
         attempt = try_destination(destination, f"{visitor.name or 'somebody'} through the pages")
         if attempt is None:
             return self._wrong(request, visitor, "Another test of it is under way: wait.", 409)
+        entry = self._entry(request, visitor, Act.TEST, destination.name)
+        write_down(self._store, entry.with_result(str(attempt.outcome)))
         detail = f": {attempt.detail}" if attempt.detail else ""
         words = f"Test message to {destination.name}: {OUTCOMES[attempt.outcome]}{detail}"
         return self._gate.back(request, "/", f"{words} ({attempt.duration_ms} ms).")
@@ -125,7 +133,8 @@ class Acts:
             silence = read_silence(content, now, rules.sources, rules.destinations)
         except ConfigurationError as error:
             return self._lists.silences_with(request, visitor, form, tuple(error.problems))
-        number = self._store.write_now(add_silence, (silence, now))
+        entry = Entry(now, Act.SILENCE, self._actor(request, name), result=silence.reason)
+        number = self._store.write_now(add_silence_noted, Noted((silence, now), entry))
         answer = self._gate.back(request, "/silences", f"Silence {number} is kept.")
         return self._named(request, visitor, name, answer)
 
@@ -134,7 +143,8 @@ class Acts:
         number = whole_number(form.get("id", ""))
         is_ended = None
         if number is not None:
-            is_ended = self._store.write_now(expire_silence, (number, time.time_ns()))
+            entry = self._entry(request, visitor, Act.END_SILENCE, str(number))
+            is_ended = self._store.write_now(expire_silence_noted, Noted((number, entry.at), entry))
         if is_ended is None:
             return self._wrong(
                 request, visitor, "There is no such silence: find it under Silences.", 404
@@ -154,6 +164,12 @@ class Acts:
             rules, source, body, time.time_ns(), self._store, self._public_url, self._zone
         )
         return self._views.routes(request, visitor, tried, form)
+
+    def _actor(self, request: Request, who: str) -> Actor:
+        return Actor(clean(who, MAX_NAME), Door.PAGE, self._gate.address(request))
+
+    def _entry(self, request: Request, visitor: Visitor, act: Act, about: str) -> Entry:
+        return Entry(time.time_ns(), act, self._actor(request, visitor.name), about=about)
 
     def _named(self, request: Request, visitor: Visitor, name: str, answer: Response) -> Response:
         """Remember the name that a visitor wrote, for the next form."""

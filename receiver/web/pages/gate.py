@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import ipaddress
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from urllib.parse import quote, unquote, urlsplit
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from receiver.audit import Act, Actor, Door, Entry
 from receiver.config.settings import Settings
 from receiver.messages.sanitize import clean
 from receiver.web.guard import FOREIGN_HOST, Guard, host_name
@@ -18,6 +18,8 @@ from receiver.web.pages.session import LASTS, Attempts, Sessions, Visitor
 
 SESSION, NAME, NOTICE = "receiver_session", "receiver_name", "receiver_notice"
 MAX_NAME, MAX_NOTICE = 80, 600
+# Wrong tokens that the audit has of an hour (seconds), from anywhere.
+MOST_NOTED, NOTED_WITHIN = 100, 3600.0
 _YEAR = 365 * 86_400
 _CLOSED = (
     "Without RECEIVER_API_TOKEN the pages answer on loopback only. Set it and restart the server;"
@@ -37,8 +39,15 @@ class Gate:
     a token, a loopback bind is open, unless a proxy has to say who somebody is.
     """
 
-    def __init__(self, settings: Settings, guard: Guard, renderer: Renderer) -> None:
-        self._guard = guard
+    def __init__(
+        self,
+        settings: Settings,
+        guard: Guard,
+        renderer: Renderer,
+        note: Callable[[Entry], None] = lambda entry: None,
+    ) -> None:
+        self._guard, self._write = guard, note
+        self._refusals = Attempts(MOST_NOTED, NOTED_WITHIN)
         self._render = renderer
         token = settings.api_token
         self._sessions = Sessions(token.get_secret_value() if token else "")
@@ -74,7 +83,7 @@ class Gate:
         """Begin a session for whoever has the token."""
         if (refusal := self._refuse(request)) is not None:
             return refusal
-        address, now = self._address(request), time.monotonic()
+        address, now = self._guard.address(request), time.monotonic()
         after = own_path(form.get("next", ""))
         if (wait := self._attempts.wait(address, now)) > 0:
             seconds = int(wait) + 1
@@ -82,9 +91,11 @@ class Gate:
             return self._ask(request, after, text, 429, {"Retry-After": str(seconds)})
         if not self._guard.is_token(form.get("token", "")):
             self._attempts.note(address, now)
+            self._note_refusal(request, now)
             text = "That is not the token. It is the value of RECEIVER_API_TOKEN."
             return self._ask(request, after, text, 401)
         answer = RedirectResponse(after, 303)
+        self._note(request, Act.SIGN_IN, form.get("name", ""))
         self.set_cookie(request, answer, SESSION, self._sessions.begin(int(time.time())), LASTS)
         if name := clean(form.get("name", ""), MAX_NAME):
             self.set_cookie(request, answer, NAME, quote(name), _YEAR)
@@ -94,6 +105,8 @@ class Gate:
         """End the session."""
         if (refusal := self._refuse(request)) is not None:
             return refusal
+        if (visitor := self._visitor(request)) is not None and visitor.has_session:
+            self._note(request, Act.SIGN_OUT, visitor.name)
         self._sessions.end(request.cookies.get(SESSION, ""), int(time.time()))
         answer = RedirectResponse("/login", 303)
         answer.delete_cookie(SESSION)
@@ -115,12 +128,22 @@ class Gate:
         """Set a cookie that no script and no other site's page can use."""
         answer.set_cookie(
             name, value, max_age=lasts, httponly=True, samesite="strict",
-            secure=self._is_https(request),
+            secure=self.is_https(request),
         )  # fmt: skip
+
+    def _note(self, request: Request, act: Act, who: str = "") -> None:
+        actor = Actor(clean(who, MAX_NAME), Door.PAGE, self.address(request))
+        self._write(Entry(time.time_ns(), act, actor))
+
+    def _note_refusal(self, request: Request, now: float) -> None:
+        """Write down a wrong token; of many within an hour only the first, whoever sends them."""
+        if self._refusals.wait("", now) <= 0:
+            self._refusals.note("", now)
+            self._note(request, Act.SIGN_IN_REFUSED)
 
     def _visitor(self, request: Request) -> Visitor | None:
         name = clean(unquote(request.cookies.get(NAME, "")), MAX_NAME)
-        if (user := self._user(request)) is not None:
+        if (user := self.user(request)) is not None:
             return Visitor(user, is_named_by_proxy=True)
         if self._guard.has_token(request):
             return Visitor(name)
@@ -131,9 +154,9 @@ class Gate:
             return Visitor(name, has_session=True)
         return None
 
-    def _user(self, request: Request) -> str | None:
+    def user(self, request: Request) -> str | None:
         """Return the name that a trusted proxy gives; None if there is none, or two."""
-        if self._user_header is None or not self._is_from_proxy(request):
+        if self._user_header is None or not self._guard.is_from_proxy(request):
             return None
         names = request.headers.getlist(self._user_header)
         return (clean(names[0], MAX_NAME) or None) if len(names) == 1 else None
@@ -141,14 +164,26 @@ class Gate:
     def _refuse(self, request: Request) -> Response | None:
         if self._guard.is_closed and self._user_header is None:
             return self._render.problem(request, 403, _CLOSED)
-        if not self._guard.is_own_host(request):
+        if not self.is_own_host(request):
             return self._render.problem(request, 421, FOREIGN_HOST)
         is_elsewhere = self._guard.is_change_from_elsewhere(request)
-        if is_elsewhere or not self._is_own_origin(request):
+        if is_elsewhere or not self.is_own_origin(request):
             return self._render.problem(request, 403, _ELSEWHERE)
         return None
 
-    def _is_own_origin(self, request: Request) -> bool:
+    def address(self, request: Request) -> str:
+        """Return the address of a visitor."""
+        return self._guard.address(request)
+
+    def is_own_host(self, request: Request) -> bool:
+        """Return whether a request names a Host of ours, or brings the token."""
+        return self._guard.is_own_host(request)
+
+    def is_public(self, request: Request) -> bool:
+        """Return whether a request names the Host at which others reach this server."""
+        return host_name(request) == self._public.hostname
+
+    def is_own_origin(self, request: Request) -> bool:
         """Return whether the Origin of a change, if there is one, is this server, port included."""
         origin = request.headers.get("origin")
         if request.method in ("GET", "HEAD") or origin is None:
@@ -156,27 +191,12 @@ class Gate:
         own = {request.headers.get("host", "").lower(), self._public.netloc.lower()}
         return urlsplit(origin).netloc.lower() in own
 
-    def _is_from_proxy(self, request: Request) -> bool:
-        try:
-            peer = ipaddress.ip_address(request.client.host if request.client else "")
-        except ValueError:
-            return False
-        return any(peer in network for network in self._proxies)
-
-    def _is_https(self, request: Request) -> bool:
+    def is_https(self, request: Request) -> bool:
         """Return whether the browser speaks TLS, to this server or to the proxy in front."""
-        if self._public.scheme.lower() == "https" and host_name(request) == self._public.hostname:
+        if self._public.scheme.lower() == "https" and self.is_public(request):
             return True
         is_told = request.headers.get("x-forwarded-proto", "").strip().lower() == "https"
-        return request.url.scheme == "https" or (is_told and self._is_from_proxy(request))
-
-    def _address(self, request: Request) -> str:
-        """Return the address of a visitor: that before the last trusted proxy."""
-        if self._is_from_proxy(request):
-            forwarded = request.headers.get("x-forwarded-for", "").rpartition(",")[2].strip()
-            if forwarded:
-                return forwarded[:45]
-        return request.client.host if request.client else ""
+        return request.url.scheme == "https" or (is_told and self._guard.is_from_proxy(request))
 
     def _ask(
         self, request: Request, after: str, text: str = "", status: int = 200,

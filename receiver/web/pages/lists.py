@@ -23,6 +23,7 @@ _FILTERS = {
     "events": ("verdict", "source", "execution_id", "event"),
     "deliveries": ("state", "destination", "execution_id", "kind"),
     "silences": (),
+    "audit": ("act", "door", "who", "execution_id"),
 }
 
 
@@ -43,6 +44,10 @@ class Lists:
     def deliveries(self, request: Request, visitor: Visitor) -> Response:
         """List messages, and why each waits."""
         return self._answer(request, visitor, "deliveries", "Messages")
+
+    def audit(self, request: Request, visitor: Visitor) -> Response:
+        """List what people did."""
+        return self._answer(request, visitor, "audit", "Audit")
 
     def silences(self, request: Request, visitor: Visitor) -> Response:
         """List silences, with a form that adds one."""

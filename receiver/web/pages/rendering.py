@@ -53,6 +53,7 @@ TABS = (
     ("/routes", "Routes"),
     ("/silences", "Silences"),
     ("/ledger", "Ledger"),
+    ("/audit", "Audit"),
 )
 
 

@@ -74,9 +74,13 @@ class Sessions:
 
 
 class Attempts:
-    """The wrong tokens of each address in the last minute. Times are monotonic seconds."""
+    """The wrong tokens of each address within some seconds. Times are monotonic seconds.
 
-    def __init__(self) -> None:
+    After the `most` of them an address has to wait.
+    """
+
+    def __init__(self, most: int = MOST_ATTEMPTS, within: float = WITHIN) -> None:
+        self._most, self._within = most, within
         self._wrong: OrderedDict[str, list[float]] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -84,7 +88,7 @@ class Attempts:
         """Return the seconds until this address may try again; 0.0: it may now."""
         with self._lock:
             recent = self._recent(address, now)
-        return recent[0] + WITHIN - now if len(recent) >= MOST_ATTEMPTS else 0.0
+        return recent[0] + self._within - now if len(recent) >= self._most else 0.0
 
     def note(self, address: str, now: float) -> None:
         """Note a wrong token."""
@@ -95,7 +99,7 @@ class Attempts:
                 self._wrong.popitem(last=False)
 
     def _recent(self, address: str, now: float) -> list[float]:
-        return [at for at in self._wrong.get(_network(address), ()) if now - at < WITHIN]
+        return [at for at in self._wrong.get(_network(address), ()) if now - at < self._within]
 
 
 def _network(address: str) -> str:

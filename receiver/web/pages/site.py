@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from urllib.parse import parse_qsl
 
 from starlette.concurrency import run_in_threadpool
@@ -12,7 +13,9 @@ from starlette.routing import Route
 
 from receiver.config.live_rules import LiveRules
 from receiver.config.settings import Settings
+from receiver.dispatch.operators import write_down
 from receiver.errors import StorageUnavailable
+from receiver.links import Links
 from receiver.metrics import Counters
 from receiver.store.contract import Store
 from receiver.web.guard import Guard
@@ -21,6 +24,7 @@ from receiver.web.pages.gate import Gate
 from receiver.web.pages.lists import Lists
 from receiver.web.pages.rendering import HEADERS, STATIC, Renderer
 from receiver.web.pages.session import Visitor
+from receiver.web.pages.take import TakePage
 from receiver.web.pages.views import Views
 
 # The files of the pages, and their types.
@@ -46,12 +50,13 @@ def routes(
     wake: Callable[[Iterable[str]], None],
     counters: Counters,
     guard: Guard,
+    links: Links,
 ) -> list[Route]:
     """Return the routes of the pages. None of them is in the description of the API."""
     renderer = Renderer(settings.zone)
-    gate = Gate(settings, guard, renderer)
-    views = Views(store, in_force, counters, renderer, settings.zone)
+    gate = Gate(settings, guard, renderer, partial(write_down, store))
     lists = Lists(store, in_force, renderer)
+    views = Views(store, in_force, counters, renderer, settings.zone)
     acts = Acts(
         store, in_force, wake, gate, renderer, views, lists, settings.public_url or "",
         settings.zone,
@@ -87,6 +92,7 @@ def routes(
         shown("/routes", views.routes),
         shown("/silences", lists.silences),
         shown("/ledger", views.ledger),
+        shown("/audit", lists.audit),
         posted("/act/take", acts.take),
         posted("/act/redeliver", acts.redeliver),
         posted("/act/redeliver-all", acts.redeliver_all),
@@ -94,10 +100,48 @@ def routes(
         posted("/act/silence", acts.silence),
         posted("/act/end-silence", acts.end_silence),
         posted("/routes", acts.try_event),
+        *_take_routes(TakePage(store, in_force, wake, gate, renderer, links), renderer),
+        *_login_routes(gate, renderer),
+    ]
+
+
+def _login_routes(gate: Gate, renderer: Renderer) -> list[Route]:
+    return [
         Route("/login", gate.login_page, methods=["GET"], include_in_schema=False),
         _form_route("/login", gate.sign_in, renderer),
         _form_route("/logout", gate.sign_out, renderer),
-        Route("/static/{name}", _answer_file, methods=["GET"], include_in_schema=False),
+    ]
+
+
+def _take_routes(page: TakePage, renderer: Renderer) -> list[Route]:
+    """Return the routes of links and of the files that their page loads.
+
+    A proxy in front may leave the path of the public address on, or take it off.
+    """
+
+    def show(request: Request) -> Response:
+        try:
+            return page.show(request)
+        except StorageUnavailable:
+            return renderer.problem(request, 503, _NO_STORAGE, _LATER)
+
+    def take(request: Request, form: Form) -> Response:
+        try:
+            return page.take(request, form)
+        except StorageUnavailable:
+            return renderer.problem(request, 503, _NO_STORAGE, _LATER)
+
+    prefixes = dict.fromkeys(("", page.prefix))
+    return [
+        route
+        for prefix in prefixes
+        for route in (
+            Route(f"{prefix}/take/{{token}}", show, methods=["GET"], include_in_schema=False),
+            _form_route(f"{prefix}/take/{{token}}", take, renderer),
+            Route(
+                f"{prefix}/static/{{name}}", _answer_file, methods=["GET"], include_in_schema=False
+            ),
+        )
     ]
 
 

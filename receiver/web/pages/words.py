@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from receiver.audit import Act, Door
 from receiver.deliveries import Kind, State
 from receiver.events import Status, Verdict
 from receiver.messages.wording import DOING
@@ -20,6 +21,14 @@ VERDICTS: Mapping[str, str] = {
 STATUSES: Mapping[str, str] = {
     **{status: f"{status}" for status in Status},
     Status.PAUSED: "paused by a person",
+    Status.PAUSED_BY_AGENT: "waits for an answer",
+    Status.AWAITING_CONFIRMATION: "waits for confirmation",
+}
+# What an execution does, after the name of its agent.
+WAITS: Mapping[str, str] = {
+    Status.STARTING: "is starting, and no news came",
+    Status.RUNNING: "is running, and no news came",
+    Status.PAUSED: "is paused",
     Status.PAUSED_BY_AGENT: "waits for an answer",
     Status.AWAITING_CONFIRMATION: "waits for confirmation",
 }
@@ -58,6 +67,26 @@ KINDS: Mapping[str, str] = {
     Kind.DIGEST: "list of what a silence kept back",
     Kind.FALLBACK: "fall-back for another destination",
     Kind.ALARM: "alarm",
+}
+ACTS: Mapping[str, str] = {
+    Act.TAKE: "took",
+    Act.REDELIVER: "sent again",
+    Act.SILENCE: "added silence",
+    Act.END_SILENCE: "ended silence",
+    Act.TEST: "sent a test to",
+    Act.RELOAD: "reloaded the rules",
+    Act.RENAME: "renamed",
+    Act.MIGRATE: "moved the store",
+    Act.SIGN_IN: "signed in",
+    Act.SIGN_IN_REFUSED: "tried a wrong token",
+    Act.SIGN_OUT: "signed out",
+}
+DOORS: Mapping[str, str] = {
+    Door.COMMAND: "by a command",
+    Door.API: "through the API",
+    Door.PAGE: "on a page",
+    Door.LINK: "by a message’s link",
+    Door.SIGNAL: "by a signal",
 }
 FLAGS: Mapping[str, str] = {
     "gap": "an update before it never came",

@@ -130,9 +130,11 @@ class Server(uvicorn.Server):
         threading.Thread(target=self._reload, name="reload", daemon=True).start()
 
     def _reload(self) -> None:
-        # The error is in the log already, and the old rules stay.
-        with contextlib.suppress(ConfigurationError):
+        result = "not loaded: the old rules stay"
+        with contextlib.suppress(ConfigurationError):  # it is in the log already
             self._app.in_force.reload()
+            result = "loaded"
+        self._app.reloaded(result)
 
 
 def check_parser(settings: Settings) -> None:

@@ -11,7 +11,6 @@ import logging
 
 from receiver import logs
 from receiver.intake.receive import Receipt, log_judged_again
-from receiver.sources.source import Source
 
 log = logging.getLogger("receiver.intake")
 
@@ -20,9 +19,9 @@ class AccessLog:
     """The log of answered webhooks, for the event loop's thread only."""
 
     def __init__(self) -> None:
-        self._waiting: list[tuple[Source, Receipt]] = []
+        self._waiting: list[tuple[str, Receipt]] = []
 
-    def add(self, source: Source, receipt: Receipt) -> None:
+    def add(self, source: str, receipt: Receipt) -> None:
         """Log a webhook and the held events that it settled, after the answers of this turn."""
         if not self._waiting:
             asyncio.get_running_loop().call_soon(self._write_lines)
@@ -36,12 +35,12 @@ class AccessLog:
                 _log_received(source, receipt)
 
 
-def _log_received(source: Source, receipt: Receipt) -> None:
+def _log_received(source: str, receipt: Receipt) -> None:
     event = receipt.event
     judgement = receipt.judgement
     log.info(
         "webhook.received source=%s event_id=%r execution_id=%r verdict=%s reason=%s owed=%d",
-        source.name,
+        source,
         event.event_id if event else None,
         event.execution_id if event else None,
         judgement.verdict,

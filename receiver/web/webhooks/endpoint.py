@@ -26,8 +26,8 @@ from receiver.errors import (
     UnreadableWebhook,
     UntrustedWebhook,
 )
-from receiver.events import Event, Verdict
-from receiver.intake.receive import Intake, Receipt
+from receiver.events import Event, Status, Verdict
+from receiver.intake.receive import Intake, Receipt, VerifiedWebhook
 from receiver.metrics import Counters
 from receiver.sources.source import Source
 from receiver.store.contract import Store
@@ -35,6 +35,7 @@ from receiver.web.problem import problem, try_later
 from receiver.web.webhooks.access_log import AccessLog
 from receiver.web.webhooks.batch import WebhookBatcher
 from receiver.web.webhooks.refusals import Refusals
+from receiver.web.webhooks.spool import Spooling
 
 log = logging.getLogger("receiver.intake")
 
@@ -63,7 +64,7 @@ class WebhookEndpoint:
 
     `wake` gets the names of destinations with new deliveries. `max_body` is bytes, `rate` is the
     most proven webhooks a second for sources without a rate of their own. If it is not open, it
-    takes none.
+    takes none. With `spooling` it takes them while the database is away, where a source wants it.
     """
 
     def __init__(
@@ -77,9 +78,10 @@ class WebhookEndpoint:
         counters: Counters,
         refusals: Refusals,
         is_open: bool = True,
+        spooling: Spooling | None = None,
     ) -> None:
         self._in_force = in_force
-        self._batcher = WebhookBatcher(store, in_force, rate)
+        self._batcher = WebhookBatcher(store, in_force, rate, spooling)
         self._wake = wake
         self._max_body = max_body
         self._counters = counters
@@ -191,18 +193,22 @@ class WebhookEndpoint:
             receipt, key = await self._batcher.take(source, headers, body)
         except UnreadableWebhook as unreadable:
             return await self._quarantine(source, body, unreadable)
+        if isinstance(receipt, VerifiedWebhook):
+            _log_spooled(source, receipt)
+            return 202, _spooled_body(receipt)
         self._wake(receipt.destinations)
         judgement = receipt.judgement
         label = source.verification.label(key)
         self._counters.judged(source.name, judgement.verdict, judgement.reason, label, time.time())
-        self._access_log.add(source, receipt)
+        self._access_log.add(source.name, receipt)
         return _answer_status(source, receipt), _answer_body(receipt)
 
     async def _quarantine(
         self, source: Source, body: bytes, unreadable: UnreadableWebhook
     ) -> Response:
         receipt = await self._batcher.quarantine(source, body, str(unreadable))
-        self._wake(receipt.destinations)
+        if isinstance(receipt, Receipt):
+            self._wake(receipt.destinations)
         log.warning("webhook.malformed source=%s detail=%s", source.name, unreadable)
         return problem(400 if isinstance(unreadable, MalformedBody) else 422, str(unreadable))
 
@@ -243,16 +249,36 @@ def _answer_status(source: Source, receipt: Receipt) -> int:
 
 
 def _answer_body(receipt: Receipt) -> bytes:
-    event = receipt.event or Event("", "", "", None, None, None)
+    judgement = receipt.judgement
+    return _body_of(judgement.verdict, judgement.reason, receipt.event, receipt.execution_status)
+
+
+def _spooled_body(webhook: VerifiedWebhook) -> bytes:
+    """Return the answer to a webhook that is on disk and has no verdict yet."""
+    return _body_of("spooled", "database_away", webhook.event, None)
+
+
+def _body_of(verdict: str, reason: str, event: Event | None, after: Status | None) -> bytes:
+    event = event or Event("", "", "", None, None, None)
     content = {
-        "verdict": receipt.judgement.verdict,
-        "reason": receipt.judgement.reason,
+        "verdict": verdict,
+        "reason": reason,
         "event_id": event.event_id or None,
         "execution_id": event.execution_id,
         "status": event.status or event.unknown_status,
-        "execution_status": receipt.execution_status,
+        "execution_status": after,
     }
     return json.dumps(content).encode()
+
+
+def _log_spooled(source: Source, webhook: VerifiedWebhook) -> None:
+    event = webhook.event
+    log.info(
+        "webhook.spooled source=%s event_id=%r execution_id=%r",
+        source.name,
+        event.event_id if event else None,
+        event.execution_id if event else None,
+    )
 
 
 async def _send_answer(send: Send, status: int, body: bytes) -> None:

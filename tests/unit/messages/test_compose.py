@@ -7,6 +7,7 @@ from dataclasses import replace
 from receiver.alarms import Alarm, AlarmKind
 from receiver.deliveries import Claim, DeadOriginal, Digest, DigestItem, Kind, MessageContext
 from receiver.events import Status, Verdict
+from receiver.links import Links
 from receiver.messages.compose import compose, plain_message
 from receiver.routing.routes import Route
 from receiver.times import SECOND
@@ -32,7 +33,7 @@ def test_all_messages_of_an_episode_have_one_thread_and_a_digest_has_none() -> N
     assert compose(replace(CLAIM, kind=Kind.REMINDER, step=2), ROUTE, NOW).thread == thread
     assert compose(replace(CLAIM, version=4), None, NOW).thread != thread
     digest = Digest(1, (("failed", "Invoice agent", 1),), (DigestItem(Kind.NOTICE, 0, FACTS),))
-    message = compose(replace(CLAIM, digest=digest), ROUTE, NOW, "https://receiver.example")
+    message = compose(replace(CLAIM, digest=digest), ROUTE, NOW, Links("https://receiver.example"))
     assert message.thread is None
     assert message.title == "Invoice agent: 1 failed"
     assert message.body.endswith("All of them: https://receiver.example/")

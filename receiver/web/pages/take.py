@@ -1,0 +1,227 @@
+"""Taking by a link: the page that a message's link opens, for people without a login.
+
+The signature of the link is all that it needs, and it opens one episode (one stay of an execution
+in one status). Machines fetch links, too: only a form of this page changes something.
+"""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+from urllib.parse import quote, unquote, urlsplit
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from receiver.audit import Actor, Door
+from receiver.config.live_rules import LiveRules
+from receiver.deliveries import OnlyIf
+from receiver.dispatch.operators import acknowledge, take
+from receiver.links import Fault, Links, Ticket, form_token, mark_of, read
+from receiver.messages.sanitize import clean
+from receiver.store.contract import Store
+from receiver.store.records import TakeOutcome
+from receiver.web.guard import FOREIGN_HOST
+from receiver.web.pages.gate import MAX_NAME, NAME, Gate
+from receiver.web.pages.rendering import POLICY, Renderer
+from receiver.web.pages.session import WITHIN, Attempts
+from receiver.web.pages.views import question_of
+
+Form = Mapping[str, str]
+TAKER, BROWSER = "receiver_taker", "receiver_take"
+# Links that open nothing, of one address within a minute.
+MOST_WRONG = 30
+_DAY = 86_400
+HEADERS = {
+    "Content-Security-Policy": POLICY.replace("script-src 'self'", "script-src 'none'"),
+    # The address is what opens the page: no other page and no log of one learns it.
+    "Referrer-Policy": "no-referrer",
+    "X-Robots-Tag": "noindex, nofollow, noarchive",
+}
+_FRESH = "A newer message about it has a link that works; so has the next reminder."
+_PROBLEMS = {
+    Fault.FORGED: (
+        404, "This link does not work",
+        "It is not one of ours as it stands: a part of it may be missing. Copy the whole link from"
+        " the message.",
+    ),
+    Fault.OTHER_KEY: (
+        404, "This link does not work any more",
+        f"It was signed with a key that is not in use here. {_FRESH}",
+    ),
+    Fault.EXPIRED: (
+        410, "This link has expired",
+        f"A link works for 7 days. {_FRESH}",
+    ),
+}  # fmt: skip
+_GONE = (
+    410, "This is not kept any more",
+    "What this link was about ended long ago, or the database was restored from a backup. A newer"
+    " message, if there is one, has a link that works.",
+)  # fmt: skip
+_NO_NAME = "Write your name, so that the others know who takes it."
+_NOT_KEPT = (
+    "Nothing is changed yet: press the button again. Your browser has to keep cookies for it."
+)
+_FROM_ELSEWHERE = (
+    403, "Nothing was changed",
+    "Another page sent this. Open the link from the message and press the button there.",
+)  # fmt: skip
+
+
+class TakePage:
+    """The page of a link, and its form. `wake` gets the destinations that may have deliveries."""
+
+    def __init__(
+        self, store: Store, in_force: LiveRules[object], wake: Callable[[Iterable[str]], None],
+        gate: Gate, renderer: Renderer, links: Links,
+    ) -> None:  # fmt: skip
+        self._store, self._in_force, self._wake = store, in_force, wake
+        self._gate, self._render, self._links = gate, renderer, links
+        self._wrong = Attempts(MOST_WRONG)
+        # The path of the public address, which a proxy in front may leave on.
+        self.prefix = urlsplit(links.public_url).path.rstrip("/")
+
+    def show(self, request: Request) -> Response:
+        """Show what waits and a button. It changes nothing."""
+        about = self._about(request)
+        if isinstance(about, Response):
+            return about
+        return self._page(request, about)
+
+    def take(self, request: Request, form: Form) -> Response:
+        """Take the episode, or take it over from the person whom the form names."""
+        about = self._about(request)
+        if isinstance(about, Response):
+            return about
+        if self._is_from_elsewhere(request):
+            return self._problem(request, *_FROM_ELSEWHERE)
+        if not self._is_own_form(request, form):
+            return self._page(request, about, _NOT_KEPT, 403)
+        by = self._gate.user(request) or form.get("name", "")
+        only = OnlyIf(about["version"], form.get("over") or None)
+        rules, now = self._in_force.rules, time.time_ns()
+        sent_to = f"sent to {about['destination']}, {self._gate.address(request)}"
+        actor = Actor(by, Door.LINK, sent_to)
+        item = take(about["source"], about["execution_id"], actor, rules, now, only)
+        if item is None:
+            return self._page(request, about, _NO_NAME, 422)
+        result = self._store.write_now(acknowledge, item)
+        if result.outcome in (TakeOutcome.ENDED, TakeOutcome.UNKNOWN):
+            return self.show(request)
+        if result.outcome is TakeOutcome.TAKEN_BY_ANOTHER:
+            now_about = self._about(request)
+            if isinstance(now_about, Response):
+                return now_about
+            return self._page(request, now_about, "", 409)
+        self._wake(rules.destinations)
+        # Relative: the proxy in front may know this address by a longer path.
+        answer = RedirectResponse(_token_of(request), 303, HEADERS)
+        self._set_cookie(request, answer, TAKER, quote(item.taken.by), 365 * _DAY)
+        return answer
+
+    def _about(self, request: Request) -> Mapping[str, Any] | Response:
+        """Return what the link is about, or the page that says why it opens nothing."""
+        if not self._gate.is_own_host(request):
+            return self._problem(request, 421, "This is another server's address", FOREIGN_HOST)
+        ticket = read(_token_of(request), self._links.keys, time.time_ns())
+        if isinstance(ticket, Fault):
+            return self._refuse(request, ticket)
+        about = self._store.taking(ticket.delivery)
+        if about is None or not _is_about(ticket, about):
+            return self._problem(request, *_GONE)
+        return about
+
+    def _refuse(self, request: Request, fault: Fault) -> Response:
+        """Say why a link opens nothing; whoever guesses is told to wait."""
+        if fault is Fault.EXPIRED:
+            return self._problem(request, *_PROBLEMS[fault])
+        address, now = self._gate.address(request), time.monotonic()
+        if (wait := self._wrong.wait(address, now)) > 0:
+            seconds = min(int(wait) + 1, int(WITHIN))
+            text = f"Too many links that do not work came from here. Try again in {seconds} s."
+            headers = {"Retry-After": str(seconds)}
+            return self._problem(request, 429, "Try again later", text, headers)
+        self._wrong.note(address, now)
+        return self._problem(request, *_PROBLEMS[fault])
+
+    def _page(
+        self, request: Request, about: Mapping[str, Any], alert: str = "", status: int = 200
+    ) -> Response:
+        name = self._name(request)
+        taken = about["acknowledged"]
+        is_mine = taken is not None and taken["by"].casefold() == name.casefold()
+        browser = _browser(request) or secrets.token_urlsafe(16)
+        content = {
+            "title": "Take it", "about": about, "execution": about["execution"], "name": name,
+            "is_named_by_proxy": self._gate.user(request) is not None, "is_mine": is_mine,
+            "question": question_of(about["detail"]), "alert": alert,
+            "form_token": form_token(self._links.keys[0], _token_of(request), browser),
+        }  # fmt: skip
+        if about["is_over"]:
+            status = 410
+        answer = self._render.page(request, "take.html", content, None, status, HEADERS)
+        self._set_cookie(request, answer, BROWSER, browser, 7 * _DAY)
+        return answer
+
+    def _problem(
+        self, request: Request, status: int, title: str, text: str,
+        headers: Mapping[str, str] | None = None,
+    ) -> Response:  # fmt: skip
+        content = {"title": title, "text": text, "about": None}
+        all_headers = {**HEADERS, **(headers or {})}
+        return self._render.page(request, "take.html", content, None, status, all_headers)
+
+    def _name(self, request: Request) -> str:
+        """Return the name of whoever looks, as far as it is known."""
+        given = request.cookies.get(TAKER) or request.cookies.get(NAME, "")
+        return self._gate.user(request) or clean(unquote(given), MAX_NAME)
+
+    def _is_own_form(self, request: Request, form: Form) -> bool:
+        """Return whether this browser was shown this form."""
+        given = form.get("form", "").encode("utf-8", "replace")
+        browser = _browser(request)
+        token = _token_of(request)
+        return bool(browser) and any(
+            hmac.compare_digest(given, form_token(key, token, browser).encode())
+            for key in self._links.keys
+        )
+
+    def _is_from_elsewhere(self, request: Request) -> bool:
+        """Return whether a browser says that another site's page sent a form.
+
+        This page sends no referrer, so its own forms may come without an origin (`null`).
+        """
+        if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
+            return True
+        origin = request.headers.get("origin", "null")
+        return origin != "null" and not self._gate.is_own_origin(request)
+
+    def _set_cookie(
+        self, request: Request, answer: Response, name: str, value: str, lasts: int
+    ) -> None:
+        """Set a cookie of this page alone. Lax: it comes along when a link leads here."""
+        is_public = self._gate.is_public(request)
+        path = f"{self.prefix if is_public else ''}/take"
+        answer.set_cookie(
+            name, value, max_age=lasts, path=path, httponly=True, samesite="lax",
+            secure=self._gate.is_https(request),
+        )  # fmt: skip
+
+
+def _token_of(request: Request) -> str:
+    token: str = request.path_params["token"]
+    return token
+
+
+def _browser(request: Request) -> str:
+    return request.cookies.get(BROWSER, "")[:100]
+
+
+def _is_about(ticket: Ticket, about: Mapping[str, Any]) -> bool:
+    """Return whether the message with this number is still the one of the link."""
+    mark = mark_of(about["source"], about["execution_id"], about["version"], about["destination"])
+    return hmac.compare_digest(mark, ticket.mark)
