@@ -135,7 +135,8 @@ def ask_readiness(host: str, port: int, *, timeout: float) -> str:
         )
     finally:
         connection.close()
-    if answer.status == 200 and content.get("status") == "ready":
+    # With a spool it takes webhooks while the database is away.
+    if answer.status == 200 and content.get("status") in ("ready", "spooling"):
         return ""
     if answer.status == 503 and isinstance(content.get("detail"), str):
         return f"Not ready: {content['detail']}"

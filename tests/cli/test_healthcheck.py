@@ -86,6 +86,11 @@ def test_any_other_answer_is_a_failure_that_says_what_answers(
     assert words in said
 
 
+def test_one_that_takes_webhooks_without_its_database_is_ready(tmp_path: Path) -> None:
+    with answering(200, {"status": "spooling", "alarms": []}) as port:
+        assert asked(tmp_path, RECEIVER_PORT=str(port)) == (0, "Ready.")
+
+
 def test_a_server_that_never_answers_or_talks_nonsense_ends_it_too(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = str(silent.getsockname()[1])

@@ -45,9 +45,14 @@ async def writes(served: Served, names: range) -> set[str]:
     return {f"{kind}-{number}" for kind in "ef" for number in names}
 
 
-def destroy(served: Served) -> None:
-    for file in served.path.parent.glob("receiver.db*"):
-        file.unlink()
+def as_described(folder: Path, copy: Path) -> str:
+    """Return what deploy/README.md says to do between the stop and the start, for these folders."""
+    text = (DEPLOY / "README.md").read_text("utf-8").split("## Backup and restore")[1]
+    (block,) = (b for b in re.findall(r"```sh\n(.*?)```", text, re.S) if "mkdir -p old" in b)
+    _, *steps, _ = block.strip().splitlines()
+    words = "\n".join(steps).replace("/var/lib/private/receiver", str(folder))
+    assert words.count("../receiver-backups/") == 1
+    return re.sub(r"\.\./receiver-backups/\S+", str(copy), words)
 
 
 async def holds(served: Served, promised: set[str]) -> None:
@@ -84,10 +89,12 @@ def test_what_was_acknowledged_before_the_copy_is_there_after_the_drill(tmp_path
             await writing
             served.kill()
             await served.ended(10)
-            destroy(served)
+            served.path.write_bytes(b"damaged" * 1000)
             (copy,) = backups.iterdir()
             assert re.fullmatch(r"\d{8}T\d{6}Z\.db", copy.name)
-            shutil.copyfile(copy, served.path)
+            done = said(["/bin/sh", "-ec", as_described(served.path.parent, copy)])
+            assert done == (0, "")
+            assert served.path.stat().st_mode & 0o777 == 0o600
             await holds(served, promised)
 
     asyncio.run(drill())
@@ -141,7 +148,8 @@ def test_litestream_follows_the_server_and_its_copy_is_one_to_start_on(tmp_path:
                 await writes(served, range(40, 50))
                 served.kill()
                 await served.ended(10)
-            destroy(served)
+            for file in tmp_path.glob("receiver.db*"):
+                file.unlink()
             shutil.rmtree(tmp_path / ".receiver.db-litestream", ignore_errors=True)
             code, words = said([litestream, "restore", "-config", config, served.path])
             assert code == 0, words
