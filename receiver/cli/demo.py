@@ -174,12 +174,12 @@ def _print_report(store: Store, executions: dict[str, None]) -> None:
 
 
 def _stay_up(url: str) -> None:
-    click.echo(
-        f"\nStill serving. Look around in a browser: {url}/\nOr:\n  curl {url}/api/executions\n"
-        f"  curl '{url}/api/executions?category=terminal'\n"
-        f"  curl {url}/api/ledger\nCtrl-C ends it and throws everything away."
-    )
     try:
+        click.echo(
+            f"\nStill serving. Look around in a browser: {url}/\nOr:\n  curl {url}/api/executions\n"
+            f"  curl '{url}/api/executions?category=terminal'\n"
+            f"  curl {url}/api/ledger\nCtrl-C ends it and throws everything away."
+        )
         while True:
             time.sleep(3600)
     except KeyboardInterrupt:

@@ -12,6 +12,7 @@ import click
 
 from receiver.cli.configuration import load_configuration, spool_line, spool_state
 from receiver.cli.output import json_option, print_json
+from receiver.cli.setup import node_lines
 from receiver.config.rules import Rules
 from receiver.dispatch.operators import orphans
 from receiver.errors import ReceiverError
@@ -39,6 +40,7 @@ def doctor(in_json: bool) -> None:
         warnings = hints(rules.orderings, store.tallies(), store.delays())
         lost = orphans(rules, store)
         alarms, failing = _alarms(store, now), _failing(rules, store, now)
+        nodes = store.nodes()
     printing = [each.name for each in rules.destinations.values() if each.prints_only]
     if in_json:
         print_json({
@@ -48,6 +50,8 @@ def doctor(in_json: bool) -> None:
             "alarms": alarms,
             "failing": failing,
             "spool": spool,
+            "rules": rules.digest(),
+            "nodes": [asdict(node) for node in nodes],
             "warnings": list(rules.warnings),
             "prints_only": printing,
         })  # fmt: skip
@@ -57,6 +61,8 @@ def doctor(in_json: bool) -> None:
             f"Ledger: {ledger['accepted']} accepted, {ledger['owed']} messages owed, imbalance"
             f" {ledger['imbalance']}."
         )
+        for line in node_lines(nodes, rules):
+            click.echo(line)
         for warning in rules.warnings:
             click.echo(warning)
         for name in printing:

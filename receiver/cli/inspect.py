@@ -21,6 +21,7 @@ from receiver.cli.listing import phrase
 from receiver.cli.output import clean, json_option, print_json, print_lines
 from receiver.cli.setup import (
     NEWEST,
+    database_lines,
     open_store,
     rules_if_readable,
     store_if_reached,
@@ -67,6 +68,8 @@ def check(file: str | None) -> None:
     spool, problem = spool_state(settings)
     if spool is not None:
         click.echo(f"warning: {problem}" if problem else spool_line(spool))
+    for text in database_lines(settings.database_url, rules):
+        click.echo(text)
     if (store := store_if_reached(settings.database_url)) is not None:
         with closing(store):
             _print_hints(rules, store)

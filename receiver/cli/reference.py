@@ -84,6 +84,8 @@ def _blocks(page: str) -> Iterator[list[str]]:
     for line in page.splitlines():
         if line.startswith("```"):
             is_code = not is_code
+        if line.startswith("<!--"):
+            continue
         if line or is_code:
             block.append(line)
         elif block:

@@ -131,6 +131,7 @@ def _own_address(settings: Settings) -> str:
     type=click.Choice(["rsa-sha256", "standard-webhooks", "hmac-sha256", "token"]),
     default="rsa-sha256",
     show_default=True,
+    help="How its webhooks are signed.",
 )
 @click.option(
     "--out",

@@ -9,10 +9,10 @@ import threading
 
 import click
 
-from receiver import logs
+from receiver import __version__, logs
 from receiver.cli import demo
 from receiver.cli.configuration import load_configuration, spool_of
-from receiver.config.settings import load_settings
+from receiver.config.settings import Settings, load_settings
 from receiver.destinations import sending
 from receiver.errors import ReceiverError
 from receiver.store import opening
@@ -73,6 +73,7 @@ def _serve(
             " RECEIVER_DATABASE_URL to a PostgreSQL that several serve."
         )
     logs.configure(settings.log_format, settings.log_level)
+    log.info("rules.read digest=%s", rules.digest())
     for warning in rules.warnings:
         log.warning("config %s", warning)
     for destination in rules.destinations.values():
@@ -80,6 +81,7 @@ def _serve(
         log.info("destination.leads_to destination=%s place=%r", destination.name, place)
     server.check_parser(settings)
     listening = server.bind(settings) if passed is None else passed
+    _log_database(settings)
     store = opening.open_to_serve(settings.database_url, backlog=settings.backlog)
     application = app.build(
         settings,
@@ -91,6 +93,16 @@ def _serve(
         spool=spool_of(settings),
     )
     server.serve(application, settings, listening, asked.is_set, is_passed=passed is not None)
+
+
+def _log_database(settings: Settings) -> None:
+    """Log which schema a shared database has, and who serves it with another version."""
+    if (schema := opening.schema_of(settings.database_url)) is None:
+        return
+    log.log(logging.INFO if schema.found == schema.ours else logging.WARNING, schema.text())
+    for node in schema.nodes:
+        if node.version != __version__:
+            log.warning("node.other_version node=%s version=%s", node.name, node.version)
 
 
 @click.command(name="demo")

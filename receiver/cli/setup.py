@@ -6,6 +6,7 @@ The rules are read only where the store cannot say enough, so a command starts q
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -16,7 +17,7 @@ from receiver.errors import ConfigurationError, ReceiverError, StorageRefused
 from receiver.events import Verdict
 from receiver.store import opening
 from receiver.store.contract import Store
-from receiver.store.reading import Listing
+from receiver.store.reading import Listing, Node
 
 if TYPE_CHECKING:
     from receiver.config.rules import Rules
@@ -39,6 +40,33 @@ def store_if_reached(url: str) -> Store | None:
             raise
         click.echo(f"warning: what is stored was not looked at. {error}")
         return None
+
+
+def database_lines(url: str, rules: Rules) -> list[str]:
+    """Say which schema a shared database has and who serves it; nothing if it is not reached."""
+    try:
+        schema = opening.schema_of(url)
+    except StorageRefused:
+        return []  # whoever opens it says so
+    return [] if schema is None else [schema.text(), *node_lines(schema.nodes, rules)]
+
+
+def node_lines(nodes: Sequence[Node], rules: Rules) -> list[str]:
+    """Say which processes serve the database, and where they are not alike."""
+    lines = [f"serves: {each.name}, version {each.version}, rules {each.rules}" for each in nodes]
+    if len({each.version for each in nodes}) > 1:
+        lines.append("warning: their versions differ: replace the older ones soon")
+    if len({each.rules for each in nodes}) > 1:
+        lines.append(
+            "warning: their rules differ: give all of them the same routes.yaml, and reload it"
+            " (SIGHUP)"
+        )
+    elif any(each.rules != rules.digest() for each in nodes):
+        lines.append(
+            f"warning: this {rules.path} ({rules.digest()}) is not what they have: reload it there"
+            " (SIGHUP)"
+        )
+    return lines
 
 
 def rules_if_readable() -> tuple[Rules | None, str]:

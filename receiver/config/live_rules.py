@@ -47,7 +47,7 @@ class LiveRules(Generic[Derived_co]):
         self._reloading = threading.Lock()
         self._listeners: list[Callable[[Rules], None]] = []
         self._failed: FailedReload | None = None
-        self._in_force = (rules, derive(rules))
+        self._in_force = (rules, derive(rules), rules.digest())
 
     @property
     def rules(self) -> Rules:
@@ -58,6 +58,11 @@ class LiveRules(Generic[Derived_co]):
     def derived(self) -> Derived_co:
         """The object derived from the rules in force."""
         return self._in_force[1]
+
+    @property
+    def digest(self) -> str:
+        """The digest of the rules in force."""
+        return self._in_force[2]
 
     @property
     def failed(self) -> FailedReload | None:
@@ -79,7 +84,7 @@ class LiveRules(Generic[Derived_co]):
                 for problem in error.problems:
                     log.error("rules.not_reloaded %s", problem)
                 raise
-            self._in_force = (rules, self._derive(rules))
+            self._in_force = (rules, self._derive(rules), rules.digest())
             self._failed = None
             self._count("done")
             for warning in rules.warnings:
@@ -87,7 +92,8 @@ class LiveRules(Generic[Derived_co]):
             for listener in self._listeners:
                 listener(rules)
             log.info(
-                "rules.reloaded sources=%d destinations=%d routes=%d",
+                "rules.reloaded digest=%s sources=%d destinations=%d routes=%d",
+                self.digest,
                 len(rules.sources),
                 len(rules.destinations),
                 len(rules.routes),

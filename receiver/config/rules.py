@@ -1,16 +1,24 @@
-"""Rules: the content of routes.yaml as frozen values."""
+"""Rules: the content of routes.yaml as frozen values, and the digest by which they are compared."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from enum import Enum
+from hashlib import sha256
+from typing import Any
 
 from receiver.destinations.destination import Destination
 from receiver.lifecycle import Ordering
 from receiver.routing.policy import SendPolicy, route_options
 from receiver.routing.routes import Route
 from receiver.sources.source import Source
+from receiver.sources.verification import Verification
 from receiver.times import SECOND
+
+# What does not change what the rules do.
+_NO_MEANING = frozenset({"line", "path", "warnings"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +30,16 @@ class Rules:
     destinations: Mapping[str, Destination]
     routes: tuple[Route, ...]
     warnings: tuple[str, ...] = ()
+
+    def digest(self) -> str:
+        """Return twelve digits that are the same for the same rules, whatever the file looks like.
+
+        Comments, white space and the order of sources and destinations do not count, nor does a key
+        with its default. No secret does either: of a key only that it is there, with its label; of
+        a destination only the kind of its URL.
+        """
+        text = json.dumps(_meaning(self), sort_keys=True, default=str)
+        return sha256(text.encode()).hexdigest()[:12]
 
     def route(self, name: str) -> Route | None:
         """Return the route of this name; None if there is none."""
@@ -39,3 +57,34 @@ class Rules:
     def orderings(self) -> dict[str, Ordering]:
         """The ordering of each source's events, by the source's name."""
         return {name: source.ordering for name, source in self.sources.items()}
+
+
+def _meaning(value: Any) -> Any:
+    """Return JSON for a value of the rules, without its secrets."""
+    if isinstance(value, Destination):
+        return {**_fields(value), "url": value.kind}
+    if isinstance(value, Verification):
+        secret = value.secret_header and value.secret_header[0]
+        return {**_fields(value), "keys": len(value.keys), "secret_header": secret}
+    if is_dataclass(value):
+        return _fields(value)
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, Mapping):
+        return {str(name): _meaning(inner) for name, inner in value.items()}
+    if isinstance(value, (set, frozenset)):
+        return sorted(map(str, map(_meaning, value)))
+    if isinstance(value, (list, tuple)):
+        return [_meaning(inner) for inner in value]
+    return value
+
+
+def _fields(value: Any) -> dict[str, Any]:
+    """Return what differs from the defaults, which another version may not know."""
+    found = {}
+    for each in fields(value):
+        inner = getattr(value, each.name)
+        default = each.default_factory() if each.default_factory is not MISSING else each.default
+        if each.name not in _NO_MEANING and inner != default:
+            found[each.name] = _meaning(inner)
+    return found

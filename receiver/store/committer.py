@@ -282,6 +282,9 @@ class Committed:
         """See contract.Writing.on_failure."""
         self._committer.on_failure(listener)
 
+    def announce(self, rules: str) -> None:
+        """Do nothing: an engine for several processes does it."""
+
     def check_writable(self) -> None:
         """See contract.Writing.check_writable."""
         self.write_now(_heartbeat, None)

@@ -310,6 +310,9 @@ class Writing(Protocol):
         when that one ends. Call this before each round.
         """
 
+    def announce(self, rules: str) -> None:
+        """Let the other processes know that this one serves, and the digest of its rules."""
+
     def on_news(self, listener: Callable[[], None]) -> None:
         """Register a listener for deliveries that other processes planned.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from receiver.errors import StorageRefused, StorageServed
 from receiver.store.contract import Store
+from receiver.store.reading import Node
 from receiver.store.spooling import Spool, SpoolState
 from receiver.store.sqlite.copying import open_original
 from receiver.store.sqlite.store import SqliteStore
@@ -52,7 +53,52 @@ def open_existing(url: str, *, thorough: bool = False) -> Store:
             "The database is empty. Start `receiver serve` first, or set RECEIVER_DATABASE_URL to"
             " the database that it serves."
         )
+    schema = schema_of(url)
+    if schema is not None and schema.found < schema.ours:
+        # A command that looks must not take the tables from those that serve.
+        raise StorageRefused(f"{schema.text()} Until then use the version that serves it.")
     return _postgres()(url)
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """The schema of a shared database (0: none yet), this program's, and what to do about it.
+
+    `goes_on`: receivers with the one that was found work with ours, too. `nodes` serve it now.
+    """
+
+    found: int
+    ours: int
+    goes_on: bool
+    nodes: Sequence[Node]
+
+    def text(self) -> str:
+        """Say which they are, and what to do."""
+        if self.found == self.ours:
+            return f"The database has schema {self.found}, which is this receiver's."
+        if not self.found:
+            return "The database is empty: the first `receiver serve` makes its tables."
+        if self.found > self.ours:
+            return (
+                f"The database has schema {self.found}, newer than this receiver's {self.ours}. Run"
+                " the newer receiver."
+            )
+        others = (
+            "those of the version before go on meanwhile, so replace one after the other."
+            if self.goes_on
+            else "those of the version before do not work with it, so stop all of them first."
+        )
+        return (
+            f"The database has schema {self.found}, this receiver brings {self.ours}: the first"
+            f" `receiver serve` of this version changes it, and others wait for that; {others}"
+        )
+
+
+def schema_of(url: str) -> Schema | None:
+    """Return the schema of a shared database; None for a file. StorageRefused without a server."""
+    if not is_shared(url):
+        return None
+    return Schema(*_postgres().state_of(url))
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ Reads see committed data only and never wait for a write. Times are nanoseconds.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from receiver.retention import Limits
@@ -14,6 +15,15 @@ from receiver.store.names import Orphan
 from receiver.store.records import Delays, Happened, Standing, Tally, Waited, Watched
 
 Page = tuple[list[dict[str, Any]], int | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A process that serves the database: its host and number, its version, its rules' digest."""
+
+    name: str
+    version: str
+    rules: str
 
 
 class Listing(Protocol):
@@ -124,6 +134,9 @@ class Surveying(Protocol):
 
     def waited(self, since: int, length: int) -> Sequence[Waited]:
         """Measure the waits for a confirmation that ended since then, in parts of this length."""
+
+    def nodes(self) -> Sequence[Node]:
+        """Return the processes that serve the database, if several may."""
 
     def standings(self, now: int) -> Mapping[str, Standing]:
         """Return how each destination stands that was ever told something, by its name."""

@@ -52,6 +52,8 @@ class Application(Starlette):
 
     def __init__(self, endpoint: WebhookEndpoint, routes: Iterable[Route], **options: Any) -> None:
         super().__init__(routes=[Route(f"{WEBHOOKS}{{source}}", endpoint), *routes], **options)
+        # A 307 would lead to the address in the request's Host.
+        self.router.redirect_slashes = False
         self._endpoint = endpoint
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -112,7 +114,8 @@ def build(
     )  # fmt: skip
     guard = Guard(settings)
     endpoints = api.Api(store, in_force, wake, guard)
-    in_force.on_change(lambda rules: _log_orphans(rules, store))
+    in_force.on_change(lambda rules: _follow(rules, store))
+    store.announce(in_force.digest)
     # What became due during a stop is settled before anything is sent.
     starts = [gaps.start, *([dispatcher.start] if dispatcher is not None else []), pruning.start]
     starts.append(lambda: _log_orphans(in_force.rules, store))
@@ -124,16 +127,14 @@ def build(
     app = Application(
         endpoint,
         [
-            *health.routes(health.Readiness(store, dispatcher, gaps, endpoint, spooling)),
-            metrics.route(counters, guard, endpoints.skews, store, spooling),
+            *health.routes(health.Readiness(store, dispatcher, gaps, endpoint, in_force, spooling)),
+            metrics.route(counters, guard, endpoints.skews, store, in_force, spooling),
             *_guarded_routes(endpoints, guard),
             *site.routes(settings, store, in_force, wake, counters, guard, links),
         ],
         lifespan=_lifespan(starts, stops, spooling),
         exception_handlers={HTTPException: _answer_http_error, Exception: _answer_failure},
     )
-    # A 307 would lead to the address in the request's Host.
-    app.router.redirect_slashes = False
     app.state.endpoint, app.state.drain = endpoint, drain
     app.state.in_force, app.state.refusals = in_force, refusals
     app.state.reloaded = lambda result: _note_reload(store, result)
@@ -200,6 +201,11 @@ def _lifespan(
                 await anyio.to_thread.run_sync(stop)
 
     return lifespan
+
+
+def _follow(rules: Rules, store: Store) -> None:
+    store.announce(rules.digest())
+    _log_orphans(rules, store)
 
 
 def _log_orphans(rules: Rules, store: Store) -> None:

@@ -10,10 +10,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from receiver.config.live_rules import LiveRules
 from receiver.dispatch.dispatcher import Dispatcher
 from receiver.errors import StorageUnavailable
 from receiver.intake.expiry import ExpiryTimer
+from receiver.intake.receive import Intake
 from receiver.store.contract import Store
+from receiver.store.spooling import SpoolState
 from receiver.times import format_time
 from receiver.web.problem import try_later
 from receiver.web.webhooks.endpoint import WebhookEndpoint
@@ -40,12 +43,14 @@ class Readiness:
         dispatch: Dispatcher | None,
         gaps: ExpiryTimer,
         endpoint: WebhookEndpoint,
+        in_force: LiveRules[Intake],
         spooling: Spooling | None = None,
     ) -> None:
         self._store = store
         self._dispatch = dispatch
         self._gaps = gaps
         self._endpoint = endpoint
+        self._in_force = in_force
         self._spooling = spooling
         self._probed_at = float("-inf")  # monotonic seconds
         self._storage_error = ""
@@ -64,9 +69,10 @@ class Readiness:
         if (problem := self._problem()) and not self._is_spooled():
             return try_later(problem)
         spooled = self._spooled()
-        status = "spooling" if problem or (spooled or {}).get("waiting") else "ready"
-        more = {} if spooled is None else {"spool": spooled}
-        return JSONResponse({"status": status, "alarms": self._alarms, **more})
+        is_spooling = problem or (spooled is not None and spooled["waiting"])
+        status = "spooling" if is_spooling else "ready"
+        rules, alarms = self._in_force.digest, self._alarms
+        return JSONResponse({"status": status, "rules": rules, "alarms": alarms, "spool": spooled})
 
     def _problem(self) -> str:
         """Return why webhooks cannot be stored; empty if they can."""
@@ -84,14 +90,18 @@ class Readiness:
 
     def _spooled(self) -> dict[str, Any] | None:
         """Return what waits in the spool; None without one."""
+        error, state = None, None
         try:
             state = None if self._spooling is None else self._spooling.state()
-        except StorageUnavailable as error:
-            return {"error": str(error)}
+        except StorageUnavailable as failure:
+            error, state = str(failure), SpoolState(0, 0, 0)
         if state is None:
             return None
         since = None if state.oldest is None else format_time(state.oldest)
-        return {"waiting": state.waiting, "bytes": state.size, "most": state.most, "since": since}
+        return {
+            "waiting": state.waiting, "bytes": state.size, "most": state.most, "since": since,
+            "error": error,
+        }  # fmt: skip
 
     def _probe(self) -> str:
         """Write to the store and read its alarms; return the error, or "" after a success."""

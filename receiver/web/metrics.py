@@ -10,7 +10,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from receiver.alarms import Alarm
+from receiver.config.live_rules import LiveRules
 from receiver.errors import StorageUnavailable
+from receiver.intake.receive import Intake
 from receiver.metrics import Counters
 from receiver.store.contract import Store
 from receiver.store.spooling import SpoolState
@@ -42,12 +44,16 @@ _SKEW = (
 
 _SPOOLED = ("receiver_spooled", "gauge", "Webhooks that wait in the spool.", ())
 
+# One series at a time: another digest takes the place of the one before.
+_RULES = ("receiver_rules_info", "gauge", "The rules in force.", ("digest",))
+
 
 def route(
     counters: Counters,
     guard: Guard,
     skews: Callable[[], Mapping[str, float]],
     store: Store,
+    in_force: LiveRules[Intake],
     spooling: Spooling | None,
 ) -> Route:
     """Return the route of the metrics; `skews` reads the clocks of sources from the store."""
@@ -61,7 +67,7 @@ def route(
         except StorageUnavailable:
             skewed, alarms = {}, ()  # the counts are most wanted when the storage fails
         headers = {"Cache-Control": "no-store"}
-        content = text(counters, skewed, alarms, _waiting(spooling))
+        content = text(counters, skewed, alarms, _waiting(spooling), in_force.digest)
         return Response(content, headers=headers, media_type=MEDIA_TYPE)
 
     return Route("/metrics", metrics, methods=["GET"])
@@ -79,6 +85,7 @@ def text(
     skews: Mapping[str, float],
     alarms: Iterable[Alarm] = (),
     spool: SpoolState | None = None,
+    rules: str = "",
 ) -> str:
     """Write all metrics in the text exposition format 0.0.4, with the open alarms."""
     lines: list[str] = []
@@ -96,6 +103,7 @@ def text(
     lines += _metric(*_SKEW, clocks, "{:.0f}".format)
     waiting = [] if spool is None else [((), float(spool.waiting))]
     lines += _metric(*_SPOOLED, waiting, "{:.0f}".format)
+    lines += _metric(*_RULES, [((rules,), 1.0)] if rules else [], "{:.0f}".format)
     return "\n".join([*lines, ""])
 
 

@@ -92,7 +92,7 @@ _WEBHOOK: Document = {
     "requestBody": {"required": True, "content": {"application/json": {"schema": {}}}},
     "responses": {
         "200": _success("Duplicate, stale, rejected, ignored or quarantined.", "Receipt"),
-        "202": _success("Applied or held.", "Receipt"),
+        "202": _success("Applied or held; spooled, while the database is away.", "Receipt"),
         **_refusals("400", "401", "404", "405", "408", "409", "413", "415", "422", "429", "431"),
         **_refusals("503"),
     },

@@ -72,7 +72,7 @@ STORY_EVENT = object_of(
 SCHEMAS: Document = {
     "Problem": object_of(type=TEXT, title=TEXT, status={"type": "integer"}, detail=TEXT),
     "Receipt": object_of(
-        verdict=words_of(Verdict),
+        verdict=words_of([*Verdict, "spooled"]),
         reason=TEXT,
         event_id=MAYBE_TEXT,
         execution_id=MAYBE_TEXT,
@@ -178,6 +178,12 @@ SCHEMAS: Document = {
     "Hint": object_of(source=TEXT, status=nullable(words_of(Status)), events=COUNT, text=TEXT),
     "Hints": object_of(items=list_of("Hint")),
     "Health": object_of(status=TEXT),
-    "Ready": object_of(status=TEXT, alarms=list_of("Alarm")),
+    "Ready": object_of(
+        status=words_of(["ready", "spooling"]),
+        rules=TEXT,
+        alarms=list_of("Alarm"),
+        spool=nullable(ref("Spool")),
+    ),
+    "Spool": object_of(waiting=COUNT, bytes=COUNT, most=COUNT, since=MAYBE_TIME, error=MAYBE_TEXT),
     "Alarm": object_of(alarm=words_of(AlarmKind), about=TEXT, since=TIME),
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -23,6 +24,7 @@ from receiver.store.sqlite.store import SqliteStore
 from receiver.times import SECOND
 from tests.support.commands import TOP, run
 from tests.support.live import PUBLIC, ROUTES, free_port, live, until
+from tests.support.readme_parts import README
 
 
 @pytest.fixture
@@ -41,6 +43,21 @@ def test_demo_shows_every_verdict_and_a_ledger_in_balance(tmp_path: Path) -> Non
                   "to ops: Invoice agent failed"):  # fmt: skip
         assert words in shown
     assert done.stderr == b""
+    # The message and the lines that the README shows, whatever their ids and times.
+    message, lines = columns_of_the_readme()
+    for line in lines:
+        assert line in shown
+    told = " ".join(each.removeprefix("│ ") for each in shown.splitlines())
+    pattern = re.escape(" ".join(message)).replace("…", r"\S+")
+    assert re.search(pattern.replace(r"10:02", r"\d\d:\d\d").replace(r"\-7", r"-\w+"), told)
+
+
+def columns_of_the_readme() -> tuple[list[str], list[str]]:
+    """The words of the message that the README shows, and the lines of the demo beside it."""
+    block = re.search(r"```text\n(.*┊.*?)```", README.read_text("utf-8"), re.DOTALL)
+    assert block is not None
+    columns = [line.split("┊") for line in block[1].splitlines()]
+    return " ".join(left for left, _ in columns).split(), [right.strip() for _, right in columns]
 
 
 def test_the_shipped_routes_work_as_they_are(tmp_path: Path) -> None:

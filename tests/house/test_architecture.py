@@ -53,7 +53,7 @@ def literal(annotation: Any) -> set[str]:
 
 def rows(key: str) -> str:
     """The lines about a key and the keys below it in the reference."""
-    lines = topic("routes").splitlines()
+    lines = (topic("sources") + topic("routes")).splitlines()
     return "\n".join(line for line in lines if line.startswith((f"| `{key}` |", f"| `{key}.")))
 
 
@@ -79,4 +79,4 @@ def test_a_registry_the_schema_and_the_reference_name_the_same(
 
 
 def test_the_reference_names_every_kind_of_destination_of_ours() -> None:
-    assert [kind for kind in sending.KINDS if f"`{kind}://`" not in topic("routes")] == []
+    assert [kind for kind in sending.KINDS if f"`{kind}://`" not in topic("destinations")] == []

@@ -1,20 +1,24 @@
-"""The files of `deploy/routes`, read as they stand there and walked through."""
+"""The files of `deploy/routes` and the examples of the reference, read and walked through."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 
+from receiver.config import routes_file
 from receiver.events import Status
+from receiver.sources.formats import asteroid
 from receiver.times import parse_time
 from tests.support.commands import run
 from tests.support.live import PUBLIC
-from tests.support.people import GONE, HOUR, MINUTE, SECOND, Told, Walk
-from tests.support.readme_parts import README, TOP
+from tests.support.people import GONE, HOUR, MINUTE, SECOND, SOURCES, Told, Walk
+from tests.support.readme_parts import HELP, README, TOP, topic
 
 AWAITS, RUNNING = Status.AWAITING_CONFIRMATION, Status.RUNNING
 FILES = {path.stem: path.read_text("utf-8") for path in (TOP / "deploy/routes").glob("*.yaml")}
@@ -203,3 +207,61 @@ def test_what_nobody_answers_is_told_of_until_it_moves_and_never_after(
         kinds = {told.claim.kind for _, told in last}
         assert kinds <= {"notice", "resolved"}
         assert walk.pending() == 0
+
+
+# The pages of the reference show parts of a file: what they leave out is added.
+VALUES = {"ASTEROID_PUBLIC_KEY": PUBLIC, "ASTEROID_SECRET": "s" * 24, "LOGIN": "user:word",
+          "INTEGRATION_KEY": "i" * 32, "API_KEY": "a" * 32}  # fmt: skip
+SNIPPETS = [
+    (path.stem, text)
+    for path in (README, *sorted(HELP.glob("*.md")))
+    for text in re.findall(r"^```yaml\n(\S.*?)^```", path.read_text("utf-8"), re.M | re.S)
+]
+
+
+@pytest.mark.parametrize(("page", "text"), SNIPPETS, ids=[page for page, _ in SNIPPETS])
+def test_each_example_of_the_reference_is_read_without_a_warning(
+    tmp_path: Path, page: str, text: str
+) -> None:
+    content = yaml.safe_load(text)
+    named = {
+        name
+        for notify in re.findall(r"notify: (\[.*?\]|[\w-]+)", text)
+        for name in re.findall(r"[\w-]+", notify)
+    }
+    if "destinations" not in content:
+        text += "destinations: {" + ", ".join(f"{name}: 'console://'" for name in named) + "}\n"
+    path = tmp_path / "routes.yaml"
+    path.write_text(text if "sources" in content else f"{SOURCES}{text}", "utf-8")
+    names = re.findall(r"\$\{(\w+)\}", text)
+    rules = routes_file.load(str(path), {name: VALUES.get(name, "console://") for name in names})
+    assert set(rules.destinations) >= named
+    # A part need not tell of everything.
+    is_whole = "sources" in content and "routes" in content
+    of_parts = ("nobody is told of rejected events", "no route names", "nobody can be told when")
+    usual = ("secret_header", *(() if is_whole else of_parts))
+    assert [each for each in rules.warnings if not any(word in each for word in usual)] == []
+
+
+def test_the_story_of_the_page_about_order_is_what_happens(tmp_path: Path) -> None:
+    table = topic("order").split("| happened at |")[1].split("\n\n")[0]
+    rows = re.findall(r"^\| ([\d:]+) \| `(\w+)` \| (\w+)", table, re.M)
+    routes = """\
+destinations: {ops: "console://"}
+routes:
+  - {name: ends, match: {category: terminal}, notify: ops}
+  - {name: not accepted, match: {verdict: rejected}, notify: ops}
+"""
+    walk = Walk(tmp_path, routes, now=parse_time("2026-06-01T10:13:00Z"))
+    verdicts = []
+    for at, name, _ in rows:
+        happened = parse_time(f"2026-06-01T{at}:00Z")
+        event = replace(walk.event(asteroid.EVENT_STATUS[name]), event=name, occurred_at=happened)
+        verdicts.append(walk.come([event])[0].judgement.verdict.value)
+    assert verdicts == [verdict for _, _, verdict in rows]
+    assert walk.shown()["execution"]["status"] == "completed"
+    assert walk.titles() == [
+        "ops: Invoice agent completed",
+        "ops: Invoice agent already completed; a later update that says running was ignored",
+    ]
+    walk.store.close()

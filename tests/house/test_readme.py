@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
+from receiver.cli.main import LISTED
+from receiver.cli.reference import topics
 from tests.support.readme_parts import README, TOP
 
 TEXT = README.read_text("utf-8")
@@ -19,4 +23,14 @@ def test_it_is_short_and_its_first_screen_ends_with_an_own_alert() -> None:
     lines = TEXT.splitlines()
     assert len(lines) <= 220
     first, _, _ = TEXT.partition("\n## ")
-    assert len(first.splitlines()) <= 48
+    assert len(first.rstrip().splitlines()) <= 45
+    assert "A 2xx answer means that the event is on disk." in first
+    own = first.split("Your own first alert")[1].split("```")[1].strip().splitlines()[1:]
+    assert len(own) == 5
+    assert not [line for line in own if "slack" in line.lower()]
+
+
+def test_it_names_every_command_and_every_page_of_the_reference() -> None:
+    table = TEXT.split("| for | commands |")[1].split("\n\n")[0]
+    assert {each.split()[0] for each in re.findall(r"`([^`]+)`", table)} == set(LISTED)
+    assert set(re.findall(r"\]\(receiver/help/(\w+)\.md\)", TEXT)) == set(topics())

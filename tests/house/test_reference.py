@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
-import click
 import pytest
 from pydantic import BaseModel
 
 from receiver import logs
 from receiver.alarms import Alarm, AlarmKind
-from receiver.cli.main import cli
 from receiver.cli.reference import summary, topics
 from receiver.config import routes_file
 from receiver.config.problems import keys_of
@@ -41,7 +39,7 @@ from receiver.times import SECOND, parse_time
 from receiver.web import metrics, openapi
 from receiver.web.server import limits
 from receiver.web.webhooks import endpoint
-from tests.support.readme_parts import HELP, README, TOP, topic, written
+from tests.support.readme_parts import HELP, README, TOP, commands, options, topic, written
 
 ALARM = Alarm(AlarmKind.RELOAD, "", 0, 0, "an error")
 TOPICS = topics()
@@ -56,6 +54,12 @@ TEXTS = {
 @pytest.mark.parametrize("name", ["README.md", *(f"receiver/help/{each}.md" for each in TOPICS)])
 def test_its_generated_parts_are_the_program_s(name: str) -> None:
     assert written(TEXTS[name]) == TEXTS[name]
+
+
+def test_every_command_and_every_option_says_what_it_does() -> None:
+    silent = [name for name, command in commands() if not command.help]
+    silent += [f"{name} {o.opts[-1]}" for name, c in commands() for o in options(c) if not o.help]
+    assert silent == []
 
 
 def test_each_page_begins_with_its_title_and_one_short_line() -> None:
@@ -103,29 +107,22 @@ def file_keys_in(text: str) -> set[str]:
     return {key for row in rows for key in re.findall(r"`([^`]+)`", row.split(" | ")[0])}
 
 
-def commands() -> set[str]:
+def command_names() -> set[str]:
     """Every command, and every option behind the command that has it."""
+    return {
+        " ".join([name, *option]) for name, command in commands()
+        for option in [[], *([each.opts[-1]] for each in options(command))]
+    }  # fmt: skip
+
+
+def command_names_in(text: str) -> set[str]:
     found = set()
-    for name, command in _commands(cli, ()):
-        options = [o for o in command.params if isinstance(o, click.Option)]
-        found |= {name, *(f"{name} {option.opts[-1]}" for option in options)}
-    return found
-
-
-def _commands(group: click.Group, above: tuple[str, ...]) -> Iterator[tuple[str, click.Command]]:
-    """Every command by its whole name, a group that does something by itself among them."""
-    for name, command in group.commands.items():
-        if isinstance(command, click.Group):
-            yield from _commands(command, (*above, name))
-        if not isinstance(command, click.Group) or command.invoke_without_command:
-            yield " ".join((*above, name)), command
-
-
-def commands_in(text: str) -> set[str]:
-    found = set()
-    rows = re.findall(r"^(\| `receiver ([a-z ]+?)(?: [A-Z][^`]*)?` \|.*)$", text, re.M)
-    for row, name in rows:
-        found |= {name, *(f"{name} {option}" for option in re.findall(r"--[a-z][a-z-]*", row))}
+    for section in text.split("\n### receiver ")[1:]:
+        name = re.split(r" [^a-z]|\n", section)[0]
+        found |= {
+            name,
+            *(f"{name} {each}" for each in re.findall(r"^\| `(--[a-z-]+)", section, re.M)),
+        }
     return found
 
 
@@ -134,7 +131,7 @@ def metrics_shown() -> set[str]:
     counters = Counters(["s"])
     counters.answered("s", 202)
     counters.judged("s", "applied", "first_seen", "1", 0.0)
-    lines = metrics.text(counters, {"s": 0.0}, [ALARM], SpoolState(0, 0, 1))
+    lines = metrics.text(counters, {"s": 0.0}, [ALARM], SpoolState(0, 0, 1), "digest")
     shown = re.findall(r"^([a-z_]+)\{(.*?)\} ", lines, re.M)
     return {" ".join([name, *re.findall(r"(\w+)=", labels)]) for name, labels in shown}
 
@@ -159,33 +156,33 @@ def variables_in(text: str) -> set[str]:
     return set(re.findall(r"^\| `(\w+)` \|", table[0], re.M)) if table else set()
 
 
-KINDS: dict[str, tuple[str, Callable[[], set[str]], Callable[[str], set[str]]]] = {
-    "settings": ("settings", settings, settings_in),
-    "keys": ("routes", file_keys, file_keys_in),
-    "commands": ("commands", commands, commands_in),
-    "metrics": ("metrics", metrics_shown, metrics_in),
-    "addresses": ("http", addresses, addresses_in),
-    "variables": ("routes", lambda: set(VARIABLES), variables_in),
+KINDS: dict[str, tuple[tuple[str, ...], Callable[[], set[str]], Callable[[str], set[str]]]] = {
+    "settings": (("settings",), settings, settings_in),
+    "keys": (("sources", "destinations", "routes"), file_keys, file_keys_in),
+    "commands": (("commands",), command_names, command_names_in),
+    "metrics": (("metrics",), metrics_shown, metrics_in),
+    "addresses": (("http",), addresses, addresses_in),
+    "variables": (("routes",), lambda: set(VARIABLES), variables_in),
 }
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_reference_has_every_name_of_the_program_and_no_other(kind: str) -> None:
-    name, of_the_program, in_text = KINDS[kind]
-    assert in_text(topic(name)) == of_the_program()
+    names, of_the_program, in_text = KINDS[kind]
+    assert in_text("\n".join(map(topic, names))) == of_the_program()
     assert len(of_the_program()) >= 10
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_name_that_is_left_out_and_one_too_many_are_found(kind: str) -> None:
-    name, _, in_text = KINDS[kind]
-    text = topic(name)
+    names, _, in_text = KINDS[kind]
+    text = "\n".join(map(topic, names))
     found = in_text(text)
     row = next(line for line in text.splitlines() if line.startswith("| `") and in_text(
-        text.replace(f"{line}\n", "")) != found)  # fmt: skip
-    assert in_text(text.replace(f"{row}\n", "")) < found
-    more = re.sub(r"([a-zA-Z}])`", r"\1x`", row, count=1)
-    assert in_text(text.replace(row, f"{row}\n{more}")) > found
+        text.replace(f"{line}\n", "", 1)) != found)  # fmt: skip
+    assert in_text(text.replace(f"{row}\n", "", 1)) < found
+    more = re.sub(r"([a-zA-Z}])(`| [A-Z]+`)", r"\1x\2", row, count=1)
+    assert in_text(text.replace(row, f"{row}\n{more}", 1)) > found
 
 
 SETTING = re.compile(rf"\b{PREFIX}[A-Z][A-Z_]*[A-Z]\b")
@@ -200,12 +197,8 @@ def test_no_page_names_a_setting_metric_or_command_that_there_is_not(name: str) 
     known = settings() | {f"{each}_FILE" for each in settings()} | NO_SETTINGS
     assert set(SETTING.findall(text)) <= known
     assert set(METRIC.findall(text)) <= {each.split()[0] for each in metrics_shown()}
-    words = {each.split()[0] for each in commands()} | _groups()
+    words = {each.split()[0] for each in command_names()}
     assert set(re.findall(r"`receiver ([a-z]+)", text)) <= words
-
-
-def _groups() -> set[str]:
-    return {name for name, command in cli.commands.items() if isinstance(command, click.Group)}
 
 
 LINK = re.compile(r"\[[^\]\n]*\]\(([^)\s]+)\)")
@@ -296,12 +289,12 @@ def test_it_says_how_to_change_a_key_and_the_example_is_read(tmp_path: Path) -> 
 
 
 def test_the_signatures_of_the_senders_that_it_names_are_read(tmp_path: Path) -> None:
-    table = topic("routes").split("| sender |")[1].split("\n\n")[0]
+    table = topic("sources").split("| sender |")[1].split("\n\n")[0]
     rows = re.findall(r"^\| ([A-Z][^|]*) \| `\{(scheme: .*?)\}`", table, re.M)
     assert len(rows) >= 10
-    for sender, options in rows:
+    for sender, signed in rows:
         (tmp_path / "routes.yaml").write_text(
-            f"sources:\n  s:\n    verify: {{keys: ['{'k' * 20}'], {options}}}\n"
+            f"sources:\n  s:\n    verify: {{keys: ['{'k' * 20}'], {signed}}}\n"
         )
         rules = routes_file.load(str(tmp_path / "routes.yaml"), {})
         assert rules.sources["s"].verification.keys, sender

@@ -355,7 +355,7 @@ def test_a_timer_runs_in_one_process_and_in_another_one_when_that_has_ended(node
     ]  # fmt: skip
     assert other.leads("expiry")  # each timer by itself
     one.close()
-    other._leads.clear()  # what it knew is a second old
+    other._peers._leads.clear()  # what it knew is a second old
     assert other.leads("pruning")
     assert not third.leads("pruning")
 
@@ -368,9 +368,9 @@ def test_a_timer_whose_process_is_gone_is_taken_over_when_its_lease_is_over(
     assert not other.leads("pruning")
     with psycopg.connect(postgres.kept or "", autocommit=True) as connection:
         connection.execute("UPDATE timer SET until_at = 0")
-    other._leads.clear()
+    other._peers._leads.clear()
     assert other.leads("pruning")
-    gone._leads.clear()
+    gone._peers._leads.clear()
     assert not gone.leads("pruning")
 
 

@@ -86,18 +86,28 @@ def live(
     folder: Path, routes: str = ROUTES, environ: Mapping[str, str] | None = None, **settings: str
 ) -> Iterator[Live]:
     """Serve `routes` from a database in `folder`; settings by name (api_token="…")."""
+    with live_part(folder, routes, environ or {}, settings) as node:
+        yield node
+
+
+@contextmanager
+def live_part(
+    folder: Path, routes: str, environ: Mapping[str, str], settings: Mapping[str, str],
+    **parts: bool,
+) -> Iterator[Live]:  # fmt: skip
+    """Do the same with a process that does not do everything (dispatch=False, receive=False)."""
     path = folder / "routes.yaml"
     path.write_text(routes, "utf-8")
 
     def read() -> Rules:
-        return routes_file.load(str(path), {"PUBLIC": PUBLIC, **(environ or {})})
+        return routes_file.load(str(path), {"PUBLIC": PUBLIC, **environ})
 
     rules = read()
     named = {f"RECEIVER_{name.upper()}": value for name, value in settings.items()}
     chosen = load_settings(named).model_copy(update={"port": 0})
     url = settings.get("database_url") or f"sqlite:///{prepared(folder / 'receiver.db')}"
     store = opening.open_to_serve(url, backlog=chosen.backlog)
-    application = app.build(chosen, rules, store, read=read, spool=spool_of(chosen))
+    application = app.build(chosen, rules, store, read=read, spool=spool_of(chosen), **parts)
     with server.serving(application, chosen, server.bind(chosen)) as url:
         how = next(iter(rules.sources.values())).verification
         yield Live(url, how, store, application.state.in_force, application)

@@ -226,9 +226,21 @@ def become(asked: Mapping[str, Any]) -> None:
     os.environ.clear()
     os.environ.update(asked["environ"])
     time.tzset()
+    reopen()
     sys.path[0] = asked["folder"]
     sys.argv[1:] = asked["arguments"]
     runpy.run_module("receiver", run_name="__main__", alter_sys=True)
+
+
+def reopen() -> None:
+    """Make the standard streams anew: these remember whether the old ones could seek."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        old = getattr(sys, name)
+        mode, is_buffered = "r" if number == 0 else "w", number < 2 and not os.isatty(number)
+        stream = open(  # noqa: SIM115  (it lasts as long as the process)
+            number, mode, -1 if is_buffered else 1, old.encoding, old.errors, closefd=False
+        )
+        setattr(sys, name, stream)
 
 
 def main() -> None:

@@ -221,7 +221,7 @@ def test_opsgenie_opens_nothing_for_a_list_of_ends(service: Service) -> None:
 
 
 def test_the_reference_has_each_service_that_knows_incidents() -> None:
-    text = topic("destinations")
+    text = topic("pagers")
     table = re.search(r"\| service \| opened with .*?\n\n", text, re.DOTALL)
     assert table is not None
     rows = [row.split("|") for row in table[0].splitlines()[2:] if row]
@@ -235,7 +235,7 @@ def test_the_reference_has_each_service_that_knows_incidents() -> None:
         for scheme in schemes_of(kind)
     }
     assert takes == known
-    without = re.search(r"At\n(.*?)each message opens something", text, re.DOTALL)
+    without = re.search(r"\* At (.*?)each message opens something", text, re.DOTALL)
     assert without is not None
     named = set(re.findall(r"`(\w+)://`", without[1]))
     assert all(named & schemes_of(kind) for kind in WITHOUT_KEY)

@@ -11,12 +11,13 @@ import psycopg
 from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from receiver import __version__
 from receiver.errors import StorageRefused
 
 # What a dead network or server may cost: libpq would wait for minutes. Milliseconds or seconds, as
 # libpq reads each of them.
 _DEFAULTS = {
-    "application_name": "receiver",
+    "application_name": f"receiver {__version__}",
     "connect_timeout": "2",
     "keepalives_count": "2",
     "keepalives_idle": "5",

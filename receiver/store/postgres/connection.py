@@ -37,8 +37,9 @@ _BEGIN = "BEGIN; SET LOCAL statement_timeout = '10s'; SET LOCAL synchronous_comm
 _BEGIN_READING = (
     "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL statement_timeout = '30s'"
 )
-# A server that does not even end a statement in its time is as good as gone (seconds).
-_PATIENCE = 12.0
+# After so many seconds of a statement it is looked whether its server is still there. One that does
+# not even end a statement in its time is as good as gone.
+_SLOW, _PATIENCE = 1.5, 12.0
 # Two transactions met: the same acts succeed after the other one has ended. Two that add the same
 # message meet at its key.
 _MET = (errors.DeadlockDetected, errors.SerializationFailure, errors.UniqueViolation)
@@ -92,11 +93,14 @@ class Watched(psycopg.Connection[Any]):
         finally:
             self.busy_since = 0.0
 
-    def cut_if_stuck(self) -> None:
-        """End the connection if its server takes too long; the waiting call gets an error."""
-        if self.busy_since and time.monotonic() > self.busy_since + _PATIENCE:
-            with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(self.fileno())) as s:
-                s.shutdown(socket.SHUT_RDWR)
+    def has_waited(self, seconds: float) -> bool:
+        """Return whether a statement waits for longer."""
+        return bool(self.busy_since) and time.monotonic() > self.busy_since + seconds
+
+    def cut(self) -> None:
+        """End the connection; a call that waits gets an error."""
+        with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(self.fileno())) as s:
+            s.shutdown(socket.SHUT_RDWR)
 
 
 def connect(address: Address) -> Watched:
@@ -114,43 +118,65 @@ def connect(address: Address) -> Watched:
 
 
 class Link:
-    """A connection that is made anew when it is lost.
+    """The way to a server: its connections, of which one writes and is made anew when it is lost.
 
-    Whoever needs it while it is away gets Away at once; a thread tries to get it back.
+    Whoever needs the server while it is away gets Away at once; a thread tries to get it back.
+    Another one looks for statements that take long. If no new connection reaches the server
+    meanwhile, all are cut, so that nobody waits for answers that never come.
     """
 
     def __init__(self, address: Address) -> None:
         self._address = address
-        self._connection: Watched | None = connect(address)
         self._changing = threading.Lock()
+        self._all: list[Watched] = []
         self._returning: threading.Thread | None = None
         self._closed = threading.Event()
         self._reason = ""
+        self._connection: Watched | None = self.open()
         threading.Thread(target=self._watch, name="postgres-watch", daemon=True).start()
 
-    def _watch(self) -> None:
-        while not self._closed.wait(1.0):
-            if (connection := self._connection) is not None:
-                connection.cut_if_stuck()
+    def open(self) -> Watched:
+        """Connect, or raise Away: at once while the server is known to be away."""
+        if self._returning is not None:
+            raise Away(self._reason)
+        return self._open()
+
+    def _open(self) -> Watched:
+        connection = connect(self._address)
+        self._all = [*(each for each in self._all if not each.closed), connection]
+        return connection
 
     def take(self) -> Watched:
-        """Return the connection; Away while there is none."""
+        """Return the connection that writes; Away while there is none."""
         with self._changing:
             if self._connection is not None and not self._connection.closed:
                 return self._connection
             if self._returning is None:
-                self._lost()
+                try:
+                    self._connection = self._open()
+                except Away as error:
+                    self._lose(error)
             if self._connection is None:
                 raise Away(self._reason)
             return self._connection
 
-    def _lost(self) -> None:
-        """Try to connect again: at once, and if that fails in a thread."""
-        self._connection = None
-        try:
-            self._connection = connect(self._address)
-        except Away as error:
-            self._reason = str(error)
+    def _watch(self) -> None:
+        while not self._closed.wait(1.0):
+            if any(each.has_waited(_SLOW) for each in self._all):
+                self._look_at_server()
+
+    def _look_at_server(self) -> None:
+        """Cut what waits too long, and everything if the server is not reached any more."""
+        if pq.PGconn.ping(self._address.conninfo.encode()) == pq.Ping.NO_RESPONSE:
+            with self._changing:
+                self._lose(Away(f"{self._address.name}, cannot be reached: it does not answer"))
+        for each in self._all:
+            if self._returning is not None or each.has_waited(_PATIENCE):
+                each.cut()
+
+    def _lose(self, error: Away) -> None:
+        self._connection, self._reason = None, str(error)
+        if self._returning is None:
             log.error("database.lost: %s", error)
             self._returning = threading.Thread(target=self._return, name="postgres", daemon=True)
             self._returning.start()
@@ -158,7 +184,7 @@ class Link:
     def _return(self) -> None:
         while not self._closed.wait(_AGAIN):
             try:
-                connection = connect(self._address)
+                connection = self._open()
             except Away as error:
                 self._reason = str(error)
                 continue
@@ -168,7 +194,7 @@ class Link:
             return
 
     def close(self) -> None:
-        """Close the connection, and try no more."""
+        """Close the connection that writes, and try no more."""
         self._closed.set()
         with self._changing:
             if self._connection is not None:
@@ -182,8 +208,8 @@ class WriteConnection:
         psycopg.OperationalError, psycopg.InterfaceError, errors.ReadOnlySqlTransaction,
     )  # fmt: skip
 
-    def __init__(self, address: Address, holder: str, now: str) -> None:
-        self._link, self._holder, self._dialect = Link(address), holder, dialect(now)
+    def __init__(self, link: Link, holder: str, now: str) -> None:
+        self._link, self._holder, self._dialect = link, holder, dialect(now)
         self._connection: Watched | None = None
         self._begin = ""
 
@@ -251,8 +277,8 @@ class WriteConnection:
 class Readers:
     """A few connections for reading; one that died is replaced."""
 
-    def __init__(self, address: Address, now: str) -> None:
-        self._address, self._dialect = address, dialect(now)
+    def __init__(self, link: Link, now: str) -> None:
+        self._link, self._dialect = link, dialect(now)
         self._idle: list[Watched] = []
         self._free = threading.BoundedSemaphore(_READERS)
 
@@ -291,7 +317,7 @@ class Readers:
                 connection.execute(cast(Any, first))
                 return connection
             connection.close()
-        connection = connect(self._address)
+        connection = self._link.open()
         connection.execute(cast(Any, first))
         return connection
 

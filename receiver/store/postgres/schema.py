@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import resources
@@ -14,9 +15,13 @@ from receiver.errors import StorageRefused
 from receiver.store.postgres.address import Address
 from receiver.store.postgres.connection import connect
 
+log = logging.getLogger("receiver.postgres")
+
 # The scripts in their order; the number of a schema is that of its last one.
 SCRIPTS = ("schema.sql", "schema_2_plans.sql", "schema_3_people.sql")
 SCHEMA_VERSION = len(SCRIPTS)
+# Says in a script that receivers of the version before it work with its tables, too.
+GOES_ON = "-- Receivers of the version before go on with it."
 # The key of the lock that the process has which brings the schema up to date.
 LOCK = 0x72637672  # "rcvr"
 
@@ -38,10 +43,28 @@ def prepare(address: Address, *, moving: bool = False) -> None:
             connection.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
             found = version_of(connection)
             check(address, connection, found)
-            folder = resources.files("receiver.store.postgres")
+            _log_change(found)
             for script in SCRIPTS[found:]:
-                connection.execute(cast(Any, folder.joinpath(script).read_text("utf-8")))
+                connection.execute(cast(Any, _script_text(script)))
             connection.execute("UPDATE schema_version SET version = %s", (SCHEMA_VERSION,))
+
+
+def goes_on(found: int) -> bool:
+    """Return whether receivers that have a schema go on once it is brought up to date."""
+    return all(GOES_ON in _script_text(script) for script in SCRIPTS[found:])
+
+
+def _script_text(script: str) -> str:
+    return resources.files("receiver.store.postgres").joinpath(script).read_text("utf-8")
+
+
+def _log_change(found: int) -> None:
+    if 0 < found < SCHEMA_VERSION:
+        others = "go on" if goes_on(found) else "do not work with it: replace them now"
+        log.warning(
+            "schema.changes from=%d to=%d: receivers of the version before %s",
+            found, SCHEMA_VERSION, others,
+        )  # fmt: skip
 
 
 def check(address: Address, connection: psycopg.Connection[Any], version: int) -> None:

@@ -6,8 +6,7 @@ import os
 import secrets
 import socket
 import threading
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TypeVar
 
@@ -15,31 +14,24 @@ import psycopg
 
 from receiver.errors import StorageRefused, StorageUnavailable
 from receiver.store.committer import Committed, Committer
+from receiver.store.postgres import peers
 from receiver.store.postgres.address import Address, read_address
 from receiver.store.postgres.connection import (
     CHANNEL,
     DATABASE_CLOCK,
     Away,
+    Link,
     Readers,
     WriteConnection,
     connect,
 )
-from receiver.store.postgres.schema import prepare, version_of
+from receiver.store.postgres.peers import Peers
+from receiver.store.postgres.schema import SCHEMA_VERSION, goes_on, prepare, version_of
+from receiver.store.reading import Node
 from receiver.store.sql.database import Database
 from receiver.store.sql.reader import SqlReader
 
 Found = TypeVar("Found")
-
-# How long a process runs a timer without asking again, and how long until another one takes it over
-# when it is gone (seconds).
-_RENEW, _LEAD = 4.0, 10.0
-_TAKE_LEAD = (
-    "INSERT INTO timer AS t (name, holder, until_at) VALUES (%(timer)s, %(holder)s, {until})"
-    " ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, until_at = excluded.until_at"
-    " WHERE t.holder = excluded.holder OR t.until_at <= {now} RETURNING 1"
-)
-_GIVE_LEAD = "DELETE FROM timer WHERE holder = %s"
-_IS_SERVED = "SELECT 1 FROM timer WHERE until_at > {now} AND holder <> %s LIMIT 1"
 
 
 class PostgresStore(Committed, SqlReader):
@@ -54,22 +46,33 @@ class PostgresStore(Committed, SqlReader):
         self.holder = f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(4)}/"
         try:
             prepare(address)
-            self._readers = Readers(address, now)
-            super().__init__(Committer(lambda: WriteConnection(address, self.holder, now), backlog))
+            link = Link(address)
+            self._readers = Readers(link, now)
+            super().__init__(Committer(lambda: WriteConnection(link, self.holder, now), backlog))
         except psycopg.Error as error:
             raise _refused(address, error) from None
-        self._leads: dict[str, tuple[bool, float]] = {}  # and until when (monotonic seconds)
+        self._peers = Peers(self.holder)
         self._listener: Listener | None = None
 
     @staticmethod
     def exists(url: str) -> bool:
         """Return whether a database has our tables; StorageRefused without a server."""
+        return PostgresStore.state_of(url)[0] > 0
+
+    @staticmethod
+    def state_of(url: str) -> tuple[int, int, bool, Sequence[Node]]:
+        """Return the database's schema, ours, whether older receivers go on with ours, and who is.
+
+        StorageRefused without a server. Nothing is changed.
+        """
         address = read_address(url)
         try:
             with connect(address) as connection:
-                return version_of(connection) > 0
+                found = version_of(connection)
+                nodes = peers.alive(connection) if found else ()
         except psycopg.Error as error:
             raise _refused(address, error) from None
+        return found, SCHEMA_VERSION, goes_on(found), nodes
 
     def is_in_place(self) -> bool:
         return True
@@ -78,27 +81,29 @@ class PostgresStore(Committed, SqlReader):
         return True
 
     def leads(self, timer: str) -> bool:
-        leads, until = self._leads.get(timer, (False, 0.0))
-        if time.monotonic() >= until:
-            leads = self._take_lead(timer)
-            self._leads[timer] = leads, time.monotonic() + _RENEW / (1 if leads else 4)
-        return leads
-
-    def _take_lead(self, timer: str) -> bool:
-        until = f"{DATABASE_CLOCK} + {int(_LEAD * 1e9)}"
-        text = _TAKE_LEAD.format(until=until, now=DATABASE_CLOCK)
-        values = {"timer": timer, "holder": self.holder}
+        known = self._peers.known_to_lead(timer)
+        if known is not None:
+            return known
         try:
             with self._readers.lend_to_write() as connection:
-                return bool(connection.execute(text, values).fetchone())
+                return self._peers.take(connection, timer)
+        except psycopg.Error as error:
+            raise self._unavailable(error) from None
+
+    def announce(self, rules: str) -> None:
+        self._peers.announce(rules)
+
+    def nodes(self) -> Sequence[Node]:
+        try:
+            with self._readers.lend_to_write() as connection:
+                return peers.alive(connection)
         except psycopg.Error as error:
             raise self._unavailable(error) from None
 
     def is_served(self) -> bool:
         """Return whether another process serves the database."""
-        text = _IS_SERVED.format(now=DATABASE_CLOCK)
         with self._readers.lend_to_write() as connection:
-            return bool(connection.execute(text, (self.holder,)).fetchone())
+            return peers.is_served(connection, self.holder)
 
     def on_news(self, listener: Callable[[], None]) -> None:
         self._listener = Listener(self._address, listener)
@@ -108,9 +113,9 @@ class PostgresStore(Committed, SqlReader):
         self._committer.close()
         if self._listener is not None:
             self._listener.stop()
-        if any(leads for leads, _ in self._leads.values()):
+        if self._peers.has_anything:
             with suppress(psycopg.Error), self._readers.lend_to_write() as connection:
-                connection.execute(_GIVE_LEAD, (self.holder,))
+                self._peers.leave(connection)
         self._readers.close()
 
     def _query(self, query: Callable[[Database], Found]) -> Found:

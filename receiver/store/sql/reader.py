@@ -10,7 +10,7 @@ from receiver.retention import Limits
 from receiver.routing.policy import SendPolicy
 from receiver.store import names
 from receiver.store.names import Orphan
-from receiver.store.reading import Page
+from receiver.store.reading import Node, Page
 from receiver.store.records import Delays, Happened, Standing, Tally, Waited, Watched
 from receiver.store.sql import alarms, audit, ledger, pruning, reads, silences, survey, views
 from receiver.store.sql.database import Database
@@ -52,6 +52,9 @@ class SqlReader(ABC):
 
     def audit(self, conditions: Mapping[str, str], limit: int, after: int | None) -> Page:
         return self._look(lambda db: audit.page(db, conditions, limit, after))
+
+    def nodes(self) -> Sequence[Node]:
+        return ()
 
     def names(self) -> dict[str, list[str]]:
         return self._query(reads.names)
