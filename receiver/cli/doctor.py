@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sized
 from contextlib import closing
 from dataclasses import asdict
 from typing import Any
@@ -12,6 +12,7 @@ import click
 
 from receiver.cli.configuration import load_configuration, spool_line, spool_state
 from receiver.cli.output import json_option, print_json
+from receiver.cli.provider import silent_providers
 from receiver.cli.setup import node_lines
 from receiver.config.rules import Rules
 from receiver.dispatch.operators import orphans
@@ -41,6 +42,7 @@ def doctor(in_json: bool) -> None:
         lost = orphans(rules, store)
         alarms, failing = _alarms(store, now), _failing(rules, store, now)
         nodes = store.nodes()
+    providers = silent_providers(rules)
     printing = [each.name for each in rules.destinations.values() if each.prints_only]
     if in_json:
         print_json({
@@ -49,6 +51,7 @@ def doctor(in_json: bool) -> None:
             "orphans": [asdict(orphan) for orphan in lost],
             "alarms": alarms,
             "failing": failing,
+            "providers": providers,
             "spool": spool,
             "rules": rules.digest(),
             "nodes": [asdict(node) for node in nodes],
@@ -74,16 +77,22 @@ def doctor(in_json: bool) -> None:
         for alarm in alarms:
             about = alarm["about"] or "routes.yaml"
             click.echo(f"alarm {alarm['alarm']}: {about}, since {alarm['since']}: {alarm['cause']}")
+        for name, problem in providers.items():
+            click.echo(f"source {name}: its provider cannot be asked: {problem}.")
         for each in failing:
-            waits = f"{each['waiting']} wait" if each["waiting"] else "nothing waits"
-            click.echo(
-                f"{each['destination']} fails since {each['since']} ({each['for']}):"
-                f" {each['last_failure']}; {waits}"
-            )
-    _complain(ledger, unspooled, len(alarms), len(failing))
+            click.echo(_failing_line(each))
+    _complain(ledger, unspooled, len(alarms), len(failing), providers)
 
 
-def _complain(ledger: Mapping[str, Any], unspooled: str, alarms: int, failing: int) -> None:
+def _failing_line(each: Mapping[str, Any]) -> str:
+    waits = f"{each['waiting']} wait" if each["waiting"] else "nothing waits"
+    since = f"{each['destination']} fails since {each['since']} ({each['for']})"
+    return f"{since}: {each['last_failure']}; {waits}"
+
+
+def _complain(
+    ledger: Mapping[str, Any], unspooled: str, alarms: int, failing: int, providers: Sized
+) -> None:
     """Raise ReceiverError for what does not work."""
     if ledger["imbalance"]:
         raise ReceiverError(
@@ -95,6 +104,11 @@ def _complain(ledger: Mapping[str, Any], unspooled: str, alarms: int, failing: i
         raise ReceiverError(
             f"Open alarms: {alarms}. Destinations that fail: {failing}. See the log, and"
             " `receiver deliveries`."
+        )
+    if providers:
+        raise ReceiverError(
+            "A provider cannot be asked. Check `api` of its source in routes.yaml: `receiver help"
+            " reconcile`."
         )
 
 

@@ -37,6 +37,8 @@ log = logging.getLogger("receiver.dispatch")
 
 # The longest sleep of a worker (seconds): after it the worker sees the work of other processes.
 POLL = 1.0
+# The rest of a worker that met another process's turn (seconds).
+MET = 0.02
 
 
 class DestinationWorker:
@@ -185,7 +187,8 @@ class DestinationWorker:
         now = time.time_ns()
         policy = policy_at(self.destination, self._live_rules.rules, now)
         due = self._store.next_due(self.destination.name, policy, now)
-        return POLL if due is None else min(max((due - now) / SECOND, 0.0), POLL)
+        # What is due and was not claimed is being claimed by another process.
+        return POLL if due is None else min(max((due - now) / SECOND, MET), POLL)
 
     def _attempt(self, claim: Claim) -> FinishedAttempt:
         message = self._compose(claim)

@@ -78,13 +78,17 @@ class Committer:
     """The thread that does writes in the order of their arrival, many in one commit.
 
     `opened` runs in the committer's thread, because a SQLite connection must stay in one thread.
-    `backlog` is the number of writes that may wait; further ones are Overloaded.
+    `backlog` is the number of writes that may wait; further ones are Overloaded. `most` of them go
+    into one commit, as many as may without it.
 
     The thread ends by itself when the storage can no longer be trusted. `failure` then holds the
     reason, and the committer's thread calls the listeners of `on_failure`.
     """
 
-    def __init__(self, opened: Callable[[], Connection], backlog: int) -> None:
+    def __init__(
+        self, opened: Callable[[], Connection], backlog: int, most: int | None = None
+    ) -> None:
+        self._most = most
         self._waiting: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
         self._backlog = backlog
         self._closed = False
@@ -200,7 +204,7 @@ class Committer:
         if first is None:
             return None
         batch = [first]
-        while len(batch) < MAX_BATCH and not self._waiting.empty():
+        while len(batch) < (self._most or MAX_BATCH) and not self._waiting.empty():
             write = self._waiting.get()
             if write is None:
                 self._waiting.put(None)  # end after this batch
@@ -256,6 +260,10 @@ class Committed:
 
     def __init__(self, committer: Committer) -> None:
         self._committer = committer
+
+    def close(self) -> None:
+        """Commit the waiting writes, and take no more."""
+        self._committer.close()
 
     async def write(self, act: Act[Item, Result], item: Item) -> Result:
         """See contract.Writing.write."""

@@ -28,7 +28,8 @@ log = logging.getLogger("receiver")
 READY_FOR = 1.0
 # The time for which an unstored webhook counts (seconds). It proves more than a probe, because a
 # probe may succeed even on a full disk.
-NOT_READY_FOR = 4.0
+# With the half second after which a lost database is looked for, this is less than five.
+NOT_READY_FOR = 3.0
 
 
 class Readiness:
@@ -76,6 +77,8 @@ class Readiness:
 
     def _problem(self) -> str:
         """Return why webhooks cannot be stored; empty if they can."""
+        if self._spooling is not None and self._spooling.comes_first():
+            return "Webhooks wait in the spool. See the log."  # to ask the database may take long
         if time.monotonic() - self._endpoint.not_stored_at < NOT_READY_FOR:
             return "Webhooks could not be stored just now. See the log."
         is_old = time.monotonic() - self._probed_at > READY_FOR

@@ -8,7 +8,6 @@ import tracemalloc
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
@@ -25,7 +24,7 @@ from receiver.store.sqlite.connection import connect
 from receiver.store.sqlite.schema import SCHEMA_VERSION
 from receiver.store.sqlite.schema import migrate as bring_up_to_date
 from receiver.store.sqlite.store import SqliteStore
-from tests.support import warm
+from tests.support import moved, warm
 from tests.support.grown import grow
 from tests.support.live import until
 from tests.support.people import HOUR, Walk
@@ -66,24 +65,9 @@ def migrate(walk: Walk, target: str, **environ: str) -> Result:
     return CliRunner(env=environ).invoke(cli, command(walk, target))
 
 
-def tables(db: Any) -> dict[str, list[str]]:
-    """Every row that is copied, by the names of its columns."""
-    found = {}
-    for name in copying.TABLES:
-        cursor = db.execute(f"SELECT * FROM {name}")
-        columns = [column[0] for column in cursor.description]
-        rows = [sorted(zip(columns, row, strict=True)) for row in cursor.fetchall()]
-        found[name] = sorted(map(repr, rows))
-    return found
-
-
 def is_same(walk: Walk, url: str) -> bool:
     """Whether both have the same rows in every table."""
-    with (
-        closing(sqlite3.connect(walk.folder / "receiver.db")) as file,
-        psycopg.connect(url, autocommit=True) as database,
-    ):
-        return tables(file) == tables(database)
+    return moved.is_same(walk.folder / "receiver.db", url)
 
 
 def test_all_of_it_is_there_and_goes_on(walk: Walk, postgres: Server) -> None:
@@ -275,9 +259,9 @@ def test_another_file_does_not_go_on_with_what_the_first_one_began(
     assert "first rows of another file" in str(other.exception)
     assert str(walk.folder) in str(other.exception)
     # The same bytes at another place are the same file.
-    moved = folder / "moved.db"
-    moved.write_bytes((walk.folder / "receiver.db").read_bytes())
-    done = CliRunner().invoke(cli, ["migrate", "--from", f"sqlite:///{moved}", "--to", url])
+    elsewhere = folder / "elsewhere.db"
+    elsewhere.write_bytes((walk.folder / "receiver.db").read_bytes())
+    done = CliRunner().invoke(cli, ["migrate", "--from", f"sqlite:///{elsewhere}", "--to", url])
     assert (done.exit_code, "Goes on behind" in done.output) == (0, True), done.output
     assert is_same(walk, url)
 

@@ -12,6 +12,8 @@ from tests.prove_deliveries.planted import BUGS as OF_DELIVERIES
 from tests.prove_deliveries.proofs import PROOFS as DELIVERIES
 from tests.prove_durability.planted import BUGS as OF_DURABILITY
 from tests.prove_durability.proofs import PROOFS as DURABILITY
+from tests.prove_nodes.planted import BUGS as OF_NODES
+from tests.prove_nodes.proofs import PROOFS as NODES
 from tests.prove_people.planted import BUGS as OF_PEOPLE
 from tests.prove_state.proofs import PROOFS as STATE
 from tests.support.readme_parts import README
@@ -31,6 +33,12 @@ def test_every_command_is_listed_and_no_other() -> None:
     assert {name.removeprefix("tests.") for name in COMMAND.findall(LIST)} == doors()
 
 
+def test_of_every_command_it_is_said_how_long_it_takes_and_what_was_seen() -> None:
+    table = LIST.split("| command | what it shows | how long | seen |")[1].split("\n\n")[0]
+    rows = re.findall(r"^\| `(\w+)` \| ([^|]+) \| ([^|]+) \| ([^|]+) \|$", table, re.M)
+    assert {name for name, *_ in rows} == doors()
+
+
 def test_every_command_that_is_named_anywhere_exists() -> None:
     files = [README, TESTS / "README.md", *TESTS.rglob("*.py")]
     named = {name for path in files for name in COMMAND.findall(path.read_text("utf-8"))}
@@ -43,6 +51,7 @@ def test_every_command_that_is_named_anywhere_exists() -> None:
     [
         ("prove_deliveries", set(DELIVERIES)),
         ("prove_durability", set(DURABILITY)),
+        ("prove_nodes", set(NODES)),
         ("prove_state", set(STATE)),
     ],
 )
@@ -61,4 +70,5 @@ def test_every_folder_is_listed() -> None:
 def test_the_numbers_of_planted_bugs_are_theirs() -> None:
     assert f"| {len(OF_DELIVERIES)} bugs |" in LIST
     assert f"| {len(OF_DURABILITY)} of {len(OF_DURABILITY)} found |" in LIST
+    assert f"{len(OF_NODES)} bugs of several nodes" in LIST
     assert f"`--planted` plants {len(OF_PEOPLE)} bugs" in LIST

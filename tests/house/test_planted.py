@@ -6,10 +6,11 @@ import pytest
 
 from tests.prove_deliveries.planted import BUGS as OF_DELIVERIES
 from tests.prove_durability.planted import BUGS as OF_DURABILITY
+from tests.prove_nodes.planted import BUGS as OF_NODES
 from tests.prove_people.planted import BUGS as OF_PEOPLE
 from tests.support.planting import Bug, bug, misplaced, planted
 
-BUGS = (*OF_DELIVERIES, *OF_DURABILITY, *OF_PEOPLE)
+BUGS = (*OF_DELIVERIES, *OF_DURABILITY, *OF_NODES, *OF_PEOPLE)
 
 
 @pytest.mark.parametrize("bug", BUGS, ids=[bug.name for bug in BUGS])

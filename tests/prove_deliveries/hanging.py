@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.support.destinations import Behaviour, Destination
-from tests.support.proving import FAST, Report, percentile, rules, told
+from tests.support.proving import FAST, Report, percentile, rules, store_of, told
 from tests.support.served import Served, event, until
 
 
@@ -61,7 +61,8 @@ async def hanging(given: argparse.Namespace, report: Report, folder: Path) -> No
     text = rules(both, *routes, more=more)
     windows: dict[bool, list[Window]] = {False: [], True: []}
     chance = random.Random(given.seed)
-    async with Served(folder, both, text, given.tree, http=given.http) as served:
+    store = store_of(given)
+    async with Served(folder, both, text, given.tree, http=given.http, store=store) as served:
         await window(served, steady, "warm-up", given.rate, given.rate, False)
         for pair in range(given.pairs):
             for hangs in chance.choice(([False, True], [True, False])):

@@ -11,7 +11,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.support.destinations import Destination
-from tests.support.proving import MARK, Key, Load, Report, arrived, in_order, rules, told
+from tests.support.proving import (
+    FAST,
+    MARK,
+    Key,
+    Load,
+    Report,
+    arrived,
+    in_order,
+    rules,
+    store_of,
+    told,
+)
 from tests.support.served import Served, until
 
 MOMENTS = "starting,random,claimed,acknowledged,connected,received,answered"
@@ -24,6 +35,7 @@ class Killer:
         self._served, self._chance, self._moments = served, chance, moments
         self.moments: Counter[str] = Counter()
         self.sending: Counter[Key] = Counter()
+        self._tokens: set[str] = set()
         self._armed, self._count = "", 0
         for destination in served.destinations:
             destination.watch = self.happened
@@ -64,12 +76,16 @@ class Killer:
             else:
                 self._armed, self._count = moment, chance.randint(1, 20)
         await until(lambda: process.poll() is not None, f"killed when {moment}")
-        self.count()
+        await self.count()
 
-    def count(self) -> None:
+    async def count(self) -> None:
         """Note what a process that was killed has left in sending."""
-        rows = self._served.rows("SELECT destination, event_id FROM delivery WHERE state='sending'")
-        self.sending.update(rows)
+        await self._served.forgotten()
+        query = "SELECT destination, event_id, token FROM delivery WHERE state = 'sending'"
+        for destination, event_id, token in self._served.rows(query):
+            # On PostgreSQL it stays so until its lease is over, whatever is killed meanwhile.
+            self.sending[destination, event_id] += token not in self._tokens
+            self._tokens.add(token)
 
     def _claimed(self) -> bool:
         return bool(self._served.rows("SELECT 1 FROM delivery WHERE state = 'sending' LIMIT 1"))
@@ -78,7 +94,9 @@ class Killer:
 async def kills(given: argparse.Namespace, report: Report, folder: Path) -> None:
     # Two of them are connected to for each message, so that a kill finds that moment often.
     to = [Destination(name, keeps=name == "one") for name in ("one", "two", "three")]
-    async with Served(folder, to, rules(to, told(to)), given.tree, http=given.http) as served:
+    # A lease is ten seconds longer than that.
+    text, store = rules(to, told(to), more=f"{FAST}, timeout: 5s"), store_of(given)
+    async with Served(folder, to, text, given.tree, http=given.http, store=store) as served:
         killer = Killer(served, random.Random(given.seed), given.moments.split(","))
         load = Load(served, given.seed, most=60)
         load.on_ack = lambda: killer.happened("acknowledged")
@@ -86,7 +104,7 @@ async def kills(given: argparse.Namespace, report: Report, folder: Path) -> None
         await until(lambda: load.acked, "an event is acknowledged")
         served.kill()
         await served.ended(10)
-        killer.count()
+        await killer.count()
         for _ in range(given.kills):
             await killer.life()
         await served.start()

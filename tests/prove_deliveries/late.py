@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.support.destinations import Behaviour, Destination
-from tests.support.proving import FAST, MARK, MS, Report, rules, told
+from tests.support.proving import FAST, MARK, MS, Report, rules, store_of, told
 from tests.support.served import Served, event
 
 # A message may be on its way (claimed, and true then) when the move is acknowledged: for as long
@@ -44,7 +44,8 @@ async def late(given: argparse.Namespace, report: Report, folder: Path) -> None:
         answer = await served.post(event(name, execution, f"{execution}.moved"))
         moved[execution] = answer.acked_at
 
-    async with Served(folder, [to], text, given.tree, http=given.http) as served:
+    store = store_of(given)
+    async with Served(folder, [to], text, given.tree, http=given.http, store=store) as served:
         lives = [f"x{given.seed}-{n}" for n in range(given.count)]
         living = asyncio.gather(*(live(execution) for execution in lives))
         await asyncio.sleep(given.seconds * given.refuse)

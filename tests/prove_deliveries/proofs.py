@@ -46,6 +46,7 @@ from tests.support.proving import (
     parsed,
     proven,
     rules,
+    store_of,
     told,
 )
 from tests.support.served import Served, until
@@ -53,7 +54,8 @@ from tests.support.served import Served, until
 
 async def faultless(given: argparse.Namespace, report: Report, folder: Path) -> None:
     to = [Destination(name) for name in ("one", "two", "three", "four")]
-    async with Served(folder, to, rules(to, told(to)), given.tree, http=given.http) as served:
+    text, store = rules(to, told(to)), store_of(given)
+    async with Served(folder, to, text, given.tree, http=given.http, store=store) as served:
         load = Load(served, given.seed, most=500, events=given.count // len(to))
         started = time.monotonic()
         await load.run(workers=8)
@@ -103,7 +105,7 @@ PROOFS: Proofs = {
 
 def prove(*arguments: str) -> Report:
     """Make a proof as the command line says."""
-    given = parsed("tests.prove_deliveries", PROOFS, arguments)
+    given = parsed("tests.prove_deliveries", PROOFS, arguments, stores=("sqlite", "postgres"))
     return proven(given, PROOFS[given.name][0], LIMIT)
 
 

@@ -12,7 +12,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 from tests.support.destinations import Behaviour, Destination
-from tests.support.proving import MARK, Report, arrived, rules, told
+from tests.support.proving import MARK, Report, arrived, rules, store_of, told
 from tests.support.served import CUT, Served, event, exchange, raw, signed, until
 
 
@@ -26,7 +26,9 @@ async def shutdown(given: argparse.Namespace, report: Report, folder: Path) -> N
         to[2].behaviour = chance.choice((Behaviour.HANG, Behaviour.TRICKLE))
         drain = str(given.drain or chance.choice((1, 5, 15, 20)))
         text = rules(to, told(to))
-        async with Served(at, to, text, given.tree, http=given.http, drain=drain) as served:
+        async with Served(
+            at, to, text, given.tree, http=given.http, drain=drain, store=store_of(given)
+        ) as served:
             took, acked = await terminate(served, chance, report, probed)
             longest = max(longest, took)
             await to[2].behave(Behaviour.ANSWER)

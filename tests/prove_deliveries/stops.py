@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.destinations import Destination
-from tests.support.proving import MARK, Report, rules, told
+from tests.support.proving import MARK, Report, rules, store_of, told
 from tests.support.served import Served, event
 
 STEPS = (
@@ -23,19 +23,27 @@ CASES = (
     *(f"{step}-{how}" for step in STEPS for how in ("kill", "stop")),
     *(f"{step}-overlap" for step in HELD),
 )
-LEASE = 1.0
+# Seconds. On PostgreSQL sixteen workers have to connect in that time.
+LEASE, LEASE_IN_POSTGRES = 1.0, 4.0
 
 
 async def stops(given: argparse.Namespace, report: Report, folder: Path) -> None:
     to = [Destination(name) for name in CASES if given.only in name]
     async with Served(
-        folder, to, rules(to, told(to)), given.tree, arguments=("--no-dispatch",)
+        folder,
+        to,
+        rules(to, told(to)),
+        given.tree,
+        arguments=("--no-dispatch",),
+        store=store_of(given),
     ) as served:
         await served.post(event("FAILED", "x", "x"))
         served.kill(signal.SIGTERM)
         await served.ended(25)
         worker = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "tests.prove_deliveries.worker", str(folder), str(LEASE),
+            sys.executable, "-m", "tests.prove_deliveries.worker", str(folder),
+            str(LEASE_IN_POSTGRES if served.database_url else LEASE),
+            served.database_url,
             cwd=given.tree, env={**os.environ, "PYTHONPATH": str(given.tree)},
             stdout=asyncio.subprocess.PIPE,
         )  # fmt: skip

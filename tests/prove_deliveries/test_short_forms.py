@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.prove_deliveries.proofs import prove
+from tests.support.postgres import Server
+from tests.support.stores import on
 
 
 @pytest.mark.parametrize(
@@ -22,6 +24,13 @@ from tests.prove_deliveries.proofs import prove
 )
 def test_the_promise_holds_in_short(command: str) -> None:
     report = prove(*command.split(), "--seed", "4")
+    assert report.broken == [], str(report)
+
+
+@pytest.mark.parametrize("command", ["faultless --count 120", "kills --kills 3", "stops"])
+def test_the_promise_holds_in_short_on_postgresql(command: str, postgres: Server) -> None:
+    with on(postgres):
+        report = prove(*command.split(), "--store", "postgres", "--seed", "4")
     assert report.broken == [], str(report)
 
 

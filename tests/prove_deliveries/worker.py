@@ -1,11 +1,12 @@
 """Workers that kill or stop themselves at a step of a delivery, for the proof `stops`.
 
-    python -m tests.prove_deliveries.worker FOLDER LEASE
+    python -m tests.prove_deliveries.worker FOLDER LEASE URL
 
 For each case, a destination in FOLDER/routes.yaml that is named after it, a first worker opens a
-copy of the store and takes its delivery with a real lane whose store and sending are watched; at
-the case's step it kills or stops itself. When its lease is over, a second worker follows. Then
-the first one may go on. Each worker is a process; a line of JSON says how each case went.
+copy of the file, or the PostgreSQL that URL names, and takes its delivery with a real lane whose
+store and sending are watched; at the case's step it kills or stops itself. When its lease is over,
+a second worker follows. Then the first one may go on. Each worker is a process; a line of JSON says
+how each case went.
 
 * kill: the first one is gone.
 * stop: the first one goes on after the second one has recorded.
@@ -36,9 +37,12 @@ from receiver.deliveries import Attempt, Message
 from receiver.destinations import sending
 from receiver.destinations.destination import Destination
 from receiver.dispatch.worker import DestinationWorker
-from receiver.store.sqlite.store import SqliteStore
+from receiver.store.contract import Store
+from receiver.store.opening import open_existing
 from receiver.times import SECOND
+from tests.support.served import asked
 
+SQLITE = "sqlite:///"
 LONG = 60.0  # seconds: a lease that does not run out here
 
 
@@ -51,7 +55,7 @@ class Watched:
 
     NOTHING, LOST, MINE = 3, 4, 5
 
-    def __init__(self, store: SqliteStore, step: Callable[[str], None], lease: float) -> None:
+    def __init__(self, store: Store, step: Callable[[str], None], lease: float) -> None:
         self._store, self._step, self._lease = store, step, int(lease * SECOND)
 
     def __getattr__(self, name: str) -> Any:
@@ -72,7 +76,7 @@ class Watched:
         return turned
 
 
-def work(path: Path, rules: Rules, name: str, at: str, sig: int, lease: float) -> None:
+def work(where: str, rules: Rules, name: str, at: str, sig: int, lease: float) -> None:
     """Be a worker that sends itself the signal at that step."""
 
     def step(reached: str) -> None:
@@ -87,7 +91,7 @@ def work(path: Path, rules: Rules, name: str, at: str, sig: int, lease: float) -
         return attempt
 
     real_send, sending.send = sending.send, send
-    store = Watched(SqliteStore(path), step, lease)
+    store: Any = Watched(open_existing(where), step, lease)
     lane = DestinationWorker(
         store,
         rules.destinations[name],
@@ -123,41 +127,45 @@ def became(process: int) -> str:
     return named.get(os.WEXITSTATUS(status), f"exit code {os.WEXITSTATUS(status)}")
 
 
-def rows(path: Path, name: str) -> list[Any]:
+def rows(where: str, name: str) -> list[Any]:
     """All that is written about the deliveries of a destination."""
-    uri = f"{path.as_uri()}?mode=ro"
+    queries = (
+        "SELECT * FROM delivery WHERE destination = ?",
+        "SELECT a.* FROM attempt AS a JOIN delivery AS d ON d.id = a.delivery"
+        " WHERE d.destination = ? ORDER BY number",
+    )
+    if not where.startswith(SQLITE):
+        return [asked(where, query, name) for query in queries]
+    uri = f"{Path(where.removeprefix(SQLITE)).as_uri()}?mode=ro"
     with closing(sqlite3.connect(uri, uri=True, timeout=10)) as db:
-        about = db.execute("SELECT * FROM delivery WHERE destination = ?", (name,)).fetchall()
-        attempts = db.execute(
-            "SELECT a.* FROM attempt AS a JOIN delivery AS d ON d.id = a.delivery"
-            " WHERE d.destination = ? ORDER BY number",
-            (name,),
-        ).fetchall()
-    return [about, attempts]
+        return [db.execute(query, (name,)).fetchall() for query in queries]
 
 
-def case(folder: Path, rules: Rules, name: str, lease: float) -> dict[str, Any]:
+def case(folder: Path, rules: Rules, name: str, lease: float, url: str) -> dict[str, Any]:
     """How a case went: what became of the first and second worker, and what was written."""
     at, _, how = name.rpartition("-")
     sig = signal.SIGKILL if how == "kill" else signal.SIGSTOP
-    path = folder / f"{name}.db"
-    shutil.copy(folder / "receiver.db", path)
-    first = forked(lambda: work(path, rules, name, at, sig, lease))
+    where = url
+    if not url:
+        # One process at a time writes a file.
+        shutil.copy(folder / "receiver.db", folder / f"{name}.db")
+        where = f"{SQLITE}{folder / f'{name}.db'}"
+    first = forked(lambda: work(where, rules, name, at, sig, lease))
     try:
         told: dict[str, Any] = {"case": name, "first": became(first)}
         time.sleep(lease)  # until it is over, whenever in this time it began
         pause = "after-claim" if how == "overlap" else ""
-        second = forked(lambda: work(path, rules, name, pause, signal.SIGSTOP, LONG))
+        second = forked(lambda: work(where, rules, name, pause, signal.SIGSTOP, LONG))
         told["second"] = became(second)
-        told["before"] = rows(path, name)
+        told["before"] = rows(where, name)
         if how != "kill":
             os.kill(first, signal.SIGCONT)
             told["first"] = became(first)
-            told["after"] = rows(path, name)
+            told["after"] = rows(where, name)
         if told["second"] == "stopped":
             os.kill(second, signal.SIGCONT)
             told["second"] = became(second)
-        with closing(SqliteStore(path)) as store:
+        with closing(open_existing(where)) as store:
             told["imbalance"] = store.ledger()["imbalance"]
             told["states"] = [
                 d["state"] for d in store.deliveries({"destination": name}, 9, None)[0]
@@ -174,12 +182,12 @@ def say(told: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    folder, lease = Path(sys.argv[1]), float(sys.argv[2])
+    folder, lease, url = Path(sys.argv[1]), float(sys.argv[2]), sys.argv[3]
     rules = routes_file.load(str(folder / "routes.yaml"), os.environ)
     for destination in rules.destinations.values():
         sending.problems(destination)  # what is slow to import is imported once
     running = [
-        forked(lambda name=name: say(case(folder, rules, name, lease)))  # type: ignore[misc]
+        forked(lambda name=name: say(case(folder, rules, name, lease, url)))  # type: ignore[misc]
         for name in rules.destinations
     ]
     for process in running:

@@ -441,7 +441,8 @@ def test_a_connection_that_died_unused_costs_no_write(nodes: Nodes, postgres: Se
     store.check_writable()
     assert store.ledger()["accepted"] == 0
     postgres.do(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'receiver'"
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE application_name LIKE 'receiver %'"
     )
     store.check_writable()
     assert store.ledger()["accepted"] == 0
@@ -456,7 +457,7 @@ def test_a_connection_that_dies_in_a_transaction_leaves_nothing_and_the_next_one
         transaction.save([applied(1, Status.RUNNING, None)])
         postgres.do(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-            " WHERE application_name = 'receiver'"
+            " WHERE application_name LIKE 'receiver %'"
         )
         transaction.heartbeat()
         return list(items)

@@ -52,6 +52,25 @@ class Server:
     url: str
     schemas: list[str] = field(default_factory=list)
     kept: str | None = None
+    engine: Any = None  # the library's, if it is our own
+
+    def stop(self, mode: str) -> None:
+        """Stop it: `fast` cuts the connections first, `immediate` is like a crash."""
+        self._control("stop", "-m", mode)
+
+    def start(self) -> None:
+        """Start it again; returns once it takes connections."""
+        at = self.engine.get_postmaster_info().socket_dir
+        self._control("start", "-o", f'-h "" -k {at}', "-l", str(self.engine.log), "-t", "60")
+
+    def _control(self, *arguments: str) -> None:
+        assert self.engine is not None, f"{VARIABLE} names a server that is not ours to stop"
+        # As its own user, in a folder that user may enter.
+        subprocess.run(
+            [self.engine.bin_path / "pg_ctl", "-w", "-D", self.engine.pgdata, *arguments],
+            check=True, user=self.engine.system_user, cwd="/", timeout=90,
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
 
     def schema(self) -> str:
         """Make a schema of its own; return the URL whose connections use it."""
@@ -87,9 +106,12 @@ class Server:
 
 
 @contextmanager
-def running(folder: Path, settings: str = _FAST) -> Iterator[Server]:
-    """Run a server for the processes that share a folder, or use the one that is named."""
-    if named := os.environ.get(VARIABLE):
+def running(folder: Path, settings: str = _FAST, *, own: bool = False) -> Iterator[Server]:
+    """Run a server for the processes that share a folder, or use the one that is named.
+
+    With `own` it is one that may be stopped.
+    """
+    if not own and (named := os.environ.get(VARIABLE)):
         server = Server(named)
         try:
             yield server
@@ -104,13 +126,13 @@ def running(folder: Path, settings: str = _FAST) -> Iterator[Server]:
     place = Path(tempfile.gettempdir()) / f"receiver-postgres-{folder.stat().st_ino}"
     with (folder / "postgres.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        own = _started(engine, place, settings)
+        started = _started(engine, place, settings)
     try:
-        yield Server(own.get_uri())
+        yield Server(started.get_uri(), engine=started)
     finally:
         with (folder / "postgres.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            own.cleanup()
+            started.cleanup()
 
 
 def _started(engine: Any, folder: Path, settings: str) -> Any:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import signal
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, Protocol
 
+from tests.support import postgres, stores
 from tests.support.destinations import Arrival, Destination
-from tests.support.served import HERE, Served, event
+from tests.support.postgres import Server
+from tests.support.served import HERE, Answer, event
 
 MS = 10**6
 MARK = "Possible repeat"
@@ -59,8 +63,10 @@ Proof = Callable[[argparse.Namespace, Report, Path], Awaitable[None]]
 Proofs = Mapping[str, tuple[Proof, Mapping[str, object]]]
 
 
-def parsed(prog: str, proofs: Proofs, arguments: Sequence[str]) -> argparse.Namespace:
-    """Read the arguments of a command that makes proofs."""
+def parsed(
+    prog: str, proofs: Proofs, arguments: Sequence[str], *, stores: Sequence[str] = ("sqlite",)
+) -> argparse.Namespace:
+    """Read the arguments of a command that makes proofs, on one of these stores."""
     parser = argparse.ArgumentParser(prog=f"python -m {prog}")
     names = parser.add_subparsers(dest="name", required=True)
     for name, (_, options) in proofs.items():
@@ -69,6 +75,7 @@ def parsed(prog: str, proofs: Proofs, arguments: Sequence[str]) -> argparse.Name
             one.add_argument(f"--{option}", type=type(default), default=default)
         one.add_argument("--seed", type=int, default=1)
         one.add_argument("--http", default="h11", choices=["h11", "httptools"])
+        one.add_argument("--store", choices=stores, default=stores[0])
         one.add_argument("--tree", type=Path, default=HERE, help="the checkout that is proven")
     return parser.parse_args(arguments)
 
@@ -78,9 +85,12 @@ def proven(given: argparse.Namespace, proof: Proof, limit: float) -> Report:
     report = Report(f"{given.name}, seed {given.seed}")
 
     async def run() -> None:
-        with tempfile.TemporaryDirectory(prefix="receiver-proof-") as folder:
+        with (
+            tempfile.TemporaryDirectory(prefix="receiver-proof-") as name,
+            database(given, Path(name)) as given.server,
+        ):
             async with asyncio.timeout(limit):
-                await proof(given, report, Path(folder))
+                await proof(given, report, Path(name))
 
     try:
         asyncio.run(run())
@@ -89,6 +99,26 @@ def proven(given: argparse.Namespace, proof: Proof, limit: float) -> Report:
     except KeyboardInterrupt:
         report.broken.append("it was stopped: the figures are those up to then")
     return report
+
+
+@contextmanager
+def database(given: argparse.Namespace, folder: Path) -> Iterator[Server | None]:
+    """Run the PostgreSQL of a proof, one that the proof may stop; None for a file."""
+    if given.store == "sqlite":
+        yield None
+    elif (shared := stores.server()) is not None and not getattr(given, "stops", False):
+        yield shared
+    else:
+        with postgres.running(folder, "max_connections = 200\n", own=True) as server:
+            yield server
+
+
+def store_of(given: argparse.Namespace) -> dict[str, str]:
+    """Return the settings of a receiver with a store of its own, on the chosen engine."""
+    if given.server is None:
+        return {}
+    url = f"{given.server.schema()}&application_name=proof-{os.getpid()}"
+    return {"database_url": url, "lease": "5"}
 
 
 def command(prove: Callable[..., Report]) -> NoReturn:
@@ -116,13 +146,22 @@ def told(to: Sequence[Destination], match: str = '{status: "*"}', name: str = "a
     return f"{{name: {name}, match: {match}, notify: [{', '.join(d.name for d in to)}], {TITLE}}}"
 
 
+class Receiving(Protocol):
+    """A receiver, or several that are one, to which webhooks are posted until acknowledged."""
+
+    destinations: Sequence[Destination]
+
+    async def post(self, body: bytes) -> Answer:
+        """Post a signed webhook until it is acknowledged."""
+
+
 class Load:
     """Stories of two events, told until told to stop; at most `most` messages are on their way.
 
     `acked` is the list of events whose messages are owed, in the order of acknowledgement.
     """
 
-    def __init__(self, served: Served, seed: int, most: int, events: int = 10**9) -> None:
+    def __init__(self, served: Receiving, seed: int, most: int, events: int = 10**9) -> None:
         self._served, self._most, self._left = served, most, events
         self._name, self._number = f"x{seed}", 0
         self.acked: list[str] = []
@@ -159,12 +198,12 @@ class Load:
         return len(self.acked) * len(to) - sum(len(d.arrivals) for d in to)
 
 
-def arrived(served: Served) -> dict[Key, list[Arrival]]:
+def arrived(served: Receiving) -> dict[Key, list[Arrival]]:
     """Return what arrived where, in the order of arrival."""
     return {(d.name, title): a for d in served.destinations for title, a in d.texts().items()}
 
 
-def in_order(served: Served) -> bool:
+def in_order(served: Receiving) -> bool:
     """Return whether the two events of each story arrived in their order, at each destination."""
     for destination in served.destinations:
         seen: set[str] = set()

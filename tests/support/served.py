@@ -15,11 +15,14 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
 
 from receiver.cli import client
 from receiver.sources import signing
@@ -68,17 +71,23 @@ def own_port() -> int:
 
 
 class Served:
-    """One receiver, its file and its destinations; a context that ends all of it."""
+    """One receiver, its database and its destinations; a context that ends all of it.
+
+    With `shares` others have the same destinations: it neither opens nor closes them.
+    """
 
     def __init__(
         self, folder: Path, destinations: Sequence[Destination], rules: str, tree: Path,
-        arguments: Sequence[str] = (), *, cold: bool = False, **settings: str,
+        arguments: Sequence[str] = (), *, cold: bool = False, shares: bool = False,
+        store: Mapping[str, str] | None = None, **settings: str,
     ) -> None:  # fmt: skip
         # Whether it starts in an interpreter of its own.
         self.cold = cold
         self.path, self.port, self.destinations = folder / "receiver.db", own_port(), destinations
         self._folder, self._rules, self._settings = folder, rules, settings
-        self._tree, self.arguments = tree, arguments
+        self._tree, self.arguments, self._shares = tree, arguments, shares
+        self._settings |= store or {}
+        self.database_url = self._settings.get("database_url", "")
         self._free: asyncio.LifoQueue[Streams | None] = asyncio.LifoQueue()
         self.process: subprocess.Popen[bytes] | warm.Process | None = None
         self.cut = 0  # webhooks that were sent again
@@ -86,7 +95,7 @@ class Served:
     async def __aenter__(self) -> Self:
         for _ in range(16):
             self._free.put_nowait(None)
-        for destination in self.destinations:
+        for destination in () if self._shares else self.destinations:
             await destination.open()
         urls = {d.name: d.url for d in self.destinations}
         (self._folder / "routes.yaml").write_text(
@@ -102,7 +111,7 @@ class Served:
         if self.process is not None:
             self.kill()
             self.process.wait(10)
-        for destination in self.destinations:
+        for destination in () if self._shares else self.destinations:
             destination.close()
         if kind is not None:
             said = [line for line in self.log().splitlines() if " config " not in line]
@@ -152,12 +161,21 @@ class Served:
         assert process.returncode is not None
         return int(process.returncode)
 
+    async def forgotten(self) -> None:
+        """Wait until a PostgreSQL has noticed that the process is dead."""
+        if self.database_url:
+            name = conninfo_to_dict(self.database_url)["application_name"]
+            query = "SELECT 1 FROM pg_stat_activity WHERE application_name = ? LIMIT 1"
+            await until(lambda: not self.rows(query, name), "its sessions end")
+
     def log(self) -> str:
         """Return what it said."""
         return (self._folder / "serve.log").read_text("utf-8", "replace")
 
     def rows(self, query: str, *values: object) -> list[Any]:
-        """Ask its file, read-only."""
+        """Ask its database, read-only."""
+        if self.database_url:
+            return asked(self.database_url, query, *values)
         uri = f"{self.path.absolute().as_uri()}?mode=ro"
         with closing(sqlite3.connect(uri, uri=True, timeout=10)) as connection:
             return connection.execute(query, values).fetchall()
@@ -227,6 +245,12 @@ class Served:
             return None
         finally:
             self._free.put_nowait(streams)
+
+
+def asked(url: str, query: str, *values: object) -> list[Any]:
+    """Ask a PostgreSQL, under a name of our own."""
+    with psycopg.connect(url, application_name="proof", autocommit=True) as connection:
+        return connection.execute(query.replace("?", "%s"), values).fetchall()
 
 
 def signed(body: bytes) -> list[tuple[str, str]]:

@@ -63,6 +63,11 @@ def open_store(path: Path) -> Any:
     return PostgresStore(_Chosen.urls[path], now=":now")
 
 
+def server() -> Server | None:
+    """Return the server on which everything runs; None: files."""
+    return _Chosen.server
+
+
 def only_a_file(why: str) -> None:
     """Skip a story on PostgreSQL, if it is one of a file alone."""
     if _Chosen.server is not None:

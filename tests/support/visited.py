@@ -44,7 +44,7 @@ QUESTION = {
 ADDRESSES = (
     "/", "/executions", "/executions?q=invoice&status=failed", "/events",
     "/events?verdict=rejected", "/deliveries", "/deliveries?state=dead", "/routes", "/silences",
-    "/ledger", "/events/2", "/executions/asteroid/invoice-s", "/executions/asteroid/pay",
+    "/ledger", "/audit", "/events/2", "/executions/asteroid/invoice-s", "/executions/asteroid/pay",
     "/executions/asteroid/bad",
 )  # fmt: skip
 

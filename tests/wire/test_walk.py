@@ -55,11 +55,20 @@ def inbox() -> Iterator[tuple[Inbox, int]]:
     controller.stop()
 
 
+@pytest.fixture(params=["sqlite", "postgres"])
+def store(request: pytest.FixtureRequest) -> dict[str, str]:
+    """The settings of the engine."""
+    if request.param == "sqlite":
+        return {}
+    return {"database_url": request.getfixturevalue("postgres").schema()}
+
+
 def test_a_signed_webhook_becomes_a_message_and_every_verdict_can_be_read_back(
     tmp_path: Path,
     httpserver: HTTPServer,
     inbox: tuple[Inbox, int],
     monkeypatch: pytest.MonkeyPatch,
+    store: dict[str, str],
 ) -> None:
     box, smtp_port = inbox
     httpserver.expect_request("/hook").respond_with_data("ok")
@@ -84,7 +93,7 @@ def test_a_signed_webhook_becomes_a_message_and_every_verdict_can_be_read_back(
         (body("EXECUTION_FAILED", 40, "4", reason="log-in refused"), 202, "applied", "transition"),
         (body("EXECUTION_RESUMED", 50, "5"), 200, "rejected", "terminal"),
     ]
-    with live(tmp_path, ROUTES, ports) as receiver:
+    with live(tmp_path, ROUTES, ports, **store) as receiver:
         for content, status, verdict, reason in steps:
             answered, answer = receiver.post(content)
             assert (answered, answer["verdict"], answer["reason"]) == (status, verdict, reason)

@@ -8,12 +8,13 @@ import socket
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import psycopg
 
 from receiver.errors import StorageRefused, StorageUnavailable
 from receiver.store.committer import Committed, Committer
+from receiver.store.contract import Act, Item, Result
 from receiver.store.postgres import peers
 from receiver.store.postgres.address import Address, read_address
 from receiver.store.postgres.connection import (
@@ -31,6 +32,9 @@ from receiver.store.reading import Node
 from receiver.store.sql.database import Database
 from receiver.store.sql.reader import SqlReader
 
+if TYPE_CHECKING:
+    import asyncio
+
 Found = TypeVar("Found")
 
 
@@ -46,9 +50,14 @@ class PostgresStore(Committed, SqlReader):
         self.holder = f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(4)}/"
         try:
             prepare(address)
-            link = Link(address)
-            self._readers = Readers(link, now)
-            super().__init__(Committer(lambda: WriteConnection(link, self.holder, now), backlog))
+            # A turn locks its destination, and other processes have its turns, too: nothing else
+            # is in its transaction, and webhooks wait for none.
+            turns, batches = Link(address), Link(address)
+            self._readers = Readers(turns, now)
+            alone = Committer(lambda: WriteConnection(turns, self.holder, now), backlog, most=1)
+            super().__init__(alone)
+            together = Committer(lambda: WriteConnection(batches, self.holder, now), backlog)
+            self._batches = Committed(together)
         except psycopg.Error as error:
             raise _refused(address, error) from None
         self._peers = Peers(self.holder)
@@ -73,6 +82,22 @@ class PostgresStore(Committed, SqlReader):
         except psycopg.Error as error:
             raise _refused(address, error) from None
         return found, SCHEMA_VERSION, goes_on(found), nodes
+
+    async def write(self, act: Act[Item, Result], item: Item) -> Result:
+        return await self._batches.write(act, item)
+
+    def write_all(
+        self, act: Act[Item, Result], items: Sequence[tuple[Item, asyncio.Future[Result]]]
+    ) -> None:
+        self._batches.write_all(act, items)
+
+    def on_failure(self, listener: Callable[[str], None]) -> None:
+        super().on_failure(listener)
+        self._batches.on_failure(listener)
+
+    def check_writable(self) -> None:
+        super().check_writable()
+        self._batches.check_writable()
 
     def is_in_place(self) -> bool:
         return True
@@ -110,7 +135,8 @@ class PostgresStore(Committed, SqlReader):
         self._listener.start()
 
     def close(self) -> None:
-        self._committer.close()
+        self._batches.close()
+        super().close()
         if self._listener is not None:
             self._listener.stop()
         if self._peers.has_anything:
