@@ -48,6 +48,9 @@ def test_they_are_hardly_exposed(unit: Path) -> None:
     assert code == 0, words
     assert found is not None
     assert float(found[1]) <= MOST_EXPOSED
+    for line in ("ProtectSystem=strict", "NoNewPrivileges=yes", "CapabilityBoundingSet=",
+                 "DynamicUser=yes", "MemoryDenyWriteExecute=yes"):  # fmt: skip
+        assert f"\n{line}\n" in unit.read_text("utf-8"), line
 
 
 def test_each_secret_is_a_credential_and_each_variable_means_something() -> None:
