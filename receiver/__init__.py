@@ -6,6 +6,7 @@ The hall, which everything else may import and which imports nothing but itself:
     times.py       instants and lengths of time, read and written
     events.py      events, executions, verdicts
     lifecycle.py   the table of legal moves, and the judgement of an event
+    drawing.py     that table as a diagram and as text
     audit.py       what people did, and from where
     links.py       the signed addresses at which people take what waits
     alarms.py      troubles with telling people

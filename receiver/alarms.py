@@ -10,7 +10,8 @@ class AlarmKind(StrEnum):
     """The kind of an alarm.
 
     A destination gets no messages, a source is quiet, the rules could not be read again, too many
-    webhooks of a source are refused, or one was set aside.
+    webhooks of a source are refused, one was set aside, or the provider has to be asked for what
+    webhooks should have said.
     """
 
     DESTINATION = "destination"
@@ -18,6 +19,7 @@ class AlarmKind(StrEnum):
     RELOAD = "reload"
     SIGNATURES = "signatures"
     QUARANTINED = "quarantined"
+    WEBHOOKS_MISSED = "webhooks_missed"
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,6 @@ class Act(StrEnum):
     TEST = "test"
     RELOAD = "reload"
     RENAME = "rename"
-    MIGRATE = "migrate"
     SIGN_IN = "sign_in"
     SIGN_IN_REFUSED = "sign_in_refused"
     SIGN_OUT = "sign_out"

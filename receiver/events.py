@@ -68,7 +68,8 @@ class Event:
 
     `status` is None for an event that announces none; `unknown_status` then holds a status that
     no lifecycle knows. `execution_id` and `occurred_at` are None only if no status is announced.
-    `detail` is the provider's reason, outcome, question …; `flags` may hold `assumed`.
+    `detail` is the provider's reason, outcome, question …; `flags` may hold `assumed` and `polled`
+    (learnt by asking the provider, without a webhook).
     `is_known_without_status`: its sender is known to send such an event without a change of status.
     """
 
@@ -93,7 +94,8 @@ class Execution:
     """The stored truth about one execution after `version` applied events.
 
     `since` is the start of the present status, `mark` the time up to which its state is known; both
-    are the sender's times. `first_seen` is the receiver's.
+    are the sender's times. `first_seen` is the receiver's. `polled`: the present status was learnt
+    by asking the provider.
     """
 
     source: str
@@ -109,6 +111,7 @@ class Execution:
     metadata: Mapping[str, Any] | None = None
     gap: bool = False
     assumed: bool = False
+    polled: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,9 @@ not in it is illegal; there is no other list of exceptions.
 An event is judged by the first rule of `RULES` that fits it. A held event is judged again, by the
 rules from `older` on, whenever its execution or its mark moves: see `intake.held`.
 
+The webhook of an event that was learnt by asking the provider (`polled`) may still come, with a
+time of its own: it is then the same change.
+
 A source may be subscribed to some statuses only (`observes`). The table is then contracted over
 the others: from one observed status an execution may go to another if a path leads there through
 unobserved ones.
@@ -46,6 +49,9 @@ TRANSITIONS: dict[Status, frozenset[Status]] = {
 FUTURE = 5 * 60 * SECOND
 LATE = 5 * 60 * SECOND
 MAX_EVENT_AGE = 14 * 24 * 3600 * SECOND
+# The most by which a provider's answer and its webhook may date the same change differently.
+SAME_TIME = 5 * SECOND
+POLLED = "polled"
 # Only a broken sender would cause more held events of one execution.
 MAX_HELD = 100
 
@@ -61,7 +67,8 @@ RULES: Mapping[tuple[Verdict, str], str] = {
     (Verdict.QUARANTINED, "future"): "it says it happened more than 5 min in the future",
     (Verdict.DUPLICATE, "event_id"): "an event with this id is stored: the first wins",
     (Verdict.DUPLICATE, "same_change"): (
-        "the same event with the same status and time is stored under another id"
+        "the same event with the same status and time is stored under another id, or was learnt by"
+        " asking before"
     ),
     (Verdict.IGNORED, "not_a_status"): "it is known to announce no status",
     (Verdict.IGNORED, "unknown_event"): "it announces no status that is known",
@@ -82,7 +89,10 @@ RULES: Mapping[tuple[Verdict, str], str] = {
     (Verdict.REJECTED, "illegal"): "the lifecycle allows no way to this status",
 
     (Verdict.APPLIED, "healed"): "it was held, and now the lifecycle allows this move",
-    (Verdict.APPLIED, "gap"): "what should have come before it did not come in time (gaps: apply)",
+    (Verdict.APPLIED, "gap"): (
+        "what should have come before it did not come in time (gaps: apply, or it was learnt by"
+        " asking)"
+    ),
     (Verdict.REJECTED, "gap"): "a status in between did not come in time, or too many events wait",
 }  # fmt: skip
 
@@ -219,11 +229,14 @@ def _against(execution: Execution, event: Event, flags: frozenset[str], table: M
     assert status is not None
     assert event.occurred_at is not None
     has_ended = standing.category is Category.TERMINAL
+    if _was_asked_for(execution, event):
+        return Judgement(Verdict.DUPLICATE, Known.SAME_CHANGE.value, flags)
     uncertain = event.occurred_at < execution.mark
     # Nothing comes after an end: if one seems older, a clock is wrong, and the end counts.
     if uncertain and (has_ended or status.category is not Category.TERMINAL):
         return Judgement(Verdict.STALE, "older", flags)
     fits = table.is_legal(standing, status, assumed=execution.assumed)
+    fits = fits or _tells_the_pause(execution, event)
     if event.occurred_at == execution.mark:
         swapped = table.is_legal(status, standing, assumed="assumed" in event.flags)
         if has_ended or (swapped and not fits):
@@ -237,8 +250,23 @@ def _against(execution: Execution, event: Event, flags: frozenset[str], table: M
     if fits:
         return Judgement(Verdict.APPLIED, "transition", either)
     if table.is_reachable(standing, status, assumed=execution.assumed):
+        if POLLED in flags:  # the provider says so: there is nothing to wait for
+            return Judgement(Verdict.APPLIED, "gap", either | {"gap"})
         return Judgement(Verdict.HELD, "gap", either, table.missing(standing, status))
     return Judgement(Verdict.REJECTED, "illegal", flags)
+
+
+def _was_asked_for(execution: Execution, event: Event) -> bool:
+    """Return whether the event is the webhook of the change that was learnt by asking."""
+    is_webhook = execution.polled and POLLED not in event.flags
+    apart = abs((event.occurred_at or 0) - execution.since)
+    return is_webhook and event.status is execution.status and apart <= SAME_TIME
+
+
+def _tells_the_pause(execution: Execution, event: Event) -> bool:
+    """Return whether the provider was asked of which kind a pause is, and it is the agent's."""
+    is_guess = execution.assumed and execution.status is Status.PAUSED
+    return is_guess and event.status is Status.PAUSED_BY_AGENT and POLLED in event.flags
 
 
 def moves_mark(judgement: Judgement, status: Status) -> bool:
@@ -268,28 +296,5 @@ def advance(before: Execution | None, event: Event, received_at: int) -> Executi
         metadata=event.metadata or (before.metadata if before else None),
         gap=before.gap if before else False,
         assumed="assumed" in event.flags,
-    )
-
-
-def mermaid(observes: frozenset[Status] | None = None) -> str:
-    """Draw the table in force as a Mermaid state diagram (the drawing of the reference)."""
-    lines = ["stateDiagram-v2", "    [*] --> starting"]
-    for source in Status:
-        targets = moves(observes).targets(source)
-        lines += [f"    {source} --> {target}" for target in targets]
-        if not targets:
-            lines.append(f"    {source} --> [*]")
-    return "\n".join(lines)
-
-
-def table(observes: frozenset[Status] | None = None) -> str:
-    """Write the table in force as text, a status a line; statuses not observed are marked."""
-    observed = frozenset(Status) if observes is None else observes
-    marks = {status: "" if status in observed else " (not observed)" for status in Status}
-    names = {status: f"{status}{mark}" for status, mark in marks.items()}
-    width = max(map(len, names.values()))
-    return "\n".join(
-        f"{names[source]:<{width}}  →  "
-        + (", ".join(moves(observes).targets(source)) or "nothing: terminal")
-        for source in Status
+        polled=POLLED in event.flags,
     )

@@ -126,6 +126,20 @@ class Counters:
         with self._lock:
             self._times["reload", result] = now
 
+    def asked(self, source: str, outcome: str) -> None:
+        """Count a request to the provider of a source; see reconcile.provider.Outcome."""
+        self._count("asked", source, outcome)
+
+    def learnt(self, source: str, lag: float) -> None:
+        """Count a change that was learnt by asking, `lag` seconds after it happened."""
+        self._count("learnt", source)
+        with self._lock:
+            self._times["learnt_lag", source] = lag
+
+    def disagreed(self, source: str) -> None:
+        """Count an answer that says what cannot follow on what is stored."""
+        self._count("disagreements", source)
+
     def alarm_raised(self, kind: AlarmKind) -> None:
         """Count an alarm."""
         self._count("alarms", kind.value)
@@ -133,15 +147,18 @@ class Counters:
     def counts(self, kind: str) -> list[tuple[tuple[str, ...], int]]:
         """Return labels and count of each.
 
-        Kinds are webhooks, untrusted, verdicts, refused, reloads, alarms, spooled
-        and attempts.
+        Kinds are webhooks, untrusted, verdicts, refused, reloads, alarms, spooled, asked, learnt,
+        disagreements and attempts.
         """
         with self._lock:
             counts = [(name[1:], n) for name, n in self._counts.items() if name[0] == kind]
         return sorted(counts)
 
     def times(self, kind: str) -> list[tuple[tuple[str, ...], float]]:
-        """Return labels and Unix seconds of each: of accepted, key_used or reload."""
+        """Return labels and Unix seconds of each: of accepted, key_used or reload.
+
+        Of learnt_lag it returns the seconds.
+        """
         with self._lock:
             times = [(name[1:], at) for name, at in self._times.items() if name[0] == kind]
         return sorted(times)

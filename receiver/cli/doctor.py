@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sized
 from contextlib import closing
 from dataclasses import asdict
 from typing import Any
@@ -12,6 +12,7 @@ import click
 
 from receiver.cli.configuration import load_configuration, spool_line, spool_state
 from receiver.cli.output import json_option, print_json
+from receiver.cli.provider import silent_providers
 from receiver.cli.setup import node_lines
 from receiver.config.rules import Rules
 from receiver.dispatch.operators import orphans
@@ -44,6 +45,7 @@ def doctor(in_json: bool) -> None:
         lost = orphans(rules, store)
         alarms, failing = _alarms(store, now), _failing(rules, store, now)
         sources, nodes = _sources(rules, store, now), store.nodes()
+    providers = silent_providers(rules)
     document = {
         "ledger": ledger,
         "hints": [asdict(hint) for hint in warnings],
@@ -52,6 +54,7 @@ def doctor(in_json: bool) -> None:
         "failing": failing,
         "sources": sources,
         "storage": None if condition is None else asdict(condition),
+        "providers": providers,
         "spool": spool,
         "rules": rules.digest(),
         "nodes": [asdict(node) for node in nodes],
@@ -67,7 +70,7 @@ def doctor(in_json: bool) -> None:
         more = [*node_lines(nodes, rules), *(f"{orphan.text()}." for orphan in lost)]
         for line in _findings(document, more):
             click.echo(line)
-    _complain(ledger, unspooled, len(alarms), len(failing))
+    _complain(ledger, unspooled, len(alarms), len(failing), providers)
 
 
 def _findings(found: Mapping[str, Any], more: Iterable[str]) -> Iterator[str]:
@@ -89,12 +92,9 @@ def _findings(found: Mapping[str, Any], more: Iterable[str]) -> Iterator[str]:
     for alarm in found["alarms"]:
         about = alarm["about"] or "routes.yaml"
         yield f"alarm {alarm['alarm']}: {about}, since {alarm['since']}: {alarm['cause']}"
-    for each in found["failing"]:
-        waits = f"{each['waiting']} wait" if each["waiting"] else "nothing waits"
-        yield (
-            f"{each['destination']} fails since {each['since']} ({each['for']}):"
-            f" {each['last_failure']}; {waits}"
-        )
+    for name, problem in found["providers"].items():
+        yield f"source {name}: its provider cannot be asked: {problem}."
+    yield from map(_failing_line, found["failing"])
 
 
 def _words_of(condition: opening.Condition) -> str:
@@ -123,7 +123,15 @@ def _sources(rules: Rules, store: Store, now: int) -> list[dict[str, Any]]:
     ]
 
 
-def _complain(ledger: Mapping[str, Any], unspooled: str, alarms: int, failing: int) -> None:
+def _failing_line(each: Mapping[str, Any]) -> str:
+    waits = f"{each['waiting']} wait" if each["waiting"] else "nothing waits"
+    since = f"{each['destination']} fails since {each['since']} ({each['for']})"
+    return f"{since}: {each['last_failure']}; {waits}"
+
+
+def _complain(
+    ledger: Mapping[str, Any], unspooled: str, alarms: int, failing: int, providers: Sized
+) -> None:
     """Raise ReceiverError for what does not work."""
     if ledger["imbalance"]:
         raise ReceiverError(
@@ -135,6 +143,11 @@ def _complain(ledger: Mapping[str, Any], unspooled: str, alarms: int, failing: i
         raise ReceiverError(
             f"Open alarms: {alarms}. Destinations that fail: {failing}. See the log, and"
             " `receiver deliveries`."
+        )
+    if providers:
+        raise ReceiverError(
+            "A provider cannot be asked. Check `api` of its source in routes.yaml: `receiver help"
+            " reconcile`."
         )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from receiver import lifecycle
+from receiver import drawing
 from receiver.cli.configuration import (
     load_configuration,
     source_named,
@@ -198,7 +198,7 @@ def lifecycle_(source: str | None, mermaid: bool) -> None:
     if source is not None:
         _, rules = load_configuration(destinations=False)
         observes = source_named(rules, source).ordering.observes
-    click.echo(lifecycle.mermaid(observes) if mermaid else lifecycle.table(observes))
+    click.echo(drawing.mermaid(observes) if mermaid else drawing.table(observes))
 
 
 def _print_hints(rules: Rules, store: Store) -> None:

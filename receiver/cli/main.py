@@ -38,6 +38,7 @@ LISTED = {
     "lifecycle": ("inspect", "Print the legal moves of an execution."),
     "migrate": ("maintain", "Move a store that has outgrown its file to PostgreSQL."),
     "prune": ("maintain", "Remove what has been kept for long enough, now."),
+    "reconcile": ("provider", "Ask the provider what is true where webhooks may be missing."),
     "redeliver": ("operate", "Give dead deliveries a new chance."),
     "rename": ("maintain", "Carry over what is stored when a name in routes.yaml changes."),
     "send": ("send", "Sign and post a test event, as the source's sender would."),

@@ -122,17 +122,13 @@ def migrate(source: str, target: str, in_json: bool) -> None:
     database. Other people see the words of a command, so keep the password in a variable ($NAME)
     or in libpq's own.
     """
-    to = os.path.expandvars(target)
     try:
-        counts = opening.migrate(source, to, _say)
+        counts = opening.migrate(source, os.path.expandvars(target), _say)
     except StorageServed as error:
         raise StorageServed(
             "A server runs on the file, and what it takes meanwhile would be missing. Stop it, and"
             " begin again."
         ) from error
-    with closing(opening.open_existing(to)) as store:
-        copied = f"{sum(counts.values())} rows"
-        operators.write_down(store, entry_of(Act.MIGRATE).with_result(copied))
     if in_json:
         print_json(counts)
         return

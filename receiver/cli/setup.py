@@ -48,7 +48,11 @@ def database_lines(url: str, rules: Rules) -> list[str]:
         schema = opening.schema_of(url)
     except StorageRefused:
         return []  # whoever opens it says so
-    return [] if schema is None else [schema.text(), *node_lines(schema.nodes, rules)]
+    if schema is None:
+        return []
+    # Of another schema, whoever opens it says so.
+    lines = [schema.text()] if schema.found in (0, schema.ours) else []
+    return [*lines, *node_lines(schema.nodes, rules)]
 
 
 def node_lines(nodes: Sequence[Node], rules: Rules) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,27 +11,22 @@ from typing import Any
 from pydantic import ValidationError
 
 from receiver.config import strict_yaml
+from receiver.config.builders.route import build_route, late_warnings, quiet_hours, surprises
+from receiver.config.builders.source import SourceBuilder
 from receiver.config.problems import Place, describe_error, near, shown
-from receiver.config.route_builder import build_route, late_warnings, quiet_hours, surprises
 from receiver.config.rules import Rules
 from receiver.config.schema import (
     DestinationModel,
     FileModel,
     RouteModel,
     SourceModel,
-    Verify,
 )
 from receiver.config.variables import Variables, tidy
 from receiver.destinations.destination import Destination
 from receiver.errors import ConfigurationError
-from receiver.lifecycle import Ordering
 from receiver.routing.routes import Route
-from receiver.sources import keys
 from receiver.sources.source import Source
-from receiver.sources.verification import Verification, check
-from receiver.times import SECOND
 
-LABEL = re.compile(r"[A-Za-z0-9._-]{1,40}")
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
 
 
@@ -74,13 +69,13 @@ class _Reading:
         self._warnings: list[str] = []
         # Absent variables that a warning names already.
         self._told: set[str] = set()
-        self._variables = Variables(environ, text, self._problem)
+        self._variables = Variables(environ, text, self.problem)
 
     def rules(self) -> Rules:
         """Return the rules, or raise ConfigurationError with every problem."""
         content = self._filled(self._document.content, ())
         if not isinstance(content, dict):
-            self._problem(
+            self.problem(
                 (), "must hold sources, destinations and routes: see `receiver help routes`"
             )
             self._stop()
@@ -89,7 +84,7 @@ class _Reading:
         except ValidationError as error:
             for each in error.errors():
                 place = tuple(step for step in each["loc"] if step != "[key]")
-                self._problem(place, describe_error(dict(each), place, FileModel))
+                self.problem(place, describe_error(dict(each), place, FileModel))
         self._stop()
         sources = {name: self._source(name, m) for name, m in model.sources.items()}
         destinations = {name: self._destination(name, m) for name, m in model.destinations.items()}
@@ -103,9 +98,13 @@ class _Reading:
         self._warn(routes, destinations, {source.format for source in sources.values()})
         return Rules(self._path, sources, destinations, routes, tuple(self._warnings))
 
-    def _problem(self, place: Place, text: str) -> None:
+    def line(self, place: Place) -> int:
+        """Return the line of a place in the file."""
+        return self._document.line(place)
+
+    def problem(self, place: Place, text: str) -> None:
         """Collect a problem, without the values that came from the environment."""
-        self._problems.append((self._document.line(place), self._variables.redact(text)))
+        self._problems.append((self.line(place), self._variables.redact(text)))
 
     def _stop(self) -> None:
         """Raise ConfigurationError if there are problems so far."""
@@ -113,7 +112,8 @@ class _Reading:
             lines = sorted(set(self._problems))
             raise ConfigurationError([f"{self._path}:{line}: {text}" for line, text in lines])
 
-    def _warning(self, line: int, text: str) -> None:
+    def warning(self, line: int, text: str) -> None:
+        """Collect a warning."""
         self._warnings.append(f"{self._path}:{line}: warning: {text}")
 
     def _filled(self, value: Any, place: Place) -> Any:
@@ -121,7 +121,7 @@ class _Reading:
         if isinstance(value, dict):
             for name in value:
                 if "${" in name:
-                    self._problem((*place, name), "variables are filled in in values, not in keys")
+                    self.problem((*place, name), "variables are filled in in values, not in keys")
             return {name: self._filled(inner, (*place, name)) for name, inner in value.items()}
         if isinstance(value, list):
             return [self._filled(inner, (*place, n)) for n, inner in enumerate(value)]
@@ -133,85 +133,20 @@ class _Reading:
 
     def _check_name(self, name: str, place: Place) -> None:
         if not NAME.fullmatch(name):
-            self._problem(place, f"{shown(name)}: a name has 1 to 40 of a-z, 0-9, - and _")
+            self.problem(place, f"{shown(name)}: a name has 1 to 40 of a-z, 0-9, - and _")
 
     def _source(self, name: str, model: SourceModel) -> Source:
-        place: Place = ("sources", name)
-        self._check_name(name, place)
-        line = self._document.line(place)
-        verify = model.verify
-        secret = verify.secret_header
-        proof = tidy(secret.value) if secret else ""
-        fields = verify.model_dump(exclude={"keys", "secret_header"})
-        labelled = list(self._keys(verify, (*place, "verify", "keys")))
-        verification = Verification(
-            **fields,
-            keys=tuple(key for key, _ in labelled),
-            labels=tuple(label for _, label in labelled),
-            secret_header=(secret.name, proof) if secret and proof else None,
-        )
-        for problem in check(verification):
-            self._problem((*place, "verify"), problem)
-        agents = frozenset(filter(None, map(tidy, model.agents)))
-        if not verification.keys:
-            self._warning(
-                line,
-                f"source {name} has no key: it answers 401 to everything"
-                f"{self._absence((*place, 'verify', 'keys'))}",
-            )
-        elif verify.scheme == "rsa-sha256" and not verification.secret_header and not agents:
-            self._warning(
-                line,
-                f"source {name}: one key for all customers proves that the provider sent it, not"
-                " that it was for you: set a secret_header or agents"
-                f"{self._absence((*place, 'verify', 'secret_header'))}",
-            )
-        if model.agents and not agents:
-            self._warning(
-                line,
-                f"source {name} takes the events of every agent{self._absence((*place, 'agents'))}",
-            )
-        gap_timeout = int(model.gap_timeout * SECOND)
-        return Source(
-            name=name,
-            format=model.format,
-            verification=verification,
-            agents=agents,
-            ordering=Ordering(model.observes, model.gaps, gap_timeout),
-            rejected_status=model.rejected_status,
-            rate=model.rate,
-            quiet_after=model.quiet_after,
-            spool=model.spool,
-            line=line,
-        )
-
-    def _keys(self, verify: Verify, place: Place) -> Iterator[tuple[keys.Key, str]]:
-        labels = set[str]()
-        for number, given in enumerate(verify.keys):
-            text = tidy(given.key)
-            if not text:
-                continue
-            label = given.label or str(number + 1)
-            if not LABEL.fullmatch(label) or label in labels:
-                self._problem((*place, number), "a label has 1 to 40 of A-Z a-z 0-9 . _ -, once")
-            labels.add(label)
-            try:
-                yield keys.parse_key(verify.scheme, text), label
-                weak = keys.weak(verify.scheme, text)
-            except ValueError as error:
-                self._problem((*place, number), f"the key {error}")
-                continue
-            if weak:
-                self._warning(self._document.line((*place, number)), weak)
+        self._check_name(name, ("sources", name))
+        return SourceBuilder(self, name, model).source()
 
     def _destination(self, name: str, model: DestinationModel) -> Destination:
         place: Place = ("destinations", name)
         self._check_name(name, place)
         fields = model.model_dump(exclude={"fallback", "quiet"}) | {"url": tidy(model.url)}
-        line = self._document.line(place)
+        line = self.line(place)
         if "warn_after" in model.model_fields_set:
             for text in late_warnings(model):
-                self._warning(line, f"destination {name}: {text}")
+                self.warning(line, f"destination {name}: {text}")
         return Destination(
             name=name,
             line=line,
@@ -227,7 +162,7 @@ class _Reading:
             for other in destination.fallback:
                 if other not in destinations:
                     hint = near(other, list(destinations))
-                    self._problem(place, f"there is no destination {shown(other)}{hint}")
+                    self.problem(place, f"there is no destination {shown(other)}{hint}")
             seen: set[str] = set()
             edge = set(destination.fallback)
             while edge:
@@ -235,27 +170,27 @@ class _Reading:
                 edge = {f for n in edge & destinations.keys() for f in destinations[n].fallback}
                 edge -= seen
             if name in seen:
-                self._problem(place, f"the fall-back of {name} leads back to it: remove one")
+                self.problem(place, f"the fall-back of {name} leads back to it: remove one")
 
     def _route(self, number: int, model: RouteModel, file: FileModel) -> Route:
         place: Place = ("routes", number)
         return build_route(
             model,
             file,
-            self._document.line(place),
-            lambda inner, text: self._problem((*place, *inner), text),
+            self.line(place),
+            lambda inner, text: self.problem((*place, *inner), text),
         )
 
     def _check_route_names(self, model: FileModel) -> None:
         seen: set[str] = set()
         for number, route in enumerate(model.routes):
             if route.name in seen:
-                self._problem(
+                self.problem(
                     ("routes", number), f"there is a route {shown(route.name)} above already"
                 )
             seen.add(route.name)
 
-    def _absence(self, place: Place, *parts: Place) -> str:
+    def absence(self, place: Place, *parts: Place) -> str:
         """Return the end of a warning: the variables at a place, or its parts, that are not set."""
         names = dict.fromkeys(
             name
@@ -276,23 +211,23 @@ class _Reading:
         used |= {n for route in routes for later in route.escalate for n in later.notify}
         used |= {name for destination in destinations.values() for name in destination.fallback}
         for name, destination in destinations.items():
-            absence = self._absence(("destinations", name), (), ("url",))
+            absence = self.absence(("destinations", name), (), ("url",))
             if absence and destination.prints_only:
-                self._warning(destination.line, f"{name} prints only{absence}")
+                self.warning(destination.line, f"{name} prints only{absence}")
             if name not in used:
-                self._warning(destination.line, f"no route names the destination {name}")
+                self.warning(destination.line, f"no route names the destination {name}")
         if len(destinations) == 1:
             (only,) = destinations.values()
-            self._warning(
+            self.warning(
                 only.line,
                 f"nobody can be told when {only.name} fails: add another destination, and a route"
                 " with `dead_letter: true` that names it",
             )
         for route in routes:
             for text in surprises(route, formats):
-                self._warning(route.line, f"route {route.name!r}: {text}")
+                self.warning(route.line, f"route {route.name!r}: {text}")
         if not any(route.is_about_verdicts for route in routes):
-            self._warning(1, "nobody is told of rejected events: add a route with `verdict`")
+            self.warning(1, "nobody is told of rejected events: add a route with `verdict`")
         for place, name, text in self._variables.slips():
             if name not in self._told:
-                self._warning(self._document.line(place), text)
+                self.warning(self.line(place), text)

@@ -13,6 +13,7 @@ from receiver.destinations.destination import Destination
 from receiver.lifecycle import Ordering
 from receiver.routing.policy import SendPolicy, route_options
 from receiver.routing.routes import Route
+from receiver.sources.access import ApiAccess
 from receiver.sources.source import Source
 from receiver.sources.verification import Verification
 from receiver.times import SECOND
@@ -66,6 +67,8 @@ def _meaning(value: Any) -> Any:
     if isinstance(value, Verification):
         secret = value.secret_header and value.secret_header[0]
         return {**_fields(value), "keys": len(value.keys), "secret_header": secret}
+    if isinstance(value, ApiAccess):
+        return {**_fields(value), "key": bool(value.key)}
     if is_dataclass(value):
         return _fields(value)
     if isinstance(value, Enum):

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Annotated, Any, Literal
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 from pydantic import (
     BaseModel,
@@ -15,88 +14,35 @@ from pydantic import (
     model_validator,
 )
 
-from receiver.config.problems import near, shown
+from receiver.config.forms import (
+    days_of,
+    filled_in,
+    listed,
+    minutes_of_clock,
+    observed_statuses,
+    rate_of,
+    true_is_any,
+    url_alone,
+    zone_of,
+)
 from receiver.config.strict_yaml import as_text, as_written, with_types
 from receiver.events import Status
 from receiver.routing.quiet_hours import DAYS, MIDNIGHT
+from receiver.sources.access import Act
 from receiver.sources.formats.registry import FORMATS
 from receiver.sources.verification import SCHEMES
-from receiver.times import UNITS, duration
+from receiver.times import duration
 
 if TYPE_CHECKING:
     Day = str
     Format = str
     Scheme = str
+    ActName = str
 else:
     # The keys of registries: a file can ask for registered names only.
-    Day, Format, Scheme = (Literal[tuple(words)] for words in (DAYS, FORMATS, SCHEMES))
-
-
-def _rate(value: object) -> float:
-    """Return the number a second of `30/m`."""
-    match = re.fullmatch(r"([0-9]{1,6})/([smhd])", str(value), re.ASCII)
-    if match is None or int(match[1]) == 0:
-        raise ValueError("must be a rate like 1/s, 30/m or 5/h")
-    return int(match[1]) / UNITS[match[2]]
-
-
-def _clock(value: object) -> int:
-    """Return the minutes since midnight of `22:30`; 24:00 is the end of the day."""
-    match = re.fullmatch(r"([01][0-9]|2[0-3]):([0-5][0-9])|24:00", str(value), re.ASCII)
-    if match is None:
-        raise ValueError('must be a time of day like "22:30"')
-    return int(match[1]) * 60 + int(match[2]) if match[1] else MIDNIGHT
-
-
-def _days(value: object) -> object:
-    """Return the days of a list, of one day or of `all`."""
-    return list(DAYS) if value == "all" else _listed(value)
-
-
-def _zone(value: object) -> ZoneInfo:
-    """Return the time zone of a name like Europe/Berlin."""
-    try:
-        return ZoneInfo(str(value))
-    except (ValueError, OSError, ZoneInfoNotFoundError):
-        # The name of a folder raises an OSError, a name outside the folder a ValueError.
-        pass
-    raise ValueError(f"there is no time zone {str(value)[:60]!r}: write it like Europe/Berlin")
-
-
-def _listed(value: object) -> object:
-    """Make a list of a value that may be written without one."""
-    return value if isinstance(value, list) else [value]
-
-
-def _observed(value: object) -> object:
-    """Return the statuses to which a source is subscribed; None for all of them."""
-    if value in ("all", ["all"]):
-        return None
-    words = [str(word) for word in value] if isinstance(value, list) else [str(value)]
-    statuses = [status.value for status in Status]
-    for word in words:
-        if word not in statuses:
-            raise ValueError(f"there is no status {shown(word)}{near(word, ['all', *statuses])}")
-    if not words:
-        raise ValueError("name the statuses whose events are sent, or all")
-    return frozenset(map(Status, words))
-
-
-def _true_is_any(value: object) -> object:
-    """Read `true` as the pattern that fits everything."""
-    return "*" if value is True or value in ("true", "True", "TRUE") else value
-
-
-def _filled_in(value: object) -> object:
-    """Refuse a key without a value, which YAML reads as null."""
-    if value is None:
-        raise ValueError("says nothing: fill it in, or leave it out")
-    return value
-
-
-def _url_alone(value: object) -> object:
-    """Read a plain text as a destination's URL."""
-    return {"url": value} if isinstance(value, str) else value
+    Day, Format, Scheme, ActName = (
+        Literal[tuple(words)] for words in (DAYS, FORMATS, SCHEMES, map(str, Act))
+    )
 
 
 class _Strict(BaseModel):
@@ -110,10 +56,10 @@ class _Strict(BaseModel):
 
 
 Text = Annotated[str, BeforeValidator(as_text)]
-Texts = Annotated[list[Text], BeforeValidator(_listed)]
+Texts = Annotated[list[Text], BeforeValidator(listed)]
 Duration = Annotated[float, BeforeValidator(duration)]
-_FILLED_IN = BeforeValidator(_filled_in)
-Names = Annotated[list[str], BeforeValidator(_listed), Field(min_length=1)]
+_FILLED_IN = BeforeValidator(filled_in)
+Names = Annotated[list[str], BeforeValidator(listed), Field(min_length=1)]
 
 
 class SecretHeader(_Strict):
@@ -140,7 +86,7 @@ class Verify(_Strict):
 
     scheme: Scheme
     keys: Annotated[
-        list[Annotated[KeyModel, BeforeValidator(_key_alone)]], BeforeValidator(_listed)
+        list[Annotated[KeyModel, BeforeValidator(_key_alone)]], BeforeValidator(listed)
     ] = []
     secret_header: SecretHeader | None = None
     header: str = ""
@@ -153,28 +99,49 @@ class Verify(_Strict):
     layout: str = ""
 
 
+class ApiModel(_Strict):
+    """`api`: see access.ApiAccess. Without a key, nobody is asked."""
+
+    base_url: Text = ""
+    key: Text
+    header: Text = ""
+    timeout: Duration = 10.0
+    rate: Annotated[float, BeforeValidator(rate_of)] = 1.0
+
+
+class ReconcileModel(_Strict):
+    """`reconcile`: see access.Reconciliation."""
+
+    every: Duration = 60.0
+    quiet_for: Duration = 600.0
+    discover: Duration = 3600.0
+
+
 class SourceModel(_Strict):
     """One of `sources`."""
 
     format: Format = "asteroid"
     verify: Verify
     agents: Texts = []
-    observes: Annotated[frozenset[Status] | None, BeforeValidator(_observed)] = None
+    observes: Annotated[frozenset[Status] | None, BeforeValidator(observed_statuses)] = None
     gaps: Literal["reject", "apply"] = "reject"
     gap_timeout: Duration = 30.0
     quiet_after: Annotated[Duration | None, _FILLED_IN] = None
     rejected_status: Literal[200, 409] = 200
-    rate: Annotated[float, BeforeValidator(_rate)] | None = None
+    rate: Annotated[float, BeforeValidator(rate_of)] | None = None
+    api: Annotated[ApiModel | None, _FILLED_IN] = None
+    reconcile: Annotated[ReconcileModel | None, _FILLED_IN] = None
+    act: Annotated[list[ActName], BeforeValidator(listed)] = []
     spool: bool = False
 
 
 class QuietModel(_Strict):
     """`quiet`: see quiet_hours.QuietHours."""
 
-    days: Annotated[list[Day], BeforeValidator(_days)] = Field(list(DAYS), min_length=1)
-    begin: Annotated[int, BeforeValidator(_clock)] = Field(alias="from")
-    end: Annotated[int, BeforeValidator(_clock)] = Field(alias="to")
-    tz: Annotated[ZoneInfo, BeforeValidator(_zone)]
+    days: Annotated[list[Day], BeforeValidator(days_of)] = Field(list(DAYS), min_length=1)
+    begin: Annotated[int, BeforeValidator(minutes_of_clock)] = Field(alias="from")
+    end: Annotated[int, BeforeValidator(minutes_of_clock)] = Field(alias="to")
+    tz: Annotated[ZoneInfo, BeforeValidator(zone_of)]
 
     @model_validator(mode="after")
     def _ends(self) -> QuietModel:
@@ -189,7 +156,7 @@ class DestinationModel(_Strict):
     """One of `destinations`."""
 
     url: str
-    rate: Annotated[float, BeforeValidator(_rate)] | None = None
+    rate: Annotated[float, BeforeValidator(rate_of)] | None = None
     retry_for: Duration = 86_400.0
     timeout: Duration = 30.0
     warn_after: Duration = 600.0
@@ -212,8 +179,8 @@ class Match(_Strict):
     outcome: Texts | None = None
     reason: Texts | None = None
     verdict: Texts | None = None
-    dead_letter: Annotated[Texts, BeforeValidator(_true_is_any)] | None = None
-    alarm: Annotated[Texts, BeforeValidator(_true_is_any)] | None = None
+    dead_letter: Annotated[Texts, BeforeValidator(true_is_any)] | None = None
+    alarm: Annotated[Texts, BeforeValidator(true_is_any)] | None = None
     metadata: dict[str, Annotated[Texts, Field(min_length=1)]] = {}
 
     @model_validator(mode="before")
@@ -248,7 +215,7 @@ class EscalationModel(_Strict):
 class GroupModel(_Strict):
     """`group`: see routes.Group."""
 
-    by: Annotated[list[str], BeforeValidator(_listed), Field(min_length=1)]
+    by: Annotated[list[str], BeforeValidator(listed), Field(min_length=1)]
     wait: Duration = 30.0
     every: Duration = 300.0
 
@@ -271,7 +238,7 @@ class RouteModel(_Strict):
     stop: bool = False
     remind: Annotated[RemindModel | None, _FILLED_IN] = None
     escalate: Annotated[
-        list[EscalationModel], BeforeValidator(_listed), Field(min_length=1), _FILLED_IN
+        list[EscalationModel], BeforeValidator(listed), Field(min_length=1), _FILLED_IN
     ] = []
     resolved: bool = False
     acknowledged: bool = False
@@ -285,5 +252,5 @@ class FileModel(_Strict):
     """routes.yaml."""
 
     sources: dict[str, SourceModel] = Field(min_length=1)
-    destinations: dict[str, Annotated[DestinationModel, BeforeValidator(_url_alone)]] = {}
+    destinations: dict[str, Annotated[DestinationModel, BeforeValidator(url_alone)]] = {}
     routes: list[RouteModel] = []

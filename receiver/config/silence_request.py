@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from receiver.config.match_builder import read_conditions
+from receiver.config.builders.match import read_conditions
 from receiver.config.problems import describe_error
 from receiver.config.schema import Match
 from receiver.errors import ConfigurationError

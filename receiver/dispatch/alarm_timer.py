@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from receiver.alarms import Alarm
 from receiver.config.live_rules import LiveRules
 from receiver.dispatch.alarms import DAY, REFUSALS_IN, Change, Ended, Raised, Starving, changes
-from receiver.dispatch.presence import Observation, Refused, Serving, serving
+from receiver.dispatch.presence import Missed, Observation, Refused, Serving, serving
 from receiver.metrics import Counters
 from receiver.store.contract import Store, Transaction
 from receiver.store.periodic import Periodic
@@ -32,7 +32,10 @@ class Noted:
 
 
 class AlarmTimer(Periodic):
-    """A thread that raises and ends alarms. `wake` gets the destinations with new deliveries."""
+    """A thread that raises and ends alarms. `wake` gets the destinations with new deliveries.
+
+    `missed` returns the sources whose webhooks did not come lately, at a time (nanoseconds).
+    """
 
     def __init__(
         self,
@@ -40,12 +43,14 @@ class AlarmTimer(Periodic):
         live_rules: LiveRules[object],
         wake: Callable[[Iterable[str]], None],
         counters: Counters,
+        missed: Callable[[int], Mapping[str, Missed]] = lambda now: {},
     ) -> None:
         super().__init__("alarms", first_rest=EVERY, rest_after_failure=EVERY)
         self._store = store
         self._live_rules = live_rules
         self._wake = wake
         self._counters = counters
+        self._missed = missed
         self._refusals = RecentRefusals()
         self._since: int | None = None
         self._looked_at = 0
@@ -79,7 +84,7 @@ class AlarmTimer(Periodic):
         self._since = now if self._since is None else min(self._since, now)
         refused = self._refusals.count(dict(self._counters.counts("untrusted")), now)
         rules, failed = self._live_rules.rules, self._live_rules.failed
-        return Observation(rules, now, self._since, refused, failed)
+        return Observation(rules, now, self._since, refused, failed, self._missed(now))
 
     def _report(self, noted: Noted) -> None:
         alarm = noted.alarm

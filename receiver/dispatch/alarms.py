@@ -6,6 +6,8 @@
   served does not count, nor does it for executions that are stuck. It is over with the next one.
 * The rules could not be read again: over when they are.
 * More than REFUSALS webhooks of a source were refused within REFUSALS_IN: over when they are fewer.
+* More than MISSED changes of a source were learnt within an hour by asking alone, or its provider
+  refuses our key: over when neither is so.
 * A webhook was set aside: once for each source and reason, until a day went by without another.
 
 Routes with `alarm` name the destinations to tell, never the one that fails. If none of those works,
@@ -33,6 +35,7 @@ from receiver.times import SECOND
 UNWRITTEN = "alarms"
 DAY = 24 * 3600 * SECOND
 REFUSALS, REFUSALS_IN = 10, 300 * SECOND
+MISSED, MISSED_IN = 3, 3600 * SECOND
 # After a start a destination has the time of an attempt and this much before people are told.
 TRIED_WITHIN = 5 * SECOND
 # A destination that has just begun to fail still gets word of an alarm soon, more often than not.
@@ -158,6 +161,11 @@ def _begun(watched: Watched, seen: Observation) -> Iterator[tuple[Alarm, Collect
         if name in rules.sources and refused.n > REFUSALS:
             alarm = Alarm(AlarmKind.SIGNATURES, name, refused.since, now, refused.cause, refused.n)
             yield alarm, ()
+    for name, missed in seen.missed.items():
+        if name in rules.sources and (missed.is_refused or missed.n > MISSED):
+            why = "key" if missed.is_refused else "asked"
+            since = min(missed.since, now)
+            yield Alarm(AlarmKind.WEBHOOKS_MISSED, name, since, now, why, missed.n), ()
     for each in watched.set_aside:
         first_at = min(each.first_at, now)
         yield (
@@ -174,6 +182,7 @@ def _over(alarm: Alarm, watched: Watched, seen: Observation) -> str | None:
         AlarmKind.RELOAD: _reload_over,
         AlarmKind.SIGNATURES: _signatures_over,
         AlarmKind.QUARANTINED: _set_aside_over,
+        AlarmKind.WEBHOOKS_MISSED: _missed_over,
     }
     return over[alarm.kind](alarm, watched, seen)
 
@@ -211,6 +220,15 @@ def _signatures_over(alarm: Alarm, watched: Watched, seen: Observation) -> str |
 
 def _set_aside_over(alarm: Alarm, watched: Watched, seen: Observation) -> str | None:
     return None if any(each.about == alarm.about for each in watched.set_aside) else ""
+
+
+def _missed_over(alarm: Alarm, watched: Watched, seen: Observation) -> str | None:
+    source = seen.rules.sources.get(alarm.about)
+    if source is None or source.reconcile is None:
+        return "removed"
+    missed = seen.missed.get(alarm.about)
+    lasts = missed is not None and (missed.is_refused or missed.n > MISSED)
+    return None if lasts else ""
 
 
 def _starving(watched: Watched, seen: Observation) -> Iterator[Starving]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, tzinfo
 
 from receiver.config.live_rules import LiveRules
 from receiver.config.rules import Rules
 from receiver.deliveries import Claim
 from receiver.dispatch.alarm_timer import AlarmTimer
+from receiver.dispatch.presence import Missed
 from receiver.dispatch.replanning import Part, replan
 from receiver.dispatch.turn import tell_of
 from receiver.dispatch.worker import DestinationWorker, log_dead
@@ -44,6 +45,7 @@ class Dispatcher:
         links: Links = NO_LINKS,
         zone: tzinfo = UTC,
         counters: Counters | None = None,
+        missed: Callable[[int], Mapping[str, Missed]] = lambda now: {},
     ) -> None:
         self._store = store
         self._live_rules = live_rules
@@ -56,7 +58,7 @@ class Dispatcher:
         self._stopped = False
         self._reaper = OrphanReaper(store, live_rules, self.wake)
         self._counters = counters or Counters(())
-        self._alarms = AlarmTimer(store, live_rules, self.wake, self._counters)
+        self._alarms = AlarmTimer(store, live_rules, self.wake, self._counters, missed)
         live_rules.on_change(self.change)
 
     def start(self) -> None:

@@ -29,12 +29,24 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
+class Missed:
+    """The changes that lately came by no webhook and were learnt by asking: how many, since when.
+
+    `is_refused`: the provider refuses the key, so that nobody asks any more.
+    """
+
+    n: int
+    since: int
+    is_refused: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Observation:
     """Observation of this process about itself at `now`; times are nanoseconds.
 
     It serves since `since`. `refused` has the sources of which webhooks were refused within the
     last REFUSALS_IN; None: it does not serve for that long. `failed` is the last reload, if it
-    failed.
+    failed. `missed` has the sources whose webhooks did not come within the last hour.
     """
 
     rules: Rules
@@ -42,6 +54,7 @@ class Observation:
     since: int
     refused: Mapping[str, Refused] = field(default_factory=dict)
     failed: FailedReload | None = None
+    missed: Mapping[str, Missed] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

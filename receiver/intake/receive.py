@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Literal
 
 from receiver.config.rules import Rules
@@ -105,6 +106,19 @@ class Receipt:
     settled: tuple[JudgedWebhook, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """The events that asking the provider about an execution brought, in their order.
+
+    They hold if the execution still has that version (0: nobody has told us of it).
+    """
+
+    source: str
+    execution_id: str
+    version: int
+    webhooks: tuple[VerifiedWebhook, ...]
+
+
 class Intake:
     """Acts that judge webhooks by the routes in force and the orderings of their sources."""
 
@@ -132,6 +146,12 @@ class Intake:
         judged = self.judge_all(webhooks, loaded)
         transaction.save([entry for entries in judged for entry in entries])
         return judged
+
+    def learn(
+        self, transaction: Transaction, lessons: Sequence[Lesson]
+    ) -> Sequence[list[JudgedWebhook]]:
+        """Judge and store lessons in their order; one that is out of date teaches nothing."""
+        return [self._learn(transaction, lesson) for lesson in lessons]
 
     def expire(
         self, transaction: Transaction, times: Sequence[int]
@@ -180,6 +200,15 @@ class Intake:
         transaction.save(entries)
         return entries
 
+    def _learn(self, transaction: Transaction, lesson: Lesson) -> list[JudgedWebhook]:
+        loaded = transaction.load([w.event for w in lesson.webhooks if w.event is not None])
+        stored = loaded.executions.get((lesson.source, lesson.execution_id))
+        if (stored.version if stored else 0) != lesson.version:
+            return []
+        entries = list(chain.from_iterable(self.judge_all(lesson.webhooks, loaded)))
+        transaction.save(entries)
+        return entries
+
     def _ordering(self, event: Event) -> Ordering:
         return self._orderings.get(event.source, _DEFAULT_ORDERING)
 
@@ -202,6 +231,7 @@ def judge_event(
     after = moved = until = None
     if judgement.verdict is Verdict.APPLIED:
         after = advance(before, event, now)
+        after = replace(after, gap=after.gap or judgement.reason == "gap")
     elif judgement.verdict is Verdict.HELD:
         until = webhook.at + ordering.gap_timeout
     elif before is not None and moves_mark(judgement, before.status):

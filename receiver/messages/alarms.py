@@ -51,6 +51,7 @@ def alarm_message(claim: Claim, alarm: Alarm, now: int, zone: tzinfo = UTC) -> M
         AlarmKind.RELOAD: _reload,
         AlarmKind.SIGNATURES: _signatures,
         AlarmKind.QUARANTINED: _set_aside,
+        AlarmKind.WEBHOOKS_MISSED: _webhooks_missed,
     }[alarm.kind]
     end = alarm.ended_at or now
     if is_over and alarm.end_cause == "removed":
@@ -180,9 +181,36 @@ def _set_aside(
     return unapplied_title(facts), [f"{came} {local(alarm.began_at)}.", unapplied_sentence(facts)]
 
 
+def _webhooks_missed(
+    alarm: Alarm, is_over: bool, end: int, local: Callable[[int], str]
+) -> tuple[str, list[str]]:
+    name, since = alarm.about, local(alarm.began_at)
+    if alarm.cause == "key":
+        if is_over:
+            return f"{name}: its provider answers us again", [f"It refused our key since {since}."]
+        return f"{name}: its provider refuses our key", [
+            f"Since {since} nobody asks it about executions of which no webhook comes. Webhooks"
+            " that come are taken as before.",
+            "Set a valid key as `api: {key: …}` of the source in routes.yaml, and let it be read"
+            " again.",
+        ]
+    if is_over:
+        line = f"From {since} on, changes came by no webhook; we learnt of them by asking."
+        return f"{name}: webhooks come again", [line]
+    return f"{name}: webhooks seem to be off", [
+        f"{alarm.n} changes since {since} came by no webhook: we learnt of them late, by asking its"
+        " provider.",
+        "Look at the webhook settings of the agents there: the address, whether it is switched on,"
+        " and for which events. `receiver events --source"
+        f" {name}` lists what came.",
+    ]
+
+
 def _removed(alarm: Alarm) -> str:
     if alarm.kind is AlarmKind.SOURCE_QUIET:
         return "routes.yaml does not ask for its silence any more."
+    if alarm.kind is AlarmKind.WEBHOOKS_MISSED:
+        return "routes.yaml does not ask its provider any more."
     return "It is not in routes.yaml any more."
 
 

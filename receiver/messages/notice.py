@@ -16,6 +16,7 @@ from typing import Any
 
 from receiver.deliveries import DeadOriginal, Message, MessageContext, Severity
 from receiver.events import Category, Status, Verdict
+from receiver.lifecycle import POLLED
 from receiver.messages import templates
 from receiver.messages.local_time import clock_time, time_and_distance
 from receiver.messages.sanitize import clean
@@ -264,6 +265,8 @@ def _fine_print(
         lines.append(f"Before that, it was {before} for {values['waited']}.")
     if facts.gap:
         lines.append("Earlier updates are missing.")
+    if POLLED in facts.flags:
+        lines.append("We learnt of this by asking; no webhook came.")
     if "order_uncertain" in facts.flags:
         lines.append("The times of its updates do not tell for certain which came first.")
     if facts.verdict is not Verdict.APPLIED and values["event"]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from receiver.lifecycle import Ordering
+from receiver.sources.access import Act, ApiAccess, Reconciliation
 from receiver.sources.verification import Verification
 
 
@@ -16,7 +17,8 @@ class Source:
     events in order. With `spool` its webhooks are kept in a file while the database is away.
     `rejected_status` is the HTTP status for a rejected event. `rate` is the most proven webhooks a
     second; None stands for RECEIVER_RATE. People are told if it is silent for `quiet_after` seconds
-    (None: never). `line` is its line in routes.yaml.
+    (None: never). `api` is the way to its provider, which is asked by `reconcile`; people may do
+    `acts` through it. `line` is its line in routes.yaml.
     """
 
     name: str
@@ -27,5 +29,8 @@ class Source:
     rejected_status: int = 200
     rate: float | None = None
     quiet_after: float | None = None
+    api: ApiAccess | None = None
+    reconcile: Reconciliation | None = None
+    acts: frozenset[Act] = frozenset()
     spool: bool = False
     line: int = 0

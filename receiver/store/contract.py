@@ -15,8 +15,9 @@
   which the API and the command line turn into text.
 
 A transaction has seven roles (`Judging`, `Sending`, `Operating`, `Auditing`, `Planning`,
-`Foreseeing`; `Alarming` in store.alarming), and a store has five (`Writing` here; `Listing`,
-`Reading`, `Surveying` and `Waiting` in store.reading): callers ask for the role that they need.
+`Foreseeing`; `Alarming` in store.alarming), and a store has six (`Writing` here; `Listing`,
+`Reading`, `Surveying`, `Asking` and `Waiting` in store.reading): callers ask for the role that they
+need.
 
 Errors: StorageUnavailable if a write could not be committed (send it again), Overloaded if too many
 writes wait already, StorageRefused at opening.
@@ -35,7 +36,7 @@ from receiver.routing.episodes import Changes, Episode
 from receiver.routing.policy import SendPolicy
 from receiver.routing.silences import Silence
 from receiver.store.alarming import Alarming
-from receiver.store.reading import Listing, Reading, Surveying, Waiting
+from receiver.store.reading import Asking, Listing, Reading, Surveying, Waiting
 from receiver.store.records import (
     AttemptResult,
     Failures,
@@ -324,5 +325,5 @@ class Writing(Protocol):
         """Commit the waiting writes, then close."""
 
 
-class Store(Writing, Listing, Reading, Surveying, Waiting, Protocol):
+class Store(Writing, Listing, Reading, Surveying, Asking, Waiting, Protocol):
     """The database: writes through one committer, reads beside it."""

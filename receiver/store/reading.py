@@ -9,10 +9,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from receiver.events import Execution, Status
 from receiver.retention import Limits
 from receiver.routing.policy import SendPolicy
 from receiver.store.names import Orphan
 from receiver.store.records import Delays, Happened, JudgedWebhook, Standing, Tally, Waited, Watched
+
+
+@dataclass(frozen=True, slots=True)
+class Learnt:
+    """A status of an execution that was learnt by asking alone, at a time (nanoseconds)."""
+
+    source: str
+    status: Status
+    at: int
+
 
 Page = tuple[list[dict[str, Any]], int | None]
 
@@ -166,6 +177,29 @@ class Surveying(Protocol):
 
     def standings(self, now: int) -> Mapping[str, Standing]:
         """Return how each destination stands that was ever told something, by its name."""
+
+
+class Asking(Protocol):
+    """The side of a store for asking the provider. Times are nanoseconds."""
+
+    def unheard(self, source: str, before: int, limit: int) -> Sequence[Execution]:
+        """Return executions of a source that have not ended and stand unconfirmed since `before`.
+
+        Pauses of an assumed kind are among them at once. They come in the order of their first
+        events.
+        """
+
+    def standing(self, source: str, ids: Sequence[str]) -> Mapping[str, Execution]:
+        """Return those of these executions that are stored, by their ids."""
+
+    def held_until(self, source: str, until: int) -> Sequence[tuple[str, int]]:
+        """Return executions with an event that is held until a time before that; with the time."""
+
+    def learnt(self, since: int, near: int) -> Sequence[Learnt]:
+        """Return what was learnt by asking since then and by no webhook.
+
+        A webhook of the same status is about the same change if it is dated at most `near` away.
+        """
 
 
 class Waiting(Protocol):

@@ -324,7 +324,7 @@ class Pruned:
     deliveries: int = 0
     silences: int = 0
     alarms: int = 0
-    audit: int = 0
+    acts: int = 0
     bodies: int = 0
 
 

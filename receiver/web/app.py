@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
@@ -21,11 +21,14 @@ from receiver.audit import Act, Actor, Door, Entry
 from receiver.config.live_rules import LiveRules
 from receiver.config.rules import Rules
 from receiver.config.settings import Settings
+from receiver.dispatch.alarms import MISSED_IN
 from receiver.dispatch.dispatcher import Dispatcher
 from receiver.dispatch.operators import link_key, list_silences, orphans, write_down
+from receiver.dispatch.presence import Missed
 from receiver.errors import StorageUnavailable
 from receiver.intake.expiry import ExpiryTimer
 from receiver.intake.receive import Intake
+from receiver.intake.reconcile.timer import ReconcileTimer
 from receiver.links import Links
 from receiver.metrics import Counters
 from receiver.store.contract import Store
@@ -100,7 +103,10 @@ def build(
     """
     counters = Counters(rules.sources)
     in_force, links = _live_rules(rules, read, counters), _links(settings, store)
-    dispatcher = _dispatcher(settings, store, in_force, counters, links) if dispatch else None
+    reconciling = ReconcileTimer(store, in_force, counters)
+    dispatcher = (
+        _dispatcher(settings, store, in_force, counters, links, reconciling) if dispatch else None
+    )
     wake = dispatcher.wake if dispatcher is not None else _wake_nobody
     gaps = ExpiryTimer(store, in_force, wake, list_silences)
     pruning = PruneTimer(store, settings.retention)
@@ -115,13 +121,13 @@ def build(
     in_force.on_change(lambda rules: _follow(rules, store))
     store.announce(in_force.digest)
     # What became due during a stop is settled before anything is sent.
-    starts = [gaps.start, *([dispatcher.start] if dispatcher is not None else []), pruning.start,
-              lambda: _log_orphans(in_force.rules, store)]  # fmt: skip
+    sends = [dispatcher.start, reconciling.start] if dispatcher is not None else []
+    starts = [gaps.start, *sends, pruning.start, lambda: _log_orphans(in_force.rules, store)]
 
     def drain() -> None:
         _drain(endpoint, dispatcher, 0 if app.state.failure else settings.drain)
 
-    stops = [drain, refusals.flush, gaps.stop, pruning.stop, store.close]
+    stops = [drain, refusals.flush, gaps.stop, reconciling.stop, pruning.stop, store.close]
     app = Application(
         endpoint,
         [
@@ -159,9 +165,20 @@ def _drain(endpoint: WebhookEndpoint, dispatcher: Dispatcher | None, seconds: fl
 
 
 def _dispatcher(
-    settings: Settings, store: Store, in_force: LiveRules[Intake], counters: Counters, links: Links
+    settings: Settings,
+    store: Store,
+    in_force: LiveRules[Intake],
+    counters: Counters,
+    links: Links,
+    reconciling: ReconcileTimer,
 ) -> Dispatcher:
-    made = Dispatcher(store, in_force, settings.lease, links, settings.zone, counters)
+    def missed(now: int) -> Mapping[str, Missed]:
+        """Return the sources whose webhooks did not come lately."""
+        found = reconciling.missed(now, MISSED_IN)
+        return {name: Missed(*values) for name, values in found.items()}
+
+    made = Dispatcher(store, in_force, settings.lease, links, settings.zone, counters, missed)
+    reconciling.on_owed(made.wake)
     store.on_news(lambda: made.wake(in_force.rules.destinations))
     return made
 

@@ -77,6 +77,8 @@ class Readiness:
 
     def _problem(self) -> str:
         """Return why webhooks cannot be stored; empty if they can."""
+        if self._spooling is not None and self._spooling.comes_first():
+            return "Webhooks wait in the spool. See the log."  # to ask the database may take long
         if time.monotonic() - self._endpoint.not_stored_at < NOT_READY_FOR:
             return "Webhooks could not be stored just now. See the log."
         is_old = time.monotonic() - self._probed_at > READY_FOR

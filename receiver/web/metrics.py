@@ -40,12 +40,16 @@ _COUNTERS = [
     ("receiver_verdicts_total", "Proven webhooks.", ("source", "verdict", "reason"), "verdicts"),
     ("receiver_refused_total", "Refused connections and requests.", ("cause",), "refused"),
     ("receiver_reloads_total", "Reloads of routes.yaml.", ("result",), "reloads"),
+    ("receiver_asked_total", "Requests to a provider's API.", ("source", "outcome"), "asked"),
+    ("receiver_learnt_total", "Changes learnt by asking.", ("source",), "learnt"),
+    ("receiver_disagreements_total", "Answers that fit no state.", ("source",), "disagreements"),
     ("receiver_spooled_total", "Webhooks kept in the spool.", ("source",), "spooled"),
     ("receiver_alarms_raised_total", "Alarms raised by this process.", ("alarm",), "alarms"),
     ("receiver_attempts_total", "Attempts to send.", ("destination", "outcome"), "attempts"),
 ]
 _GAUGES = [
     ("receiver_last_accepted_seconds", "When the last was accepted.", ("source",), "accepted"),
+    ("receiver_learnt_lag_seconds", "How late the last was learnt.", ("source",), "learnt_lag"),
     ("receiver_key_last_used_seconds", "When a key proved one.", ("source", "key"), "key_used"),
     ("receiver_last_reload_seconds", "When routes.yaml was last read.", ("result",), "reload"),
 ]

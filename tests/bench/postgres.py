@@ -1,13 +1,15 @@
 """Intake on PostgreSQL: `python -m tests.bench_intake --store postgres`.
 
 All on one server that syncs each commit, in turn: a transaction for each event, one process,
-several processes, and a file beside them.
+several processes, and a file beside them. What bounds them is seen by the processor time that
+receivers, server and sender spend on a webhook (`…_cpu_ms`), beside the processors that there are.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import statistics
 import subprocess
 import time
@@ -28,14 +30,19 @@ def measure_postgres(given: argparse.Namespace, folder: str) -> dict[str, float]
     """Rounds of all in turn: medians of acknowledged a second, and answers at a steady rate."""
     rates: dict[str, list[float]] = {}
     took: dict[str, list[float]] = {}
+    spent: dict[str, list[float]] = {}
     with running(Path(folder), "") as server:
         started = _started(given, folder, server)
         try:
             for number in range(given.rounds):
                 for name, ports in started.items():
                     prefix = f"r{number}-{name}"
+                    before = _spent(name, server)
                     rate = asyncio.run(_drive(ports, given, prefix))
                     rates.setdefault(name, []).append(rate)
+                    for who, now in _spent(name, server).items():
+                        costs = spent.setdefault(f"{name}_{who}_cpu_ms", [])
+                        costs.append((now - before[who]) / given.count * 1000)
             for name in ("file", "one"):
                 posts = Steady(started[name][0], given.rate)
                 count = int(given.rate * given.seconds)
@@ -43,10 +50,12 @@ def measure_postgres(given: argparse.Namespace, folder: str) -> dict[str, float]
                 asyncio.run(posts.run(prepared))
                 took[name] = posts.took
         finally:
-            for process in _PROCESSES:
+            for process in (each for of in _PROCESSES.values() for each in of):
                 process.terminate()
                 process.wait(30)
     found = {f"{name}_per_s": statistics.median(of) for name, of in rates.items()}
+    found |= {name: statistics.median(of) for name, of in spent.items()}
+    found["processors"] = float(os.cpu_count() or 1)
     found["one_to_each"] = found["one_per_s"] / found["each_per_s"]
     found["several_to_one"] = found["several_per_s"] / found["one_per_s"]
     for name, seconds in took.items():
@@ -55,7 +64,32 @@ def measure_postgres(given: argparse.Namespace, folder: str) -> dict[str, float]
     return found
 
 
-_PROCESSES: list[subprocess.Popen[bytes]] = []
+_PROCESSES: dict[str, list[subprocess.Popen[bytes]]] = {}
+
+
+def _spent(name: str, server: Server) -> dict[str, float]:
+    """Return the processor time (seconds) that receivers, server and sender have spent so far."""
+    found = {"receivers": sum(_seconds(process.pid) for process in _PROCESSES[name])}
+    if server.engine is not None:
+        root = server.engine.get_pid()
+        found["server"] = _seconds(root) + sum(
+            _seconds(int(path.name))
+            for path in Path("/proc").glob("[0-9]*")
+            if _parent(path) == root
+        )
+    return found | {"sender": time.process_time()}
+
+
+def _seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _parent(path: Path) -> int:
+    try:
+        return int((path / "stat").read_text("utf-8").rpartition(")")[2].split()[1])
+    except OSError:  # it has ended
+        return 0
 
 
 def _started(given: argparse.Namespace, folder: str, server: Server) -> dict[str, list[int]]:
@@ -66,7 +100,7 @@ def _started(given: argparse.Namespace, folder: str, server: Server) -> dict[str
             TOP, given.http, 1, f"{folder}/{name}", command or ("-m", "receiver"),
             RECEIVER_DATABASE_URL=url,
         )  # fmt: skip
-        _PROCESSES.append(process)
+        _PROCESSES.setdefault(name.partition("-")[0], []).append(process)
         return port
 
     shared = server.schema()

@@ -12,7 +12,9 @@ import pytest
 
 from receiver.cli import client
 from tests.support.live import Live, live
-from tests.support.visited import ADDRESSES, ROUTES, TOKEN, sown
+from tests.support.visited import ADDRESSES, NAME, ROUTES, TOKEN, sown
+from tests.wire.test_take import guarded as links
+from tests.wire.test_take import link_of, taker, waits
 
 AXE = Path(__file__).with_name("axe.min.js")
 CHROMIUM = shutil.which("chromium")
@@ -55,7 +57,8 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
 def tab(browser: Any, receiver: Live, **options: Any) -> Iterator[Any]:
     """A tab of a fresh browser; nothing may go wrong in it, and nothing may leave the server."""
     wrong: list[str] = []
-    context = browser.new_context(base_url=receiver.url, **{"viewport": PHONE, **options})
+    given = {"viewport": PHONE, "has_touch": True, **options}
+    context = browser.new_context(base_url=receiver.url, **given)
     context.set_default_timeout(20_000)
     page = context.new_page()
     page.on("console", lambda m: wrong.append(m.text) if m.type in ("error", "warning") else None)
@@ -221,3 +224,46 @@ def test_all_of_it_works_without_javascript_and_by_the_keyboard(chromium: Any, s
         page.goto("/deliveries?state=dead")
         page.get_by_role("button", name="Send again").first.click()
         assert "is sent again now" in page.get_by_role("status").inner_text()
+
+
+def test_from_a_message_s_link_it_takes_two_taps_on_a_phone(chromium: Any, tmp_path: Path) -> None:
+    with links(tmp_path) as receiver, tab(chromium, receiver) as page:
+        look(page, waits(receiver, "first"))
+        assert page.get_by_role("button").count() == 1
+        page.get_by_label("Your name").fill("Ann")
+        button = page.get_by_role("button", name="I take it")
+        box = button.bounding_box()
+        assert box["y"] + box["height"] < PHONE["height"]  # without scrolling
+        assert box["height"] >= 44
+        button.tap()
+        page.wait_for_selector("text=You take care of it")
+        assert serious(page) == []
+        assert taker(receiver, "first") == "Ann"
+        look(page, waits(receiver, "second"))  # the first tap opens it
+        assert page.get_by_text("You are Ann").is_visible()
+        page.get_by_role("button", name="I take it").tap()  # the second
+        page.wait_for_selector("text=You take care of it")
+        assert taker(receiver, "second") == "Ann"
+        page.context.clear_cookies()
+        look(page, waits(receiver, "third"), ("color-contrast",))
+        page.goto(link_of(receiver, "second"))
+        page.get_by_label("Your name").fill("Bob")
+        page.get_by_role("button", name="Take it over from Ann").tap()
+        page.wait_for_selector("text=You take care of it")
+        assert taker(receiver, "second") == "Bob"
+
+
+def test_the_page_of_a_link_works_without_scripts_and_in_the_dark(
+    chromium: Any, tmp_path: Path
+) -> None:
+    more = {"java_script_enabled": False, "color_scheme": "dark"}
+    with links(tmp_path) as receiver, tab(chromium, receiver, **more) as page:
+        page.goto(waits(receiver, "first", agent_name=NAME))
+        page.get_by_label("Your name").fill("Ann")
+        page.get_by_role("button", name="I take it").tap()
+        page.wait_for_selector("text=You take care of it")
+        assert taker(receiver, "first") == "Ann"
+    with links(tmp_path) as receiver, tab(chromium, receiver, color_scheme="dark") as page:
+        for path in (link_of(receiver, "first"), waits(receiver, "next", agent_name=NAME)):
+            look(page, path, ("color-contrast",))
+        assert page.evaluate("window.hacked") is None

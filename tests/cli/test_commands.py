@@ -313,7 +313,7 @@ def test_prune_removes_what_is_old_beside_a_server_and_without_one(folder: Path)
     dry = run(folder, "prune", "--dry-run")
     assert dry.stdout.decode() == (
         "It would remove at most 2 executions, 2 events, 0 deliveries, 0 silences, 0 alarms,"
-        " 3 bodies.\n"
+        " 0 acts, 3 bodies.\n"
     )
     with live(folder) as receiver:
         gone = json.loads(run(folder, "prune", "--json").stdout)
@@ -322,13 +322,39 @@ def test_prune_removes_what_is_old_beside_a_server_and_without_one(folder: Path)
         assert receiver.ask("/api/ledger")[1]["imbalance"] == 0
     assert gone == {
         "removed": True, "executions": 2, "events": 2, "deliveries": 0, "silences": 0,
-        "alarms": 0, "bodies": 1,
+        "alarms": 0, "acts": 0, "bodies": 1,
     }  # fmt: skip
     again = run(folder, "prune", RECEIVER_KEEP_BODIES="1h")
     assert (
-        b"Removed 0 executions, 0 events, 0 deliveries, 0 silences, 0 alarms, 1 bodies."
+        b"Removed 0 executions, 0 events, 0 deliveries, 0 silences, 0 alarms, 0 acts, 1 bodies."
         in again.stdout
     )
     checked = run(folder, "doctor", PUBLIC=PUBLIC)
     assert b"4 accepted, 0 messages owed, imbalance 0." in checked.stdout
     assert run(folder, "check", PUBLIC=PUBLIC, RECEIVER_KEEP_EXECUTIONS="3d").returncode == 1
+
+
+def test_audit_says_who_did_what_in_80_columns(folder: Path) -> None:
+    assert run(folder, "audit").returncode == 1  # there is no database yet
+    stored(folder, ("running", 0, "waits"), ("awaiting_confirmation", 1, "waits"))
+    assert run(folder, "audit").stdout.decode() == "Nobody did anything yet.\n"
+    took = ("acknowledge", "asteroid", "waits", "--by", "Ann")
+    added = ("silence", "add", "--match", "status=failed", "--reason", "a deploy", "--for", "2h")
+    assert run(folder, *took, PUBLIC=PUBLIC).returncode == 0
+    assert run(folder, *added, "--by", "Bob", PUBLIC=PUBLIC).returncode == 0
+    assert run(folder, "silence", "expire", "1").returncode == 0
+    assert run(folder, "test", "ops", PUBLIC=PUBLIC).returncode == 0
+    lines = run(folder, "audit").stdout.decode().splitlines()
+    assert [line.split()[0] for line in lines[:1]] == ["when"]
+    assert max(map(len, lines)) <= 80
+    table = "\n".join(lines)
+    for words in ("Ann", "take", "waits", "Bob", "a deploy", "end silence", "command", "delivered"):
+        assert words in table, words
+    rows = json.loads(run(folder, "audit", "--json").stdout)
+    assert [row["act"] for row in rows] == ["test", "end_silence", "silence", "take"]
+    assert {row["door"] for row in rows} == {"command"}
+    only = json.loads(run(folder, "audit", "--who", "Ann", "--act", "take", "--json").stdout)
+    assert [(row["who"], row["execution_id"]) for row in only] == [("Ann", "waits")]
+    assert run(folder, "audit", "--execution", "none").stdout.decode() == (
+        "Nobody did anything that matches.\n"
+    )

@@ -43,7 +43,7 @@ def test_a_token_over_plain_http_is_refused_unless_only_this_machine_sees_it(
     settings = load_settings({"RECEIVER_HOST": host, "RECEIVER_PUBLIC_URL": url})
     problems = list(exposure.problems(settings, rules))
     assert [f"{rules.path}:2: source old: its token" in p for p in problems] == [True] * is_refused
-    warnings = list(exposure.warnings(settings, rules))
+    warnings = [w for w in exposure.warnings(settings, rules) if "PUBLIC_URL is plain" not in w]
     assert ["secret_header" in warning for warning in warnings] == [True] * is_refused
 
 
@@ -69,3 +69,43 @@ def test_a_short_api_token_is_a_warning(tmp_path: Path) -> None:
     assert done.returncode == 0
     assert b"RECEIVER_API_TOKEN has fewer than 16 bytes" in done.stdout
     assert b"canary" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("url", "is_warned"),
+    [
+        ("http://hooks.example.org", True),
+        ("http://203.0.113.9:8000/receiver", False),  # for documents: no address of the internet
+        ("http://8.8.8.8/", True),
+        ("https://hooks.example.org", False),
+        ("http://127.0.0.1:8000", False),
+        ("http://localhost:8000", False),
+        ("http://10.1.2.3", False),
+        ("http://[::1]:8000", False),
+        ("http://receiver", False),
+        ("http://receiver.internal", False),
+        ("", False),
+    ],
+)
+def test_links_that_others_on_the_way_can_read_are_warned_of(
+    tmp_path: Path, url: str, is_warned: bool
+) -> None:
+    (tmp_path / "routes.yaml").write_text(ROUTES)
+    rules = routes_file.load(str(tmp_path / "routes.yaml"), {})
+    warnings = exposure.warnings(load_settings({"RECEIVER_PUBLIC_URL": url}), rules)
+    assert any("PUBLIC_URL is plain HTTP" in each for each in warnings) is is_warned
+
+
+def test_check_hints_at_the_link_where_a_route_reminds_or_escalates(tmp_path: Path) -> None:
+    for more in ("remind: {every: 15m}", "escalate: [{after: 1h, notify: [ops]}]"):
+        route = f"name: waits, match: {{status: awaiting_confirmation}}, notify: [ops], {more}"
+        begin = ROUTES.partition("routes:")[0]
+        (tmp_path / "routes.yaml").write_text(f"{begin}routes: [{{{route}}}]\n")
+        done = run(tmp_path, "check")
+        assert done.returncode == 0
+        (hint,) = [line for line in done.stdout.decode().splitlines() if "hint:" in line]
+        assert "route 'waits' reminds or escalates: with RECEIVER_PUBLIC_URL" in hint
+        done = run(tmp_path, "check", RECEIVER_PUBLIC_URL="https://hooks.example.org")
+        assert b"hint:" not in done.stdout
+    (tmp_path / "routes.yaml").write_text(ROUTES)
+    assert b"hint:" not in run(tmp_path, "check").stdout

@@ -50,7 +50,7 @@ def blocks(page: str) -> list[Block]:
 
 
 RUN = {
-    page.name: those
+    str(page.relative_to(TOP)): those
     for page in PAGES
     if (those := [each for each in blocks(page.read_text("utf-8")) if not each.elsewhere])
 }

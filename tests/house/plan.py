@@ -8,6 +8,7 @@ HALL = (
     "times",
     "events",
     "lifecycle",
+    "drawing",
     "audit",
     "links",
     "alarms",
@@ -66,6 +67,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "click": ("cli",),
     "cryptography": ("sources",),
     "h11": ("web",),
+    "httpx2": ("intake.reconcile.provider",),
     "httptools": ("web",),
     "jinja2": ("messages.templates", "web.pages"),
     "markdown": ("web.pages",),
@@ -99,8 +101,11 @@ REGISTRY_EXCEPTIONS = {
 MODULES_IN_A_ROOM = range(3, 13)
 # Doors: the pages stand beside the API, the reference and large commands beside the others.
 # And the contract of the store stands in parts, one of them for the spool.
-MODULES_IN_LARGE_ROOMS = {"store": range(3, 15), "web": range(3, 14), "cli": range(3, 17)}
-MODULES_IN_A_FOLDER = range(3, 25)
+# Intake asks providers in a folder of its own, beside the twelve that judge and explain.
+MODULES_IN_LARGE_ROOMS = {
+    "intake": range(3, 14), "store": range(3, 15), "web": range(3, 14), "cli": range(3, 17),
+}  # fmt: skip
+MODULES_IN_A_FOLDER = range(3, 26)
 METHODS_OF_A_PROTOCOL = 12
 MODULE_LINES, STORE_LINES, FUNCTION_LINES = 300, 350, 60
 # So many modules may have a private name of the same spelling.
@@ -144,6 +149,7 @@ LATE_IMPORTS = {
     ("cli.setup", "receiver"): "reads the rules, which most lists do without",
     ("destinations.apprise.clients", "apprise"): "takes 160 ms, and most commands send nothing",
     ("destinations.apprise.clients", "requests"): "comes with apprise",
+    ("intake.reconcile.provider", "httpx2"): "takes 130 ms, and most commands ask nobody",
     ("store.opening", "receiver"): "PostgreSQL is an extra, and takes 60 ms",
     ("store.committer", "asyncio"): "takes 40 ms, and commands that only look await nothing",
     ("store.sqlite.schema", "sqlite_utils"): "takes 40 ms, and only an old store is migrated",

@@ -33,6 +33,12 @@ def test_every_command_is_listed_and_no_other() -> None:
     assert {name.removeprefix("tests.") for name in COMMAND.findall(LIST)} == doors()
 
 
+def test_of_every_command_it_is_said_how_long_it_takes_and_what_was_seen() -> None:
+    table = LIST.split("| command | what it shows | how long | seen |")[1].split("\n\n")[0]
+    rows = re.findall(r"^\| `(\w+)` \| ([^|]+) \| ([^|]+) \| ([^|]+) \|$", table, re.M)
+    assert {name for name, *_ in rows} == doors()
+
+
 def test_every_command_that_is_named_anywhere_exists() -> None:
     files = [README, TESTS / "README.md", *TESTS.rglob("*.py")]
     named = {name for path in files for name in COMMAND.findall(path.read_text("utf-8"))}

@@ -15,11 +15,13 @@ from receiver.cli.reference import summary, topics
 from receiver.config import routes_file
 from receiver.config.problems import keys_of
 from receiver.config.schema import (
+    ApiModel,
     DestinationModel,
     EscalationModel,
     GroupModel,
     Match,
     QuietModel,
+    ReconcileModel,
     RemindModel,
     RouteModel,
     SourceModel,
@@ -87,6 +89,8 @@ def file_keys() -> set[str]:
     """Every key of routes.yaml; below a source, a destination and a route, with its way there."""
     parts: dict[tuple[type[BaseModel], str], type[BaseModel]] = {
         (SourceModel, "verify"): Verify,
+        (SourceModel, "api"): ApiModel,
+        (SourceModel, "reconcile"): ReconcileModel,
         (RouteModel, "remind"): RemindModel,
         (RouteModel, "escalate"): EscalationModel,
         (RouteModel, "group"): GroupModel,
@@ -132,6 +136,9 @@ def metrics_shown() -> set[str]:
     counters = Counters(["s"])
     counters.answered("s", 202)
     counters.judged("s", "applied", "first_seen", "1", 0.0)
+    counters.asked("s", "answered")
+    counters.learnt("s", 1.0)
+    counters.disagreed("s")
     counters.attempted("d", "delivered", 0.1)
     counters.loaded("done", 0.0)
     stored = metrics.Stored(0, [Standing("d", None, None, "", 0, 0)], {"s": None}, imbalance=0)

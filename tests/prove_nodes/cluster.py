@@ -131,7 +131,8 @@ def judge(report: Report, cluster: Cluster, acked: Sequence[str], ledger: dict[s
     uncertain: Counter[Key] = Counter()
     uncertain.update(asked(
         cluster.url, "SELECT d.destination, d.event_id FROM attempt AS a"
-        " JOIN delivery AS d ON d.id = a.delivery WHERE a.outcome <> 'delivered'",
+        " JOIN delivery AS d ON d.id = a.delivery WHERE a.outcome <> 'delivered'"
+        " AND a.detail <> 'the process stopped while sending'",
     ))  # fmt: skip
     allowed = cluster.sending + uncertain
     claimed_twice = asked(

@@ -8,16 +8,19 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import replace
 from typing import Protocol
 
 import pytest
 
+from receiver.audit import Act, Actor, Door, Entry
 from receiver.deliveries import (
     Acknowledgement,
     Attempt,
     Claim,
     Kind,
+    OnlyIf,
     Outcome,
     PlannedDelivery,
     State,
@@ -25,6 +28,7 @@ from receiver.deliveries import (
 from receiver.dispatch import turn
 from receiver.errors import ConfigurationError, Overloaded, StorageUnavailable
 from receiver.events import Event, Execution, Judgement, Status, Verdict
+from receiver.retention import Limits
 from receiver.routing.policy import SendPolicy
 from receiver.store.contract import Store, Transaction
 from receiver.store.records import (
@@ -32,6 +36,9 @@ from receiver.store.records import (
     Failures,
     JudgedWebhook,
     Loaded,
+    PruneCursor,
+    Pruned,
+    PruneStage,
     TakeOutcome,
     TakeResult,
 )
@@ -755,6 +762,83 @@ class StoreContract:
         assert takes("Eve", NOW + 4) == TakeResult(TakeOutcome.TAKEN, eve)
         save(store, applied(3, Status.COMPLETED, second.after))
         assert takes("Ann", NOW + 5) == TakeResult(TakeOutcome.ENDED)
+
+    def test_a_condition_of_taking_holds_against_another_episode_and_another_taker(
+        self, store: Store
+    ) -> None:
+        def takes(by: str, version: int, taken_by: str | None = None) -> TakeOutcome:
+            only, taken = OnlyIf(version, taken_by), Acknowledgement(by, NOW)
+            result = do(store, "acknowledge", "s", "x-1", taken, ["r"], only)
+            assert isinstance(result, TakeResult)
+            return result.outcome
+
+        first = applied(1, Status.AWAITING_CONFIRMATION, None)
+        save(store, first)
+        assert takes("Ann", 2) is TakeOutcome.ENDED
+        assert takes("Ann", 1) is TakeOutcome.TAKEN
+        assert takes("Ann", 1) is TakeOutcome.ALREADY_TAKEN
+        assert takes("Bob", 1) is TakeOutcome.TAKEN_BY_ANOTHER
+        assert takes("Bob", 1, "Eve") is TakeOutcome.TAKEN_BY_ANOTHER
+        assert store.executions({}, 1, None)[0][0]["acknowledged"]["by"] == "Ann"
+        assert takes("Bob", 1, "Ann") is TakeOutcome.TAKEN_OVER
+        save(store, applied(2, Status.RUNNING, first.after))
+        assert takes("Eve", 1, "Bob") is TakeOutcome.ENDED
+        assert store.executions({}, 1, None)[0][0]["acknowledged"] is None
+
+    def test_the_key_of_links_is_made_once_for_all(self, engine: Engine) -> None:
+        with closing(engine()) as store:
+            assert do(store, "link_key", b"k" * 32, NOW) == b"k" * 32
+            assert do(store, "link_key", b"o" * 32, NOW) == b"k" * 32
+        with closing(engine()) as store:
+            assert do(store, "link_key", b"o" * 32, NOW) == b"k" * 32
+
+    def test_a_message_leads_to_its_episode_and_to_those_who_were_told(self, store: Store) -> None:
+        first = applied(1, Status.AWAITING_CONFIRMATION, None, owed("d", "k-1", 1))
+        save(store, first)
+        found = claim(store, "d")
+        assert found is not None
+        assert store.taking(found.delivery + 99) is None
+        about = store.taking(found.delivery)
+        assert about is not None
+        assert (about["destination"], about["version"], about["is_over"]) == ("d", 1, False)
+        assert (about["told"], about["acknowledged"]) == ([], None)
+        do(store, "record", found, DELIVERED, SENT)
+        do(store, "acknowledge", "s", "x-1", Acknowledgement("Ann", NOW), ["r"])
+        save(store, applied(2, Status.RUNNING, first.after))
+        about = store.taking(found.delivery)
+        assert about is not None
+        assert about["is_over"] is True
+        assert about["acknowledged"] == {"by": "Ann", "at": NOW, "taken_from": None}
+        assert [(each["destination"], each["n"]) for each in about["told"]] == [("d", 1)]
+        assert about["execution"]["status"] == "running"
+        assert about["status"] == "awaiting_confirmation"
+
+    def test_the_audit_is_listed_newest_first_filtered_and_pruned(self, store: Store) -> None:
+        ann, bob = Actor("Ann", Door.API, "203.0.113.7"), Actor("", Door.SIGNAL)
+        taken = Entry(NOW, Act.TAKE, ann, "s", "x-1", result="taken")
+        do(store, "note", [taken, Entry(NOW + 1, Act.RELOAD, bob, result="loaded")])
+        do(store, "note", [Entry(NOW + 2, Act.TEST, ann, about="ops")])
+        rows, following = store.audit({}, 2, None)
+        assert [row["act"] for row in rows] == ["test", "reload"]
+        rest, none = store.audit({}, 2, following)
+        assert rest == [{
+            "id": rest[0]["id"], "at": NOW, "act": "take", "who": "Ann", "door": "api",
+            "place": "203.0.113.7", "source": "s", "execution_id": "x-1", "about": "",
+            "result": "taken",
+        }]  # fmt: skip
+        assert none is None
+        for conditions, acts in (
+            ({"who": "Ann"}, ["test", "take"]), ({"door": "signal"}, ["reload"]),
+            ({"act": "take", "who": "Ann"}, ["take"]), ({"execution_id": "x-1"}, ["take"]),
+            ({"source": "s", "who": "Bob"}, []),
+        ):  # fmt: skip
+            assert [row["act"] for row in store.audit(conditions, 9, None)[0]] == acts
+        limits = Limits(NOW, NOW, NOW + 1)
+        assert store.prunable(limits)["acts"] == 1
+        gone = do(store, "prune", limits, PruneCursor(PruneStage.AUDIT))
+        assert isinstance(gone, Pruned)
+        assert (gone.acts, gone.after) == (1, PruneCursor(PruneStage.BODIES))
+        assert [row["act"] for row in store.audit({}, 9, None)[0]] == ["test", "reload"]
 
     def test_what_must_never_be_of_reminders_and_silences_cannot_be_written(
         self, store: Store

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
+import itertools
+import pkgutil
 import re
 import sqlite3
 from contextlib import closing
@@ -12,8 +16,13 @@ from typing import Any
 import psycopg
 import pytest
 
+from receiver import store
+from receiver.store.postgres import many_rows as of_postgres
+from receiver.store.postgres import peers
 from receiver.store.postgres.address import read_address
 from receiver.store.postgres.connection import dialect
+from receiver.store.postgres.many_rows import _HOLD
+from receiver.store.postgres.many_rows import ManyRows as OfPostgres
 from receiver.store.postgres.schema import prepare
 from receiver.store.sql.database import STATEMENTS, Statement
 from receiver.store.sql.outbox import INSERT_DELIVERY
@@ -24,6 +33,7 @@ from receiver.store.sqlite.many_rows import MOST, ManyRows
 from receiver.store.sqlite.store import SqliteStore
 from tests.support.postgres import Server
 
+SQL = Path(store.__path__[0]) / "sql"
 POSTGRESQL = replace(dialect(), spell=lambda text: numbered(text))  # noqa: PLW0108  (it stands below)
 
 
@@ -105,6 +115,8 @@ def test_deliveries_are_inserted_by_one_text() -> None:
         ("event_number", "INDEX event_id (source=? AND event_id=? AND repeated=?)"),
         ("event_received", "INTEGER PRIMARY KEY"),
         ("failed", "INDEX execution_ended"),
+        ("remove_audit", "INDEX audit_at"),
+        ("taking", "INTEGER PRIMARY KEY"),
         ("is_owed", "INDEX sqlite_autoindex_delivery_1 (dedup_key=?)"),
     ],
 )
@@ -113,6 +125,12 @@ def test_hot_queries_use_their_index(tmp_path: Path, name: str, index: str) -> N
     assert index in plan
     assert "SCAN" not in plan or "SCAN delivery USING INDEX delivery_lease" in plan
     assert "TEMP B-TREE" not in plan
+
+
+def test_what_waits_for_a_person_is_read_in_the_order_of_its_index(tmp_path: Path) -> None:
+    first, _, rest = plan_of(tmp_path, STATEMENTS["needing_people"]).partition(" / SCAN x")
+    assert first == "CO-ROUTINE x / SCAN execution USING INDEX execution_waits"
+    assert rest.count("SCAN") == 0  # a partial index, read from its beginning up to the limit
 
 
 @pytest.mark.parametrize(
@@ -223,3 +241,50 @@ def test_a_start_looks_at_what_waits_and_not_at_what_is_kept(
     plan = plan_of(tmp_path, STATEMENTS[name])
     assert index in plan
     assert plan.count("SCAN") <= 1
+
+
+def test_no_statement_is_missed() -> None:
+    """Every module of the store is imported, and none sends a text that is not registered."""
+    for module in pkgutil.walk_packages(store.__path__, "receiver.store."):
+        importlib.import_module(module.name)
+    sources = {path: ast.parse(path.read_text("utf-8")) for path in SQL.parent.rglob("*.py")}
+    texts = {
+        (path.relative_to(SQL.parent).as_posix(), ast.unparse(call.args[0]))
+        for path, tree in sources.items()
+        # An engine's own texts are planned below.
+        if path.parent.name not in ("postgres", "sqlite") and path.name != "database.py"
+        for call in ast.walk(tree)
+        if isinstance(call, ast.Call)
+        and isinstance(call.func, ast.Attribute)
+        and call.func.attr in ("execute", "executemany", "executescript")
+    }
+    assert {text for _, text in texts} == {
+        "'SAVEPOINT renaming'", "'ROLLBACK TO SAVEPOINT renaming'", "'RELEASE SAVEPOINT renaming'",
+    }  # fmt: skip
+    # A statement that is not registered is made by nobody but the register.
+    made = [
+        path.name
+        for path, tree in sources.items()
+        for call in ast.walk(tree)
+        if isinstance(call, ast.Call) and ast.unparse(call.func).endswith("Statement")
+    ]
+    assert made == ["database.py"]
+
+
+def test_postgresql_plans_its_statements_about_many_rows(postgres: Server) -> None:
+    url = postgres.schema()
+    prepare(read_address(url))
+    texts = [many.text for many in vars(of_postgres).values() if isinstance(many, OfPostgres)]
+    named = [peers._TAKE, peers._GIVE, peers._ALIVE, peers._IS_SERVED, peers._CLEAR]
+    texts += [re.sub(r"%\(\w+\)s", "%s", text) for text in (_HOLD, *named)]
+    assert len(texts) > 12
+    with psycopg.connect(url, autocommit=True) as connection:
+        for text in texts:
+            spelled: Any = f"EXPLAIN (GENERIC_PLAN) {placed(text)}"
+            connection.execute(spelled)
+
+
+def placed(text: str) -> str:
+    """The statement with `$1`, `$2` … for each `%s`."""
+    numbers = itertools.count(1)
+    return re.sub("%s", lambda _: f"${next(numbers)}", text).replace("%%", "%")

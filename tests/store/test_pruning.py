@@ -101,7 +101,8 @@ def test_an_execution_goes_with_all_about_it_ninety_days_after_its_end(walked: W
     walked.comes(Status.RUNNING, "later")
     walked.passes(90 * DAY - MINUTE)
     assert pruned(walked) == {
-        "executions": 0, "events": 0, "deliveries": 0, "silences": 0, "alarms": 0, "bodies": 5,
+        "executions": 0, "events": 0, "deliveries": 0, "silences": 0, "alarms": 0,
+        "acts": 0, "bodies": 5,
     }  # fmt: skip
     walked.passes(2 * MINUTE)
     gone = pruned(walked)
@@ -373,6 +374,7 @@ def test_what_would_go_is_said_beforehand(walked: Walk) -> None:
     foretold = dict(walked.store.prunable(limits))
     assert foretold == {
         "bodies": 4, "executions": 2, "events": 3, "deliveries": 2, "silences": 0, "alarms": 0,
+        "acts": 0,
     }  # fmt: skip
     gone = pruned(walked)
     assert foretold == {**gone, "bodies": 4}
@@ -426,7 +428,7 @@ def test_a_serving_process_does_it_by_itself(
     assert not clock.is_alive()
     assert rows(walked, "execution") == 1
     assert (
-        "pruning.done executions=12 events=12 deliveries=0 silences=0 alarms=0 bodies=1"
+        "pruning.done executions=12 events=12 deliveries=0 silences=0 alarms=0 acts=0 bodies=1"
         in caplog.messages
     )
     assert walked.store.ledger()["imbalance"] == 0

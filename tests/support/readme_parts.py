@@ -11,6 +11,7 @@ import click
 from receiver import lifecycle
 from receiver.cli.main import cli
 from receiver.config.settings import PREFIX, Settings
+from receiver.drawing import mermaid
 
 TOP = Path(__file__).parents[2]
 README = TOP / "README.md"
@@ -24,7 +25,7 @@ def topic(name: str) -> str:
 
 def drawing() -> str:
     """Draw the lifecycle as a page shows it."""
-    return f"```mermaid\n{lifecycle.mermaid()}\n```"
+    return f"```mermaid\n{mermaid()}\n```"
 
 
 def verdicts_table() -> str:

@@ -11,7 +11,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from receiver.events import Event, Status, Verdict
-from receiver.sources.formats import asteroid, plain
+from receiver.sources.access import Act
+from receiver.sources.answers import ActiveExecutions, Answer, StatusChange
+from receiver.sources.formats import asteroid, asteroid_api, plain
 from receiver.sources.strict_json import parse_json
 
 
@@ -48,7 +50,46 @@ class Format(Protocol):
         """
 
 
+class Api(Protocol):
+    """Functions of a module about a provider's API: addresses below its base, and its answers.
+
+    `BASE_URL` and `HEADER` (of the key) are the defaults. Answers that cannot be read are
+    MalformedEnvelope.
+    """
+
+    BASE_URL: str
+    HEADER: str
+
+    def execution_path(self, execution_id: str) -> str:
+        """Return the address of an execution."""
+
+    def changes_path(self, execution_id: str) -> str:
+        """Return the address of an execution's changes of status."""
+
+    def active_path(self, page: int) -> str:
+        """Return the address of a page of the executions that have not ended, from 1."""
+
+    def act_path(self, execution_id: str, act: Act) -> str:
+        """Return the address to which an act is posted."""
+
+    def read_execution(self, content: Any) -> Answer:
+        """Read an execution."""
+
+    def read_changes(self, content: Any) -> Sequence[StatusChange]:
+        """Read changes of status, earliest first."""
+
+    def read_active(self, content: Any) -> ActiveExecutions:
+        """Read a page of executions."""
+
+    def event(
+        self, source: str, answer: Answer, change: StatusChange, previous: Status | None = None
+    ) -> Event:
+        """Build the event of a change; `previous` is the status before it."""
+
+
 FORMATS: Mapping[str, Format] = {"asteroid": asteroid, "plain": plain}
+# The APIs of the formats whose provider can be asked.
+APIS: Mapping[str, Api] = {"asteroid": asteroid_api}
 
 
 def read(name: str, source: str, body: bytes, message_id: str | None = None) -> Event | None:

@@ -24,9 +24,9 @@ from receiver.store.sql.rows import (
 
 _NUMBERS = frozenset({
     "seq", "id", "repeated", "times", "occurred_at", "received_at", "held_until", "version", "owed",
-    "since", "mark", "first_seen", "gap", "assumed", "before", "previous_since", "applied_at",
-    "guard_version", "origin", "step", "silence", "created_at", "planned_at", "owed_at", "due_at",
-    "alarm",
+    "since", "mark", "first_seen", "gap", "assumed", "polled", "before", "previous_since",
+    "applied_at", "guard_version", "origin", "step", "silence", "created_at", "planned_at",
+    "owed_at", "due_at", "alarm",
 })  # fmt: skip
 _TWO, _CHANGE = (
     ("source", "execution_id"),
@@ -128,7 +128,8 @@ STORED_TO_MOVE = ManyRows(f"{_STORED} ORDER BY x.id FOR NO KEY UPDATE OF x", _TW
 IN_THIS_STORE = "CAST(current_schema() AS text) || '/' ||"
 _HOLD = (
     "SELECT pg_advisory_xact_lock(k.key) FROM (SELECT DISTINCT"
-    f" hashtextextended({IN_THIS_STORE} name, 0) AS key FROM unnest(%s) AS name ORDER BY 1) AS k"
+    f" hashtextextended({IN_THIS_STORE} name, 0) AS key"
+    " FROM unnest(CAST(%s AS text[])) AS name ORDER BY 1) AS k"
 )
 
 

@@ -1,4 +1,5 @@
 -- What people and tools did here, and the key of the links in messages.
+-- Receivers of the version before go on with it.
 
 -- One row for each act. `who` is a name as it was given, or empty; `door` the way it came (command,
 -- api, page, link, signal) and `place` from where: an address, a user, a link's destination.

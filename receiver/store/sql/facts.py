@@ -29,14 +29,14 @@ EVENT_FACTS = statement(
     " h.previous_since, x.status AS x_status, x.since AS x_since, x.mark AS x_mark,"
     " x.version AS x_version, x.first_seen AS x_first_seen, x.agent_id AS x_agent_id,"
     " x.agent_name AS x_agent_name, x.execution_url AS x_url, x.metadata AS x_metadata,"
-    " x.gap AS x_gap, x.assumed AS x_assumed"
+    " x.gap AS x_gap, x.assumed AS x_assumed, x.polled AS x_polled"
     " FROM event AS e"
     " LEFT JOIN execution AS x ON x.source = e.source AND x.execution_id = e.execution_id"
     " LEFT JOIN history AS h ON h.execution = x.id AND h.version = e.version"
     " WHERE e.seq = :event",
 )
 _EXECUTION = ("x_status", "x_since", "x_mark", "x_version", "x_first_seen", "x_agent_id",
-              "x_agent_name", "x_url", "x_metadata", "x_gap", "x_assumed")  # fmt: skip
+              "x_agent_name", "x_url", "x_metadata", "x_gap", "x_assumed", "x_polled")  # fmt: skip
 # The columns of a delivery for `claimed`.
 COLUMNS = (
     "id, route, tries, repeat, owed_at, guard_version, event, kind, order_key, origin,"
@@ -100,7 +100,7 @@ STOOD = variants(
     "execution_stood",
     "SELECT h.status, e.occurred_at, e.occurred_at, h.version, x.first_seen,"
     f" {_THEN.format('agent_id')}, {_THEN.format('agent_name')},"
-    f" {_THEN.format('execution_url')}, {_THEN.format('metadata')}, x.gap, 0"
+    f" {_THEN.format('execution_url')}, {_THEN.format('metadata')}, x.gap, 0, 0"
     " FROM execution AS x JOIN history AS h ON h.execution = x.id"
     " JOIN event AS e ON e.seq = h.event"
     " WHERE x.source = :source AND x.execution_id = :execution AND {where}"

@@ -173,7 +173,7 @@ PRUNABLE = {
         "prunable_silences", "SELECT count(*) FROM silence WHERE listed_at < :executions"
     ),
     "alarms": statement("prunable_alarms", f"SELECT count(*) FROM alarm AS a WHERE {_IS_OVER}"),
-    "audit": statement("prunable_audit", "SELECT count(*) FROM audit WHERE at < :executions"),
+    "acts": statement("prunable_acts", "SELECT count(*) FROM audit WHERE at < :executions"),
     "bodies": statement(
         "prunable_bodies",
         "SELECT count(*) FROM event WHERE body IS NOT NULL AND received_at < :bodies",
@@ -290,7 +290,7 @@ class _Portion:
 
     def _audit(self, place: PruneCursor) -> PruneCursor:
         n = self._db.change(REMOVE_AUDIT, {**self._limits, "n": ROWS})
-        self._add(audit=n)
+        self._add(acts=n)
         return place if n == ROWS else PruneCursor(PruneStage.BODIES)
 
     def _bodies(self, place: PruneCursor) -> PruneCursor | None:

@@ -6,20 +6,31 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
+from receiver.events import Execution
 from receiver.retention import Limits
 from receiver.routing.policy import SendPolicy
 from receiver.store import names
 from receiver.store.names import Orphan
-from receiver.store.reading import Node, Page, PastEvent
+from receiver.store.reading import Learnt, Node, Page, PastEvent
 from receiver.store.records import Delays, Happened, Standing, Tally, Waited, Watched
-from receiver.store.sql import alarms, audit, ledger, pruning, reads, silences, survey, views
+from receiver.store.sql import (
+    alarms,
+    asking,
+    audit,
+    ledger,
+    pruning,
+    reads,
+    silences,
+    survey,
+    views,
+)
 from receiver.store.sql.database import Database
 
 Found = TypeVar("Found")
 
 
 class SqlReader(ABC):
-    """contract.Listing, Reading, Surveying and Waiting; each engine's store runs the queries."""
+    """contract.Listing, Reading, Surveying, Asking and Waiting; an engine's store runs queries."""
 
     @abstractmethod
     def _query(self, query: Callable[[Database], Found]) -> Found:
@@ -103,6 +114,18 @@ class SqlReader(ABC):
 
     def standings(self, now: int) -> dict[str, Standing]:
         return self._query(lambda db: survey.standings(db, now))
+
+    def unheard(self, source: str, before: int, limit: int) -> list[Execution]:
+        return self._look(lambda db: asking.unheard(db, source, before, limit))
+
+    def standing(self, source: str, ids: Sequence[str]) -> dict[str, Execution]:
+        return self._look(lambda db: asking.standing(db, source, ids))
+
+    def held_until(self, source: str, until: int) -> list[tuple[str, int]]:
+        return self._look(lambda db: asking.held_until(db, source, until))
+
+    def learnt(self, since: int, near: int) -> list[Learnt]:
+        return self._look(lambda db: asking.learnt(db, since, near))
 
     def next_due(self, destination: str, policy: SendPolicy, now: int) -> int | None:
         return self._query(lambda db: reads.next_due(db, destination, policy, now))

@@ -22,12 +22,12 @@ EVENT_COLUMNS = (
 )  # fmt: skip
 EXECUTION_COLUMNS = (
     "id", "source", "execution_id", "status", "category", "since", "mark", "version", "first_seen",
-    "agent_id", "agent_name", "execution_url", "metadata", "gap", "assumed",
+    "agent_id", "agent_name", "execution_url", "metadata", "gap", "assumed", "polled",
 )  # fmt: skip
 # An execution that moves: its number and its previous version, then its new values.
 MOVED_COLUMNS = (
     "id", "before", "status", "category", "since", "mark", "version", "agent_id", "agent_name",
-    "execution_url", "metadata", "gap", "assumed",
+    "execution_url", "metadata", "gap", "assumed", "polled",
 )  # fmt: skip
 HISTORY_COLUMNS = (
     "execution", "version", "event", "status", "previous_status", "previous_since", "applied_at",
@@ -44,7 +44,7 @@ ALARM_COLUMNS = (
 # A loaded execution: its key and number, whether events wait for it, then its values.
 STORED_COLUMNS = ("source", "execution_id", "id", "has_gaps", "status", "since", "mark", "version",
                   "first_seen", "agent_id", "agent_name", "execution_url", "metadata", "gap",
-                  "assumed")  # fmt: skip
+                  "assumed", "polled")  # fmt: skip
 HELD_COLUMNS = (
     "source", "execution_id", "event_id", "event", "status", "occurred_at", "agent_id",
     "agent_name", "execution_url", "metadata", "detail", "flags", "received_at", "verdict",
@@ -84,6 +84,7 @@ def execution_row(number: int, execution: Execution) -> Row:
         str(execution.status.category), execution.since, execution.mark, execution.version,
         execution.first_seen, execution.agent_id, execution.agent_name, execution.execution_url,
         as_json(execution.metadata), int(execution.gap), int(execution.assumed),
+        int(execution.polled),
     )  # fmt: skip
 
 
@@ -92,7 +93,7 @@ def moved_row(number: int, before: Execution, after: Execution) -> Row:
     return (
         number, before.version, str(after.status), str(after.status.category), after.since,
         after.mark, after.version, after.agent_id, after.agent_name, after.execution_url,
-        as_json(after.metadata), int(after.gap), int(after.assumed),
+        as_json(after.metadata), int(after.gap), int(after.assumed), int(after.polled),
     )  # fmt: skip
 
 
@@ -128,12 +129,11 @@ def _times(message: PlannedDelivery, now: int) -> Row:
 
 def stored_execution(key: ExecutionKey, row: Sequence[Any]) -> Execution:
     """Return an execution from the columns behind `has_gaps` of STORED_COLUMNS."""
-    status, since, mark, version, first_seen, agent_id, agent_name, url, metadata, gap, assumed = (
-        row
-    )
+    (status, since, mark, version, first_seen, agent_id, agent_name, url, metadata, gap, assumed,
+     polled) = row  # fmt: skip
     return Execution(
         *key, Status(status), since, mark, version, first_seen, agent_id, agent_name, url,
-        mapping(metadata) or None, bool(gap), bool(assumed),
+        mapping(metadata) or None, bool(gap), bool(assumed), bool(polled),
     )  # fmt: skip
 
 

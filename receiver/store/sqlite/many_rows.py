@@ -75,7 +75,8 @@ EXECUTION_MOVES = ManyRows(
     # VALUES without column names: with a list of names, SQLite would not count the changed rows.
     "UPDATE execution SET status = m.column3, category = m.column4, since = m.column5,"
     " mark = m.column6, version = m.column7, agent_id = m.column8, agent_name = m.column9,"
-    " execution_url = m.column10, metadata = m.column11, gap = m.column12, assumed = m.column13"
+    " execution_url = m.column10, metadata = m.column11, gap = m.column12, assumed = m.column13,"
+    " polled = m.column14"
     " FROM (VALUES {rows}) AS m WHERE execution.id = m.column1 AND execution.version = m.column2",
     len(MOVED_COLUMNS),
 )
@@ -108,7 +109,7 @@ STORED = ManyRows(
     " SELECT x.source, x.execution_id, x.id, EXISTS (SELECT 1 FROM event AS e"
     " WHERE e.source = a.source AND e.execution_id = a.execution_id AND e.reason = 'gap'"
     " AND e.verdict <> 'applied'), x.status, x.since, x.mark, x.version, x.first_seen, x.agent_id,"
-    " x.agent_name, x.execution_url, x.metadata, x.gap, x.assumed"
+    " x.agent_name, x.execution_url, x.metadata, x.gap, x.assumed, x.polled"
     " FROM wanted AS a CROSS JOIN execution AS x ON x.source = a.source"
     " AND x.execution_id = a.execution_id",
     2,

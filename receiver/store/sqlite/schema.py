@@ -30,6 +30,7 @@ SCRIPTS = (
     "sqlite_8_names.sql",
     "sqlite_9_plans.sql",
     "sqlite_10_people.sql",
+    "sqlite_11_asking.sql",
 )
 SCHEMA_VERSION = len(SCRIPTS)
 

@@ -76,7 +76,6 @@ ACTS: Mapping[str, str] = {
     Act.TEST: "sent a test to",
     Act.RELOAD: "reloaded the rules",
     Act.RENAME: "renamed",
-    Act.MIGRATE: "moved the store",
     Act.SIGN_IN: "signed in",
     Act.SIGN_IN_REFUSED: "tried a wrong token",
     Act.SIGN_OUT: "signed out",
@@ -92,6 +91,7 @@ FLAGS: Mapping[str, str] = {
     "gap": "an update before it never came",
     "healed": "put in order later",
     "late": "came more than 5 min after it happened",
+    "polled": "learnt by asking the provider; no webhook came",
     "order_uncertain": "its place in the order is uncertain",
     "assumed": "who paused it is a guess",
 }

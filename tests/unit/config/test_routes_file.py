@@ -356,7 +356,7 @@ def test_alarms_are_asked_for_by_a_word_a_list_or_all_of_them(tmp_path: Path) ->
         ("[destination, reload]", {AlarmKind.DESTINATION, AlarmKind.RELOAD}),
         ('"!reload"', set(AlarmKind) - {AlarmKind.RELOAD}),
         ("true, source: asteroid", {AlarmKind.SIGNATURES, AlarmKind.SOURCE_QUIET,
-                                    AlarmKind.QUARANTINED}),
+                                    AlarmKind.QUARANTINED, AlarmKind.WEBHOOKS_MISSED}),
     ):  # fmt: skip
         path = tmp_path / "routes.yaml"
         path.write_text(GOOD.replace("{verdict: rejected}", f"{{alarm: {asked}}}"), "utf-8")

@@ -209,3 +209,43 @@ def test_whatever_the_text_the_id_stays_and_all_fits(
     (part,) = fit(Message(title, f"{body}\nExecution: {ID} · x", execution_id=ID), space)
     assert space.fits(part.title, part.text)
     assert ID in part.text
+
+
+TAKE = "Take it: https://hooks.example.org/take/1vrDo0nuAO6sXMlxy1bsDPDrs7fnLS4v0CQIyBCIbK"
+
+
+def takeable(**more: object) -> Message:
+    body = "\n".join((WORDS, LINK, TAKE, f"Execution: {ID} · from asteroid"))
+    given = {"link": LINK, "take": TAKE, "execution_id": ID, **more}
+    return Message(TITLE, body, **given)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("most", [1_000, 450, 350])
+def test_where_to_take_it_outlives_the_words(most: int) -> None:
+    (part,) = fit(takeable(), room(most))
+    assert part.text.split("\n")[-4:] == [SHORTENED, LINK, TAKE, f"Execution: {ID}"]
+
+
+def test_where_to_take_it_goes_before_the_link_and_the_id() -> None:
+    (part,) = fit(takeable(), room(250, 60))
+    assert part.text.split("\n")[-4:] == [SHORTENED, LINK, TAKE, f"Execution: {ID}"]
+    (part,) = fit(takeable(), room(150, 60))
+    assert part.text.split("\n")[-3:] == [SHORTENED, LINK, f"Execution: {ID}"]
+    assert TAKE not in part.text
+
+
+def test_a_short_message_has_it_only_beside_a_whole_title_and_link() -> None:
+    (part,) = fit(takeable(), room(300, is_short=True))
+    assert (part.title, part.text.split("\n")) == (TITLE, [LINK, TAKE])
+    (part,) = fit(takeable(), room(160, is_short=True))
+    assert (part.title, part.text.split("\n")) == (TITLE, [LINK])
+
+
+def test_it_is_never_taken_for_the_link_to_the_execution() -> None:
+    whole = takeable(link="", execution_id="x-1")
+    alone = replace(whole, body=f"{WORDS}\n{TAKE}\nExecution: x-1 · from asteroid")
+    for most in (1_000, 200, 120, 80):
+        (part,) = fit(alone, room(most))
+        lines = part.text.split("\n")
+        assert TAKE in lines or "/take/" not in part.text
+        assert lines[-1].endswith("x-1")

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from receiver.drawing import mermaid
 from receiver.events import Category, Event, Execution, Status, Verdict
 from receiver.lifecycle import (
     FUTURE,
@@ -17,7 +18,6 @@ from receiver.lifecycle import (
     advance,
     judge,
     judge_again,
-    mermaid,
     moves,
     moves_mark,
 )

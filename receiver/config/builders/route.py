@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from receiver.alarms import AlarmKind
-from receiver.config.match_builder import Problem, read_conditions
+from receiver.config.builders.match import Problem, read_conditions
 from receiver.config.problems import Place, near, shown
 from receiver.config.schema import DestinationModel, FileModel, QuietModel, RouteModel
 from receiver.events import Category, Status, Verdict

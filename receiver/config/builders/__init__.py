@@ -1,0 +1,1 @@
+"""Builders: make conditions, routes and sources from their parts of routes.yaml."""

@@ -1,0 +1,200 @@
+"""Asker: asks a source's provider about one execution, and stores what that teaches.
+
+What is learnt goes the way of a webhook: it is judged, recorded and owed in one transaction. If a
+webhook moved the execution while the provider was asked, the answer may be older: it is left out,
+and the next round asks again.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from receiver.config.live_rules import LiveRules
+from receiver.errors import MalformedEnvelope
+from receiver.events import Event, Execution, Status, Verdict
+from receiver.intake.receive import Intake, Lesson, VerifiedWebhook
+from receiver.intake.reconcile.learning import learnt, needs_changes
+from receiver.intake.reconcile.provider import Asks, Outcome, Reply
+from receiver.metrics import Counters
+from receiver.sources.answers import ActiveExecutions, Answer, StatusChange
+from receiver.sources.formats.registry import APIS
+from receiver.sources.source import Source
+from receiver.store.contract import Store
+from receiver.store.records import JudgedWebhook
+from receiver.times import SECOND
+
+log = logging.getLogger("receiver.reconcile")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The result of asking about an execution.
+
+    `answer` is what the provider says (None: nothing), `before` what was stored. `events` are those
+    that were judged because of it, in their order. `retry_after`: the pause that it asks for
+    (seconds). `detail` says in our words what failed.
+    """
+
+    outcome: Outcome
+    answer: Answer | None = None
+    before: Execution | None = None
+    events: tuple[JudgedWebhook, ...] = ()
+    retry_after: float | None = None
+    detail: str = ""
+
+
+class Asker:
+    """The questions to one source's provider. For one thread at a time."""
+
+    def __init__(
+        self,
+        store: Store,
+        live_rules: LiveRules[Intake],
+        source: Source,
+        provider: Asks,
+        wake: Callable[[Iterable[str]], None],
+        counters: Counters,
+    ) -> None:
+        self._store = store
+        self._live_rules = live_rules
+        self._source = source
+        self._api = APIS[source.format]
+        self._provider = provider
+        self._wake = wake
+        self._counters = counters
+
+    def ask(self, execution_id: str, may_go_on: Callable[[], bool] = lambda: True) -> Asked:
+        """Ask about an execution and store what that teaches.
+
+        Before a second request `may_go_on` waits for its turn; False ends the question.
+        """
+        source = self._source.name
+        reply = self._get(self._api.execution_path(execution_id))
+        if reply.outcome is not Outcome.ANSWERED:
+            return Asked(reply.outcome, retry_after=reply.retry_after, detail=reply.detail)
+        try:
+            answer = self._api.read_execution(reply.content)
+        except MalformedEnvelope as error:
+            return Asked(Outcome.UNREADABLE, detail=f"its answer cannot be read: {error}")
+        if answer.execution_id != execution_id:
+            return Asked(Outcome.UNREADABLE, detail="its answer is about another execution")
+        if self._source.agents and answer.agent_id not in self._source.agents:
+            return Asked(Outcome.ANSWERED, answer, detail="its agent is not one of the source")
+        before = self._store.standing(source, [execution_id]).get(execution_id)
+        changes: Sequence[StatusChange] = ()
+        if needs_changes(answer, before):
+            if not may_go_on():
+                return Asked(Outcome.ANSWERED, answer, before)
+            changes, failed = self._changes(execution_id)
+            if failed is not None:
+                return failed
+        events = learnt(source, self._api, answer, changes, before, reply.at)
+        if not events:
+            self._note_disagreement(answer, before)
+            return Asked(Outcome.ANSWERED, answer, before)
+        return Asked(Outcome.ANSWERED, answer, before, self._store_lesson(before, events))
+
+    def active(self, page: int) -> tuple[ActiveExecutions | None, Reply]:
+        """Return a page of the executions that have not ended; None if there is no answer."""
+        reply = self._get(self._api.active_path(page))
+        if reply.outcome is not Outcome.ANSWERED:
+            return None, reply
+        try:
+            return self._api.read_active(reply.content), reply
+        except MalformedEnvelope as error:
+            return None, Reply(Outcome.UNREADABLE, reply.at, detail=f"it cannot be read: {error}")
+
+    def unknown(self, answers: Iterable[Answer]) -> list[str]:
+        """Return the executions among these that nobody has told us of."""
+        agents = self._source.agents
+        ids = [
+            answer.execution_id
+            for answer in answers
+            if answer.status is not None and (not agents or answer.agent_id in agents)
+        ]
+        stored = self._store.standing(self._source.name, ids)
+        return [execution_id for execution_id in dict.fromkeys(ids) if execution_id not in stored]
+
+    def _get(self, path: str) -> Reply:
+        reply = self._provider.get(path)
+        self._counters.asked(self._source.name, reply.outcome)
+        return reply
+
+    def _changes(self, execution_id: str) -> tuple[Sequence[StatusChange], Asked | None]:
+        """Return the changes of an execution; without an answer, why the question has failed.
+
+        An answer that lists none, or cannot be read, is no failure: the present status is known.
+        """
+        reply = self._get(self._api.changes_path(execution_id))
+        if reply.outcome in (Outcome.KEY_REFUSED, Outcome.BUSY, Outcome.FAILED):
+            return (), Asked(reply.outcome, retry_after=reply.retry_after, detail=reply.detail)
+        if reply.outcome is not Outcome.ANSWERED:
+            return (), None
+        try:
+            return self._api.read_changes(reply.content), None
+        except MalformedEnvelope:
+            return (), None
+
+    def _store_lesson(
+        self, before: Execution | None, events: Sequence[Event]
+    ) -> tuple[JudgedWebhook, ...]:
+        now = time.time_ns()
+        webhooks = tuple(
+            VerifiedWebhook(event.source, event, _kept_of(event), now) for event in events
+        )
+        execution_id = events[-1].execution_id or ""
+        version = before.version if before else 0
+        lesson = Lesson(self._source.name, execution_id, version, webhooks)
+        entries = self._store.write_now(self._live_rules.derived.learn, lesson)
+        self._wake({delivery.destination for entry in entries for delivery in entry.owed})
+        for entry in entries:
+            self._report(entry)
+        return tuple(entries)
+
+    def _report(self, entry: JudgedWebhook) -> None:
+        event = entry.event
+        assert event is not None
+        if entry.judgement.verdict is Verdict.APPLIED and not entry.again:
+            lag = (entry.judged_at - (event.occurred_at or entry.judged_at)) / SECOND
+            self._counters.learnt(entry.source, max(lag, 0.0))
+        log.info(
+            "execution.learnt source=%s execution_id=%r status=%s verdict=%s reason=%s owed=%d",
+            entry.source,
+            event.execution_id,
+            event.status,
+            entry.judgement.verdict,
+            entry.judgement.reason,
+            len(entry.owed),
+        )
+
+    def _note_disagreement(self, answer: Answer, before: Execution | None) -> None:
+        """Count and log that the provider says what cannot be true by what is stored."""
+        if answer.status is None or before is None or answer.status is before.status:
+            return
+        pauses = (Status.PAUSED, Status.PAUSED_BY_AGENT)
+        if answer.status in pauses and before.status in pauses:
+            return
+        self._counters.disagreed(before.source)
+        log.warning(
+            "execution.disagreement source=%s execution_id=%r provider=%s stored=%s",
+            before.source,
+            before.execution_id,
+            answer.status,
+            before.status,
+        )
+
+
+def _kept_of(event: Event) -> bytes:
+    """Return what is kept of an answer as the raw body of its event."""
+    content = {
+        "asked": True,
+        "execution_id": event.execution_id,
+        "status": event.status,
+        "occurred_at": event.occurred_at,
+        "detail": event.detail,
+    }
+    return json.dumps(content, ensure_ascii=True).encode()

@@ -1,0 +1,5 @@
+-- The present status was learnt by asking the provider: its webhook may still come.
+ALTER TABLE execution ADD COLUMN polled integer NOT NULL DEFAULT 0;
+-- What was learnt so, for the alarm that webhooks are missing.
+CREATE INDEX event_polled ON event (received_at)
+    WHERE verdict = 'applied' AND flags LIKE '%polled%';

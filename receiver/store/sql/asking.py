@@ -1,0 +1,66 @@
+"""Asking: what the provider is asked about, and what that has taught. See reading.Asking."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from receiver.events import Execution, Status
+from receiver.store.reading import Learnt
+from receiver.store.sql import rows
+from receiver.store.sql.database import Database, Row, statement
+
+_VALUES = ", ".join(f"x.{name}" for name in rows.STORED_COLUMNS[4:])
+_FOUND = f"SELECT x.source, x.execution_id, {_VALUES} FROM execution AS x"
+# Those of which nothing was heard, and pauses of which nobody knows the kind.
+UNHEARD = statement(
+    "unheard",
+    f"{_FOUND} WHERE x.category <> 'terminal' AND x.source = :source"
+    " AND (x.mark < :before OR x.assumed = 1) ORDER BY x.id LIMIT :limit",
+)
+STANDING = statement(
+    "standing", f"{_FOUND} WHERE x.source = :source AND x.execution_id IN {{texts:ids}}"
+)
+HELD_UNTIL = statement(
+    "held_until",
+    "SELECT DISTINCT execution_id, held_until FROM event WHERE verdict = 'held'"
+    " AND held_until <= :until AND source = :source ORDER BY held_until LIMIT 256",
+)
+# What was learnt by asking alone: no webhook of the same change came then or later.
+LEARNT = statement(
+    "learnt",
+    "SELECT e.source, e.status, e.received_at FROM event AS e WHERE e.verdict = 'applied'"
+    " AND e.flags LIKE '%polled%' AND e.received_at >= :since AND NOT EXISTS (SELECT 1"
+    " FROM event AS w WHERE w.source = e.source AND w.execution_id = e.execution_id"
+    " AND w.status = e.status AND w.seq > e.seq AND w.flags NOT LIKE '%polled%'"
+    " AND w.occurred_at BETWEEN e.occurred_at - :near AND e.occurred_at + :near)",
+)
+
+
+def unheard(db: Database, source: str, before: int, limit: int) -> list[Execution]:
+    """See reading.Asking.unheard."""
+    values = {"source": source, "before": before, "limit": limit}
+    return [_execution(row) for row in db.rows(UNHEARD, values)]
+
+
+def standing(db: Database, source: str, ids: Sequence[str]) -> dict[str, Execution]:
+    """See reading.Asking.standing."""
+    found = db.rows(STANDING, {"source": source, "ids": db.as_list(ids)})
+    return {row[1]: _execution(row) for row in found}
+
+
+def held_until(db: Database, source: str, until: int) -> list[tuple[str, int]]:
+    """See reading.Asking.held_until."""
+    return [
+        (execution_id, at)
+        for execution_id, at in db.rows(HELD_UNTIL, {"source": source, "until": until})
+    ]
+
+
+def learnt(db: Database, since: int, near: int) -> list[Learnt]:
+    """See reading.Asking.learnt."""
+    found = db.rows(LEARNT, {"since": since, "near": near})
+    return [Learnt(source, Status(status), at) for source, status, at in found]
+
+
+def _execution(row: Row) -> Execution:
+    return rows.stored_execution((row[0], row[1]), row[2:])

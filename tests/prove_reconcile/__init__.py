@@ -1,0 +1,1 @@
+"""Proof that asking the provider mends what lost webhooks leave wrong."""

@@ -1,0 +1,281 @@
+"""Asking a provider what is true, against a stand-in of its API on loopback."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from receiver.cli.client import asteroid_event
+from receiver.times import SECOND
+from tests.support.live import Live, live, until
+from tests.support.provider import KEY, StandIn, standing_in
+
+ROUTES = """\
+sources:
+  asteroid:
+    verify: {{scheme: rsa-sha256, keys: ["${{PUBLIC}}"]}}
+    gap_timeout: 4s
+    api: {{base_url: "{url}", key: "${{API_KEY}}", timeout: 2s, rate: {rate}}}
+    reconcile: {{every: 1s, quiet_for: {quiet_for}, discover: {discover}}}
+destinations:
+  ops: console://
+  other: console://
+routes:
+  - {{name: waits, match: {{category: [awaiting, paused]}}, notify: [ops]}}
+  - {{name: ends, match: {{category: terminal}}, notify: [ops]}}
+  - {{name: refused, match: {{verdict: rejected}}, notify: [ops]}}
+  - {{name: alarms, match: {{alarm: true}}, notify: [other]}}
+"""
+
+
+@pytest.fixture
+def provider() -> Iterator[StandIn]:
+    with standing_in() as made:
+        yield made
+
+
+@contextmanager
+def receiver(
+    folder: Path, provider: StandIn, *, rate: str = "200/s", quiet_for: str = "1s",
+    discover: str = "1h", key: str = KEY, **settings: str,
+) -> Iterator[Live]:  # fmt: skip
+    routes = ROUTES.format(url=provider.url, rate=rate, quiet_for=quiet_for, discover=discover)
+    with live(folder, routes, {"API_KEY": key}, **settings) as running:
+        yield running
+
+
+def now(seconds: float = 0.0) -> int:
+    """Return the present whole second, or one before it."""
+    return (time.time_ns() // SECOND - int(seconds)) * SECOND
+
+
+def story(running: Live, execution_id: str) -> dict[str, Any]:
+    status, content, _ = running.ask(f"/api/executions/asteroid/{execution_id}")
+    return content if status == 200 else {}
+
+
+def status(running: Live, execution_id: str) -> str | None:
+    found = story(running, execution_id).get("execution", {})
+    return str(found["status"]) if found else None
+
+
+def sent(running: Live, execution_id: str) -> list[str]:
+    return [
+        delivery["title"]
+        for delivery in story(running, execution_id)["deliveries"]
+        if delivery["state"] == "sent"
+    ]
+
+
+def test_a_lost_end_is_learnt_by_asking_and_told_once(tmp_path: Path, provider: StandIn) -> None:
+    provider.moves("x-1", "running", now(60))
+    provider.moves("x-1", "failed", now(30), reason="The page did not load")
+    with receiver(tmp_path, provider) as running:
+        running.post(asteroid_event("EXECUTION_STARTED", "x-1", occurred_at=now(60)))
+        until(lambda: status(running, "x-1") == "failed")
+        until(lambda: sent(running, "x-1"))
+        found = story(running, "x-1")
+        assert [event["verdict"] for event in found["events"]] == ["applied", "applied"]
+        assert found["events"][1]["flags"] == ["polled"]
+        (delivery,) = found["deliveries"]
+        assert delivery["title"] == "Invoice agent failed: The page did not load"
+        assert "We learnt of this by asking; no webhook came." in delivery["body"]
+        late = asteroid_event("EXECUTION_FAILED", "x-1", occurred_at=now(30), reason="More words")
+        assert running.post(late)[1]["verdict"] == "duplicate"
+        assert running.ask("/api/ledger")[1]["imbalance"] == 0
+    assert set(provider.asked()) == {
+        "/agents/v2/executions?phase=active&pageSize=100&page=1&sort=created_at:desc",
+        "/agents/v2/executions/x-1",
+        "/agents/v2/executions/x-1/activities?order=desc&limit=200",
+    }
+
+
+def test_a_webhook_that_follows_what_was_learnt_is_no_second_message(
+    tmp_path: Path, provider: StandIn
+) -> None:
+    provider.moves("x-1", "running", now(60))
+    provider.moves("x-1", "awaiting_confirmation", now(30) + 700_000_000, reason="Pay 4 EUR?")
+    with receiver(tmp_path, provider) as running:
+        running.post(asteroid_event("EXECUTION_STARTED", "x-1", occurred_at=now(60)))
+        until(lambda: status(running, "x-1") == "awaiting_confirmation")
+        until(lambda: sent(running, "x-1"))
+        late = asteroid_event("EXECUTION_AWAITING_CONFIRMATION", "x-1", occurred_at=now(30))
+        answer = running.post(late)[1]
+        assert (answer["verdict"], answer["reason"]) == ("duplicate", "same_change")
+        provider.moves("x-1", "running", now(10))
+        provider.moves("x-1", "awaiting_confirmation", now(5), reason="Pay 5 EUR?")
+        until(lambda: len(sent(running, "x-1")) == 2)
+        assert "Pay 5 EUR?" in sent(running, "x-1")[1]
+        assert running.ask("/api/ledger")[1]["imbalance"] == 0
+
+
+def test_a_gap_is_asked_about_before_it_is_rejected(tmp_path: Path, provider: StandIn) -> None:
+    for seconds, each in ((90, "running"), (60, "paused"), (40, "running"), (20, "completed")):
+        provider.moves("x-1", each, now(seconds))
+    with receiver(tmp_path, provider, quiet_for="1h") as running:
+        running.post(asteroid_event("EXECUTION_STARTED", "x-1", occurred_at=now(90)))
+        running.post(asteroid_event("EXECUTION_PAUSED", "x-1", occurred_at=now(60),
+                                    details={"paused_by": "user"}))  # fmt: skip
+        end = asteroid_event("EXECUTION_COMPLETED", "x-1", occurred_at=now(20),
+                             details={"outcome": "success"})  # fmt: skip
+        assert running.post(end)[1]["verdict"] == "held"
+        until(lambda: status(running, "x-1") == "completed")
+        events = story(running, "x-1")["events"]
+        assert [(e["status"], e["verdict"]) for e in events if e["verdict"] == "rejected"] == []
+        assert story(running, "x-1")["execution"]["gap"] is False
+        until(lambda: [t for t in sent(running, "x-1") if "completed" in t])
+        assert len([t for t in sent(running, "x-1") if "completed" in t]) == 1
+
+
+def test_executions_that_nobody_told_us_of_are_found_page_by_page(
+    tmp_path: Path, provider: StandIn
+) -> None:
+    for number in range(103):
+        provider.moves(f"x-{number}", "running", now(600 - number))
+    provider.moves("x-7", "paused_by_agent", now(5), reason="Which one?")
+    provider.moves("gone", "running", now(700))
+    provider.moves("gone", "completed", now(600))
+    with receiver(tmp_path, provider, rate="2000/s") as running:
+        until(lambda: status(running, "x-7") == "paused_by_agent")
+        until(lambda: all(status(running, f"x-{n}") for n in (0, 99, 100, 102)))
+        assert status(running, "gone") is None
+    assert len(provider.asked(part="phase=active")) == 2
+
+
+def test_the_kind_of_a_pause_is_asked_for_at_once(tmp_path: Path, provider: StandIn) -> None:
+    provider.moves("x-1", "running", now(60))
+    provider.moves("x-1", "paused_by_agent", now(30))
+    provider.moves("x-2", "running", now(60))
+    provider.moves("x-2", "paused", now(30))
+    with receiver(tmp_path, provider, quiet_for="1h") as running:
+        for each in ("x-1", "x-2"):
+            running.post(asteroid_event("EXECUTION_STARTED", each, occurred_at=now(60)))
+            running.post(asteroid_event("EXECUTION_PAUSED", each, occurred_at=now(30)))
+        until(lambda: status(running, "x-1") == "paused_by_agent")
+        until(lambda: provider.asked(part="x-2"))
+        asked = len(provider.asked(part="x-2"))
+        until(lambda: len(provider.asked(part="x-1")) >= 1)
+        assert status(running, "x-2") == "paused"
+        assert len(provider.asked(part="x-2")) <= asked + 2
+
+
+def test_a_key_that_is_refused_stops_the_questions_and_raises_an_alarm(
+    tmp_path: Path, provider: StandIn
+) -> None:
+    wrong = "wrong-key-canary-0123456789"
+    with receiver(tmp_path, provider, key=wrong, log_level="debug") as running:
+
+        def alarms() -> list[str]:
+            found = running.ask("/api/deliveries?kind=alarm")[1]["items"]
+            return [each["title"] for each in found if each["state"] == "sent"]
+
+        until(alarms)
+        assert alarms() == ["asteroid: its provider refuses our key"]
+        asked = len(provider.requests)
+        running.post(asteroid_event("EXECUTION_STARTED", "x-1", occurred_at=now(60)))
+        metrics = running.ask("/readyz")[1]
+        assert len(provider.requests) == asked == 1
+        assert wrong not in str(metrics)
+        routes = tmp_path / "routes.yaml"
+        routes.write_text(routes.read_text().replace("${API_KEY}", KEY))
+        running.in_force.reload()
+        until(lambda: len(alarms()) == 2)
+        assert alarms()[0] == "asteroid: its provider answers us again"
+
+
+def test_many_changes_without_webhooks_raise_an_alarm(tmp_path: Path, provider: StandIn) -> None:
+    for each in range(4):
+        provider.moves(f"x-{each}", "running", now(60))
+        provider.moves(f"x-{each}", "completed", now(20), outcome="success")
+    with receiver(tmp_path, provider) as running:
+        for each in range(4):
+            body = asteroid_event("EXECUTION_STARTED", f"x-{each}", occurred_at=now(60))
+            running.post(body)
+        until(lambda: running.ask("/api/deliveries?kind=alarm")[1]["items"])
+        (delivery,) = running.ask("/api/deliveries?kind=alarm")[1]["items"]
+        until(lambda: running.ask("/api/deliveries?kind=alarm")[1]["items"][0]["title"])
+        (delivery,) = running.ask("/api/deliveries?kind=alarm")[1]["items"]
+        assert delivery["title"] == "asteroid: webhooks seem to be off"
+        assert "4 changes since" in delivery["body"]
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        (200, {}, b"not JSON"),
+        (200, {}, b"[" * 100_000),
+        (200, {}, b'{"id": "another", "status": "failed"}'),
+        (200, {}, b'{"id": "x-1", "status": "queued"}'),
+        (200, {}, b'{"id": "x-1"}'),
+        (500, {}, b"oops"),
+        (301, {"Location": "http://127.0.0.1:9/elsewhere"}, b""),
+        (404, {}, b"{}"),
+        (400, {}, b"{}"),
+    ],
+    ids=lambda fault: f"{fault[0]}-{len(fault[2])}",
+)
+def test_an_answer_that_says_nothing_changes_nothing(
+    tmp_path: Path, provider: StandIn, fault: tuple[int, dict[str, str], bytes]
+) -> None:
+    provider.moves("x-1", "running", now(60))
+    provider.fault = lambda method, path: fault
+    with receiver(tmp_path, provider) as running:
+        running.post(asteroid_event("EXECUTION_STARTED", "x-1", occurred_at=now(60)))
+        until(lambda: provider.requests)
+        assert status(running, "x-1") == "running"
+        assert len(story(running, "x-1")["events"]) == 1
+        assert running.ask("/readyz")[0] == 200
+
+
+def test_a_pause_that_the_provider_asks_for_is_kept(tmp_path: Path, provider: StandIn) -> None:
+    provider.moves("x-1", "running", now(60))
+    provider.moves("x-1", "failed", now(20))
+    asked: list[str] = []
+
+    def busy_at_first(method: str, path: str) -> tuple[int, dict[str, str], bytes] | None:
+        asked.append(path)
+        return (429, {"Retry-After": "2"}, b"{}") if len(asked) == 1 else None
+
+    provider.fault = busy_at_first
+    with receiver(tmp_path, provider) as running:
+        running.post(asteroid_event("EXECUTION_STARTED", "x-1", occurred_at=now(60)))
+        until(lambda: status(running, "x-1") == "failed")
+    times = [at for at, _, _ in provider.requests]
+    assert times[1] - times[0] >= 2.0
+
+
+def test_the_rate_is_kept_over_all_questions(tmp_path: Path, provider: StandIn) -> None:
+    for each in range(40):
+        provider.moves(f"x-{each}", "running", now(60))
+    with receiver(tmp_path, provider, rate="10/s") as running:
+        until(lambda: len(provider.requests) >= 25)
+        del running
+    times = [at for at, _, _ in provider.requests]
+    for first, later in zip(times, times[15:], strict=False):
+        assert later - first >= 0.4  # ten at once, then ten a second
+
+
+def test_the_provider_s_clock_counts(tmp_path: Path, provider: StandIn) -> None:
+    """Ours is 100 s behind: what is learnt must not be dated before the webhook that came."""
+    provider.clock_ahead = 100.0
+    provider.has_activities = False
+    ahead = 100
+    provider.moves("x-1", "running", now(60 - ahead))
+    provider.moves("x-1", "paused", now(30 - ahead))
+    with receiver(tmp_path, provider, discover="1s") as running:
+        until(lambda: status(running, "x-1") == "paused")
+        resumed = asteroid_event("EXECUTION_RESUMED", "x-1", occurred_at=now(-ahead) + 5 * SECOND)
+        assert running.post(resumed)[1]["verdict"] == "applied"
+
+
+def test_without_a_key_or_reconcile_nobody_is_asked(tmp_path: Path, provider: StandIn) -> None:
+    provider.moves("x-1", "running", now(60))
+    with receiver(tmp_path, provider, key="") as running:
+        running.post(asteroid_event("EXECUTION_STARTED", "x-1", occurred_at=now(60)))
+        until(lambda: running.ask("/readyz")[0] == 200)
+        assert provider.requests == []
