@@ -147,15 +147,18 @@ class Counters:
     def counts(self, kind: str) -> list[tuple[tuple[str, ...], int]]:
         """Return labels and count of each.
 
-        Kinds are webhooks, untrusted, verdicts, refused, reloads, alarms, spooled, attempts, asked,
-        learnt and disagreements.
+        Kinds are webhooks, untrusted, verdicts, refused, reloads, alarms, spooled, asked, learnt,
+        disagreements and attempts.
         """
         with self._lock:
             counts = [(name[1:], n) for name, n in self._counts.items() if name[0] == kind]
         return sorted(counts)
 
     def times(self, kind: str) -> list[tuple[tuple[str, ...], float]]:
-        """Return labels and Unix seconds of accepted, key_used or reload; seconds of learnt_lag."""
+        """Return labels and Unix seconds of each: of accepted, key_used or reload.
+
+        Of learnt_lag it returns the seconds.
+        """
         with self._lock:
             times = [(name[1:], at) for name, at in self._times.items() if name[0] == kind]
         return sorted(times)

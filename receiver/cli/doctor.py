@@ -52,9 +52,9 @@ def doctor(in_json: bool) -> None:
         "orphans": [asdict(orphan) for orphan in lost],
         "alarms": alarms,
         "failing": failing,
-        "providers": providers,
         "sources": sources,
         "storage": None if condition is None else asdict(condition),
+        "providers": providers,
         "spool": spool,
         "rules": rules.digest(),
         "nodes": [asdict(node) for node in nodes],
@@ -94,12 +94,7 @@ def _findings(found: Mapping[str, Any], more: Iterable[str]) -> Iterator[str]:
         yield f"alarm {alarm['alarm']}: {about}, since {alarm['since']}: {alarm['cause']}"
     for name, problem in found["providers"].items():
         yield f"source {name}: its provider cannot be asked: {problem}."
-    for each in found["failing"]:
-        waits = f"{each['waiting']} wait" if each["waiting"] else "nothing waits"
-        yield (
-            f"{each['destination']} fails since {each['since']} ({each['for']}):"
-            f" {each['last_failure']}; {waits}"
-        )
+    yield from map(_failing_line, found["failing"])
 
 
 def _words_of(condition: opening.Condition) -> str:
@@ -126,6 +121,12 @@ def _sources(rules: Rules, store: Store, now: int) -> list[dict[str, Any]]:
         for name, source in rules.sources.items()
         for at in [heard.get(name)]
     ]
+
+
+def _failing_line(each: Mapping[str, Any]) -> str:
+    waits = f"{each['waiting']} wait" if each["waiting"] else "nothing waits"
+    since = f"{each['destination']} fails since {each['since']} ({each['for']})"
+    return f"{since}: {each['last_failure']}; {waits}"
 
 
 def _complain(
