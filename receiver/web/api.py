@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -52,18 +52,11 @@ MEASURE_EVERY = 60.0
 
 
 class Api:
-    """The endpoints of the API. They are plain functions: Starlette runs them in a thread.
+    """The endpoints of the API. They are plain functions: Starlette runs them in a thread."""
 
-    `wake` gets the names of destinations that may have new deliveries.
-    """
-
-    def __init__(
-        self, store: Store, in_force: LiveRules[object], wake: Callable[[Iterable[str]], None],
-        guard: Guard,
-    ) -> None:  # fmt: skip
+    def __init__(self, store: Store, in_force: LiveRules[object], guard: Guard) -> None:
         self._store = store
         self._in_force = in_force
-        self._wake = wake
         self._guard = guard
         self._skews: dict[str, float] = {}
         self._measure_at = 0.0  # monotonic seconds
@@ -111,7 +104,6 @@ class Api:
             return problem(404, "No event was applied to such an execution.")
         if result.outcome is TakeOutcome.ENDED:
             return problem(409, "This execution has ended: there is nothing to acknowledge.")
-        self._wake(rules.destinations)
         story = self._store.execution(path["source"], path["execution_id"])
         execution = json_views.execution(story["execution"]) if story else None
         words = in_words(claim, result, time.time_ns())
@@ -142,7 +134,6 @@ class Api:
             return problem(404, "There is no such silence: GET /api/silences lists them.")
         if not is_ended:
             return problem(409, "This silence is over.")
-        self._wake(self._in_force.rules.destinations)
         return json_response(self._silence_view(number))
 
     def _silence_view(self, number: int) -> dict[str, Any] | None:
@@ -160,7 +151,6 @@ class Api:
             return problem(404, "There is no such delivery: GET /api/deliveries lists them.")
         if not is_waiting:
             return problem(409, "Only a dead delivery can be redelivered.")
-        self._wake(self._in_force.rules.destinations)
         return json_response({"id": number, "state": "waiting"}, 202)
 
     def redeliver_all(self, request: Request) -> Response:
@@ -173,7 +163,6 @@ class Api:
         now = time.time_ns()
         entry = Entry(now, Act.REDELIVER, self._actor(request), about=name)
         count = self._store.write_now(redeliver_all_noted, Noted((name, now), entry))
-        self._wake([name])
         return json_response({"destination": name, "redelivered": count}, 202)
 
     def test(self, request: Request) -> Response:

@@ -107,17 +107,16 @@ def build(
     dispatcher = (
         _dispatcher(settings, store, in_force, counters, links, reconciling) if dispatch else None
     )
-    wake = dispatcher.wake if dispatcher is not None else _wake_nobody
-    gaps = ExpiryTimer(store, in_force, wake, list_silences)
+    gaps = ExpiryTimer(store, in_force, list_silences)
     pruning = PruneTimer(store, settings.retention)
     refusals = Refusals(counters, addresses=_addresses(settings, in_force))
-    spooling = Spooling(store, in_force, wake, counters, spool) if spool and receive else None
+    spooling = Spooling(store, in_force, counters, spool) if spool and receive else None
     endpoint = WebhookEndpoint(
-        store, in_force, wake,
+        store, in_force,
         max_body=settings.max_body, rate=settings.rate, counters=counters, refusals=refusals,
         is_open=receive, spooling=spooling,
     )  # fmt: skip
-    endpoints = api.Api(store, in_force, wake, guard := Guard(settings))
+    endpoints = api.Api(store, in_force, guard := Guard(settings))
     in_force.on_change(lambda rules: _follow(rules, store))
     store.announce(in_force.digest)
     # What became due during a stop is settled before anything is sent.
@@ -134,7 +133,7 @@ def build(
             *health.routes(health.Readiness(store, dispatcher, gaps, endpoint, in_force, spooling)),
             metrics.route(counters, guard, endpoints.skews, store, spooling, in_force),
             *_guarded_routes(endpoints, guard),
-            *site.routes(settings, store, in_force, wake, counters, guard, links),
+            *site.routes(settings, store, in_force, counters, guard, links),
         ],
         lifespan=_lifespan(starts, stops, spooling),
         exception_handlers={HTTPException: _answer_http_error, Exception: _answer_failure},
@@ -177,10 +176,7 @@ def _dispatcher(
         found = reconciling.missed(now, MISSED_IN)
         return {name: Missed(*values) for name, values in found.items()}
 
-    made = Dispatcher(store, in_force, settings.lease, links, settings.zone, counters, missed)
-    reconciling.on_owed(made.wake)
-    store.on_news(lambda: made.wake(in_force.rules.destinations))
-    return made
+    return Dispatcher(store, in_force, settings.lease, links, settings.zone, counters, missed)
 
 
 def _links(settings: Settings, store: Store) -> Links:
@@ -241,10 +237,6 @@ def _log_orphans(rules: Rules, store: Store) -> None:
             log.warning("config.orphan %s", orphan.text())
     except StorageUnavailable as error:
         log.warning("config.orphan error=%s", error)
-
-
-def _wake_nobody(destinations: Iterable[str]) -> None:
-    """Do nothing: another process dispatches, and finds its deliveries by itself."""
 
 
 def _end_on_storage_failure(store: Store, app: Starlette) -> None:

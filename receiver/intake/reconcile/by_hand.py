@@ -39,7 +39,7 @@ def asking(store: Store, rules: Rules, source: Source) -> Iterator[tuple[Asker, 
     assert source.api is not None
     provider = Provider(source.api)
     live_rules = LiveRules(rules, Intake.by, lambda: rules)
-    asker = Asker(store, live_rules, source, provider, lambda names: None, Counters(()))
+    asker = Asker(store, live_rules, source, provider, Counters(()))
     try:
         yield asker, TokenBucket(source.api.rate, time.monotonic())
     finally:

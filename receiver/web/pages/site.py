@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 from urllib.parse import parse_qsl
 
@@ -49,7 +49,6 @@ def routes(
     settings: Settings,
     store: Store,
     in_force: LiveRules[object],
-    wake: Callable[[Iterable[str]], None],
     counters: Counters,
     guard: Guard,
     links: Links,
@@ -60,7 +59,7 @@ def routes(
     lists = Lists(store, in_force, renderer)
     views = Views(store, in_force, counters, renderer, settings.zone)
     acts = Acts(
-        store, in_force, wake, gate, renderer, views, lists, settings.public_url or "",
+        store, in_force, gate, renderer, views, lists, settings.public_url or "",
         settings.zone,
     )  # fmt: skip
 
@@ -91,7 +90,7 @@ def routes(
     return [
         *(shown(path, show) for path, show in pages.items()),
         *(posted(path, act) for path, act in forms.items()),
-        *_take_routes(TakePage(store, in_force, wake, gate, renderer, links), renderer),
+        *_take_routes(TakePage(store, in_force, gate, renderer, links), renderer),
         *_open_routes(gate, renderer),
     ]
 
