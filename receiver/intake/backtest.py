@@ -103,7 +103,7 @@ class _Side:
         if entry.source not in self.rules.sources:
             return Counts()
         planned = [message for message in self._plan(entry) if self._is_first(message, entry)]
-        told = [_told(number, m, entry.judged_at) for number, m in enumerate(planned, 1)]
+        told = [_told_of(number, m, entry.judged_at) for number, m in enumerate(planned, 1)]
         sent = [each for each in told if each.state is State.SENT]
         counts = Counts((m.route, m.destination, str(m.kind)) for m in sent)
         if told and entry.after and entry.after.status.category is not Category.TERMINAL:
@@ -166,7 +166,7 @@ def _delays(rules: Rules) -> Iterator[int]:
             yield route.stuck.after
 
 
-def _told(number: int, message: PlannedDelivery, now: int) -> Told:
+def _told_of(number: int, message: PlannedDelivery, now: int) -> Told:
     """Return a message that went at once, or waits until it is due."""
     at = now + message.due_in
     return Told(

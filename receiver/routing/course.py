@@ -94,7 +94,7 @@ class _Course:
                 self._messages[plan.key] = _Planned(moved, heard_at)
             for plan in news.added:
                 self._number += 1
-                self._messages[plan.key] = _Planned(_waiting(plan, self._number), heard_at)
+                self._messages[plan.key] = _Planned(_as_told(plan, self._number), heard_at)
 
     def _send(self, planned: _Planned, at: int) -> Told:
         sent = replace(planned.told, state=State.SENT, at=at)
@@ -109,7 +109,7 @@ class _Course:
         return sent
 
 
-def _waiting(plan: Plan, number: int) -> Told:
+def _as_told(plan: Plan, number: int) -> Told:
     return Told(
         number, plan.key, plan.kind, State.WAITING, plan.route, plan.destination, plan.step,
         plan.planned_at, plan.planned_at, plan.group_key,

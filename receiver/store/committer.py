@@ -14,13 +14,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Protocol
 
-from receiver.errors import (
-    Overloaded,
-    ReceiverError,
-    StorageClosed,
-    StorageUnavailable,
-    Unstorable,
-)
+from receiver.errors import Overloaded, ReceiverError, StorageClosed, StorageUnavailable, Unstorable
 from receiver.store.contract import Act, Item, Result, Transaction
 
 if TYPE_CHECKING:

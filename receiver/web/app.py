@@ -34,10 +34,11 @@ from receiver.metrics import Counters
 from receiver.store.contract import Store
 from receiver.store.opening import SpoolFile
 from receiver.store.pruning import PruneTimer
-from receiver.web import api, health, metrics, openapi
+from receiver.web import api, health, metrics, openapi, standings
 from receiver.web.guard import Guard
 from receiver.web.pages import site
 from receiver.web.problem import problem, try_later
+from receiver.web.standings import StandingApi
 from receiver.web.webhooks.addresses import WEBHOOKS, Addresses
 from receiver.web.webhooks.endpoint import WebhookEndpoint
 from receiver.web.webhooks.refusals import Refusals
@@ -132,7 +133,7 @@ def build(
         [
             *health.routes(health.Readiness(store, dispatcher, gaps, endpoint, in_force, spooling)),
             metrics.route(counters, guard, endpoints.skews, store, spooling, in_force),
-            *_guarded_routes(endpoints, guard),
+            *_guarded_routes(endpoints, guard, StandingApi(store, in_force, counters)),
             *site.routes(settings, store, in_force, counters, guard, links),
         ],
         lifespan=_lifespan(starts, stops, spooling),
@@ -197,8 +198,9 @@ def _addresses(settings: Settings, in_force: LiveRules[Intake]) -> Addresses:
     return Addresses(lambda: in_force.rules.sources, token)
 
 
-def _guarded_routes(endpoints: api.Api, guard: Guard) -> list[Route]:
-    return [openapi.route(guard), *api.routes(endpoints, guard)]
+def _guarded_routes(endpoints: api.Api, guard: Guard, standing: StandingApi) -> list[Route]:
+    others = standings.routes(standing, guard)
+    return [openapi.route(guard), *api.routes(endpoints, guard), *others]
 
 
 def _lifespan(

@@ -216,6 +216,20 @@ def document() -> Document:
                 "id", problems=["404", "409", "503"],
             )
         },
+        "/api/destinations": {
+            "get": _operation(
+                "Where messages go, and how each of them stands.",
+                {"200": _success("Destinations.", "Destinations"), **_UNCHANGED},
+                problems=["503"],
+            )
+        },
+        "/api/sources": {
+            "get": _operation(
+                "Who sends, when each was heard last, and what was refused.",
+                {"200": _success("Sources.", "Sources"), **_UNCHANGED},
+                problems=["503"],
+            )
+        },
         "/api/hints": {
             "get": _operation(
                 "Sources that look badly subscribed.",

@@ -94,6 +94,9 @@ class PostgresStore(Committed, SqlReader):
     ) -> None:
         self._batches.write_all(act, items)
 
+    def backlog(self) -> int:
+        return super().backlog() + self._batches.backlog()
+
     def on_failure(self, listener: Callable[[str], None]) -> None:
         super().on_failure(listener)
         self._batches.on_failure(listener)
