@@ -82,7 +82,7 @@ def _record_and_claim(transaction: Transaction, turn: TurnRequest) -> TurnResult
     if (finished := turn.finished) is not None:
         recorded = record(transaction, finished)
         if recorded:
-            _replan(transaction, turn, finished.claim)
+            _replan_episode(transaction, turn, finished.claim)
     if turn.goes_on:
         claim = transaction.claim(
             turn.destination, turn.policy, turn.now, turn.until, anyway=turn.is_first
@@ -93,7 +93,7 @@ def _record_and_claim(transaction: Transaction, turn: TurnRequest) -> TurnResult
     return TurnResult(recorded, claim, tuple(ended))
 
 
-def _replan(transaction: Transaction, turn: TurnRequest, claim: Claim) -> None:
+def _replan_episode(transaction: Transaction, turn: TurnRequest, claim: Claim) -> None:
     """Replan an episode if the rules may have changed while a message about it was sent."""
     if turn.rules.route(claim.route) is None or turn.is_first_by_rules:
         replan_after(transaction, [claim], turn.rules, turn.now)
