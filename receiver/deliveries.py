@@ -257,9 +257,9 @@ class HeardBefore:
 
 @dataclass(frozen=True, slots=True)
 class OnlyIf:
-    """A condition: the episode of this version lasts, and this person or nobody has taken it."""
+    """A condition: the episode (of this version) lasts, and this person or nobody has taken it."""
 
-    version: int
+    version: int | None
     taken_by: str | None = None
 
 

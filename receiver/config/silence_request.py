@@ -11,7 +11,7 @@ from receiver.config.builders.match import read_conditions
 from receiver.config.problems import describe_error
 from receiver.config.schema import Match
 from receiver.errors import ConfigurationError
-from receiver.messages.sanitize import clean
+from receiver.messages.sanitize import clean, person
 from receiver.routing.silences import Silence
 from receiver.sources.source import Source
 from receiver.times import LONGEST, SECOND, duration, parse_time
@@ -54,7 +54,7 @@ def read_silence(
         problems.append("alarm: alarms are not silenced, because then telling could fail unseen")
     begins, ends = _begin_and_end(model, now, problems)
     reason = clean(model.reason, MAX_TEXT)
-    by = clean(model.by, 80)
+    by = person(model.by)
     if not reason or not by:
         problems.append("reason and by: must hold something that can be read")
     if problems:

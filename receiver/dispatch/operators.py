@@ -16,7 +16,7 @@ from receiver.audit import Act, Actor, Door, Entry
 from receiver.config.rules import Rules
 from receiver.deliveries import Acknowledgement, OnlyIf
 from receiver.errors import StorageUnavailable
-from receiver.messages.sanitize import clean
+from receiver.messages.sanitize import person
 from receiver.routing.silences import Silence
 from receiver.store.contract import Store, Transaction, Writing
 from receiver.store.names import Orphan
@@ -28,8 +28,6 @@ log = logging.getLogger("receiver")
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-
-MAX_NAME = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +47,7 @@ def take(
     source: str, execution_id: str, by: Actor, rules: Rules, now: int, only: OnlyIf | None = None
 ) -> Take | None:
     """Build the item for `acknowledge`, at a time (nanoseconds); None if `by` names nobody."""
-    name = clean(by.who, MAX_NAME)
+    name = person(by.who)
     routes = tuple(route.name for route in rules.routes if route.acknowledged)
     if not name:
         return None
@@ -81,6 +79,9 @@ def in_words(take: Take, result: TakeResult, now: int) -> str:
     if result.outcome is TakeOutcome.ALREADY_TAKEN and had is not None:
         since = span(now - had.at)
         return f"{had.by} has taken care of {execution} for {since}: nobody is told again."
+    if result.outcome is TakeOutcome.TAKEN_BY_ANOTHER and had is not None:
+        since = span(now - had.at)
+        return f"Nothing has changed: {had.by} has taken care of {execution} for {since}."
     if result.outcome is TakeOutcome.TAKEN_OVER and had is not None:
         return f"{by} takes {execution} over from {had.taken_from}: whoever was told learns of it."
     return f"{by} takes care of {execution}: there are no more reminders of it."

@@ -11,7 +11,7 @@ import re
 import unicodedata
 from urllib.parse import quote, urlsplit
 
-MAX_PART, MAX_LINK = 600, 300
+MAX_PART, MAX_LINK, MAX_NAME = 600, 300, 80
 
 # An active sign becomes a similar wide letter: readable, and without effect. Mentions begin with @:
 # @name, @all, Zulip's @**all** and @_*group*, Threema's @[ID], Nextcloud's @"name". An @ stays only
@@ -39,6 +39,11 @@ _WIDE = (
     (_REFERENCE, "＆"), (_MENTION, "＠"), (_ANGLE, "＜"), (_MASKED, "］"), (_ROUND, "（"),
     (_SQUARE, "［"),
 )  # fmt: skip
+# Services make links of addresses in plain text, too.
+_LINKS = re.compile(
+    r":(?=//)|(?<=\bmailto):|(?<=\btel):|(?<=\bjavascript):|(?<=\bdata):|(?<=\bwww)\.",
+    re.IGNORECASE,
+)
 # From a sign of ASCII to its wide form.
 _FULL_WIDTH = 0xFEE0
 _DROPPED = {"Cc", "Cf", "Cs", "Co", "Cn"}
@@ -57,6 +62,11 @@ def clean(text: object, limit: int = MAX_PART, *, lines: bool = False) -> str:
     plain = raw if printable else "".join(_plain(character, lines) for character in raw)
     harmless = _without_effect(plain).strip()
     return harmless if len(harmless) <= limit else harmless[: limit - 1].rstrip() + "…"
+
+
+def person(text: object, limit: int = MAX_NAME) -> str:
+    """Return the name of a person: cleaned, and no service makes a link of a part of it."""
+    return _LINKS.sub(_as_wide, clean(text, limit))
 
 
 def _without_effect(text: str) -> str:

@@ -137,19 +137,20 @@ def _json_text(value: object) -> str:
         return "…"
 
 
-def question_text(question: object) -> str:
+def question_text(question: object, most: int = MAX_PART) -> str:
     """Write out the agent's questions with their options.
 
     The detail of an event has a text, or `{"questions": [{"question", "options": [{"label"}]}]}`.
     """
     if isinstance(question, str):
-        return clean(question)
+        return clean(question, most)
     texts = []
     for each in _objects(question, "questions", 5):
         labels = [clean(o.get("label", ""), 80) for o in _objects(each, "options", 10)]
         choice = f" ({' / '.join(labels)})" if labels else ""
-        texts.append(clean(each.get("question", ""), 300) + choice)
-    return " · ".join(texts)[:MAX_PART]
+        texts.append(clean(each.get("question", ""), most // 2) + choice)
+    text = " · ".join(texts)
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def _objects(value: object, name: str, most: int) -> list[dict[str, Any]]:

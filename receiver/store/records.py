@@ -255,10 +255,7 @@ class Waited:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """A destination as it stands: its last success, since when it fails (ns), and why.
-
-    `waiting` messages are owed, the oldest since `owed_since`; `dead` ones were given up.
-    """
+    """A destination as it stands: its successes and failures (ns), what waits and is given up."""
 
     name: str
     succeeded_at: int | None
@@ -267,6 +264,8 @@ class Standing:
     waiting: int
     dead: int
     owed_since: int | None = None
+    quiet: int = 0
+    quiet_until: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -161,10 +161,13 @@ def _seconds(at: int | None) -> float:
 
 
 _OF_DESTINATIONS: Mapping[str, tuple[str, Callable[[Standing, int], float]]] = {
-    "receiver_deliveries_waiting": ("Messages that are owed.", lambda s, now: s.waiting),
+    "receiver_deliveries_waiting": (
+        "Messages that are owed, or that quiet hours keep back.",
+        lambda s, now: s.waiting + s.quiet,
+    ),
     "receiver_deliveries_dead": ("Messages that were given up.", lambda s, now: s.dead),
     "receiver_oldest_owed_seconds": (
-        "Age of the oldest message that is owed; 0: none is.",
+        "Age of the oldest message that is owed now; 0: none is, or quiet hours keep it back.",
         lambda s, now: 0.0 if s.owed_since is None else max(now - s.owed_since, 0) / SECOND,
     ),
     "receiver_failing_since_seconds": (

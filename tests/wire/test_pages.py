@@ -16,7 +16,7 @@ from receiver.store.sqlite.connection import connect
 from receiver.store.sqlite.store import SqliteStore
 from receiver.times import format_time
 from receiver.web.pages import glance
-from receiver.web.pages.rendering import POLICY
+from receiver.web.pages.rendering import POLICY, STATIC
 from tests.support.live import Live, live, until
 from tests.support.visited import ADDRESSES, LINK, NAME, ROUTES, TOKEN, Visit, sow, sown
 
@@ -333,3 +333,105 @@ def test_lists_are_filtered_and_paged(small: Live) -> None:
     assert "pager" in visit.get("/deliveries?state=dead").text
     quarantined = visit.get("/events?verdict=quarantined").text
     assert quarantined.count('href="/events/') == 1
+
+
+def test_what_another_has_taken_is_taken_over_only_by_the_button_that_names_them(
+    tmp_path: Path,
+) -> None:
+    with live(tmp_path, ROUTES) as receiver:
+        for event in ("STARTED", "AWAITING_CONFIRMATION"):
+            receiver.post(client.asteroid_event(f"EXECUTION_{event}", "pay"))
+        ann, bob = Visit(receiver), Visit(receiver)
+        path = "/executions/asteroid/pay"
+
+        def form(visit: Visit) -> dict[str, str]:
+            text = visit.get(path).text
+            return dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)">', text))
+
+        def taken_by() -> str:
+            story = receiver.store.execution("asteroid", "pay")
+            assert story is not None
+            return str((story["execution"]["acknowledged"] or {}).get("by"))
+
+        stale = form(bob)
+        assert stale["version"]
+        ann.post("/act/take", {**form(ann), "name": "Ann"})
+        for late in (stale, {"source": "asteroid", "execution_id": "pay"}):
+            assert bob.post("/act/take", {**late, "name": "Bob"}).status == 303
+            assert "Nothing has changed: Ann has taken care of pay" in bob.get(path).text
+            assert taken_by() == "Ann"
+        assert "Take it over from Ann" in bob.get(path).text
+        assert "Take it over" not in ann.get(path).text
+        bob.post("/act/take", {**form(bob), "name": "Bob"})
+        assert taken_by() == "Bob"
+        shown = form(ann)
+        receiver.post(client.asteroid_event("EXECUTION_RESUMED", "pay"))
+        ann.post("/act/take", {**shown, "name": "Ann"})
+        assert "Nothing has changed: it moved on meanwhile" in ann.get(path).text
+        assert taken_by() == "None"
+
+
+def test_a_long_question_is_shown_whole(tmp_path: Path) -> None:
+    ask = "word " * 300 + "the end of it"
+    with live(tmp_path, ROUTES) as receiver:
+        receiver.post(client.asteroid_event("EXECUTION_STARTED", "long"))
+        receiver.post(client.asteroid_event(
+            "EXECUTION_AWAITING_CONFIRMATION", "long", payload={"reason": ask}
+        ))  # fmt: skip
+        for path in ("/", "/executions/asteroid/long"):
+            assert "the end of it" in Visit(receiver).get(path).text
+    css = (STATIC / "pages.css").read_text("utf-8")
+    assert "max-height" not in re.findall(r"^\.text \{.*$", css, re.M)[0]
+    assert css.index("pre code { white-space: inherit; }") > css.index("code { overflow-wrap")
+
+
+def test_a_console_is_said_to_print_only(small: Live) -> None:
+    now = Visit(small).get("/").text
+    assert "prints only: nobody but a reader of the output has it" in now
+    assert "works, last" not in now
+    assert "Told: approvers (printed only)." in now
+    story = Visit(small).get("/executions/asteroid/pay").text
+    assert "printed only: nobody but a reader of the output has it" in story
+
+
+def test_what_quiet_hours_keep_back_is_counted(tmp_path: Path) -> None:
+    now = time.gmtime()
+    begin, end = (f"{(now.tm_hour + n) % 24:02}:00" for n in (0, 2))
+    quiet = f'{{from: "{begin}", to: "{end}", tz: UTC}}'
+    rules = f"""\
+sources:
+  asteroid: {{verify: {{scheme: rsa-sha256, keys: ["${{PUBLIC}}"]}}}}
+destinations:
+  night: {{url: "json://127.0.0.1:9/", quiet: {quiet}}}
+routes:
+  - {{name: failures, match: {{status: failed}}, notify: [night]}}
+"""
+    with live(tmp_path, rules) as receiver:
+        for name in ("a", "b"):
+            receiver.post(client.asteroid_event("EXECUTION_FAILED", name))
+
+        def kept_back() -> int:
+            stands = receiver.store.standings(time.time_ns()).get("night")
+            return stands.quiet if stands else 0
+
+        until(lambda: kept_back() == 2)
+        assert f"; 2 wait, quiet hours until {end}" in Visit(receiver).get("/").text
+        until(lambda: 'waiting{destination="night"} 2' in Visit(receiver).get("/metrics").text)
+        assert 'oldest_owed_seconds{destination="night"} 0' in Visit(receiver).get("/metrics").text
+
+
+def test_the_words_of_forms_lists_and_numbers_are_those_of_people(small: Live) -> None:
+    visit = Visit(small)
+    wrong = visit.post("/act/silence", {"for": "soon", "reason": "x", "name": "Ann"}).text
+    assert "Say what is silenced: choose a source" in wrong
+    assert "For how long: " in wrong
+    assert "`" not in visit.get("/help").text
+    assert "<code>" in visit.get("/help").text
+    for address in ADDRESSES:
+        assert not re.search(r"\b1 (messages|times|events|updates)\b", visit.get(address).text)
+
+
+def test_a_duplicate_says_why_nobody_was_told(small: Live) -> None:
+    (known, *_) = small.store.events({"verdict": "duplicate"}, 5, None)[0]
+    shown = Visit(small).get(f"/events/{known['seq']}").text
+    assert "Nobody was told: it was known already." in shown

@@ -217,12 +217,12 @@ def test_forged_cut_expired_and_other_keys_each_get_a_sentence_and_no_detail(
     ends = (now + LASTS) // SECOND
     other = mark_of("asteroid", "another", 2, "approvers")
     cases = {
-        token[:-1]: (404, "a part of it may be missing"),
-        token + "0": (404, "a part of it may be missing"),
-        token[:-1] + ("0" if token[-1] != "0" else "1"): (404, "a part of it may be missing"),
-        "x": (404, "a part of it may be missing"),
-        "%00%0a": (404, "a part of it may be missing"),
-        "z" * 42: (404, "a part of it may be missing"),
+        token[:-1]: (404, "not one of ours as it stands"),
+        token + "0": (404, "not one of ours as it stands"),
+        token[:-1] + ("0" if token[-1] != "0" else "1"): (404, "not one of ours as it stands"),
+        "x": (404, "not one of ours as it stands"),
+        "%00%0a": (404, "not one of ours as it stands"),
+        "z" * 42: (404, "not one of ours as it stands"),
         sign(b"another-key-0123456789", Ticket(number, mark, ends)): (404, "not in use here"),
         sign(key, Ticket(number, mark, now // SECOND - 1)): (410, "works for 7 days"),
         sign(key, Ticket(number + 1000, mark, ends)): (410, "ended long ago"),
@@ -364,3 +364,35 @@ def test_without_an_address_no_message_has_a_link(tmp_path: Path) -> None:
         until(lambda: receiver.store.deliveries({"state": "sent"}, 9, None)[0])
         items, _ = receiver.store.deliveries({"execution_id": "plain"}, 9, None)
         assert not any("/take/" in (each["body"] or "") for each in items)
+
+
+def test_without_cookies_the_name_stays_and_what_ended_asks_for_nothing(receiver: Live) -> None:
+    path = waits(receiver, "no-cookies")
+    form = {**form_of(Visit(receiver).get(path)), "name": "Dora"}
+    shown = Visit(receiver).post(path, form)
+    assert shown.status == 403
+    assert 'value="Dora"' in shown.text
+    send(receiver, "AWAITING_CONFIRMATION", "no-cookies", 30)
+    send(receiver, "RESUMED", "no-cookies", 40)
+    shown = Visit(receiver).post(path, form)
+    assert shown.status == 410
+    assert "press the button" not in shown.text
+
+
+def test_a_sign_too_many_opens_the_page_or_a_plain_one(receiver: Live) -> None:
+    path = waits(receiver, "slash")
+    visit = Visit(receiver)
+    assert visit.get(f"{path}/").headers["location"] == f"../{path.rpartition('/')[2]}"
+    for wrong in ("/take/", f"{path}/x", f"{path}."):
+        shown = visit.get(wrong)
+        assert shown.status == 404
+        assert "It is not one of ours as it stands." in shown.text
+        assert shown.headers["content-type"].startswith("text/html")
+
+
+def test_a_name_leads_nowhere(receiver: Live) -> None:
+    path = waits(receiver, "linked-name")
+    done = press(Visit(receiver), path, name="Ann https://evil.example www.evil.example mailto:a")
+    assert done.status == 303, done.text
+    name = taker(receiver, "linked-name")
+    assert name == "Ann https：//evil.example www．evil.example mailto：a"

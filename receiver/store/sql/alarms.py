@@ -42,6 +42,12 @@ ANY_DIED = statement("any_died", f"SELECT 1 {_DIED} LIMIT 1")
 WAITS_SINCE = statement("waits_since", f"SELECT min(owed_at) {_WAITS}")
 DIED_SINCE = statement("died_since", f"SELECT min(owed_at) {_DIED}")
 COUNT_WAITING = statement("count_waiting", f"SELECT count(*) {_WAITS}")
+# What quiet hours keep back is not owed yet.
+KEPT_QUIET = statement(
+    "kept_quiet",
+    "SELECT count(*), min(due_at) FROM delivery WHERE destination = :destination"
+    " AND state = 'waiting' AND planned_at <= :now AND due_at > :now AND kept_by = 'quiet'",
+)
 COUNT_DEAD = statement(
     "count_dead_since",
     "SELECT count(*) FROM delivery WHERE destination = :destination AND state = 'dead'"

@@ -297,7 +297,7 @@ def acknowledge(
     number, version, _ = row
     before = db.row(ACKNOWLEDGED, {**execution, "version": version})
     is_new = before is None or before[0].casefold() != taken.by.casefold()
-    if only is not None and version != only.version:
+    if only is not None and only.version not in (None, version):
         return TakeResult(TakeOutcome.ENDED), 0
     if only is not None and before is not None and is_new and before[0] != only.taken_by:
         return TakeResult(TakeOutcome.TAKEN_BY_ANOTHER, Acknowledgement(*before)), 0

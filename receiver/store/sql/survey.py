@@ -7,7 +7,7 @@ from dataclasses import replace
 from receiver.events import Judgement, Verdict
 from receiver.store.reading import PastEvent
 from receiver.store.records import Happened, JudgedWebhook, Standing, Waited
-from receiver.store.sql.alarms import WAITS_SINCE, waiting_for
+from receiver.store.sql.alarms import KEPT_QUIET, WAITS_SINCE, waiting_for
 from receiver.store.sql.database import Database, statement
 from receiver.store.sql.facts import as_judged
 from receiver.store.sql.rows import mapping
@@ -21,7 +21,9 @@ from receiver.store.sql.views import (
 
 # An execution with the event that began its present stay, whose words tell what it is about.
 _BEGUN = (
-    EXECUTIONS_SHOWN.replace(" FROM execution AS x", ", e.seq, e.detail FROM execution AS x")
+    EXECUTIONS_SHOWN.replace(
+        " FROM execution AS x", ", x.version, e.seq, e.detail FROM execution AS x"
+    )
     + " JOIN history AS h ON h.execution = x.id AND h.version = x.version"
     " JOIN event AS e ON e.seq = h.event"
 )
@@ -92,6 +94,12 @@ STANDINGS = statement(
     " FROM delivery AS d WHERE d.destination = s.name AND d.state = 'dead')"
     " FROM destination AS s ORDER BY name",
 )
+# Destinations that nothing was sent to yet have no row of their own.
+UNTOLD = statement(
+    "untold_destinations",
+    "SELECT DISTINCT destination FROM delivery AS d WHERE state = 'waiting'"
+    " AND NOT EXISTS (SELECT 1 FROM destination AS s WHERE s.name = d.destination)",
+)
 # Events in the order of their receipt, and when the stay that each began was over, or was taken.
 PAST = statement(
     "past",
@@ -126,7 +134,8 @@ def failed(db: Database, since: int, limit: int) -> list[View]:
 
 
 def _begun(record: View) -> View:
-    return {**execution_view(record), "detail": mapping(record["detail"])}
+    about = {"version": record["version"], "detail": mapping(record["detail"])}
+    return {**execution_view(record), **about}
 
 
 def taking(db: Database, delivery: int) -> View | None:
@@ -207,6 +216,8 @@ def held(db: Database) -> int:
 
 def standings(db: Database, now: int) -> dict[str, Standing]:
     """See reading.Surveying.standings."""
+    untold = [(name, None, None, "", 0) for (name,) in db.rows(UNTOLD)]
+    rows = [*db.rows(STANDINGS), *untold]
     return {
         name: Standing(
             name,
@@ -216,6 +227,7 @@ def standings(db: Database, now: int) -> dict[str, Standing]:
             waiting_for(db, name, now),
             dead,
             db.value(WAITS_SINCE, {"destination": name, "now": now}),
+            *(db.row(KEPT_QUIET, {"destination": name, "now": now}) or ()),
         )
-        for name, succeeded_at, failing_since, detail, dead in db.rows(STANDINGS)
+        for name, succeeded_at, failing_since, detail, dead in rows
     }

@@ -13,6 +13,7 @@ from starlette.responses import Response
 from receiver.audit import Act, Actor, Door, Entry
 from receiver.config.live_rules import LiveRules
 from receiver.config.silence_request import match_of, read_silence
+from receiver.deliveries import OnlyIf
 from receiver.dispatch.operators import (
     Noted,
     acknowledge,
@@ -27,15 +28,15 @@ from receiver.dispatch.operators import (
 from receiver.dispatch.trial import try_destination
 from receiver.errors import ConfigurationError
 from receiver.intake.explain import explain
-from receiver.messages.sanitize import clean
+from receiver.messages.sanitize import person
 from receiver.store.contract import Store
 from receiver.store.records import TakeOutcome
-from receiver.web.pages.gate import MAX_NAME, Gate
+from receiver.web.pages.gate import Gate
 from receiver.web.pages.lists import Lists
 from receiver.web.pages.rendering import Renderer
 from receiver.web.pages.session import Visitor
 from receiver.web.pages.views import Views
-from receiver.web.pages.words import OUTCOMES
+from receiver.web.pages.words import OUTCOMES, counted, in_form
 from receiver.web.paging import whole_number
 
 Form = Mapping[str, str]
@@ -57,7 +58,8 @@ class Acts:
         source, execution_id = form.get("source", ""), form.get("execution_id", "")
         name, now = _name(visitor, form), time.time_ns()
         by = self._actor(request, name)
-        claim = take(source, execution_id, by, self._in_force.rules, now)
+        only = OnlyIf(whole_number(form.get("version", "")), form.get("over") or None)
+        claim = take(source, execution_id, by, self._in_force.rules, now, only)
         if claim is None:
             return self._wrong(request, visitor, "Write your name, so that others know who it is.")
         result = self._store.write_now(acknowledge, claim)
@@ -68,9 +70,16 @@ class Acts:
             )
         path = f"/executions/{quote(source, safe='')}/{quote(execution_id, safe='')}"
         if result.outcome is TakeOutcome.ENDED:
-            return self._gate.back(request, path, "It has ended: there is nothing to take.")
+            return self._gate.back(request, path, self._moved_on(source, execution_id))
         words = in_words(claim, result, time.time_ns())
         return self._named(request, visitor, name, self._gate.back(request, path, words))
+
+    def _moved_on(self, source: str, execution_id: str) -> str:
+        """Say why what a form is about cannot be taken any more."""
+        story = self._store.execution(source, execution_id)
+        if story is None or story["execution"]["category"] == "terminal":
+            return "It has ended: there is nothing to take."
+        return "Nothing has changed: it moved on meanwhile. Below is how it stands now."
 
     def redeliver(self, request: Request, visitor: Visitor, form: Form) -> Response:
         """Give a dead message a new chance."""
@@ -96,7 +105,11 @@ class Acts:
         entry = self._entry(request, visitor, Act.REDELIVER, name)
         count = self._store.write_now(redeliver_all_noted, Noted((name, entry.at), entry))
         back = form.get("back", "/deliveries")
-        return self._gate.back(request, back, f"{count} messages to {name} are sent again now.")
+        return self._gate.back(
+            request,
+            back,
+            f"Sent again now: {counted(count, 'message')} to {name}.",
+        )
 
     def test(self, request: Request, visitor: Visitor, form: Form) -> Response:
         """Send a marked test message now."""
@@ -126,7 +139,8 @@ class Acts:
             content["match"] = match_of([*fields, *others])  # type: ignore[assignment]
             silence = read_silence(content, now, rules.sources, rules.destinations)
         except ConfigurationError as error:
-            return self._lists.silences_with(request, visitor, form, tuple(error.problems))
+            problems = tuple(in_form(each) for each in error.problems)
+            return self._lists.silences_with(request, visitor, form, problems)
         entry = Entry(now, Act.SILENCE, self._actor(request, name), result=silence.reason)
         number = self._store.write_now(add_silence_noted, Noted((silence, now), entry))
         answer = self._gate.back(request, "/silences", f"Silence {number} is kept.")
@@ -159,7 +173,7 @@ class Acts:
         return self._views.routes(request, visitor, tried, form)
 
     def _actor(self, request: Request, who: str) -> Actor:
-        return Actor(clean(who, MAX_NAME), Door.PAGE, self._gate.address(request))
+        return Actor(person(who), Door.PAGE, self._gate.address(request))
 
     def _entry(self, request: Request, visitor: Visitor, act: Act, about: str) -> Entry:
         return Entry(time.time_ns(), act, self._actor(request, visitor.name), about=about)
@@ -176,4 +190,4 @@ class Acts:
 
 def _name(visitor: Visitor, form: Form) -> str:
     """Return who acts: whom the proxy names, or the name in the form."""
-    return visitor.name if visitor.is_named_by_proxy else clean(form.get("name", ""), MAX_NAME)
+    return visitor.name if visitor.is_named_by_proxy else person(form.get("name", ""))

@@ -48,6 +48,15 @@ def _badge(name: str, words: str) -> Markup:
     return Markup(f'<mark class="badge {tone}">{escape(words)}</mark>')  # noqa: S704  (the same)
 
 
+def in_code(text: str) -> Markup:
+    """Return a line of Markdown whose words in backticks are code."""
+    parts = [str(escape(part)) for part in text.split("`")]
+    if len(parts) % 2 == 0:
+        return escape(text)
+    shown = "".join(f"<code>{p}</code>" if n % 2 else p for n, p in enumerate(parts))
+    return Markup(shown)  # noqa: S704  (its parts are escaped)
+
+
 def address(source: str, execution_id: str) -> Markup:
     """Return the path of an execution's page."""
     path = f"/executions/{quote(source, safe='')}/{quote(execution_id, safe='')}"

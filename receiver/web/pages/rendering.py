@@ -75,8 +75,10 @@ class Renderer:
             auto_reload=False,
         )
         self._templates.filters |= {
+            "counted": words.counted,
             "age": lambda at, now: ago(_instant(at), now),
             "clock": lambda at, now: clock_time(_instant(at), now, zone),
+            "in_code": marks.in_code,
             "full": lambda at: full_time(_instant(at), zone),
             "link": safe_link,
             "rfc": lambda at: format_time(_instant(at)),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from receiver.times import span
+from receiver.web.pages.words import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,7 @@ def _more(route: Any) -> Iterator[str]:
         statuses = " or ".join(route.stuck.statuses)
         yield f"once nothing was heard of it for {span(route.stuck.after)} while {statuses}"
     if route.remind is not None:
-        limit = f", at most {route.remind.at_most} times" if route.remind.at_most else ""
+        limit = f", at most {counted(route.remind.at_most, 'time')}" if route.remind.at_most else ""
         yield f"reminds every {span(route.remind.every)} while it stays so{limit}"
     for each in route.escalate:
         yield f"tells {', '.join(each.notify)}, too, if it is still so after {span(each.after)}"

@@ -160,7 +160,7 @@ def _take_routes(page: TakePage, renderer: Renderer) -> list[Route]:
         route
         for prefix in prefixes
         for route in (
-            Route(f"{prefix}/take/{{token}}", show, methods=["GET"], include_in_schema=False),
+            Route(f"{prefix}/take/{{token:path}}", show, methods=["GET"], include_in_schema=False),
             _form_route(f"{prefix}/take/{{token}}", take, renderer),
             Route(
                 f"{prefix}/static/{{name}}", _answer_file, methods=["GET"], include_in_schema=False

@@ -21,11 +21,11 @@ from receiver.config.live_rules import LiveRules
 from receiver.deliveries import OnlyIf
 from receiver.dispatch.operators import acknowledge, take
 from receiver.links import Fault, Links, Ticket, form_token, mark_of, read
-from receiver.messages.sanitize import clean
+from receiver.messages.sanitize import person
 from receiver.store.contract import Store
 from receiver.store.records import TakeOutcome
 from receiver.web.guard import FOREIGN_HOST
-from receiver.web.pages.gate import MAX_NAME, NAME, Gate
+from receiver.web.pages.gate import NAME, Gate
 from receiver.web.pages.rendering import POLICY, Renderer
 from receiver.web.pages.session import WITHIN, Attempts
 from receiver.web.pages.views import question_of
@@ -45,8 +45,8 @@ _FRESH = "A newer message about it has a link that works; so has the next remind
 _PROBLEMS = {
     Fault.FORGED: (
         404, "This link does not work",
-        "It is not one of ours as it stands: a part of it may be missing. Copy the whole link from"
-        " the message.",
+        "It is not one of ours as it stands. Copy the whole link from the message, and nothing"
+        " else.",
     ),
     Fault.OTHER_KEY: (
         404, "This link does not work any more",
@@ -87,6 +87,10 @@ class TakePage:
 
     def show(self, request: Request) -> Response:
         """Show what waits and a button. It changes nothing."""
+        token = _token_of(request)
+        if token.endswith("/") and "/" not in (whole := token.rstrip("/")) and whole:
+            # Something that makes links of texts took a sign along.
+            return RedirectResponse("../" * (len(token) - len(whole)) + whole, 307, HEADERS)
         about = self._about(request)
         if isinstance(about, Response):
             return about
@@ -100,7 +104,9 @@ class TakePage:
         if self._is_from_elsewhere(request):
             return self._problem(request, *_FROM_ELSEWHERE)
         if not self._is_own_form(request, form):
-            return self._page(request, about, _NOT_KEPT, 403)
+            if about["is_over"]:
+                return self._page(request, about)
+            return self._page(request, about, _NOT_KEPT, 403, person(form.get("name", "")))
         by = self._gate.user(request) or form.get("name", "")
         only = OnlyIf(about["version"], form.get("over") or None)
         rules, now = self._in_force.rules, time.time_ns()
@@ -148,14 +154,17 @@ class TakePage:
         return self._problem(request, *_PROBLEMS[fault])
 
     def _page(
-        self, request: Request, about: Mapping[str, Any], alert: str = "", status: int = 200
-    ) -> Response:
-        name = self._name(request)
+        self, request: Request, about: Mapping[str, Any], alert: str = "", status: int = 200,
+        given: str = "",
+    ) -> Response:  # fmt: skip
+        name = self._name(request) or given
         taken = about["acknowledged"]
-        is_mine = taken is not None and taken["by"].casefold() == name.casefold()
+        known = self._name(request)
+        is_mine = taken is not None and taken["by"].casefold() == known.casefold()
         browser = _browser(request) or secrets.token_urlsafe(16)
         content = {
-            "title": "Take it", "about": about, "execution": about["execution"], "name": name,
+            "title": "Take it", "about": about, "up": "../", "name": name,
+            "execution": about["execution"],
             "is_named_by_proxy": self._gate.user(request) is not None, "is_mine": is_mine,
             "question": question_of(about["detail"]), "alert": alert,
             "form_token": form_token(self._links.keys[0], _token_of(request), browser),
@@ -170,14 +179,15 @@ class TakePage:
         self, request: Request, status: int, title: str, text: str,
         headers: Mapping[str, str] | None = None,
     ) -> Response:  # fmt: skip
-        content = {"title": title, "text": text, "about": None}
+        up = "../" * (_token_of(request).count("/") + 1)
+        content = {"title": title, "text": text, "about": None, "up": up}
         all_headers = {**HEADERS, **(headers or {})}
         return self._render.page(request, "take.html", content, None, status, all_headers)
 
     def _name(self, request: Request) -> str:
         """Return the name of whoever looks, as far as it is known."""
         given = request.cookies.get(TAKER) or request.cookies.get(NAME, "")
-        return self._gate.user(request) or clean(unquote(given), MAX_NAME)
+        return self._gate.user(request) or person(unquote(given))
 
     def _is_own_form(self, request: Request, form: Form) -> bool:
         """Return whether this browser was shown this form."""

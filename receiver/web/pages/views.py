@@ -24,7 +24,7 @@ from receiver.web import json_views
 from receiver.web.pages import charts
 from receiver.web.pages.diagram import Step, draw
 from receiver.web.pages.glance import Glance
-from receiver.web.pages.rendering import Renderer
+from receiver.web.pages.rendering import MOST, Renderer
 from receiver.web.pages.route_words import describe
 from receiver.web.pages.session import Visitor
 from receiver.web.paging import whole_number
@@ -73,6 +73,11 @@ class Views:
             "set_aside": self._store.events({"verdict": "quarantined"}, MOST_OTHERS, None)[0],
             "alarms": watched.alarms,
             "destinations": self._destinations(now),
+            "printed": [
+                name
+                for name, each in self._in_force.rules.destinations.items()
+                if each.kind == "console"
+            ],
             "sources": self._sources({name: s.heard_at for name, s in watched.sources.items()}),
             "is_empty": not self._store.events({}, 1, None)[0],
             "day": charts.last_day(day.value[1], day.value[0], self._zone) if day else None,
@@ -97,6 +102,9 @@ class Views:
         content = {
             "title": f"{story['execution']['agent_name'] or 'Execution'} · {execution_id}"[:120],
             **json_views.known(newest, rules, now),
+            "version": max(
+                (e["judged"].after.version for e in events if e["judged"].after), default=None
+            ),
             "left_out": len(events) - len(newest["events"]),
             "set_aside": [json_views.event(each) for each in set_aside],
             "steps": (steps := path_of(events)),
@@ -180,7 +188,7 @@ class Views:
 
 def question_of(detail: Mapping[str, Any]) -> str:
     """Return what the agent asks, with the options; else the reason or the error that it gives."""
-    if text := question_text(detail.get("question")):
+    if text := question_text(detail.get("question"), MOST):
         return text
     texts = (detail.get(name) for name in ("reason", "error"))
     return next((text for text in texts if isinstance(text, str)), "")

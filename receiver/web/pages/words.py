@@ -57,6 +57,8 @@ STATES: Mapping[str, str] = {
     State.SENT: "sent",
     State.SUPERSEDED: "not sent",
     State.DEAD: "given up",
+    # A console got it, which is nobody as far as we know.
+    "printed": "sent",
 }
 KINDS: Mapping[str, str] = {
     Kind.NOTICE: "message",
@@ -124,6 +126,34 @@ ALARMS: Mapping[str, str] = {
     "signatures": "Webhooks without proof were refused",
     "quarantined": "Webhooks were set aside",
 }
+
+
+# What a silence is made of, as the fields of its form are called.
+SILENCE_FIELDS: Mapping[str, str] = {
+    "for or until": "For how long",
+    "for": "For how long",
+    "until": "For how long",
+    "from": "From",
+    "reason and by": "Why and Your name",
+    "reason": "Why",
+    "by": "Your name",
+}
+_NO_CONDITION = "Say what is silenced: choose a source, an agent or a status, or write a condition."
+
+
+def in_form(problem: str) -> str:
+    """Return a problem of a silence in the words of its form."""
+    place, _, text = problem.partition(": ")
+    if place == "match" and text.startswith("say "):
+        return _NO_CONDITION
+    if place.startswith("--match"):
+        return f"Other conditions: {place.removeprefix('--match ')}: {text}"
+    return f"{SILENCE_FIELDS.get(place, place)}: {text}" if text else problem
+
+
+def counted(number: int, thing: str) -> str:
+    """Return a number of things: “1 message”, “2 messages”."""
+    return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
 def doing(status: str) -> str:
