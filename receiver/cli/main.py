@@ -23,6 +23,7 @@ from receiver.errors import ReceiverError, StorageUnavailable
 # The module of each command, and its line in the list of commands.
 LISTED = {
     "acknowledge": ("operate", "Take what an execution waits for: its reminders end."),
+    "act": ("provider", "Resume, cancel or pause an execution at its provider."),
     "audit": ("maintain", "List what people did: who, what, when, from where."),
     "check": ("inspect", "Check settings, routes, keys and destinations, without the network."),
     "deliveries": ("listing", "List deliveries, newest first, with why each of them waits."),

@@ -99,7 +99,7 @@ REGISTRY_EXCEPTIONS = {
 MODULES_IN_A_ROOM = range(3, 13)
 # A door with one folder more: the pages stand beside the API, the reference beside the commands.
 # And the contract of the store stands in parts, one of them for the spool.
-MODULES_IN_LARGE_ROOMS = {"store": range(3, 15), "web": range(3, 14), "cli": range(3, 17)}
+MODULES_IN_LARGE_ROOMS = {"store": range(3, 15), "web": range(3, 15), "cli": range(3, 17)}
 MODULES_IN_A_FOLDER = range(3, 26)
 METHODS_OF_A_PROTOCOL = 12
 MODULE_LINES, STORE_LINES, FUNCTION_LINES = 300, 350, 60

@@ -58,9 +58,8 @@ def routes(
     lists = Lists(store, in_force, renderer)
     views = Views(store, in_force, counters, renderer, settings.zone)
     acts = Acts(
-        store, in_force, wake, gate, renderer, views, lists, settings.public_url or "",
-        settings.zone,
-    )  # fmt: skip
+        store, in_force, wake, gate, renderer, views, lists, settings.public_url, settings.zone
+    )
 
     def admitted(request: Request, show: Show) -> Response:
         if isinstance(visitor := gate.admit(request), Response):
@@ -94,6 +93,7 @@ def routes(
         shown("/ledger", views.ledger),
         shown("/audit", lists.audit),
         posted("/act/take", acts.take),
+        posted("/act/provider", acts.act),
         posted("/act/redeliver", acts.redeliver),
         posted("/act/redeliver-all", acts.redeliver_all),
         posted("/act/test", acts.test),
