@@ -148,13 +148,13 @@ def _what_failed(source: Source, asked: Asked) -> str:
 
 
 @click.command()
-@click.argument("what", metavar="resume|cancel|pause", type=click.Choice([*map(str, Act)]))
+@click.argument("what", metavar="ACT", type=click.Choice([*map(str, Act)]))
 @click.argument("execution", metavar="ID")
 @click.option("--source", help="The source of the execution. Needed if several have an API.")
 @by_option
 @click.option("--reason", default="", help="Why; the audit and the story show it.")
 def act(what: str, execution: str, source: str | None, by: str, reason: str) -> None:
-    """Resume, cancel or pause the execution ID at its provider.
+    """Resume, cancel or pause the execution ID at its provider: ACT is one of these words.
 
     The provider is asked first: what has ended or moved on is left alone, and you learn what is
     true. `act` on the source in routes.yaml lists what is allowed. Exit code 0 only if it is done.
