@@ -9,6 +9,7 @@ ReceiverError
 │   └── MalformedEnvelope      422: JSON, but not the source's envelope
 ├── NotRenamed             two names that cannot become one
 └── StorageError
+    ├── BackupFailed           no copy was made, and none is left
     ├── StorageRefused         the database is not one to start on
     │   └── StorageServed          another process serves it
     └── StorageUnavailable     503: it could not be committed; send it again
@@ -73,6 +74,10 @@ class NotRenamed(ReceiverError):
 
 class StorageError(ReceiverError):
     """A failure of the database."""
+
+
+class BackupFailed(StorageError):
+    """A copy that was not made; nothing of it is left."""
 
 
 class StorageRefused(StorageError):

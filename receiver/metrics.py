@@ -6,7 +6,9 @@ Every name and label is one of a few words of ours: nothing that a sender writes
 from __future__ import annotations
 
 import threading
+from bisect import bisect_left
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from receiver.alarms import AlarmKind
 
@@ -38,6 +40,20 @@ REFUSALS = (
     "not_envelope",
     "rate",
 )
+# The upper bounds of a histogram's buckets (seconds), by its kind.
+BUCKETS = {
+    "intake": (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
+    "attempt": (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0),
+}
+OUTCOMES = ("delivered", "failed", "uncertain")
+
+
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """How many times something took so long: a count for each bucket and one beyond, and a sum."""
+
+    counts: tuple[int, ...]
+    seconds: float
 
 
 class Counters:
@@ -53,6 +69,9 @@ class Counters:
         self._counts |= {("alarms", kind.value): 0 for kind in AlarmKind}
         self._counts |= {("spooled", source): 0 for source in sources}
         self._times: dict[tuple[str, ...], float] = {}
+        self._durations: dict[tuple[str, str], tuple[list[int], list[float]]] = {}
+        for source in sources:
+            self._histogram("intake", source)
 
     def answered(self, source: str, status: int) -> None:
         """Count the answer to a webhook; `source` is "" where there is no such source."""
@@ -80,13 +99,32 @@ class Counters:
         for name in (("accepted", source), ("key_used", source, key)):
             self._times[name] = max(self._times.get(name, 0.0), now)
 
+    def took(self, kind: str, label: str, seconds: float) -> None:
+        """Count how long something took: `intake` by source, `attempt` by destination."""
+        with self._lock:
+            counts, sums = self._histogram(kind, label)
+            counts[bisect_left(BUCKETS[kind], seconds)] += 1
+            sums[0] += seconds
+
+    def attempted(self, destination: str, outcome: str, seconds: float) -> None:
+        """Count an attempt; its outcome is one of OUTCOMES."""
+        for each in OUTCOMES:  # each begins at 0
+            self._count("attempts", destination, each, n=int(each == outcome))
+        self.took("attempt", destination, seconds)
+
     def refused(self, cause: str) -> None:
         """Count a refused connection or request; `cause` is one of REFUSALS."""
         self._count("refused", cause)
 
-    def reloaded(self, result: str) -> None:
+    def reloaded(self, result: str, now: float) -> None:
         """Count a reload of routes.yaml."""
         self._count("reloads", result)
+        self.loaded(result, now)
+
+    def loaded(self, result: str, now: float) -> None:
+        """Note when routes.yaml was read, at a start too."""
+        with self._lock:
+            self._times["reload", result] = now
 
     def asked(self, source: str, outcome: str) -> None:
         """Count a request to the provider of a source; see reconcile.provider.Outcome."""
@@ -109,19 +147,37 @@ class Counters:
     def counts(self, kind: str) -> list[tuple[tuple[str, ...], int]]:
         """Return labels and count of each.
 
-        Kinds are webhooks, untrusted, verdicts, refused, reloads, alarms, spooled, asked, learnt
-        and disagreements.
+        Kinds are webhooks, untrusted, verdicts, refused, reloads, alarms, spooled, asked, learnt,
+        disagreements and attempts.
         """
         with self._lock:
             counts = [(name[1:], n) for name, n in self._counts.items() if name[0] == kind]
         return sorted(counts)
 
     def times(self, kind: str) -> list[tuple[tuple[str, ...], float]]:
-        """Return labels and Unix seconds of accepted or key_used, or the seconds of learnt_lag."""
+        """Return labels and Unix seconds of each: of accepted, key_used or reload.
+
+        Of learnt_lag it returns the seconds.
+        """
         with self._lock:
             times = [(name[1:], at) for name, at in self._times.items() if name[0] == kind]
         return sorted(times)
 
-    def _count(self, *name: str) -> None:
+    def histograms(self, kind: str) -> list[tuple[tuple[str, ...], Histogram]]:
+        """Return the label and the histogram of each: of intake or attempt."""
         with self._lock:
-            self._counts[name] = self._counts.get(name, 0) + 1
+            found = [
+                ((label,), Histogram(tuple(counts), sums[0]))
+                for (of, label), (counts, sums) in self._durations.items()
+                if of == kind
+            ]
+        return sorted(found, key=lambda each: each[0])
+
+    def _histogram(self, kind: str, label: str) -> tuple[list[int], list[float]]:
+        if (found := self._durations.get((kind, label))) is None:
+            found = self._durations[kind, label] = ([0] * (len(BUCKETS[kind]) + 1), [0.0])
+        return found
+
+    def _count(self, *name: str, n: int = 1) -> None:
+        with self._lock:
+            self._counts[name] = self._counts.get(name, 0) + n

@@ -10,7 +10,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from contextlib import suppress
-from http.client import HTTPException
+from http.client import HTTPConnection, HTTPException
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -21,6 +21,9 @@ from receiver.sources.formats import asteroid
 from receiver.sources.formats.registry import FORMATS
 from receiver.sources.verification import Verification
 from receiver.times import SECOND
+
+# The most that is read of an answer about readiness, in bytes.
+MAX_ANSWER = 65_536
 
 
 def sample(
@@ -111,6 +114,36 @@ def post_raw(url: str, body: bytes, headers: Mapping[str, str]) -> tuple[int, di
             f"Nobody answers at {url} ({reason}). Is `receiver serve` running there?"
             " RECEIVER_HOST and RECEIVER_PORT, or --url, say where."
         ) from error
+
+
+def ask_readiness(host: str, port: int, *, timeout: float) -> str:
+    """Return "" if a receiver at this address is ready, else why it is not, in a sentence.
+
+    It goes past every proxy. `host` may be the address that stands for all of this machine.
+    """
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  # it binds nothing
+    connection = HTTPConnection(host, port, timeout=timeout)
+    try:
+        connection.request("GET", "/readyz")
+        answer = connection.getresponse()
+        content = _answer_content(answer.read(MAX_ANSWER))
+    except (OSError, HTTPException) as error:
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        return (
+            f"Nobody answers at {host} port {port} ({reason}). Is `receiver serve` running there?"
+            " RECEIVER_HOST and RECEIVER_PORT, or --host and --port, say where."
+        )
+    finally:
+        connection.close()
+    # With a spool it takes webhooks while the database is away.
+    if answer.status == 200 and content.get("status") in ("ready", "spooling"):
+        return ""
+    if answer.status == 503 and isinstance(content.get("detail"), str):
+        return f"Not ready: {content['detail']}"
+    return (
+        f"What answers at {host} port {port} is no receiver (status {answer.status}). Compare"
+        " RECEIVER_HOST and RECEIVER_PORT."
+    )
 
 
 def wait_for(url: str, seconds: float) -> None:

@@ -9,14 +9,18 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
+import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from importlib import import_module
+from pathlib import Path
 from typing import NoReturn
 
 import click
 
+import receiver
 from receiver import __version__
 from receiver.errors import ReceiverError, StorageUnavailable
 
@@ -25,6 +29,8 @@ LISTED = {
     "acknowledge": ("operate", "Take what an execution waits for: its reminders end."),
     "act": ("provider", "Resume, cancel or pause an execution at its provider."),
     "audit": ("maintain", "List what people did: who, what, when, from where."),
+    "backtest": ("backtest", "Say who would have been told more or less by other rules."),
+    "backup": ("maintain", "Copy the store into a file, while it is served."),
     "check": ("inspect", "Check settings, routes, keys and destinations, without the network."),
     "deliveries": ("listing", "List deliveries, newest first, with why each of them waits."),
     "demo": ("serve", "Show the whole walk: a scripted sender against a real server."),
@@ -32,6 +38,7 @@ LISTED = {
     "events": ("listing", "List events with their verdicts, newest first."),
     "executions": ("listing", "List executions, newest first; `show ID` tells the story of one."),
     "explain": ("inspect", "Say what would become of a webhook body, or became of an event."),
+    "healthcheck": ("send", "Ask the server here whether it is ready: 0 if so, else 1 and why."),
     "help": ("reference", "Print a page of the reference, or the list of its pages."),
     "keygen": ("send", "Make a key for `receiver send` and for tests."),
     "lifecycle": ("inspect", "Print the legal moves of an execution."),
@@ -93,6 +100,30 @@ def _end(message: str) -> NoReturn:
     sys.exit(1)
 
 
+def _print_version(ctx: click.Context, parameter: click.Parameter, asked: bool) -> None:
+    if asked:
+        commit = _commit()
+        click.echo(f"receiver {__version__}" + (f" (commit {commit})" if commit else ""))
+        ctx.exit()
+
+
+def _commit() -> str:
+    """Return the commit of this program: built into it, or of its source tree; "" if unknown."""
+    package = Path(receiver.__file__).parent
+    with suppress(OSError):
+        return (package / "commit.txt").read_text("ascii").strip()
+    git, tree = shutil.which("git"), package.parent
+    if git is None or not (tree / ".git").exists():
+        return ""
+    asked = [git, "-C", str(tree), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+    with suppress(OSError, subprocess.SubprocessError):
+        done = subprocess.run(  # noqa: S603  # words of our own
+            asked, capture_output=True, text=True, timeout=5, check=True
+        )
+        return done.stdout.strip()
+    return ""
+
+
 class OnDemand(Mapping[str, click.Command]):
     """The commands of a list by name; a look-up imports the command."""
 
@@ -142,7 +173,10 @@ class Commands(click.Group):
     commands=OnDemand(LISTED),
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-@click.version_option(__version__, prog_name="receiver")
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version,
+    help="Show the version, with the commit where it is known, and exit.",
+)  # fmt: skip
 def cli() -> None:
     """Judges signed status webhooks about executions of AI agents and tells the right people.
 

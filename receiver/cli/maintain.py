@@ -1,4 +1,4 @@
-"""Commands that maintain the store and show its audit: prune, migrate, rename, audit."""
+"""Commands that maintain the store, and show its audit."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import closing
+from pathlib import Path
 
 import click
 
@@ -82,6 +83,28 @@ def _open_prunable(settings: Settings, dry_run: bool) -> tuple[Store, Callable[[
         return opening.open_to_serve(settings.database_url), lambda seconds: None
     except StorageServed:
         return opening.open_existing(settings.database_url), pause
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@json_option
+def backup(file: Path, in_json: bool) -> None:
+    """Copy the store into FILE, while it is served: it goes on taking webhooks.
+
+    The copy is the store at one moment. It gets its name once it is whole: it was read again, its
+    ledger is in balance, and it is on disk. Only its owner may read it. A FILE that exists is never
+    replaced. To restore one, stop the server and put it in place of the store, without the -wal and
+    -shm files there.
+    """
+    ledger = opening.back_up(load_settings(os.environ).database_url, file)
+    size = file.stat().st_size
+    if in_json:
+        print_json({"file": str(file), "bytes": size, "ledger": ledger})
+        return
+    words = "of an older schema, whose ledger was not looked at" if ledger is None else (
+        f"{ledger['accepted']} accepted, {ledger['owed']} messages owed, imbalance 0"
+    )  # fmt: skip
+    click.echo(f"{file}: {size} bytes, whole: {words}.")
 
 
 @click.command()
@@ -204,4 +227,4 @@ def audit(limit: int, in_json: bool, **options: str | None) -> None:
     ])  # fmt: skip
 
 
-COMMANDS = (prune, migrate, rename, audit)
+COMMANDS = (prune, backup, migrate, rename, audit)

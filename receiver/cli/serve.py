@@ -12,12 +12,13 @@ import click
 from receiver import __version__, logs
 from receiver.cli import demo
 from receiver.cli.configuration import load_configuration, spool_of
-from receiver.config.settings import Settings
+from receiver.config.settings import Settings, load_settings
 from receiver.destinations import sending
 from receiver.errors import ReceiverError
 from receiver.store import opening
 from receiver.web import app
 from receiver.web.server import server
+from receiver.web.server.passed import passed_socket
 
 log = logging.getLogger("receiver")
 
@@ -56,6 +57,10 @@ def _serve(
     for each in (signal.SIGTERM, signal.SIGINT):
         signal.signal(each, lambda *_: os._exit(0))  # no webhook is accepted yet
     os.umask(0o077)  # the database holds the bodies of webhooks
+    passed = passed_socket(load_settings(os.environ), os.environ)
+    if passed is not None:
+        # Whether other machines can reach it depends on where it really listens.
+        host, port = passed.getsockname()[:2]
     instead = {
         name: str(value)
         for name, value in (("RECEIVER_HOST", host), ("RECEIVER_PORT", port))
@@ -75,7 +80,7 @@ def _serve(
         place = sending.leads_to(destination)
         log.info("destination.leads_to destination=%s place=%r", destination.name, place)
     server.check_parser(settings)
-    listening = server.bind(settings)
+    listening = server.bind(settings) if passed is None else passed
     _log_database(settings)
     store = opening.open_to_serve(settings.database_url, backlog=settings.backlog)
     application = app.build(
@@ -87,7 +92,7 @@ def _serve(
         read=lambda: load_configuration(instead=instead)[1],
         spool=spool_of(settings),
     )
-    server.serve(application, settings, listening, asked.is_set)
+    server.serve(application, settings, listening, asked.is_set, is_passed=passed is not None)
 
 
 def _log_database(settings: Settings) -> None:

@@ -41,6 +41,14 @@ def load(path: str, environ: Mapping[str, str]) -> Rules:
                 " or name it: receiver check FILE."
             ]
         ) from error
+    return read(path, raw, environ)
+
+
+def read(path: str, raw: bytes, environ: Mapping[str, str]) -> Rules:
+    """Read the rules of a file with this content. With `variables.UNFILLED` nothing is filled in.
+
+    Raises the same errors; nothing but the content is read.
+    """
     try:
         document = strict_yaml.read(raw)
     except strict_yaml.YamlError as error:

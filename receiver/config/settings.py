@@ -50,6 +50,7 @@ class Settings(BaseModel):
     routes: str = Field("routes.yaml", description="Sources, destinations and routes.")
     host: str = Field("127.0.0.1", min_length=1, description="The address to listen on.")
     port: int = Field(8000, ge=1, le=65535, description="The port to listen on.")
+    fd: int | None = Field(None, ge=3, description="Instead of both: the number of a passed one.")
     api_token: SecretStr | None = Field(
         None, description="What the API wants as a bearer token. Without it: loopback only."
     )

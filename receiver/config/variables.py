@@ -57,6 +57,26 @@ def is_service_link(variable: str, environ: Mapping[str, str]) -> bool:
     )
 
 
+class _Unfilled(Mapping[str, str]):
+    """An environment that has every variable, and each of them empty."""
+
+    def __getitem__(self, name: str) -> str:
+        return ""
+
+    def __contains__(self, name: object) -> bool:
+        return True
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
+
+
+# For rules that only somebody looks at: no secret and no file is read for them.
+UNFILLED: Mapping[str, str] = _Unfilled()
+
+
 def tidy(value: str) -> str:
     """Return a value without blanks, line ends and byte-order marks around it."""
     return value.strip(_BLANKS)
@@ -118,6 +138,8 @@ class Variables:
         """Return a text of the file with its variables filled in."""
         is_template = place[:1] == ("routes",) and place[2:] in (("title",), ("body",))
         is_secret = place[:1] in (("sources",), ("destinations",))
+        if self._environ is UNFILLED and place[:1] == ("routes",) and "${" in text:
+            self._problem(place, "variables are not filled in here: write the value itself")
         if not is_template:
             rest = text.replace("${", "")
             name = next((step for step in reversed(place) if isinstance(step, str)), "it")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from receiver.alarms import Alarm
@@ -32,7 +32,7 @@ class Noted:
 
 
 class AlarmTimer(Periodic):
-    """A thread that raises and ends alarms. `wake` gets the destinations with new deliveries.
+    """A thread that raises and ends alarms.
 
     `missed` returns the sources whose webhooks did not come lately, at a time (nanoseconds).
     """
@@ -41,14 +41,12 @@ class AlarmTimer(Periodic):
         self,
         store: Store,
         live_rules: LiveRules[object],
-        wake: Callable[[Iterable[str]], None],
         counters: Counters,
         missed: Callable[[int], Mapping[str, Missed]] = lambda now: {},
     ) -> None:
         super().__init__("alarms", first_rest=EVERY, rest_after_failure=EVERY)
         self._store = store
         self._live_rules = live_rules
-        self._wake = wake
         self._counters = counters
         self._missed = missed
         self._refusals = RecentRefusals()
@@ -99,7 +97,6 @@ class AlarmTimer(Periodic):
             alarm.end_cause if noted.is_over else alarm.cause,
             ",".join(noted.destinations) or "none",
         )
-        self._wake(noted.destinations)
 
 
 class RecentRefusals:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, tzinfo
 
 from receiver.config.live_rules import LiveRules
@@ -56,9 +56,11 @@ class Dispatcher:
         self._replaced: list[DestinationWorker] = []
         self._changing = threading.Lock()
         self._stopped = False
-        self._reaper = OrphanReaper(store, live_rules, self.wake)
-        self._alarms = AlarmTimer(store, live_rules, self.wake, counters or Counters(()), missed)
+        self._reaper = OrphanReaper(store, live_rules)
+        self._counters = counters or Counters(())
+        self._alarms = AlarmTimer(store, live_rules, self._counters, missed)
         live_rules.on_change(self.change)
+        store.on_news(self.wake)
 
     def start(self) -> None:
         """Take back the deliveries of a dead process, then start the workers."""
@@ -93,17 +95,17 @@ class Dispatcher:
                         self._links,
                         self._zone,
                         self._alarms.attend,
+                        self._counters.attempted,
                     )
             self._workers = workers
             for worker in workers.values():
-                worker.others = tuple(workers.values())
                 if worker not in unchanged:
                     worker.start()
         self._reaper.wake()
 
-    def wake(self, destinations: Iterable[str]) -> None:
-        """Wake the workers of these destinations: there may be deliveries for them."""
-        for name in destinations:
+    def wake(self, destinations: Collection[str] | None) -> None:
+        """Wake the workers of these destinations (None: of all): deliveries may be due."""
+        for name in self._live_rules.rules.destinations if destinations is None else destinations:
             if (worker := self._workers.get(name)) is not None:
                 worker.wake()
 
@@ -138,20 +140,13 @@ class OrphanReaper(Periodic):
     After a start and a reload it lets what waits about executions follow the rules in force.
 
     It checks at once after a reload, and otherwise now and then: an attempt in progress at the
-    reload may put its delivery back, and so may a redelivery by a person. `wake` gets the
-    destinations with new deliveries.
+    reload may put its delivery back, and so may a redelivery by a person.
     """
 
-    def __init__(
-        self,
-        store: Store,
-        live_rules: LiveRules[object],
-        wake: Callable[[Iterable[str]], None],
-    ) -> None:
+    def __init__(self, store: Store, live_rules: LiveRules[object]) -> None:
         super().__init__("dispatch", first_rest=0.0, rest_after_failure=REAP_EVERY)
         self._store = store
         self._live_rules = live_rules
-        self._wake = wake
         self._replanned: Rules | None = None  # what waits follows these
         self._walk: Walk | None = None  # and these up to a place
         self._place = Place()
@@ -168,7 +163,6 @@ class OrphanReaper(Periodic):
             ended = self._store.write_now(_end_orphans, rules)
             for dead in ended:
                 log_dead(dead)
-            self._wake(rules.destinations)
             if not ended:
                 break  # what waits is planned for later
         return REAP_EVERY
@@ -180,7 +174,6 @@ class OrphanReaper(Periodic):
             item = (sources, time.time_ns())
             superseded, restored = self._store.write_now(_settle_sources, item)
             log.warning("sources.settled superseded=%d restored=%d", superseded, restored)
-            self._wake(self._live_rules.rules.destinations)
 
     def replan_at_start(self) -> None:
         """Let what waits follow the rules before anything is sent, unless that takes long."""
@@ -200,7 +193,6 @@ class OrphanReaper(Periodic):
             due, following = look(self._store, self._walk, self._place, now)
             for done in replan_in_parts(self._store, due, rules, now):
                 log.info("plans.changed episodes=%d", done.changed)
-                self._wake(done.destinations)
             if following is not None:
                 self._place = following
                 return False

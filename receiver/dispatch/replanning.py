@@ -62,14 +62,10 @@ class Due:
 
 @dataclass(frozen=True, slots=True)
 class Replanned:
-    """The first `n` of the episodes follow the rules now: how many changed, and who has more.
-
-    It took `seconds`.
-    """
+    """The first `n` of the episodes follow the rules now: how many changed. It took `seconds`."""
 
     n: int
     changed: int
-    destinations: frozenset[str]
     seconds: float
 
 
@@ -134,15 +130,13 @@ def replan(transaction: Transaction, items: Sequence[Due]) -> Sequence[Replanned
 
 def _replan_some(transaction: Transaction, due: Due) -> Replanned:
     begun, seconds, n, changed = time.perf_counter(), 0.0, 0, 0
-    destinations = set[str]()
     for source, execution_id in due.executions:
         if n and seconds >= due.hold:
             break
         done = replan_one(transaction, source, execution_id, due.rules, due.now)
-        destinations |= _destinations(done)
         n, changed = n + 1, changed + bool(done)
         seconds = time.perf_counter() - begun
-    return Replanned(n, changed, frozenset(destinations), seconds)
+    return Replanned(n, changed, seconds)
 
 
 def replan_one(
@@ -155,17 +149,12 @@ def replan_one(
     return _replan(transaction, episode, rules, now)
 
 
-def replan_after(
-    transaction: Transaction, claims: Iterable[Claim], rules: Rules, now: int
-) -> list[str]:
-    """Do the same for the episodes of these deliveries; return the destinations with more."""
-    destinations = list[str]()
+def replan_after(transaction: Transaction, claims: Iterable[Claim], rules: Rules, now: int) -> None:
+    """Do the same for the episodes of these deliveries."""
     for claim in claims:
         if claim.version is not None and claim.facts.execution_id is not None:
             source, execution_id = claim.facts.source, claim.facts.execution_id
-            changed = replan_one(transaction, source, execution_id, rules, now)
-            destinations += _destinations(changed)
-    return destinations
+            replan_one(transaction, source, execution_id, rules, now)
 
 
 def _replan(transaction: Transaction, episode: Episode, rules: Rules, now: int) -> Changes:
@@ -173,11 +162,6 @@ def _replan(transaction: Transaction, episode: Episode, rules: Rules, now: int) 
     if found:
         transaction.replan(episode, found, now)
     return found
-
-
-def _destinations(changed: Changes) -> set[str]:
-    plans = (*changed.added, *(plan for _, plan in changed.moved))
-    return {plan.destination for plan in plans}
 
 
 def _statuses(routes: Sequence[Route]) -> tuple[str, ...]:

@@ -53,12 +53,11 @@ class TurnResult:
     """The result of a turn.
 
     `recorded`: the worker still held the claim of the finished attempt. `claim` is the next
-    delivery. `destinations` have new deliveries. The deliveries in `ended` died without an attempt.
+    delivery. The deliveries in `ended` died without an attempt.
     """
 
     recorded: bool
     claim: Claim | None
-    destinations: tuple[str, ...]
     ended: tuple[Claim, ...] = ()
 
 
@@ -76,7 +75,6 @@ def record_and_claim(
 
 def _record_and_claim(transaction: Transaction, turn: TurnRequest) -> TurnResult:
     recorded = True
-    destinations: list[str] = []
     claim: Claim | None = None
     ended: Sequence[Claim] = ()
     if turn.is_first_by_rules:
@@ -84,23 +82,21 @@ def _record_and_claim(transaction: Transaction, turn: TurnRequest) -> TurnResult
     if (finished := turn.finished) is not None:
         recorded = record(transaction, finished)
         if recorded:
-            destinations += [delivery.destination for delivery in finished.after.owed]
-            destinations += _replanned(transaction, turn, finished.claim)
+            _replan_episode(transaction, turn, finished.claim)
     if turn.goes_on:
         claim = transaction.claim(
             turn.destination, turn.policy, turn.now, turn.until, anyway=turn.is_first
         )
         if claim is None and not turn.is_untried:
             ended = expire_overdue(transaction, turn.destination, turn.policy, turn.now)
-            destinations += tell_of(transaction, ended, turn.rules, turn.now)
-    return TurnResult(recorded, claim, tuple(destinations), tuple(ended))
+            tell_of(transaction, ended, turn.rules, turn.now)
+    return TurnResult(recorded, claim, tuple(ended))
 
 
-def _replanned(transaction: Transaction, turn: TurnRequest, claim: Claim) -> list[str]:
+def _replan_episode(transaction: Transaction, turn: TurnRequest, claim: Claim) -> None:
     """Replan an episode if the rules may have changed while a message about it was sent."""
-    if turn.rules.route(claim.route) is not None and not turn.is_first_by_rules:
-        return []
-    return replan_after(transaction, [claim], turn.rules, turn.now)
+    if turn.rules.route(claim.route) is None or turn.is_first_by_rules:
+        replan_after(transaction, [claim], turn.rules, turn.now)
 
 
 def record(transaction: Transaction, finished: FinishedAttempt) -> bool:
@@ -141,12 +137,10 @@ def expire_overdue(
     return transaction.expire_overdue(destination, policy.overdue, reason, now)
 
 
-def tell_of(transaction: Transaction, dead: Sequence[Claim], rules: Rules, now: int) -> list[str]:
-    """Plan messages to others about dead deliveries; return the destinations of the messages."""
-    destinations = []
+def tell_of(transaction: Transaction, dead: Sequence[Claim], rules: Rules, now: int) -> None:
+    """Plan messages to others about dead deliveries."""
     for claim in dead:
         planned = dead_letters.plan(claim, rules.routes, rules.destinations)
         transaction.owe(claim.delivery, planned, now)
-        destinations += [delivery.destination for delivery in planned]
     reminders = [claim for claim in dead if claim.kind is Kind.REMINDER]
-    return destinations + replan_after(transaction, reminders, rules, now)
+    replan_after(transaction, reminders, rules, now)

@@ -11,7 +11,7 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import UTC, tzinfo
 
 from receiver.config.live_rules import LiveRules
@@ -44,8 +44,8 @@ MET = 0.02
 class DestinationWorker:
     """Threads that send one destination its deliveries, in order, at its rate.
 
-    `lease` is in seconds. `others` are woken when a turn plans deliveries to their destinations.
-    `attend` notes before each turn that this process may have been stopped.
+    `lease` is in seconds. `attend` notes before each turn that this process may have been stopped.
+    `count` gets the destination, the outcome and the seconds of each attempt.
     """
 
     def __init__(
@@ -57,15 +57,16 @@ class DestinationWorker:
         links: Links = NO_LINKS,
         zone: tzinfo = UTC,
         attend: Callable[[], None] = lambda: None,
+        count: Callable[[str, str, float], None] = lambda name, outcome, seconds: None,
     ) -> None:
         self.destination = destination
-        self.others: Iterable[DestinationWorker] = ()
         self._store = store
         self._live_rules = live_rules
         self._lease = lease
         self._links = links
         self._zone = zone
         self._attend = attend
+        self._count = count
         self._waking = threading.Condition()
         self._wakes = 0
         self._is_first = True
@@ -162,9 +163,6 @@ class DestinationWorker:
             _log_attempt(finished, result.recorded)
         for dead in result.ended:
             log_dead(dead)
-        for worker in self.others:
-            if worker.destination.name in result.destinations:
-                worker.wake()
         return result
 
     def _request(self, finished: FinishedAttempt | None) -> TurnRequest:
@@ -200,6 +198,7 @@ class DestinationWorker:
             lambda attempt: self._run(lambda: self._finished(claim, message, attempt))
         )
         attempt = sending.send(self.destination, message)
+        self._count(self.destination.name, attempt.outcome, attempt.duration_ms / 1000)
         return self._finished(claim, message, attempt)
 
     def _compose(self, claim: Claim) -> Message:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 from receiver.config.live_rules import LiveRules
 from receiver.intake.receive import Intake, log_judged_again
@@ -32,7 +32,7 @@ class ExpiryTimer(Periodic):
     """A thread that ends held events, and lists the messages that ended silences kept back.
 
     `list_silences` plans the digests of the silences that have ended by a time, in short
-    transactions, and returns their destinations. `wake` gets the destinations with new deliveries.
+    transactions, and returns their destinations.
 
     Once an hour it logs which source looks badly subscribed or has another clock. It also restarts
     waits that a clock ahead of ours has written down.
@@ -42,13 +42,11 @@ class ExpiryTimer(Periodic):
         self,
         store: Store,
         live_rules: LiveRules[Intake],
-        wake: Callable[[Iterable[str]], None],
         list_silences: Callable[[Store, int], Sequence[str]],
     ) -> None:
         super().__init__("gaps", first_rest=0.0, rest_after_failure=POLL)
         self._store = store
         self._live_rules = live_rules
-        self._wake = wake
         self._list_silences = list_silences
         self._hint_at = time.monotonic() + FIRST_HINT
         self._seen_at: int | None = None  # nanoseconds; None: no check so far
@@ -80,7 +78,6 @@ class ExpiryTimer(Periodic):
         if silence_end is not None and silence_end <= now:
             destinations = self._list_silences(self._store, now)
             log.info("silences.listed destinations=%s", ",".join(destinations) or "none")
-            self._wake(destinations)
         # A due event that cannot be settled would be a bug: no loop without rest even then.
         if expiry is not None and expiry <= now and self._expire_held(now):
             rest = 0.0
@@ -103,7 +100,6 @@ class ExpiryTimer(Periodic):
     def _expire_held(self, now: int) -> bool:
         """End the wait of due held events; return whether any was settled."""
         settled = self._store.write_now(self._live_rules.derived.expire, now)
-        self._wake({delivery.destination for entry in settled for delivery in entry.owed})
         for entry in settled:
             log_judged_again(entry)
         return bool(settled)

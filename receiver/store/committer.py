@@ -14,13 +14,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Protocol
 
-from receiver.errors import (
-    Overloaded,
-    ReceiverError,
-    StorageClosed,
-    StorageUnavailable,
-    Unstorable,
-)
+from receiver.errors import Overloaded, ReceiverError, StorageClosed, StorageUnavailable, Unstorable
 from receiver.store.contract import Act, Item, Result, Transaction
 
 if TYPE_CHECKING:
@@ -127,6 +121,10 @@ class Committer:
         future: Future[Any] = Future()
         self._submit([_Write(act, item, future, None)])
         return future.result()
+
+    def backlog(self) -> int:
+        """Return how many writes wait."""
+        return self._waiting.qsize()
 
     def rehearse(self, act: Act[Any, Any], item: Any) -> Any:
         """See contract.Writing.rehearse."""
@@ -291,6 +289,10 @@ class Committed:
         """See contract.Writing.rehearse."""
         result: Result = self._committer.rehearse(act, item)
         return result
+
+    def backlog(self) -> int:
+        """See contract.Writing.backlog."""
+        return self._committer.backlog()
 
     def on_failure(self, listener: Callable[[str], None]) -> None:
         """See contract.Writing.on_failure."""

@@ -25,7 +25,7 @@ writes wait already, StorageRefused at opening.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from receiver.audit import Entry
@@ -308,11 +308,12 @@ class Writing(Protocol):
     def announce(self, rules: str) -> None:
         """Let the other processes know that this one serves, and the digest of its rules."""
 
-    def on_news(self, listener: Callable[[], None]) -> None:
-        """Register a listener for deliveries that other processes planned.
+    def on_news(self, listener: Callable[[Collection[str] | None], None]) -> None:
+        """Register a listener for deliveries that are due now, whatever act of a write made them.
 
-        It is called from any thread, now and then without a reason. Nobody relies on it: workers
-        look for due deliveries by themselves, too.
+        It gets their destinations after the commit, from any thread; None where other processes
+        may have planned some, now and then without a reason. Nobody relies on it: workers look for
+        due deliveries by themselves, too.
         """
 
     def close(self) -> None:

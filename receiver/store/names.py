@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from receiver.errors import NotRenamed
 from receiver.store.sql.database import Database, Values, statement
+from receiver.store.sql.outbox import PUT_BACK, put_back
 
 KINDS = ("source", "route", "destination")
 NO_SOURCE = "its source is not in routes.yaml any more"
@@ -81,7 +82,7 @@ RESTORE = statement(
     "UPDATE delivery AS d SET state = 'waiting', reason = '', begun_at = :now, kept_by = NULL,"
     " planned_at = coalesce(planned_at, due_at),"
     " owed_at = CASE WHEN due_at > :now THEN due_at ELSE :now END,"
-    f" due_at = CASE WHEN due_at > :now THEN due_at ELSE :now END WHERE {_WITH}",
+    f" due_at = CASE WHEN due_at > :now THEN due_at ELSE :now END WHERE {_WITH} {PUT_BACK}",
 )
 
 # Executions that both names know stay where they are: nobody can say which history is the true one.
@@ -289,7 +290,7 @@ def is_unsettled(db: Database, sources: Sequence[str]) -> bool:
 def settle_sources(db: Database, sources: Sequence[str], now: int) -> tuple[int, int]:
     """See contract.Operating.settle_sources."""
     values = {"sources": db.as_list(list(sources))}
-    restored = db.change(RESTORE, {**values, "now": now})
+    restored = put_back(db, RESTORE, {**values, "now": now})
     return db.change(SUPERSEDE, values), restored
 
 

@@ -7,13 +7,16 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from receiver.errors import StorageRefused, StorageServed
+from receiver.errors import BackupFailed, StorageRefused, StorageServed
 from receiver.store.contract import Store
 from receiver.store.reading import Node
 from receiver.store.spooling import Spool, SpoolState
+from receiver.store.sqlite.backup import back_up as back_up_file
+from receiver.store.sqlite.connection import VERSION
 from receiver.store.sqlite.copying import open_original
+from receiver.store.sqlite.file import is_served, real_path
 from receiver.store.sqlite.store import SqliteStore
 from receiver.store.sqlite.store import open_existing as open_existing_file
 
@@ -164,6 +167,44 @@ def migrate(source: str, target: str, say: Callable[[str], None]) -> dict[str, i
 
     with open_original(_file(source)) as original:
         return fill(target, original, say)
+
+
+def back_up(url: str, target: Path) -> dict[str, Any] | None:
+    """Copy the database into a file, while it is served or not; return the ledger of the copy.
+
+    None: its schema is an older one. BackupFailed if it cannot be made: then nothing is left.
+    """
+    if is_shared(url):
+        raise BackupFailed(
+            "PostgreSQL makes backups by itself: pg_dump, or pg_basebackup with the log for every"
+            " moment. Nothing was written."
+        )
+    if not exists(url):
+        raise StorageRefused("There is no database to copy. Check RECEIVER_DATABASE_URL.")
+    return back_up_file(_file(url), target)
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """The engine of a database with its version, the bytes of its log, and whether it is served.
+
+    None: it is not known.
+    """
+
+    engine: str
+    log_bytes: int | None
+    is_served: bool | None
+
+
+def condition(url: str) -> Condition:
+    """Return the condition of a database that exists; call it before it is opened."""
+    if is_shared(url):
+        with closing(_postgres()(url)) as store:
+            return Condition(store.engine(), None, store.is_served())
+    path = real_path(_file(url))
+    log = path.with_name(f"{path.name}-wal")
+    size = log.stat().st_size if log.exists() else 0
+    return Condition(f"SQLite {VERSION}", size, is_served(path))
 
 
 def wholeness(url: str) -> str:

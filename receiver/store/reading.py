@@ -14,7 +14,7 @@ from receiver.retention import Limits
 from receiver.routing.planned import Episode
 from receiver.routing.policy import SendPolicy
 from receiver.store.names import Orphan
-from receiver.store.records import Delays, Happened, Standing, Tally, Waited, Watched
+from receiver.store.records import Delays, Happened, JudgedWebhook, Standing, Tally, Waited, Watched
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,20 @@ Page = tuple[list[dict[str, Any]], int | None]
 
 
 @dataclass(frozen=True, slots=True)
+class PastEvent:
+    """A stored event, with an entry for each of its verdicts, the last one at the end.
+
+    The stay that it began was over at `ended_at`, and somebody took it at `taken_at` (ns; None: not
+    so far, or it began none).
+    """
+
+    number: int
+    entries: tuple[JudgedWebhook, ...]
+    ended_at: int | None
+    taken_at: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Node:
     """A process that serves the database: its host and number, its version, its rules' digest."""
 
@@ -41,9 +55,9 @@ class Node:
 class Listing(Protocol):
     """The side of a store that lists what is kept, for people. Times are nanoseconds.
 
-    A page is newest first, with the cursor of the next one. The view of an event has `judged`: its
-    entry as it was judged last, with the execution of that time. That of a delivery that waits has
-    `obstacles` (records.Obstacles).
+    A page is newest first, with the cursor of the next one. But for lists, the view of an event has
+    `judged`: its entry as it was judged last, with the execution of that time. That of a delivery
+    that waits has `obstacles` (records.Obstacles).
     """
 
     def execution(self, source: str, execution_id: str) -> Mapping[str, Any] | None:
@@ -147,6 +161,18 @@ class Surveying(Protocol):
 
     def waited(self, since: int, length: int) -> Sequence[Waited]:
         """Measure the waits for a confirmation that ended since then, in parts of this length."""
+
+    def past(self, since: int, after: int, limit: int) -> Sequence[PastEvent]:
+        """Return the next events received since then, in that order, behind a number (0: none)."""
+
+    def heard_after(self, source: str, execution_id: str, seq: int, limit: int) -> Sequence[int]:
+        """Return when the next events of an execution came, behind the event of a number."""
+
+    def held(self) -> int:
+        """Count the events that wait for an earlier one."""
+
+    def backlog(self) -> int:
+        """Return how many writes wait for their commit, about."""
 
     def nodes(self) -> Sequence[Node]:
         """Return the processes that serve the database, if several may."""

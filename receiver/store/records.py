@@ -255,9 +255,9 @@ class Waited:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """A destination as it stands: its last success and since when it fails (nanoseconds), and why.
+    """A destination as it stands: its last success, since when it fails (ns), and why.
 
-    `waiting` messages are owed and `dead` ones were given up.
+    `waiting` messages are owed, the oldest since `owed_since`; `dead` ones were given up.
     """
 
     name: str
@@ -266,6 +266,7 @@ class Standing:
     last_failure: str
     waiting: int
     dead: int
+    owed_since: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

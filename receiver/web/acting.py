@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -33,9 +33,8 @@ _FORM = (
 
 
 def answer(
-    store: Store, rules: Rules, wake: Callable[[Iterable[str]], None], by: Actor,
-    path: Mapping[str, str], content: Any,
-) -> Response:  # fmt: skip
+    store: Store, rules: Rules, by: Actor, path: Mapping[str, str], content: Any
+) -> Response:
     """Do what a document asks for with the execution of a path, and answer what came of it."""
     source = rules.sources.get(path["source"])
     if source is None:
@@ -43,7 +42,7 @@ def answer(
     wish = read_wish(path["execution_id"], content, by)
     if wish is None:
         return problem(422, _FORM)
-    acted = act(store, rules, source, wish, wake)
+    acted = act(store, rules, source, wish)
     status = STATUSES.get(acted.came, 409)
     if acted.came is Came.NO_ANSWER:
         return try_later(acted.text, int(acted.retry_after or 5))

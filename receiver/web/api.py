@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -40,6 +40,7 @@ from receiver.web.paging import (
     json_response,
     read_document,
     read_parameters,
+    revalidated,
     whole_number,
 )
 from receiver.web.problem import problem
@@ -49,18 +50,11 @@ MEASURE_EVERY = 60.0
 
 
 class Api:
-    """The endpoints of the API. They are plain functions: Starlette runs them in a thread.
+    """The endpoints of the API. They are plain functions: Starlette runs them in a thread."""
 
-    `wake` gets the names of destinations that may have new deliveries.
-    """
-
-    def __init__(
-        self, store: Store, in_force: LiveRules[object], wake: Callable[[Iterable[str]], None],
-        guard: Guard,
-    ) -> None:  # fmt: skip
+    def __init__(self, store: Store, in_force: LiveRules[object], guard: Guard) -> None:
         self._store = store
         self._in_force = in_force
-        self._wake = wake
         self._guard = guard
         self._skews: dict[str, float] = {}
         self._measure_at = 0.0  # monotonic seconds
@@ -108,7 +102,6 @@ class Api:
             return problem(404, "No event was applied to such an execution.")
         if result.outcome is TakeOutcome.ENDED:
             return problem(409, "This execution has ended: there is nothing to acknowledge.")
-        self._wake(rules.destinations)
         story = self._store.execution(path["source"], path["execution_id"])
         execution = json_views.execution(story["execution"]) if story else None
         words = in_words(claim, result, time.time_ns())
@@ -116,7 +109,7 @@ class Api:
 
     def act(self, request: Request, content: Any) -> Response:
         rules, by = self._in_force.rules, self._actor(request)
-        return acting.answer(self._store, rules, self._wake, by, request.path_params, content)
+        return acting.answer(self._store, rules, by, request.path_params, content)
 
     def silences(self, request: Request) -> Response:
         return answer_page(request, (), self._store.silences, each(json_views.silence))
@@ -143,7 +136,6 @@ class Api:
             return problem(404, "There is no such silence: GET /api/silences lists them.")
         if not is_ended:
             return problem(409, "This silence is over.")
-        self._wake(self._in_force.rules.destinations)
         return json_response(self._silence_view(number))
 
     def _silence_view(self, number: int) -> dict[str, Any] | None:
@@ -161,7 +153,6 @@ class Api:
             return problem(404, "There is no such delivery: GET /api/deliveries lists them.")
         if not is_waiting:
             return problem(409, "Only a dead delivery can be redelivered.")
-        self._wake(self._in_force.rules.destinations)
         return json_response({"id": number, "state": "waiting"}, 202)
 
     def redeliver_all(self, request: Request) -> Response:
@@ -174,7 +165,6 @@ class Api:
         now = time.time_ns()
         entry = Entry(now, Act.REDELIVER, self._actor(request), about=name)
         count = self._store.write_now(redeliver_all_noted, Noted((name, now), entry))
-        self._wake([name])
         return json_response({"destination": name, "redelivered": count}, 202)
 
     def test(self, request: Request) -> Response:
@@ -239,7 +229,7 @@ def routes(api: Api, guard: Guard) -> list[Route]:
 
     def guarded(path: str, endpoint: Callable[[Request], Response], method: str) -> Route:
         def answer(request: Request) -> Response:
-            return guard.refuse(request) or endpoint(request)
+            return guard.refuse(request) or revalidated(request, endpoint(request))
 
         return Route(path, answer, methods=[method])
 

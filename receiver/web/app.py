@@ -34,10 +34,11 @@ from receiver.metrics import Counters
 from receiver.store.contract import Store
 from receiver.store.opening import SpoolFile
 from receiver.store.pruning import PruneTimer
-from receiver.web import api, health, metrics, openapi
+from receiver.web import api, health, metrics, openapi, standings
 from receiver.web.guard import Guard
 from receiver.web.pages import site
 from receiver.web.problem import problem, try_later
+from receiver.web.standings import StandingApi
 from receiver.web.webhooks.addresses import WEBHOOKS, Addresses
 from receiver.web.webhooks.endpoint import WebhookEndpoint
 from receiver.web.webhooks.refusals import Refusals
@@ -102,24 +103,21 @@ def build(
     anew at each reload. `spool` is the file for webhooks while the database is away.
     """
     counters = Counters(rules.sources)
-    in_force = LiveRules(rules, Intake.by, read or (lambda: rules), counters.reloaded)
-    links = _links(settings, store)
+    in_force, links = _live_rules(rules, read, counters), _links(settings, store)
     reconciling = ReconcileTimer(store, in_force, counters)
     dispatcher = (
         _dispatcher(settings, store, in_force, counters, links, reconciling) if dispatch else None
     )
-    wake = dispatcher.wake if dispatcher is not None else _wake_nobody
-    gaps = ExpiryTimer(store, in_force, wake, list_silences)
+    gaps = ExpiryTimer(store, in_force, list_silences)
     pruning = PruneTimer(store, settings.retention)
     refusals = Refusals(counters, addresses=_addresses(settings, in_force))
-    spooling = Spooling(store, in_force, wake, counters, spool) if spool and receive else None
+    spooling = Spooling(store, in_force, counters, spool) if spool and receive else None
     endpoint = WebhookEndpoint(
-        store, in_force, wake,
+        store, in_force,
         max_body=settings.max_body, rate=settings.rate, counters=counters, refusals=refusals,
         is_open=receive, spooling=spooling,
     )  # fmt: skip
-    guard = Guard(settings)
-    endpoints = api.Api(store, in_force, wake, guard)
+    endpoints = api.Api(store, in_force, guard := Guard(settings))
     in_force.on_change(lambda rules: _follow(rules, store))
     store.announce(in_force.digest)
     # What became due during a stop is settled before anything is sent.
@@ -134,9 +132,9 @@ def build(
         endpoint,
         [
             *health.routes(health.Readiness(store, dispatcher, gaps, endpoint, in_force, spooling)),
-            metrics.route(counters, guard, endpoints.skews, store, in_force, spooling),
-            *_guarded_routes(endpoints, guard),
-            *site.routes(settings, store, in_force, wake, counters, guard, links),
+            metrics.route(counters, guard, endpoints.skews, store, spooling, in_force),
+            *_guarded_routes(endpoints, guard, StandingApi(store, in_force, counters)),
+            *site.routes(settings, store, in_force, counters, guard, links),
         ],
         lifespan=_lifespan(starts, stops, spooling),
         exception_handlers={HTTPException: _answer_http_error, Exception: _answer_failure},
@@ -146,6 +144,17 @@ def build(
     app.state.reloaded = lambda result: _note_reload(store, result)
     _end_on_storage_failure(store, app)
     return app
+
+
+def _live_rules(
+    rules: Rules, read: Callable[[], Rules] | None, counters: Counters
+) -> LiveRules[Intake]:
+    counters.loaded("done", time.time())
+
+    def count(result: str) -> None:
+        counters.reloaded(result, time.time())
+
+    return LiveRules(rules, Intake.by, read or (lambda: rules), count)
 
 
 def _drain(endpoint: WebhookEndpoint, dispatcher: Dispatcher | None, seconds: float) -> None:
@@ -168,10 +177,7 @@ def _dispatcher(
         found = reconciling.missed(now, MISSED_IN)
         return {name: Missed(*values) for name, values in found.items()}
 
-    made = Dispatcher(store, in_force, settings.lease, links, settings.zone, counters, missed)
-    reconciling.on_owed(made.wake)
-    store.on_news(lambda: made.wake(in_force.rules.destinations))
-    return made
+    return Dispatcher(store, in_force, settings.lease, links, settings.zone, counters, missed)
 
 
 def _links(settings: Settings, store: Store) -> Links:
@@ -192,8 +198,9 @@ def _addresses(settings: Settings, in_force: LiveRules[Intake]) -> Addresses:
     return Addresses(lambda: in_force.rules.sources, token)
 
 
-def _guarded_routes(endpoints: api.Api, guard: Guard) -> list[Route]:
-    return [openapi.route(guard), *api.routes(endpoints, guard)]
+def _guarded_routes(endpoints: api.Api, guard: Guard, standing: StandingApi) -> list[Route]:
+    others = standings.routes(standing, guard)
+    return [openapi.route(guard), *api.routes(endpoints, guard), *others]
 
 
 def _lifespan(
@@ -232,10 +239,6 @@ def _log_orphans(rules: Rules, store: Store) -> None:
             log.warning("config.orphan %s", orphan.text())
     except StorageUnavailable as error:
         log.warning("config.orphan error=%s", error)
-
-
-def _wake_nobody(destinations: Iterable[str]) -> None:
-    """Do nothing: another process dispatches, and finds its deliveries by itself."""
 
 
 def _end_on_storage_failure(store: Store, app: Starlette) -> None:

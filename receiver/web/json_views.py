@@ -69,7 +69,7 @@ def event(view: View) -> Document:
         **_with_times(view, "occurred_at", "received_at", "held_until"),
         "steps": [_with_times(step, "at") for step in view["steps"]],
     }
-    del document["judged"]
+    document.pop("judged", None)
     return document
 
 

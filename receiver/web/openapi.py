@@ -38,6 +38,9 @@ _DETAILS = {
 }
 
 
+_UNCHANGED: Document = {"304": {"description": "As it was with the ETag in If-None-Match."}}
+
+
 def _success(description: str, schema: str) -> Document:
     return {"description": description, "content": {"application/json": {"schema": ref(schema)}}}
 
@@ -70,6 +73,7 @@ def _listing(summary: str, schema: str, *conditions: str) -> Document:
         ],
         "responses": {
             "200": _success("A page; `next` is the `after` of the next one.", schema),
+            **_UNCHANGED,
             **_refusals("400", *_GUARD_STATUSES),
         },
         "security": [{"token": []}, {}],
@@ -189,7 +193,7 @@ _LISTED_PATHS: Document = {
     "/api/executions/{source}/{execution_id}": {
         "get": _operation(
             "An execution, its events and its deliveries.",
-            {"200": _success("What is known.", "Known")},
+            {"200": _success("What is known.", "Known"), **_UNCHANGED},
             "source", "execution_id", problems=["404"],
         )
     },
@@ -202,7 +206,8 @@ _LISTED_PATHS: Document = {
     "/api/events/{seq}": {
         "get": _operation(
             "An event: its raw body, which routes match and why the others do not.",
-            {"200": _success("What is known.", "KnownEvent")}, "seq", problems=["404"],
+            {"200": _success("What is known.", "KnownEvent"), **_UNCHANGED},
+            "seq", problems=["404"],
         )
     },
     "/api/deliveries": {
@@ -231,14 +236,30 @@ def document() -> Document:
                 "id", problems=["404", "409", "503"],
             )
         },
+        "/api/destinations": {
+            "get": _operation(
+                "Where messages go, and how each of them stands.",
+                {"200": _success("Destinations.", "Destinations"), **_UNCHANGED},
+                problems=["503"],
+            )
+        },
+        "/api/sources": {
+            "get": _operation(
+                "Who sends, when each was heard last, and what was refused.",
+                {"200": _success("Sources.", "Sources"), **_UNCHANGED},
+                problems=["503"],
+            )
+        },
         "/api/hints": {
             "get": _operation(
-                "Sources that look badly subscribed.", {"200": _success("Hints.", "Hints")}
+                "Sources that look badly subscribed.",
+                {"200": _success("Hints.", "Hints"), **_UNCHANGED},
             )
         },
         "/api/ledger": {
             "get": _operation(
-                "What was promised against what is there.", {"200": _success("Counts.", "Ledger")}
+                "What was promised against what is there.",
+                {"200": _success("Counts.", "Ledger"), **_UNCHANGED},
             )
         },
     }  # fmt: skip

@@ -1,7 +1,8 @@
-"""Paging: reads the parameters of a list or a document, and answers a page of a list."""
+"""Paging: reads parameters and documents, answers a page, and tells what is unchanged."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -88,6 +89,32 @@ def json_response(content: Any, status: int = 200) -> Response:
     return Response(
         json.dumps(content).encode(), status, {"Cache-Control": "no-store"}, "application/json"
     )
+
+
+def tag_of(content: bytes) -> str:
+    """Return the ETag of an answer: the same for the same bytes."""
+    return f'"{hashlib.sha256(content).hexdigest()[:24]}"'
+
+
+def is_known(request: Request, tag: str) -> bool:
+    """Return whether the client has the answer with this ETag already."""
+    known = request.headers.get("if-none-match", "")
+    return tag in {each.strip().removeprefix("W/") for each in known.split(",")}
+
+
+def revalidated(request: Request, answer: Response) -> Response:
+    """Return 304 for an answer that the client has already; any other with its ETag.
+
+    It is for whoever may see it: a cache between asks each time.
+    """
+    if request.method != "GET" or answer.status_code != 200:
+        return answer
+    tag = tag_of(bytes(answer.body))
+    headers = {"ETag": tag, "Cache-Control": "private, no-cache", "Vary": "Authorization"}
+    if is_known(request, tag):
+        return Response(status_code=304, headers=headers)
+    answer.headers.update(headers)
+    return answer
 
 
 async def read_document(request: Request) -> Any:

@@ -44,6 +44,16 @@ def times_of(receiver: Live, paths: Sequence[str], rounds: int) -> dict[str, lis
     return times
 
 
+def processor_of(receiver: Live, path: str, rounds: int) -> float:
+    """Return the processor time of a page (seconds), that of asking for it included.
+
+    Other processes of a loaded machine do not count in it.
+    """
+    begin = time.process_time()
+    times_of(receiver, [path], rounds)
+    return (time.process_time() - begin) / rounds
+
+
 def webhooks(receiver: Live, count: int) -> list[float]:
     """Post webhooks one after the other; return the seconds of each answer."""
     times = []
@@ -91,9 +101,11 @@ def measure(folder: Path, rounds: int, posts: int, every: float) -> list[str]:
         for path, times in times_of(many, [*PAGES, *more], rounds).items():
             name = "/executions/…" if path == story else path
             other = f"{percentile(beside[path], 0.95):.1f}" if path in beside else "—"
+            processor = processor_of(many, path, rounds) * 1000
             lines.append(
                 f"{name:<36} p50 {percentile(times, 0.5):6.1f} ms, p95"
-                f" {percentile(times, 0.95):6.1f} ms; empty store p95 {other} ms"
+                f" {percentile(times, 0.95):6.1f} ms; empty store p95 {other} ms; processor"
+                f" {processor:.1f} ms"
             )
         alone = webhooks(many, posts)
         with refreshing(many, every):

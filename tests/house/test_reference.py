@@ -35,6 +35,7 @@ from receiver.lifecycle import MAX_EVENT_AGE
 from receiver.messages.variables import VARIABLES, variables
 from receiver.metrics import CAUSES, REFUSALS, Counters
 from receiver.sources import keys
+from receiver.store.records import Standing
 from receiver.store.spooling import SpoolState
 from receiver.store.sql.quarantine import MAX_QUARANTINED
 from receiver.times import SECOND, parse_time
@@ -138,9 +139,14 @@ def metrics_shown() -> set[str]:
     counters.asked("s", "answered")
     counters.learnt("s", 1.0)
     counters.disagreed("s")
-    lines = metrics.text(counters, {"s": 0.0}, [ALARM], SpoolState(0, 0, 1), "digest")
-    shown = re.findall(r"^([a-z_]+)\{(.*?)\} ", lines, re.M)
-    return {" ".join([name, *re.findall(r"(\w+)=", labels)]) for name, labels in shown}
+    counters.attempted("d", "delivered", 0.1)
+    counters.loaded("done", 0.0)
+    stored = metrics.Stored(0, [Standing("d", None, None, "", 0, 0)], {"s": None}, imbalance=0)
+    lines = metrics.text(counters, {"s": 0.0}, [ALARM], SpoolState(0, 0, 1), "digest", stored)
+    parts = r"_(?:bucket|sum|count)(?=\{)"  # of a histogram
+    shown = re.findall(r"^([a-z_]+)(?:\{(.*?)\})? ", re.sub(parts, "", lines), re.M)
+    labels = {name: re.findall(r"(\w+)=", text) for name, text in shown}
+    return {" ".join([name, *(each for each in labels[name] if each != "le")]) for name in labels}
 
 
 def metrics_in(text: str) -> set[str]:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
+from receiver.store import opening
 from tests.prove_durability.driver import Receiver
 from tests.prove_durability.file import look, look_at
 from tests.prove_durability.sender import Acknowledgements, Sender
@@ -28,7 +29,12 @@ def by_vacuum(path: Path, copy: Path) -> None:
         source.execute("VACUUM INTO ?", (str(copy),))
 
 
-WAYS: tuple[Callable[[Path, Path], None], ...] = (by_backup, by_vacuum)
+def by_command(path: Path, copy: Path) -> None:
+    """Copy it as `receiver backup` does."""
+    assert opening.back_up(f"sqlite:///{path}", copy) is not None
+
+
+WAYS: tuple[Callable[[Path, Path], None], ...] = (by_backup, by_vacuum, by_command)
 
 
 async def backups(given: argparse.Namespace, report: Report, folder: Path) -> None:

@@ -893,6 +893,41 @@ class StoreContract:
         assert store.next_due("ops", PACE, NOW) == NOW + 30 * SECOND
         assert claim(store, now=NOW + 30 * SECOND) is not None
 
+    def test_news_are_the_destinations_of_what_is_due_after_a_commit(self, store: Store) -> None:
+        """No timer looks meanwhile; PostgreSQL's word from outside (None) counts as nothing."""
+        heard: list[str] = []
+        store.on_news(lambda destinations: heard.extend(sorted(destinations or ())))
+
+        def news() -> list[str]:
+            store.check_writable()  # after the commit before, and its news
+            found, heard[:] = heard[:], []
+            return found
+
+        first = applied(1, Status.AWAITING_CONFIRMATION, None, owed("ops", "k-1"), reminder("k-2"))
+        save(store, first)
+        assert news() == ["ops"]
+        store.rehearse(lambda t, items: [t.redeliver_all("never", NOW)], None)
+        later = replace(reminder("k-3"), destination="later")
+        save(store, replace(unapplied(5, Verdict.REJECTED, "terminal"), owed=(later,)))
+        assert news() == []  # undone, or for later
+        mine = claim(store)
+        assert mine is not None
+        assert news() == []
+        told = PlannedDelivery("others", "r", Kind.FALLBACK, "k-4", "a", None, origin=mine.delivery)
+        dead = AttemptResult(State.DEAD, "HTTP 404", NOW, "t", "b", owed=(told,))
+        record(store, mine, Attempt(Outcome.FAILED, "HTTP 404", permanent=True), dead)
+        assert news() == ["others"]
+        assert do(store, "redeliver", mine.delivery, NOW) is True
+        assert news() == ["ops"]
+        mine = claim(store)
+        assert mine is not None
+        record(store, mine, DELIVERED, SENT)
+        do(store, "acknowledge", "s", "x-1", Acknowledgement("Ann", NOW), ["route"])
+        assert news() == ["ops"]
+        ended = applied(3, Status.RUNNING, first.after)
+        save(store, replace(ended, resolved=("route",)))
+        assert news() == ["ops"]
+
     def test_one_reminder_of_an_episode_gets_a_new_chance(self, store: Store) -> None:
         save(store, applied(1, Status.AWAITING_CONFIRMATION, None, reminder("k-1")))
         dead, numbers = AttemptResult(State.DEAD, "gone", NOW, "t", "b"), []

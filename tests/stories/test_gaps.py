@@ -108,7 +108,7 @@ def test_the_log_says_it_too(tmp_path: Path, caplog: pytest.LogCaptureFixture) -
     only = ROUTES.replace("    verify:", "    observes: [failed]\n    verify:")
     with live(tmp_path, only) as receiver:
         post(receiver, "EXECUTION_STARTED", 1)
-        timer = ExpiryTimer(receiver.store, receiver.in_force, lambda names: None, list_silences)
+        timer = ExpiryTimer(receiver.store, receiver.in_force, list_silences)
         timer.hint()
     assert "source.hint source=asteroid 1 of its newest events announce running" in caplog.text
 

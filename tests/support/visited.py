@@ -43,8 +43,9 @@ QUESTION = {
 }
 ADDRESSES = (
     "/", "/executions", "/executions?q=invoice&status=failed", "/events",
-    "/events?verdict=rejected", "/deliveries", "/deliveries?state=dead", "/routes", "/silences",
-    "/ledger", "/audit", "/events/2", "/executions/asteroid/invoice-s", "/executions/asteroid/pay",
+    "/events?verdict=rejected", "/deliveries", "/deliveries?state=dead", "/routes",
+    "/routes/backtest", "/silences", "/ledger", "/audit", "/help", "/help/services", "/events/2",
+    "/executions/asteroid/invoice-s", "/executions/asteroid/pay",
     "/executions/asteroid/bad",
 )  # fmt: skip
 

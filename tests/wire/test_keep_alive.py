@@ -178,3 +178,22 @@ async def late_request(folder: Path, parser: str, ending: str) -> bytes:
     finally:
         running.should_exit = True
         await serving
+
+
+@pytest.mark.parametrize("parser", PARSERS)
+def test_a_request_on_a_connection_that_was_just_made_is_answered_at_the_end(
+    tmp_path: Path, parser: str
+) -> None:
+    """It was accepted before the end began, and its first byte comes after that."""
+    with live(tmp_path, http=available(parser)) as running:
+        connection = Wire(port_of(running))
+        assert ask(port_of(running), GET).status == 200  # so the one before it was accepted
+        late = threading.Timer(0.3, connection.send, [GET])
+        late.start()
+        began = time.monotonic()
+    try:
+        assert connection.answer().status == 200
+        assert time.monotonic() - began < 10
+    finally:
+        late.join()
+        connection.close()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,7 @@ from receiver.sources import signing
 from receiver.store.sqlite.store import SqliteStore
 from receiver.times import SECOND
 from receiver.web.metrics import text
-from tests.support.live import PRIVATE, PUBLIC, ROUTES, Live, live
+from tests.support.live import PRIVATE, PUBLIC, ROUTES, Live, live, until
 from tests.support.raw import Answer, ask, request
 
 OLD, NEW = signing.generate("rsa-sha256"), signing.generate("rsa-sha256")
@@ -58,6 +60,10 @@ def test_failing_signatures_look_different_from_silence(tmp_path: Path) -> None:
     when = moved.pop('receiver_last_accepted_seconds{source="asteroid"}')
     assert moved.pop('receiver_key_last_used_seconds{source="asteroid",key="1"}') == when
     assert when > 1_700_000_000
+    assert moved.pop('receiver_last_event_seconds{source="asteroid"}') == pytest.approx(when, abs=5)
+    assert moved.pop('receiver_intake_duration_seconds_count{source="asteroid"}') == 2
+    others = ("receiver_intake_", "receiver_attempt", "receiver_last_success", "receiver_oldest")
+    moved = {name: n for name, n in moved.items() if not name.startswith(others)}
     assert moved == {
         'receiver_webhooks_total{source="asteroid",status="202"}': 1,
         'receiver_webhooks_total{source="asteroid",status="200"}': 1,
@@ -179,3 +185,85 @@ def test_a_label_cannot_end_its_quotes() -> None:
     counters = Counters([])
     counters.judged("s", "v", 'a"b\\c\nd', "k", 0.0)
     assert r'reason="a\"b\\c\nd"' in text(counters, {})
+
+
+OWED = """\
+sources:
+  asteroid: {verify: {scheme: rsa-sha256, keys: ["${PUBLIC}"]}}
+destinations:
+  ops: console://
+  pager: {url: "json://127.0.0.1:9/", retry_for: 1h}
+  gone: {url: "json://127.0.0.1:9/", retry_for: 1s}
+routes:
+  - {name: failures, match: {status: failed}, notify: [ops, pager, gone]}
+"""
+
+
+def test_what_a_destination_owes_is_there_and_survives_a_restart(tmp_path: Path) -> None:
+    with live(tmp_path, OWED) as receiver:
+        receiver.post(client.asteroid_event("EXECUTION_FAILED", "x"))
+        receiver.post(client.asteroid_event("EXECUTION_RESUMED", "y"))
+
+        # Of what died, the others are told.
+        until(lambda: receiver.store.ledger()["deliveries"] == {"dead": 1, "sent": 2, "waiting": 2})
+        until(lambda: "receiver_ledger_imbalance" in shown(receiver))
+        before = shown(receiver)
+        assert 'receiver_attempts_total{destination="ops",outcome="delivered"}' in before
+    with live(tmp_path, OWED, host="127.0.0.1") as receiver:
+        after = shown(receiver)
+
+    def of(found: dict[str, float], name: str, destination: str) -> float:
+        return found[f'receiver_{name}{{destination="{destination}"}}']
+
+    for found in (before, after):
+        assert [of(found, "deliveries_waiting", d) for d in ("ops", "pager", "gone")] == [0, 2, 0]
+        assert [of(found, "deliveries_dead", d) for d in ("ops", "pager", "gone")] == [0, 0, 1]
+        assert of(found, "failing_since_seconds", "pager") > 1_700_000_000
+        assert of(found, "failing_since_seconds", "ops") == 0
+        assert of(found, "last_success_seconds", "ops") > 1_700_000_000
+        assert of(found, "last_success_seconds", "pager") == 0
+        assert 0 < of(found, "oldest_owed_seconds", "pager") < 60
+        assert of(found, "oldest_owed_seconds", "ops") == 0
+        assert found['receiver_last_event_seconds{source="asteroid"}'] > 1_700_000_000
+    assert of(after, "oldest_owed_seconds", "pager") > of(before, "oldest_owed_seconds", "pager")
+    assert before["receiver_ledger_imbalance"] == 0
+    assert before['receiver_attempts_total{destination="pager",outcome="failed"}'] >= 1
+    assert of(before, "attempt_duration_seconds_count", "ops") == 2
+    assert before["receiver_held"] == after["receiver_held"]
+
+
+def test_a_histogram_counts_each_time_once_and_all_below_its_bounds() -> None:
+    counters = Counters(["s"])
+    for seconds in (0.001, 0.0011, 0.3, 99.0):
+        counters.took("intake", "s", seconds)
+    lines = text(counters, {}).splitlines()
+    counts = {
+        found[1]: int(found[2])
+        for line in lines
+        if (found := re.fullmatch(r'receiver_intake_.*le="(.*)"} (\d+)', line))
+    }
+    assert (counts["0.001"], counts["0.0025"], counts["0.25"], counts["0.5"]) == (1, 2, 2, 3)
+    assert (counts["10.0"], counts["+Inf"]) == (3, 4)
+    assert 'receiver_intake_duration_seconds_sum{source="s"} 99.302100' in lines
+    assert 'receiver_intake_duration_seconds_count{source="s"} 4' in lines
+
+
+def test_promtool_finds_nothing(tmp_path: Path) -> None:
+    if shutil.which("promtool") is None:
+        pytest.skip("promtool is not installed (apt-get install prometheus)")
+    with live(tmp_path, OWED) as receiver:
+        receiver.post(client.asteroid_event("EXECUTION_FAILED", "x"))
+        until(lambda: "receiver_ledger_imbalance" in shown(receiver))
+        until(lambda: any(name.startswith("receiver_attempt_") for name in shown(receiver)))
+        content = metrics(receiver).body
+    checked = [
+        subprocess.run(
+            ["promtool", "check", "metrics"], input=each, capture_output=True, check=False
+        )
+        for each in (
+            content,
+            content.replace(b"# TYPE receiver_held gauge", b"# TYPE receiver_held x"),
+        )
+    ]
+    assert [each.returncode == 0 for each in checked] == [True, False]
+    assert checked[0].stdout + checked[0].stderr == b""

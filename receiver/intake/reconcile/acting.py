@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -75,14 +75,10 @@ class Acted:
     retry_after: float | None = None
 
 
-def act(
-    store: Store, rules: Rules, source: Source, wish: Wish,
-    wake: Callable[[Iterable[str]], None] = lambda names: None,
-) -> Acted:  # fmt: skip
+def act(store: Store, rules: Rules, source: Source, wish: Wish) -> Acted:
     """Do what somebody wishes, if the source allows it and the execution is in the state for it.
 
-    `wake` gets the destinations that have new deliveries. At most one request leaves that is no
-    question.
+    At most one request leaves that is no question.
     """
     if source.api is None or wish.act not in source.acts:
         return Acted(Came.NOT_ALLOWED, _not_allowed(source, wish))
@@ -92,7 +88,7 @@ def act(
             return Acted(
                 Came.UNDER_WAY, "Somebody acts on it at this moment: look again in some seconds."
             )
-        with asking(store, rules, source, wake) as (asker, _):
+        with asking(store, rules, source) as (asker, _):
             return _act(store, source, asker, wish, key)
 
 

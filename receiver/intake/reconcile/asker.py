@@ -56,7 +56,6 @@ class Asker:
         live_rules: LiveRules[Intake],
         source: Source,
         provider: Asks,
-        wake: Callable[[Iterable[str]], None],
         counters: Counters,
     ) -> None:
         self._store = store
@@ -64,7 +63,6 @@ class Asker:
         self._source = source
         self._api = APIS[source.format]
         self._provider = provider
-        self._wake = wake
         self._counters = counters
 
     def ask(self, execution_id: str, may_go_on: Callable[[], bool] = lambda: True) -> Asked:
@@ -156,7 +154,6 @@ class Asker:
         version = before.version if before else 0
         lesson = Lesson(self._source.name, execution_id, version, webhooks)
         entries = self._store.write_now(self._live_rules.derived.learn, lesson)
-        self._wake({delivery.destination for entry in entries for delivery in entry.owed})
         for entry in entries:
             self._report(entry)
         return tuple(entries)

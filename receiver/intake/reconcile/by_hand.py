@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -34,15 +34,12 @@ class Question:
 
 
 @contextmanager
-def asking(
-    store: Store, rules: Rules, source: Source,
-    wake: Callable[[Iterable[str]], None] = lambda names: None,
-) -> Iterator[tuple[Asker, TokenBucket]]:  # fmt: skip
+def asking(store: Store, rules: Rules, source: Source) -> Iterator[tuple[Asker, TokenBucket]]:
     """Make an asker of a source's provider, with its rate; close the connections at the end."""
     assert source.api is not None
     provider = Provider(source.api)
     live_rules = LiveRules(rules, Intake.by, lambda: rules)
-    asker = Asker(store, live_rules, source, provider, wake, Counters(()))
+    asker = Asker(store, live_rules, source, provider, Counters(()))
     try:
         yield asker, TokenBucket(source.api.rate, time.monotonic())
     finally:

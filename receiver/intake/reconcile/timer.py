@@ -18,7 +18,6 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from receiver.config.live_rules import LiveRules
@@ -86,15 +85,10 @@ class ReconcileTimer(Periodic):
         super().__init__("reconcile", first_rest=0.0, rest_after_failure=POLL)
         self._store = store
         self._live_rules = live_rules
-        self._wake: Callable[[Iterable[str]], None] = lambda destinations: None
         self._counters = counters
         self._rules: Rules | None = None
         self._schedules: list[_Schedule] = []
         self._ending = threading.Event()
-
-    def on_owed(self, wake: Callable[[Iterable[str]], None]) -> None:
-        """Register who gets the destinations with new deliveries; call it before the start."""
-        self._wake = wake
 
     def step(self) -> float:
         """Ask about at most one execution of each source; return how long to rest (seconds)."""
@@ -146,7 +140,7 @@ class ReconcileTimer(Periodic):
     def _schedule(self, source: Source, old: _Schedule | None) -> _Schedule:
         assert source.api is not None
         provider = Provider(source.api)
-        asker = Asker(self._store, self._live_rules, source, provider, self._wake, self._counters)
+        asker = Asker(self._store, self._live_rules, source, provider, self._counters)
         bucket = TokenBucket(source.api.rate, time.monotonic())
         made = _Schedule(source, provider, asker, bucket)
         if old is not None:

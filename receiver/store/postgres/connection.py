@@ -19,7 +19,7 @@ from psycopg.types.string import StrDumper
 from receiver.store.postgres.address import Address
 from receiver.store.postgres.many_rows import IN_THIS_STORE, PostgresBulk
 from receiver.store.sql import database as sql
-from receiver.store.sql.database import Database, Dialect
+from receiver.store.sql.database import Database, Dialect, News
 from receiver.store.sql.transaction import SqlTransaction
 
 log = logging.getLogger("receiver.postgres")
@@ -208,10 +208,11 @@ class WriteConnection:
         psycopg.OperationalError, psycopg.InterfaceError, errors.ReadOnlySqlTransaction,
     )  # fmt: skip
 
-    def __init__(self, link: Link, holder: str, now: str) -> None:
+    def __init__(self, link: Link, holder: str, now: str, news: News) -> None:
         self._link, self._holder, self._dialect = link, holder, dialect(now)
         self._connection: Watched | None = None
         self._begin = ""
+        self._news = news
 
     def begin(self) -> SqlTransaction:
         for is_last in (False, True):
@@ -230,8 +231,8 @@ class WriteConnection:
 
     def _use(self, connection: Watched) -> None:
         self._connection = connection
-        self._bulk = PostgresBulk(connection)
-        self._database = Database(cast(sql.Connection, connection), self._dialect, self._bulk)
+        bulk = PostgresBulk(connection)
+        self._database = Database(cast(sql.Connection, connection), self._dialect, bulk)
         row = connection.execute("SHOW synchronous_commit").fetchone()
         # An answered write is on disk, whatever the server's file says.
         sync = "on" if row is None or row[0] in ("off", "local") else str(row[0])
@@ -240,6 +241,7 @@ class WriteConnection:
     def commit(self) -> None:
         assert self._connection is not None
         self._connection.execute("COMMIT")
+        self._news.gather(self._database.due)
 
     def rollback(self) -> None:
         connection = self._connection
@@ -261,12 +263,11 @@ class WriteConnection:
         return isinstance(error, _MET)
 
     def tidy(self) -> None:
-        """Tell the other processes of new deliveries: one word for a whole batch.
+        """Tell this process and the others of due deliveries: one word for a whole batch.
 
         After the answers, and in no transaction: at a COMMIT with such a word all others wait.
         """
-        if self._connection is not None and self._bulk.has_added:
-            self._bulk.has_added = False
+        if self._news.tell() and self._connection is not None:
             with suppress(psycopg.Error):  # they look by themselves now and then
                 self._connection.execute(f"NOTIFY {CHANNEL}")
 

@@ -134,11 +134,10 @@ _HOLD = (
 
 
 class PostgresBulk:
-    """database.Bulk on PostgreSQL. `has_added`: deliveries, since somebody set it back."""
+    """database.Bulk on PostgreSQL."""
 
     def __init__(self, connection: psycopg.Connection[Any]) -> None:
         self._db = connection
-        self.has_added = False
 
     def hold(self, events: Sequence[Row], executions: Sequence[Row]) -> None:
         # In the order of the keys, so that two transactions never wait for each other.
@@ -180,7 +179,6 @@ class PostgresBulk:
 
     def add_deliveries(self, rows: Sequence[Row]) -> None:
         self._add(DELIVERY, rows)
-        self.has_added = self.has_added or bool(rows)
 
     def _find(self, many: ManyRows, keys: Sequence[Row]) -> list[Row]:
         return many.run(self._db, keys).fetchall() if keys else []

@@ -6,7 +6,7 @@ import os
 import secrets
 import socket
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
@@ -29,7 +29,7 @@ from receiver.store.postgres.connection import (
 from receiver.store.postgres.peers import Peers
 from receiver.store.postgres.schema import SCHEMA_VERSION, goes_on, prepare, version_of
 from receiver.store.reading import Node
-from receiver.store.sql.database import Database
+from receiver.store.sql.database import Database, News
 from receiver.store.sql.reader import SqlReader
 
 if TYPE_CHECKING:
@@ -54,10 +54,13 @@ class PostgresStore(Committed, SqlReader):
             # is in its transaction, and webhooks wait for none.
             turns, batches = Link(address), Link(address)
             self._readers = Readers(turns, now)
-            alone = Committer(lambda: WriteConnection(turns, self.holder, now), backlog, most=1)
-            super().__init__(alone)
-            together = Committer(lambda: WriteConnection(batches, self.holder, now), backlog)
-            self._batches = Committed(together)
+            self._news = News(), News()
+
+            def writing(link: Link, news: News) -> Callable[[], WriteConnection]:
+                return lambda: WriteConnection(link, self.holder, now, news)
+
+            super().__init__(Committer(writing(turns, self._news[0]), backlog, most=1))
+            self._batches = Committed(Committer(writing(batches, self._news[1]), backlog))
         except psycopg.Error as error:
             raise _refused(address, error) from None
         self._peers = Peers(self.holder)
@@ -90,6 +93,9 @@ class PostgresStore(Committed, SqlReader):
         self, act: Act[Item, Result], items: Sequence[tuple[Item, asyncio.Future[Result]]]
     ) -> None:
         self._batches.write_all(act, items)
+
+    def backlog(self) -> int:
+        return super().backlog() + self._batches.backlog()
 
     def on_failure(self, listener: Callable[[str], None]) -> None:
         super().on_failure(listener)
@@ -130,7 +136,15 @@ class PostgresStore(Committed, SqlReader):
         with self._readers.lend_to_write() as connection:
             return peers.is_served(connection, self.holder)
 
-    def on_news(self, listener: Callable[[], None]) -> None:
+    def engine(self) -> str:
+        """Return the name and the version of the server."""
+        with self._readers.lend_to_write() as connection:
+            number = connection.info.server_version
+        return f"PostgreSQL {number // 10_000}.{number % 10_000}"
+
+    def on_news(self, listener: Callable[[Collection[str] | None], None]) -> None:
+        for news in self._news:
+            news.listener = listener
         self._listener = Listener(self._address, listener)
         self._listener.start()
 
@@ -160,7 +174,7 @@ class PostgresStore(Committed, SqlReader):
 class Listener(threading.Thread):
     """A thread that hears of new deliveries from other processes, which are polled for, too."""
 
-    def __init__(self, address: Address, listener: Callable[[], None]) -> None:
+    def __init__(self, address: Address, listener: Callable[[None], None]) -> None:
         super().__init__(name="postgres-news", daemon=True)
         self._address, self._tell = address, listener
         self._stopping = threading.Event()
@@ -173,7 +187,7 @@ class Listener(threading.Thread):
                     connection.execute(f"LISTEN {CHANNEL}")
                     while not self._stopping.is_set():
                         for _ in connection.notifies(timeout=1.0, stop_after=1):
-                            self._tell()
+                            self._tell(None)
             except psycopg.Error:
                 self._stopping.wait(2.0)
 

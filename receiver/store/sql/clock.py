@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from receiver.store.records import AHEAD
 from receiver.store.sql.database import Database, statement
+from receiver.store.sql.outbox import PUT_BACK, put_back
 
 # Each wait that began ahead of the clock begins now; see contract.Operating.set_back. A delivery
 # planned for later keeps its distance, and quiet hours are checked again.
@@ -18,7 +19,8 @@ SET_BACK = (
         " FROM (SELECT id, CASE WHEN kept_by = 'quiet' THEN :now"
         " ELSE due_at - coalesce(begun_at, created_at) + :now END AS sooner FROM delivery"
         " WHERE state = 'waiting' AND coalesce(begun_at, created_at) > :ahead"
-        " AND due_at >= coalesce(begun_at, created_at)) AS w WHERE delivery.id = w.id",
+        " AND due_at >= coalesce(begun_at, created_at)) AS w WHERE delivery.id = w.id"
+        f" {PUT_BACK}",
     ),
     statement(
         "set_back_held",
@@ -114,7 +116,8 @@ def set_back(db: Database, now: int) -> int:
     values = {"now": now, "ahead": now + AHEAD}
     for act in (SET_BACK_TOLD, SET_BACK_ESCALATED, SET_BACK_HEARD):
         db.change(act, values)
-    waits = sum(db.change(act, values) for act in SET_BACK)
+    waits = put_back(db, SET_BACK[0], values)
+    waits += sum(db.change(act, values) for act in SET_BACK[1:])
     for act in (*SET_BACK_TIMES, SET_BACK_RECEIPTS):
         db.change(act, values)
     return waits

@@ -16,7 +16,7 @@ Every statement is registered under its name, so that a test plans each of them 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -158,12 +158,38 @@ class Bulk(Protocol):
         """Insert deliveries; one that is owed already is an error."""
 
 
+class News:
+    """Destinations of deliveries that became due, from the commit until the listener is told.
+
+    An engine gathers them at each commit, and tells of them once the answers are given.
+    """
+
+    def __init__(self) -> None:
+        self.listener: Callable[[Collection[str] | None], None] = lambda destinations: None
+        self._due: set[str] = set()
+
+    def gather(self, due: Collection[str]) -> None:
+        """Add destinations after a commit."""
+        self._due.update(due)
+
+    def tell(self) -> bool:
+        """Tell the listener; return whether there was anything to tell."""
+        due, self._due = self._due, set()
+        if due:
+            self.listener(due)
+        return bool(due)
+
+
 class Database:
-    """A connection of an engine, its dialect, and its statements about many rows."""
+    """A connection of an engine, its dialect, and its statements about many rows.
+
+    `due` are the destinations of deliveries that became due in the present transaction.
+    """
 
     def __init__(self, connection: Connection, dialect: Dialect, bulk: Bulk) -> None:
         self.connection = connection
         self.bulk = bulk
+        self.due: set[str] = set()
         self._dialect = dialect
         self._execute = connection.execute
         self._names: dict[Statement, list[str]] = {}  # of columns, by statement

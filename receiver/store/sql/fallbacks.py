@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from receiver.deliveries import Claim, Kind, PlannedDelivery, State
 from receiver.store.sql.database import Database, statement
 from receiver.store.sql.facts import STUCK
-from receiver.store.sql.outbox import inserted, owing
+from receiver.store.sql.outbox import PUT_BACK, inserted, owing, put_back
 from receiver.store.sql.superseded import FELL_FROM
 from receiver.times import SECOND
 
@@ -110,7 +110,7 @@ NEXT_REPORT = statement(
 BRING_FORWARD = statement(
     "bring_report_forward",
     "UPDATE delivery SET planned_at = :due, owed_at = :due, due_at = :due, begun_at = :now"
-    " WHERE id = :report",
+    f" WHERE id = :report {PUT_BACK}",
 )
 
 
@@ -166,5 +166,5 @@ def _report_at(db: Database, message: PlannedDelivery, now: int) -> int | None:
         return due
     report, state, planned_at = waiting
     if state == State.WAITING and planned_at > due:
-        db.change(BRING_FORWARD, {"report": report, "due": due, "now": now})
+        put_back(db, BRING_FORWARD, {"report": report, "due": due, "now": now})
     return None

@@ -6,7 +6,7 @@ The deliveries of a digest share token and outcome. `digest` is the number of th
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,13 +14,16 @@ from receiver.deliveries import Attempt, Claim, DeadOriginal, Outcome, State
 from receiver.routing.policy import RouteOptions
 from receiver.store.records import AttemptResult, Failures
 from receiver.store.sql import facts, quarantine
-from receiver.store.sql.database import Database, Statement, Values, statement
+from receiver.store.sql.database import Database, Row, Statement, Values, statement
 from receiver.store.sql.rows import DELIVERY_COLUMNS
 from receiver.times import LATEST
 
 MANY = 200  # the most deliveries that die in one transaction
 # Groups, quiet hours and a late end give a message about an execution an order key of its own.
 _OWN_KEYS = ("notice/", "resolved/")
+_DESTINATION, _DUE_AT = map(DELIVERY_COLUMNS.index, ("destination", "due_at"))
+# The end of an UPDATE that lets deliveries wait again; see `put_back`.
+PUT_BACK = "RETURNING destination, due_at"
 INSERT_DELIVERY = f"INSERT INTO delivery ({', '.join(DELIVERY_COLUMNS)})"
 
 
@@ -28,7 +31,7 @@ def owing(selection: str, /, *, conflict: str = "(dedup_key) ", **columns: str) 
     """Return an INSERT of deliveries from a `selection`; a column left out is NULL (`step`: 0).
 
     They are planned for when they are due, unless `planned_at` is given. `conflict` is the key of
-    deliveries that exist already. The INSERT returns the event and the alarm of each new one.
+    deliveries that exist already. The INSERT returns of each new one what `inserted` looks at.
     """
     columns.setdefault("planned_at", columns["due_at"])
     values = [columns.pop(name, "0" if name == "step" else "NULL") for name in DELIVERY_COLUMNS]
@@ -36,7 +39,7 @@ def owing(selection: str, /, *, conflict: str = "(dedup_key) ", **columns: str) 
         raise ValueError(f"a delivery has no {', '.join(columns)}")
     return (
         f"{INSERT_DELIVERY} SELECT {', '.join(values)} {selection}"
-        f" ON CONFLICT {conflict}DO NOTHING RETURNING event, alarm"
+        f" ON CONFLICT {conflict}DO NOTHING RETURNING event, alarm, destination, due_at"
     )
 
 
@@ -135,7 +138,7 @@ RELEASE = statement(
     "release",
     "UPDATE delivery SET state = 'waiting', kept_by = NULL,"
     " due_at = :now, begun_at = :now, repeat = 1, token = NULL, lease_until = NULL,"
-    f" attempts = attempts + 1, tries = tries + 1 WHERE {_LOST}",
+    f" attempts = attempts + 1, tries = tries + 1 WHERE {_LOST} {PUT_BACK}",
 )
 STATE = statement("delivery_state", "SELECT state FROM delivery WHERE id = :delivery")
 _REDELIVER = (
@@ -147,6 +150,7 @@ _REDELIVER = (
     " WHERE r.event = delivery.event AND r.route = delivery.route"
     " AND r.destination = delivery.destination AND r.kind = 'reminder'"
     " AND (r.state IN ('waiting', 'sending'){earlier})))"
+    f" {PUT_BACK}"
 )
 REDELIVER = statement(
     "redeliver", _REDELIVER.replace("{where}", "id = :delivery").replace("{earlier}", "")
@@ -176,13 +180,35 @@ END_WAITING = statement(
 
 def inserted(db: Database, insert: Statement, values: Values) -> int:
     """Run an INSERT of `owing` and count its deliveries at their events; return how many."""
-    owing = Counter(db.rows(insert, values))
+    rows = db.rows(insert, values)
+    _note_due(db, [row[2:] for row in rows], values["now"])
+    owing = Counter(row[:2] for row in rows)
     for (event, alarm), n in owing.items():
         if event is not None:
             db.change(COUNT_OWED, {"n": n, "event": event})
         else:
             db.change(COUNT_OWED_OF_ALARM, {"n": n, "alarm": alarm})
     return owing.total()
+
+
+def add(db: Database, deliveries: Sequence[Row], now: int) -> None:
+    """Insert rows of DELIVERY_COLUMNS, owed at `now`."""
+    if deliveries:
+        db.bulk.add_deliveries(deliveries)
+        promise(db, "owed", len(deliveries))
+        _note_due(db, [(row[_DESTINATION], row[_DUE_AT]) for row in deliveries], now)
+
+
+def put_back(db: Database, update: Statement, values: Values) -> int:
+    """Run an UPDATE that lets deliveries wait again, and returns PUT_BACK; return how many."""
+    rows = db.rows(update, values)
+    _note_due(db, rows, values["now"])
+    return len(rows)
+
+
+def _note_due(db: Database, rows: Iterable[Row], now: int) -> None:
+    """Note the destinations of deliveries (destination, due_at) that nothing keeps waiting."""
+    db.due.update(destination for destination, due_at in rows if due_at <= now)
 
 
 def promise(db: Database, name: str, n: int) -> None:
@@ -244,7 +270,7 @@ def release(db: Database, now: int, *, holder: str | None) -> int:
     if db.row(LOST, values) is None:
         return 0
     db.change(LOST_ATTEMPTS, values)
-    return db.change(RELEASE, values)
+    return put_back(db, RELEASE, values)
 
 
 def redeliver(db: Database, delivery: int, now: int) -> bool | None:
@@ -252,13 +278,14 @@ def redeliver(db: Database, delivery: int, now: int) -> bool | None:
     if db.row(STATE, {"delivery": delivery}) is None:
         return None
     # If a guarded message is no longer true, its claim supersedes it.
-    return bool(db.change(REDELIVER, {"delivery": delivery, "now": now}))
+    return bool(put_back(db, REDELIVER, {"delivery": delivery, "now": now}))
 
 
 def redeliver_all(db: Database, destination: str, now: int) -> int:
     """See contract.Operating.redeliver_all."""
-    again = db.change(REDELIVER_ALL, {"destination": destination, "now": now})
+    again = put_back(db, REDELIVER_ALL, {"destination": destination, "now": now})
     db.change(RESUME, {"destination": destination})  # an operator believes that it works again
+    db.due.add(destination)  # what waited for the end of its pause is due, too
     return again
 
 

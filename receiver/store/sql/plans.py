@@ -14,7 +14,7 @@ from receiver.routing.planned import Changes, Episode, Plan, Told
 from receiver.store.records import AHEAD, KeptBy
 from receiver.store.sql.database import Database, Row, Values, statement, variants
 from receiver.store.sql.facts import HEARD
-from receiver.store.sql.outbox import inserted, owing, promise
+from receiver.store.sql.outbox import PUT_BACK, inserted, owing, promise, put_back
 from receiver.store.sql.silences import stored_subject
 from receiver.store.sql.superseded import FELL_FROM, IF_STUCK
 
@@ -80,7 +80,7 @@ MOVE = statement(
     " kept_by = CASE WHEN state = 'waiting' AND kept_by IN ('quiet', 'group')"
     " AND CAST(:planned AS bigint) <= CAST(:now AS bigint) THEN kept_by"
     " ELSE CAST(:kept_by AS text) END"
-    " WHERE id = :delivery AND state IN ('waiting', 'superseded')",
+    f" WHERE id = :delivery AND state IN ('waiting', 'superseded') {PUT_BACK}",
 )
 END = statement(
     "end_plans",
@@ -120,7 +120,7 @@ def _replan(db: Database, episode: Episode, changes: Changes, now: int) -> int:
     for number, reason in changes.ended:
         db.change(END, {"delivery": number, "reason": reason})
     for delivery, plan in changes.moved:
-        db.change(MOVE, {**_times(plan, now), "delivery": delivery})
+        put_back(db, MOVE, {**_times(plan, now), "delivery": delivery})
     about = {"event": episode.event, "version": episode.version}
     return sum(
         inserted(

@@ -12,7 +12,7 @@ from receiver.routing.planned import Episode
 from receiver.routing.policy import SendPolicy
 from receiver.store import names
 from receiver.store.names import Orphan
-from receiver.store.reading import Learnt, Node, Page
+from receiver.store.reading import Learnt, Node, Page, PastEvent
 from receiver.store.records import Delays, Happened, Standing, Tally, Waited, Watched
 from receiver.store.sql import (
     alarms,
@@ -104,6 +104,15 @@ class SqlReader(ABC):
 
     def waited(self, since: int, length: int) -> list[Waited]:
         return self._look(lambda db: survey.waited(db, since, length))
+
+    def past(self, since: int, after: int, limit: int) -> list[PastEvent]:
+        return self._look(lambda db: survey.past(db, since, after, limit))
+
+    def heard_after(self, source: str, execution_id: str, seq: int, limit: int) -> list[int]:
+        return self._look(lambda db: survey.heard_after(db, source, execution_id, seq, limit))
+
+    def held(self) -> int:
+        return self._look(survey.held)
 
     def standings(self, now: int) -> dict[str, Standing]:
         return self._query(lambda db: survey.standings(db, now))

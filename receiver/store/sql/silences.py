@@ -21,7 +21,7 @@ from receiver.store.reading import Page
 from receiver.store.sql import rows
 from receiver.store.sql.database import Database, Row, Statement, Values, statement
 from receiver.store.sql.facts import WAITS
-from receiver.store.sql.outbox import inserted, owing
+from receiver.store.sql.outbox import PUT_BACK, inserted, owing, put_back
 from receiver.store.sql.reads import MAX_ID
 
 # The number of confirmations in one digest of a silence, so that each of them is listed.
@@ -111,7 +111,7 @@ GIVE_BACK = statement(
     " group_key = NULL, kept_by = NULL, due_at = :now, owed_at = :now, begun_at = :now"
     " WHERE kind <> 'reminder' AND state = 'superseded' AND destination ="
     " (SELECT h.destination FROM delivery AS h WHERE h.id = :digest)"
-    " AND silence = (SELECT h.silence FROM delivery AS h WHERE h.id = :digest)",
+    f" AND silence = (SELECT h.silence FROM delivery AS h WHERE h.id = :digest) {PUT_BACK}",
 )
 # The same at a destination that gets the digest in place of another one (`missed_by`).
 GIVE_INSTEAD = statement(
@@ -268,7 +268,7 @@ def _owe_lists(db: Database, silence: int, now: int) -> tuple[list[str], int]:
 
 def dissolve(db: Database, digest: int, now: int) -> None:
     """Let each message that a digest would list go out alone, and the digest not at all."""
-    db.change(GIVE_BACK, {"digest": digest, "now": now})
+    put_back(db, GIVE_BACK, {"digest": digest, "now": now})
     db.change(DISSOLVED, {"digest": digest})
 
 

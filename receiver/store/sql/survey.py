@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
-from receiver.store.records import Happened, Standing, Waited
-from receiver.store.sql.alarms import waiting_for
+from dataclasses import replace
+
+from receiver.events import Judgement, Verdict
+from receiver.store.reading import PastEvent
+from receiver.store.records import Happened, JudgedWebhook, Standing, Waited
+from receiver.store.sql.alarms import WAITS_SINCE, waiting_for
 from receiver.store.sql.database import Database, statement
+from receiver.store.sql.facts import as_judged
 from receiver.store.sql.rows import mapping
-from receiver.store.sql.views import EXECUTION, EXECUTIONS_SHOWN, View, execution_view
+from receiver.store.sql.views import (
+    EXECUTION,
+    EXECUTIONS_SHOWN,
+    JUDGEMENTS,
+    View,
+    execution_view,
+)
 
 # An execution with the event that began its present stay, whose words tell what it is about.
 _BEGUN = (
@@ -81,6 +92,24 @@ STANDINGS = statement(
     " FROM delivery AS d WHERE d.destination = s.name AND d.state = 'dead')"
     " FROM destination AS s ORDER BY name",
 )
+# Events in the order of their receipt, and when the stay that each began was over, or was taken.
+PAST = statement(
+    "past",
+    "SELECT e.seq, e.source, e.execution_id, e.event_id, e.event, e.status, e.occurred_at,"
+    " e.received_at, e.verdict, e.reason, e.flags, e.agent_id, e.agent_name, e.execution_url,"
+    " e.metadata, e.detail, e.missing, e.version, h.applied_at, n.applied_at AS ended_at,"
+    " a.at AS taken_at FROM event AS e"
+    " LEFT JOIN history AS h ON h.event = e.seq"
+    " LEFT JOIN history AS n ON n.execution = h.execution AND n.version = h.version + 1"
+    " LEFT JOIN acknowledgement AS a ON a.execution = h.execution AND a.version = h.version"
+    " WHERE e.seq >= :seq AND e.received_at >= :since ORDER BY e.seq LIMIT :limit",
+)
+HEARD_AFTER = statement(
+    "heard_after",
+    "SELECT received_at FROM event WHERE source = :source AND execution_id = :execution"
+    " AND verdict <> 'quarantined' AND seq > :seq ORDER BY received_at, seq LIMIT :limit",
+)
+HELD = statement("count_held", "SELECT count(*) FROM event WHERE verdict = 'held'")
 
 
 def needing_people(db: Database, limit: int) -> list[View]:
@@ -145,9 +174,48 @@ def _first_since(db: Database, since: int) -> int:
     return low
 
 
+def past(db: Database, since: int, after: int, limit: int) -> list[PastEvent]:
+    """See reading.Surveying.past."""
+    values = {"seq": after + 1 if after else _first_since(db, since), "since": since}
+    return [_past(db, record) for record in db.records(PAST, {**values, "limit": limit})]
+
+
+def _past(db: Database, record: View) -> PastEvent:
+    steps = db.records(JUDGEMENTS, {"event": record["seq"]})
+    at = record["received_at"] if record["applied_at"] is None else record["applied_at"]
+    last = as_judged(db, record, steps[-1]["at"] if steps else at)
+    entries = (*(_as_judged_first(last, step) for step in steps[:-1]), last)
+    return PastEvent(record["seq"], entries, record["ended_at"], record["taken_at"])
+
+
+def _as_judged_first(last: JudgedWebhook, step: View) -> JudgedWebhook:
+    """Return an event as an earlier verdict found it, which changed nothing."""
+    verdict = Judgement(Verdict(step["verdict"]), step["reason"])
+    return replace(last, judgement=verdict, judged_at=step["at"], before=last.before, after=None)
+
+
+def heard_after(db: Database, source: str, execution_id: str, seq: int, limit: int) -> list[int]:
+    """See reading.Surveying.heard_after."""
+    values = {"source": source, "execution": execution_id, "seq": seq, "limit": limit}
+    return [int(at) for (at,) in db.rows(HEARD_AFTER, values)]
+
+
+def held(db: Database) -> int:
+    """See reading.Surveying.held."""
+    return int(db.value(HELD))
+
+
 def standings(db: Database, now: int) -> dict[str, Standing]:
     """See reading.Surveying.standings."""
     return {
-        name: Standing(name, succeeded_at, failing_since, detail, waiting_for(db, name, now), dead)
+        name: Standing(
+            name,
+            succeeded_at,
+            failing_since,
+            detail,
+            waiting_for(db, name, now),
+            dead,
+            db.value(WAITS_SINCE, {"destination": name, "now": now}),
+        )
         for name, succeeded_at, failing_since, detail, dead in db.rows(STANDINGS)
     }

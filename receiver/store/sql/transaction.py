@@ -76,6 +76,7 @@ class SqlTransaction(plans.SqlPlanning, audit.SqlAuditing):
     def __init__(self, database: Database, holder: str = "") -> None:
         self._database, self._holder = database, holder
         self._numbers: dict[ExecutionKey, int] = {}  # the ids of executions, as far as known
+        database.due.clear()
 
     def load(self, events: Sequence[Event]) -> Loaded:
         return loading.load(self._database, events, self._numbers, lock=True)
@@ -96,9 +97,7 @@ class SqlTransaction(plans.SqlPlanning, audit.SqlAuditing):
             for entry, seq, owing in zip(entries, numbers, messages, strict=True)
             for row in rows.delivery_rows(seq, entry, owing)
         ]
-        if deliveries:
-            self._database.bulk.add_deliveries(deliveries)
-            self._promise("owed", len(deliveries))
+        outbox.add(self._database, deliveries, max((e.judged_at for e in entries), default=0))
         # Last, because an episode that ends here may have begun in this batch.
         episodes.supersede(self._database, entries)
         if any(entry.judgement.verdict is Verdict.QUARANTINED for entry in entries):

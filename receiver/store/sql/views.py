@@ -213,9 +213,8 @@ def events(db: Database, conditions: Mapping[str, str], limit: int, after: int |
     else:
         which = EVENTS
     records = db.records(which, _page_values(names, conditions, limit, after))
-    return [_event(db, record) for record in records[:limit]], _cursor_after(
-        records, limit, number="seq"
-    )
+    views = [_listed_event(db, record) for record in records[:limit]]
+    return views, _cursor_after(records, limit, number="seq")
 
 
 def event(db: Database, seq: int) -> View | None:
@@ -280,6 +279,11 @@ def execution_view(record: View) -> View:
 
 
 def _event(db: Database, record: View) -> View:
+    view = _listed_event(db, record)
+    return {**view, "judged": as_judged(db, record, view["steps"][-1]["at"])}
+
+
+def _listed_event(db: Database, record: View) -> View:
     first = {"at": record["received_at"], "verdict": record["verdict"], "reason": record["reason"]}
     # Only events that were judged more than once have rows there.
     steps = db.records(JUDGEMENTS, {"event": record["seq"]}) or [first]
@@ -295,7 +299,6 @@ def _event(db: Database, record: View) -> View:
         "missing": (record["missing"] or "").split(),
         "held_until": record["held_until"],
         "steps": steps,
-        "judged": as_judged(db, record, steps[-1]["at"]),
     }
 
 

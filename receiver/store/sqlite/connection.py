@@ -12,7 +12,7 @@ import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
-from receiver.store.sql.database import Database, Dialect
+from receiver.store.sql.database import Database, Dialect, News
 from receiver.store.sql.transaction import SqlTransaction
 from receiver.store.sqlite.file import Lock, Misplaced, Place
 from receiver.store.sqlite.many_rows import SqliteBulk
@@ -33,6 +33,7 @@ DIALECT = Dialect(
     position="instr",
     snapshot="BEGIN",
 )
+VERSION = sqlite3.sqlite_version
 # One process at a time serves the file, so it inherits the leases of its predecessor.
 HOLDER = ""
 # After a failed sync the system may report pages as written that are not, and SQLite still accepts
@@ -90,14 +91,14 @@ class WriteConnection:
 
     failures: tuple[type[Exception], ...] = (sqlite3.OperationalError,)
 
-    def __init__(self, path: Path, place: Place, *, lock: Lock | None) -> None:
+    def __init__(self, path: Path, place: Place, news: News, *, lock: Lock | None) -> None:
         # Only the serving process copies the log back: SQLite before 3.51.3 can corrupt a file
         # whose log two connections reset (sqlite.org, "WAL-reset bug").
         self._lock = lock
         self._lost = self._full = False
         self._connection = connect(path)
         self._connection.execute("SELECT 1 FROM promised").fetchall()  # opens the log, too
-        self._place = place
+        self._place, self._news = place, news
         place.note()
         self._database = database(self._connection)
         self._log = Checkpointer(path, self._connection)
@@ -111,6 +112,7 @@ class WriteConnection:
         if self._lock is not None:
             self._place.look()
         self._connection.execute("COMMIT")
+        self._news.gather(self._database.due)
 
     def rollback(self) -> None:
         if self._connection.in_transaction:
@@ -126,7 +128,11 @@ class WriteConnection:
         return False
 
     def tidy(self) -> None:
-        """Copy the log back if it is time, and at once if the disk is full: the log may fill it."""
+        """Tell the news, then copy the log back if it is time.
+
+        At once if the disk is full: the log may fill it.
+        """
+        self._news.tell()
         if self._lock is not None:
             is_full, self._full = self._full, False
             self._try(lambda: self._log.committed(now=is_full))

@@ -57,7 +57,7 @@ def prepare(path: Path, *, thorough: bool, checkpoint: bool = False) -> None:
         check_names(path)
         connection = connect(path)
     try:
-        version = _inspect(connection, path, thorough)
+        version = inspect(connection, path, thorough)
         _write_ahead(connection)
         if version < SCHEMA_VERSION:
             migrate(connection)
@@ -133,7 +133,7 @@ def _write_ahead(connection: sqlite3.Connection) -> None:
     connection.execute("SELECT count(*) FROM sqlite_master").fetchall()
 
 
-def _inspect(connection: sqlite3.Connection, path: Path, thorough: bool) -> int:
+def inspect(connection: sqlite3.Connection, path: Path, thorough: bool) -> int:
     """Refuse a foreign, newer or damaged database; return the schema's version."""
     application = connection.execute("PRAGMA application_id").fetchone()[0]
     tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]

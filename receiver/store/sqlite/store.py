@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TypeVar
 
 from receiver.errors import StorageRefused, StorageUnavailable
 from receiver.store.committer import Committed, Committer
-from receiver.store.sql.database import Database
+from receiver.store.sql.database import Database, News
 from receiver.store.sql.reader import SqlReader
 from receiver.store.sqlite.connection import WriteConnection, connect, database, remove_log
 from receiver.store.sqlite.file import Lock, Place, real_path
@@ -40,8 +40,11 @@ class SqliteStore(Committed, SqlReader):
             if self._lock is not None:
                 self._lock.take()
             prepare(path, thorough=serve or thorough, checkpoint=serve)
+            self._news = news = News()
             super().__init__(
-                Committer(lambda: WriteConnection(path, self._place, lock=self._lock), backlog)
+                Committer(
+                    lambda: WriteConnection(path, self._place, news, lock=self._lock), backlog
+                )
             )
             self._reading = threading.Lock()
             # What people look at may take long.
@@ -71,8 +74,8 @@ class SqliteStore(Committed, SqlReader):
     def leads(self, timer: str) -> bool:
         return self._lock is not None
 
-    def on_news(self, listener: Callable[[], None]) -> None:
-        """Do nothing: this process alone plans deliveries, but for a command now and then."""
+    def on_news(self, listener: Callable[[Collection[str] | None], None]) -> None:
+        self._news.listener = listener
 
     def close(self) -> None:
         self._committer.close()

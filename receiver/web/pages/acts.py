@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from datetime import tzinfo
 from urllib.parse import quote
 
@@ -44,17 +44,13 @@ Form = Mapping[str, str]
 
 
 class Acts:
-    """The endpoints of the forms, for visitors whom the gate has let in.
-
-    `wake` gets the names of destinations that may have new deliveries.
-    """
+    """The endpoints of the forms, for visitors whom the gate has let in."""
 
     def __init__(
-        self, store: Store, in_force: LiveRules[object], wake: Callable[[Iterable[str]], None],
-        gate: Gate, renderer: Renderer, views: Views, lists: Lists,
-        public_url: str | None, zone: tzinfo,
+        self, store: Store, in_force: LiveRules[object], gate: Gate, renderer: Renderer,
+        views: Views, lists: Lists, public_url: str | None, zone: tzinfo,
     ) -> None:  # fmt: skip
-        self._store, self._in_force, self._wake = store, in_force, wake
+        self._store, self._in_force = store, in_force
         self._gate, self._render, self._views, self._lists = gate, renderer, views, lists
         self._public_url, self._zone = public_url or "", zone
 
@@ -75,7 +71,6 @@ class Acts:
         path = f"/executions/{quote(source, safe='')}/{quote(execution_id, safe='')}"
         if result.outcome is TakeOutcome.ENDED:
             return self._gate.back(request, path, "It has ended: there is nothing to take.")
-        self._wake(self._in_force.rules.destinations)
         words = in_words(claim, result, time.time_ns())
         return self._named(request, visitor, name, self._gate.back(request, path, words))
 
@@ -90,7 +85,7 @@ class Acts:
         wish = read_wish(execution_id, content, self._actor(request, name))
         if wish is None:
             return self._wrong(request, visitor, "Choose what to do, and write your name.")
-        acted = act(self._store, rules, source, wish, self._wake)
+        acted = act(self._store, rules, source, wish)
         self._views.people.forget()
         if acted.came is Came.DONE:
             path = f"/executions/{quote(source.name, safe='')}/{quote(execution_id, safe='')}"
@@ -109,7 +104,6 @@ class Acts:
             return self._wrong(
                 request, visitor, "There is no such message: find it under Messages.", 404
             )
-        self._wake(self._in_force.rules.destinations)
         words = f"Message {number} is sent again now." if is_waiting else (
             f"Message {number} was not given up any more: nothing has changed."
         )  # fmt: skip
@@ -122,7 +116,6 @@ class Acts:
             return self._wrong(request, visitor, "routes.yaml has no such destination.", 404)
         entry = self._entry(request, visitor, Act.REDELIVER, name)
         count = self._store.write_now(redeliver_all_noted, Noted((name, entry.at), entry))
-        self._wake([name])
         back = form.get("back", "/deliveries")
         return self._gate.back(request, back, f"{count} messages to {name} are sent again now.")
 
@@ -171,7 +164,6 @@ class Acts:
             return self._wrong(
                 request, visitor, "There is no such silence: find it under Silences.", 404
             )
-        self._wake(self._in_force.rules.destinations)
         words = f"Silence {number} is over now." if is_ended else f"Silence {number} was over."
         return self._gate.back(request, "/silences", words)
 

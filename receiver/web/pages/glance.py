@@ -31,10 +31,13 @@ class Seen(Generic[Found]):
 
 
 class Glance(Generic[Found]):
-    """The last result of `read`, which is called in a thread when somebody looks."""
+    """The last result of `read`, which is called in a thread when somebody looks.
 
-    def __init__(self, read: Callable[[], Found]) -> None:
-        self._read = read
+    It rests for `rest` seconds at least.
+    """
+
+    def __init__(self, read: Callable[[], Found], rest: float = 0.0) -> None:
+        self._read, self._rest = read, rest
         self._lock = threading.Lock()
         self._seen: Seen[Found] | None = None
         self._error: StorageUnavailable | None = None
@@ -77,5 +80,6 @@ class Glance(Generic[Found]):
                 if self._done is done:
                     self._seen, self._error = seen or self._seen, error
                     self._done = None
-                    self._rests_until = time.monotonic() + REST * (time.monotonic() - began)
+                    rest = max(self._rest, REST * (time.monotonic() - began))
+                    self._rests_until = time.monotonic() + rest
             done.set()

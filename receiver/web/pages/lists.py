@@ -15,9 +15,10 @@ from receiver.store.contract import Store
 from receiver.web import json_views
 from receiver.web.pages.rendering import Renderer
 from receiver.web.pages.session import Visitor
-from receiver.web.paging import DEFAULT_LIMIT, PARAMETER_VALUES, whole_number
+from receiver.web.paging import PARAMETER_VALUES, whole_number
 
-MOST = 200  # characters of a filter
+# The rows of a page, and the characters of a filter.
+ROWS, MOST = 30, 200
 _FILTERS = {
     "executions": ("status", "category", "source", "agent", "q"),
     "events": ("verdict", "source", "execution_id", "event"),
@@ -82,7 +83,7 @@ class Lists:
         if wrong or ("after" in given and after is None):
             text = " ".join(wrong) or "Begin again at the first page of the list."
             return self._render.problem(request, 400, text, visitor=visitor)
-        rows, following = getattr(self._store, name)(conditions, DEFAULT_LIMIT, after)
+        rows, following = getattr(self._store, name)(conditions, ROWS, after)
         content = {
             "title": title,
             "rows": self._shaped(name, rows),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from datetime import tzinfo
-from functools import lru_cache
+from functools import lru_cache, partial
 from http import HTTPStatus
 from pathlib import Path
 from time import time_ns
@@ -24,8 +24,9 @@ from receiver.lifecycle import RULES
 from receiver.messages.local_time import clock_time, full_time
 from receiver.messages.sanitize import safe_link
 from receiver.times import ago, format_time, parse_time, span
-from receiver.web.pages import words
+from receiver.web.pages import marks, words
 from receiver.web.pages.session import Visitor
+from receiver.web.paging import is_known, tag_of
 
 HERE = Path(__file__).parent
 STATIC = HERE / "static"
@@ -45,6 +46,8 @@ HEADERS = {
 # The most characters of one text of a sender on a page.
 MOST = 4_000
 NOTICE = "receiver_notice"
+# Stands for the page's own ETag, which a part that refreshes itself sends along.
+TAG = "@the-tag-of-this-page@"
 TABS = (
     ("/", "Now"),
     ("/executions", "Executions"),
@@ -54,6 +57,7 @@ TABS = (
     ("/silences", "Silences"),
     ("/ledger", "Ledger"),
     ("/audit", "Audit"),
+    ("/help", "Help"),
 )
 
 
@@ -82,7 +86,9 @@ class Renderer:
             "urlquery": urlencode,
         }
         self._templates.globals |= {
-            "version_of": version_of, "tabs": TABS, "words": words, "rules_of": rule_of,
+            "address": marks.address, "status_badge": marks.status_badge,
+            "verdict_badge": marks.verdict_badge, "state_badge": marks.state_badge,
+            "tag": TAG, "version_of": version_of, "tabs": TABS, "words": words, "rules_of": rule_of,
             "zip_names": lambda names: [(name, name) for name in names],
             "zone": str(zone),
         }  # fmt: skip
@@ -98,10 +104,18 @@ class Renderer:
     ) -> Response:
         """Answer a page. Its notice, if there is one, is shown once."""
         notice = shown(unquote(request.cookies.get(NOTICE, ""))) if visitor else ""
+        now = time_ns()
         text = self._templates.get_template(template).render(
-            now=time_ns(), visitor=visitor, notice=notice, path=request.url.path, **content
-        )
-        answer = HTMLResponse(text, status, {**HEADERS, **(headers or {})})
+            now=now, when=partial(marks.moment, now=now, zone=self._zone), visitor=visitor,
+            notice=notice, path=request.url.path, **content,
+        )  # fmt: skip
+        # Not the last lines, which say when it was made.
+        tag = tag_of(text.rpartition("<footer>")[0].encode("utf-8", "replace"))
+        known = {"ETag": tag, "Vary": "Authorization, Cookie"} if status == 200 else {}
+        if known and not notice and is_known(request, tag):
+            return Response(status_code=304, headers={**HEADERS, **known})
+        text = text.replace(TAG, tag.strip('"'))
+        answer = HTMLResponse(text, status, {**HEADERS, **(headers or {}), **known})
         if notice:
             answer.delete_cookie(NOTICE)
         return answer
@@ -126,7 +140,7 @@ def shown(value: object, limit: int = MOST) -> str:
 
 def rule_of(verdict: str, reason: str) -> str:
     """Return the rule that gave a verdict, as a sentence."""
-    return next((text for key, text in RULES.items() if key == (verdict, reason)), "")
+    return RULES.get((verdict, reason), "")  # type: ignore[arg-type]  # a word is its text
 
 
 @lru_cache(maxsize=32)

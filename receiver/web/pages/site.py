@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 from urllib.parse import parse_qsl
 
@@ -20,8 +20,10 @@ from receiver.metrics import Counters
 from receiver.store.contract import Store
 from receiver.web.guard import Guard
 from receiver.web.pages.acts import Acts, Form
+from receiver.web.pages.backtests import Backtests
 from receiver.web.pages.gate import Gate
 from receiver.web.pages.lists import Lists
+from receiver.web.pages.reference import Reference
 from receiver.web.pages.rendering import HEADERS, STATIC, Renderer
 from receiver.web.pages.session import Visitor
 from receiver.web.pages.take import TakePage
@@ -47,7 +49,6 @@ def routes(
     settings: Settings,
     store: Store,
     in_force: LiveRules[object],
-    wake: Callable[[Iterable[str]], None],
     counters: Counters,
     guard: Guard,
     links: Links,
@@ -57,9 +58,9 @@ def routes(
     gate = Gate(settings, guard, renderer, partial(write_down, store))
     lists = Lists(store, in_force, renderer)
     views = Views(store, in_force, counters, renderer, settings.zone)
-    acts = Acts(
-        store, in_force, wake, gate, renderer, views, lists, settings.public_url, settings.zone
-    )
+    acts = Acts(store, in_force, gate, renderer, views, lists, settings.public_url, settings.zone)
+
+    backtests = Backtests(store, in_force, renderer)
 
     def admitted(request: Request, show: Show) -> Response:
         if isinstance(visitor := gate.admit(request), Response):
@@ -81,31 +82,52 @@ def routes(
 
         return _form_route(path, answer, renderer)
 
+    pages = _pages(views, lists, backtests, Reference(renderer))
+    forms = _forms(acts, backtests)
     return [
-        shown("/", views.now),
-        shown("/executions", lists.executions),
-        shown("/executions/{source}/{execution_id:path}", views.execution),
-        shown("/events", lists.events),
-        shown("/events/{seq}", views.event),
-        shown("/deliveries", lists.deliveries),
-        shown("/routes", views.routes),
-        shown("/silences", lists.silences),
-        shown("/ledger", views.ledger),
-        shown("/audit", lists.audit),
-        posted("/act/take", acts.take),
-        posted("/act/provider", acts.act),
-        posted("/act/redeliver", acts.redeliver),
-        posted("/act/redeliver-all", acts.redeliver_all),
-        posted("/act/test", acts.test),
-        posted("/act/silence", acts.silence),
-        posted("/act/end-silence", acts.end_silence),
-        posted("/routes", acts.try_event),
-        *_take_routes(TakePage(store, in_force, wake, gate, renderer, links), renderer),
-        *_login_routes(gate, renderer),
+        *(shown(path, show) for path, show in pages.items()),
+        *(posted(path, act) for path, act in forms.items()),
+        *_take_routes(TakePage(store, in_force, gate, renderer, links), renderer),
+        *_open_routes(gate, renderer),
     ]
 
 
-def _login_routes(gate: Gate, renderer: Renderer) -> list[Route]:
+def _pages(
+    views: Views, lists: Lists, backtests: Backtests, reference: Reference
+) -> dict[str, Show]:
+    return {
+        "/": views.now,
+        "/executions": lists.executions,
+        "/executions/{source}/{execution_id:path}": views.execution,
+        "/events": lists.events,
+        "/events/{seq}": views.event,
+        "/deliveries": lists.deliveries,
+        "/routes": views.routes,
+        "/routes/backtest": backtests.ask,
+        "/silences": lists.silences,
+        "/ledger": views.ledger,
+        "/audit": lists.audit,
+        "/help": reference.contents,
+        "/help/{topic}": reference.topic,
+    }
+
+
+def _forms(acts: Acts, backtests: Backtests) -> dict[str, Act]:
+    return {
+        "/act/take": acts.take,
+        "/act/provider": acts.act,
+        "/act/redeliver": acts.redeliver,
+        "/act/redeliver-all": acts.redeliver_all,
+        "/act/test": acts.test,
+        "/act/silence": acts.silence,
+        "/act/end-silence": acts.end_silence,
+        "/routes": acts.try_event,
+        "/routes/backtest": backtests.compare,
+    }
+
+
+def _open_routes(gate: Gate, renderer: Renderer) -> list[Route]:
+    """Return the routes that are there for everybody."""
     return [
         Route("/login", gate.login_page, methods=["GET"], include_in_schema=False),
         _form_route("/login", gate.sign_in, renderer),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hmac
 import secrets
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
@@ -78,13 +78,13 @@ _FROM_ELSEWHERE = (
 
 
 class TakePage:
-    """The page of a link, and its form. `wake` gets the destinations that may have deliveries."""
+    """The page of a link, and its form."""
 
     def __init__(
-        self, store: Store, in_force: LiveRules[object], wake: Callable[[Iterable[str]], None],
-        gate: Gate, renderer: Renderer, links: Links,
+        self, store: Store, in_force: LiveRules[object], gate: Gate, renderer: Renderer,
+        links: Links,
     ) -> None:  # fmt: skip
-        self._store, self._in_force, self._wake = store, in_force, wake
+        self._store, self._in_force = store, in_force
         self._gate, self._render, self._links = gate, renderer, links
         self._wrong = Attempts(MOST_WRONG)
         # The path of the public address, which a proxy in front may leave on.
@@ -123,7 +123,6 @@ class TakePage:
             if isinstance(now_about, Response):
                 return now_about
             return self._page(request, now_about, "", 409)
-        self._wake(rules.destinations)
         # Relative: the proxy in front may know this address by a longer path.
         answer = RedirectResponse(_token_of(request), 303, HEADERS)
         self._set_cookie(request, answer, TAKER, quote(item.taken.by), 365 * _DAY)
@@ -141,7 +140,7 @@ class TakePage:
         wish = read_wish(about["execution_id"], content, actor, about["version"])
         if wish is None:
             return self._page(request, about, _NO_NAME, 422)
-        acted = act(self._store, rules, rules.sources[about["source"]], wish, self._wake)
+        acted = act(self._store, rules, rules.sources[about["source"]], wish)
         about = self._store.taking(about["delivery"]) or about
         status = STATUSES.get(acted.came, 409)
         answer = self._page(request, about, acted.text, status, is_good=acted.came is Came.DONE)

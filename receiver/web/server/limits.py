@@ -29,6 +29,8 @@ LINGER, MAX_LINGERING = 1.0, 100
 READ_AT_ONCE = 65_536
 # The seconds in which, at the end, a request that has arrived on an idle connection is still read.
 LAST_LOOK = 0.05
+# The seconds from its beginning in which, at the end, a new connection may still send its request.
+FIRST_LOOK = 1.0
 
 _PROBLEM_DETAILS = {
     400: "This is not HTTP as this server reads it.",
@@ -166,7 +168,9 @@ class Bounded(_UvicornProtocol):  # type: ignore[misc]
     def shutdown(self) -> None:
         """Close the connection at the end of the server, after the answers that are due."""
         if self.in_progress() is None:
-            self.loop.call_later(LAST_LOOK, self._end_idle)
+            begun = self.bounds.waiting.get(self, 0.0)
+            left = 0.0 if self._has_received else begun + FIRST_LOOK - self.loop.time()
+            self.loop.call_later(max(left, LAST_LOOK), self._end_idle)
         else:
             super().shutdown()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import functools
 import gc
@@ -29,7 +30,9 @@ log = logging.getLogger("receiver")
 class Server(uvicorn.Server):
     """A uvicorn server that drains on SIGTERM and SIGINT and then ends with exit code 0.
 
-    `is_reload_asked` says whether a reload was asked for since the rules were read.
+    `is_reload_asked` says whether a reload was asked for since the rules were read. `is_passed`
+    says that whoever passed the socket on keeps it for a successor: while this server drains, new
+    connections wait there instead of being answered 503.
     """
 
     def __init__(
@@ -37,8 +40,11 @@ class Server(uvicorn.Server):
         app: Starlette,
         settings: Settings,
         is_reload_asked: Callable[[], bool] = lambda: False,
+        *,
+        is_passed: bool = False,
     ) -> None:
         self._app = app.state
+        self._is_passed = is_passed
         self._is_reload_asked = is_reload_asked
         self.settled = threading.Event()  # it serves, or failed to start
         bounds = Bounds(
@@ -68,6 +74,7 @@ class Server(uvicorn.Server):
         )
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        self._loop = asyncio.get_running_loop()
         try:
             await super().startup(sockets)
             if self._is_reload_asked():
@@ -101,7 +108,14 @@ class Server(uvicorn.Server):
             return
         self._app.endpoint.draining = True
         log.info("serve.stopping signal=%s", signal.Signals(sig).name)
+        if self._is_passed and self.started:
+            self._loop.call_soon_threadsafe(self._leave_to_successor)
         threading.Thread(target=self._drain, name="drain", daemon=True).start()
+
+    def _leave_to_successor(self) -> None:
+        """Accept no more connections: the socket's other owner keeps them."""
+        for each in self.servers:
+            each.close()
 
     def _drain(self) -> None:
         try:
@@ -166,8 +180,13 @@ def serve(
     settings: Settings,
     listening: socket.socket,
     is_reload_asked: Callable[[], bool],
+    *,
+    is_passed: bool = False,
 ) -> None:
-    """Serve until a signal comes; return after the shutdown. It reloads first if asked to."""
+    """Serve until a signal comes; return after the shutdown. It reloads first if asked to.
+
+    `is_passed`: the socket comes from another process, which keeps it for a successor.
+    """
     port = listening.getsockname()[1]
     log.info("serve.started address=http://%s:%d", settings.host, port)
     # The committer asks for the interpreter's lock once a batch: 5 ms would be a long wait.
@@ -177,7 +196,7 @@ def serve(
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 20, 20)
-    server = Server(app, settings, is_reload_asked)
+    server = Server(app, settings, is_reload_asked, is_passed=is_passed)
     server.run(sockets=[listening])
     if not server.started:
         raise ReceiverError("It could not start: the reason is in the log above.")

@@ -12,7 +12,7 @@ import json
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
@@ -62,16 +62,15 @@ MAX_HELD = 64 * 2**20
 class WebhookEndpoint:
     """The endpoint for the webhooks of all sources.
 
-    `wake` gets the names of destinations with new deliveries. `max_body` is bytes, `rate` is the
-    most proven webhooks a second for sources without a rate of their own. If it is not open, it
-    takes none. With `spooling` it takes them while the database is away, where a source wants it.
+    `max_body` is bytes, `rate` is the most proven webhooks a second for sources without a rate of
+    their own. If it is not open, it takes none. With `spooling` it takes them while the database is
+    away, where a source wants it.
     """
 
     def __init__(
         self,
         store: Store,
         in_force: LiveRules[Intake],
-        wake: Callable[[Iterable[str]], None],
         *,
         max_body: int,
         rate: float,
@@ -82,7 +81,6 @@ class WebhookEndpoint:
     ) -> None:
         self._in_force = in_force
         self._batcher = WebhookBatcher(store, in_force, rate, spooling)
-        self._wake = wake
         self._max_body = max_body
         self._counters = counters
         self._refusals = refusals
@@ -189,6 +187,7 @@ class WebhookEndpoint:
     async def _receive(
         self, source: Source, headers: list[tuple[bytes, bytes]], body: bytes
     ) -> Response | tuple[int, bytes]:
+        began = time.perf_counter()
         try:
             receipt, key = await self._batcher.take(source, headers, body)
         except UnreadableWebhook as unreadable:
@@ -196,19 +195,17 @@ class WebhookEndpoint:
         if isinstance(receipt, VerifiedWebhook):
             _log_spooled(source, receipt)
             return 202, _spooled_body(receipt)
-        self._wake(receipt.destinations)
         judgement = receipt.judgement
         label = source.verification.label(key)
         self._counters.judged(source.name, judgement.verdict, judgement.reason, label, time.time())
+        self._counters.took("intake", source.name, time.perf_counter() - began)
         self._access_log.add(source.name, receipt)
         return _answer_status(source, receipt), _answer_body(receipt)
 
     async def _quarantine(
         self, source: Source, body: bytes, unreadable: UnreadableWebhook
     ) -> Response:
-        receipt = await self._batcher.quarantine(source, body, str(unreadable))
-        if isinstance(receipt, Receipt):
-            self._wake(receipt.destinations)
+        await self._batcher.quarantine(source, body, str(unreadable))
         log.warning("webhook.malformed source=%s detail=%s", source.name, unreadable)
         return problem(400 if isinstance(unreadable, MalformedBody) else 422, str(unreadable))
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from receiver.config.live_rules import LiveRules
@@ -51,13 +51,11 @@ class Spooling:
         self,
         store: Store,
         in_force: LiveRules[Intake],
-        wake: Callable[[Iterable[str]], None],
         counters: Counters,
         file: SpoolFile,
     ) -> None:
         self._store = store
         self._in_force = in_force
-        self._wake = wake
         self._counters = counters
         self._file = file
         self._spool: Spool | None = None
@@ -279,7 +277,6 @@ class Spooling:
             log.error("spool.aside number=%d error=%s; the next start tries again", number, error)
 
     def _tell(self, webhook: SpooledWebhook, receipt: Receipt) -> None:
-        self._wake(receipt.destinations)
         if webhook.problem:
             return  # its sender was told so when it came
         judgement, at = receipt.judgement, webhook.received_at / SECOND
