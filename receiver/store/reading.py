@@ -61,9 +61,10 @@ class Listing(Protocol):
     """
 
     def execution(self, source: str, execution_id: str) -> Mapping[str, Any] | None:
-        """Return `{"execution", "events", "deliveries"}` of one execution, or None.
+        """Return `{"execution", "events", "deliveries", "acts"}` of one execution, or None.
 
-        Its quarantined events stand apart: see `events`.
+        Its quarantined events stand apart: see `events`. `acts` are what people did with it at the
+        provider, as in the audit.
         """
 
     def executions(self, conditions: Mapping[str, str], limit: int, after: int | None) -> Page:

@@ -115,6 +115,12 @@ class Asker:
         except MalformedEnvelope as error:
             return None, Reply(Outcome.UNREADABLE, reply.at, detail=f"it cannot be read: {error}")
 
+    def post(self, path: str) -> Reply:
+        """Act; the reply is `uncertain` if the act may have happened."""
+        reply = self._provider.post(path)
+        self._counters.asked(self._source.name, reply.outcome)
+        return reply
+
     def unknown(self, answers: Iterable[Answer]) -> list[str]:
         """Return the executions among these that nobody has told us of."""
         agents = self._source.agents
