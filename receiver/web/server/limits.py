@@ -23,11 +23,10 @@ from receiver.web.server.transport import CoalescingTransport
 MAX_HEAD = 16_384  # bytes of request line and headers together
 MAX_FIELDS = 100
 MAX_PIPELINED = 64  # requests read ahead of the one in progress (httptools)
-# The age (seconds) from which a connection without a whole head may be replaced by a new one, and
-# the most connections that are looked at for it.
+# The age (seconds) at which a late head makes room for a new connection; the most looked at for it.
 GRACE, LOOKED_AT = 0.1, 64
-# The seconds for which input is read and dropped after a refusal (closing at once would lose the
-# answer), and the most connections in this state.
+# The seconds in which input is dropped after a refusal (closing at once would lose the answer), and
+# the most connections in this state.
 LINGER, MAX_LINGERING = 1.0, 100
 READ_AT_ONCE = 65_536
 # The seconds in which, at the end, a request that has arrived on an idle connection is still read.
