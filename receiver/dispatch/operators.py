@@ -9,14 +9,14 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Generic, TypeVar
 
 from receiver.audit import Act, Actor, Door, Entry
 from receiver.config.rules import Rules
 from receiver.deliveries import Acknowledgement, OnlyIf
 from receiver.errors import StorageUnavailable
-from receiver.messages.sanitize import person
+from receiver.messages.sanitize import clean, person
 from receiver.routing.silences import Silence
 from receiver.store.contract import Store, Transaction, Writing
 from receiver.store.names import Orphan
@@ -28,6 +28,8 @@ log = logging.getLogger("receiver")
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+MAX_REASON = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,12 @@ def take(
         return None
     taken = Acknowledgement(name, now)
     return Take(source, execution_id, taken, routes, only, by.door, by.place)
+
+
+def signed(by: Actor, reason: str) -> tuple[Actor, str] | None:
+    """Return who acts and why, as they can be kept and shown; None if `by` names nobody."""
+    name = person(by.who)
+    return (replace(by, who=name), clean(reason, MAX_REASON)) if name else None
 
 
 def acknowledge(transaction: Transaction, items: Sequence[Take]) -> Sequence[TakeResult]:
