@@ -92,6 +92,33 @@ def test_from_outside_only_links_in_messages_open(tmp_path: Path) -> None:
                 assert ask(port, to(PAGES, "/static/pico.css")).status == 200
 
 
+def test_without_a_token_no_proxy_opens_anything_but_links(tmp_path: Path) -> None:
+    host, marks = (
+        "    proxy_set_header Host $host;\n",
+        (
+            "    proxy_set_header X-Forwarded-For $remote_addr;\n"
+            "    proxy_set_header X-Forwarded-Proto $scheme;\n"
+        ),
+    )
+    here = host.replace("$host", "localhost")
+    # As shipped; with another Host; without any mark, in the version that nginx speaks by itself.
+    cases: list[tuple[str, list[tuple[str, str]]]] = [
+        ("caddy", []), ("nginx", []), ("nginx", [(host, here)]),
+        ("nginx", [(host, here), (marks, ""), ("proxy_http_version 1.1;", "")]),
+    ]  # fmt: skip
+    with live(tmp_path, OWN, public_url=f"https://{PAGES}") as receiver:
+        upstream = int(receiver.url.rpartition(":")[2])
+        for number, (name, changes) in enumerate(cases):
+            folder = tmp_path / str(number)
+            folder.mkdir()
+            with PROXIES[name](folder, upstream, *changes) as port:
+                for path in ("/", "/api/ledger", "/metrics", "/openapi.json"):
+                    answer = ask(port, to(PAGES, path))
+                    assert (answer.status, b"RECEIVER_API_TOKEN" in answer.body) == (403, True)
+                assert ask(port, to(PAGES, "/take/no-such-link")).status == 404
+                assert ask(port, to(PAGES, "/static/pico.css")).status == 200
+
+
 def test_a_large_body_is_refused_by_the_proxy_and_one_that_fits_is_not(
     behind: tuple[str, Live, int],
 ) -> None:
