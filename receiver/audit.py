@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Any
 
 
 class Act(StrEnum):
     """What somebody did."""
 
     TAKE = "take"
+    RESUME = "resume"
+    CANCEL = "cancel"
+    PAUSE = "pause"
     REDELIVER = "redeliver"
     SILENCE = "silence"
     END_SILENCE = "end_silence"
@@ -61,3 +66,26 @@ class Entry:
     def with_result(self, result: str, about: str = "") -> Entry:
         """Return the entry with what came of it."""
         return replace(self, result=result, about=about or self.about)
+
+
+# What people do with an execution at its provider.
+AT_PROVIDER = (Act.RESUME, Act.CANCEL, Act.PAUSE)
+_DID = {Act.RESUME: "resumed", Act.CANCEL: "cancelled", Act.PAUSE: "paused"}
+_THROUGH = {
+    Door.COMMAND: "by a command",
+    Door.API: "through the API",
+    Door.PAGE: "on its page",
+}
+
+
+def at_provider(row: Mapping[str, Any]) -> str:
+    """Say who did what with an execution at its provider, through which door, and why."""
+    who, act = row["who"] or "Somebody", Act(row["act"])
+    # The address of a visitor is for the audit alone.
+    link = f"from the link {row['place'].partition(',')[0]}"
+    through = _THROUGH.get(Door(row["door"]), link)
+    reason = f" ({row['about']})" if row["about"] else ""
+    if row["result"] == "done":
+        return f"{who} {_DID[act]} it {through}{reason}"
+    became = "it may have happened" if row["result"] == "uncertain" else "it was not done"
+    return f"{who} tried to {act} it {through}{reason}: {became}"

@@ -27,6 +27,7 @@ from receiver.errors import ReceiverError, StorageUnavailable
 # The module of each command, and its line in the list of commands.
 LISTED = {
     "acknowledge": ("operate", "Take what an execution waits for: its reminders end."),
+    "act": ("provider", "Resume, cancel or pause an execution at its provider."),
     "audit": ("maintain", "List what people did: who, what, when, from where."),
     "backtest": ("backtest", "Say who would have been told more or less by other rules."),
     "backup": ("maintain", "Copy the store into a file, while it is served."),

@@ -46,7 +46,8 @@ _SILENCES = (
 )
 
 
-def _user_name() -> str:
+def user_name() -> str:
+    """Return the name of the system's user."""
     try:
         return getpass.getuser()
     except (OSError, KeyError):
@@ -55,26 +56,24 @@ def _user_name() -> str:
 
 def entry_of(act: Act, about: str = "", who: str = "") -> Entry:
     """Return the row of the audit about an act by a command now."""
-    user = _user_name()
+    user = user_name()
     return Entry(time.time_ns(), act, Actor(who or user, Door.COMMAND, user), about=about)
 
 
-_by_option = click.option(
-    "--by", default=_user_name, help="Who does this. Default: the user's name."
-)
+by_option = click.option("--by", default=user_name, help="Who does this. Default: the user's name.")
 
 
 @click.command()
 @click.argument("source")
 @click.argument("execution", metavar="ID")
-@_by_option
+@by_option
 def acknowledge(source: str, execution: str, by: str) -> None:
     """Take what the execution ID of SOURCE waits for: its reminders and escalations end.
 
     If somebody else has it, you take it over, and whoever was told of them is told of you.
     """
     _, rules = load_configuration(destinations=False)
-    actor = Actor(by, Door.COMMAND, _user_name())
+    actor = Actor(by, Door.COMMAND, user_name())
     claim = operators.take(source, execution, actor, rules, time.time_ns())
     if claim is None:
         raise click.UsageError("--by: say who takes it.")
@@ -154,7 +153,7 @@ def test(destination: str) -> None:
     for warning in _warnings_about(chosen, rules):
         click.echo(warning)
     click.echo(f"destination {destination}: {sending.leads_to(chosen)}")
-    attempt = try_destination(chosen, f"{_user_name()} with `receiver test {destination}`")
+    attempt = try_destination(chosen, f"{user_name()} with `receiver test {destination}`")
     if attempt is not None:
         _note_test(destination, attempt)
     if attempt is None or attempt.outcome is not Outcome.DELIVERED:
@@ -208,7 +207,7 @@ def silence() -> None:
 @click.option("--for", "lasts", metavar="2h", help="How long it lasts.")
 @click.option("--until", "ends", metavar="TIME", help="Instead: when it ends (RFC 3339).")
 @click.option("--from", "begins", metavar="TIME", help="When it begins. Default: now.")
-@_by_option
+@by_option
 @json_option
 def add(match: tuple[str, ...], in_json: bool, **options: str | None) -> None:
     """Keep back the messages that fit all of the conditions."""

@@ -1,4 +1,4 @@
-"""Commands that ask the provider what is true."""
+"""Commands that ask the provider what is true, and act there."""
 
 from __future__ import annotations
 
@@ -8,14 +8,19 @@ from typing import Any
 
 import click
 
+from receiver.audit import Actor, Door
 from receiver.cli.configuration import load_configuration, source_named
+from receiver.cli.operate import by_option, user_name
 from receiver.cli.output import clean, json_option, print_json
 from receiver.cli.setup import open_store
 from receiver.config.rules import Rules
+from receiver.dispatch.operators import signed
 from receiver.errors import ReceiverError
+from receiver.intake.reconcile import acting
 from receiver.intake.reconcile.asker import Asked
 from receiver.intake.reconcile.by_hand import Question, ask_all, ask_one, try_key
 from receiver.intake.reconcile.provider import Outcome
+from receiver.sources.access import Act
 from receiver.sources.source import Source
 from receiver.times import SECOND, format_time
 
@@ -142,4 +147,28 @@ def _what_failed(source: Source, asked: Asked) -> str:
     return f"The provider of {source.name} was asked in vain: {asked.detail}. {to_do}"
 
 
-COMMANDS = (reconcile,)
+@click.command()
+@click.argument("what", metavar="ACT", type=click.Choice([*map(str, Act)]))
+@click.argument("execution", metavar="ID")
+@click.option("--source", help="The source of the execution. Needed if several have an API.")
+@by_option
+@click.option("--reason", default="", help="Why; the audit and the story show it.")
+def act(what: str, execution: str, source: str | None, by: str, reason: str) -> None:
+    """Resume, cancel or pause the execution ID at its provider: ACT is one of these words.
+
+    The provider is asked first: what has ended or moved on is left alone, and you learn what is
+    true. `act` on the source in routes.yaml lists what is allowed. Exit code 0 only if it is done.
+    """
+    _, rules = load_configuration(destinations=False)
+    chosen = source_with_api(rules, source)
+    known = signed(Actor(by, Door.COMMAND, user_name()), reason)
+    if known is None:
+        raise click.UsageError("--by: say who does it.")
+    with closing(open_store()) as store:
+        acted = acting.act(store, rules, chosen, acting.Wish(execution, Act(what), *known))
+    if acted.came is not acting.Came.DONE:
+        raise ReceiverError(acted.text)
+    click.echo(clean(acted.text))
+
+
+COMMANDS = (reconcile, act)

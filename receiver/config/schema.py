@@ -242,6 +242,7 @@ class RouteModel(_Strict):
     ] = []
     resolved: bool = False
     acknowledged: bool = False
+    act: bool = False
     group: Annotated[GroupModel | None, _FILLED_IN] = None
     quiet: Annotated[QuietModel | None, _FILLED_IN] = None
     urgent: bool = False

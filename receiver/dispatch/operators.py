@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Generic, TypeVar
 
 from receiver.audit import Act, Actor, Door, Entry
@@ -29,7 +29,7 @@ log = logging.getLogger("receiver")
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-MAX_NAME = 80
+MAX_NAME, MAX_REASON = 80, 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +55,12 @@ def take(
         return None
     taken = Acknowledgement(name, now)
     return Take(source, execution_id, taken, routes, only, by.door, by.place)
+
+
+def signed(by: Actor, reason: str) -> tuple[Actor, str] | None:
+    """Return who acts and why, as they can be kept and shown; None if `by` names nobody."""
+    name = clean(by.who, MAX_NAME)
+    return (replace(by, who=name), clean(reason, MAX_REASON)) if name else None
 
 
 def acknowledge(transaction: Transaction, items: Sequence[Take]) -> Sequence[TakeResult]:

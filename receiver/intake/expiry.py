@@ -10,10 +10,11 @@ import time
 from collections.abc import Callable, Sequence
 
 from receiver.config.live_rules import LiveRules
-from receiver.intake.receive import Intake, log_judged_again
+from receiver.intake.receive import Intake
 from receiver.intake.subscription_hints import hints
 from receiver.store.contract import Store, Transaction
 from receiver.store.periodic import Periodic
+from receiver.store.records import JudgedWebhook
 from receiver.times import SECOND
 
 log = logging.getLogger("receiver.gaps")
@@ -114,3 +115,17 @@ class ExpiryTimer(Periodic):
 
 def _set_back(transaction: Transaction, times: Sequence[int]) -> Sequence[int]:
     return [transaction.set_back(now) for now in times]
+
+
+def log_judged_again(entry: JudgedWebhook) -> None:
+    """Log the new verdict of a held event."""
+    event = entry.event
+    log.info(
+        "event.judged_again source=%s event_id=%r execution_id=%r verdict=%s reason=%s owed=%d",
+        entry.source,
+        event.event_id if event else None,
+        event.execution_id if event else None,
+        entry.judgement.verdict,
+        entry.judgement.reason,
+        len(entry.owed),
+    )

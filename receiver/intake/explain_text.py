@@ -99,6 +99,11 @@ def story_text(
     for event in quarantined:
         yield from event_text(event, (), waits, now)
     yield from messages_text(story["deliveries"], waits, now)
+    if story["acts"]:
+        yield ""
+        yield "What people did with it at the provider:"
+    for act in story["acts"]:
+        yield f"  {_age(act['at'], now)}  {act['text']}"
 
 
 def event_text(

@@ -7,7 +7,6 @@ held events.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -25,8 +24,6 @@ from receiver.sources.source import Source
 from receiver.store.contract import Transaction
 from receiver.store.records import ExecutionKey, JudgedWebhook, Loaded, change_of
 from receiver.store.spooling import SpooledWebhook
-
-log = logging.getLogger("receiver.gaps")
 
 # The reason (of `lifecycle.RULES`) why a webhook could not be read. Empty: it was read.
 Unreadable = Literal["", "malformed", "no_envelope"]
@@ -150,7 +147,7 @@ class Intake:
     def learn(
         self, transaction: Transaction, lessons: Sequence[Lesson]
     ) -> Sequence[list[JudgedWebhook]]:
-        """Judge and store lessons in their order; one that is out of date teaches nothing."""
+        """Judge and store lessons; one that is out of date teaches nothing."""
         return [self._learn(transaction, lesson) for lesson in lessons]
 
     def expire(
@@ -215,7 +212,7 @@ class Intake:
     def _with_deliveries(self, entry: JudgedWebhook) -> JudgedWebhook:
         """Add the deliveries that the verdict causes."""
         planned = self._plan(entry)
-        ended = entry.before is not None and entry.after is not None
+        ended = entry.before is not None and entry.after is not None and not _is_same_pause(entry)
         resolved = self._resolved if ended else ()
         return replace(entry, owed=planned, resolved=resolved) if planned or resolved else entry
 
@@ -241,6 +238,14 @@ def judge_event(
         webhook.source, event, judgement, webhook.at, webhook.body,
         before=before, after=after, moved=moved, until=until, received_at=now,
     )  # fmt: skip
+
+
+def _is_same_pause(entry: JudgedWebhook) -> bool:
+    """Return whether a pause goes on, and the provider has said whose it is."""
+    before, after = entry.before, entry.after
+    if before is None or after is None or not (before.assumed and after.polled):
+        return False
+    return before.status is Status.PAUSED and after.status is Status.PAUSED_BY_AGENT
 
 
 def _execution_key(event: Event) -> ExecutionKey:
@@ -284,17 +289,3 @@ def _receipt(entries: Sequence[JudgedWebhook]) -> Receipt:
     )
     status = execution.status if execution else None
     return Receipt(entry.judgement, entry.event, status, destinations, settled)
-
-
-def log_judged_again(entry: JudgedWebhook) -> None:
-    """Log the new verdict of a held event."""
-    event = entry.event
-    log.info(
-        "event.judged_again source=%s event_id=%r execution_id=%r verdict=%s reason=%s owed=%d",
-        entry.source,
-        event.event_id if event else None,
-        event.execution_id if event else None,
-        entry.judgement.verdict,
-        entry.judgement.reason,
-        len(entry.owed),
-    )

@@ -64,8 +64,8 @@ class Route:
     """A rule of routes.yaml. `line` is its line there; `stop` ends the search after it.
 
     `resolved`: people who got a message get one about the end. `acknowledged`: they get one about
-    the person who takes the episode. `urgent` passes through quiet hours. No digest goes to the
-    destinations in `alone`.
+    the person who takes the episode. `act`: its links resume what waits, if the source allows it.
+    `urgent` passes through quiet hours. No digest goes to the destinations in `alone`.
     """
 
     name: str
@@ -79,6 +79,7 @@ class Route:
     escalate: tuple[Escalation, ...] = ()
     resolved: bool = False
     acknowledged: bool = False
+    act: bool = False
     group: Group | None = None
     quiet: QuietHours | None = None
     urgent: bool = False

@@ -61,9 +61,10 @@ class Listing(Protocol):
     """
 
     def execution(self, source: str, execution_id: str) -> Mapping[str, Any] | None:
-        """Return `{"execution", "events", "deliveries"}` of one execution, or None.
+        """Return `{"execution", "events", "deliveries", "acts"}` of one execution, or None.
 
-        Its quarantined events stand apart: see `events`.
+        Its quarantined events stand apart: see `events`. `acts` are what people did with it at the
+        provider, as in the audit.
         """
 
     def executions(self, conditions: Mapping[str, str], limit: int, after: int | None) -> Page:
@@ -183,11 +184,11 @@ class Surveying(Protocol):
 class Asking(Protocol):
     """The side of a store for asking the provider. Times are nanoseconds."""
 
-    def unheard(self, source: str, before: int, limit: int) -> Sequence[Execution]:
-        """Return executions of a source that have not ended and stand unconfirmed since `before`.
+    def unheard(self, source: str, before: int, limit: int) -> Sequence[tuple[Execution, int]]:
+        """Return executions of a source that have not ended and did not move since `before`.
 
-        Pauses of an assumed kind are among them at once. They come in the order of their first
-        events.
+        Each comes with the time of its last move by our clock. Pauses of an assumed kind are among
+        them at once. They come in the order of their first events.
         """
 
     def standing(self, source: str, ids: Sequence[str]) -> Mapping[str, Execution]:
@@ -197,7 +198,7 @@ class Asking(Protocol):
         """Return executions with an event that is held until a time before that; with the time."""
 
     def learnt(self, since: int, near: int) -> Sequence[Learnt]:
-        """Return what was learnt by asking since then and by no webhook.
+        """Return what was learnt by asking since then and by no webhook, about known executions.
 
         A webhook of the same status is about the same change if it is dated at most `near` away.
         """

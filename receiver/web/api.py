@@ -27,26 +27,24 @@ from receiver.dispatch.operators import (
     write_down,
 )
 from receiver.dispatch.trial import try_destination
-from receiver.errors import ConfigurationError, MalformedBody
+from receiver.errors import ConfigurationError
 from receiver.intake.subscription_hints import hints, skew
-from receiver.sources.strict_json import parse_json
 from receiver.store.contract import Store
 from receiver.store.records import TakeOutcome
 from receiver.times import SECOND
-from receiver.web import json_views
+from receiver.web import acting, json_views
 from receiver.web.guard import Guard
 from receiver.web.paging import (
     answer_page,
     each,
     json_response,
+    read_document,
     read_parameters,
     revalidated,
     whole_number,
 )
 from receiver.web.problem import problem
 
-# The most bytes of a document: people write short ones here.
-MAX_BODY = 16_384
 # Seconds between two looks at the clocks of sources.
 MEASURE_EVERY = 60.0
 
@@ -108,6 +106,10 @@ class Api:
         execution = json_views.execution(story["execution"]) if story else None
         words = in_words(claim, result, time.time_ns())
         return json_response({"execution": execution, "result": result.outcome, "text": words})
+
+    def act(self, request: Request, content: Any) -> Response:
+        rules, by = self._in_force.rules, self._actor(request)
+        return acting.answer(self._store, rules, by, request.path_params, content)
 
     def silences(self, request: Request) -> Response:
         return answer_page(request, (), self._store.silences, each(json_views.silence))
@@ -238,7 +240,7 @@ def routes(api: Api, guard: Guard) -> list[Route]:
             if (refusal := guard.refuse(request)) is not None:
                 return refusal
             try:
-                content = await _read_document(request)
+                content = await read_document(request)
             except ClientDisconnect:
                 return problem(400, "The body ended early.")  # the client is gone already
             if isinstance(content, Response):
@@ -250,6 +252,7 @@ def routes(api: Api, guard: Guard) -> list[Route]:
     execution = "/api/executions/{source}/{execution_id:path}"
     return [
         posted(f"{execution}/acknowledge", api.acknowledge),
+        posted(f"{execution}/act", api.act),
         posted("/api/silences", api.add_silence),
         guarded("/api/silences", api.silences, "GET"),
         guarded("/api/silences/{id}", api.expire_silence, "DELETE"),
@@ -266,19 +269,3 @@ def routes(api: Api, guard: Guard) -> list[Route]:
         guarded("/api/audit", api.audit, "GET"),
         guarded("/api/hints", api.hints, "GET"),
     ]
-
-
-async def _read_document(request: Request) -> Any:
-    """Return the JSON document of a request, or the problem with it."""
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type != "application/json":
-        return problem(415, "Send application/json.")
-    body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_BODY:
-            return problem(413, f"At most {MAX_BODY} bytes.")
-    try:
-        return parse_json(body)
-    except MalformedBody as error:
-        return problem(400, str(error))

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from receiver.audit import at_provider
 from receiver.config.rules import Rules
 from receiver.dispatch.waits import Wait, waits
 from receiver.intake.explain_stored import explain_stored
@@ -28,6 +29,7 @@ def known(view: View, rules: Rules | None, now: int) -> Document:
         "execution": execution(view["execution"]),
         "events": [_explained(each, view["deliveries"], rules) for each in view["events"]],
         "deliveries": deliveries(view["deliveries"], rules, now),
+        "acts": [{**audit(each), "text": at_provider(each)} for each in view["acts"]],
     }
 
 

@@ -13,10 +13,11 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from receiver import __version__
+from receiver.sources.access import Act
 from receiver.web.guard import Guard
 from receiver.web.paging import DEFAULT_LIMIT, MAX_LIMIT
 from receiver.web.problem import MEDIA_TYPE
-from receiver.web.schemas import SCHEMAS, TEXT, Document, object_of, ref
+from receiver.web.schemas import SCHEMAS, TEXT, Document, object_of, ref, words_of
 
 _GUARD_STATUSES = ("401", "403", "421")
 _DETAILS = {
@@ -118,6 +119,24 @@ _TAKE: Document = {
     ),
     "requestBody": _json_body(object_of(by=TEXT)),
 }  # fmt: skip
+_ACT: Document = {
+    **_operation(
+        "Resume, cancel or pause it at its provider, if its source allows that.",
+        {
+            "200": _success("It is done.", "Acted"),
+            "202": _success("It may have happened: look before you repeat it.", "Acted"),
+        },
+        "source", "execution_id",
+        problems=["400", "404", "409", "413", "415", "422", "503"],
+    ),
+    "requestBody": _json_body(
+        {
+            "type": "object",
+            "properties": {"act": words_of(Act), "by": TEXT, "reason": TEXT},
+            "required": ["act", "by"],
+        }
+    ),
+}  # fmt: skip
 _SILENCE: Document = {
     **_operation(
         "Keep messages back: conditions as in `match`, `for` or `until`, optionally `from`.",
@@ -132,6 +151,7 @@ _OPENAPI_ANSWER = {"200": {"description": "This document.", "content": {"applica
 
 _OPERATOR_PATHS: Document = {
     "/api/executions/{source}/{execution_id}/acknowledge": {"post": _TAKE},
+    "/api/executions/{source}/{execution_id}/act": {"post": _ACT},
     "/api/audit": {
         "get": _listing(
             "What people did, newest first.",

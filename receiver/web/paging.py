@@ -1,4 +1,4 @@
-"""Paging: reads the parameters of a list, answers a page of it, and tells what is unchanged."""
+"""Paging: reads parameters and documents, answers a page, and tells what is unchanged."""
 
 from __future__ import annotations
 
@@ -12,11 +12,15 @@ from starlette.responses import Response
 
 from receiver.audit import Act, Door
 from receiver.deliveries import Kind, State
+from receiver.errors import MalformedBody
 from receiver.events import Category, Status, Verdict
+from receiver.sources.strict_json import parse_json
 from receiver.store.reading import Page
 from receiver.web.problem import problem
 
 DEFAULT_LIMIT, MAX_LIMIT = 50, 200
+# The most bytes of a document: people write short ones here.
+MAX_BODY = 16_384
 # The allowed values of some parameters; the others take any text.
 PARAMETER_VALUES = {
     "state": [state.value for state in State],
@@ -111,3 +115,19 @@ def revalidated(request: Request, answer: Response) -> Response:
         return Response(status_code=304, headers=headers)
     answer.headers.update(headers)
     return answer
+
+
+async def read_document(request: Request) -> Any:
+    """Return the JSON document of a request, or the problem with it."""
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != "application/json":
+        return problem(415, "Send application/json.")
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_BODY:
+            return problem(413, f"At most {MAX_BODY} bytes.")
+    try:
+        return parse_json(body)
+    except MalformedBody as error:
+        return problem(400, str(error))

@@ -45,6 +45,18 @@ def list_of(item: str) -> Document:
 
 
 MAYBE_TEXT, MAYBE_TIME = nullable(TEXT), nullable(TIME)
+_OF_THE_AUDIT: Document = {
+    "id": COUNT,
+    "at": TIME,
+    "act": words_of(Act),
+    "who": TEXT,
+    "door": words_of(Door),
+    "place": TEXT,
+    "source": MAYBE_TEXT,
+    "execution_id": MAYBE_TEXT,
+    "about": TEXT,
+    "result": TEXT,
+}
 EVENT = object_of(
     seq=COUNT,
     source=TEXT,
@@ -141,9 +153,15 @@ SCHEMAS: Document = {
         accepted=COUNT, verdicts=COUNTS, owed=COUNT, deliveries=COUNTS, imbalance=COUNT
     ),
     "Known": object_of(
-        execution=ref("Execution"), events=list_of("StoryEvent"), deliveries=list_of("Delivery")
+        execution=ref("Execution"),
+        events=list_of("StoryEvent"),
+        deliveries=list_of("Delivery"),
+        acts=list_of("ActAtProvider"),
     ),
     "Taken": object_of(execution=ref("Execution"), result=words_of(TakeOutcome), text=TEXT),
+    "Acted": object_of(
+        execution=nullable(ref("Execution")), outcome=words_of(["done", "uncertain"]), text=TEXT
+    ),
     "Silence": object_of(
         id=COUNT,
         match={"type": "object"},
@@ -155,18 +173,8 @@ SCHEMAS: Document = {
         listed_at=MAYBE_TIME,
         silenced=COUNT,
     ),
-    "AuditEntry": object_of(
-        id=COUNT,
-        at=TIME,
-        act=words_of(Act),
-        who=TEXT,
-        door=words_of(Door),
-        place=TEXT,
-        source=MAYBE_TEXT,
-        execution_id=MAYBE_TEXT,
-        about=TEXT,
-        result=TEXT,
-    ),
+    "AuditEntry": object_of(**_OF_THE_AUDIT),
+    "ActAtProvider": object_of(**_OF_THE_AUDIT, text=TEXT),
     "Audit": object_of(items=list_of("AuditEntry"), next=MAYBE_TEXT),
     "Destination": object_of(
         name=TEXT,

@@ -103,7 +103,7 @@ MODULES_IN_A_ROOM = range(3, 13)
 # And the contract of the store stands in parts, one of them for the spool.
 # Intake asks providers in a folder of its own, beside the twelve that judge and explain.
 MODULES_IN_LARGE_ROOMS = {
-    "intake": range(3, 14), "store": range(3, 15), "web": range(3, 15), "cli": range(3, 17),
+    "intake": range(3, 14), "store": range(3, 15), "web": range(3, 16), "cli": range(3, 17),
 }  # fmt: skip
 MODULES_IN_A_FOLDER = range(3, 26)
 METHODS_OF_A_PROTOCOL = 12

@@ -60,6 +60,7 @@ class StandIn:
     fault: Callable[[str, str], tuple[int, Mapping[str, str], bytes] | None] = lambda m, p: None
     clock_ahead: float = 0.0
     has_activities: bool = True
+    largest_page: int = 100
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def moves(self, execution_id: str, status: str, at: int | None = None, **payload: Any) -> None:
@@ -174,6 +175,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _list(self, query: Mapping[str, list[str]]) -> None:
         page, size = int(query.get("page", ["1"])[0]), int(query.get("pageSize", ["50"])[0])
+        size = min(size, self.provider.largest_page)
         runs = [run for run in self.provider.runs.values() if run.status in ACTIVE]
         runs.sort(key=lambda run: run.changes[0][0], reverse=True)
         items = [execution_json(run) for run in runs[(page - 1) * size : page * size]]

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -20,7 +20,8 @@ from receiver.errors import ConfigurationError
 from receiver.sources import signing, verification
 from receiver.store.sqlite.store import SqliteStore
 from receiver.web import app
-from receiver.web.server import server
+from receiver.web.server import limits, server
+from receiver.web.server.limits import Bounded
 from tests.support.live import PRIVATE, Live, live, until
 from tests.support.raw import Wire, ask, request, wire
 
@@ -141,12 +142,15 @@ def test_while_the_server_ends_an_idle_connection_is_answered_and_told_to_go(
             assert connection.is_closed()
 
 
-@pytest.mark.parametrize("ending", ["keep-alive", "shutdown"])
+@pytest.mark.parametrize("ending", ["keep-alive", "shutdown", "another"])
 @pytest.mark.parametrize("parser", PARSERS)
 def test_a_request_that_has_arrived_when_its_connection_is_due_to_close_is_answered(
     tmp_path: Path, parser: str, ending: str
 ) -> None:
-    """Both loops are held past the end of keep-alive, while a request waits in the system."""
+    """Both loops are held past the end of keep-alive, while a request waits in the system.
+
+    Or another connection asks for its room meanwhile.
+    """
     runner: Callable[..., Any] = asyncio.run
     if available(parser) == "httptools":
         runner = pytest.importorskip("uvloop").run
@@ -172,6 +176,10 @@ async def late_request(folder: Path, parser: str, ending: str) -> bytes:
             if ending == "shutdown":
                 (open_one,) = running.server_state.connections
                 open_one.shutdown()
+            elif ending == "another":
+                (idle_one,) = cast("set[Bounded]", running.server_state.connections)
+                assert list(idle_one.bounds.idle) == [idle_one]
+                assert not idle_one.bounds.make_room(loop.time())
             else:
                 threading.Event().wait(0.4)  # holds the loop
             return await asyncio.wait_for(loop.sock_recv(connection, 65_536), 10)
@@ -197,3 +205,63 @@ def test_a_request_on_a_connection_that_was_just_made_is_answered_at_the_end(
     finally:
         late.join()
         connection.close()
+
+
+@pytest.mark.parametrize("parser", PARSERS)
+def test_a_thousand_idle_connections_shut_nobody_out(tmp_path: Path, parser: str) -> None:
+    """None of them is old: each gives way to the next one as soon as it has its answer."""
+    with live(tmp_path, http=available(parser), max_connections="100") as running:
+        port = port_of(running)
+        with ExitStack() as stack:
+            held = [stack.enter_context(wire(port)) for _ in range(100)]
+            for connection in held:
+                connection.send(GET)
+            assert [connection.answer().status for connection in held] == [200] * 100
+            for _ in range(900):
+                held.append(stack.enter_context(wire(port)))
+                held[-1].send(GET)
+                assert held[-1].answer().status == 200
+            assert all(connection.is_closed() for connection in held[:900])
+            held[900].send(webhook())  # the longest idle one that is left
+            assert held[900].answer().status == 202
+
+
+@pytest.mark.parametrize("parser", PARSERS)
+def test_no_connection_in_the_middle_of_a_request_gives_way(tmp_path: Path, parser: str) -> None:
+    """Nine bodies are on their way, one of them of a request behind an answered one."""
+    with live(tmp_path, http=available(parser), max_connections="10") as running:
+        port = port_of(running)
+        with ExitStack() as stack:
+            halves = [stack.enter_context(wire(port)) for _ in range(9)]
+            sent = [webhook() for _ in halves]
+            for connection, each in zip(halves, sent, strict=True):
+                connection.send(*([GET] if connection is halves[0] else []), each[:-9])
+            assert halves[0].answer().status == 200
+            idle = stack.enter_context(wire(port))
+            idle.send(GET)
+            assert idle.answer().status == 200
+            began = time.monotonic()
+            until(lambda: time.monotonic() - began > 1.5 * limits.GRACE)
+            for _ in range(20):
+                assert ask(port, GET).status == 200
+            for connection, each in zip(halves, sent, strict=True):
+                connection.send(each[-9:])
+                assert connection.answer().status == 202
+            assert idle.is_closed()
+
+
+@pytest.mark.parametrize("parser", PARSERS)
+def test_slow_heads_give_way_at_once_to_a_sender_that_has_something(
+    tmp_path: Path, parser: str
+) -> None:
+    with live(tmp_path, http=available(parser), max_connections="200") as running:
+        port = port_of(running)
+        with ExitStack() as stack:
+            slow = [stack.enter_context(wire(port)) for _ in range(200)]
+            for connection in slow:
+                connection.send(webhook()[:30])
+            began = time.monotonic()
+            until(lambda: time.monotonic() - began > 1.5 * limits.GRACE)
+            for _ in range(50):
+                assert ask(port, webhook()).status == 202
+            assert slow[0].is_closed()

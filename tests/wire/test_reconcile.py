@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -135,16 +136,17 @@ def test_a_gap_is_asked_about_before_it_is_rejected(tmp_path: Path, provider: St
 def test_executions_that_nobody_told_us_of_are_found_page_by_page(
     tmp_path: Path, provider: StandIn
 ) -> None:
-    for number in range(103):
+    provider.largest_page = 10  # fewer than were asked for
+    for number in range(23):
         provider.moves(f"x-{number}", "running", now(600 - number))
     provider.moves("x-7", "paused_by_agent", now(5), reason="Which one?")
     provider.moves("gone", "running", now(700))
     provider.moves("gone", "completed", now(600))
     with receiver(tmp_path, provider, rate="2000/s") as running:
         until(lambda: status(running, "x-7") == "paused_by_agent")
-        until(lambda: all(status(running, f"x-{n}") for n in (0, 99, 100, 102)))
+        until(lambda: all(status(running, f"x-{n}") for n in (0, 9, 10, 22)))
         assert status(running, "gone") is None
-    assert len(provider.asked(part="phase=active")) == 2
+    assert len(provider.asked(part="phase=active")) == 3
 
 
 def test_the_kind_of_a_pause_is_asked_for_at_once(tmp_path: Path, provider: StandIn) -> None:
@@ -279,3 +281,104 @@ def test_without_a_key_or_reconcile_nobody_is_asked(tmp_path: Path, provider: St
         running.post(asteroid_event("EXECUTION_STARTED", "x-1", occurred_at=now(60)))
         until(lambda: running.ask("/readyz")[0] == 200)
         assert provider.requests == []
+
+
+def only(part: str, answer: tuple[int, dict[str, str], bytes]) -> Any:
+    """A fault of the addresses that have this part."""
+    return lambda method, path: answer if part in path else None
+
+
+@pytest.mark.parametrize("code", [404, 500, 403])
+def test_a_list_that_fails_stops_no_questions(tmp_path: Path, provider: StandIn, code: int) -> None:
+    provider.moves("x-1", "running", now(60))
+    provider.moves("x-1", "failed", now(20))
+    if code != 403:  # the key is good for executions, so it is no refused key
+        provider.fault = only("phase=", (code, {}, b"{}"))
+    else:
+        provider.fault = only("/foreign", (code, {}, b"{}"))
+        provider.moves("foreign", "running", now(50))
+    with receiver(tmp_path, provider) as running:
+        running.post(asteroid_event("EXECUTION_STARTED", "foreign", occurred_at=now(60)))
+        running.post(asteroid_event("EXECUTION_STARTED", "x-1", occurred_at=now(60)))
+        until(lambda: status(running, "x-1") == "failed")
+        assert running.ask("/api/deliveries?kind=alarm")[1]["items"] == []
+    assert len(provider.asked(part="phase=")) <= 4
+
+
+def test_a_held_event_is_asked_about_again_after_a_failure(
+    tmp_path: Path, provider: StandIn
+) -> None:
+    for seconds, each in ((90, "running"), (60, "paused"), (40, "running"), (20, "completed")):
+        provider.moves("x-1", each, now(seconds))
+    failed: list[str] = []
+
+    def once(method: str, path: str) -> tuple[int, dict[str, str], bytes] | None:
+        if "/x-1" not in path or failed:
+            return None
+        failed.append(path)
+        return 503, {"Retry-After": "1"}, b"{}"
+
+    provider.fault = once
+    with receiver(tmp_path, provider, quiet_for="1h") as running:
+        running.post(asteroid_event("EXECUTION_STARTED", "x-1", occurred_at=now(90)))
+        running.post(asteroid_event("EXECUTION_PAUSED", "x-1", occurred_at=now(60),
+                                    details={"paused_by": "user"}))  # fmt: skip
+        end = asteroid_event("EXECUTION_COMPLETED", "x-1", occurred_at=now(20))
+        assert running.post(end)[1]["verdict"] == "held"
+        until(lambda: status(running, "x-1") == "completed")
+        assert failed
+        assert "rejected" not in [e["verdict"] for e in story(running, "x-1")["events"]]
+
+
+def test_a_slow_provider_delays_no_other(tmp_path: Path, provider: StandIn) -> None:
+    provider.moves("x-1", "running", now(60))
+    provider.moves("x-1", "failed", now(20))
+    let_go = threading.Event()
+
+    def hangs(method: str, path: str) -> None:
+        let_go.wait(20)
+
+    with standing_in() as slow:
+        slow.fault = hangs
+        routes = ROUTES.format(url=provider.url, rate="200/s", quiet_for="1s", discover="1h")
+        _, first, rest = routes.partition("  asteroid:\n")
+        source, end, others = rest.partition("destinations:")
+        other = "  other:\n" + source.replace(provider.url, slow.url)
+        with live(tmp_path, f"sources:\n{first}{source}{other}{end}{others}",
+                  {"API_KEY": KEY}) as running:  # fmt: skip
+            running.post(asteroid_event("EXECUTION_STARTED", "x-1", occurred_at=now(60)))
+            until(lambda: status(running, "x-1") == "failed")
+            let_go.set()
+
+
+def test_an_answer_older_than_the_last_webhook_is_no_news(
+    tmp_path: Path, provider: StandIn
+) -> None:
+    provider.moves("x-1", "running", now(600))
+    provider.moves("x-1", "awaiting_confirmation", now(300))
+    with receiver(tmp_path, provider) as running:
+        for name, seconds in (("STARTED", 600), ("AWAITING_CONFIRMATION", 300), ("RESUMED", 10)):
+            running.post(asteroid_event(f"EXECUTION_{name}", "x-1", occurred_at=now(seconds)))
+        until(lambda: len(provider.asked(part="/x-1/activities")) >= 2)
+        assert status(running, "x-1") == "running"
+        assert len(story(running, "x-1")["events"]) == 3
+
+
+def test_what_was_listed_is_asked_about_also_after_a_reload(
+    tmp_path: Path, provider: StandIn
+) -> None:
+    for number in range(12):
+        provider.moves(f"x-{number}", "awaiting_confirmation", now(60))
+    with receiver(tmp_path, provider, rate="6/s") as running:
+        until(lambda: provider.asked(part="/x-"))
+        running.in_force.reload()
+        until(lambda: all(status(running, f"x-{number}") for number in range(12)))
+
+
+def test_the_provider_s_clock_ahead_delays_no_question(tmp_path: Path, provider: StandIn) -> None:
+    provider.clock_ahead = 200.0
+    provider.moves("x-1", "running", now(-190))
+    provider.moves("x-1", "failed", now(-195))
+    with receiver(tmp_path, provider) as running:
+        running.post(asteroid_event("EXECUTION_STARTED", "x-1", occurred_at=now(-190)))
+        until(lambda: status(running, "x-1") == "failed")

@@ -20,7 +20,7 @@ from receiver.times import SECOND, span
 
 GROUP_BY = ("agent", "status", "source", "reason", "outcome")
 # The keys that need a stay of an execution in a status.
-_OF_AN_EPISODE = ("remind", "escalate", "resolved", "acknowledged")
+_OF_AN_EPISODE = ("remind", "escalate", "resolved", "acknowledged", "act")
 _TEMPLATES = ("title", "body")
 # The conditions of routes that report trouble with telling.
 _REPORTS = ("dead_letter", "alarm")
@@ -65,6 +65,7 @@ def _route(model: RouteModel, conditions: tuple[Condition, ...], line: int) -> R
         ),
         resolved=model.resolved,
         acknowledged=model.acknowledged,
+        act=model.act,
         group=Group(tuple(group.by), _nanoseconds(group.wait), _nanoseconds(group.every))
         if group
         else None,

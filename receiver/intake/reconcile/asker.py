@@ -65,12 +65,21 @@ class Asker:
         self._provider = provider
         self._counters = counters
 
-    def ask(self, execution_id: str, may_go_on: Callable[[], bool] = lambda: True) -> Asked:
+    def ask(
+        self,
+        execution_id: str,
+        may_go_on: Callable[[], bool] = lambda: True,
+        *,
+        insists: bool = True,
+    ) -> Asked:
         """Ask about an execution and store what that teaches.
 
-        Before a second request `may_go_on` waits for its turn; False ends the question.
+        Before a second request `may_go_on` waits for its turn; False ends the question. If it
+        `insists`, a list of changes that cannot be read is a failure; else it does without.
         """
         source = self._source.name
+        if execution_id in (".", ".."):
+            return Asked(Outcome.NOT_FOUND, detail="its id is no address")
         reply = self._get(self._api.execution_path(execution_id))
         if reply.outcome is not Outcome.ANSWERED:
             return Asked(reply.outcome, retry_after=reply.retry_after, detail=reply.detail)
@@ -87,7 +96,7 @@ class Asker:
         if needs_changes(answer, before):
             if not may_go_on():
                 return Asked(Outcome.ANSWERED, answer, before)
-            changes, failed = self._changes(execution_id)
+            changes, failed = self._changes(execution_id, insists=insists)
             if failed is not None:
                 return failed
         events = learnt(source, self._api, answer, changes, before, reply.at)
@@ -106,6 +115,12 @@ class Asker:
         except MalformedEnvelope as error:
             return None, Reply(Outcome.UNREADABLE, reply.at, detail=f"it cannot be read: {error}")
 
+    def post(self, path: str) -> Reply:
+        """Act; the reply is `uncertain` if the act may have happened."""
+        reply = self._provider.post(path)
+        self._counters.asked(self._source.name, reply.outcome)
+        return reply
+
     def unknown(self, answers: Iterable[Answer]) -> list[str]:
         """Return the executions among these that nobody has told us of."""
         agents = self._source.agents
@@ -122,20 +137,25 @@ class Asker:
         self._counters.asked(self._source.name, reply.outcome)
         return reply
 
-    def _changes(self, execution_id: str) -> tuple[Sequence[StatusChange], Asked | None]:
+    def _changes(
+        self, execution_id: str, *, insists: bool
+    ) -> tuple[Sequence[StatusChange], Asked | None]:
         """Return the changes of an execution; without an answer, why the question has failed.
 
-        An answer that lists none, or cannot be read, is no failure: the present status is known.
+        An answer that lists none is no failure: the present status is known.
         """
         reply = self._get(self._api.changes_path(execution_id))
         if reply.outcome in (Outcome.KEY_REFUSED, Outcome.BUSY, Outcome.FAILED):
             return (), Asked(reply.outcome, retry_after=reply.retry_after, detail=reply.detail)
+        unreadable = Asked(Outcome.UNREADABLE, detail=reply.detail or "it cannot be read")
+        if reply.outcome is Outcome.UNREADABLE and insists:
+            return (), unreadable
         if reply.outcome is not Outcome.ANSWERED:
             return (), None
         try:
             return self._api.read_changes(reply.content), None
         except MalformedEnvelope:
-            return (), None
+            return (), unreadable if insists else None
 
     def _store_lesson(
         self, before: Execution | None, events: Sequence[Event]

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 from receiver.config.live_rules import LiveRules
 from receiver.config.rules import Rules
-from receiver.events import Execution
 from receiver.intake.rate_limit import TokenBucket
 from receiver.intake.receive import Intake
 from receiver.intake.reconcile.asker import Asked, Asker
@@ -69,7 +68,7 @@ def ask_all(store: Store, rules: Rules, source: Source) -> Iterator[Question]:
             if found.is_last:
                 break
         known = store.unheard(source.name, time.time_ns(), MOST)
-        ids.update(dict.fromkeys(map(_id_of, known)))
+        ids.update(dict.fromkeys(execution.execution_id for execution, _ in known))
         for execution_id in ids:
             _wait(bucket)
             asked = asker.ask(execution_id, lambda: _wait(bucket))
@@ -87,10 +86,6 @@ def try_key(source: Source) -> str:
     finally:
         provider.close()
     return "" if reply.outcome is Outcome.ANSWERED else reply.detail
-
-
-def _id_of(execution: Execution) -> str:
-    return execution.execution_id
 
 
 def _wait(bucket: TokenBucket) -> bool:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from receiver.events import Category, Event, Execution, Status
-from receiver.lifecycle import SAME_TIME, moves
+from receiver.lifecycle import MAX_EVENT_AGE, SAME_TIME, moves
 from receiver.sources.answers import Answer, StatusChange
 from receiver.sources.formats.registry import Api
 
@@ -25,8 +25,11 @@ def needs_changes(answer: Answer, execution: Execution | None) -> bool:
     """
     if answer.status is None:
         return False
-    waits = answer.status.category in (Category.PAUSED, Category.AWAITING)
-    return execution is None or answer.status is not execution.status or waits
+    category = answer.status.category
+    if execution is None:
+        return category is not Category.PROCESSING
+    waits = category in (Category.PAUSED, Category.AWAITING)
+    return answer.status is not execution.status or waits
 
 
 def learnt(
@@ -45,7 +48,9 @@ def learnt(
     if answer.status is None:
         return []
     if execution is None:
-        return [api.event(source, answer, _present(answer, answer.status, changes, at))]
+        present = _present(answer, answer.status, changes, at)
+        # What is so old is not news, and no webhook of it would be taken.
+        return [api.event(source, answer, present)] if at - present.at <= MAX_EVENT_AGE else []
     if execution.status.category is Category.TERMINAL:
         return []
     missed = _missed(answer, answer.status, changes, execution, at)
@@ -78,15 +83,26 @@ def _missed(
     """Yield the changes after the stored one, the present status last."""
     stored = [number for number, change in enumerate(changes) if _is_stored(change, execution)]
     if stored:
-        following = list(changes[stored[-1] :])
+        # Two stays in a status may be short: the stored one is the nearest in time.
+        nearest = min(stored, key=lambda number: abs(changes[number].at - execution.since))
+        following = list(changes[nearest:])
         if following[0].status is execution.status:
             del following[0]
     else:
         following = [change for change in changes if change.at > execution.mark]
     yield from following
+    if not following and _is_old(status, changes, execution):
+        return
     last = following[-1].status if following else execution.status
     if last is not status:
         yield _present(answer, status, (), max(at, following[-1].at if following else at))
+
+
+def _is_old(status: Status, changes: Sequence[StatusChange], execution: Execution) -> bool:
+    """Return whether the provider says where the execution stood before the last webhook."""
+    if status.category is Category.TERMINAL or not changes:
+        return False
+    return changes[-1].status is status and changes[-1].at < execution.mark
 
 
 def _is_stored(change: StatusChange, execution: Execution) -> bool:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import math
+import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 MAX_ANSWER = 4 * 2**20
 # A provider's clock is taken for another one than ours from here on; its `Date` has whole seconds.
 _OTHER_CLOCK = 2 * SECOND
+# How much later than its time an answer is given up (seconds).
+_GRACE = 0.5
 # The longest pause that a provider may ask for (seconds).
 _LONGEST = 3600.0
 
@@ -91,6 +95,25 @@ class Provider:
             self._client.close()
 
     def _request(self, method: str, path: str) -> Reply:
+        """Make a request in a thread of its own: no server can stretch it beyond its time."""
+        replies: list[Reply] = []
+        client, asked_at = self._opened(), time.time_ns()
+        thread = threading.Thread(
+            target=lambda: replies.append(self._exchange(client, method, path)),
+            name="provider",
+            daemon=True,
+        )
+        thread.start()
+        thread.join(self._access.timeout + _GRACE)
+        if replies:
+            return replies[0]
+        self._client = None
+        with suppress(Exception):
+            client.close()  # which ends the thread
+        lost = Outcome.UNCERTAIN if method == "POST" else Outcome.FAILED
+        return Reply(lost, asked_at, detail=f"no whole answer within {self._access.timeout:g} s")
+
+    def _exchange(self, client: httpx2.Client, method: str, path: str) -> Reply:
         import httpx2
 
         asked_at = time.time_ns()
@@ -98,7 +121,7 @@ class Provider:
         url = self._access.base_url.rstrip("/") + path
         lost = Outcome.UNCERTAIN if method == "POST" else Outcome.FAILED
         try:
-            with self._opened().stream(method, url) as answer:
+            with client.stream(method, url) as answer:
                 at = _by_its_clock(asked_at, answer.headers.get("date"))
                 return _reply(answer, at, _read(answer, end), lost)
         except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.UnsupportedProtocol,
@@ -107,7 +130,8 @@ class Provider:
         except (httpx2.TimeoutException, TimeoutError):
             seconds = f"{self._access.timeout:g} s"
             return Reply(lost, asked_at, detail=f"no whole answer within {seconds}")
-        except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError, UnicodeError):
+        except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError, UnicodeError,
+                RuntimeError):  # fmt: skip
             return Reply(lost, asked_at, detail="the connection broke before a whole answer")
 
     def _opened(self) -> httpx2.Client:

@@ -104,12 +104,12 @@ def read_active(content: Any) -> ActiveExecutions:
     if not isinstance(content, dict) or not isinstance(content.get("items"), list):
         raise MalformedEnvelope("items must be a list.")
     items = content["items"]
-    total = content.get("total")
-    return ActiveExecutions(
-        tuple(_readable(items)),
-        is_last=len(items) < _PAGE_SIZE
-        or (isinstance(total, int) and content.get("page") == -(-total // _PAGE_SIZE)),
-    )
+    total, page, size = (content.get(name) for name in ("total", "page", "pageSize"))
+    # It may give fewer than were asked for: only its own numbers tell, or an empty page.
+    is_last = not items
+    if isinstance(total, int) and isinstance(page, int) and isinstance(size, int) and size > 0:
+        is_last = is_last or page * size >= total
+    return ActiveExecutions(tuple(_readable(items)), is_last)
 
 
 def read_changes(content: Any) -> tuple[StatusChange, ...]:

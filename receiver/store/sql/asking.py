@@ -14,8 +14,10 @@ _FOUND = f"SELECT x.source, x.execution_id, {_VALUES} FROM execution AS x"
 # Those of which nothing was heard, and pauses of which nobody knows the kind.
 UNHEARD = statement(
     "unheard",
-    f"{_FOUND} WHERE x.category <> 'terminal' AND x.source = :source"
-    " AND (x.mark < :before OR x.assumed = 1) ORDER BY x.id LIMIT :limit",
+    f"{_FOUND.replace(' FROM', ', h.applied_at FROM')}"
+    " JOIN history AS h ON h.execution = x.id AND h.version = x.version"
+    " WHERE x.category <> 'terminal' AND x.source = :source"
+    " AND (h.applied_at < :before OR x.assumed = 1) ORDER BY x.id LIMIT :limit",
 )
 STANDING = statement(
     "standing", f"{_FOUND} WHERE x.source = :source AND x.execution_id IN {{texts:ids}}"
@@ -29,17 +31,18 @@ HELD_UNTIL = statement(
 LEARNT = statement(
     "learnt",
     "SELECT e.source, e.status, e.received_at FROM event AS e WHERE e.verdict = 'applied'"
-    " AND e.flags LIKE '%polled%' AND e.received_at >= :since AND NOT EXISTS (SELECT 1"
+    " AND e.flags LIKE '%polled%' AND e.received_at >= :since"
+    " AND e.reason <> 'first_seen' AND NOT EXISTS (SELECT 1"
     " FROM event AS w WHERE w.source = e.source AND w.execution_id = e.execution_id"
     " AND w.status = e.status AND w.seq > e.seq AND w.flags NOT LIKE '%polled%'"
     " AND w.occurred_at BETWEEN e.occurred_at - :near AND e.occurred_at + :near)",
 )
 
 
-def unheard(db: Database, source: str, before: int, limit: int) -> list[Execution]:
+def unheard(db: Database, source: str, before: int, limit: int) -> list[tuple[Execution, int]]:
     """See reading.Asking.unheard."""
     values = {"source": source, "before": before, "limit": limit}
-    return [_execution(row) for row in db.rows(UNHEARD, values)]
+    return [(_execution(row[:-1]), row[-1]) for row in db.rows(UNHEARD, values)]
 
 
 def standing(db: Database, source: str, ids: Sequence[str]) -> dict[str, Execution]:

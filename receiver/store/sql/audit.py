@@ -30,6 +30,12 @@ AUDIT = statement(
     " LIMIT :limit",
 )
 
+AT_PROVIDER = statement(
+    "acts_at_provider",
+    f"SELECT {_COLUMNS} FROM audit AS a WHERE a.source = :source AND a.execution_id = :execution"
+    " AND a.act IN ('resume', 'cancel', 'pause') ORDER BY a.id LIMIT 200",
+)
+
 
 class SqlAuditing:
     """The part of a transaction that keeps what people did."""

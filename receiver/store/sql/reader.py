@@ -117,7 +117,7 @@ class SqlReader(ABC):
     def standings(self, now: int) -> dict[str, Standing]:
         return self._query(lambda db: survey.standings(db, now))
 
-    def unheard(self, source: str, before: int, limit: int) -> list[Execution]:
+    def unheard(self, source: str, before: int, limit: int) -> list[tuple[Execution, int]]:
         return self._look(lambda db: asking.unheard(db, source, before, limit))
 
     def standing(self, source: str, ids: Sequence[str]) -> dict[str, Execution]:

@@ -48,8 +48,8 @@ TOLD_OF_EPISODE = statement(
 # What a message is about: the episode that its event began, and who has taken that.
 TAKING = statement(
     "taking",
-    "SELECT d.destination, d.source, d.execution_id, e.seq, e.version, e.status, e.occurred_at,"
-    " e.detail, x.version AS present, a.by, a.at, a.taken_from FROM delivery AS d"
+    "SELECT d.destination, d.route, d.source, d.execution_id, e.seq, e.version, e.status,"
+    " e.occurred_at, e.detail, x.version AS present, a.by, a.at, a.taken_from FROM delivery AS d"
     " JOIN event AS e ON e.seq = d.event JOIN execution AS x ON x.source = d.source"
     " AND x.execution_id = d.execution_id LEFT JOIN acknowledgement AS a ON a.execution = x.id"
     " AND a.version = e.version WHERE d.id = :delivery AND e.version IS NOT NULL",

@@ -13,6 +13,7 @@ from receiver.events import Verdict
 from receiver.routing.conditions import Condition, Subject
 from receiver.store.reading import Page
 from receiver.store.records import KeptBy, Obstacles
+from receiver.store.sql.audit import AT_PROVIDER
 from receiver.store.sql.database import Database, Statement, statement, variants
 from receiver.store.sql.facts import as_judged
 from receiver.store.sql.reads import MAX_ID
@@ -153,6 +154,7 @@ def execution(db: Database, source: str, execution_id: str) -> View | None:
         "deliveries": [
             _delivery(db, record) for record in db.records(DELIVERIES_OF_EXECUTION, values)
         ],
+        "acts": db.records(AT_PROVIDER, values),
     }
 
 

@@ -27,9 +27,11 @@ from receiver.dispatch.operators import (
 from receiver.dispatch.trial import try_destination
 from receiver.errors import ConfigurationError
 from receiver.intake.explain import explain
+from receiver.intake.reconcile.acting import Came, act
 from receiver.messages.sanitize import clean
 from receiver.store.contract import Store
 from receiver.store.records import TakeOutcome
+from receiver.web.acting import STATUSES, read_wish
 from receiver.web.pages.gate import MAX_NAME, Gate
 from receiver.web.pages.lists import Lists
 from receiver.web.pages.rendering import Renderer
@@ -46,11 +48,11 @@ class Acts:
 
     def __init__(
         self, store: Store, in_force: LiveRules[object], gate: Gate, renderer: Renderer,
-        views: Views, lists: Lists, public_url: str, zone: tzinfo,
+        views: Views, lists: Lists, public_url: str | None, zone: tzinfo,
     ) -> None:  # fmt: skip
         self._store, self._in_force = store, in_force
         self._gate, self._render, self._views, self._lists = gate, renderer, views, lists
-        self._public_url, self._zone = public_url, zone
+        self._public_url, self._zone = public_url or "", zone
 
     def take(self, request: Request, visitor: Visitor, form: Form) -> Response:
         """Take the present episode of an execution."""
@@ -71,6 +73,25 @@ class Acts:
             return self._gate.back(request, path, "It has ended: there is nothing to take.")
         words = in_words(claim, result, time.time_ns())
         return self._named(request, visitor, name, self._gate.back(request, path, words))
+
+    def act(self, request: Request, visitor: Visitor, form: Form) -> Response:
+        """Do something with an execution at its provider. The form is the second click."""
+        name, execution_id = _name(visitor, form), form.get("execution_id", "")
+        rules = self._in_force.rules
+        source = rules.sources.get(form.get("source", ""))
+        if source is None:
+            return self._wrong(request, visitor, "routes.yaml has no such source.", 404)
+        content = {"act": form.get("act"), "by": name, "reason": form.get("reason", "")}
+        wish = read_wish(execution_id, content, self._actor(request, name))
+        if wish is None:
+            return self._wrong(request, visitor, "Choose what to do, and write your name.")
+        acted = act(self._store, rules, source, wish)
+        self._views.people.forget()
+        if acted.came is Came.DONE:
+            path = f"/executions/{quote(source.name, safe='')}/{quote(execution_id, safe='')}"
+            back = self._gate.back(request, path, acted.text)
+            return self._named(request, visitor, name, back)
+        return self._wrong(request, visitor, acted.text, STATUSES.get(acted.came, 409))
 
     def redeliver(self, request: Request, visitor: Visitor, form: Form) -> Response:
         """Give a dead message a new chance."""

@@ -58,10 +58,7 @@ def routes(
     gate = Gate(settings, guard, renderer, partial(write_down, store))
     lists = Lists(store, in_force, renderer)
     views = Views(store, in_force, counters, renderer, settings.zone)
-    acts = Acts(
-        store, in_force, gate, renderer, views, lists, settings.public_url or "",
-        settings.zone,
-    )  # fmt: skip
+    acts = Acts(store, in_force, gate, renderer, views, lists, settings.public_url, settings.zone)
 
     backtests = Backtests(store, in_force, renderer)
 
@@ -118,6 +115,7 @@ def _pages(
 def _forms(acts: Acts, backtests: Backtests) -> dict[str, Act]:
     return {
         "/act/take": acts.take,
+        "/act/provider": acts.act,
         "/act/redeliver": acts.redeliver,
         "/act/redeliver-all": acts.redeliver_all,
         "/act/test": acts.test,

@@ -20,10 +20,14 @@ from receiver.audit import Actor, Door
 from receiver.config.live_rules import LiveRules
 from receiver.deliveries import OnlyIf
 from receiver.dispatch.operators import acknowledge, take
+from receiver.events import Status
+from receiver.intake.reconcile.acting import Came, act, fitting
 from receiver.links import Fault, Links, Ticket, form_token, mark_of, read
 from receiver.messages.sanitize import clean
+from receiver.sources.access import Act
 from receiver.store.contract import Store
 from receiver.store.records import TakeOutcome
+from receiver.web.acting import STATUSES, read_wish
 from receiver.web.guard import FOREIGN_HOST
 from receiver.web.pages.gate import MAX_NAME, NAME, Gate
 from receiver.web.pages.rendering import POLICY, Renderer
@@ -63,6 +67,7 @@ _GONE = (
     " message, if there is one, has a link that works.",
 )  # fmt: skip
 _NO_NAME = "Write your name, so that the others know who takes it."
+_NOT_RESUMED = "This link is for taking it only: resume it at the provider."
 _NOT_KEPT = (
     "Nothing is changed yet: press the button again. Your browser has to keep cookies for it."
 )
@@ -102,10 +107,11 @@ class TakePage:
         if not self._is_own_form(request, form):
             return self._page(request, about, _NOT_KEPT, 403)
         by = self._gate.user(request) or form.get("name", "")
+        if form.get("act"):
+            return self._resume(request, about, by, form)
         only = OnlyIf(about["version"], form.get("over") or None)
         rules, now = self._in_force.rules, time.time_ns()
-        sent_to = f"sent to {about['destination']}, {self._gate.address(request)}"
-        actor = Actor(by, Door.LINK, sent_to)
+        actor = self._actor(request, about, by)
         item = take(about["source"], about["execution_id"], actor, rules, now, only)
         if item is None:
             return self._page(request, about, _NO_NAME, 422)
@@ -122,6 +128,36 @@ class TakePage:
         self._set_cookie(request, answer, TAKER, quote(item.taken.by), 365 * _DAY)
         return answer
 
+    def _resume(
+        self, request: Request, about: Mapping[str, Any], by: str, form: Form
+    ) -> Response:  # fmt: skip
+        """Let what waits go on, at its provider, where the route of the message allows it."""
+        rules = self._in_force.rules
+        if not self._may_resume(about):
+            return self._page(request, about, _NOT_RESUMED, 403)
+        content = {"act": Act.RESUME.value, "by": by, "reason": form.get("reason", "")}
+        actor = self._actor(request, about, by)
+        wish = read_wish(about["execution_id"], content, actor, about["version"])
+        if wish is None:
+            return self._page(request, about, _NO_NAME, 422)
+        acted = act(self._store, rules, rules.sources[about["source"]], wish)
+        about = self._store.taking(about["delivery"]) or about
+        status = STATUSES.get(acted.came, 409)
+        answer = self._page(request, about, acted.text, status, is_good=acted.came is Came.DONE)
+        self._set_cookie(request, answer, TAKER, quote(wish.by.who), 365 * _DAY)
+        return answer
+
+    def _may_resume(self, about: Mapping[str, Any]) -> bool:
+        """Return whether the message's route and the source let this link resume."""
+        rules = self._in_force.rules
+        routes = (route for route in rules.routes if route.name == about["route"])
+        acts = fitting(rules.sources.get(about["source"]), Status(about["status"]))
+        return any(route.act for route in routes) and Act.RESUME in acts
+
+    def _actor(self, request: Request, about: Mapping[str, Any], by: str) -> Actor:
+        sent_to = f"sent to {about['destination']}, {self._gate.address(request)}"
+        return Actor(by, Door.LINK, sent_to)
+
     def _about(self, request: Request) -> Mapping[str, Any] | Response:
         """Return what the link is about, or the page that says why it opens nothing."""
         if not self._gate.is_own_host(request):
@@ -132,7 +168,7 @@ class TakePage:
         about = self._store.taking(ticket.delivery)
         if about is None or not _is_about(ticket, about):
             return self._problem(request, *_GONE)
-        return about
+        return {**about, "delivery": ticket.delivery}
 
     def _refuse(self, request: Request, fault: Fault) -> Response:
         """Say why a link opens nothing; whoever guesses is told to wait."""
@@ -148,8 +184,9 @@ class TakePage:
         return self._problem(request, *_PROBLEMS[fault])
 
     def _page(
-        self, request: Request, about: Mapping[str, Any], alert: str = "", status: int = 200
-    ) -> Response:
+        self, request: Request, about: Mapping[str, Any], alert: str = "", status: int = 200, *,
+        is_good: bool = False,
+    ) -> Response:  # fmt: skip
         name = self._name(request)
         taken = about["acknowledged"]
         is_mine = taken is not None and taken["by"].casefold() == name.casefold()
@@ -158,9 +195,10 @@ class TakePage:
             "title": "Take it", "about": about, "execution": about["execution"], "name": name,
             "is_named_by_proxy": self._gate.user(request) is not None, "is_mine": is_mine,
             "question": question_of(about["detail"]), "alert": alert,
+            "can_resume": self._may_resume(about), "is_good": is_good,
             "form_token": form_token(self._links.keys[0], _token_of(request), browser),
         }  # fmt: skip
-        if about["is_over"]:
+        if about["is_over"] and not alert:
             status = 410
         answer = self._render.page(request, "take.html", content, None, status, HEADERS)
         self._set_cookie(request, answer, BROWSER, browser, 7 * _DAY)

@@ -16,6 +16,7 @@ from starlette.responses import Response
 
 from receiver.config.live_rules import LiveRules
 from receiver.events import Status
+from receiver.intake.reconcile.acting import fitting
 from receiver.messages.variables import question_text
 from receiver.metrics import Counters
 from receiver.store.contract import Store
@@ -102,6 +103,7 @@ class Views:
             "steps": (steps := path_of(events)),
             "diagram": draw(steps, ordering.observes if ordering else None),
             "question_of": question_of,
+            "can_do": fitting(rules.sources.get(source), Status(story["execution"]["status"])),
         }
         return self._render.page(request, "execution.html", content, visitor)
 

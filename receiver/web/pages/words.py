@@ -70,6 +70,9 @@ KINDS: Mapping[str, str] = {
 }
 ACTS: Mapping[str, str] = {
     Act.TAKE: "took",
+    Act.RESUME: "asked to resume",
+    Act.CANCEL: "asked to cancel",
+    Act.PAUSE: "asked to pause",
     Act.REDELIVER: "sent again",
     Act.SILENCE: "added silence",
     Act.END_SILENCE: "ended silence",

@@ -40,5 +40,8 @@ class H11Connection(Bounded, H11Protocol):
         fault = sys.exception()  # uvicorn calls this while it handles what h11 raised
         self.malformed(431 if getattr(fault, "error_status_hint", 0) == 431 else 400)
 
+    def is_in_head(self) -> bool:
+        return bool(self.conn.trailing_data[0])
+
     def is_in_rest(self) -> bool:
         return self.conn.our_state in (h11.DONE, h11.MUST_CLOSE)

@@ -30,6 +30,7 @@ class _StrictProtocol(HttpToolsProtocol):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
+        self.has_begun = False  # a head that is not complete
         self.is_in_message = False  # between the end of a head and the end of its body
         self._unanswered: deque[Any] = deque()  # requests; the first is in progress
         self._unparsed = 0  # bytes fed since the parser's last result
@@ -79,6 +80,7 @@ class _StrictProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         if not self._is_resuming:
+            self.has_begun = True
             super().on_message_begin()
 
     def on_url(self, url: bytes) -> None:
@@ -98,6 +100,7 @@ class _StrictProtocol(HttpToolsProtocol):
         if self._is_resuming:
             return
         self._unparsed = 0
+        self.has_begun = False
         version = self.parser.get_http_version()
         try:
             check_head(version, self.url, self.headers)
@@ -135,6 +138,9 @@ class FastConnection(Bounded, _StrictProtocol):
 
     def in_progress(self) -> Any:
         return self.first_unanswered()
+
+    def is_in_head(self) -> bool:
+        return self.has_begun
 
     def is_in_rest(self) -> bool:
         return self.is_in_message and self.in_progress() is None

@@ -1,18 +1,20 @@
 """Limits of a connection before there is a request: time, size, number.
 
 By itself, uvicorn waits for a head or a body as long as the client likes, and also for a client
-that does not read its answers. Here each of these has a deadline. If there are too many
-connections, a new one is answered 503 at once, or replaces the one that has delayed its head
-longest or is idle longest. Both parsers share these limits.
+that does not read its answers. Here each of these has a deadline. If there are too many, a new
+connection replaces the one that has delayed its head longest or is idle longest, or gets 503 at
+once if all are in the middle of a request. Both parsers share these limits.
 """
 
 from __future__ import annotations
 
 import asyncio
+import select
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from itertools import islice
 from typing import Any
 
 from receiver.web.problem import MEDIA_TYPE, problem
@@ -21,10 +23,10 @@ from receiver.web.server.transport import CoalescingTransport
 MAX_HEAD = 16_384  # bytes of request line and headers together
 MAX_FIELDS = 100
 MAX_PIPELINED = 64  # requests read ahead of the one in progress (httptools)
-# The age (seconds) from which a connection without a whole head may be replaced by a new one.
-GRACE = 1.0
-# The seconds for which input is read and dropped after a refusal (closing at once would lose the
-# answer), and the most connections in this state.
+# The age (seconds) at which a late head makes room for a new connection; the most looked at for it.
+GRACE, LOOKED_AT = 0.1, 64
+# The seconds in which input is dropped after a refusal (closing at once would lose the answer), and
+# the most connections in this state.
 LINGER, MAX_LINGERING = 1.0, 100
 READ_AT_ONCE = 65_536
 # The seconds in which, at the end, a request that has arrived on an idle connection is still read.
@@ -62,26 +64,28 @@ class Bounds:
     body: float
     limit: int
     refused: Callable[[str, str], None]
-    # The connections with a deadline and the start of each (the loop's time), the oldest first.
-    waiting: dict[Bounded, float] = field(default_factory=dict)
+    # The connections without a whole head, and since when (the loop's time); the oldest first.
+    heads: dict[Bounded, float] = field(default_factory=dict)
     # The connections between two requests, and since when; the one that is idle longest first.
     idle: dict[Bounded, float] = field(default_factory=dict)
     lingering: int = 0
 
     def make_room(self, now: float) -> bool:
-        """End the connection that has waited longest, if for GRACE; return whether one was ended.
+        """End the connection that delays its head longest, if for GRACE, or that is idle longest.
 
-        A connection that delays its head goes before an idle one.
+        Return whether one was ended. One in the middle of a request never is.
         """
-        oldest, since = next(iter(self.waiting.items()), (None, now))
-        if oldest is not None and now - since >= GRACE:
-            oldest.end("slow")
-            return True
-        oldest, since = next(iter(self.idle.items()), (None, now))
-        if oldest is not None and now - since >= GRACE:
-            oldest.timeout_keep_alive_handler()
-            return True
-        return False
+        slow = (each for each, since in self.heads.items() if now - since >= GRACE)
+        if (spared := _without_news(slow)) is not None:
+            spared.end("slow")
+        elif (spared := _without_news(self.idle)) is not None:
+            spared.timeout_keep_alive_handler()
+        return spared is not None
+
+
+def _without_news(connections: Iterable[Bounded]) -> Bounded | None:
+    """Return the first connection of which the system has nothing to read yet."""
+    return next((each for each in islice(connections, LOOKED_AT) if not each.has_news()), None)
 
 
 def check_head(version: str, target: bytes, headers: Iterable[tuple[bytes, bytes]]) -> None:
@@ -132,7 +136,7 @@ class Bounded(_UvicornProtocol):  # type: ignore[misc]
             self.connections.discard(self)
             self.refuse(503)
         else:
-            self._start_deadline(self.bounds.head)
+            self._await_head()
 
     def connection_lost(self, error: Exception | None) -> None:
         self._cancel_deadline()
@@ -150,7 +154,7 @@ class Bounded(_UvicornProtocol):  # type: ignore[misc]
         cycle = self.cycle
         if cycle is None or cycle.response_complete:
             if self._deadline is None:
-                self._start_deadline(self.bounds.head)
+                self._await_head()
         elif cycle is not self._awaited:
             # The head is complete. Nearly always the body has come too, and needs no deadline.
             self._cancel_deadline()
@@ -162,13 +166,17 @@ class Bounded(_UvicornProtocol):  # type: ignore[misc]
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        if self.timeout_keep_alive_task is not None:
+        if self.timeout_keep_alive_task is None or self.is_in_rest():
+            return
+        if not self.is_in_head():
             self.bounds.idle[self] = self.loop.time()
+        elif self._deadline is None:
+            self._await_head()
 
     def shutdown(self) -> None:
         """Close the connection at the end of the server, after the answers that are due."""
         if self.in_progress() is None:
-            begun = self.bounds.waiting.get(self, 0.0)
+            begun = self.bounds.heads.get(self, 0.0)
             left = 0.0 if self._has_received else begun + FIRST_LOOK - self.loop.time()
             self.loop.call_later(max(left, LAST_LOOK), self._end_idle)
         else:
@@ -232,19 +240,33 @@ class Bounded(_UvicornProtocol):  # type: ignore[misc]
         cycle = self.cycle
         return None if cycle is None or cycle.response_complete else cycle
 
+    def has_news(self) -> bool:
+        """Return whether bytes (or the end) have come that nobody has read yet."""
+        look = select.poll()
+        look.register(self.transport.get_extra_info("socket").fileno(), select.POLLIN)
+        return bool(look.poll(0))
+
+    def is_in_head(self) -> bool:
+        """Return whether a part of the next head has been read."""
+        raise NotImplementedError
+
     def is_in_rest(self) -> bool:
         """Return whether the body of an answered request is still arriving."""
         raise NotImplementedError
 
     def _start_deadline(self, seconds: float) -> None:
         self._deadline = self.loop.call_later(seconds, self._end_slow)
-        self.bounds.waiting[self] = self.loop.time()
+
+    def _await_head(self) -> None:
+        self._start_deadline(self.bounds.head)
+        if not self.is_in_rest():
+            self.bounds.heads[self] = self.loop.time()
 
     def _cancel_deadline(self) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
-            self.bounds.waiting.pop(self, None)
+            self.bounds.heads.pop(self, None)
 
     def _end_slow(self) -> None:
         cycle = self.in_progress()

@@ -10,7 +10,8 @@ import asyncio
 import logging
 
 from receiver import logs
-from receiver.intake.receive import Receipt, log_judged_again
+from receiver.intake.expiry import log_judged_again
+from receiver.intake.receive import Receipt
 
 log = logging.getLogger("receiver.intake")
 

@@ -69,8 +69,8 @@ def test_another_scheme_is_a_problem_that_names_those_there_are() -> None:
         ({**source(), "routes": ["a"]},
          "routes: must be keys with values, like {" + ", ".join(
              f"{key}: …" for key in ("name", "match", "notify", "title", "body", "stop", "remind",
-                                     "escalate", "resolved", "acknowledged", "group", "quiet",
-                                     "urgent", "stuck")) + "}"),
+                                     "escalate", "resolved", "acknowledged", "act", "group",
+                                     "quiet", "urgent", "stuck")) + "}"),
         ({**source(), "routes": [{"name": "a", "notify": "ops", "escalate": [{"atfer": "1h"}]}]},
          "unknown key 'atfer': did you mean 'after'?"),
     ],

@@ -1,0 +1,245 @@
+"""Source asker: when which execution of a source is asked about. One process at a time asks.
+
+* Each `every` a round begins with the executions of which nothing was heard for `quiet_for`: first
+  those that were never asked about or longest ago. It asks no more than the rate allows until the
+  next one.
+* An execution with a held event is asked about before that is given up, and a pause of an assumed
+  kind at once.
+* At the start and each `discover`, the active executions are listed, for those that nobody has told
+  us of.
+* A question that fails is put off; a provider that is busy or fails for several executions is left
+  alone for a while. If it refuses the key for the list, too, nobody asks until the rules are read
+  again.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from itertools import chain, zip_longest
+
+from receiver.events import Status
+from receiver.intake.rate_limit import TokenBucket
+from receiver.intake.reconcile.asker import Asked, Asker
+from receiver.intake.reconcile.provider import Outcome, Provider
+from receiver.sources.source import Source
+from receiver.store.contract import Store
+from receiver.store.periodic import Periodic
+from receiver.times import SECOND
+
+log = logging.getLogger("receiver.reconcile")
+
+# The longest rest between two looks (seconds).
+POLL = 1.0
+# A held event is asked about this long (nanoseconds) before it is given up, or at half its time.
+LEAD = 10 * SECOND
+# The pause after a failure doubles from the first to the last (seconds).
+FIRST_PAUSE, LAST_PAUSE = 5.0, 900.0
+# The most executions that a round looks through.
+MOST = 10_000
+# The most pages of active executions; a list may shift while it is read.
+MOST_PAGES = 1_000
+# After so many failures one after the other, over several executions, the provider is left alone.
+IN_A_ROW = 3
+# So often an answer is waited for that lists how an execution came to where it stands.
+PATIENCE = 3
+# The longest wait for the present question at the end (seconds).
+STOPS_WITHIN = 2.0
+
+
+@dataclass(slots=True)
+class _Wait:
+    """An execution whose question failed, so many times; not before then (monotonic seconds)."""
+
+    until: float
+    failures: int
+
+
+@dataclass(slots=True)
+class AskingNotes:
+    """What asking a source's provider has shown so far; times are monotonic seconds."""
+
+    asked: dict[str, float] = field(default_factory=dict)
+    waits: dict[str, _Wait] = field(default_factory=dict)
+    found: dict[str, None] = field(default_factory=dict)
+    asked_held: dict[tuple[str, int], None] = field(default_factory=dict)
+    known_pauses: dict[str, int] = field(default_factory=dict)
+    discovered_at: float | None = None
+
+
+class SourceAsker(Periodic):
+    """A thread that asks the provider of one source, so that a slow one delays no other."""
+
+    def __init__(
+        self, store: Store, source: Source, asker: Asker, provider: Provider, notes: AskingNotes
+    ) -> None:
+        super().__init__("reconcile", first_rest=0.0, rest_after_failure=POLL)
+        assert source.api is not None
+        assert source.reconcile is not None
+        self.source, self.notes = source, notes
+        self.refused_at: int | None = None
+        self._store, self._asker, self._provider = store, asker, provider
+        self._rate, self._times = source.api.rate, source.reconcile
+        self._bucket = TokenBucket(self._rate, time.monotonic())
+        self._queue: deque[str] = deque()
+        self._ending = threading.Event()
+        self._round_at = self._discover_at = self._paused_until = 0.0
+        if notes.discovered_at is not None:
+            self._discover_at = notes.discovered_at + self._times.discover / SECOND
+        self._page = self._list_failures = self._in_a_row = 0
+
+    def step(self) -> float:
+        """Ask one question if its time has come; return how long to rest."""
+        now = time.monotonic()
+        if self.refused_at is not None or now < self._paused_until:
+            return POLL
+        if not self._store.leads("alarms"):
+            return POLL
+        if now >= self._round_at:
+            self._begin_round(now)
+        execution_id = self._held(now) or (self._queue[0] if self._queue else "")
+        is_listing = not execution_id and now >= self._discover_at
+        if not execution_id and not is_listing:
+            return min(POLL, max(self._round_at - now, 0.0))
+        if wait := self._bucket.take(now):
+            return min(wait, POLL)
+        if is_listing:
+            self._discover(now)
+        else:
+            self._ask(execution_id, now)
+        return 0.0
+
+    def stop(self, timeout: float | None = None) -> None:
+        """Stop after the present question, or soon: the provider may hang."""
+        self._ending.set()
+        super().stop(STOPS_WITHIN if timeout is None else timeout)
+        self._provider.close()
+
+    def _may_go_on(self) -> bool:
+        """Wait until the next request may go; return False if the process ends meanwhile."""
+        while wait := self._bucket.take(time.monotonic()):
+            if self._ending.wait(wait):
+                return False
+        return True
+
+    def _held(self, now: float) -> str:
+        """Return an execution with a held event that is soon given up, and not asked about yet."""
+        notes = self.notes
+        lead = min(LEAD, self.source.ordering.gap_timeout // 2)
+        held = self._store.held_until(self.source.name, time.time_ns() + lead)
+        for execution_id, until in held:
+            wait = notes.waits.get(execution_id)
+            if (execution_id, until) in notes.asked_held or (wait and now < wait.until):
+                continue
+            return execution_id
+        return ""
+
+    def _begin_round(self, now: float) -> None:
+        """Queue the most overdue executions, as many as the rate allows until the next round.
+
+        Those that the list has shown and those of which nothing was heard take turns.
+        """
+        notes, every = self.notes, self._times.every / SECOND
+        self._round_at = now + every
+        before = time.time_ns() - self._times.quiet_for
+        unheard = self._store.unheard(self.source.name, before, MOST)
+        quiet = [
+            each.execution_id
+            for each, moved_at in unheard
+            if moved_at < before or notes.known_pauses.get(each.execution_id) != each.version
+        ]
+        quiet.sort(key=lambda name: notes.asked.get(name, 0.0))
+        taking_turns = chain.from_iterable(zip_longest(quiet, list(notes.found)))
+        due = [name for name in dict.fromkeys(taking_turns) if name and self._may_ask(name, now)]
+        most = max(int(self._rate * every), 1)
+        self._queue = deque(due[:most])
+        open_ids = {each.execution_id for each, _ in unheard} | notes.found.keys()
+        for known in (notes.asked, notes.waits, notes.known_pauses):
+            for name in known.keys() - open_ids:
+                del known[name]
+
+    def _may_ask(self, execution_id: str, now: float) -> bool:
+        wait = self.notes.waits.get(execution_id)
+        return wait is None or now >= wait.until
+
+    def _ask(self, execution_id: str, now: float) -> None:
+        notes = self.notes
+        if self._queue and self._queue[0] == execution_id:
+            self._queue.popleft()
+        failures = notes.waits[execution_id].failures if execution_id in notes.waits else 0
+        lead = min(LEAD, self.source.ordering.gap_timeout // 2)
+        held = self._store.held_until(self.source.name, time.time_ns() + lead)
+        notes.asked[execution_id] = now
+        asked = self._asker.ask(execution_id, self._may_go_on, insists=failures < PATIENCE)
+        if asked.outcome is not Outcome.ANSWERED:
+            self._failed(execution_id, asked, failures + 1)
+            return
+        self._in_a_row = 0
+        notes.waits.pop(execution_id, None)
+        notes.found.pop(execution_id, None)
+        if len(notes.asked_held) > MOST:
+            notes.asked_held.clear()
+        notes.asked_held.update(dict.fromkeys(each for each in held if each[0] == execution_id))
+        answer, before = asked.answer, asked.before
+        if answer and before and before.assumed and answer.status is Status.PAUSED:
+            notes.known_pauses[execution_id] = before.version
+
+    def _failed(self, execution_id: str, asked: Asked, failures: int) -> None:
+        """Put a question off: that about one execution, or all if the provider does not answer."""
+        now = time.monotonic()
+        pause = _pause(failures)
+        self.notes.waits[execution_id] = _Wait(now + pause, failures)
+        log.warning(
+            "reconcile.failed source=%s execution_id=%r outcome=%s reason=%r pause=%.0f",
+            self.source.name, execution_id, asked.outcome, asked.detail, pause,
+        )  # fmt: skip
+        if asked.outcome is Outcome.KEY_REFUSED:
+            self._discover_at = now  # the list tells whether it is the key, or this execution
+            self._page = 0
+            self._queue.clear()
+        elif asked.outcome is Outcome.NOT_FOUND:
+            self.notes.found.pop(execution_id, None)
+        elif asked.outcome is Outcome.BUSY:
+            self._in_a_row += 1
+            self._paused_until = now + (asked.retry_after or _pause(self._in_a_row))
+        elif asked.outcome is Outcome.FAILED:
+            self._in_a_row += 1
+            if self._in_a_row >= IN_A_ROW:
+                self._paused_until = now + _pause(self._in_a_row - IN_A_ROW + 1)
+
+    def _discover(self, now: float) -> None:
+        """List a page of active executions, and note those that nobody has told us of."""
+        page = self._page + 1
+        found, reply = self._asker.active(page)
+        if found is None:
+            self._list_failures += 1
+            pause = reply.retry_after or _pause(self._list_failures)
+            self._discover_at = now + pause
+            if reply.outcome is Outcome.KEY_REFUSED:
+                self.refused_at = time.time_ns()
+                log.error("reconcile.stopped source=%s reason=%r", self.source.name, reply.detail)
+            elif reply.outcome is Outcome.BUSY:
+                self._paused_until = now + pause
+            log.warning(
+                "reconcile.not_listed source=%s outcome=%s reason=%r pause=%.0f",
+                self.source.name, reply.outcome, reply.detail, pause,
+            )  # fmt: skip
+            return
+        self._list_failures = self._in_a_row = 0
+        self.notes.found.update(dict.fromkeys(self._asker.unknown(found.executions)))
+        self._page = page
+        self._round_at = min(self._round_at, now)
+        if found.is_last or page >= MOST_PAGES:
+            self._page = 0
+            self.notes.discovered_at = now
+            self._discover_at = now + self._times.discover / SECOND
+
+
+def _pause(failures: int) -> float:
+    """Return the seconds until the next try after so many failures."""
+    longest: float = min(FIRST_PAUSE * 2.0 ** (min(failures, 12) - 1), LAST_PAUSE)
+    return longest * (0.5 + random.random() / 2)
