@@ -76,7 +76,7 @@ def test_webhooks_and_links_pass_and_all_else_is_elsewhere(
 
 @pytest.mark.parametrize("name", list(PROXIES))
 def test_a_client_cannot_say_who_it_is(tmp_path: Path, name: str) -> None:
-    trusting = {"user_header": "X-Remote-User", "trusted_proxies": "127.0.0.1"}
+    trusting: dict[str, Any] = {"user_header": "X-Remote-User", "trusted_proxies": "127.0.0.1"}
     named = [("Host", PAGES), ("X-Remote-User", "mallory"), ("x-remote-user", "trudy")]
     whole = [request(headers=[*named[:1], each], path="/api/ledger", method="GET",
                      host=False, length=False) for each in named[1:]]  # fmt: skip
