@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from receiver.config.problems import printable
 from receiver.config.rules import Rules
 from receiver.config.settings import PREFIX, Settings
+from receiver.config.variables import is_example
 from receiver.sources.keys import MIN_SECRET
 
 # Names that only a local network knows.
@@ -46,7 +47,8 @@ def warnings(settings: Settings, rules: Rules) -> Iterator[str]:
     token = settings.api_token
     if token and len(token.get_secret_value().encode()) < MIN_SECRET:
         yield f"warning: {PREFIX}API_TOKEN has fewer than {MIN_SECRET} bytes: take a longer one"
-
+    if token and is_example(token.get_secret_value()):
+        yield f"warning: {PREFIX}API_TOKEN is an example of the documentation: set it to your own"
     if _is_public_and_plain(settings.public_url or ""):
         yield (
             f"warning: {PREFIX}PUBLIC_URL is plain HTTP: others on the way can read the links in"

@@ -55,6 +55,17 @@ def test_a_source_without_a_key_has_no_token_that_could_be_seen(tmp_path: Path) 
     assert list(exposure.problems(load_settings({"RECEIVER_HOST": "0.0.0.0"}), rules)) == []
 
 
+def test_a_token_that_the_documentation_shows_is_a_warning(tmp_path: Path) -> None:
+    (tmp_path / "routes.yaml").write_text(ROUTES)
+    rules = routes_file.load(str(tmp_path / "routes.yaml"), {})
+    for token, is_example in (("a-long-random-text", True), ("a-long-token-of-my-own", False)):
+        settings = load_settings({"RECEIVER_API_TOKEN": token})
+        found = [each for each in exposure.warnings(settings, rules) if "API_TOKEN" in each]
+        assert ["is an example of the documentation" in each for each in found] == [
+            True
+        ] * is_example
+
+
 def test_check_and_serve_refuse_it_and_say_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "routes.yaml").write_text(ROUTES)
     for command in ("check", "serve"):
