@@ -79,7 +79,7 @@ RULES: Mapping[tuple[Verdict, str], str] = {
     ),
     # After the end the legal order does not matter.
     (Verdict.STALE, "tie"): (
-        "it happened at the same time as the last one and fits only before it"
+        "it has the same time as the last one, and only makes sense before it"
     ),
     # Only of a processing or terminal status: a second pause or wait is another change.
     (Verdict.DUPLICATE, "same_status"): "the execution stands there already",
@@ -90,8 +90,8 @@ RULES: Mapping[tuple[Verdict, str], str] = {
 
     (Verdict.APPLIED, "healed"): "it was held, and now the lifecycle allows this move",
     (Verdict.APPLIED, "gap"): (
-        "what should have come before it did not come in time (gaps: apply, or it was learnt by"
-        " asking)"
+        "what should have come before it did not come in time, and it counts because `gaps` is"
+        " `apply`, or because the provider's API said it"
     ),
     (Verdict.REJECTED, "gap"): "a status in between did not come in time, or too many events wait",
 }  # fmt: skip

@@ -6,8 +6,10 @@ import ipaddress
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
+from receiver.config.problems import printable
 from receiver.config.rules import Rules
 from receiver.config.settings import PREFIX, Settings
+from receiver.config.variables import is_example
 from receiver.sources.keys import MIN_SECRET
 
 # Names that only a local network knows.
@@ -45,11 +47,17 @@ def warnings(settings: Settings, rules: Rules) -> Iterator[str]:
     token = settings.api_token
     if token and len(token.get_secret_value().encode()) < MIN_SECRET:
         yield f"warning: {PREFIX}API_TOKEN has fewer than {MIN_SECRET} bytes: take a longer one"
-
+    if token and is_example(token.get_secret_value()):
+        yield f"warning: {PREFIX}API_TOKEN is an example of the documentation: set it to your own"
     if _is_public_and_plain(settings.public_url or ""):
         yield (
             f"warning: {PREFIX}PUBLIC_URL is plain HTTP: others on the way can read the links in"
             " messages, and take what waits. Give it the https address of a proxy in front"
+        )
+    if address := _closed_address(settings):
+        yield (
+            f"warning: nobody can use the pages or the API at {address} until {PREFIX}API_TOKEN is"
+            " set; without it they answer this machine alone"
         )
 
 
@@ -62,6 +70,17 @@ def hints(settings: Settings, rules: Rules) -> Iterator[str]:
             f" with {PREFIX}PUBLIC_URL, the address at which people reach this server, its messages"
             " have a link by which they take it"
         )
+
+
+def _closed_address(settings: Settings) -> str:
+    """Return the public address, if all but links and webhooks is closed there; else nothing."""
+    parts = urlsplit(settings.public_url or "")
+    if not parts.netloc or is_loopback(parts.hostname or ""):
+        return ""
+    is_open = settings.api_token is not None or settings.user_header is not None
+    # Without what could be a password before the host.
+    host = printable(parts.netloc.rpartition("@")[2])
+    return "" if is_open else f"{parts.scheme}://{host}"
 
 
 def _is_public_and_plain(url: str) -> bool:

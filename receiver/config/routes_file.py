@@ -228,6 +228,11 @@ class _Reading:
                 self.warning(route.line, f"route {route.name!r}: {text}")
         if not any(route.is_about_verdicts for route in routes):
             self.warning(1, "nobody is told of rejected events: add a route with `verdict`")
+        for place, name in self._variables.examples.items():
+            what = f"the value of {name}" if name else str(place[-1])
+            self.warning(
+                self.line(place), f"{what} is an example of the documentation: set it to your own"
+            )
         for place, name, text in self._variables.slips():
             if name not in self._told:
                 self.warning(self.line(place), text)

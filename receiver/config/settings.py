@@ -52,10 +52,10 @@ class Settings(BaseModel):
     port: int = Field(8000, ge=1, le=65535, description="The port to listen on.")
     fd: int | None = Field(None, ge=3, description="Instead of both: the number of a passed one.")
     api_token: SecretStr | None = Field(
-        None, description="What the API wants as a bearer token. Without it: loopback only."
+        None, description="What API and pages ask for. Without it they answer this machine alone."
     )
     public_url: str | None = Field(
-        None, description="Where others reach it: messages link there, its host may ask the API."
+        None, description="Where others reach it: messages link there; pages, API want a token."
     )
     link_key: SecretStr | None = Field(
         None, description="What signs links in messages; of several, the first. Else: a kept key."

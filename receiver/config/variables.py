@@ -31,6 +31,8 @@ _UNFILLED_IN_URL = re.compile(r"[/:@=&]\$[A-Z_][A-Z0-9_]{2,}(?=[/:@?&]|\Z)", re.
 _UNFILLED_PART = re.compile(
     r"\$[A-Z_][A-Z0-9_]{2,}(?![A-Za-z0-9_$])|%[A-Z_][A-Z0-9_]{2,}%", re.ASCII
 )
+# What the documentation writes where everybody has a value of their own.
+_EXAMPLES = ("a-long-random-text", "USER:PASSWORD@", "T00000000/")
 _PLACEHOLDER = re.compile(r"<[^<>]*>|([\"']).*\1", re.DOTALL)
 # They are set everywhere, so they are no misspelt ones of ours.
 _OF_EVERY_SHELL = frozenset({
@@ -104,6 +106,11 @@ def is_placeholder(value: str) -> bool:
     return len(value) > 1 and _PLACEHOLDER.fullmatch(value) is not None
 
 
+def is_example(value: str) -> bool:
+    """Return whether a value is one of the documentation, or has a part of one in it."""
+    return any(example in value for example in _EXAMPLES)
+
+
 def slip_for(name: str, environ: Mapping[str, str], meant: set[str]) -> str:
     """Return a hint if a set variable is a slip for an unset one, else an empty text.
 
@@ -120,7 +127,8 @@ class Variables:
     """The variables of a file, filled in from an environment.
 
     `text` is the whole file, `problem` takes each mistake with its place. `absent` are the
-    variables whose default was taken, by place.
+    variables whose default was taken, by place; `examples` are the places of what is still as the
+    documentation writes it, with the names of the variables ("" for none).
     """
 
     def __init__(
@@ -133,6 +141,7 @@ class Variables:
         # Values from the environment, each with its variable's name: no error may show a value.
         self._given: dict[str, str] = {}
         self.absent: dict[Place, list[str]] = {}
+        self.examples: dict[Place, str] = {}
 
     def fill(self, text: str, place: Place) -> str:
         """Return a text of the file with its variables filled in."""
@@ -155,6 +164,8 @@ class Variables:
                     f"{name}: looks like a placeholder or has quotes in quotes: write the value"
                     " itself, or ${NAME}",
                 )
+            elif is_secret and is_example(rest):
+                self.examples[place] = ""
         return self._expand(text, place, is_template, is_secret, 0)
 
     def absence(self, name: str) -> str:
@@ -231,6 +242,8 @@ class Variables:
                 f"the value of {name} looks like a variable, a placeholder or a text in quotes, and"
                 f" nothing fills it in there: set {name} to the value itself",
             )
+        elif is_secret and is_example(value):
+            self.examples[place] = name
         self._hide(value, name)
         return value  # an empty file is an empty value, not a missing one
 

@@ -15,6 +15,9 @@ from receiver.store.contract import Transaction
 from receiver.store.records import AttemptResult
 from receiver.times import SECOND
 
+# Kinds of messages after which a reminder comes, even after their death.
+_REMINDED_OF = (Kind.NOTICE, Kind.FALLBACK, Kind.REMINDER)
+
 
 @dataclass(frozen=True, slots=True)
 class FinishedAttempt:
@@ -142,5 +145,4 @@ def tell_of(transaction: Transaction, dead: Sequence[Claim], rules: Rules, now: 
     for claim in dead:
         planned = dead_letters.plan(claim, rules.routes, rules.destinations)
         transaction.owe(claim.delivery, planned, now)
-    reminders = [claim for claim in dead if claim.kind is Kind.REMINDER]
-    replan_after(transaction, reminders, rules, now)
+    replan_after(transaction, [each for each in dead if each.kind in _REMINDED_OF], rules, now)

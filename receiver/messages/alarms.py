@@ -11,7 +11,7 @@ from datetime import UTC, tzinfo
 
 from receiver.alarms import Alarm, AlarmKind
 from receiver.deliveries import Claim, DeadOriginal, Kind, Message, MessageContext, Severity
-from receiver.events import Verdict
+from receiver.events import Category, Verdict
 from receiver.messages.follow_ups import thread_of
 from receiver.messages.local_time import clock_time
 from receiver.messages.notice import MAX_BODY, REPEAT
@@ -40,6 +40,14 @@ _CHECK_KEYS = (
     "Compare the key or secret of the sender with `keys` in routes.yaml. If nobody has changed"
     " either, somebody else may be trying."
 )
+
+# What died, if it followed the first message.
+_LATER = {
+    Kind.REMINDER: " a reminder",
+    Kind.ESCALATION: " an escalation",
+    Kind.RESOLVED: " word of the end",
+    Kind.DIGEST: " the list of what was silenced",
+}
 
 
 def alarm_message(claim: Claim, alarm: Alarm, now: int, zone: tzinfo = UTC) -> Message:
@@ -71,10 +79,30 @@ def dead_letter_message(claim: Claim, origin: DeadOriginal, about: str) -> Messa
         f"{origin.destination} did not get a message, and it is not tried again.",
         f"Why: {clean(origin.reason, 400)}",
         *_execution_of(claim),
+        *_end_of(claim, origin),
         _again(origin),
     ]
-    title = f"{origin.destination} did not get: {clean(about, MAX_TITLE)}"
+    title = f"{origin.destination} did not get{_which(claim, origin)}: {clean(about, MAX_TITLE)}"
     return _message(title, lines, Severity.FAILURE, repeat=claim.repeat)
+
+
+def _which(claim: Claim, origin: DeadOriginal) -> str:
+    """Say which message about it died, if not the first one."""
+    if origin.kind is Kind.ACKNOWLEDGED:
+        taken = claim.acknowledged
+        return f" word that {clean(taken.by if taken else 'somebody', 80)} takes care of it"
+    return _LATER.get(origin.kind, "")
+
+
+def _end_of(claim: Claim, origin: DeadOriginal) -> Iterator[str]:
+    """Say where to look for the end of what goes on: those who got a message of it are told."""
+    facts = claim.facts
+    status = facts.execution_status or facts.status
+    is_over = status is None or status.category is Category.TERMINAL
+    if facts.execution_id is None or is_over or origin.kind is Kind.RESOLVED:
+        return
+    where = "open the link" if safe_link(facts.execution_url) else "ask the agent's platform"
+    yield f"No word of its end follows this report: {where} to see how it goes on."
 
 
 def _again(origin: DeadOriginal) -> str:

@@ -36,7 +36,7 @@ _OTHERWISE = ("sent something that could not be used", "Look at the log for the 
 _WHY_IGNORED = {
     "too_old": "It happened more than 14 days ago.",
     "older": "It happened before what is known already.",
-    "tie": "It happened at the same time as the last one, and fits only before it.",
+    "tie": "It has the same time as the last one, and only makes sense before it.",
     "event_id": "It was sent again, and the first one counts.",
     "same_change": "It was sent again, and the first one counts.",
     "same_status": "That was known already.",

@@ -133,13 +133,13 @@ def _reminders(episode: Episode, route: Route, now: int) -> Iterator[Plan]:
 def _next_reminder(
     episode: Episode, route: Route, remind: Reminders, messages: Sequence[Told], now: int
 ) -> Iterator[Plan]:
-    """Yield the next reminder, unless nobody was told or one is on its way."""
+    """Yield the next reminder, unless the first message is still owed or one is on its way."""
     reminders = [each for each in messages if each.kind is Kind.REMINDER]
     if any(each.is_on_its_way for each in reminders) or not any(
-        each.is_first and each.is_told for each in messages
+        each.is_first and (each.is_told or each.is_given_up) for each in messages
     ):
         return
-    ended = [each for each in messages if each.is_told] + [
+    ended = [each for each in messages if each.is_told or each.is_given_up] + [
         each for each in reminders if each.state is State.DEAD
     ]
     last = max(ended, key=lambda each: (each.step, each.number))

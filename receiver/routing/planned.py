@@ -23,7 +23,7 @@ class Told:
 
     `at` is when it was sent, given up or kept back, or is due. `fell_from` is the kind of the dead
     delivery that a fall-back repeats. `is_stuck`: it says that nothing is heard. `is_silenced`: a
-    silence kept it back. `is_tried`: an attempt was made.
+    silence kept it back. `is_tried`: an attempt was made. `has_fallen`: others got it in its place.
     """
 
     number: int
@@ -41,6 +41,7 @@ class Told:
     is_silenced: bool = False
     is_tried: bool = False
     reason: str = ""
+    has_fallen: bool = False
 
     @property
     def is_plan(self) -> bool:
@@ -72,6 +73,11 @@ class Told:
     def is_done(self) -> bool:
         """Whether it was told, is being told, or was given up."""
         return self.is_told or self.is_on_its_way or self.state is State.DEAD
+
+    @property
+    def is_given_up(self) -> bool:
+        """Whether it died and nobody got it instead: what follows it comes all the same."""
+        return self.state is State.DEAD and not self.has_fallen
 
     @property
     def is_first(self) -> bool:

@@ -15,9 +15,14 @@ from receiver.config.settings import Settings
 from receiver.web.problem import problem
 
 FOREIGN_HOST = (
-    "This Host is not ours. Set RECEIVER_PUBLIC_URL to the address, or send Authorization: Bearer"
-    " and RECEIVER_API_TOKEN."
+    "This Host is not ours. Set RECEIVER_PUBLIC_URL to the address, and RECEIVER_API_TOKEN; or send"
+    " Authorization: Bearer and that token."
 )
+_HOW = "Set RECEIVER_API_TOKEN, restart the server, and send it after Authorization: Bearer."
+_CLOSED = f"Without RECEIVER_API_TOKEN the API answers on loopback only. {_HOW}"
+_OUTSIDE = f"Without RECEIVER_API_TOKEN the API answers nobody from outside this machine. {_HOW}"
+# The headers by which a proxy says that it passes a request on; X-Forwarded-… besides.
+_MARKS = frozenset({"forwarded", "via", "x-real-ip"})
 
 
 class Guard:
@@ -26,8 +31,10 @@ class Guard:
     A request with the right API token passes, whatever its Host: another site's page cannot have
     the token, and a scrape names the address of a pod. If a token is set, every request needs it.
 
-    Without one, only a loopback bind answers, and only to a Host of ours: otherwise another site's
-    page could reach a loopback service through a name of its own that points to it.
+    Without one, only a loopback bind answers, and only to a loopback Host: otherwise another site's
+    page could reach a loopback service through a name of its own that points to it. A proxy on this
+    machine is a loopback client, too, but whom it speaks for may be anywhere: its requests come
+    under the public Host, or marked as passed on, and are refused.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -35,16 +42,20 @@ class Guard:
         self._token = token.get_secret_value().encode() if token else None
         self._is_loopback = is_loopback(settings.host)
         self._proxies = settings.proxies
-        self._hosts = {settings.host.lower(), "localhost"}
-        if settings.public_url and (name := urlsplit(settings.public_url).hostname):
-            self._hosts.add(name.lower())
+        self._local_hosts = {settings.host.lower(), "localhost"}
+        public = (urlsplit(settings.public_url or "").hostname or "localhost").lower()
+        if is_loopback(public):
+            self._local_hosts.add(public)
+        self._hosts = {*self._local_hosts, public}
 
     def refuse(self, request: Request) -> Response | None:
         """Return the refusal of a request, or None if it may pass."""
         if self.is_closed:
-            return problem(403, "Without RECEIVER_API_TOKEN the API answers on loopback only.")
+            return problem(403, _CLOSED)
         if not self.is_own_host(request):
             return problem(421, FOREIGN_HOST)
+        if self.is_from_outside(request):
+            return problem(403, _OUTSIDE)
         if self.is_change_from_elsewhere(request):
             return problem(403, "A page elsewhere may not change anything here.")
         if self._token is None or self.has_token(request):
@@ -66,6 +77,11 @@ class Guard:
     def is_own_host(self, request: Request) -> bool:
         """Return whether a request names a Host of ours, or brings the token."""
         return host_name(request) in self._hosts or self.has_token(request)
+
+    def is_from_outside(self, request: Request) -> bool:
+        """Return whether no token is set, and a request may come from outside this machine."""
+        is_local = host_name(request) in self._local_hosts and not is_passed_on(request)
+        return self._token is None and not is_local
 
     def is_change_from_elsewhere(self, request: Request) -> bool:
         """Return whether another site's page asks for a change."""
@@ -118,6 +134,16 @@ class Guard:
             return urlsplit(origin).hostname not in hosts
         except ValueError:
             return True
+
+
+def is_passed_on(request: Request) -> bool:
+    """Return whether a request shows that a proxy passes it on for somebody else.
+
+    As nginx comes, it names nobody, and its Host is the loopback address: but it speaks HTTP/1.0.
+    """
+    names = request.headers.keys()
+    is_marked = any(name in _MARKS or name.startswith("x-forwarded-") for name in names)
+    return is_marked or request.scope.get("http_version") == "1.0"
 
 
 def host_name(request: Request) -> str:

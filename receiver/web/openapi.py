@@ -23,7 +23,7 @@ _GUARD_STATUSES = ("401", "403", "421")
 _DETAILS = {
     "400": "It cannot be read.",
     "401": "Not proven to come from the source, or without the API's token.",
-    "403": "Without RECEIVER_API_TOKEN the API answers on loopback only.",
+    "403": "Without RECEIVER_API_TOKEN the API answers nobody from outside this machine.",
     "404": "There is no such thing.",
     "405": "Another method.",
     "408": "It came too slowly: send it again.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -40,7 +41,8 @@ def test_a_token_over_plain_http_is_refused_unless_only_this_machine_sees_it(
 ) -> None:
     (tmp_path / "routes.yaml").write_text(ROUTES)
     rules = routes_file.load(str(tmp_path / "routes.yaml"), {})
-    settings = load_settings({"RECEIVER_HOST": host, "RECEIVER_PUBLIC_URL": url})
+    named = {"HOST": host, "PUBLIC_URL": url, "API_TOKEN": TOKEN}
+    settings = load_settings({f"RECEIVER_{name}": value for name, value in named.items()})
     problems = list(exposure.problems(settings, rules))
     assert [f"{rules.path}:2: source old: its token" in p for p in problems] == [True] * is_refused
     warnings = [w for w in exposure.warnings(settings, rules) if "PUBLIC_URL is plain" not in w]
@@ -51,6 +53,17 @@ def test_a_source_without_a_key_has_no_token_that_could_be_seen(tmp_path: Path) 
     (tmp_path / "routes.yaml").write_text(ROUTES.replace(f"[{TOKEN}]", '[""]'))
     rules = routes_file.load(str(tmp_path / "routes.yaml"), {})
     assert list(exposure.problems(load_settings({"RECEIVER_HOST": "0.0.0.0"}), rules)) == []
+
+
+def test_a_token_that_the_documentation_shows_is_a_warning(tmp_path: Path) -> None:
+    (tmp_path / "routes.yaml").write_text(ROUTES)
+    rules = routes_file.load(str(tmp_path / "routes.yaml"), {})
+    for token, is_example in (("a-long-random-text", True), ("a-long-token-of-my-own", False)):
+        settings = load_settings({"RECEIVER_API_TOKEN": token})
+        found = [each for each in exposure.warnings(settings, rules) if "API_TOKEN" in each]
+        assert ["is an example of the documentation" in each for each in found] == [
+            True
+        ] * is_example
 
 
 def test_check_and_serve_refuse_it_and_say_what_to_do(tmp_path: Path) -> None:
@@ -94,6 +107,52 @@ def test_links_that_others_on_the_way_can_read_are_warned_of(
     rules = routes_file.load(str(tmp_path / "routes.yaml"), {})
     warnings = exposure.warnings(load_settings({"RECEIVER_PUBLIC_URL": url}), rules)
     assert any("PUBLIC_URL is plain HTTP" in each for each in warnings) is is_warned
+
+
+@pytest.mark.parametrize(
+    ("url", "more", "address"),
+    [
+        ("https://hooks.example.org", {}, "https://hooks.example.org"),
+        ("https://me:canary@hooks.example.org:8443/a/b", {}, "https://hooks.example.org:8443"),
+        ("http://10.1.2.3", {}, "http://10.1.2.3"),
+        ("https://hooks.example.org", {"API_TOKEN": TOKEN}, None),
+        ("https://hooks.example.org",
+         {"USER_HEADER": "X-User", "TRUSTED_PROXIES": "127.0.0.1"}, None),
+        ("http://127.0.0.1:8000", {}, None),
+        ("http://localhost", {}, None),
+        ("https://[::1]", {}, None),
+        ("", {}, None),
+    ],
+    ids=["public", "with a password", "private", "token", "proxy", "loopback", "localhost", "IPv6",
+         "none"],
+)  # fmt: skip
+def test_an_address_at_which_nobody_can_use_anything_is_warned_of(
+    tmp_path: Path, url: str, more: dict[str, str], address: str | None
+) -> None:
+    (tmp_path / "routes.yaml").write_text(ROUTES)
+    rules = routes_file.load(str(tmp_path / "routes.yaml"), {})
+    named = {"PUBLIC_URL": url, **more}
+    settings = load_settings({f"RECEIVER_{name}": value for name, value in named.items()})
+    found = [each for each in exposure.warnings(settings, rules) if "nobody can use" in each]
+    assert len(found) == (address is not None)
+    for warning in found:
+        assert f"the pages or the API at {address} until RECEIVER_API_TOKEN is set" in warning
+        assert "canary" not in warning
+
+
+def test_check_and_serve_warn_of_such_an_address(tmp_path: Path) -> None:
+    (tmp_path / "routes.yaml").write_text(ROUTES)
+    url = "https://hooks.example.org"
+    done = run(tmp_path, "check", RECEIVER_PUBLIC_URL=url)
+    assert done.returncode == 0
+    text = b"nobody can use the pages or the API at https://hooks.example.org until"
+    assert text in done.stdout
+    # A port that is taken ends the server at once, after its warnings.
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        done = run(tmp_path, "serve", RECEIVER_PORT=port, RECEIVER_PUBLIC_URL=url)
+    assert done.returncode != 0
+    assert text in done.stdout + done.stderr
 
 
 def test_check_hints_at_the_link_where_a_route_reminds_or_escalates(tmp_path: Path) -> None:

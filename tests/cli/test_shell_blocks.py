@@ -20,6 +20,8 @@ FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # A block is run with addresses that lead nowhere outside this machine.
 INSTEAD = (("https://hooks.slack.com/services/T00000000/B00000000/XXXXXXXXXXXXXXXXXXXXXXXX",
             "console://"),)  # fmt: skip
+# The execution of the first alert: another one each time.
+NEW_ID = '"try-$(date +%s)"'
 
 
 @dataclass(frozen=True)
@@ -84,11 +86,23 @@ def test_each_command_about_why_nobody_was_told_works_after_the_first_alert(fold
     first, second, *_ = RUN["README.md"]
     assert "demo" in first.text
     with Terminal(folder, RECEIVER_PORT=str(free_port())) as terminal:
-        terminal.paste(second.text, *second.printed)
+        assert second.text.count(NEW_ID) == 1
+        terminal.paste(second.text.replace(NEW_ID, "try-1"), *second.printed)
         for command in commands:
             text = command.replace("ID", "try-1").replace("DESTINATION", "ops")
             # grep ends with 1 if there is no such line.
             terminal.paste(f"{text} || [ $? = 1 ]" if text.startswith("grep ") else text)
+
+
+def test_the_first_alert_comes_again_if_its_block_is_pasted_again(folder: Path) -> None:
+    block = RUN["README.md"][1]
+    assert "keygen" in block.text
+    with Terminal(folder, RECEIVER_PORT=str(free_port())) as terminal:
+        for told in (1, 2):
+            # The block takes its execution's name from the clock.
+            terminal.paste("now=$(date +%s); until [ $(date +%s) != $now ]; do :; done")
+            terminal.paste(block.text, *block.printed)
+            assert terminal.output.count(block.printed[0]) == told
 
 
 def test_what_runs_elsewhere_says_why() -> None:

@@ -13,7 +13,7 @@ Where the text is silent, this is decided here:
 * Rules that a reload changes hold for what is planned: what would have been due in the past is due
   at the reload, once. An escalation is known by its destination and by how long after the beginning
   it comes; where two lists differ, those between two known ones are the same in their order.
-* If a notice died and nobody got it, there is nothing to remind of.
+* If a notice died and nobody got it instead, reminders go on as if it had been sent at its death.
 * A route escalates what it told of at the beginning: one of another name is another route.
 * A destination that got a message about an episode as a fall-back stands in for the one that did
   not get it: if that was the notice, it is reminded instead.

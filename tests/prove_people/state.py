@@ -179,7 +179,7 @@ class State:
         self.carry_on(owed, self.now)
 
     def carry_on(
-        self, owed: Owed, at: int, *, is_sent: bool = False, is_dead: bool = False
+        self, owed: Owed, at: int, *, is_sent: bool = False, has_fallen: bool = False
     ) -> None:
         """The next reminder counts from this message."""
         if owed.kind not in ("notice", "reminder", "stuck"):
@@ -188,7 +188,7 @@ class State:
             return  # the one that it stands for has ended
         first = owed.first_to or owed.to
         key = (owed.episode, owed.way.name, first)
-        if is_dead and key not in self.chains:
+        if has_fallen and key not in self.chains:
             return
         chain = self.chains.setdefault(key, Chain(owed.to, at))
         chain.last = at

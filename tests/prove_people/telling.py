@@ -231,7 +231,7 @@ class Telling(State):
         """A message will not be tried again: its fall-backs get it."""
         self.waiting.remove(owed)
         place = self.rules.place(owed.to)
-        self.carry_on(owed, self.now, is_dead=True)
+        fell = False
         for name in place.fallback if place else ():
             if self.rules.place(name) is None or self.has(name, owed):
                 continue
@@ -239,7 +239,8 @@ class Telling(State):
             other.by, other.listed, other.later = owed.by, owed.listed, owed.later
             other.first_to = owed.first_to or owed.to
             other.asked = owed.asked
-            other.fell = True
+            other.fell = fell = True
+        self.carry_on(owed, self.now, has_fallen=fell)
 
     def has(self, to: str, owed: Owed) -> bool:
         """Whether a destination has the same message, or will get it."""

@@ -17,7 +17,7 @@ from receiver.store.records import AttemptResult, JudgedWebhook, TakeOutcome, Ta
 from receiver.store.sql.database import Database, Statement, Values, statement, variants
 from receiver.store.sql.facts import ACKNOWLEDGED
 from receiver.store.sql.outbox import inserted, owing
-from receiver.store.sql.superseded import FELL_FROM, IF_STUCK, NAGGING, OVER
+from receiver.store.sql.superseded import FALLEN, FELL_FROM, IF_STUCK, NAGGING, OVER
 
 # Messages about the person who took it before, including fall-backs of such messages.
 _WHO_TOOK_IT = (
@@ -52,7 +52,8 @@ _OF_EPISODE = {
 }
 _OF_EXECUTION = {"execution": "d.source = :source AND d.execution_id = :execution"}
 _GIVEN_UP = {
-    "dead": "(d.id = :head OR d.digest = :head) AND d.state = 'dead' AND d.kind = 'reminder'"
+    "dead": "(d.id = :head OR d.digest = :head) AND d.state = 'dead'"
+    f" AND (d.kind = 'reminder' OR NOT {FALLEN})"
 }
 # Nobody got a reminder that died or that a silence kept back: the next one has the same number.
 _STEP = "(d.step + CASE WHEN d.state = 'sent' OR d.step = 0 THEN 1 ELSE 0 END)"

@@ -107,6 +107,26 @@ NEXT_REPORT = statement(
     f"SELECT d.id, d.state, d.planned_at FROM delivery AS d WHERE {_REPORTS}"
     " AND d.state IN ('waiting', 'sending') ORDER BY d.id DESC LIMIT 1",
 )
+# A destination does not get a message about an execution, and got nothing since: a report about the
+# same execution would not arrive either.
+FAILS_TOO = statement(
+    "fails_too",
+    "SELECT 1 FROM delivery AS d JOIN delivery AS s ON s.source = d.source"
+    " AND s.execution_id = d.execution_id WHERE d.id = :delivery AND s.state = 'dead'"
+    " AND s.destination = :destination AND NOT EXISTS (SELECT 1 FROM destination AS p"
+    " WHERE p.name = s.destination AND p.succeeded_at >= s.due_at) LIMIT 1",
+)
+# The same for reports that wait when it dies, if others are told.
+END_REPORTS = statement(
+    "end_reports",
+    "UPDATE delivery SET state = 'superseded',"
+    " reason = destination || ' does not get its messages either' WHERE state = 'waiting'"
+    " AND kind = 'notice' AND origin IS NOT NULL AND id IN (SELECT r.id FROM delivery AS d"
+    " JOIN delivery AS r ON r.source = d.source AND r.execution_id = d.execution_id"
+    " AND r.destination = d.destination WHERE d.id = :delivery AND d.state = 'dead'"
+    " AND EXISTS (SELECT 1 FROM delivery AS t WHERE t.origin = r.origin AND t.kind = 'notice'"
+    " AND t.destination <> r.destination AND t.state IN ('waiting', 'sending', 'sent')))",
+)
 BRING_FORWARD = statement(
     "bring_report_forward",
     "UPDATE delivery SET planned_at = :due, owed_at = :due, due_at = :due, begun_at = :now"
@@ -129,7 +149,13 @@ def fall_back(db: Database, claim: Claim, destination: str) -> int:
 
 def owe(db: Database, delivery: int, messages: Sequence[PlannedDelivery], now: int) -> int:
     """See contract.Sending.owe; return the number of new deliveries."""
-    return sum(_owe(db, delivery, message, now) for message in messages)
+    values = {"delivery": delivery, "now": now}
+    db.change(END_REPORTS, values)
+    reports = [m for m in messages if m.kind is Kind.NOTICE and m.origin is not None]
+    deaf = [m for m in reports if db.row(FAILS_TOO, {**values, "destination": m.destination})]
+    # Somebody has to be told.
+    left_out = deaf if len(deaf) < len(reports) else []
+    return sum(_owe(db, delivery, message, now) for message in messages if message not in left_out)
 
 
 def _owe(db: Database, delivery: int, message: PlannedDelivery, now: int) -> int:

@@ -16,6 +16,8 @@ FELL_FROM = (
     " ON f.id = o.origin WHERE o.kind = 'fallback') SELECT o.kind FROM o"
     " WHERE o.kind <> 'fallback')"
 )
+# Others got a dead message (`d`) in its place.
+FALLEN = "EXISTS (SELECT 1 FROM delivery AS f WHERE f.origin = d.id AND f.kind = 'fallback')"
 # Reminders and escalations, including fall-backs of them.
 NAGGING = (
     "(d.kind IN ('reminder', 'escalation') OR (d.kind = 'fallback'"

@@ -203,12 +203,15 @@ class SqlTransaction(plans.SqlPlanning, audit.SqlAuditing):
             return False
         quarantine.settle(self._database, claim, after.state)
         is_digest = claim.group_key is not None and claim.digest is not None
+        others = []
         for message in after.owed:
             if is_digest and message.kind is Kind.FALLBACK:
                 fallen = fallbacks.fall_back(self._database, claim, message.destination)
                 self._promise("owed", fallen)
             else:
-                self.owe(claim.delivery, (message,), claim.claimed_at)
+                others.append(message)
+        if others:
+            self.owe(claim.delivery, others, claim.claimed_at)
         which = "digest" if is_digest else "one"
         self._promise("owed", episodes.follow_attempt(self._database, claim, after, which))
         return True

@@ -22,8 +22,8 @@ MAX_NAME, MAX_NOTICE = 80, 600
 MOST_NOTED, NOTED_WITHIN = 100, 3600.0
 _YEAR = 365 * 86_400
 _CLOSED = (
-    "Without RECEIVER_API_TOKEN the pages answer on loopback only. Set it and restart the server;"
-    " then sign in with it here."
+    "Without RECEIVER_API_TOKEN the pages answer nobody from outside this machine. Set"
+    " RECEIVER_API_TOKEN and restart the server; then sign in with it here."
 )
 _NO_USER = (
     "The proxy in front did not say who you are. Sign in there: it has to set the header of"
@@ -36,7 +36,7 @@ class Gate:
     """The check of every request to a page, by the rules of the API's guard.
 
     A visitor needs a session, the API's token as a bearer, or a name from a trusted proxy. Without
-    a token, a loopback bind is open, unless a proxy has to say who somebody is.
+    a token, a loopback bind is open to this machine, unless a proxy has to say who somebody is.
     """
 
     def __init__(
@@ -162,10 +162,14 @@ class Gate:
         return (clean(names[0], MAX_NAME) or None) if len(names) == 1 else None
 
     def _refuse(self, request: Request) -> Response | None:
-        if self._guard.is_closed and self._user_header is None:
+        # With a header for names nobody gets in without one: see _visitor.
+        is_named = self._user_header is not None
+        if self._guard.is_closed and not is_named:
             return self._render.problem(request, 403, _CLOSED)
         if not self.is_own_host(request):
             return self._render.problem(request, 421, FOREIGN_HOST)
+        if self._guard.is_from_outside(request) and not is_named:
+            return self._render.problem(request, 403, _CLOSED)
         is_elsewhere = self._guard.is_change_from_elsewhere(request)
         if is_elsewhere or not self.is_own_origin(request):
             return self._render.problem(request, 403, _ELSEWHERE)

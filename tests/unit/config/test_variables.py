@@ -54,6 +54,27 @@ def test_a_variable_is_filled_in_as_in_a_shell(
     assert key(tmp_path, text, **environ) == value.encode()
 
 
+def test_what_is_still_as_the_documentation_writes_it_is_a_warning(tmp_path: Path) -> None:
+    slack = "https://hooks.slack.com/services/T00000000/B00000000/XXXXXXXXXXXXXXXXXXXXXXXX"
+    mail = "mailtos://USER:PASSWORD@smtp.example.org:587?from=a@example.org&to=b@example.org"
+
+    def warned(text: str, **environ: str) -> list[str]:
+        rules = read(tmp_path, text, **environ)
+        found = [each for each in rules.warnings if "example" in each]
+        assert not any(value in each for value in environ.values() for each in found)
+        return [
+            each.partition(": warning: ")[2].partition(" is an example of")[0] for each in found
+        ]
+
+    url = GOOD.replace("console://", "${OPS_URL}")
+    secret = KEY.replace("@@", "${NEW}")
+    assert warned(url, OPS_URL=slack) == warned(url, OPS_URL=mail) == ["the value of OPS_URL"]
+    assert warned(secret, NEW="a-long-random-text") == ["the value of NEW"]
+    assert len(warned(GOOD.replace("console://", f"{mail}"))) == 1
+    assert warned(url, OPS_URL=slack.replace("T00000000/B0", "T0A0B0C0D/B0")) == []
+    assert warned(secret, NEW="a-long-random-word-of-mine") == []
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [

@@ -89,6 +89,8 @@ def status_of(admitted: Visitor | Response) -> int:
     [
         ({}, {}, 200),
         ({}, {"host": "evil.example"}, 421),
+        ({"PUBLIC_URL": "https://own.example"}, {"host": "own.example"}, 403),
+        ({}, {"x_forwarded_for": "10.0.0.9"}, 403),
         ({"HOST": "0.0.0.0"}, {}, 403),
         ({"HOST": "0.0.0.0", "API_TOKEN": "t" * 16}, {}, 303),
         ({"HOST": "0.0.0.0", "API_TOKEN": "t" * 16}, {"host": "evil.example"}, 421),
@@ -101,8 +103,9 @@ def status_of(admitted: Visitor | Response) -> int:
         ({"API_TOKEN": "t" * 16, "USER_HEADER": "X-User", "TRUSTED_PROXIES": "10.0.0.1"},
          {"client": "10.0.0.1"}, 303),
     ],
-    ids=["loopback", "other name", "open to all", "token", "token, other name", "bearer", "proxy",
-         "no proxy", "loopback past the proxy", "proxy without a name"],
+    ids=["loopback", "other name", "public name", "passed on", "open to all", "token",
+         "token, other name", "bearer", "proxy", "no proxy", "loopback past the proxy",
+         "proxy without a name"],
 )  # fmt: skip
 def test_the_gate_lets_in_whom_the_settings_say(
     environ: dict[str, str], asked: dict[str, str], status: int
