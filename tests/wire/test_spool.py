@@ -97,7 +97,7 @@ def test_what_comes_while_the_database_is_away_is_judged_in_its_order_when_it_is
         said = ready(node)
         assert (said["code"], said["status"], said["spool"]["waiting"]) == (200, "spooling", 10)
         assert node.ask("/api/executions")[0] == 503
-        assert b"receiver_spooled{} 10\n" in metrics(node)
+        assert b"receiver_spooled 10\n" in metrics(node)
         way.open()
         until(lambda: is_ready(node), seconds=6)
         found = events(node)
@@ -106,7 +106,7 @@ def test_what_comes_while_the_database_is_away_is_judged_in_its_order_when_it_is
         verdicts = [each["verdict"] for each in found]
         assert verdicts == ["applied"] * 8 + ["duplicate", "quarantined", "quarantined"]
         assert before <= parse_time(found[1]["received_at"]) <= after
-        assert b"receiver_spooled{} 0\n" in metrics(node)
+        assert b"receiver_spooled 0\n" in metrics(node)
         assert b'receiver_spooled_total{source="asteroid"} 10\n' in metrics(node)
         assert b'verdict="applied",reason="first_seen"} 7\n' in metrics(node)
         assert node.post(webhook(10, execution="10"))[1]["verdict"] == "applied"
