@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -11,7 +10,7 @@ import pytest
 
 from receiver.cli import client
 from receiver.errors import ReceiverError
-from tests.support.commands import TOP, run
+from tests.support.commands import run
 from tests.support.live import PRIVATE, PUBLIC, free_port, live
 from tests.support.loopback import Visit, raw
 
@@ -144,20 +143,3 @@ def test_the_whole_address_of_a_source_is_an_address_too(folder: Path) -> None:
         url = f"{served.url}/webhooks/asteroid"
         done = run(folder, *SEND, "--url", url, PUBLIC=PUBLIC, SECRET=SECRET)
     assert (done.returncode, b'"verdict": "applied"' in done.stdout) == (0, True), done.stderr
-
-
-def test_the_health_check_of_the_container_uses_no_proxy(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    line = next(
-        line
-        for line in (TOP / "deploy" / "Dockerfile").read_text().splitlines()
-        if line.startswith("HEALTHCHECK")
-    )
-    check = re.search(r'"-c", "(.*)"\]', line)
-    assert check is not None
-    without_proxies(monkeypatch)
-    with raw(answer_ok) as (port, visits), live(tmp_path) as served:
-        monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{port}")
-        exec(check[1].replace("http://127.0.0.1:8000", served.url), {})
-    assert visits == []

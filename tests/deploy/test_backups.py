@@ -48,7 +48,7 @@ async def writes(served: Served, names: range) -> set[str]:
 def as_described(folder: Path, copy: Path) -> str:
     """Return what deploy/README.md says to do between the stop and the start, for these folders."""
     text = (DEPLOY / "README.md").read_text("utf-8").split("## Backup and restore")[1]
-    (block,) = (b for b in re.findall(r"```sh\n(.*?)```", text, re.S) if "mkdir -p old" in b)
+    (block,) = (b for b in re.findall(r"```sh\n(.*?)```", text, re.S) if "old-$(date +%s)" in b)
     _, *steps, _ = block.strip().splitlines()
     words = "\n".join(steps).replace("/var/lib/private/receiver", str(folder))
     assert words.count("../receiver-backups/") == 1

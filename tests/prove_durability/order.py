@@ -101,7 +101,8 @@ class Order:
         if call.name == "pwrite64" and call.file == self.log:
             self._written(call)
         elif call.name == "openat" and self.log.encode() in call.data and "O_CREAT" in call.text:
-            self.created, self.named_at = True, -1
+            # Every connection opens it so; only the first one, before any answer, makes it.
+            self.created = True
         elif call.name in ("fsync", "fdatasync") and call.result == 0:
             self._synced(call)
         elif call.name in ("sendto", "sendmsg", "write", "writev") and call.result > 0:

@@ -144,6 +144,11 @@ def rows(version: int) -> Iterator[tuple[str, Sequence[Row]]]:
                  "began_at": NOW - HOUR, "raised_at": NOW - HOUR + MINUTE}  # fmt: skip
         yield "alarm", [{**alarm, "id": 1}, {**alarm, "id": 2, "ended_at": NOW - MINUTE}]
         yield "source", [{"name": "s", "heard_at": NOW - HOUR, "quiet_from": NOW - HOUR}]
+    if version >= 10:
+        yield "audit", [{"id": 1, "at": NOW - HOUR, "act": "take", "who": "Ann", "door": "page",
+                         "place": "127.0.0.1", "source": "s", "execution_id": "x", "about": "",
+                         "result": "taken"}]  # fmt: skip
+        yield "link_key", [{"id": 1, "key": b"k" * 32, "made_at": NOW - HOUR}]
     if version >= 5:
         yield "pruned", [{"what": "event", "name": "applied", "n": 2},
                          {"what": "delivery", "name": "sent", "n": 1}]  # fmt: skip

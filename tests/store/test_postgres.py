@@ -5,6 +5,7 @@ A node is a store with a committer of its own, as each process has one.
 
 from __future__ import annotations
 
+import os
 import threading
 import traceback
 from collections import Counter
@@ -64,10 +65,14 @@ class TestPostgres(StoreContract):
 Nodes = Callable[[int], list[PostgresStore]]
 
 
+# Other tests use the same server at the same time: only connections of these nodes are cut.
+NAMED = f"nodes-{os.getpid()}"
+
+
 @pytest.fixture
 def nodes(postgres: Server) -> Iterator[Nodes]:
     """Opens several nodes on one database without rows."""
-    url = postgres.emptied()
+    url = f"{postgres.emptied()}&application_name={NAMED}"
     with ExitStack() as opened:
         yield lambda n: [opened.enter_context(closing(PostgresStore(url))) for _ in range(n)]
 
@@ -441,8 +446,7 @@ def test_a_connection_that_died_unused_costs_no_write(nodes: Nodes, postgres: Se
     store.check_writable()
     assert store.ledger()["accepted"] == 0
     postgres.do(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-        " WHERE application_name LIKE 'receiver %'"
+        f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = '{NAMED}'"
     )
     store.check_writable()
     assert store.ledger()["accepted"] == 0
@@ -457,7 +461,7 @@ def test_a_connection_that_dies_in_a_transaction_leaves_nothing_and_the_next_one
         transaction.save([applied(1, Status.RUNNING, None)])
         postgres.do(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-            " WHERE application_name LIKE 'receiver %'"
+            f" WHERE application_name = '{NAMED}'"
         )
         transaction.heartbeat()
         return list(items)

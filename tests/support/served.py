@@ -163,7 +163,7 @@ class Served:
 
     async def forgotten(self) -> None:
         """Wait until a PostgreSQL has noticed that the process is dead."""
-        if self.database_url:
+        if self.database_url.startswith("postgres"):
             name = conninfo_to_dict(self.database_url)["application_name"]
             query = "SELECT 1 FROM pg_stat_activity WHERE application_name = ? LIMIT 1"
             await until(lambda: not self.rows(query, name), "its sessions end")
@@ -174,7 +174,7 @@ class Served:
 
     def rows(self, query: str, *values: object) -> list[Any]:
         """Ask its database, read-only."""
-        if self.database_url:
+        if self.database_url.startswith("postgres"):
             return asked(self.database_url, query, *values)
         uri = f"{self.path.absolute().as_uri()}?mode=ro"
         with closing(sqlite3.connect(uri, uri=True, timeout=10)) as connection:

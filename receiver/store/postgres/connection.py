@@ -118,7 +118,7 @@ def connect(address: Address) -> Watched:
 
 
 class Link:
-    """The way to a server: its connections, of which one writes and is made anew when it is lost.
+    """The way to a server: its connections, of which some write and are made anew when lost.
 
     Whoever needs the server while it is away gets Away at once; a thread tries to get it back.
     Another one looks for statements that take long. If no new connection reaches the server
@@ -132,7 +132,8 @@ class Link:
         self._returning: threading.Thread | None = None
         self._closed = threading.Event()
         self._reason = ""
-        self._connection: Watched | None = self.open()
+        self._writers: dict[str, Watched] = {}  # by what they write
+        self.open().close()
         threading.Thread(target=self._watch, name="postgres-watch", daemon=True).start()
 
     def open(self) -> Watched:
@@ -146,19 +147,19 @@ class Link:
         self._all = [*(each for each in self._all if not each.closed), connection]
         return connection
 
-    def take(self) -> Watched:
-        """Return the connection that writes; Away while there is none."""
+    def take(self, what: str) -> Watched:
+        """Return the connection that writes this; Away while there is none."""
         with self._changing:
-            if self._connection is not None and not self._connection.closed:
-                return self._connection
+            connection = self._writers.get(what)
+            if connection is not None and not connection.closed:
+                return connection
             if self._returning is None:
                 try:
-                    self._connection = self._open()
+                    self._writers[what] = self._open()
+                    return self._writers[what]
                 except Away as error:
                     self._lose(error)
-            if self._connection is None:
-                raise Away(self._reason)
-            return self._connection
+            raise Away(self._reason)
 
     def _watch(self) -> None:
         while not self._closed.wait(1.0):
@@ -175,7 +176,8 @@ class Link:
                 each.cut()
 
     def _lose(self, error: Away) -> None:
-        self._connection, self._reason = None, str(error)
+        self._writers.clear()
+        self._reason = str(error)
         if self._returning is None:
             log.error("database.lost: %s", error)
             self._returning = threading.Thread(target=self._return, name="postgres", daemon=True)
@@ -184,21 +186,23 @@ class Link:
     def _return(self) -> None:
         while not self._closed.wait(_AGAIN):
             try:
-                connection = self._open()
+                self._open().close()
             except Away as error:
                 self._reason = str(error)
                 continue
             with self._changing:
-                self._connection, self._returning = connection, None
+                self._returning = None
             log.warning("database.back: %s", self._address.name)
             return
 
-    def close(self) -> None:
-        """Close the connection that writes, and try no more."""
-        self._closed.set()
+    def close(self, what: str) -> None:
+        """Close the connection that writes this; after the last one, try no more."""
         with self._changing:
-            if self._connection is not None:
-                self._connection.close()
+            connection = self._writers.pop(what, None)
+            if connection is not None:
+                connection.close()
+            if not self._writers:
+                self._closed.set()
 
 
 class WriteConnection:
@@ -208,15 +212,15 @@ class WriteConnection:
         psycopg.OperationalError, psycopg.InterfaceError, errors.ReadOnlySqlTransaction,
     )  # fmt: skip
 
-    def __init__(self, link: Link, holder: str, now: str, news: News) -> None:
-        self._link, self._holder, self._dialect = link, holder, dialect(now)
+    def __init__(self, link: Link, what: str, holder: str, now: str, news: News) -> None:
+        self._link, self._what, self._holder, self._dialect = link, what, holder, dialect(now)
         self._connection: Watched | None = None
         self._begin = ""
         self._news = news
 
     def begin(self) -> SqlTransaction:
         for is_last in (False, True):
-            connection = self._link.take()
+            connection = self._link.take(self._what)
             if connection is not self._connection:
                 self._use(connection)
             try:
@@ -272,7 +276,7 @@ class WriteConnection:
                 self._connection.execute(f"NOTIFY {CHANNEL}")
 
     def close(self) -> None:
-        self._link.close()
+        self._link.close(self._what)
 
 
 class Readers:

@@ -52,15 +52,15 @@ class PostgresStore(Committed, SqlReader):
             prepare(address)
             # A turn locks its destination, and other processes have its turns, too: nothing else
             # is in its transaction, and webhooks wait for none.
-            turns, batches = Link(address), Link(address)
-            self._readers = Readers(turns, now)
+            link = Link(address)
+            self._readers = Readers(link, now)
             self._news = News(), News()
 
-            def writing(link: Link, news: News) -> Callable[[], WriteConnection]:
-                return lambda: WriteConnection(link, self.holder, now, news)
+            def writing(what: str, news: News) -> Callable[[], WriteConnection]:
+                return lambda: WriteConnection(link, what, self.holder, now, news)
 
-            super().__init__(Committer(writing(turns, self._news[0]), backlog, most=1))
-            self._batches = Committed(Committer(writing(batches, self._news[1]), backlog))
+            super().__init__(Committer(writing("turns", self._news[0]), backlog, most=1))
+            self._batches = Committed(Committer(writing("batches", self._news[1]), backlog))
         except psycopg.Error as error:
             raise _refused(address, error) from None
         self._peers = Peers(self.holder)
