@@ -95,7 +95,7 @@ class Asker:
         changes: Sequence[StatusChange] = ()
         if needs_changes(answer, before):
             if not may_go_on():
-                return Asked(Outcome.ANSWERED, answer, before)
+                return Asked(Outcome.FAILED, answer, before, detail="it was broken off")
             changes, failed = self._changes(execution_id, insists=insists)
             if failed is not None:
                 return failed
