@@ -9,7 +9,7 @@ from typing import Any
 
 
 class Act(StrEnum):
-    """What somebody did."""
+    """Act of a person or a tool."""
 
     TAKE = "take"
     RESUME = "resume"

@@ -50,7 +50,7 @@ OUTCOMES = ("delivered", "failed", "uncertain")
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
-    """How many times something took so long: a count for each bucket and one beyond, and a sum."""
+    """Histogram of durations: a count for each bucket and one beyond, and the sum (seconds)."""
 
     counts: tuple[int, ...]
     seconds: float

@@ -84,7 +84,7 @@ def _events(store: Surveying, since: int) -> Iterator[PastEvent]:
 
 
 class _Side:
-    """One of the two sets of rules, and what it would have sent so far."""
+    """Side of the comparison: a set of rules, and the messages that it would have sent so far."""
 
     def __init__(self, store: Surveying, rules: Rules, now: int) -> None:
         self.rules, self.counts = rules, Counts()

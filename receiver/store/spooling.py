@@ -34,7 +34,7 @@ class SpooledWebhook:
 
 @dataclass(frozen=True, slots=True)
 class SpoolState:
-    """What a spool holds: webhooks, their bytes, and the receipt of the first (nanoseconds)."""
+    """Content of a spool: webhooks, their bytes, and the receipt of the first (nanoseconds)."""
 
     waiting: int
     size: int

@@ -1,4 +1,4 @@
-"""How long a start, reloads and the end of a silence take in a large store, and who waits for it.
+"""Time of a start, of reloads and of the end of a silence in a large store, and who waits for it.
 
 Run it with `python -m tests.bench_replanning`. A store of 100,000 executions, of which 20,000 wait
 with reminders and escalations and 40,000 run, is made once. Meanwhile an event comes every 20 ms;

@@ -17,7 +17,7 @@ TOPICS = topics()
 
 
 def told(folder: Path, *arguments: str) -> str:
-    """What it prints, at a terminal of any width: no line is wider than 80 columns."""
+    """Return the output; no line of it is wider than 80 columns, whatever the terminal."""
     done = run(folder, "help", *arguments, stdin=b"", **BROKEN)
     assert (done.returncode, done.stderr) == (0, b"")
     text = done.stdout.decode()

@@ -1,4 +1,4 @@
-"""What the pages tell people to paste works as pasted, and prints what they say."""
+"""Blocks of the pages that people paste work as pasted, and print what the pages say."""
 
 from __future__ import annotations
 

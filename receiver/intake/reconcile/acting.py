@@ -33,7 +33,7 @@ _TURNS = Turns()
 
 
 class Came(StrEnum):
-    """What came of it that somebody wanted to act."""
+    """Outcome of an act that somebody asked for."""
 
     DONE = "done"
     UNCERTAIN = "uncertain"
@@ -50,7 +50,7 @@ class Came(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What somebody wants done with an execution, and why.
+    """Wish of somebody to do something with an execution, and why.
 
     `only`: as long as the execution has this version, so that a link acts on its own wait alone.
     """

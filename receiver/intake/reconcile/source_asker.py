@@ -61,7 +61,7 @@ class _Wait:
 
 @dataclass(slots=True)
 class AskingNotes:
-    """What asking a source's provider has shown so far; times are monotonic seconds."""
+    """Results of asking a source's provider so far; times are monotonic seconds."""
 
     asked: dict[str, float] = field(default_factory=dict)
     waits: dict[str, _Wait] = field(default_factory=dict)

@@ -110,7 +110,7 @@ def fill(url: str, original: Original, say: Say) -> dict[str, int]:
 
 
 class Copying:
-    """One run of the copying; each step of it is a transaction, or several."""
+    """Run of the copying; each of its steps is a transaction, or several."""
 
     def __init__(
         self, address: Address, connection: psycopg.Connection[Any], original: Original, say: Say

@@ -44,7 +44,7 @@ _SCHEMA = "SELECT version FROM schema_version"
 
 
 class Peers:
-    """What one process, the `holder`, knows and says of all."""
+    """Knowledge of one process, the `holder`, about all that serve the database."""
 
     def __init__(self, holder: str) -> None:
         self.holder = holder
