@@ -26,7 +26,6 @@ class Answer:
     metadata: Mapping[str, Any] | None = None
     detail: Mapping[str, Any] = field(default_factory=dict)
     ended_at: int | None = None
-    started_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from receiver.errors import MalformedEnvelope
 from receiver.events import Event, Execution, Status, Verdict
 from receiver.intake.receive import Intake, Lesson, VerifiedWebhook
 from receiver.intake.reconcile.learning import learnt, needs_changes
-from receiver.intake.reconcile.provider import Asks, Outcome, Reply
+from receiver.intake.reconcile.provider import Outcome, Provider, Reply
 from receiver.metrics import Counters
 from receiver.sources.answers import ActiveExecutions, Answer, StatusChange
 from receiver.sources.formats.registry import APIS
@@ -55,7 +55,7 @@ class Asker:
         store: Store,
         live_rules: LiveRules[Intake],
         source: Source,
-        provider: Asks,
+        provider: Provider,
         counters: Counters,
     ) -> None:
         self._store = store

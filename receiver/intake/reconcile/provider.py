@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from receiver.config.exposure import is_loopback
@@ -62,16 +62,6 @@ class Reply:
     content: Any = None
     retry_after: float | None = None
     detail: str = ""
-
-
-class Asks(Protocol):
-    """Something that can be asked as a provider is."""
-
-    def get(self, path: str) -> Reply:
-        """Ask; the reply tells every failure."""
-
-    def post(self, path: str) -> Reply:
-        """Act; `uncertain` if the act may have happened."""
 
 
 class Provider:

@@ -19,6 +19,7 @@ import random
 import threading
 import time
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import chain, zip_longest
 
@@ -129,14 +130,16 @@ class SourceAsker(Periodic):
     def _held(self, now: float) -> str:
         """Return an execution with a held event that is soon given up, and not asked about yet."""
         notes = self.notes
-        lead = min(LEAD, self.source.ordering.gap_timeout // 2)
-        held = self._store.held_until(self.source.name, time.time_ns() + lead)
-        for execution_id, until in held:
+        for execution_id, until in self._soon_given_up():
             wait = notes.waits.get(execution_id)
             if (execution_id, until) in notes.asked_held or (wait and now < wait.until):
                 continue
             return execution_id
         return ""
+
+    def _soon_given_up(self) -> Sequence[tuple[str, int]]:
+        lead = min(LEAD, self.source.ordering.gap_timeout // 2)
+        return self._store.held_until(self.source.name, time.time_ns() + lead)
 
     def _begin_round(self, now: float) -> None:
         """Queue the most overdue executions, as many as the rate allows until the next round.
@@ -171,8 +174,7 @@ class SourceAsker(Periodic):
         if self._queue and self._queue[0] == execution_id:
             self._queue.popleft()
         failures = notes.waits[execution_id].failures if execution_id in notes.waits else 0
-        lead = min(LEAD, self.source.ordering.gap_timeout // 2)
-        held = self._store.held_until(self.source.name, time.time_ns() + lead)
+        held = self._soon_given_up()
         notes.asked[execution_id] = now
         asked = self._asker.ask(execution_id, self._may_go_on, insists=failures < PATIENCE)
         if asked.outcome is not Outcome.ANSWERED:

@@ -95,7 +95,6 @@ def read_execution(content: Any) -> Answer:
         metadata=read_metadata(content),
         detail=read_detail(result) if isinstance(result, dict) else {},
         ended_at=read_time_or_none(content, "terminalAt"),
-        started_at=read_time_or_none(content, "startedAt"),
     )
 
 
