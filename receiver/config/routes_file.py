@@ -96,6 +96,7 @@ class _Reading:
         self._check_route_names(model)
         self._stop()
         self._warn(routes, destinations, {source.format for source in sources.values()})
+        self._warn_of_shared_keys(sources)
         return Rules(self._path, sources, destinations, routes, tuple(self._warnings))
 
     def line(self, place: Place) -> int:
@@ -200,6 +201,22 @@ class _Reading:
         )
         self._told.update(names)
         return f": {' and '.join(map(self._variables.absence, names))}" if names else ""
+
+    def _warn_of_shared_keys(self, sources: Mapping[str, Source]) -> None:
+        """Warn of sources that ask the same provider about the same executions."""
+        asking = [source for source in sources.values() if source.reconcile is not None]
+        for number, source in enumerate(asking):
+            for other in asking[:number]:
+                is_same = source.api is not None and other.api is not None and (
+                    source.api.base_url, source.api.key
+                ) == (other.api.base_url, other.api.key)  # fmt: skip
+                is_apart = source.agents and other.agents and not source.agents & other.agents
+                if is_same and not is_apart:
+                    self.warning(
+                        source.line,
+                        f"source {source.name} asks with the key of {other.name}: what asking finds"
+                        " is told once by each. Give them different `agents`, or let one ask",
+                    )
 
     def _warn(
         self,
