@@ -89,6 +89,12 @@ def test_there_is_a_rule_for_each_trouble_and_it_says_what_to_look_at() -> None:
         assert name in tried, name
 
 
+def test_every_kind_of_alarm_has_a_rule() -> None:
+    """The one about signatures has a rule of its own: it counts the answers of 401."""
+    named = set(re.findall(r'alarm="([a-z_]+)"', " ".join(rule["expr"] for rule in rules())))
+    assert named == {kind.value for kind in AlarmKind} - {AlarmKind.SIGNATURES.value}
+
+
 def test_the_rules_fire_when_they_should_and_only_then(tmp_path: Path) -> None:
     promtool = tool("promtool")
     assert said([promtool, "test", "rules", TESTS])[0] == 0
