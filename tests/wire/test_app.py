@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -269,6 +270,8 @@ def test_health_and_readiness_are_open(receiver: Live) -> None:
     assert receiver.ask("/healthz")[:2] == (200, {"status": "alive"})
     status, ready, _ = receiver.ask("/readyz")
     assert (status, ready["status"], ready["alarms"], ready["spool"]) == (200, "ready", [], None)
+    assert re.fullmatch("[0-9a-f]{12}", ready["rules"])
+    assert set(ready) == {"status", "rules", "alarms", "spool"}
 
 
 def test_times_are_compared_as_instants(receiver: Live) -> None:
