@@ -175,6 +175,8 @@ async def people(given: argparse.Namespace, report: Report, folder: Path) -> Non
                 report.add("kills")
             hook.status.clear()
             await receiver.start()
+            executions.append(f"x{given.executions:03}")
+            await _wait_that_is_told(storm, executions[-1])
             await _end(storm, executions)
             database = connect(receiver.path, read_only=True)
             with closing(database):
@@ -186,6 +188,17 @@ async def people(given: argparse.Namespace, report: Report, folder: Path) -> Non
                 report.must(json.loads(ledger)["imbalance"] == 0, f"imbalance: {ledger!r}")
                 told = set(database.execute(WERE_TOLD).fetchall())
                 _ends(told, database.execute(ENDS).fetchall(), hook, report)
+
+
+async def _wait_that_is_told(storm: People, execution: str) -> None:
+    """Let an execution wait until somebody has heard of it.
+
+    On a slow machine nobody may have heard of a wait in the storm: then there would be no end.
+    """
+    while storm.told.get(execution, 0) < 2:
+        await storm.move(execution)
+    told = f"{execution}.1"
+    await until(lambda: any(told in title for _, title, _ in storm.hook.arrived), "it is told", 60)
 
 
 async def _end(storm: People, executions: list[str]) -> None:
