@@ -99,20 +99,16 @@ def _notice(
         kind = f"{verdict}/{entry.judgement.reason}/{event.status}"
         dedup_key = f"{kind}/{event.source}/{destination}/{version}/{route.name!r}/{execution}"
     order_key = f"{event.source}/{execution}"
-    guard = _guard(entry)
-    group = route.group_at(destination)
-    if key is None or group is None:
-        return PlannedDelivery(destination, route.name, Kind.NOTICE, dedup_key, order_key, guard)
+    group = route.group_at(destination) if key is not None else None
     return PlannedDelivery(
         destination,
         route.name,
         Kind.NOTICE,
         dedup_key,
-        # Grouped deliveries block no others, and within a group the numbers give the order.
-        dedup_key,
-        guard,
-        gathers=group.wait,
-        group_key=key,
+        order_key,
+        _guard(entry),
+        gathers=group.wait if group else 0,
+        group_key=key if group else None,
     )
 
 

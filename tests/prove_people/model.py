@@ -45,8 +45,9 @@ Where the text is silent, this is decided here:
 * If the clock is set back, what began under the clock ahead (by more than 5 s) begins now, and
   lasts as long as intended; quiet hours are looked at again. A silence that ended is over.
 * A message that was being sent when the process died may have arrived: it is told of as a repeat.
-* Order holds among messages about one execution to one destination that wait for a retry, but for
-  reminders and escalations, which come at their own times; nothing waits behind quiet hours.
+* A message waits behind earlier ones about its execution to its destination that are tried again,
+  but for what was planned (reminders, escalations, word of what is stuck), which comes at its own
+  time. Nothing waits behind what a group or quiet hours keep together.
 * A message that dies of an episode that is over or taken has no fall-back if it would not be sent.
 """
 

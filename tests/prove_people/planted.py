@@ -100,8 +100,9 @@ BUGS = (
         f"due_in=escalation.after + {MINUTE},", "",
     ),
     people(
-        "groups gather for nobody", PLAN, "        gathers=group.wait,\n",
-        "        gathers=0,\n", "groups",
+        "groups gather for nobody", PLAN,
+        "gathers=group.wait if group else 0,\n        group_key=key if group",
+        "gathers=0,\n        group_key=key if group", "groups",
     ),
     people(
         "stuck after another time", PLAN, "due_in=stuck.after,", f"due_in=stuck.after + {MINUTE},",

@@ -6,6 +6,8 @@ from tests.prove_people.plan import Outage, Place, Told
 from tests.prove_people.said import items
 from tests.prove_people.state import DAY, NAGS, Group, Owed, State
 
+PLANNED = NAGS | {"stuck"}
+
 FIRST, LONGEST = 5, 3600  # seconds: the first and the longest wait for a retry
 PAUSE_AFTER, LONGEST_PAUSE = 5, 60  # failures in a row over several executions, and seconds
 
@@ -36,9 +38,11 @@ class Telling(State):
         if self.is_paused(place) and not is_first:
             return self.give_up(place)
         ready, did = self.ready(place)
-        ready += self.joining(ready)
-        for those in self.together(ready):
-            if (self.is_paused(place) and not is_first) or not self.may_go(those):
+        for bundle in self.together(ready + self.joining(ready)):
+            those = [owed for owed in bundle if not self.is_behind(owed)]
+            if not any(owed in ready for owed in those):
+                continue
+            if self.is_paused(place) and not is_first:
                 continue
             is_first = False
             for owed in those:
@@ -77,10 +81,6 @@ class Telling(State):
         """Whether the destination wants nothing now."""
         return self.paused_until(place.name) > self.now
 
-    def may_go(self, those: list[Owed]) -> bool:
-        """Whether no earlier message waits for its retry; several together wait for none."""
-        return len(those) > 1 or not self.is_behind(those[0])
-
     def ready(self, place: Place) -> tuple[list[Owed], bool]:
         """Return what may go out to a destination now, and whether a silence kept back more."""
         ready, did = list[Owed](), False
@@ -111,19 +111,26 @@ class Telling(State):
             return owed.due
         due = self.digested.get(group, -DAY) + owed.way.apart
         if owed.kind in ("notice", "stuck"):
-            gathers = [o.asked for o in self.waiting if gathering_of(o) == group]
+            gathers = [
+                other.asked
+                for other in self.waiting
+                if other is owed or (gathering_of(other) == group and not self.is_behind(other))
+            ]
             due = max(due, min(gathers) + owed.way.wait)
         return max(due, owed.due)
 
     def is_behind(self, owed: Owed) -> bool:
-        """Whether an earlier message about the execution waits for its retry."""
-        if owed.kind in NAGS or owed.night:
+        """Whether an earlier message about the execution waits for its retry.
+
+        One that others may join holds up nobody, and what was planned comes at its own time.
+        """
+        if owed.kind in PLANNED or owed.night:
             return False
         for other in self.waiting:
             if other is owed:
                 return False
             same = other.to == owed.to and other.episode.execution == owed.episode.execution
-            if same and other.kind not in NAGS and other.tries and not other.night:
+            if same and other.kind not in PLANNED and other.tries and group_of(other) is None:
                 return True
         return False
 

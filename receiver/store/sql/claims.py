@@ -45,8 +45,9 @@ SPEND_TOKEN = statement(
 _UNSETTLED = "d.state IN ('waiting', 'sending') AND d.state"
 _OF_GROUP = "d.destination = :destination AND d.group_key = :key"
 _GROUP = f"{_OF_GROUP} AND {_UNSETTLED} = 'waiting'"
-# A digest takes what is asked for by now and gathers; nothing that is planned for later.
-_TOGETHER = f"{_GROUP} AND d.due_at <= :until AND d.planned_at <= :now"
+# A digest takes what is asked for by now and gathers; nothing that is planned for later, or that
+# would pass an older message about its execution.
+_TOGETHER = f"{_GROUP} AND d.due_at <= :until AND d.planned_at <= :now AND {UNBLOCKED}"
 # The candidates that may go out now: one delivery, or a group.
 _WHICH = {"one": "d.id = :id AND d.state = 'waiting'", "group": _TOGETHER}
 UNTRUE = variants("supersede_untrue", untrue("{where}"), _WHICH)

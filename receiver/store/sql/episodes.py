@@ -42,6 +42,9 @@ _SENT_AGAIN = {
     " AND d.state IN ('waiting', 'sending') AND d.state = 'waiting' AND d.due_at <= :until"
     " AND d.repeat = 1",
 }
+# Of those the ones that do not go out again once somebody took the episode. A notice says who did.
+_NOT_SENT_AGAIN = {name: f"{where} AND ({NAGGING} OR {IF_STUCK})"
+                   for name, where in _SENT_AGAIN.items()}  # fmt: skip
 _LISTED = {"listed": "d.digest = :head AND d.silence IS NOT NULL"}
 _KEPT_BACK = {
     "kept_back": "d.silence = :silence AND d.destination = :destination AND d.due_at = :at"
@@ -165,7 +168,7 @@ def _telling_who(were_told: str) -> str:
         conflict="",
         dedup_key=_TOOK, event="e.seq", source="e.source", execution_id="e.execution_id",
         event_id="e.event_id", verdict="e.verdict", route="min(d.route)",
-        destination="t.destination", kind="'acknowledged'", order_key=_TOOK,
+        destination="t.destination", kind="'acknowledged'", order_key=_IN_ORDER,
         guard_version="e.version", group_key="max(d.group_key) || '#acknowledged'",
         created_at=":now", owed_at=":now", due_at=":now",
     )  # fmt: skip
@@ -174,7 +177,7 @@ def _telling_who(were_told: str) -> str:
 TELL_WHO = variants(
     "tell_who_took_it",
     _telling_who(_WERE_TOLD),
-    {**_TRIED, **_SENT_AGAIN, **_LISTED, **_OF_EXECUTION},
+    {**_TRIED, **_NOT_SENT_AGAIN, **_LISTED, **_OF_EXECUTION},
 )
 TELL_WHO_INSTEAD = variants(
     "tell_who_took_it_instead",

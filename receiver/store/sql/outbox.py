@@ -15,6 +15,7 @@ from receiver.routing.policy import RouteOptions
 from receiver.store.records import AttemptResult, Failures
 from receiver.store.sql import facts, quarantine
 from receiver.store.sql.database import Database, Row, Statement, Values, statement
+from receiver.store.sql.reads import UNBLOCKED
 from receiver.store.sql.rows import DELIVERY_COLUMNS
 from receiver.times import LATEST
 
@@ -70,7 +71,7 @@ ATTEMPTED = statement(
     " SELECT id, attempts, :now, :outcome, :detail, :duration FROM delivery WHERE id = :delivery",
 )
 # A digest has room for some confirmations only, and the rest must not wait for the group's next
-# turn. Those that came in meanwhile are not part of this rest, and wait for their turn.
+# turn. Those that came in meanwhile, or keep behind older messages, are not part of this rest.
 GROUP_TOLD = statement(
     "group_told",
     "INSERT INTO digest_group (destination, key, told_at) SELECT CAST(:destination AS text),"
@@ -78,7 +79,7 @@ GROUP_TOLD = statement(
     " (SELECT 1 FROM delivery AS d JOIN event AS e ON e.seq = d.event"
     " WHERE d.destination = :destination AND d.group_key = :key AND d.state = 'waiting'"
     " AND d.state IN ('waiting', 'sending') AND d.planned_at <= :now AND d.due_at <= :gathered"
-    f" AND {facts.WAITS})"
+    f" AND {facts.WAITS} AND {UNBLOCKED})"
     " ON CONFLICT (destination, key) DO UPDATE SET told_at = excluded.told_at",
 )
 FORGET_GROUPS = statement(

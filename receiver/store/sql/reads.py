@@ -12,10 +12,12 @@ MAX_ID = 2**63 - 1
 # The number of newest events that the tallies count.
 TALLIED = 10_000
 # The deliveries of one execution keep their order within a destination: none passes an older one.
-UNBLOCKED = (
-    "NOT EXISTS (SELECT 1 FROM delivery AS e WHERE e.destination = d.destination"
-    " AND e.order_key = d.order_key AND e.id < d.id AND e.state IN ('waiting', 'sending'))"
+# Only one of a group, which waits for others, holds up nobody.
+BEFORE = (
+    "e.destination = d.destination AND e.order_key = d.order_key AND e.id < d.id"
+    " AND e.state IN ('waiting', 'sending') AND e.group_key IS NULL"
 )
+UNBLOCKED = f"NOT EXISTS (SELECT 1 FROM delivery AS e WHERE {BEFORE})"
 NEXT_GIVEN_UP = statement(
     "next_given_up", "SELECT min(held_until) FROM event WHERE verdict = 'held'"
 )

@@ -16,7 +16,7 @@ from receiver.store.records import KeptBy, Obstacles
 from receiver.store.sql.audit import AT_PROVIDER
 from receiver.store.sql.database import Database, Statement, statement, variants
 from receiver.store.sql.facts import as_judged
-from receiver.store.sql.reads import MAX_ID
+from receiver.store.sql.reads import BEFORE, MAX_ID
 from receiver.store.sql.rows import mapping
 
 View = dict[str, Any]
@@ -128,8 +128,7 @@ OBSTACLES = statement(
     "obstacles",
     "SELECT d.planned_at, d.due_at, d.kept_by,"
     " substr(d.dedup_key, 1, 6) = 'stuck/' AS stuck,"
-    " (SELECT min(e.id) FROM delivery AS e WHERE e.destination = d.destination"
-    " AND e.order_key = d.order_key AND e.id < d.id AND e.state IN ('waiting', 'sending')),"
+    f" (SELECT min(e.id) FROM delivery AS e WHERE {BEFORE}),"
     " coalesce(s.paused_until, 0), s.tokens, coalesce(s.counted_at, 0)"
     " FROM delivery AS d LEFT JOIN destination AS s ON s.name = d.destination WHERE d.id = :id",
 )
