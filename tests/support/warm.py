@@ -210,6 +210,8 @@ class Forking:
 
 def prepare() -> None:
     """Import all that a command could need."""
+    # Who starts tests in the background may have them ignore it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     modules = [each.name for each in pkgutil.walk_packages(receiver.__path__, "receiver.")]
     for module in (*modules, *LATER):
         if not module.endswith("__main__"):

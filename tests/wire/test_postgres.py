@@ -118,8 +118,8 @@ def test_a_server_that_takes_everything_and_answers_nothing_is_given_up(
         assert node.post(webhook(1))[0] == 202
         way.is_swallowing = True
         assert node.post(webhook(2, execution="y"))[0] == 503
-        way.is_swallowing = False
         way.cut()
+        way.is_swallowing = False
         way.open()
         until(lambda: status_of(node) == 200)
         assert node.post(webhook(2, execution="y"))[0] == 202

@@ -138,8 +138,8 @@ def test_a_server_that_answers_nothing_is_not_waited_for(
             assert node.post(webhook(number, execution=str(number)))[1]["verdict"] == "spooled"
         assert ready(node)["status"] == "spooling"
         assert time.monotonic() - began < 2
-        way.is_swallowing = False
         way.cut()
+        way.is_swallowing = False
         way.open()
         until(lambda: is_ready(node), seconds=10)
         assert {each["verdict"] for each in events(node)} == {"applied"}
