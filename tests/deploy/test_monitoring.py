@@ -23,11 +23,15 @@ from tests.support.tools import said, tool
 FOLDER = DEPLOY / "monitoring"
 RULES, TESTS = FOLDER / "receiver.rules.yml", FOLDER / "receiver.rules.test.yml"
 # Of Prometheus itself, and of the node exporter.
-ELSEWHERE = {"up", "ALERTS", "node_filesystem_avail_bytes", "node_filesystem_size_bytes"}
+ELSEWHERE = {
+    "up", "ALERTS", "node_filesystem_avail_bytes", "node_filesystem_size_bytes",
+    "node_systemd_unit_state", "node_systemd_timer_last_trigger_seconds",
+}  # fmt: skip
 # The troubles that the rules have to see: each a name of a rule.
 TROUBLES = {
     "ReceiverNotScraped", "ReceiverDestinationFails", "ReceiverSourceQuiet",
     "ReceiverSignaturesFail", "ReceiverRulesNotRead", "ReceiverCannotStore", "ReceiverDiskFills",
+    "ReceiverBackupFails",
 }  # fmt: skip
 
 
