@@ -33,7 +33,6 @@ settings.load_profile("receiver")
 # Whatever runs beside these would be measured, too.
 _IN_SHORT = "test_short_forms.py::test_the_promise_holds_in_short"
 ALONE = (
-    "tests/bench/test_startup.py",
     "tests/bench/test_growth.py::test_answers_are_measured_while_much_is_removed",
     f"tests/prove_deliveries/{_IN_SHORT}[hanging]",
     f"tests/prove_deliveries/{_IN_SHORT}[shutdown]",

@@ -59,7 +59,7 @@ def seconds(folder: Path, *arguments: str, runs: int = 5) -> float:
     return min(_seconds(folder, "-m", "receiver", *arguments) for _ in range(runs))
 
 
-def times_as_long(folder: Path, *arguments: str, libraries: str, runs: int = 7) -> float:
+def times_as_long(folder: Path, *arguments: str, libraries: str, runs: int = 5) -> float:
     """Return how many times the processor time of importing its libraries `receiver …` takes.
 
     Both take turns, and each counts by its least: machines differ by three, this does not.
