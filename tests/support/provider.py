@@ -1,7 +1,8 @@
 """A stand-in for the provider's API on loopback, written from `asteroid.md`; with faults on demand.
 
-It keeps executions with their changes of status, serves the addresses that the receiver asks, and
-notes every request. The published SDK can drive it as its client.
+It keeps executions with their changes of status, serves what people may ask and do there, and notes
+every request. The published SDK drives it as its client (tests/wire/test_provider_sdk.py). Nobody
+says from where the provider counts pages: `first_page`.
 """
 
 from __future__ import annotations
@@ -22,6 +23,14 @@ from receiver.times import SECOND, format_time
 KEY = "provider-key-0123456789abcdef"
 ACTIVE = ("starting", "running", "paused", "paused_by_agent", "awaiting_confirmation")
 ENDED = ("completed", "failed", "cancelled")
+PHASES = {"pending": ("queued",), "active": ACTIVE, "terminal": ENDED}
+_ACTS = {"pause": "paused", "resume": "running", "cancel": "cancelled"}
+# What may be done with an execution in a status.
+_FITS = {
+    "paused": ("starting", "running"),
+    "running": ("paused", "paused_by_agent", "awaiting_confirmation"),
+    "cancelled": ("queued", *ACTIVE),
+}
 _PAYLOADS = {
     "paused": "pausedPayload",
     "paused_by_agent": "pausedPayload",
@@ -48,6 +57,13 @@ class Run:
         return self.changes[-1][1]
 
 
+_SORTS: dict[str, Callable[[Run], Any]] = {
+    "created_at": lambda run: run.changes[0][0],
+    "status": lambda run: run.status,
+    "started_at": lambda run: next((at for at, status, _ in run.changes if status == "running"), 0),
+}
+
+
 @dataclass
 class StandIn:
     """The API's state. `fault` answers instead of it: (status, headers, body), or None."""
@@ -61,6 +77,7 @@ class StandIn:
     clock_ahead: float = 0.0
     has_activities: bool = True
     largest_page: int = 100
+    first_page: int = 1
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def moves(self, execution_id: str, status: str, at: int | None = None, **payload: Any) -> None:
@@ -76,7 +93,7 @@ class StandIn:
 
 
 def execution_json(run: Run) -> dict[str, Any]:
-    """Return an execution as the API writes it."""
+    """Return an execution as the API writes it; a time is there once it has happened."""
     first = run.changes[0][0]
     ended = [at for at, status, _ in run.changes if status in ENDED]
     started = [at for at, status, _ in run.changes if status == "running"]
@@ -91,12 +108,24 @@ def execution_json(run: Run) -> dict[str, Any]:
         **({"terminalAt": format_time(ended[-1])} if ended else {}),
         **({"executionResult": {
             "id": "result-1", "executionId": run.execution_id, "createdAt": format_time(ended[-1]),
-            "outcome": result.get("outcome", "success"), "reasoning": result.get("reasoning", ""),
-            "result": result.get("result")}} if result is not None else {}),
+            **_completed(result)}} if result is not None else {}),
         "humanLabels": [], "comments": [], "hasBeenRerun": False,
         **({"metadata": run.metadata} if run.metadata else {}),
         "platformUrl": f"https://platform.asteroid.ai/executions/{run.execution_id}",
     }  # fmt: skip
+
+
+def _completed(payload: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the words about a completed execution; all three are always there."""
+    given = {"outcome": "success", "reasoning": "", "result": None, **payload}
+    return {name: given[name] for name in ("outcome", "reasoning", "result")}
+
+
+def _payload(status: str, payload: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the part of an activity that says more of a status; only some have one."""
+    if status == "completed":
+        return {"completedPayload": _completed(payload)}
+    return {_PAYLOADS[status]: dict(payload)} if payload and status in _PAYLOADS else {}
 
 
 def activities_json(run: Run) -> list[dict[str, Any]]:
@@ -109,7 +138,7 @@ def activities_json(run: Run) -> list[dict[str, Any]]:
             "payload": {
                 "activityType": "status_changed",
                 "status": status,
-                **({_PAYLOADS[status]: dict(payload)} if payload and status in _PAYLOADS else {}),
+                **_payload(status, payload),
             },
         }
         for number, (at, status, payload) in enumerate(run.changes)
@@ -138,10 +167,14 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         """Do an act."""
-        self.rfile.read(int(self.headers.get("Content-Length") or 0))
         self._answer("POST")
 
+    def do_DELETE(self) -> None:
+        """Delete an execution."""
+        self._answer("DELETE")
+
     def _answer(self, method: str) -> None:
+        self._body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         provider = self.provider
         with provider.lock:
             provider.requests.append((time.monotonic(), method, self.path))
@@ -164,8 +197,12 @@ class _Handler(BaseHTTPRequestHandler):
                 self._list(parse_qs(parts.query))
             elif (run := provider.runs.get(steps[3])) is None:
                 self._error(404, "no such execution")
-            elif method == "POST":
+            elif method == "DELETE" and len(steps) == 4:
+                self._delete(run)
+            elif method == "POST" and len(steps) == 5:
                 self._act(run, steps[4])
+            elif method != "GET":
+                self._error(404, "no such address")
             elif len(steps) == 4:
                 self._json(execution_json(run))
             elif steps[4] == "activities" and provider.has_activities:
@@ -174,11 +211,23 @@ class _Handler(BaseHTTPRequestHandler):
                 self._error(404, "no such address")
 
     def _list(self, query: Mapping[str, list[str]]) -> None:
-        page, size = int(query.get("page", ["1"])[0]), int(query.get("pageSize", ["50"])[0])
+        first = self.provider.first_page
+        page, size = int(query.get("page", [str(first)])[0]), int(query.get("pageSize", ["50"])[0])
+        field, _, direction = query.get("sort", ["created_at:desc"])[0].partition(":")
+        phases, statuses = query.get("phase"), query.get("status")
+        if page < first or size < 1 or field not in _SORTS or direction not in ("asc", "desc"):
+            self._error(400, "The list cannot be read like this.")
+            return
         size = min(size, self.provider.largest_page)
-        runs = [run for run in self.provider.runs.values() if run.status in ACTIVE]
-        runs.sort(key=lambda run: run.changes[0][0], reverse=True)
-        items = [execution_json(run) for run in runs[(page - 1) * size : page * size]]
+        wanted = {status for phase in phases or PHASES for status in PHASES.get(phase, ())}
+        runs = [
+            run
+            for run in self.provider.runs.values()
+            if run.status in wanted and (statuses is None or run.status in statuses)
+        ]
+        runs.sort(key=_SORTS[field], reverse=direction == "desc")
+        start = (page - first) * size
+        items = [execution_json(run) for run in runs[start : start + size]]
         self._json({"items": items, "page": page, "pageSize": size, "total": len(runs)})
 
     def _activities(self, run: Run, query: Mapping[str, list[str]]) -> None:
@@ -187,16 +236,29 @@ class _Handler(BaseHTTPRequestHandler):
             found.reverse()
         self._json(found[: int(query.get("limit", ["1000"])[0])])
 
+    def _delete(self, run: Run) -> None:
+        if run.status in ENDED:
+            del self.provider.runs[run.execution_id]
+            self._send(204, {}, b"")
+        else:
+            self._error(400, "Only what has ended can be deleted.")
+
     def _act(self, run: Run, act: str) -> None:
-        after = {"pause": "paused", "resume": "running", "cancel": "cancelled"}.get(act)
-        if after is None:
-            self._error(404, "no such act")
-        elif run.status in ENDED:
-            self._error(400, "The execution has ended.")
+        """Pause, resume or cancel, by an address of its own or as a status."""
+        after = _ACTS.get(act)
+        if act == "status":
+            after = json.loads(self._body or b"{}").get("status")
+        if act == "user-messages":
+            self._send(201, {}, b'"taken"')
+        elif after not in _FITS:
+            self._error(400 if act == "status" else 404, "no such act")
+        elif run.status not in _FITS[after]:
+            self._error(400, f"The execution is {run.status}.")
         else:
             payload = {"reason": "user_requested"} if after == "cancelled" else {}
             run.changes.append((time.time_ns(), after, payload))
-            self._json({})
+            moved = {"executionId": run.execution_id, "status": after}
+            self._json("updated" if act == "status" else moved)
 
     def _json(self, content: Any) -> None:
         self._send(200, {}, json.dumps(content).encode())
