@@ -68,9 +68,31 @@ class Entry:
         return replace(self, result=result, about=about or self.about)
 
 
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """Turn of somebody to act on an execution at its provider; the token is what shows whose it is.
+
+    `pending`: the act that the provider took a moment ago, at `version` of the execution, and `who`
+    did it.
+    """
+
+    source: str
+    execution_id: str
+    token: str
+    pending: Act | None = None
+    who: str = ""
+    version: int = 0
+
+
+# Stands in the audit from before the request leaves until its result is known.
+BEGUN = "begun"
 # What people do with an execution at its provider.
 AT_PROVIDER = (Act.RESUME, Act.CANCEL, Act.PAUSE)
 _DID = {Act.RESUME: "resumed", Act.CANCEL: "cancelled", Act.PAUSE: "paused"}
+_BECAME = {
+    "uncertain": "it may have happened",
+    BEGUN: "no result is known, it may have happened",
+}
 _THROUGH = {
     Door.COMMAND: "by a command",
     Door.API: "through the API",
@@ -87,5 +109,5 @@ def at_provider(row: Mapping[str, Any]) -> str:
     reason = f" ({row['about']})" if row["about"] else ""
     if row["result"] == "done":
         return f"{who} {_DID[act]} it {through}{reason}"
-    became = "it may have happened" if row["result"] == "uncertain" else "it was not done"
+    became = _BECAME.get(row["result"], "it was not done")
     return f"{who} tried to {act} it {through}{reason}: {became}"

@@ -28,7 +28,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from receiver.audit import Entry
+from receiver.audit import Entry, Turn
 from receiver.deliveries import Acknowledgement, Attempt, Claim, OnlyIf, PlannedDelivery
 from receiver.events import Event, Held
 from receiver.retention import Limits
@@ -220,13 +220,34 @@ class Operating(Protocol):
 
 
 class Auditing(Protocol):
-    """A transaction as it keeps what people did, and what their links are signed with."""
+    """A transaction as it keeps what people did, how they take turns, and the key of their links.
+
+    Turns, and the times of requests, are by the clock of the database, if that has its own.
+    """
 
     def note(self, entries: Sequence[Entry]) -> None:
         """Add rows to the audit."""
 
     def link_key(self, made: bytes, now: int) -> bytes:
         """Return the key of links; the one that was `made` is kept if there is none yet."""
+
+    def take_turn(self, turn: Turn, until: int, now: int) -> Turn | None:
+        """Take the turn at an execution; None: it is another one's. It comes with what is pending.
+
+        The act of a turn that was never given back is uncertain from then on.
+        """
+
+    def begin_act(self, turn: Turn, entry: Entry, until: int, now: int) -> int | None:
+        """Write down what is about to be asked of the provider; None: the turn is over."""
+
+    def give_turn(self, turn: Turn, number: int | None, result: str, now: int) -> None:
+        """Give the turn back, with the result of the act that was begun under a number."""
+
+    def reserve(self, provider: str, interval: int, burst: int, now: int) -> int:
+        """Reserve the time of a request; return how long to wait for it (nanoseconds).
+
+        Each takes an interval; those of a `burst` may go at once (nanoseconds).
+        """
 
 
 class Planning(Protocol):

@@ -203,6 +203,9 @@ class Asking(Protocol):
         A webhook of the same status is about the same change if it is dated at most `near` away.
         """
 
+    def abandoned(self, now: int) -> Sequence[tuple[str, str]]:
+        """Return the executions (source, id) with an act that was begun and whose turn is over."""
+
 
 class Waiting(Protocol):
     """The side of a store for timers and workers: the time of their next work."""

@@ -149,6 +149,10 @@ def rows(version: int) -> Iterator[tuple[str, Sequence[Row]]]:
                          "place": "127.0.0.1", "source": "s", "execution_id": "x", "about": "",
                          "result": "taken"}]  # fmt: skip
         yield "link_key", [{"id": 1, "key": b"k" * 32, "made_at": NOW - HOUR}]
+    if version >= 12:
+        yield "pace", [{"name": "d" * 32, "asked_at": NOW - HOUR, "taken_to": NOW - HOUR}]
+        yield "acting", [{"source": "s", "execution_id": "x", "token": "t", "until_at": NOW - HOUR,
+                          "audit": 1, "version": 2}]  # fmt: skip
     if version >= 5:
         yield "pruned", [{"what": "event", "name": "applied", "n": 2},
                          {"what": "delivery", "name": "sent", "n": 1}]  # fmt: skip

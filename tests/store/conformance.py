@@ -14,7 +14,7 @@ from typing import Protocol
 
 import pytest
 
-from receiver.audit import Act, Actor, Door, Entry
+from receiver.audit import BEGUN, Act, Actor, Door, Entry, Turn
 from receiver.deliveries import (
     Acknowledgement,
     Attempt,
@@ -839,6 +839,73 @@ class StoreContract:
         assert isinstance(gone, Pruned)
         assert (gone.acts, gone.after) == (1, PruneCursor(PruneStage.BODIES))
         assert [row["act"] for row in store.audit({}, 9, None)[0]] == ["test", "reload"]
+
+    def test_requests_to_a_provider_have_their_times_whoever_asks(self, engine: Engine) -> None:
+        """A second's worth goes at once, the rest one after the other; another key has its own."""
+
+        def reserve(store: Store, of: str, now: int, interval: int = SECOND // 2) -> float:
+            wait = do(store, "reserve", of, interval, SECOND, now)
+            assert isinstance(wait, int)
+            return wait / SECOND
+
+        with closing(engine()) as store:
+            assert [reserve(store, "k", NOW) for _ in range(4)] == [0, 0, 0.5, 1]
+            assert reserve(store, "other", NOW) == 0
+        with closing(engine()) as store:  # another process
+            assert reserve(store, "k", NOW + SECOND) == 0.5
+            do(store, "reserve", "k", 61 * SECOND, 0, NOW + SECOND)  # hold everybody back
+            assert reserve(store, "k", NOW + 30 * SECOND) > 30
+            assert reserve(store, "k", NOW + 9_000 * SECOND) == 0
+            assert reserve(store, "k", NOW - 9_000 * SECOND) == 0  # the clock was set back
+
+    def test_one_at_a_time_has_the_turn_at_an_execution(self, engine: Engine) -> None:
+        def turn_of(token: str, execution: str = "x-1") -> Turn:
+            return Turn("s", execution, token, version=3)
+
+        def take(store: Store, turn: Turn, now: int) -> object:
+            return do(store, "take_turn", turn, now + 60 * SECOND, now)
+
+        ann, bob = turn_of("a"), turn_of("b")
+        entry = Entry(NOW, Act.RESUME, Actor("Ann", Door.PAGE), "s", "x-1", "", BEGUN)
+        with closing(engine()) as store:
+            assert take(store, ann, NOW) == ann
+            assert take(store, bob, NOW + SECOND) is None
+            assert take(store, turn_of("b", "x-2"), NOW) is not None
+            assert do(store, "begin_act", bob, entry, NOW + SECOND, NOW) is None
+            number = do(store, "begin_act", ann, entry, NOW + 60 * SECOND, NOW)
+            assert [each["result"] for each in store.audit({}, 9, None)[0]] == ["begun"]
+            do(store, "give_turn", ann, number, "done", NOW + 2 * SECOND)
+        with closing(engine()) as store:  # another process
+            taken = take(store, bob, NOW + 3 * SECOND)
+            assert taken == replace(bob, pending=Act.RESUME, who="Ann")
+            do(store, "give_turn", bob, None, "", NOW + 4 * SECOND)
+            assert take(store, ann, NOW + 5 * SECOND) == replace(ann, pending=Act.RESUME, who="Ann")
+            do(store, "give_turn", ann, None, "", NOW + 6 * SECOND)
+            assert take(store, bob, NOW + 65 * SECOND) == bob  # nothing is pending any more
+            assert [each["result"] for each in store.audit({}, 9, None)[0]] == ["done"]
+
+    def test_an_act_whose_process_died_is_uncertain_and_found(self, engine: Engine) -> None:
+        ann, bob, late = Turn("s", "x-1", "a"), Turn("s", "x-1", "b"), NOW + 61 * SECOND
+        entry = Entry(NOW, Act.CANCEL, Actor("Ann", Door.API), "s", "x-1", "", BEGUN)
+        with closing(engine()) as store:
+            assert do(store, "take_turn", ann, NOW + 60 * SECOND, NOW) == ann
+            number = do(store, "begin_act", ann, entry, NOW + 60 * SECOND, NOW)
+        with closing(engine()) as store:  # the process of Ann is gone
+            assert do(store, "take_turn", bob, NOW + 99 * SECOND, NOW + SECOND) is None
+            assert list(store.abandoned(NOW + SECOND)) == []
+            assert list(store.abandoned(late)) == [("s", "x-1")]
+            assert do(store, "begin_act", ann, entry, late, late) is None
+            assert do(store, "take_turn", bob, late + SECOND, late) == bob
+            assert [each["result"] for each in store.audit({}, 9, None)[0]] == ["uncertain"]
+            do(store, "give_turn", bob, None, "", late)
+            assert list(store.abandoned(late + SECOND)) == []
+            do(store, "give_turn", ann, number, "done", late)  # it only was slow
+            assert [each["result"] for each in store.audit({}, 9, None)[0]] == ["done"]
+
+    def test_a_turn_ends_though_the_clock_is_set_back(self, store: Store) -> None:
+        ahead = NOW + 7_200 * SECOND
+        assert do(store, "take_turn", Turn("s", "x-1", "a"), ahead + SECOND, ahead)
+        assert do(store, "take_turn", Turn("s", "x-1", "b"), NOW + SECOND, NOW)
 
     def test_what_must_never_be_of_reminders_and_silences_cannot_be_written(
         self, store: Store

@@ -26,6 +26,7 @@ from receiver.store.sql.ledger import ledger
 TABLES = (
     "event", "execution", "history", "silence", "alarm", "delivery", "attempt", "judgement",
     "destination", "source", "acknowledgement", "digest_group", "pruned", "audit", "link_key",
+    "pace", "acting",
 )  # fmt: skip
 _NUMBERED = {
     "event": "seq", "execution": "id", "silence": "id", "alarm": "id", "delivery": "id",

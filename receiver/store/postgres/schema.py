@@ -18,7 +18,13 @@ from receiver.store.postgres.connection import connect
 log = logging.getLogger("receiver.postgres")
 
 # The scripts in their order; the number of a schema is that of its last one.
-SCRIPTS = ("schema.sql", "schema_2_plans.sql", "schema_3_people.sql", "schema_4_asking.sql")
+SCRIPTS = (
+    "schema.sql",
+    "schema_2_plans.sql",
+    "schema_3_people.sql",
+    "schema_4_asking.sql",
+    "schema_5_turns.sql",
+)
 SCHEMA_VERSION = len(SCRIPTS)
 # Says in a script that receivers of the version before it work with its tables, too.
 GOES_ON = "-- Receivers of the version before go on with it."

@@ -6,9 +6,12 @@ from collections.abc import Sequence
 
 from receiver.events import Execution, Status
 from receiver.store.reading import Learnt
+from receiver.store.records import AHEAD
 from receiver.store.sql import rows
 from receiver.store.sql.database import Database, Row, statement
+from receiver.times import SECOND
 
+_UNUSED = 3 * 3600 * SECOND
 _VALUES = ", ".join(f"x.{name}" for name in rows.STORED_COLUMNS[4:])
 _FOUND = f"SELECT x.source, x.execution_id, {_VALUES} FROM execution AS x"
 # Those of which nothing was heard, and pauses of which nobody knows the kind.
@@ -37,6 +40,26 @@ LEARNT = statement(
     " AND w.status = e.status AND w.seq > e.seq AND w.flags NOT LIKE '%polled%'"
     " AND w.occurred_at BETWEEN e.occurred_at - :near AND e.occurred_at + :near)",
 )
+
+# The first request of a time takes it from now on, the others behind those before them.
+RESERVE = statement(
+    "reserve_request",
+    "INSERT INTO pace AS p (name, asked_at, taken_to) VALUES (:name, {now}, {now} + :interval)"
+    " ON CONFLICT (name) DO UPDATE SET asked_at = excluded.asked_at, taken_to ="
+    " CASE WHEN p.taken_to > excluded.asked_at THEN p.taken_to ELSE excluded.asked_at END"
+    " + :interval RETURNING taken_to - asked_at",
+)
+# Keys that are not used any more, and times under a clock that was ahead.
+FORGET_PACE = statement(
+    "forget_pace", "DELETE FROM pace WHERE taken_to < {now} - :while OR asked_at > {now} + :ahead"
+)
+
+
+def reserve(db: Database, provider: str, interval: int, burst: int, now: int) -> int:
+    """See contract.Auditing.reserve."""
+    values = {"name": provider, "interval": interval, "now": now}
+    db.change(FORGET_PACE, {"while": _UNUSED, "ahead": AHEAD, "now": now})
+    return max(int(db.value(RESERVE, values)) - max(burst, interval), 0)
 
 
 def unheard(db: Database, source: str, before: int, limit: int) -> list[tuple[Execution, int]]:

@@ -129,6 +129,9 @@ class SqlReader(ABC):
     def learnt(self, since: int, near: int) -> list[Learnt]:
         return self._look(lambda db: asking.learnt(db, since, near))
 
+    def abandoned(self, now: int) -> list[tuple[str, str]]:
+        return self._query(lambda db: audit.abandoned(db, now))
+
     def next_due(self, destination: str, policy: SendPolicy, now: int) -> int | None:
         return self._query(lambda db: reads.next_due(db, destination, policy, now))
 

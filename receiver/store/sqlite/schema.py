@@ -31,6 +31,7 @@ SCRIPTS = (
     "sqlite_9_plans.sql",
     "sqlite_10_people.sql",
     "sqlite_11_asking.sql",
+    "sqlite_12_turns.sql",
 )
 SCHEMA_VERSION = len(SCRIPTS)
 
