@@ -214,8 +214,9 @@ class _Reading:
                 if is_same and not is_apart:
                     self.warning(
                         source.line,
-                        f"source {source.name} asks with the key of {other.name}: what asking finds"
-                        " is told once by each. Give them different `agents`, or let one ask",
+                        f"source {source.name} asks with the key of {other.name}: executions that"
+                        f" no webhook told of go to {other.name} alone, and those of which both get"
+                        " webhooks are told by each. Give them different `agents`, or let one ask",
                     )
 
     def _warn(

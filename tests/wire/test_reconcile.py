@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -90,7 +91,7 @@ def test_a_lost_end_is_learnt_by_asking_and_told_once(tmp_path: Path, provider: 
         assert running.post(late)[1]["verdict"] == "duplicate"
         assert running.ask("/api/ledger")[1]["imbalance"] == 0
     assert set(provider.asked()) == {
-        "/agents/v2/executions?phase=active&pageSize=100&page=1&sort=created_at:desc",
+        "/agents/v2/executions?phase=active&pageSize=100&sort=created_at:asc",
         "/agents/v2/executions/x-1",
         "/agents/v2/executions/x-1/activities?order=desc&limit=200",
     }
@@ -145,8 +146,82 @@ def test_executions_that_nobody_told_us_of_are_found_page_by_page(
     with receiver(tmp_path, provider, rate="2000/s") as running:
         until(lambda: status(running, "x-7") == "paused_by_agent")
         until(lambda: all(status(running, f"x-{n}") for n in (0, 9, 10, 22)))
+        until(lambda: len(provider.asked(part="phase=active")) >= 4)
         assert status(running, "gone") is None
-    assert len(provider.asked(part="phase=active")) == 3
+    # The first one, then all from the end.
+    pages = [re.findall(r"&page=(\d)", path) for path in provider.asked(part="phase=active")]
+    assert pages == [[], ["3"], ["2"], ["1"]]
+
+
+@pytest.mark.parametrize("first_page", [0, 1])
+def test_a_list_that_shifts_while_it_is_read_loses_none_that_stays(
+    tmp_path: Path, provider: StandIn, first_page: int
+) -> None:
+    """Nobody says from where the provider counts its pages, so either will do."""
+    provider.largest_page, provider.first_page = 5, first_page
+    for number in range(20):
+        provider.moves(f"x-{number}", "running", now(600 - number))
+
+    def shifts(method: str, path: str) -> None:
+        listed = len(provider.asked(part="phase=active"))
+        if "phase=active" in path and 2 <= listed <= 4:
+            for number in range(2 * (listed - 2), 2 * (listed - 1)):
+                provider.moves(f"x-{number}", "completed", now(10))
+            provider.moves(f"new-{listed}", "running", now(5))
+
+    provider.fault = shifts
+    with receiver(tmp_path, provider, rate="2000/s", quiet_for="1h") as running:
+        until(lambda: len(provider.asked(part="phase=active")) >= 5)
+        until(lambda: all(status(running, f"x-{n}") for n in range(6, 20)))
+
+
+def test_a_key_that_is_revoked_half_way_stops_the_questions_and_loses_nothing(
+    tmp_path: Path, provider: StandIn
+) -> None:
+    for number in range(12):
+        provider.moves(f"x-{number}", "running", now(60))
+        provider.moves(f"x-{number}", "failed", now(20))
+
+    def revoked(method: str, path: str) -> None:
+        if len(provider.requests) == 9:
+            provider.key = "another"
+
+    provider.fault = revoked
+    with receiver(tmp_path, provider) as running:
+        for number in range(12):
+            body = asteroid_event("EXECUTION_STARTED", f"x-{number}", occurred_at=now(60))
+            running.post(body)
+        until(lambda: running.ask("/api/deliveries?kind=alarm")[1]["items"])
+        asked = len(provider.requests)
+        assert asked <= 11  # the one that was refused, and the list that tells why
+        provider.fault, provider.key = lambda method, path: None, "the-next-key-0123456789"
+        routes = tmp_path / "routes.yaml"
+        routes.write_text(routes.read_text().replace("${API_KEY}", provider.key))
+        running.in_force.reload()
+        until(lambda: all(status(running, f"x-{number}") == "failed" for number in range(12)))
+        ends, _ = running.store.deliveries({"destination": "ops"}, 200, None)
+        assert len(ends) == 12
+        assert running.ask("/api/ledger")[1]["imbalance"] == 0
+
+
+def test_of_two_sources_with_one_key_one_gets_what_no_webhook_told_of(
+    tmp_path: Path, provider: StandIn
+) -> None:
+    routes = ROUTES.format(url=provider.url, rate="200/s", quiet_for="1s", discover="1s")
+    _, first, rest = routes.partition("  asteroid:\n")
+    source, end, others = rest.partition("destinations:")
+    with live(tmp_path, f"sources:\n{first}{source}  other:\n{source}{end}{others}",
+              {"API_KEY": KEY}) as running:  # fmt: skip
+        body = asteroid_event("EXECUTION_STARTED", "told", occurred_at=now(60))
+        running.post(body, source="other")
+        for name in ("told", "untold"):
+            provider.moves(name, "running", now(60))
+            provider.moves(name, "awaiting_confirmation", now(30))
+        until(lambda: status(running, "untold"))
+        until(lambda: len(provider.asked(part="phase=")) >= 6)
+        items, _ = running.store.executions({}, 50, None)
+        found = sorted((each["source"], each["execution_id"]) for each in items)
+        assert found == [("asteroid", "untold"), ("other", "told")]
 
 
 def test_the_kind_of_a_pause_is_asked_for_at_once(tmp_path: Path, provider: StandIn) -> None:

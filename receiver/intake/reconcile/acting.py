@@ -1,14 +1,14 @@
 """Acting: does for a person what the source allows: resume, cancel or pause an execution.
 
 The provider is asked before, so that nobody acts on what is over, and after, so that the effect is
-stored; both go the way of every question. Between them there is one request, whatever comes of it.
+stored; both go the way of every question. Between them there is one request, whatever comes of it,
+and it stands in the audit before it leaves.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -18,18 +18,19 @@ from receiver.errors import StorageUnavailable
 from receiver.events import Category, Execution, Status
 from receiver.intake.reconcile.asker import Asked, Asker
 from receiver.intake.reconcile.by_hand import asking
+from receiver.intake.reconcile.pacing import Pace
 from receiver.intake.reconcile.provider import Outcome, Reply
-from receiver.intake.reconcile.turns import Pending, Turns
+from receiver.intake.reconcile.turns import HeldTurn, turn_at
 from receiver.sources.access import Act
 from receiver.sources.formats.registry import APIS
 from receiver.sources.source import Source
-from receiver.store.contract import Store, Transaction
+from receiver.store.contract import Store
 
 log = logging.getLogger("receiver.reconcile")
 
 DID = {Act.RESUME: "resumed", Act.CANCEL: "cancelled", Act.PAUSE: "paused"}
 _WAITING = (Category.PAUSED, Category.AWAITING)
-_TURNS = Turns()
+_UNDER_WAY = "Somebody acts on it at this moment: look again in some seconds."
 
 
 class Came(StrEnum):
@@ -82,14 +83,11 @@ def act(store: Store, rules: Rules, source: Source, wish: Wish) -> Acted:
     """
     if source.api is None or wish.act not in source.acts:
         return Acted(Came.NOT_ALLOWED, _not_allowed(source, wish))
-    key = (source.api.base_url, source.name, wish.execution_id)
-    with _TURNS.turn(key, source.api.timeout) as is_mine:
-        if not is_mine:
-            return Acted(
-                Came.UNDER_WAY, "Somebody acts on it at this moment: look again in some seconds."
-            )
-        with asking(store, rules, source) as (asker, _):
-            return _act(store, source, asker, wish, key)
+    with turn_at(store, source, wish.execution_id, source.api.timeout) as held:
+        if held is None:
+            return Acted(Came.UNDER_WAY, _UNDER_WAY)
+        with asking(store, rules, source) as (asker, pace):
+            return _act(store, source, Questions(asker, pace), wish, held)
 
 
 def fitting(source: Source | None, status: Status) -> list[Act]:
@@ -99,35 +97,59 @@ def fitting(source: Source | None, status: Status) -> list[Act]:
     return [each for each in Act if each in source.acts and _fits(each, status)]
 
 
-def _act(
-    store: Store, source: Source, asker: Asker, wish: Wish, key: tuple[str, str, str]
-) -> Acted:
-    asked = asker.ask(wish.execution_id)
+class Questions:
+    """The questions and the request of an act. They count for the rate, which delays none."""
+
+    def __init__(self, asker: Asker, pace: Pace) -> None:
+        self._asker, self._pace = asker, pace
+
+    def ask(self, execution_id: str) -> Asked:
+        """Ask about an execution and store what that teaches."""
+        self._count()
+        return self._asker.ask(execution_id, self._count)
+
+    def ask_again(self, execution_id: str) -> Asked:
+        """Do the same after the request: whatever goes wrong now, the request has left."""
+        try:
+            return self.ask(execution_id)
+        except StorageUnavailable as error:
+            return Asked(Outcome.FAILED, detail=str(error))
+
+    def post(self, path: str) -> Reply:
+        """Act; the reply is `uncertain` if the act may have happened."""
+        return self._asker.post(path)
+
+    def _count(self) -> bool:
+        self._pace.reserve()
+        return True
+
+
+def _act(store: Store, source: Source, questions: Questions, wish: Wish, held: HeldTurn) -> Acted:
+    asked = questions.ask(wish.execution_id)
     if asked.outcome is not Outcome.ANSWERED or asked.answer is None or asked.detail:
         return _in_vain(asked.outcome, asked.detail, asked.retry_after)
     stored = _stored(store, source, wish)
-    pending = _TURNS.pending(key, stored.version if stored else 0, time.monotonic())
-    refusal = _why_not(wish, asked, stored, pending)
+    refusal = _why_not(wish, asked, stored, held.turn)
     if refusal is not None:
         return refusal
+    entry = audit.Entry(
+        time.time_ns(), audit.Act(str(wish.act)), wish.by, source.name, wish.execution_id,
+        wish.reason, audit.BEGUN,
+    )  # fmt: skip
+    if not held.begin(entry, stored.version if stored else 0):
+        return Acted(Came.UNDER_WAY, _UNDER_WAY)
     log.info(
         "execution.act source=%s execution_id=%r act=%s door=%s",
         source.name, wish.execution_id, wish.act, wish.by.door,
     )  # fmt: skip
-    at = time.time_ns()
-    reply = asker.post(APIS[source.format].act_path(wish.execution_id, wish.act))
-    after = asker.ask(wish.execution_id)
-    acted = _result(wish, reply, after, _stored(store, source, wish))
-    if acted.came is Came.DONE:
-        version = stored.version if stored else 0
-        _TURNS.note(key, Pending(wish.act, wish.by.who, version, time.monotonic()))
-    _note(store, source, wish, acted, at)
+    reply = questions.post(APIS[source.format].act_path(wish.execution_id, wish.act))
+    after = questions.ask_again(wish.execution_id)
+    acted = _result(wish, reply, after, stored)
+    held.end(str(acted.came))
     return acted
 
 
-def _why_not(
-    wish: Wish, asked: Asked, stored: Execution | None, pending: Pending | None
-) -> Acted | None:
+def _why_not(wish: Wish, asked: Asked, stored: Execution | None, turn: audit.Turn) -> Acted | None:
     """Return why a wish cannot be done now; None if it can.
 
     The answer may be older than a webhook that came meanwhile: the wish has to fit both.
@@ -145,9 +167,11 @@ def _why_not(
         if not _fits(wish.act, status):
             word = status or asked.answer.word
             return Acted(Came.UNFIT, f"{wish.execution_id} is {word}: {_RULES[wish.act]}", status)
-    if pending is not None and pending.act in (wish.act, Act.CANCEL):
+    is_pending = turn.pending is not None and turn.version == (stored.version if stored else 0)
+    pending = Act(str(turn.pending)) if is_pending else None
+    if pending in (wish.act, Act.CANCEL):
         text = (
-            f"{pending.who} {DID[pending.act]} it a moment ago, and the effect has not come yet:"
+            f"{turn.who} {DID[pending]} it a moment ago, and the effect has not come yet:"
             " look again in a minute."
         )
         return Acted(Came.ASKED_ALREADY, text, now)
@@ -216,20 +240,3 @@ def _not_allowed(source: Source, wish: Wish) -> str:
 
 def _stored(store: Store, source: Source, wish: Wish) -> Execution | None:
     return store.standing(source.name, [wish.execution_id]).get(wish.execution_id)
-
-
-def _note(store: Store, source: Source, wish: Wish, acted: Acted, at: int) -> None:
-    """Write down what was asked of the provider; if the storage fails, the log has it."""
-    entry = audit.Entry(
-        at, audit.Act(str(wish.act)), wish.by, source.name, wish.execution_id, wish.reason,
-        str(acted.came),
-    )  # fmt: skip
-    try:
-        store.write_now(_write_down, entry)
-    except StorageUnavailable as error:
-        log.warning("audit.lost act=%s door=%s error=%s", entry.act, entry.by.door, error)
-
-
-def _write_down(transaction: Transaction, entries: Sequence[audit.Entry]) -> Sequence[None]:
-    transaction.note(entries)
-    return [None] * len(entries)

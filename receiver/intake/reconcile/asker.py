@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import logging
-import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -18,6 +17,7 @@ from receiver.errors import MalformedEnvelope
 from receiver.events import Event, Execution, Status, Verdict
 from receiver.intake.receive import Intake, Lesson, VerifiedWebhook
 from receiver.intake.reconcile.learning import learnt, needs_changes
+from receiver.intake.reconcile.pacing import Clock
 from receiver.intake.reconcile.provider import Outcome, Provider, Reply
 from receiver.metrics import Counters
 from receiver.sources.answers import ActiveExecutions, Answer, StatusChange
@@ -57,7 +57,9 @@ class Asker:
         source: Source,
         provider: Provider,
         counters: Counters,
+        clock: Clock | None = None,
     ) -> None:
+        self._clock = clock or Clock()
         self._store = store
         self._live_rules = live_rules
         self._source = source
@@ -105,7 +107,7 @@ class Asker:
             return Asked(Outcome.ANSWERED, answer, before)
         return Asked(Outcome.ANSWERED, answer, before, self._store_lesson(before, events))
 
-    def active(self, page: int) -> tuple[ActiveExecutions | None, Reply]:
+    def active(self, page: int | None = None) -> tuple[ActiveExecutions | None, Reply]:
         """Return a page of the executions that have not ended; None if there is no answer."""
         reply = self._get(self._api.active_path(page))
         if reply.outcome is not Outcome.ANSWERED:
@@ -122,15 +124,46 @@ class Asker:
         return reply
 
     def unknown(self, answers: Iterable[Answer]) -> list[str]:
-        """Return the executions among these that nobody has told us of."""
-        agents = self._source.agents
+        """Return the executions among these that nobody has told us of.
+
+        Of sources that ask with one key, the first that may have an execution gets it, unless
+        another one was told of it.
+        """
         ids = [
             answer.execution_id
             for answer in answers
-            if answer.status is not None and (not agents or answer.agent_id in agents)
+            if answer.status is not None and self._is_ours(answer)
         ]
-        stored = self._store.standing(self._source.name, ids)
-        return [execution_id for execution_id in dict.fromkeys(ids) if execution_id not in stored]
+        unknown = list(dict.fromkeys(ids))
+        for source in (self._source, *self._with_same_key()):
+            stored = self._store.standing(source.name, unknown)
+            unknown = [execution_id for execution_id in unknown if execution_id not in stored]
+        return unknown
+
+    def _is_ours(self, answer: Answer) -> bool:
+        """Return whether this is the first source that may have an execution."""
+        if not _may_have(self._source, answer):
+            return False
+        names = list(self._live_rules.rules.sources)
+        own = names.index(self._source.name) if self._source.name in names else 0
+        return not any(
+            _may_have(source, answer)
+            for source in self._with_same_key()
+            if names.index(source.name) < own
+        )
+
+    def _with_same_key(self) -> list[Source]:
+        """Return the other sources that ask the same provider with the same key."""
+        mine = self._source.api
+        return [
+            source
+            for source in self._live_rules.rules.sources.values()
+            if source.name != self._source.name
+            and source.reconcile is not None
+            and source.api is not None
+            and mine is not None
+            and (source.api.base_url, source.api.key) == (mine.base_url, mine.key)
+        ]
 
     def _get(self, path: str) -> Reply:
         reply = self._provider.get(path)
@@ -160,7 +193,7 @@ class Asker:
     def _store_lesson(
         self, before: Execution | None, events: Sequence[Event]
     ) -> tuple[JudgedWebhook, ...]:
-        now = time.time_ns()
+        now = self._clock.time_ns()
         webhooks = tuple(
             VerifiedWebhook(event.source, event, _kept_of(event), now) for event in events
         )
@@ -203,6 +236,10 @@ class Asker:
             answer.status,
             before.status,
         )
+
+
+def _may_have(source: Source, answer: Answer) -> bool:
+    return not source.agents or answer.agent_id in source.agents
 
 
 def _kept_of(event: Event) -> bytes:

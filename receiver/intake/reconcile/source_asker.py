@@ -17,16 +17,16 @@ from __future__ import annotations
 import logging
 import random
 import threading
-import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import chain, zip_longest
 
 from receiver.events import Status
-from receiver.intake.rate_limit import TokenBucket
 from receiver.intake.reconcile.asker import Asked, Asker
+from receiver.intake.reconcile.pacing import Clock, Pace
 from receiver.intake.reconcile.provider import Outcome, Provider
+from receiver.sources.answers import Pages
 from receiver.sources.source import Source
 from receiver.store.contract import Store
 from receiver.store.periodic import Periodic
@@ -76,7 +76,13 @@ class SourceAsker(Periodic):
     """A thread that asks the provider of one source, so that a slow one delays no other."""
 
     def __init__(
-        self, store: Store, source: Source, asker: Asker, provider: Provider, notes: AskingNotes
+        self,
+        store: Store,
+        source: Source,
+        asker: Asker,
+        provider: Provider,
+        notes: AskingNotes,
+        clock: Clock | None = None,
     ) -> None:
         super().__init__("reconcile", first_rest=0.0, rest_after_failure=POLL)
         assert source.api is not None
@@ -85,17 +91,20 @@ class SourceAsker(Periodic):
         self.refused_at: int | None = None
         self._store, self._asker, self._provider = store, asker, provider
         self._rate, self._times = source.api.rate, source.reconcile
-        self._bucket = TokenBucket(self._rate, time.monotonic())
+        self._clock = clock or Clock()
+        self._pace = Pace(store, source.api, self._clock)
+        self._turn_at: float | None = None  # of the request that has its time (monotonic seconds)
         self._queue: deque[str] = deque()
         self._ending = threading.Event()
         self._round_at = self._discover_at = self._paused_until = 0.0
         if notes.discovered_at is not None:
             self._discover_at = notes.discovered_at + self._times.discover / SECOND
-        self._page = self._list_failures = self._in_a_row = 0
+        self._pages = Pages(MOST_PAGES)
+        self._list_failures = self._in_a_row = 0
 
     def step(self) -> float:
         """Ask one question if its time has come; return how long to rest."""
-        now = time.monotonic()
+        now = self._clock.monotonic()
         if self.refused_at is not None or now < self._paused_until:
             return POLL
         if not self._store.leads("alarms"):
@@ -106,7 +115,7 @@ class SourceAsker(Periodic):
         is_listing = not execution_id and now >= self._discover_at
         if not execution_id and not is_listing:
             return min(POLL, max(self._round_at - now, 0.0))
-        if wait := self._bucket.take(now):
+        if wait := self._wait(now):
             return min(wait, POLL)
         if is_listing:
             self._discover(now)
@@ -122,10 +131,17 @@ class SourceAsker(Periodic):
 
     def _may_go_on(self) -> bool:
         """Wait until the next request may go; return False if the process ends meanwhile."""
-        while wait := self._bucket.take(time.monotonic()):
-            if self._ending.wait(wait):
-                return False
-        return True
+        wait = self._pace.reserve()
+        return wait <= self._pace.patience and not self._ending.wait(wait)
+
+    def _wait(self, now: float) -> float:
+        """Return how long the next request has to wait for its time; 0.0: it goes now."""
+        if self._turn_at is None:
+            self._turn_at = now + self._pace.reserve()
+        if self._turn_at > now:
+            return self._turn_at - now
+        self._turn_at = None
+        return 0.0
 
     def _held(self, now: float) -> str:
         """Return an execution with a held event that is soon given up, and not asked about yet."""
@@ -139,7 +155,7 @@ class SourceAsker(Periodic):
 
     def _soon_given_up(self) -> Sequence[tuple[str, int]]:
         lead = min(LEAD, self.source.ordering.gap_timeout // 2)
-        return self._store.held_until(self.source.name, time.time_ns() + lead)
+        return self._store.held_until(self.source.name, self._clock.time_ns() + lead)
 
     def _begin_round(self, now: float) -> None:
         """Queue the most overdue executions, as many as the rate allows until the next round.
@@ -148,7 +164,7 @@ class SourceAsker(Periodic):
         """
         notes, every = self.notes, self._times.every / SECOND
         self._round_at = now + every
-        before = time.time_ns() - self._times.quiet_for
+        before = self._clock.time_ns() - self._times.quiet_for
         unheard = self._store.unheard(self.source.name, before, MOST)
         quiet = [
             each.execution_id
@@ -192,7 +208,7 @@ class SourceAsker(Periodic):
 
     def _failed(self, execution_id: str, asked: Asked, failures: int) -> None:
         """Put a question off: that about one execution, or all if the provider does not answer."""
-        now = time.monotonic()
+        now = self._clock.monotonic()
         pause = _pause(failures)
         self.notes.waits[execution_id] = _Wait(now + pause, failures)
         log.warning(
@@ -201,31 +217,36 @@ class SourceAsker(Periodic):
         )  # fmt: skip
         if asked.outcome is Outcome.KEY_REFUSED:
             self._discover_at = now  # the list tells whether it is the key, or this execution
-            self._page = 0
+            self._pages = Pages(MOST_PAGES)
             self._queue.clear()
         elif asked.outcome is Outcome.NOT_FOUND:
             self.notes.found.pop(execution_id, None)
         elif asked.outcome is Outcome.BUSY:
             self._in_a_row += 1
-            self._paused_until = now + (asked.retry_after or _pause(self._in_a_row))
+            self._hold_back(now, asked.retry_after, _pause(self._in_a_row))
         elif asked.outcome is Outcome.FAILED:
             self._in_a_row += 1
             if self._in_a_row >= IN_A_ROW:
                 self._paused_until = now + _pause(self._in_a_row - IN_A_ROW + 1)
 
+    def _hold_back(self, now: float, asked_for: float | None, otherwise: float) -> None:
+        """Leave the provider alone for as long as it asks for, which counts for all processes."""
+        self._paused_until = now + (asked_for or otherwise)
+        if asked_for:
+            self._pace.hold_back(asked_for)
+
     def _discover(self, now: float) -> None:
         """List a page of active executions, and note those that nobody has told us of."""
-        page = self._page + 1
-        found, reply = self._asker.active(page)
+        found, reply = self._asker.active(self._pages.following)
         if found is None:
             self._list_failures += 1
             pause = reply.retry_after or _pause(self._list_failures)
             self._discover_at = now + pause
             if reply.outcome is Outcome.KEY_REFUSED:
-                self.refused_at = time.time_ns()
+                self.refused_at = self._clock.time_ns()
                 log.error("reconcile.stopped source=%s reason=%r", self.source.name, reply.detail)
             elif reply.outcome is Outcome.BUSY:
-                self._paused_until = now + pause
+                self._hold_back(now, reply.retry_after, pause)
             log.warning(
                 "reconcile.not_listed source=%s outcome=%s reason=%r pause=%.0f",
                 self.source.name, reply.outcome, reply.detail, pause,
@@ -233,10 +254,9 @@ class SourceAsker(Periodic):
             return
         self._list_failures = self._in_a_row = 0
         self.notes.found.update(dict.fromkeys(self._asker.unknown(found.executions)))
-        self._page = page
         self._round_at = min(self._round_at, now)
-        if found.is_last or page >= MOST_PAGES:
-            self._page = 0
+        if self._pages.took(found):
+            self._pages = Pages(MOST_PAGES)
             self.notes.discovered_at = now
             self._discover_at = now + self._times.discover / SECOND
 

@@ -6,9 +6,10 @@ from receiver.config.live_rules import LiveRules
 from receiver.config.rules import Rules
 from receiver.events import Status
 from receiver.intake.receive import Intake
+from receiver.intake.reconcile.abandoned import AbandonedActs
 from receiver.intake.reconcile.asker import Asker
 from receiver.intake.reconcile.provider import Provider
-from receiver.intake.reconcile.source_asker import POLL, AskingNotes, SourceAsker
+from receiver.intake.reconcile.source_asker import POLL, STOPS_WITHIN, AskingNotes, SourceAsker
 from receiver.lifecycle import SAME_TIME
 from receiver.metrics import Counters
 from receiver.store.contract import Store
@@ -28,6 +29,12 @@ class ReconcileTimer(Periodic):
         self._counters = counters
         self._rules: Rules | None = None
         self._askers: dict[str, SourceAsker] = {}
+        self._abandoned = AbandonedActs(store, live_rules)
+
+    def start(self) -> None:
+        """Start the threads."""
+        super().start()
+        self._abandoned.start()
 
     def step(self) -> float:
         """Follow the rules in force; return how long to rest (seconds)."""
@@ -57,6 +64,7 @@ class ReconcileTimer(Periodic):
     def stop(self, timeout: float | None = None) -> None:
         """Stop after the present questions, or soon: a provider may hang."""
         super().stop(timeout)
+        self._abandoned.stop(STOPS_WITHIN if timeout is None else timeout)
         for asker in self._askers.values():
             asker.stop(timeout)
 

@@ -1,72 +1,143 @@
-"""Turns: one person at a time acts on an execution, and the next one learns what is pending."""
+"""Turns: one person at a time acts on an execution, whatever the process or the machine.
+
+What is about to be asked of the provider is written down before it leaves, and what came of it
+afterwards. If the process dies in between, the act may have happened: it stands so in the audit, a
+server asks the provider what is true, and the turn is over after a while.
+"""
 
 from __future__ import annotations
 
+import logging
+import secrets
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from receiver.sources.access import Act
+from receiver import audit
+from receiver.errors import StorageUnavailable
+from receiver.sources.source import Source
+from receiver.store.contract import Transaction, Writing
+from receiver.times import SECOND
 
-# An act whose effect does not show is pending for so many seconds.
-PENDING_FOR = 60.0
+log = logging.getLogger("receiver.reconcile")
+
 # So many people may act or wait for it at once: each of them holds a thread of the server.
 MOST = 8
+# How often somebody who waits for a turn looks again (seconds).
+LOOKS_EVERY = 0.1
+# The most requests of an act, and how much longer than its requests a turn lasts (seconds).
+_REQUESTS, _MORE = 5, 5.0
+_PEOPLE = threading.BoundedSemaphore(MOST)
 
-Key = tuple[str, str, str]
+
+class HeldTurn:
+    """The turn of somebody at an execution, until it is given back."""
+
+    def __init__(self, store: Writing, turn: audit.Turn, lasts: int) -> None:
+        self.turn = turn
+        self._store, self._lasts = store, lasts
+        self._number: int | None = None
+        self._is_given = False
+
+    def begin(self, entry: audit.Entry, version: int) -> bool:
+        """Write down what is about to be asked of the provider; False: the turn is over."""
+        now = time.time_ns()
+        item = _Step(replace(self.turn, version=version), now, now + self._lasts, entry)
+        self._number = self._store.write_now(_begin, item)
+        return self._number is not None
+
+    def end(self, result: str) -> None:
+        """Give the turn back with what came of the act that was begun."""
+        self._give_back(result)
+
+    def close(self) -> None:
+        """Give the turn back, unless an act was begun: nobody knows what came of that."""
+        if not self._is_given and self._number is None:
+            self._give_back("")
+
+    def _give_back(self, result: str) -> None:
+        """Give the turn back; if the storage fails, it ends by itself."""
+        self._is_given = True
+        now = time.time_ns()
+        item = _Step(self.turn, now, now, None, self._number, result)
+        try:
+            self._store.write_now(_give, item)
+        except StorageUnavailable as error:
+            log.warning("audit.lost execution_id=%r result=%s error=%s",
+                        self.turn.execution_id, result, error)  # fmt: skip
+
+
+@contextmanager
+def turn_at(
+    store: Writing, source: Source, execution_id: str, patience: float
+) -> Iterator[HeldTurn | None]:
+    """Wait for the turn at an execution; None if it did not come within a time (seconds)."""
+    if not _PEOPLE.acquire(blocking=False):
+        yield None
+        return
+    try:
+        held = _wait_for(store, source, execution_id, patience)
+        try:
+            yield held
+        finally:
+            if held is not None:
+                held.close()
+    finally:
+        _PEOPLE.release()
+
+
+def settle(store: Writing, source: str, execution_id: str) -> None:
+    """End a turn that was never given back, if it is over: its act is uncertain."""
+    now = time.time_ns()
+    turn = audit.Turn(source, execution_id, secrets.token_hex(8))
+    if store.write_now(_take_turn, _Step(turn, now, now + SECOND)) is not None:
+        store.write_now(_give, _Step(turn, now, now))
+
+
+def _wait_for(
+    store: Writing, source: Source, execution_id: str, patience: float
+) -> HeldTurn | None:
+    assert source.api is not None
+    lasts = round((_REQUESTS * (source.api.timeout + 1.0) + _MORE) * SECOND)
+    end = time.monotonic() + patience
+    while True:
+        turn = audit.Turn(source.name, execution_id, secrets.token_hex(8))
+        now = time.time_ns()
+        taken = store.write_now(_take_turn, _Step(turn, now, now + lasts))
+        if taken is not None:
+            return HeldTurn(store, taken, lasts)
+        if time.monotonic() > end:
+            return None
+        time.sleep(LOOKS_EVERY)
 
 
 @dataclass(frozen=True, slots=True)
-class Pending:
-    """An act that the provider took, at a version of the execution and a monotonic time (s)."""
+class _Step:
+    """A step of a turn at a time, which then lasts until another one (nanoseconds)."""
 
-    act: Act
-    who: str
-    version: int
-    at: float
+    turn: audit.Turn
+    now: int
+    until: int
+    entry: audit.Entry | None = None
+    number: int | None = None
+    result: str = ""
 
 
-class Turns:
-    """The turns of people who act, in one process."""
+def _take_turn(transaction: Transaction, steps: Sequence[_Step]) -> Sequence[audit.Turn | None]:
+    return [transaction.take_turn(each.turn, each.until, each.now) for each in steps]
 
-    def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._busy = set[Key]()
-        self._people = 0
-        self._pending: dict[Key, Pending] = {}
 
-    @contextmanager
-    def turn(self, key: Key, patience: float) -> Iterator[bool]:
-        """Wait for the turn at an execution; False if it did not come within a time (seconds)."""
-        with self._changed:
-            is_mine = self._people < MOST
-            self._people += is_mine
-            if is_mine and not self._changed.wait_for(lambda: key not in self._busy, patience):
-                self._people -= 1
-                is_mine = False
-            if is_mine:
-                self._busy.add(key)
-        try:
-            yield is_mine
-        finally:
-            if is_mine:
-                with self._changed:
-                    self._busy.discard(key)
-                    self._people -= 1
-                    self._changed.notify_all()
+def _begin(transaction: Transaction, steps: Sequence[_Step]) -> Sequence[int | None]:
+    return [
+        transaction.begin_act(each.turn, each.entry, each.until, each.now)
+        for each in steps
+        if each.entry is not None
+    ]
 
-    def note(self, key: Key, pending: Pending) -> None:
-        """Remember an act until its effect shows."""
-        with self._changed:
-            oldest = pending.at - PENDING_FOR
-            kept = {name: each for name, each in self._pending.items() if each.at > oldest}
-            self._pending = {**kept, key: pending}
 
-    def pending(self, key: Key, version: int, now: float) -> Pending | None:
-        """Return the act whose effect has not shown at a version of the execution; or None."""
-        with self._changed:
-            found = self._pending.get(key)
-        if found is None or found.version != version or now - found.at > PENDING_FOR:
-            return None
-        return found
+def _give(transaction: Transaction, steps: Sequence[_Step]) -> Sequence[None]:
+    for each in steps:
+        transaction.give_turn(each.turn, each.number, each.result, each.now)
+    return [None] * len(steps)

@@ -67,9 +67,13 @@ def changes_path(execution_id: str) -> str:
     return f"{execution_path(execution_id)}/activities?order=desc&limit={_ACTIVITIES}"
 
 
-def active_path(page: int) -> str:
-    """Return the address of a page of the executions that have not ended; pages begin at 1."""
-    return f"{_EXECUTIONS}?phase=active&pageSize={_PAGE_SIZE}&page={page}&sort=created_at:desc"
+def active_path(page: int | None = None) -> str:
+    """Return the address of a page of the executions that have not ended, the oldest first.
+
+    None: the first one, whose answer says its number.
+    """
+    which = "" if page is None else f"&page={page}"
+    return f"{_EXECUTIONS}?phase=active&pageSize={_PAGE_SIZE}{which}&sort=created_at:asc"
 
 
 def act_path(execution_id: str, act: Act) -> str:
@@ -99,16 +103,15 @@ def read_execution(content: Any) -> Answer:
 
 
 def read_active(content: Any) -> ActiveExecutions:
-    """Read a page of executions; one that cannot be read is left out."""
+    """Read the first page of executions, or another; one that cannot be read is left out."""
     if not isinstance(content, dict) or not isinstance(content.get("items"), list):
         raise MalformedEnvelope("items must be a list.")
-    items = content["items"]
+    executions = tuple(_readable(content["items"]))
+    # It may give fewer than were asked for: only its own numbers tell.
     total, page, size = (content.get(name) for name in ("total", "page", "pageSize"))
-    # It may give fewer than were asked for: only its own numbers tell, or an empty page.
-    is_last = not items
-    if isinstance(total, int) and isinstance(page, int) and isinstance(size, int) and size > 0:
-        is_last = is_last or page * size >= total
-    return ActiveExecutions(tuple(_readable(items)), is_last)
+    if not (isinstance(total, int) and isinstance(page, int) and isinstance(size, int)) or size < 1:
+        return ActiveExecutions(executions)
+    return ActiveExecutions(executions, page, page + max(-(-total // size), 1) - 1)
 
 
 def read_changes(content: Any) -> tuple[StatusChange, ...]:

@@ -66,8 +66,8 @@ class Api(Protocol):
     def changes_path(self, execution_id: str) -> str:
         """Return the address of an execution's changes of status."""
 
-    def active_path(self, page: int) -> str:
-        """Return the address of a page of the executions that have not ended, from 1."""
+    def active_path(self, page: int | None = None) -> str:
+        """Return the address of a page of the executions that have not ended; None: the first."""
 
     def act_path(self, execution_id: str, act: Act) -> str:
         """Return the address to which an act is posted."""
