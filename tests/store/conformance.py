@@ -553,6 +553,9 @@ class StoreContract:
             if after_page is None:
                 break
         assert seen == [f"x-{number}" for number in reversed(range(7))]
+        assert len(store.executions({"category": "processing"}, 9, None)[0]) == 7
+        for none in ({"category": "awaiting"}, {"status": "paused"}, {"category": "terminal"}):
+            assert store.executions(none, 9, None) == ([], None)
         assert store.executions({"q": "x-3"}, 3, None)[0][0]["execution_id"] == "x-3"
 
     @pytest.mark.parametrize(
@@ -599,6 +602,9 @@ class StoreContract:
         assert seqs() == [4, 3, 2, 1]
         assert seqs(verdict="quarantined") == [4]
         assert seqs(verdict="stale") == seqs(event_id="e-1", source="s") == [2]
+        assert (seqs(verdict="ignored"), seqs(verdict="rejected"), seqs(verdict="applied")) == (
+            [3], [], [1]
+        )  # fmt: skip
         assert seqs(source="other") == seqs(execution_id="other") == []
         assert seqs(source="s", execution_id="x-1") == seqs(execution_id="x-1") == [3, 2, 1]
         items, following = store.events({}, 3, None)

@@ -141,6 +141,7 @@ def test_what_waits_for_a_person_is_read_in_the_order_of_its_index(tmp_path: Pat
         ("deliveries_waiting", "delivery_due"),
         ("deliveries_sending", "delivery_lease"),
         ("events_held", "event_held"),
+        ("events_unapplied", "event_unapplied"),
     ],
 )
 def test_lists_of_few_walk_over_those_alone(tmp_path: Path, name: str, index: str) -> None:
@@ -148,6 +149,43 @@ def test_lists_of_few_walk_over_those_alone(tmp_path: Path, name: str, index: st
     assert plan.endswith(f"USING INDEX {index}")
     assert plan.startswith("SEARCH")
     assert "TEMP B-TREE" not in plan
+
+
+@pytest.mark.parametrize(
+    ("name", "steps"),
+    [
+        ("executions_waiting", ["SCAN execution USING INDEX execution_waits", "SEARCH x"]),
+        ("executions_open", ["SEARCH x USING INDEX execution_open (id<?)"]),
+    ],
+)
+def test_a_list_of_open_executions_never_walks_over_those_that_ended(
+    tmp_path: Path, name: str, steps: list[str]
+) -> None:
+    plan = plan_of(tmp_path, STATEMENTS[name])
+    assert all(step in plan for step in steps)
+    assert plan.count("SCAN") == sum("SCAN" in step for step in steps)
+    assert "TEMP B-TREE" not in plan
+
+
+@pytest.mark.parametrize(
+    ("name", "index"),
+    [
+        ("events_of_one", "event_execution (source=? AND execution_id=?)"),
+        ("deliveries_of_one", "delivery_execution (source=? AND execution_id=? AND rowid<?)"),
+        ("judgements", "PRIMARY KEY (event=?)"),
+        ("attempts", "PRIMARY KEY (delivery=?)"),
+        ("sent_texts", "INTEGER PRIMARY KEY (rowid=?)"),
+        ("obstacles", "d USING INTEGER PRIMARY KEY (rowid=?)"),
+        ("told_of_episodes", "delivery_event (event=?)"),
+    ],
+)
+def test_what_belongs_to_the_rows_of_a_page_is_found_by_its_keys(
+    tmp_path: Path, name: str, index: str
+) -> None:
+    plan = plan_of(tmp_path, STATEMENTS[name])
+    assert index in plan
+    scans = [step for step in plan.split(" / ") if step.startswith("SCAN")]
+    assert all(step.startswith("SCAN json_each") for step in scans)
 
 
 def test_rejected_ends_are_looked_for_in_a_bounded_part_of_the_index(tmp_path: Path) -> None:

@@ -24,9 +24,9 @@ from receiver.store.sql import (
     reads,
     silences,
     survey,
-    views,
 )
 from receiver.store.sql.database import Database
+from receiver.store.sql.views import deliveries, events, executions, stories
 
 Found = TypeVar("Found")
 
@@ -43,16 +43,16 @@ class SqlReader(ABC):
         return self._query(query)
 
     def execution(self, source: str, execution_id: str) -> dict[str, Any] | None:
-        return self._look(lambda db: views.execution(db, source, execution_id))
+        return self._look(lambda db: stories.execution(db, source, execution_id))
 
     def executions(self, conditions: Mapping[str, str], limit: int, after: int | None) -> Page:
-        return self._look(lambda db: views.executions(db, conditions, limit, after))
+        return self._look(lambda db: executions.executions(db, conditions, limit, after))
 
     def events(self, conditions: Mapping[str, str], limit: int, after: int | None) -> Page:
-        return self._look(lambda db: views.events(db, conditions, limit, after))
+        return self._look(lambda db: events.events(db, conditions, limit, after))
 
     def event(self, seq: int) -> dict[str, Any] | None:
-        return self._look(lambda db: views.event(db, seq))
+        return self._look(lambda db: stories.event(db, seq))
 
     def deliveries(
         self,
@@ -61,7 +61,7 @@ class SqlReader(ABC):
         after: int | None,
         planned: tuple[bool, int] | None = None,
     ) -> Page:
-        return self._look(lambda db: views.deliveries(db, conditions, limit, after, planned))
+        return self._look(lambda db: deliveries.deliveries(db, conditions, limit, after, planned))
 
     def audit(self, conditions: Mapping[str, str], limit: int, after: int | None) -> Page:
         return self._look(lambda db: audit.page(db, conditions, limit, after))

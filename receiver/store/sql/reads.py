@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from receiver.deliveries import Kind, State
 from receiver.routing.policy import SendPolicy, tokens_left
 from receiver.store.records import Delays, OwedDelivery, Tally
@@ -135,6 +137,13 @@ def allowance(db: Database, destination: str, policy: SendPolicy, now: int) -> t
 def waited_for(db: Database) -> set[str]:
     """Return the destinations with waiting deliveries."""
     return {name for (name,) in db.rows(WAITED_FOR)}
+
+
+def sources_of(db: Database, conditions: Mapping[str, str]) -> list[str]:
+    """Return the sources among which to look: the given one, or all of which events are stored."""
+    if (given := conditions.get("source")) is not None:
+        return [given]
+    return [name for (name,) in db.rows(SOURCES) if name is not None]
 
 
 def names(db: Database) -> dict[str, list[str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from receiver.events import Judgement, Verdict
@@ -11,13 +12,9 @@ from receiver.store.sql.alarms import KEPT_QUIET, WAITS_SINCE, waiting_for
 from receiver.store.sql.database import Database, statement
 from receiver.store.sql.facts import as_judged
 from receiver.store.sql.rows import mapping
-from receiver.store.sql.views import (
-    EXECUTION,
-    EXECUTIONS_SHOWN,
-    JUDGEMENTS,
-    View,
-    execution_view,
-)
+from receiver.store.sql.views.events import steps_of
+from receiver.store.sql.views.executions import EXECUTION, EXECUTIONS_SHOWN, execution_view
+from receiver.store.sql.views.paging import View
 
 # An execution with the event that began its present stay, whose words tell what it is about.
 _BEGUN = (
@@ -42,9 +39,9 @@ FAILED = statement(
     f"{_BEGUN} WHERE x.category = 'terminal' AND x.since >= :since AND x.status = 'failed'"
     " ORDER BY x.since DESC LIMIT :limit",
 )
-TOLD_OF_EPISODE = statement(
-    "told_of_episode",
-    "SELECT destination, kind, state FROM delivery WHERE event = :seq"
+TOLD_OF_EPISODES = statement(
+    "told_of_episodes",
+    "SELECT event, destination, kind, state FROM delivery WHERE event IN {numbers:events}"
     " AND kind IN ('notice', 'reminder', 'escalation', 'fallback') ORDER BY id",
 )
 # What a message is about: the episode that its event began, and who has taken that.
@@ -122,10 +119,12 @@ HELD = statement("count_held", "SELECT count(*) FROM event WHERE verdict = 'held
 
 def needing_people(db: Database, limit: int) -> list[View]:
     """See reading.Surveying.needing_people."""
-    return [
-        {**_begun(record), "told": db.records(TOLD_OF_EPISODE, {"seq": record["seq"]})}
-        for record in db.records(NEEDING_PEOPLE, {"limit": limit})
-    ]
+    records = db.records(NEEDING_PEOPLE, {"limit": limit})
+    told: dict[int, list[View]] = {}
+    events = db.as_list([record["seq"] for record in records])
+    for each in db.records(TOLD_OF_EPISODES, {"events": events}):
+        told.setdefault(each.pop("event"), []).append(each)
+    return [{**_begun(record), "told": told.get(record["seq"], [])} for record in records]
 
 
 def failed(db: Database, since: int, limit: int) -> list[View]:
@@ -186,11 +185,12 @@ def _first_since(db: Database, since: int) -> int:
 def past(db: Database, since: int, after: int, limit: int) -> list[PastEvent]:
     """See reading.Surveying.past."""
     values = {"seq": after + 1 if after else _first_since(db, since), "since": since}
-    return [_past(db, record) for record in db.records(PAST, {**values, "limit": limit})]
+    records = db.records(PAST, {**values, "limit": limit})
+    steps = steps_of(db, [record["seq"] for record in records])
+    return [_past(db, record, steps.get(record["seq"], [])) for record in records]
 
 
-def _past(db: Database, record: View) -> PastEvent:
-    steps = db.records(JUDGEMENTS, {"event": record["seq"]})
+def _past(db: Database, record: View, steps: Sequence[View]) -> PastEvent:
     at = record["received_at"] if record["applied_at"] is None else record["applied_at"]
     last = as_judged(db, record, steps[-1]["at"] if steps else at)
     entries = (*(_as_judged_first(last, step) for step in steps[:-1]), last)

@@ -1,0 +1,1 @@
+"""Views: executions, events and deliveries with the members that people see."""

@@ -1,0 +1,140 @@
+"""Views of deliveries. Times are instants (nanoseconds); the callers write them as text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from receiver.store.reading import Page
+from receiver.store.records import KeptBy, Obstacles
+from receiver.store.sql.database import Database, statement, variants
+from receiver.store.sql.reads import BEFORE, sources_of
+from receiver.store.sql.views.paging import View, cursor_after, page_values
+
+_SHOWN = ("id", "source", "execution_id", "event_id", "verdict", "route", "destination", "kind",
+          "state", "reason", "title", "body", "origin", "step", "group_key", "digest",
+          "silence")  # fmt: skip
+_DELIVERIES = (
+    f"SELECT {', '.join(_SHOWN)}, event AS event_seq, created_at, planned_at, due_at FROM delivery"
+)
+DELIVERIES_OF_EXECUTION = statement(
+    "deliveries_of_execution",
+    f"{_DELIVERIES} WHERE source = :source AND execution_id = :execution ORDER BY id",
+)
+DELIVERIES_OF_EVENT = statement(
+    "deliveries_of_event", f"{_DELIVERIES} WHERE event = :seq ORDER BY id"
+)
+# A rule asks for it later, and only if the execution stays where it is.
+PLANNED = "(state = 'waiting' AND planned_at > :now)"
+_OF_DELIVERIES = (
+    " AND (CAST(:destination AS text) IS NULL OR destination = :destination)"
+    " AND (CAST(:execution_id AS text) IS NULL OR execution_id = :execution_id)"
+    " AND (CAST(:kind AS text) IS NULL OR kind = :kind)"
+    " AND (CAST(:planned AS integer) IS NULL"
+    f" OR CASE WHEN {PLANNED} THEN 1 ELSE 0 END = CAST(:planned AS integer))"
+    " AND id < :after ORDER BY id DESC LIMIT :limit"
+)
+DELIVERIES = statement(
+    "deliveries",
+    f"{_DELIVERIES} WHERE (CAST(:state AS text) IS NULL OR state = :state){_OF_DELIVERIES}",
+)
+# Those that are not done are few, and have indexes of their own.
+DELIVERIES_OPEN = variants(
+    "deliveries",
+    f"{_DELIVERIES} WHERE id IN (SELECT id FROM delivery WHERE {{where}}){_OF_DELIVERIES}",
+    {state: f"state = '{state}'" for state in ("waiting", "sending", "dead")},
+)
+DELIVERIES_OF_ONE = statement(
+    "deliveries_of_one",
+    f"{_DELIVERIES} WHERE source IN {{texts:sources}} AND execution_id = :execution_id"
+    f" AND (CAST(:state AS text) IS NULL OR state = :state){_OF_DELIVERIES}",
+)
+# The conditions of a claim, one by one; see `claims`.
+OBSTACLES = statement(
+    "obstacles",
+    "SELECT d.id, d.planned_at, d.due_at, d.kept_by,"
+    " substr(d.dedup_key, 1, 6) = 'stuck/' AS stuck,"
+    f" (SELECT min(e.id) FROM delivery AS e WHERE {BEFORE}),"
+    " coalesce(s.paused_until, 0), s.tokens, coalesce(s.counted_at, 0)"
+    " FROM delivery AS d LEFT JOIN destination AS s ON s.name = d.destination"
+    " WHERE d.id IN {numbers:ids}",
+)
+# The first delivery of a digest holds its message and its attempts.
+ATTEMPTS = statement(
+    "attempts",
+    "SELECT delivery, at, number, outcome, detail, duration_ms FROM attempt"
+    " WHERE delivery IN {numbers:ids}",
+)
+SENT_TEXTS = statement(
+    "sent_texts", "SELECT id, title, body FROM delivery WHERE id IN {numbers:ids}"
+)
+
+
+def deliveries(
+    db: Database,
+    conditions: Mapping[str, str],
+    limit: int,
+    after: int | None,
+    planned: tuple[bool, int] | None,
+) -> Page:
+    """See contract.Listing.deliveries."""
+    names = ("state", "destination", "execution_id", "kind")
+    values = page_values(names, conditions, limit, after)
+    is_planned, now = planned if planned is not None else (None, 0)
+    more = {"planned": None if is_planned is None else int(is_planned), "now": now}
+    which = DELIVERIES_OPEN.get(conditions.get("state", ""), DELIVERIES)
+    if "execution_id" in conditions:
+        which = DELIVERIES_OF_ONE
+        values["sources"] = db.as_list(sources_of(db, conditions))
+    records = db.records(which, {**values, **more})
+    return with_attempts(db, records[:limit]), cursor_after(records, limit)
+
+
+def with_attempts(db: Database, records: Sequence[View]) -> list[View]:
+    """Return the views of deliveries. A query of each sort asks for what belongs to all of them."""
+    if not records:
+        return []
+    digests = {r["digest"] for r in records if r["digest"] not in (None, r["id"])}
+    attempts: dict[int, list[View]] = {}
+    both = {"ids": db.as_list(sorted({*digests, *(record["id"] for record in records)}))}
+    for attempt in db.records(ATTEMPTS, both):
+        attempts.setdefault(attempt.pop("delivery"), []).append(attempt)
+    found = db.rows(SENT_TEXTS, {"ids": db.as_list(sorted(digests))}) if digests else ()
+    texts = {number: {"title": title, "body": body} for number, title, body in found}
+    waiting = [record["id"] for record in records if record["state"] == "waiting"]
+    obstacles = _obstacles(db, waiting) if waiting else {}
+    return [_delivery(record, texts, attempts, obstacles.get(record["id"])) for record in records]
+
+
+def _delivery(
+    record: View, texts: Mapping[int, View], attempts: Mapping[int, list[View]],
+    obstacles: Obstacles | None,
+) -> View:  # fmt: skip
+    number, digest = record["id"], record["digest"]
+    tried = list(attempts.get(number, ()))
+    if digest not in (None, number):
+        tried += [each for each in attempts.get(digest, ()) if each["at"] >= record["created_at"]]
+    tried.sort(key=lambda each: (each["at"], each["number"]))
+    return {
+        **{name: record[name] for name in _SHOWN},
+        **texts.get(digest, {}),
+        "event_seq": record["event_seq"],
+        "created_at": record["created_at"],
+        "planned_at": record["planned_at"],
+        "due_at": record["due_at"] if obstacles is None else obstacles.may_go_at,
+        "attempts": [
+            {name: each[name] for name in ("at", "outcome", "detail", "duration_ms")}
+            for each in tried
+        ],
+        "obstacles": obstacles,
+    }
+
+
+def _obstacles(db: Database, deliveries: Sequence[int]) -> dict[int, Obstacles]:
+    return {
+        number: Obstacles(
+            planned_at, due_at, None if kept_by is None else KeptBy(kept_by), bool(stuck), *more
+        )
+        for number, planned_at, due_at, kept_by, stuck, *more in db.rows(
+            OBSTACLES, {"ids": db.as_list(deliveries)}
+        )
+    }
