@@ -13,11 +13,13 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from receiver.errors import StorageUnavailable
+from receiver.times import SECOND
 
 Found = TypeVar("Found")
 
-# How long a request waits for a new result, and the first of all for the first one (seconds).
-PATIENCE, FIRST_PATIENCE = 0.02, 0.2
+# How long a request waits for a new result where reads are quick; and how long the first one does
+# that finds none or an old one (seconds).
+PATIENCE, FIRST_PATIENCE, OLD = 0.02, 0.2, 30.0
 # A read rests for so many times as long as it took.
 REST = 10
 
@@ -42,22 +44,36 @@ class Glance(Generic[Found]):
         self._seen: Seen[Found] | None = None
         self._error: StorageUnavailable | None = None
         self._rests_until = 0.0  # monotonic seconds
+        self._took = 0.0  # seconds
         self._done: threading.Event | None = None  # of the read in progress
+        self._is_new = False  # nobody has waited for it
 
-    def look(self) -> Seen[Found] | None:
-        """Return the last result, a new one if it comes soon; None: there is none yet."""
-        patience = PATIENCE
+    def begin(self) -> None:
+        """Begin a new read if its rest is over: several glances then read at the same time."""
         with self._lock:
             if self._done is None and time.monotonic() >= self._rests_until:
                 self._done = threading.Event()
+                self._is_new = True
                 threading.Thread(target=self._run, args=(self._done,), daemon=True).start()
-                patience = PATIENCE if self._seen else FIRST_PATIENCE
-            done = self._done
+
+    def look(self) -> Seen[Found] | None:
+        """Return the last result, a new one if it comes soon; None: there is none yet."""
+        self.begin()
+        with self._lock:
+            done, patience = self._done, self._patience()
         if done is not None:
             done.wait(patience)
         if self._seen is None and self._error is not None:
             raise self._error
         return self._seen
+
+    def _patience(self) -> float:
+        """Return the seconds for which a request waits: none for a read that takes longer."""
+        is_first, self._is_new = self._is_new, False
+        is_old = self._seen is None or time.time_ns() - self._seen.at > OLD * SECOND
+        if is_first and is_old:
+            return FIRST_PATIENCE
+        return PATIENCE if self._took <= PATIENCE else 0.0
 
     def forget(self) -> None:
         """Forget the result: somebody has changed what it shows."""
@@ -68,10 +84,9 @@ class Glance(Generic[Found]):
 
     def _run(self, done: threading.Event) -> None:
         began, at = time.monotonic(), time.time_ns()
-        seen = None
+        seen, error = None, None
         try:
             seen = Seen(self._read(), at)
-            error = None
         except StorageUnavailable as unavailable:
             error = unavailable
         finally:
@@ -80,6 +95,7 @@ class Glance(Generic[Found]):
                 if self._done is done:
                     self._seen, self._error = seen or self._seen, error
                     self._done = None
-                    rest = max(self._rest, REST * (time.monotonic() - began))
+                    self._took = time.monotonic() - began
+                    rest = max(self._rest, REST * self._took)
                     self._rests_until = time.monotonic() + rest
             done.set()

@@ -62,6 +62,8 @@ class Views:
     def now(self, request: Request, visitor: Visitor) -> Response:
         """Show what waits, what failed, and whether telling works."""
         now = time.time_ns()
+        for glance in (self.people, self._day, self._week):
+            glance.begin()
         people, day, week = self.people.look(), self._day.look(), self._week.look()
         watched = self._store.watched(now, now)
         content = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from datetime import UTC
 from zoneinfo import ZoneInfo
 
@@ -19,7 +20,7 @@ from receiver.web.guard import Guard
 from receiver.web.pages import charts
 from receiver.web.pages.diagram import HEIGHT, WIDTH, Step, draw
 from receiver.web.pages.gate import Gate, own_path
-from receiver.web.pages.glance import Glance
+from receiver.web.pages.glance import FIRST_PATIENCE, OLD, PATIENCE, Glance, Seen
 from receiver.web.pages.rendering import Renderer, shown
 from receiver.web.pages.session import LASTS, MAX_ADDRESSES, Attempts, Sessions, Visitor
 
@@ -250,3 +251,51 @@ def test_a_glance_shows_what_it_saw_last_while_it_looks_again() -> None:
     may_end.set()
     assert seen is not None
     assert seen.value == 3
+
+
+def test_a_request_waits_for_quick_reads_and_the_first_one_for_news() -> None:
+    may_end = threading.Event()
+    glance = Glance(lambda: may_end.wait(10))
+    glance.begin()
+    assert glance._patience() == FIRST_PATIENCE  # there is nothing to show
+    assert glance._patience() == PATIENCE  # the others do not wait as long
+    may_end.set()
+    while glance.look() is None:
+        pass
+    for took, patience in ((PATIENCE / 2, PATIENCE), (PATIENCE * 2, 0.0)):
+        glance._took = took
+        assert glance._patience() == patience
+    may_end.clear()
+    glance._seen = Seen(True, time.time_ns() - int((OLD + 1) * SECOND))
+    glance._rests_until = 0.0
+    glance.begin()
+    assert [glance._patience() for _ in range(2)] == [FIRST_PATIENCE, 0.0]
+    may_end.set()
+
+
+def test_several_glances_read_at_the_same_time() -> None:
+    together = threading.Barrier(2, timeout=10)
+    glances = [Glance(together.wait), Glance(together.wait)]
+    for glance in glances:
+        glance.begin()
+    seen = [glance.look() for glance in glances]
+    assert {each.value for each in seen if each} == {0, 1}
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_read_that_breaks_is_followed_by_another() -> None:
+    threads: list[threading.Thread] = []
+
+    def read() -> int:
+        threads.append(threading.current_thread())
+        if len(threads) == 1:
+            raise ValueError("a fault of ours")
+        return 2
+
+    glance = Glance(read)
+    assert glance.look() is None
+    threads[0].join()
+    glance._rests_until = 0.0
+    seen = glance.look()
+    assert seen is not None
+    assert seen.value == 2
