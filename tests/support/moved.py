@@ -21,6 +21,13 @@ def is_same(path: Path, url: str) -> bool:
         return all(_rows(file, table) == _rows(database, table) for table in TABLES)
 
 
+def has_all_or_none(path: Path, url: str) -> bool:
+    """Return whether the PostgreSQL has either no rows or all rows of the file."""
+    with psycopg.connect(url, autocommit=True) as database:
+        has_none = all(not _rows(database, table) for table in TABLES)
+    return has_none or is_same(path, url)
+
+
 def _rows(db: Any, table: str) -> list[str]:
     """Return every row by the names of its columns: the engines have them in different orders.
 
