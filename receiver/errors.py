@@ -11,8 +11,10 @@ ReceiverError
 └── StorageError
     ├── BackupFailed           no copy was made, and none is left
     ├── StorageRefused         the database is not one to start on
-    │   └── StorageServed          another process serves it
+    │   ├── StorageServed          another process serves it
+    │   └── StorageAway            its server cannot be reached now
     └── StorageUnavailable     503: it could not be committed; send it again
+        ├── StorageLost            503: its server was lost, or is away
         ├── Overloaded             503: too much is waiting for its commit
         ├── StorageClosed          503: this process commits nothing any more
         └── Unstorable             503: the database refuses this, and takes others
@@ -88,8 +90,16 @@ class StorageServed(StorageRefused):
     """A database that another process serves."""
 
 
+class StorageAway(StorageRefused):
+    """A database that cannot be reached now; it may be there again at any moment."""
+
+
 class StorageUnavailable(StorageError):
     """Work that was not committed, so it must be sent again."""
+
+
+class StorageLost(StorageUnavailable):
+    """Work that met a server that is away: any other work meets that, too, until it is back."""
 
 
 class Overloaded(StorageUnavailable):

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -54,7 +55,7 @@ class Links:
     """
 
     public_url: str = ""
-    keys: tuple[bytes, ...] = field(default=(), repr=False)
+    keys: Sequence[bytes] = field(default=(), repr=False)
 
     def to(self, delivery: int, mark: bytes, now: int) -> str:
         """Return the link in a message that is sent now (nanoseconds); empty without an address."""
@@ -86,7 +87,7 @@ def sign(key: bytes, ticket: Ticket) -> str:
     return _written(content + _signature(key, content))
 
 
-def read(token: str, keys: tuple[bytes, ...], now: int) -> Ticket | Fault:
+def read(token: str, keys: Sequence[bytes], now: int) -> Ticket | Fault:
     """Return what a token holds, by one of these keys, or why it opens nothing. `now` is in ns."""
     raw = _unwritten(token)
     if raw is None:

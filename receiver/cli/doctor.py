@@ -16,7 +16,7 @@ from receiver.cli.provider import silent_providers
 from receiver.cli.setup import node_lines
 from receiver.config.rules import Rules
 from receiver.dispatch.operators import orphans
-from receiver.errors import ReceiverError
+from receiver.errors import ReceiverError, StorageAway
 from receiver.intake.subscription_hints import hints
 from receiver.store import opening
 from receiver.store.contract import Store
@@ -38,7 +38,12 @@ def doctor(in_json: bool) -> None:
     if spool is not None and not in_json:
         click.echo(unspooled or spool_line(spool))
     url = settings.database_url
-    condition = opening.condition(url) if opening.exists(url) else None
+    try:
+        condition = opening.condition(url) if opening.exists(url) else None
+    except StorageAway:
+        if in_json:
+            print_json({"ledger": None, "storage": None, "spool": spool})
+        raise
     with closing(opening.open_existing(url, thorough=True)) as store:
         ledger = store.ledger()
         warnings = hints(rules.orderings, store.tallies(), store.delays())

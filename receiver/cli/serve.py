@@ -14,7 +14,7 @@ from receiver.cli import demo
 from receiver.cli.configuration import load_configuration, spool_of
 from receiver.config.settings import Settings, load_settings
 from receiver.destinations import sending
-from receiver.errors import ReceiverError
+from receiver.errors import ReceiverError, StorageAway
 from receiver.store import opening
 from receiver.web import app
 from receiver.web.server import server
@@ -81,8 +81,12 @@ def _serve(
         log.info("destination.leads_to destination=%s place=%r", destination.name, place)
     server.check_parser(settings)
     listening = server.bind(settings) if passed is None else passed
-    _log_database(settings)
-    store = opening.open_to_serve(settings.database_url, backlog=settings.backlog)
+    # A spool takes webhooks for a database that is away, from the start on.
+    may_be_away = receive and any(source.spool for source in rules.sources.values())
+    _log_database(settings, may_be_away=may_be_away)
+    store = opening.open_to_serve(
+        settings.database_url, backlog=settings.backlog, may_be_away=may_be_away
+    )
     application = app.build(
         settings,
         rules,
@@ -95,9 +99,15 @@ def _serve(
     server.serve(application, settings, listening, asked.is_set, is_passed=passed is not None)
 
 
-def _log_database(settings: Settings) -> None:
+def _log_database(settings: Settings, *, may_be_away: bool) -> None:
     """Log which schema a shared database has, and who serves it with another version."""
-    if (schema := opening.schema_of(settings.database_url)) is None:
+    try:
+        schema = opening.schema_of(settings.database_url)
+    except StorageAway:
+        if may_be_away:
+            return  # the store tells of it
+        raise
+    if schema is None:
         return
     log.log(logging.INFO if schema.found == schema.ours else logging.WARNING, schema.text())
     for node in schema.nodes:

@@ -26,7 +26,7 @@ MEETINGS = 5
 
 
 class Connection(Protocol):
-    """A connection that an engine lends; it raises `failures` when the storage fails."""
+    """A connection that one thread owns; it raises `failures` when the storage fails."""
 
     failures: tuple[type[Exception], ...]
 
@@ -41,6 +41,9 @@ class Connection(Protocol):
 
     def is_lost(self, error: Exception) -> bool:
         """Return whether the storage can no longer be trusted after this error."""
+
+    def kind_of(self, error: Exception) -> type[StorageUnavailable]:
+        """Return the kind of our error that one of the `failures` becomes."""
 
     def close(self) -> None: ...
 
@@ -230,7 +233,7 @@ class Committer:
             if self.failure or isinstance(error, connection.failures):
                 # The storage fails, not an item: to try each by itself would only take longer.
                 for write in batch:
-                    write.error = _unavailable(error)
+                    write.error = _unavailable(error, connection.kind_of(error))
             elif len(batch) == 1:
                 is_ours = isinstance(error, ReceiverError)
                 batch[0].error = error if is_ours else _unavailable(error, Unstorable)
@@ -311,9 +314,7 @@ def _heartbeat(transaction: Transaction, items: Sequence[None]) -> Sequence[None
     return [None] * len(items)
 
 
-def _unavailable(
-    error: Exception, kind: type[StorageUnavailable] = StorageUnavailable
-) -> StorageUnavailable:
+def _unavailable(error: Exception, kind: type[StorageUnavailable]) -> StorageUnavailable:
     # A driver's further lines may show rows.
     reason = next(iter(str(error).splitlines()), type(error).__name__)
     unavailable = kind(f"It could not be committed ({reason}): send it again.")

@@ -28,16 +28,18 @@ _POSTGRES = ("postgresql://", "postgres://")
 _EXTRA = "PostgreSQL needs the extra `postgres`: pip install 'receiver[postgres]'."
 
 
-def open_to_serve(url: str, *, backlog: int = 2_000, alone: bool = False) -> Store:
+def open_to_serve(
+    url: str, *, backlog: int = 2_000, alone: bool = False, may_be_away: bool = False
+) -> Store:
     """Open the store for a process that serves it; create the database if there is none.
 
     `backlog` is the number of writes that may wait. StorageServed if another process serves the
-    database and only one may, or if this one has to be `alone`; StorageRefused if the database
-    cannot be used.
+    database and only one may, or if this one has to be `alone`; StorageAway if its server cannot be
+    reached, unless it `may_be_away` for now; StorageRefused if the database cannot be used.
     """
     if not is_shared(url):
         return SqliteStore(_file(url), backlog=backlog, serve=True)
-    store = _postgres()(url, backlog=backlog)
+    store = _postgres()(url, backlog=backlog, may_be_away=may_be_away)
     if alone and store.is_served():
         store.close()
         raise StorageServed("The database is being served. Stop all its servers first.")

@@ -44,6 +44,7 @@ from receiver.web.paging import (
     whole_number,
 )
 from receiver.web.problem import problem
+from receiver.web.webhooks.spool import Spooling, spooled
 
 # Seconds between two looks at the clocks of sources.
 MEASURE_EVERY = 60.0
@@ -52,8 +53,15 @@ MEASURE_EVERY = 60.0
 class Api:
     """The endpoints of the API. They are plain functions: Starlette runs them in a thread."""
 
-    def __init__(self, store: Store, in_force: LiveRules[object], guard: Guard) -> None:
+    def __init__(
+        self,
+        store: Store,
+        in_force: LiveRules[object],
+        guard: Guard,
+        spooling: Spooling | None,
+    ) -> None:
         self._store = store
+        self._spooling = spooling
         self._in_force = in_force
         self._guard = guard
         self._skews: dict[str, float] = {}
@@ -221,7 +229,8 @@ class Api:
         return {source: self._skews.get(source, 0.0) for source in self._in_force.rules.orderings}
 
     def ledger(self, request: Request) -> Response:
-        return json_response(self._store.ledger())
+        # What waits in the spool is promised, and not in the ledger before it is judged.
+        return json_response({**self._store.ledger(), "spooled": spooled(self._spooling)})
 
 
 def routes(api: Api, guard: Guard) -> list[Route]:

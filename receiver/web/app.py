@@ -38,6 +38,7 @@ from receiver.web import api, health, metrics, openapi, standings
 from receiver.web.guard import Guard
 from receiver.web.pages import site
 from receiver.web.problem import problem, try_later
+from receiver.web.server.starting import LateKeys, Start
 from receiver.web.standings import StandingApi
 from receiver.web.webhooks.addresses import WEBHOOKS, Addresses
 from receiver.web.webhooks.endpoint import WebhookEndpoint
@@ -103,7 +104,8 @@ def build(
     anew at each reload. `spool` is the file for webhooks while the database is away.
     """
     counters = Counters(rules.sources)
-    in_force, links = _live_rules(rules, read, counters), _links(settings, store)
+    in_force, keys = _live_rules(rules, read, counters), _link_keys(settings, store)
+    links = Links(settings.public_url or "", keys)
     reconciling = ReconcileTimer(store, in_force, counters)
     dispatcher = (
         _dispatcher(settings, store, in_force, counters, links, reconciling) if dispatch else None
@@ -117,27 +119,29 @@ def build(
         max_body=settings.max_body, rate=settings.rate, counters=counters, refusals=refusals,
         is_open=receive, spooling=spooling,
     )  # fmt: skip
-    endpoints = api.Api(store, in_force, guard := Guard(settings))
+    endpoints = api.Api(store, in_force, guard := Guard(settings), spooling)
     in_force.on_change(lambda rules: _follow(rules, store))
     store.announce(in_force.digest)
     # What became due during a stop is settled before anything is sent.
     sends = [dispatcher.start, reconciling.start] if dispatcher is not None else []
-    starts = [gaps.start, *sends, pruning.start, lambda: _log_orphans(in_force.rules, store)]
+    ends = [pruning.start, lambda: _log_orphans(in_force.rules, store)]
+    start = Start([store.check_writable, keys.read, gaps.start, *sends, *ends], spooling)
 
     def drain() -> None:
         _drain(endpoint, dispatcher, 0 if app.state.failure else settings.drain)
 
+    readiness = health.Readiness(store, dispatcher, gaps, endpoint, in_force, spooling, start)
     stops = [drain, refusals.flush, gaps.stop, reconciling.stop, pruning.stop, store.close]
     app = Application(
         endpoint,
         [
-            *health.routes(health.Readiness(store, dispatcher, gaps, endpoint, in_force, spooling)),
+            *health.routes(readiness),
             metrics.route(counters, guard, endpoints.skews, store, spooling, in_force),
             *_guarded_routes(endpoints, guard, StandingApi(store, in_force, counters)),
             *site.routes(settings, store, in_force, counters, guard, links),
         ],
-        lifespan=_lifespan(starts, stops, spooling),
-        exception_handlers={HTTPException: _answer_http_error, Exception: _answer_failure},
+        lifespan=_lifespan(start, stops, spooling),
+        exception_handlers=_ANSWERS,
     )
     app.state.endpoint, app.state.drain = endpoint, drain
     app.state.in_force, app.state.refusals = in_force, refusals
@@ -180,11 +184,13 @@ def _dispatcher(
     return Dispatcher(store, in_force, settings.lease, links, settings.zone, counters, missed)
 
 
-def _links(settings: Settings, store: Store) -> Links:
-    """Return the links of this installation; the first start makes their key and keeps it."""
-    kept = (secrets.token_bytes(32), time.time_ns())
-    keys = settings.link_keys or (store.write_now(link_key, kept),)
-    return Links(settings.public_url or "", keys)
+def _link_keys(settings: Settings, store: Store) -> LateKeys:
+    """Return the keys of this installation's links; the first start makes one and keeps it."""
+
+    def kept() -> tuple[bytes, ...]:
+        return (store.write_now(link_key, (secrets.token_bytes(32), time.time_ns())),)
+
+    return LateKeys(lambda: settings.link_keys or kept())
 
 
 def _note_reload(store: Store, result: str) -> None:
@@ -204,21 +210,19 @@ def _guarded_routes(endpoints: api.Api, guard: Guard, standing: StandingApi) -> 
 
 
 def _lifespan(
-    starts: Iterable[Callable[[], None]],
-    stops: Iterable[Callable[[], None]],
-    spooling: Spooling | None,
+    start: Start, stops: Iterable[Callable[[], None]], spooling: Spooling | None
 ) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
-    """Build a lifespan that calls these functions in order, each in a thread."""
+    """Build a lifespan with this start, that calls functions in order, each in a thread."""
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        for start in starts:
-            await anyio.to_thread.run_sync(start)
+        await start.begin()
         if spooling is not None:
             spooling.start()
         try:
             yield
         finally:
+            await start.stop()
             if spooling is not None:
                 await spooling.stop()
             for stop in stops:
@@ -272,11 +276,22 @@ async def _answer_http_error(request: Request, error: Exception) -> Response:
     )
 
 
+async def _answer_unavailable(request: Request, error: Exception) -> Response:
+    """Answer 503 while the storage fails; the log gets a line, and no traceback for each."""
+    log.error("storage.unavailable method=%s error=%s", request.method, error)
+    return try_later("The storage does not answer. See the log.")
+
+
 def _answer_failure(request: Request, error: Exception) -> Response:
     """Answer 503 to any error: the one broad handler of the API.
 
     Starlette logs the error by raising it again.
     """
-    if isinstance(error, StorageUnavailable):
-        return try_later("The storage does not answer. See the log.")
     return try_later("An error of ours. It is in the log.")
+
+
+_ANSWERS = {
+    HTTPException: _answer_http_error,
+    StorageUnavailable: _answer_unavailable,
+    Exception: _answer_failure,
+}

@@ -19,6 +19,7 @@ from receiver.store.contract import Store
 from receiver.store.spooling import SpoolState
 from receiver.times import format_time
 from receiver.web.problem import try_later
+from receiver.web.server.starting import Start
 from receiver.web.webhooks.endpoint import WebhookEndpoint
 from receiver.web.webhooks.spool import Spooling
 
@@ -28,7 +29,6 @@ log = logging.getLogger("receiver")
 READY_FOR = 1.0
 # The time for which an unstored webhook counts (seconds). It proves more than a probe, because a
 # probe may succeed even on a full disk.
-# With the half second after which a lost database is looked for, this is less than five.
 NOT_READY_FOR = 3.0
 
 
@@ -45,7 +45,8 @@ class Readiness:
         gaps: ExpiryTimer,
         endpoint: WebhookEndpoint,
         in_force: LiveRules[Intake],
-        spooling: Spooling | None = None,
+        spooling: Spooling | None,
+        start: Start,
     ) -> None:
         self._store = store
         self._dispatch = dispatch
@@ -53,6 +54,7 @@ class Readiness:
         self._endpoint = endpoint
         self._in_force = in_force
         self._spooling = spooling
+        self._start = start
         self._probed_at = float("-inf")  # monotonic seconds
         self._storage_error = ""
         self._alarms: list[dict[str, str]] = []
@@ -61,14 +63,17 @@ class Readiness:
         """Answer 200 with the open alarms, or 503 with the first reason found."""
         if self._endpoint.draining:
             return try_later("Shutting down.")
-        if not self._gaps.is_alive():
+        if not self._start.is_alive():
+            return try_later("The start has failed. See the log, and restart the process.")
+        is_started = self._start.is_over()
+        if is_started and not self._gaps.is_alive():
             return try_later("Held events are not given up any more. Restart the process.")
         if self._spooling is not None and not self._spooling.is_alive():
             return try_later("The spool is not emptied any more. Restart the process.")
         if (problem := self._problem()) and not self._is_spooled():
             return try_later(problem)
         # Without a store dispatch ends, too.
-        if self._dispatch is not None and not self._dispatch.is_alive():
+        if is_started and self._dispatch is not None and not self._dispatch.is_alive():
             return try_later("Dispatch has stopped. Restart the process.")
         spooled = self._spooled()
         is_spooling = problem or (spooled is not None and spooled["waiting"])
@@ -78,11 +83,15 @@ class Readiness:
 
     def _problem(self) -> str:
         """Return why webhooks cannot be stored; empty if they can."""
+        if not self._start.is_over():
+            return "The database was away at the start, and still is. See the log."
         if self._spooling is not None and self._spooling.comes_first():
             return "Webhooks wait in the spool. See the log."  # to ask the database may take long
         if time.monotonic() - self._endpoint.not_stored_at < NOT_READY_FOR:
             return "Webhooks could not be stored just now. See the log."
+        # A server that was away is asked anew: the answer is known at once, also that it is back.
         is_old = time.monotonic() - self._probed_at > READY_FOR
+        is_old = is_old or self._endpoint.lost_at > self._probed_at
         if not self._store.is_in_place() or is_old:
             self._storage_error = self._probe()
             self._probed_at = time.monotonic()

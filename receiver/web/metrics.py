@@ -23,11 +23,10 @@ from receiver.intake.receive import Intake
 from receiver.metrics import BUCKETS, Counters, Histogram
 from receiver.store.contract import Store
 from receiver.store.records import Standing
-from receiver.store.spooling import SpoolState
 from receiver.times import SECOND
 from receiver.web.guard import Guard
 from receiver.web.pages.glance import Glance
-from receiver.web.webhooks.spool import Spooling
+from receiver.web.webhooks.spool import Spooling, spooled
 
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 # Seconds between two looks at the ledger, which reads every row.
@@ -105,7 +104,7 @@ def route(
         except StorageUnavailable:
             skewed, alarms = {}, ()  # the counts are most wanted when the storage fails
         headers = {"Cache-Control": "no-store"}
-        content = text(counters, skewed, alarms, _waiting(spooling), in_force.digest, stored)
+        content = text(counters, skewed, alarms, spooled(spooling), in_force.digest, stored)
         return Response(content, headers=headers, media_type=MEDIA_TYPE)
 
     return Route("/metrics", metrics, methods=["GET"])
@@ -115,18 +114,11 @@ def _new(name: str) -> Standing:
     return Standing(name, None, None, "", 0, 0)
 
 
-def _waiting(spooling: Spooling | None) -> SpoolState | None:
-    try:
-        return None if spooling is None else spooling.state()
-    except StorageUnavailable:
-        return None
-
-
 def text(
     counters: Counters,
     skews: Mapping[str, float],
     alarms: Iterable[Alarm] = (),
-    spool: SpoolState | None = None,
+    spooled: int | None = None,
     rules: str = "",
     stored: Stored | None = None,
 ) -> str:
@@ -144,7 +136,7 @@ def text(
     clocks = [((source,), seconds) for source, seconds in sorted(skews.items())]
     about = "How far the source's times are ahead."  # less than a minute is 0
     lines += _gauge("receiver_clock_skew_seconds", about, ("source",), clocks)
-    waiting = [] if spool is None else [((), float(spool.waiting))]
+    waiting = [] if spooled is None else [((), float(spooled))]
     lines += _gauge("receiver_spooled", "Webhooks that wait in the spool.", (), waiting)
     build = [((__version__, platform.python_version()), 1.0)]
     lines += _gauge("receiver_build_info", "What runs.", ("version", "python"), build)

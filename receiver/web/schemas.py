@@ -150,7 +150,12 @@ SCHEMAS: Document = {
         outcome=words_of(Outcome), detail=TEXT, duration_ms=COUNT, permanent={"type": "boolean"}
     ),
     "Ledger": object_of(
-        accepted=COUNT, verdicts=COUNTS, owed=COUNT, deliveries=COUNTS, imbalance=COUNT
+        accepted=COUNT,
+        verdicts=COUNTS,
+        owed=COUNT,
+        deliveries=COUNTS,
+        imbalance=COUNT,
+        spooled=nullable(COUNT),
     ),
     "Known": object_of(
         execution=ref("Execution"),

@@ -36,7 +36,6 @@ from receiver.messages.variables import VARIABLES, variables
 from receiver.metrics import CAUSES, REFUSALS, Counters
 from receiver.sources import keys
 from receiver.store.records import Standing
-from receiver.store.spooling import SpoolState
 from receiver.store.sql.quarantine import MAX_QUARANTINED
 from receiver.times import SECOND, parse_time
 from receiver.web import metrics, openapi
@@ -142,7 +141,7 @@ def metrics_shown() -> set[str]:
     counters.attempted("d", "delivered", 0.1)
     counters.loaded("done", 0.0)
     stored = metrics.Stored(0, [Standing("d", None, None, "", 0, 0)], {"s": None}, imbalance=0)
-    lines = metrics.text(counters, {"s": 0.0}, [ALARM], SpoolState(0, 0, 1), "digest", stored)
+    lines = metrics.text(counters, {"s": 0.0}, [ALARM], 0, "digest", stored)
     parts = r"_(?:bucket|sum|count)(?=\{)"  # of a histogram
     shown = re.findall(r"^([a-z_]+)(?:\{(.*?)\})? ", re.sub(parts, "", lines), re.M)
     labels = {name: re.findall(r"(\w+)=", text) for name, text in shown}

@@ -91,8 +91,8 @@ BUGS = (
     Bug(
         "of a batch that failed only the last is told",
         ((COMMITTER, "                for write in batch:\n"
-          "                    write.error = _unavailable(error)\n",
-          "                batch[-1].error = _unavailable(error)\n"),),
+          "                    write.error = _unavailable(error, connection.kind_of(error))\n",
+          "                batch[-1].error = _unavailable(error, connection.kind_of(error))\n"),),
         "storage --only full",
         "acknowledged events are lost",
     ),

@@ -29,7 +29,7 @@ BUGS = (
     ),
     bug(
         "a lost database is looked for once in a quarter of a minute",
-        CONNECTION,
+        "receiver/store/postgres/link.py",
         "_AGAIN = 0.5",
         "_AGAIN = 15.0",
         DATABASE,
@@ -38,8 +38,8 @@ BUGS = (
     bug(
         "a node ends when its database is away",
         CONNECTION,
-        "        return False\n\n    def met_another",
-        "        return True\n\n    def met_another",
+        "        return self._link.is_refused\n",
+        "        return True\n",
         DATABASE,
         "no process ends",
     ),

@@ -27,7 +27,7 @@ from receiver.routing.policy import RouteOptions, SendPolicy
 from receiver.routing.routes import Route
 from receiver.store.contract import Transaction
 from receiver.store.opening import exists, open_existing, open_to_serve
-from receiver.store.postgres.connection import Away
+from receiver.store.postgres.link import Away
 from receiver.store.postgres.store import PostgresStore
 from receiver.store.records import AttemptResult
 from receiver.times import SECOND

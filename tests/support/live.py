@@ -93,7 +93,7 @@ def live(
 @contextmanager
 def live_part(
     folder: Path, routes: str, environ: Mapping[str, str], settings: Mapping[str, str],
-    **parts: bool,
+    *, may_be_away: bool = False, **parts: bool,
 ) -> Iterator[Live]:  # fmt: skip
     """Do the same with a process that does not do everything (dispatch=False, receive=False)."""
     path = folder / "routes.yaml"
@@ -106,7 +106,7 @@ def live_part(
     named = {f"RECEIVER_{name.upper()}": value for name, value in settings.items()}
     chosen = load_settings(named).model_copy(update={"port": 0})
     url = settings.get("database_url") or f"sqlite:///{prepared(folder / 'receiver.db')}"
-    store = opening.open_to_serve(url, backlog=chosen.backlog)
+    store = opening.open_to_serve(url, backlog=chosen.backlog, may_be_away=may_be_away)
     application = app.build(chosen, rules, store, read=read, spool=spool_of(chosen), **parts)
     with server.serving(application, chosen, server.bind(chosen)) as url:
         how = next(iter(rules.sources.values())).verification

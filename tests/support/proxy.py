@@ -14,12 +14,17 @@ Target = tuple[int, str | tuple[str, int]]
 
 
 class Proxy:
-    """A way to the server over loopback. While it `is_swallowing`, no byte comes through."""
+    """A way to the server over loopback. While it `is_swallowing`, no byte comes through.
+
+    A connection on which a client says what it `cuts_at` is cut.
+    """
 
     def __init__(self, url: str) -> None:
         self._values = {name: str(value) for name, value in conninfo_to_dict(url).items()}
         self.port = 0
         self.is_swallowing = False
+        self.cuts_at: bytes | None = None
+        self.n_cut = 0  # how often it did
         self._pairs: list[socket.socket] = []
         self._listening: socket.socket | None = None
         self.open()
@@ -73,6 +78,9 @@ class Proxy:
     def _carry(self, one: socket.socket, other: socket.socket) -> None:
         with suppress(OSError):
             while data := one.recv(65_536):
+                if self.cuts_at is not None and self.cuts_at in data:
+                    self.n_cut += 1
+                    break
                 if not self.is_swallowing:
                     other.sendall(data)
         for each in (one, other):

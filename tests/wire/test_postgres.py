@@ -17,7 +17,7 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 from pytest_httpserver import HTTPServer
 
-from receiver.store.postgres import connection
+from receiver.store.postgres import link
 from tests.support.live import PUBLIC, Live, free_port, live, until
 from tests.support.postgres import Server
 from tests.support.proxy import proxy
@@ -110,7 +110,7 @@ def test_a_database_that_is_away_is_503_at_once_and_ready_again_without_a_restar
 def test_a_server_that_takes_everything_and_answers_nothing_is_given_up(
     postgres: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connection, "_PATIENCE", 0.5)
+    monkeypatch.setattr(link, "_PATIENCE", 0.5)
     with (
         proxy(postgres.emptied()) as way,
         live(tmp_path, rules(1), database_url=way.url) as node,

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.live import Live, live_part, until
+from tests.support.live import Live, live, live_part, until
 from tests.support.postgres import Server
 from tests.support.proxy import proxy
 from tests.wire.test_postgres import rules, webhook
@@ -96,6 +96,27 @@ def test_a_server_that_answers_nothing_is_found_out_by_every_door_and_503_at_onc
         assert time.monotonic() - began < 5
         assert nodes["no-dispatch"].post(webhook(8, execution="z"))[0] == 202
         assert [page(node) for node in nodes.values()] == [200] * 3
+
+
+def test_a_server_that_takes_connections_and_cuts_them_at_once_is_waited_for(
+    postgres: Server, tmp_path: Path
+) -> None:
+    """As a pooler does whose server is away."""
+    with (
+        proxy(postgres.emptied()) as way,
+        live(tmp_path, rules(1), database_url=way.url) as node,
+    ):
+        until(lambda: node.ask("/readyz")[0] == 200)
+        way.cut()
+        assert node.post(webhook(1))[0] == 503
+        way.cuts_at = b"pg_backend_pid"
+        way.open()
+        until(lambda: way.n_cut > 1)  # it was tried again
+        assert node.post(webhook(1))[0] == 503
+        way.cuts_at = None
+        until(lambda: node.post(webhook(1))[0] == 202, seconds=5)
+        # Nobody waits before it may be called ready: it is what the database says now.
+        assert node.ask("/readyz")[0] == 200
 
 
 def test_a_server_that_is_killed_and_starts_again_is_found_again_by_all(tmp_path: Path) -> None:

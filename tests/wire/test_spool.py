@@ -12,11 +12,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
-from receiver.store.postgres import connection
+from receiver.store.opening import SpoolFile
+from receiver.store.postgres import link
 from receiver.times import parse_time
-from tests.support.live import Live, live, until
+from tests.support.live import Live, live, live_part, until
 from tests.support.postgres import Server
 from tests.support.proxy import Proxy, proxy
 
@@ -114,6 +116,7 @@ def test_what_comes_while_the_database_is_away_is_judged_in_its_order_when_it_is
     for line in ("spool.began", "webhook.spooled source=asteroid", "spool.drained"):
         assert line in caplog.text
     assert caplog.text.count("spool.began") == 1
+    assert "Traceback" not in caplog.text
 
 
 def metrics(node: Live) -> bytes:
@@ -123,10 +126,71 @@ def metrics(node: Live) -> bytes:
         return bytes(answer.read())
 
 
+def test_a_start_without_the_database_keeps_webhooks_and_judges_them_once_it_is_there(
+    postgres: Server, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "receiver")
+    with proxy(postgres.schema()) as way:  # a database without tables: it makes them late
+        way.cut()
+        settings = {"database_url": way.url, "spool_file": str(tmp_path / "spool.db")}
+        with live_part(tmp_path, ROUTES, {}, settings, may_be_away=True) as node:
+            for number in range(3):
+                said = node.post(webhook(number, execution=str(number)))[1]
+                assert said["verdict"] == "spooled"
+            said = ready(node)
+            assert (said["code"], said["status"], said["spool"]["waiting"]) == (200, "spooling", 3)
+            assert node.post(webhook(9), source="other")[0] == 503
+            assert node.ask("/api/executions")[0] == 503
+            assert b"receiver_spooled 3\n" in metrics(node)
+            way.open()
+            until(lambda: is_ready(node))
+            assert [each["event_id"] for each in events(node)] == ["e-0", "e-1", "e-2"]
+            # What sends was started late, too.
+            until(lambda: node.ask("/api/ledger")[1]["deliveries"] == {"sent": 3})
+            assert node.ask("/api/ledger")[1]["spooled"] == 0
+    text = caplog.text
+    assert text.index("serve.waits") < text.index("spool.drained")
+    assert text.index("database.back") < text.index("dispatch.started")
+
+
+def test_an_end_before_the_database_was_ever_there_keeps_what_was_spooled(
+    postgres: Server, tmp_path: Path
+) -> None:
+    with proxy(postgres.emptied()) as way:
+        way.cut()
+        settings = {"database_url": way.url, "spool_file": str(tmp_path / "spool.db")}
+        with live_part(tmp_path, ROUTES, {}, settings, may_be_away=True) as node:
+            assert node.post(webhook(1))[1]["verdict"] == "spooled"
+        way.open()
+        with live_part(tmp_path, ROUTES, {}, settings, may_be_away=True) as node:
+            until(lambda: is_ready(node))
+            assert [each["verdict"] for each in events(node)] == ["applied"]
+
+
+def test_a_database_that_turns_out_to_be_none_for_it_ends_the_process(
+    postgres: Server, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    newer = postgres.schema()
+    with psycopg.connect(newer, autocommit=True) as db:
+        db.execute("CREATE TABLE schema_version AS SELECT 1000 AS version")
+    with proxy(newer) as way:
+        way.cut()
+        settings = {"database_url": way.url, "spool_file": str(tmp_path / "spool.db")}
+        with live_part(tmp_path, ROUTES, {}, settings, may_be_away=True) as node:
+            assert node.post(webhook(1))[1]["verdict"] == "spooled"
+            way.open()
+            until(lambda: node.app.state.failure)
+            assert "newer than this receiver's" in node.app.state.failure
+    assert "storage.failed" in caplog.text
+    found = SpoolFile(settings["spool_file"], 1).look()
+    assert found is not None
+    assert found[0].waiting == 1
+
+
 def test_a_server_that_answers_nothing_is_not_waited_for(
     postgres: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connection, "_PATIENCE", 3.0)
+    monkeypatch.setattr(link, "_PATIENCE", 3.0)
     with spooling(postgres, tmp_path) as (node, way):
         assert node.post(webhook(1))[1]["verdict"] == "applied"
         way.is_swallowing = True

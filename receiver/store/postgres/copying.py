@@ -15,7 +15,8 @@ import psycopg
 
 from receiver.errors import StorageRefused
 from receiver.store.postgres.address import Address, read_address
-from receiver.store.postgres.connection import DATABASE_CLOCK, connect, dialect
+from receiver.store.postgres.connection import DATABASE_CLOCK, dialect
+from receiver.store.postgres.link import connect
 from receiver.store.postgres.many_rows import PostgresBulk
 from receiver.store.postgres.schema import LOCK, is_moving, prepare
 from receiver.store.sql import database as sql

@@ -13,7 +13,7 @@ from psycopg import errors
 
 from receiver.errors import StorageRefused
 from receiver.store.postgres.address import Address
-from receiver.store.postgres.connection import connect
+from receiver.store.postgres.link import connect
 
 log = logging.getLogger("receiver.postgres")
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import psycopg
 
-from receiver.errors import StorageRefused, StorageUnavailable
+from receiver.errors import StorageAway, StorageRefused, StorageUnavailable
 from receiver.store.committer import Committed, Committer
 from receiver.store.contract import Act, Item, Result
 from receiver.store.postgres import peers
@@ -20,12 +20,10 @@ from receiver.store.postgres.address import Address, read_address
 from receiver.store.postgres.connection import (
     CHANNEL,
     DATABASE_CLOCK,
-    Away,
-    Link,
     Readers,
     WriteConnection,
-    connect,
 )
+from receiver.store.postgres.link import Away, Link, connect
 from receiver.store.postgres.peers import Peers
 from receiver.store.postgres.schema import SCHEMA_VERSION, goes_on, prepare, version_of
 from receiver.store.reading import Node
@@ -42,17 +40,20 @@ class PostgresStore(Committed, SqlReader):
     """contract.Store in a PostgreSQL database.
 
     `now` is the clock that counts for leases: the database's, unless a story passes its own time.
+    If the server `may_be_away`, everything is StorageUnavailable until it is reached.
     """
 
-    def __init__(self, url: str, *, backlog: int = 2_000, now: str = DATABASE_CLOCK) -> None:
+    def __init__(
+        self, url: str, *, backlog: int = 2_000, now: str = DATABASE_CLOCK,
+        may_be_away: bool = False,
+    ) -> None:  # fmt: skip
         self._address = address = read_address(url)
         # No holder's name begins with another's.
         self.holder = f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(4)}/"
         try:
-            prepare(address)
+            link = Link(address, lambda: prepare(address), may_be_away=may_be_away)
             # A turn locks its destination, and other processes have its turns, too: nothing else
             # is in its transaction, and webhooks wait for none.
-            link = Link(address)
             self._readers = Readers(link, now)
             self._news = News(), News()
 
@@ -197,7 +198,8 @@ class Listener(threading.Thread):
 
 
 def _refused(address: Address, error: psycopg.Error) -> StorageRefused:
-    where = "" if isinstance(error, Away) else f"{address.name}: "
-    return StorageRefused(
+    is_away = isinstance(error, Away)
+    where = "" if is_away else f"{address.name}: "
+    return (StorageAway if is_away else StorageRefused)(
         f"{where}{address.reason(error)}. Check RECEIVER_DATABASE_URL, the server and its network."
     )

@@ -12,6 +12,7 @@ import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
+from receiver.errors import StorageUnavailable
 from receiver.store.sql.database import Database, Dialect, News
 from receiver.store.sql.transaction import SqlTransaction
 from receiver.store.sqlite.file import Lock, Misplaced, Place
@@ -126,6 +127,9 @@ class WriteConnection:
 
     def met_another(self, error: Exception) -> bool:
         return False
+
+    def kind_of(self, error: Exception) -> type[StorageUnavailable]:
+        return StorageUnavailable
 
     def tidy(self) -> None:
         """Tell the news, then copy the log back if it is time.

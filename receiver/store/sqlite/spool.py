@@ -173,6 +173,9 @@ class _Writes:
     def met_another(self, error: Exception) -> bool:
         return False
 
+    def kind_of(self, error: Exception) -> type[StorageUnavailable]:
+        return StorageUnavailable
+
     def tidy(self) -> None:
         """Do nothing: SQLite copies its log back by itself."""
 

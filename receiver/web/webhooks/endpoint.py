@@ -21,6 +21,7 @@ from receiver.config.live_rules import LiveRules
 from receiver.errors import (
     MalformedBody,
     Overloaded,
+    StorageLost,
     StorageUnavailable,
     TooManyWebhooks,
     UnreadableWebhook,
@@ -88,7 +89,8 @@ class WebhookEndpoint:
         self._bytes_held = 0
         self.draining = False
         self._is_open = is_open
-        self.not_stored_at = float("-inf")  # monotonic seconds
+        # Monotonic seconds: when the database did not take a webhook, and when it was away.
+        self.not_stored_at = self.lost_at = float("-inf")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         source = self._in_force.rules.sources.get(scope["path_params"]["source"])
@@ -145,11 +147,17 @@ class WebhookEndpoint:
         except Overloaded:
             return try_later("Too much is waiting. Send it again.", 1)
         except StorageUnavailable as error:
-            self.not_stored_at = time.monotonic()
-            log.error("webhook.not_stored source=%s error=%s", source.name, error)
-            return try_later("It could not be stored. Send it again.")
+            return self._answer_not_stored(source, error)
         finally:
             self._bytes_held -= len(body)
+
+    def _answer_not_stored(self, source: Source, error: StorageUnavailable) -> Response:
+        if isinstance(error, StorageLost):
+            self.lost_at = time.monotonic()
+        else:
+            self.not_stored_at = time.monotonic()
+        log.error("webhook.not_stored source=%s error=%s", source.name, error)
+        return try_later("It could not be stored. Send it again.")
 
     async def _read_body(self, receive: Receive) -> bytes | Response | None:
         """Return the whole body, or the problem with it, or None if the connection ends early.

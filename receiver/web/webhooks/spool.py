@@ -284,5 +284,14 @@ class Spooling:
         self._access_log.add(webhook.source, receipt)
 
 
+def spooled(spooling: Spooling | None) -> int | None:
+    """Return how many webhooks wait in the spool; None without one that can be trusted."""
+    try:
+        state = None if spooling is None else spooling.state()
+    except StorageUnavailable:
+        return None
+    return None if state is None else state.waiting
+
+
 def _is_wanted(rules: Rules) -> bool:
     return any(source.spool for source in rules.sources.values())
