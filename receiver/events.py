@@ -50,6 +50,11 @@ CATEGORIES = {
 }
 
 
+# Takes an execution that its provider does not know any more: it has ended there, for nothing else
+# can be deleted, so nobody has to do anything.
+NOBODY = "nobody: its provider no longer knows it"
+
+
 class Verdict(StrEnum):
     """The receiver's decision about an event."""
 

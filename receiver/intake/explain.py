@@ -12,8 +12,8 @@ from receiver.config.rules import Rules
 from receiver.contexts import message_context
 from receiver.deliveries import Kind, MessageContext
 from receiver.errors import UnreadableWebhook, UntrustedWebhook
-from receiver.events import Verdict
-from receiver.intake.explain_follow_ups import follow_up_if_stuck, follow_ups
+from receiver.events import Execution, Verdict
+from receiver.intake.explain_follow_ups import follow_up_if_stuck, follow_ups, questions
 from receiver.intake.foresight import MOST, Foreseen, foresee
 from receiver.intake.plan import no_wait_begins, subject
 from receiver.intake.receive import Intake, VerifiedWebhook, malformed_webhook, read_webhook
@@ -96,7 +96,14 @@ def explain(
             for again in settled
         ],
         "messages": [_message(seen, rehearsed) for seen in messages],
+        "asks": questions(source, entry, _standing_after(entries)),
     }
+
+
+def _standing_after(entries: Sequence[JudgedWebhook]) -> Execution | None:
+    """Return the execution as these entries leave it."""
+    known = [each.after or each.moved or each.before for each in entries]
+    return next((each for each in reversed(known) if each is not None), None)
 
 
 def _rehearse(
@@ -125,6 +132,7 @@ def _refused(source: Source) -> dict[str, Any]:
         "routes": [],
         "settles": [],
         "messages": [],
+        "asks": [],
     }
 
 

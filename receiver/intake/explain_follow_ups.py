@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from receiver.destinations.destination import Destination
-from receiver.events import Category, Status
+from receiver.events import Category, Execution, Status, Verdict
+from receiver.intake.reconcile.learning import LEAD
 from receiver.routing.quiet_hours import until
 from receiver.routing.routes import Route
+from receiver.sources.formats.registry import APIS
+from receiver.sources.source import Source
+from receiver.store.records import JudgedWebhook
 from receiver.times import format_time, span
 
 
@@ -35,6 +39,31 @@ def follow_up_if_stuck(route: Route) -> str:
     assert route.stuck is not None
     after = span(route.stuck.after)
     return f"tells {', '.join(route.notify)} once nothing was heard of it for {after}"
+
+
+def questions(source: Source, entry: JudgedWebhook, execution: Execution | None) -> list[str]:
+    """Return sentences about what the provider would be asked after an event, and when.
+
+    `execution` is where the event leaves it, with all that it settles.
+    """
+    if source.api is None or source.reconcile is None or entry.event is None:
+        return []
+    times = source.reconcile
+    lines = []
+    if entry.judgement.verdict is Verdict.HELD:
+        before = span(min(LEAD, source.ordering.gap_timeout // 2))
+        lines.append(f"{before} before it is given up: what came in between")
+    if execution is None:
+        return lines
+    if execution.status.category is Category.TERMINAL:
+        return ["nothing: it has ended"]
+    if execution.assumed:
+        lines.append(f"within {span(times.every)}: who paused it")
+    path = APIS[source.format].execution_path(execution.execution_id)
+    address = f"{source.api.base_url.rstrip('/')}{path}"
+    every = f"every {span(times.every)}, where it stands: GET {address}"
+    lines.append(f"if nothing is heard of it for {span(times.quiet_for)}: {every}")
+    return lines
 
 
 def _as_digest(route: Route, names: Sequence[str]) -> Iterator[str]:

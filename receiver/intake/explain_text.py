@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from receiver.events import NOBODY
 from receiver.lifecycle import RULES
 from receiver.routing.routes import STOPS
 from receiver.times import ago, parse_time
@@ -29,7 +30,11 @@ def as_text(explanation: Mapping[str, Any]) -> str:
             f" {_verdict(settled)}",
             *_consequences(settled),
         ]
-    return "\n".join([*lines, *_messages(explanation["messages"])])
+    lines += _messages(explanation["messages"])
+    if explanation["asks"]:
+        lines += ["", "Asks its provider, while no webhook comes:"]
+        lines += [f"  {each}" for each in explanation["asks"]]
+    return "\n".join(lines)
 
 
 def _messages(messages: Sequence[Mapping[str, Any]]) -> Iterator[str]:
@@ -170,7 +175,10 @@ def _heading(execution: Mapping[str, Any], now: int) -> Iterator[str]:
     if execution["gap"]:
         yield "gap        an update between its events never came"
     if (taken := execution["acknowledged"]) is not None:
-        yield f"taken      by {taken['by']}, {_age(taken['at'], now)}"
+        how = "taken      by " + taken["by"]
+        if taken["by"] == NOBODY:
+            how = "ended      unseen: its provider no longer knows it"
+        yield f"{how}, {_age(taken['at'], now)}"
 
 
 def _matching(

@@ -17,6 +17,7 @@ from receiver.messages.local_time import clock_time
 from receiver.messages.notice import MAX_BODY, REPEAT
 from receiver.messages.sanitize import clean, safe_link
 from receiver.messages.unapplied import MAX_TITLE, unapplied_sentence, unapplied_title
+from receiver.messages.wording import takes_care
 from receiver.times import span
 
 # Why a webhook is refused, by the causes of `metrics.CAUSES`; and what to do about it.
@@ -90,7 +91,7 @@ def _which(claim: Claim, origin: DeadOriginal) -> str:
     """Say which message about it died, if not the first one."""
     if origin.kind is Kind.ACKNOWLEDGED:
         taken = claim.acknowledged
-        return f" word that {clean(taken.by if taken else 'somebody', 80)} takes care of it"
+        return f" word that {takes_care(taken.by if taken else '', 80)}"
     return _LATER.get(origin.kind, "")
 
 

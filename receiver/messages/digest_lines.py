@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from receiver.deliveries import DigestItem, Kind, ListedLine, MessageContext
 from receiver.events import Status, Verdict
 from receiver.messages import wording
-from receiver.messages.follow_ups import ended_how, new_wait, taken_by, waits_since
+from receiver.messages.follow_ups import ended_how, new_wait, waits_since
 from receiver.messages.local_time import age
 from receiver.messages.sanitize import clean, safe_link
 from receiver.messages.variables import agent_name, telling_mark, why
@@ -96,7 +96,7 @@ def _state(item: DigestItem, now: int) -> list[str]:
         words = [length, nags.get(item.kind, ""), "stuck? no news" if item.stuck else ""]
         return [each for each in words if each]
     if item.kind is Kind.RESOLVED:
-        parts = [ended_how(facts), taken_by(item.taken_by), new_wait(facts)]
+        parts = [ended_how(facts), wording.taken_by(item.taken_by, 80), new_wait(facts)]
         return [each for each in parts if each]
     if item.over:
         again = " again" if facts.status is facts.execution_status else ""
@@ -105,7 +105,7 @@ def _state(item: DigestItem, now: int) -> list[str]:
         since = waits_since(facts, now)
         return [f"stuck? no news, last known as {doing(facts.status)} for {since}"]
     if item.taken or item.kind is Kind.ACKNOWLEDGED:
-        return [f"{clean(item.taken_by or 'somebody', 40)} takes care of it"]
+        return [wording.takes_care(item.taken_by, 40)]
     if facts.verdict is not Verdict.APPLIED:
         return [f"says {doing(facts.status)}"] if facts.status else []
     return []

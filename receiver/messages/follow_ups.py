@@ -13,38 +13,28 @@ from dataclasses import replace
 from datetime import tzinfo
 
 from receiver.deliveries import Claim, Kind, Message, MessageContext, Severity
-from receiver.events import Category, Status
+from receiver.events import NOBODY, Category, Status
 from receiver.messages.notice import Extras, Notes, render, with_notes
 from receiver.messages.sanitize import clean, safe_link
 from receiver.messages.unapplied import MAX_AGENT_IN_TITLE, MAX_TITLE
 from receiver.messages.variables import agent_name, metadata_line, why
-from receiver.messages.wording import TO_DO, doing, severity_of
+from receiver.messages.wording import (
+    DECIDE,
+    GOES_ON,
+    NOT_NEEDED,
+    TO_DO,
+    UNDONE,
+    doing,
+    severity_of,
+    taken_by,
+    takes_care,
+)
 from receiver.routing.routes import Route
 from receiver.times import span
 
-_GOES_ON = {
-    Status.PAUSED: "resumed",
-    Status.PAUSED_BY_AGENT: "answered",
-    Status.AWAITING_CONFIRMATION: "confirmed",
-}
-# What nobody has done yet, of an execution that still waits, and what to do if one may.
-_UNDONE = {
-    Status.PAUSED: "resumed it",
-    Status.PAUSED_BY_AGENT: "answered",
-    Status.AWAITING_CONFIRMATION: "confirmed or declined",
-}
-_DECIDE = {
-    Status.PAUSED: "resume it",
-    Status.PAUSED_BY_AGENT: "answer",
-    Status.AWAITING_CONFIRMATION: "decide",
-}
-_NOT_NEEDED = {
-    Status.PAUSED: "Nobody has to resume it any more.",
-    Status.PAUSED_BY_AGENT: "Nobody has to answer any more.",
-    Status.AWAITING_CONFIRMATION: "Nobody has to confirm it any more.",
-}
 _ASKS = (Status.PAUSED_BY_AGENT, Status.AWAITING_CONFIRMATION)
 _MAX_PERSON = 80
+_GONE = "it has ended, its provider no longer knows it"
 
 
 def episode_message(
@@ -76,7 +66,8 @@ def episode_message(
     taker = ""
     if claim.acknowledged is not None:
         taker = clean(claim.acknowledged.by, _MAX_PERSON)
-        preface = " ".join(filter(None, [f"{taker} takes care of it.", preface]))
+        cares = takes_care(claim.acknowledged.by, _MAX_PERSON)
+        preface = " ".join(filter(None, [f"{cares[:1].upper()}{cares[1:]}.", preface]))
     message = render(
         facts,
         claim.route,
@@ -122,7 +113,7 @@ def kind_of(claim: Claim) -> Kind:
 def _reminder(facts: MessageContext, route: Route | None, step: int, now: int) -> str:
     """Say how long it has waited for what, and whether this is the last reminder."""
     waited = waits_since(facts, now)
-    undone = _UNDONE.get(facts.status) if facts.status else None
+    undone = UNDONE.get(facts.status) if facts.status else None
     if route is not None and route.stuck is not None:
         line = f"Still no news after {waited}. {_look(facts)}"
     elif undone is None:
@@ -141,11 +132,11 @@ def _escalation(claim: Claim, route: Route | None, now: int) -> str:
     facts, told = claim.facts, _told(claim, route, now)
     begin = f"We told {told}, and" if told else "No message about it has reached anybody yet, and"
     remind = "Remind them, or" if told else "Please"
-    if facts.status is None or facts.status not in _UNDONE:
+    if facts.status is None or facts.status not in UNDONE:
         return f"{begin} it is still {doing(facts.status)}. {remind} look yourself."
     return (
-        f"{begin} nobody has {_UNDONE[facts.status]}; it still waits. {remind}"
-        f" {_DECIDE[facts.status]} yourself if you are allowed to."
+        f"{begin} nobody has {UNDONE[facts.status]}; it still waits. {remind}"
+        f" {DECIDE[facts.status]} yourself if you are allowed to."
     )
 
 
@@ -181,8 +172,8 @@ def ended_how(facts: MessageContext) -> str:
     waited = ""
     if facts.occurred_at is not None and facts.previous_since is not None:
         waited = f" {span(facts.occurred_at - facts.previous_since)}"
-    if after is Status.RUNNING and before in _GOES_ON:
-        return f"{_GOES_ON[before]} after{waited}" if waited else _GOES_ON[before]
+    if after is Status.RUNNING and before in GOES_ON:
+        return f"{GOES_ON[before]} after{waited}" if waited else GOES_ON[before]
     if after is before:
         return f"{doing(after)} again, after{waited}" if waited else f"{doing(after)} again"
     return f"{doing(after)} after {doing(before)}" + (f" for{waited}" if waited else "")
@@ -196,18 +187,13 @@ def new_wait(facts: MessageContext) -> str:
     return f"a new wait has begun: it is {doing(status)} again"
 
 
-def taken_by(person: str) -> str:
-    """Say who had taken the episode that ended; empty for nobody."""
-    return f"{clean(person, _MAX_PERSON)} had taken it" if person else ""
-
-
 def _taker(facts: MessageContext, person: str) -> str:
     """Say who had taken it, and that this person need not be who ended the wait."""
-    if not person:
+    if not (taken := taken_by(person, _MAX_PERSON)):
         return ""
-    done = _GOES_ON.get(facts.previous_status) if facts.previous_status else None
+    done = GOES_ON.get(facts.previous_status) if facts.previous_status else None
     unknown = f"; who {done} is not known here" if done and facts.status is Status.RUNNING else ""
-    return f"{taken_by(person)}{unknown}."
+    return f"{taken}{unknown}."
 
 
 def _resolved(claim: Claim, *, is_fallback: bool) -> Message:
@@ -243,7 +229,7 @@ def _what_now(facts: MessageContext) -> str:
         return f"Nothing more to do: by now it is {doing(later)}."
     if facts.status is Status.RUNNING:
         return "Nothing more to do."
-    return _NOT_NEEDED.get(facts.previous_status, "") if facts.previous_status else ""
+    return NOT_NEEDED.get(facts.previous_status, "") if facts.previous_status else ""
 
 
 def end_severity(facts: MessageContext) -> Severity:
@@ -260,6 +246,8 @@ def end_severity(facts: MessageContext) -> Severity:
 
 def _taken(claim: Claim, now: int, *, is_fallback: bool) -> Message:
     facts, taken = claim.facts, claim.acknowledged
+    if taken and taken.by == NOBODY:
+        return _short(claim, _GONE, _gone(facts, now), Severity.INFO, is_fallback=is_fallback)
     by = clean(taken.by if taken else "somebody", _MAX_PERSON)
     before = clean(taken.taken_from, _MAX_PERSON) if taken and taken.taken_from else ""
     how = f"{by} takes it over from {before}" if before else f"{by} takes care of it"
@@ -276,6 +264,17 @@ def _taken(claim: Claim, now: int, *, is_fallback: bool) -> Message:
         *_execution_lines(facts),
     ]
     return _short(claim, how, lines, Severity.INFO, is_fallback=is_fallback)
+
+
+def _gone(facts: MessageContext, now: int) -> list[str]:
+    """Say that an execution was deleted at its provider, so that its end is not known."""
+    return [
+        "How it ended is not known: no update said so, and it was deleted there since.",
+        _about(facts, "It had asked"),
+        f"It was {doing(facts.status)} for {waits_since(facts, now)}; there will be no more"
+        " reminders.",
+        *_execution_lines(facts),
+    ]
 
 
 def _short(

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from receiver.deliveries import MessageContext, Severity
-from receiver.events import Status, Verdict
+from receiver.events import NOBODY, Status, Verdict
+from receiver.messages.sanitize import clean
 
 # Of an execution that stays there: "it is …", "it has been …".
 DOING = {
@@ -39,6 +40,28 @@ TO_DO = {
     Status.PAUSED: "resume it",
     Status.PAUSED_BY_AGENT: "answer",
     Status.AWAITING_CONFIRMATION: "confirm or decline",
+}
+# What somebody did who ended its wait.
+GOES_ON = {
+    Status.PAUSED: "resumed",
+    Status.PAUSED_BY_AGENT: "answered",
+    Status.AWAITING_CONFIRMATION: "confirmed",
+}
+# What nobody has done yet, of an execution that still waits, and what to do if one may.
+UNDONE = {
+    Status.PAUSED: "resumed it",
+    Status.PAUSED_BY_AGENT: "answered",
+    Status.AWAITING_CONFIRMATION: "confirmed or declined",
+}
+DECIDE = {
+    Status.PAUSED: "resume it",
+    Status.PAUSED_BY_AGENT: "answer",
+    Status.AWAITING_CONFIRMATION: "decide",
+}
+NOT_NEEDED = {
+    Status.PAUSED: "Nobody has to resume it any more.",
+    Status.PAUSED_BY_AGENT: "Nobody has to answer any more.",
+    Status.AWAITING_CONFIRMATION: "Nobody has to confirm it any more.",
 }
 # The beginning of a sort of messages about stuck executions; a status follows.
 STUCK = "stuck/"
@@ -129,6 +152,18 @@ def sort_words(sort: str, n: int) -> str:
     if sort.startswith(STUCK):
         return f"no news, last known as {doing(Status(sort.removeprefix(STUCK)))}"
     return _SORTS.get(sort, _OTHER_SORT)[n != 1]
+
+
+def takes_care(person: str, most: int) -> str:
+    """Say who takes care of an episode, in so many characters of the name; or that it is gone."""
+    if person == NOBODY:
+        return "its provider no longer knows it, so it has ended there"
+    return f"{clean(person or 'somebody', most)} takes care of it"
+
+
+def taken_by(person: str, most: int) -> str:
+    """Say who had taken the episode that ended; empty for nobody."""
+    return f"{clean(person, most)} had taken it" if person and person != NOBODY else ""
 
 
 def take_line(url: str, taker: str = "") -> str:

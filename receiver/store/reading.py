@@ -187,7 +187,8 @@ class Asking(Protocol):
     def unheard(self, source: str, before: int, limit: int) -> Sequence[tuple[Execution, int]]:
         """Return executions of a source that have not ended and did not move since `before`.
 
-        Each comes with the time of its last move by our clock. Pauses of an assumed kind are among
+        Without those that the provider does not know any more. Each comes with the time of its last
+        move by our clock. Pauses of an assumed kind are among
         them at once. They come in the order of their first events.
         """
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from receiver.cli.client import asteroid_event
 from receiver.events import Status
 from receiver.intake import foresight
 from receiver.intake.explain import explain
@@ -131,3 +132,34 @@ def test_a_lease_that_a_server_holds_is_not_taken_from_it(walk: Walk) -> None:
     walk.passes(SECOND)
     walk.record(claim)
     assert walk.titles("ops") == []
+
+
+ASKED = RULES.replace("    format: plain\n    agents: [agent-1]\n", """\
+    api: {key: a-key-of-sixteen-bytes, base_url: "https://api.example.org/"}
+    reconcile: {every: 2m, quiet_for: 15m}
+""")  # fmt: skip
+
+
+def test_what_the_provider_would_be_asked_is_said(tmp_path: Path) -> None:
+    walk = Walk(tmp_path, ASKED)
+
+    def asks(name: str) -> list[str]:
+        body = asteroid_event(f"EXECUTION_{name}", "x/1", occurred_at=walk.now)
+        said = explained_body(walk, body)
+        text = as_text(said)
+        assert all(line in text for line in said["asks"])
+        assert "a-key-of-sixteen-bytes" not in text
+        asked: list[str] = said["asks"]
+        return asked
+
+    later = (
+        "if nothing is heard of it for 15 min: every 2 min, where it stands:"
+        " GET https://api.example.org/agents/v2/executions/x%2F1"
+    )
+    assert asks("STARTED") == [later]
+    assert asks("PAUSED") == ["within 2 min: who paused it", later]
+    assert asks("COMPLETED") == ["nothing: it has ended"]
+    assert asks("ACTION_STARTED") == []
+    walk.comes(Status.PAUSED, "x/1")
+    assert asks("COMPLETED") == ["10 s before it is given up: what came in between", later]
+    walk.store.close()

@@ -86,6 +86,11 @@ class StandIn:
             run = self.runs.setdefault(execution_id, Run(execution_id))
             run.changes.append((time.time_ns() if at is None else at, status, payload))
 
+    def delete(self, execution_id: str) -> None:
+        """Delete an execution."""
+        with self.lock:
+            del self.runs[execution_id]
+
     def asked(self, method: str = "GET", part: str = "") -> list[str]:
         """Return the addresses that were asked."""
         with self.lock:

@@ -13,9 +13,12 @@ from typing import Any
 import pytest
 
 from receiver.cli.client import asteroid_event
+from receiver.intake.reconcile import source_asker
 from receiver.times import SECOND
-from tests.support.live import Live, live, until
+from tests.support.commands import run
+from tests.support.live import PUBLIC, Live, live, until
 from tests.support.provider import KEY, StandIn, standing_in
+from tests.support.visited import Visit
 
 ROUTES = """\
 sources:
@@ -457,3 +460,58 @@ def test_the_provider_s_clock_ahead_delays_no_question(tmp_path: Path, provider:
     with receiver(tmp_path, provider) as running:
         running.post(asteroid_event("EXECUTION_STARTED", "x-1", occurred_at=now(-190)))
         until(lambda: status(running, "x-1") == "failed")
+
+
+GONE = """\
+  - {{name: reminded, match: {{status: awaiting_confirmation}}, notify: [other],
+     remind: {{every: 1h}}, escalate: [{{after: 2h, notify: [ops]}}]}}
+"""
+
+
+def test_what_its_provider_no_longer_knows_is_told_once_and_neither_reminded_nor_asked_of(
+    tmp_path: Path, provider: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(source_asker, "FIRST_PAUSE", 0.2)
+    for name in ("known", "gone"):
+        provider.moves(name, "running", now(60))
+        provider.moves(name, "awaiting_confirmation", now(30))
+    routes = ROUTES.format(url=provider.url, rate="200/s", quiet_for="1s", discover="1h")
+    with live(tmp_path, routes + GONE.format(), {"API_KEY": KEY}) as running:
+        until(lambda: status(running, "gone") == "awaiting_confirmation")
+        until(lambda: len(sent(running, "gone")) == 2)
+        provider.moves("gone", "completed", now(5))
+        provider.delete("gone")
+        until(lambda: len(sent(running, "gone")) == 4)
+        found = story(running, "gone")
+        told = [each for each in found["deliveries"] if each["kind"] == "acknowledged"]
+        assert sorted(each["destination"] for each in told) == ["ops", "other"]
+        ended = "Invoice agent: it has ended, its provider no longer knows it"
+        assert {each["title"] for each in told} == {ended}
+        assert "How it ended is not known" in told[0]["body"]
+        nags = [d for d in found["deliveries"] if d["kind"] in ("reminder", "escalation")]
+        assert {each["state"] for each in nags} == {"superseded"}
+        shown = run(tmp_path, "executions", "show", "gone", API_KEY=KEY, PUBLIC=PUBLIC).stdout
+        assert b"ended      unseen: its provider no longer knows it" in shown
+        visit = Visit(running)
+        for path in ("/", "/executions", "/executions/asteroid/gone"):
+            assert "Its provider no longer knows it" in visit.get(path).text
+        asked, known = len(provider.asked(part="/gone")), len(provider.asked(part="/known"))
+        until(lambda: len(provider.asked(part="/known")) >= known + 2)
+        assert len(provider.asked(part="/gone")) == asked
+        # A webhook counts as ever.
+        late = asteroid_event("EXECUTION_COMPLETED", "gone", occurred_at=now(5))
+        assert running.post(late)[1]["verdict"] == "applied"
+        assert running.ask("/api/ledger")[1]["imbalance"] == 0
+
+
+def test_a_key_that_knows_none_of_our_executions_ends_none(
+    tmp_path: Path, provider: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(source_asker, "FIRST_PAUSE", 0.1)
+    with receiver(tmp_path, provider) as running:
+        for name in ("x-1", "x-2"):
+            running.post(asteroid_event("EXECUTION_STARTED", name, occurred_at=now(60)))
+        until(lambda: len(provider.asked(part="/x-1")) >= 4)
+        until(lambda: len(provider.asked(part="/x-2")) >= 4)
+        for name in ("x-1", "x-2"):
+            assert story(running, name)["execution"]["acknowledged"] is None

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from receiver.config.live_rules import LiveRules
+from receiver.config.rules import Rules
 from receiver.errors import MalformedEnvelope
 from receiver.events import Event, Execution, Status, Verdict
 from receiver.intake.receive import Intake, Lesson, VerifiedWebhook
@@ -67,6 +68,11 @@ class Asker:
         self._provider = provider
         self._counters = counters
 
+    @property
+    def rules(self) -> Rules:
+        """The rules in force."""
+        return self._live_rules.rules
+
     def ask(
         self,
         execution_id: str,
@@ -106,6 +112,10 @@ class Asker:
             self._note_disagreement(answer, before)
             return Asked(Outcome.ANSWERED, answer, before)
         return Asked(Outcome.ANSWERED, answer, before, self._store_lesson(before, events))
+
+    def knows(self, execution_id: str) -> bool:
+        """Return whether the provider knows an execution."""
+        return self._get(self._api.execution_path(execution_id)).outcome is Outcome.ANSWERED
 
     def active(self, page: int | None = None) -> tuple[ActiveExecutions | None, Reply]:
         """Return a page of the executions that have not ended; None if there is no answer."""

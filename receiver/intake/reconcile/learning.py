@@ -16,6 +16,10 @@ from receiver.events import Category, Event, Execution, Status
 from receiver.lifecycle import MAX_EVENT_AGE, SAME_TIME, moves
 from receiver.sources.answers import Answer, StatusChange
 from receiver.sources.formats.registry import Api
+from receiver.times import SECOND
+
+# A held event is asked about this long (nanoseconds) before it is given up, or at half its time.
+LEAD = 10 * SECOND
 
 
 def needs_changes(answer: Answer, execution: Execution | None) -> bool:

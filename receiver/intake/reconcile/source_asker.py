@@ -23,7 +23,9 @@ from dataclasses import dataclass, field
 from itertools import chain, zip_longest
 
 from receiver.events import Status
+from receiver.intake.reconcile import gone
 from receiver.intake.reconcile.asker import Asked, Asker
+from receiver.intake.reconcile.learning import LEAD
 from receiver.intake.reconcile.pacing import Clock, Pace
 from receiver.intake.reconcile.provider import Outcome, Provider
 from receiver.sources.answers import Pages
@@ -36,8 +38,6 @@ log = logging.getLogger("receiver.reconcile")
 
 # The longest rest between two looks (seconds).
 POLL = 1.0
-# A held event is asked about this long (nanoseconds) before it is given up, or at half its time.
-LEAD = 10 * SECOND
 # The pause after a failure doubles from the first to the last (seconds).
 FIRST_PAUSE, LAST_PAUSE = 5.0, 900.0
 # The most executions that a round looks through.
@@ -58,6 +58,7 @@ class _Wait:
 
     until: float
     failures: int
+    unknown: int = 0  # so many answers in a row said that it is not known
 
 
 @dataclass(slots=True)
@@ -68,6 +69,7 @@ class AskingNotes:
     waits: dict[str, _Wait] = field(default_factory=dict)
     found: dict[str, None] = field(default_factory=dict)
     asked_held: dict[tuple[str, int], None] = field(default_factory=dict)
+    knows_some: bool = False
     known_pauses: dict[str, int] = field(default_factory=dict)
     discovered_at: float | None = None
 
@@ -189,14 +191,15 @@ class SourceAsker(Periodic):
         notes = self.notes
         if self._queue and self._queue[0] == execution_id:
             self._queue.popleft()
-        failures = notes.waits[execution_id].failures if execution_id in notes.waits else 0
+        wait = notes.waits.get(execution_id, _Wait(0.0, 0))
         held = self._soon_given_up()
         notes.asked[execution_id] = now
-        asked = self._asker.ask(execution_id, self._may_go_on, insists=failures < PATIENCE)
+        asked = self._asker.ask(execution_id, self._may_go_on, insists=wait.failures < PATIENCE)
         if asked.outcome is not Outcome.ANSWERED:
-            self._failed(execution_id, asked, failures + 1)
+            self._failed(execution_id, asked, wait)
             return
         self._in_a_row = 0
+        notes.knows_some = True
         notes.waits.pop(execution_id, None)
         notes.found.pop(execution_id, None)
         if len(notes.asked_held) > MOST:
@@ -206,11 +209,15 @@ class SourceAsker(Periodic):
         if answer and before and before.assumed and answer.status is Status.PAUSED:
             notes.known_pauses[execution_id] = before.version
 
-    def _failed(self, execution_id: str, asked: Asked, failures: int) -> None:
+    def _failed(self, execution_id: str, asked: Asked, before: _Wait) -> None:
         """Put a question off: that about one execution, or all if the provider does not answer."""
         now = self._clock.monotonic()
-        pause = _pause(failures)
-        self.notes.waits[execution_id] = _Wait(now + pause, failures)
+        unknown = before.unknown + 1 if asked.outcome is Outcome.NOT_FOUND else 0
+        pause = _pause(before.failures + 1)
+        if unknown >= gone.SAID_SO_OFTEN:
+            self._end_unseen(execution_id)
+            pause = max(pause, self._times.discover / SECOND)
+        self.notes.waits[execution_id] = _Wait(now + pause, before.failures + 1, unknown)
         log.warning(
             "reconcile.failed source=%s execution_id=%r outcome=%s reason=%r pause=%.0f",
             self.source.name, execution_id, asked.outcome, asked.detail, pause,
@@ -228,6 +235,18 @@ class SourceAsker(Periodic):
             self._in_a_row += 1
             if self._in_a_row >= IN_A_ROW:
                 self._paused_until = now + _pause(self._in_a_row - IN_A_ROW + 1)
+
+    def _end_unseen(self, execution_id: str) -> None:
+        """Stop reminding of an execution that the provider does not know, if it knows others."""
+        source, notes = self.source.name, self.notes
+        if not notes.knows_some:
+            notes.knows_some = gone.knows_another(
+                self._store, self._asker, source, execution_id, self._may_go_on
+            )
+        if notes.knows_some:
+            gone.end_unseen(self._store, self._asker.rules, source, execution_id)
+        else:
+            log.warning("reconcile.knows_none source=%s: is the key for this organisation?", source)
 
     def _hold_back(self, now: float, asked_for: float | None, otherwise: float) -> None:
         """Leave the provider alone for as long as it asks for, which counts for all processes."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from receiver.events import Execution, Status
+from receiver.events import NOBODY, Execution, Status
 from receiver.store.reading import Learnt
 from receiver.store.records import AHEAD
 from receiver.store.sql import rows
@@ -19,8 +19,9 @@ UNHEARD = statement(
     "unheard",
     f"{_FOUND.replace(' FROM', ', h.applied_at FROM')}"
     " JOIN history AS h ON h.execution = x.id AND h.version = x.version"
-    " WHERE x.category <> 'terminal' AND x.source = :source"
-    " AND (h.applied_at < :before OR x.assumed = 1) ORDER BY x.id LIMIT :limit",
+    " WHERE x.category <> 'terminal' AND x.source = :source AND NOT EXISTS (SELECT 1"
+    " FROM acknowledgement AS a WHERE a.execution = x.id AND a.version = x.version"
+    " AND a.by = :nobody) AND (h.applied_at < :before OR x.assumed = 1) ORDER BY x.id LIMIT :limit",
 )
 STANDING = statement(
     "standing", f"{_FOUND} WHERE x.source = :source AND x.execution_id IN {{texts:ids}}"
@@ -64,7 +65,7 @@ def reserve(db: Database, provider: str, interval: int, burst: int, now: int) ->
 
 def unheard(db: Database, source: str, before: int, limit: int) -> list[tuple[Execution, int]]:
     """See reading.Asking.unheard."""
-    values = {"source": source, "before": before, "limit": limit}
+    values = {"source": source, "before": before, "limit": limit, "nobody": NOBODY}
     return [(_execution(row[:-1]), row[-1]) for row in db.rows(UNHEARD, values)]
 
 

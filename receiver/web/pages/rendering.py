@@ -20,6 +20,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
+from receiver.events import NOBODY
 from receiver.lifecycle import RULES
 from receiver.messages.local_time import clock_time, full_time
 from receiver.messages.sanitize import safe_link
@@ -92,7 +93,7 @@ class Renderer:
             "verdict_badge": marks.verdict_badge, "state_badge": marks.state_badge,
             "tag": TAG, "version_of": version_of, "tabs": TABS, "words": words, "rules_of": rule_of,
             "zip_names": lambda names: [(name, name) for name in names],
-            "zone": str(zone),
+            "zone": str(zone), "nobody": NOBODY,
         }  # fmt: skip
 
     def page(
