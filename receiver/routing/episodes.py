@@ -70,6 +70,7 @@ def _escalation(episode: Episode, escalation: Later) -> Plan:
         route.name,
         destination,
         escalation.place,
+        episode.begun_at,
         episode.begun_at + escalation.after,
         _key("escalation", episode, destination, route, escalation.number),
         f"{key}{ESCALATIONS}" if key and route.group_at(destination) else None,
@@ -105,6 +106,7 @@ def _if_stuck(
             route.name,
             destination,
             0,
+            episode.heard_at,
             episode.heard_at + stuck.after,
             _key("stuck", episode, destination, route, 1),
             group_key(route, episode.subject) if group else None,
@@ -135,13 +137,14 @@ def _next_reminder(
 ) -> Iterator[Plan]:
     """Yield the next reminder, unless the first message is still owed or one is on its way."""
     reminders = [each for each in messages if each.kind is Kind.REMINDER]
-    if any(each.is_on_its_way for each in reminders) or not any(
-        each.is_first and (each.is_told or each.is_given_up) for each in messages
-    ):
-        return
-    ended = [each for each in messages if each.is_told or each.is_given_up] + [
-        each for each in reminders if each.state is State.DEAD
+    done = [
+        m
+        for m in messages
+        if m.is_given_up or (m.is_told and not _waits_again(m, episode, route, now))
     ]
+    if any(each.is_on_its_way for each in reminders) or not any(each.is_first for each in done):
+        return
+    ended = [*done, *(each for each in reminders if each.state is State.DEAD)]
     last = max(ended, key=lambda each: (each.step, each.number))
     # Nobody got a reminder that died or that a silence kept back: the next one has its number.
     again = last.step > 0 and last.state is not State.SENT
@@ -150,11 +153,18 @@ def _next_reminder(
         return
     destination, is_if_silent = last.destination, route.stuck is not None
     key = _key("reminder", episode, destination, route, step)
-    planned_at = min(last.at, now) + remind.every
+    since = min(last.at, now)
+    planned_at = since + remind.every
     if route.stuck is not None:
         planned_at = max(planned_at, episode.heard_at + route.stuck.after)
     key = f"{key}/{last.number}" if again else key
     yield Plan(
-        Kind.REMINDER, route.name, destination, step, planned_at, key, last.group_key,
+        Kind.REMINDER, route.name, destination, step, since, planned_at, key, last.group_key,
         is_if_silent=is_if_silent, is_vague=last.at > now,
     )  # fmt: skip
+
+
+def _waits_again(told: Told, episode: Episode, route: Route, now: int) -> bool:
+    """Return whether a silence kept back word that nothing is heard, and something was since."""
+    is_kept_back = told.is_silenced and told.is_stuck and route.stuck is not None
+    return is_kept_back and route.stuck is not None and episode.heard_at + route.stuck.after > now

@@ -111,6 +111,7 @@ class Episode:
 class Plan:
     """A message that is owed at `planned_at` (ns) if the episode lasts until then.
 
+    That counts from `since` (ns): the beginning, the last event, or the last message.
     With `is_if_silent` also only if nothing is heard: it is put off when it is due. If the time
     `is_vague`, because the clock was set back, what waits already keeps its own.
     """
@@ -119,6 +120,7 @@ class Plan:
     route: str
     destination: str
     step: int
+    since: int
     planned_at: int
     key: str
     group_key: str | None = None

@@ -78,8 +78,10 @@ class Drive(Walk):
 
     def event(self, status: Status | None, execution: str = "x", **more: Any) -> Event:
         """Make an event that happens now by the sender's clock, and after all others."""
+        now = self.now
         made = super().event(status, execution, **more)
-        return replace(made, occurred_at=self.now - self.ahead * SECOND)
+        self.now = now  # each event has a second of its own
+        return replace(made, occurred_at=now - self.ahead * SECOND)
 
     def enforce(self, rules: Rules) -> None:
         """Put rules in force, as a reload does."""
@@ -212,11 +214,19 @@ class Drive(Walk):
                         self.die(claim, dies)
                         continue
                     attempt = self.answer(name)
-                    message = self.record(claim, attempt, self.scenario.chance)
+                    message = self.ends(claim, attempt)
                     if attempt.outcome is not Outcome.FAILED:
                         self.hears(claim, message)
                     if attempt.outcome is not Outcome.DELIVERED:
                         self.polls.add(self.now)  # its next turn follows at once
+
+    def ends(self, claim: Claim, attempt: Attempt) -> Message:
+        """Record an attempt at a whole second: what is due at one second keeps its order."""
+        now = self.now
+        self.now = now // SECOND * SECOND
+        message = self.record(claim, attempt, self.scenario.chance)
+        self.now = now
+        return message
 
     def is_due(self, name: str) -> bool:
         """Return whether a worker would claim now; the first turn by new rules always does."""

@@ -34,6 +34,7 @@ Where the text is silent, this is decided here:
   while nothing runs: what is older at a start is tried once.
 * A wait that a destination asks for is obeyed, also where it is longer than `retry_for`: what ends
   meanwhile is given up without a try.
+* A message of a route that is gone waits for its destination's quiet hours, for no other.
 * What falls into quiet hours is looked at again at their end, or at a reload; what is left goes out
   as one message for each destination.
 * After a start, and when a destination changed in the file, one message is tried in spite of a

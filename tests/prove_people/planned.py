@@ -91,7 +91,7 @@ class Planning(State):
 
         `at_start`: what came while nothing ran was due at its time, for `retry_for`, too.
         """
-        planned = sorted(self.plans(), key=lambda plan: plan[0])  # the earliest first
+        planned = sorted(self.plans(), key=self.place_of)  # the earliest first
         for time, kind, episode, way, to, step in planned:
             if time > self.now:
                 break
@@ -109,6 +109,11 @@ class Planning(State):
                 owed.later.is_done = True
             owed.asked = time
             owed.since = time if at_start else owed.since
+
+    def place_of(self, plan: Plan) -> tuple[int, int]:
+        """Return what orders plans: their times, and how long they have been plans."""
+        time, kind, episode, way, to, _ = plan
+        return time, self.chains[episode, way.name, to].turn if kind == "reminder" else 0
 
     def plan_again(self) -> None:
         """Keep of what was planned and not tried only what the rules ask for by now."""

@@ -66,12 +66,12 @@ BUGS = (
     ),
     people(
         "a silence lists what is old", SILENCES,
-        'LAST_FIRST = "e.seq DESC,', 'LAST_FIRST = "e.seq,',
+        'f"e.seq DESC, CASE', 'f"e.seq, CASE',
         "silences",
     ),
     people(
-        "reminders come later after a reload", EPISODES, "min(last.at, now) + remind.every",
-        "min(last.at, now) + remind.every + 60 * 10**9", "reloads",
+        "reminders come later after a reload", EPISODES, "planned_at = since + remind.every",
+        f"planned_at = since + remind.every + {MINUTE}", "reloads",
     ),
     people(
         "escalations come later after a reload", EPISODES, "episode.begun_at + escalation.after,",
@@ -110,7 +110,7 @@ BUGS = (
     ),
     people(
         "what was told a day ahead is told again", CLOCK,
-        "(SET_BACK_TOLD, SET_BACK_ESCALATED, SET_BACK_HEARD)", "(SET_BACK_TOLD, SET_BACK_HEARD)",
+        "(SET_BACK_TOLD, SET_BACK_ESCALATED, SET_BACK_BEGUN,", "(SET_BACK_TOLD, SET_BACK_BEGUN,",
         "clock",
     ),
     people(

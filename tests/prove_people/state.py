@@ -51,6 +51,7 @@ class Chain:
     last: int
     sent: int = 0
     mates: int = 0  # the end of the night after which it was told
+    turn: int = 0  # what was told earlier is reminded of earlier
 
 
 @dataclass(eq=False)
@@ -131,7 +132,13 @@ class State:
         self.digested: dict[Group, int] = {}
         self.died: set[Outage] = set()  # in which the process died
         self.told: list[Told] = []
+        self.turns = 0
         self.gone: set[tuple[str, Episode, int, str]] = set()
+
+    def turn(self) -> int:
+        """Return a number behind all others."""
+        self.turns += 1
+        return self.turns
 
     def owe(self, kind: str, episode: Episode, way: Way, to: str, step: int = 0) -> Owed:
         """Add a message that is due now; to a destination that is gone it is dead at once."""
@@ -191,7 +198,7 @@ class State:
         if has_fallen and key not in self.chains:
             return
         chain = self.chains.setdefault(key, Chain(owed.to, at))
-        chain.last = at
+        chain.last, chain.turn = at, self.turn()
         if owed.kind == "reminder":
             chain.sent += is_sent and owed.to == chain.to
         elif is_sent:
@@ -200,10 +207,10 @@ class State:
 
     def hours_until(self, owed: Owed) -> int | None:
         """The end of the quiet hours that keep a message back now."""
-        way = self.rules.way(owed.way.name) or owed.way
+        way = self.rules.way(owed.way.name)
         place = self.rules.place(owed.to)
-        hours = [way.quiet] if way.quiet else []
-        if place and place.quiet and not way.urgent:
+        hours = [way.quiet] if way and way.quiet else []
+        if place and place.quiet and not (way and way.urgent):
             hours.append(place.quiet)
         return quiet_until(hours, self.now + self.scenario.begins, self.scenario.begins)
 

@@ -6,7 +6,8 @@ from tests.prove_people.plan import Outage, Place, Told
 from tests.prove_people.said import items
 from tests.prove_people.state import DAY, NAGS, Group, Owed, State
 
-PLANNED = NAGS | {"stuck"}
+# They have no order among others: what comes at its own time, and what tells of several.
+APART = NAGS | {"stuck", "silenced"}
 
 FIRST, LONGEST = 5, 3600  # seconds: the first and the longest wait for a retry
 PAUSE_AFTER, LONGEST_PAUSE = 5, 60  # failures in a row over several executions, and seconds
@@ -14,7 +15,7 @@ PAUSE_AFTER, LONGEST_PAUSE = 5, 60  # failures in a row over several executions,
 
 def gathering_of(owed: Owed) -> Group | None:
     """Return the group in which a message gathers, by its route."""
-    if not owed.way.wait or owed.night or owed.kind in ("escalation", "silenced"):
+    if not owed.way.wait or owed.night or owed.mates or owed.kind in ("escalation", "silenced"):
         return None
     kind = owed.kind if owed.kind in ("resolved", "taken") else "news"
     return owed.to, owed.way.name, owed.episode.agent, kind
@@ -38,6 +39,7 @@ class Telling(State):
         if self.is_paused(place) and not is_first:
             return self.give_up(place)
         ready, did = self.ready(place)
+        ready = [owed for owed in ready if self.is_worth_it(owed)]
         for bundle in self.together(ready + self.joining(ready)):
             those = [owed for owed in bundle if not self.is_behind(owed)]
             if not any(owed in ready for owed in those):
@@ -48,7 +50,7 @@ class Telling(State):
             for owed in those:
                 owed.since = self.begins(owed)
             for owed in those:
-                if (group := gathering_of(owed)) is not None:
+                if (group := group_of(owed)) is not None:
                     self.digested[group] = self.now
             self.attempt(those, place)
             did = True
@@ -97,6 +99,30 @@ class Telling(State):
                 ready.append(owed)
         return ready, did
 
+    def is_worth_it(self, owed: Owed) -> bool:
+        """Whether a silence's digest still lists something.
+
+        That nothing was heard of something, it does not say after something was: it is told when it
+        is true again. There is always a next reminder.
+        """
+        if owed.kind != "silenced":
+            return True
+        for each in owed.listed:
+            way = self.rules.way(each.way.name)
+            if way is None or not way.stuck or each.episode.over or each.fell:
+                continue
+            again = each.episode.heard + way.stuck
+            if each.kind not in ("stuck", "reminder") or again <= self.now:
+                continue
+            owed.listed = tuple(other for other in owed.listed if other is not each)
+            if each.kind == "stuck":
+                self.chains.pop((each.episode, each.way.name, each.first_to or each.to), None)
+                each.asked = each.due = each.since = each.began = again
+                self.waiting.append(each)
+        if not owed.listed:
+            self.waiting.remove(owed)
+        return bool(owed.listed)
+
     def together(self, ready: list[Owed]) -> list[list[Owed]]:
         """Return the messages that go out: those of a group, one by one, those of the night."""
         bundles = dict[Group | Owed, list[Owed]]()
@@ -106,31 +132,35 @@ class Telling(State):
 
     def ready_at(self, owed: Owed) -> int:
         """When a message may go out, as far as it gathers with others."""
-        group = gathering_of(owed)
-        if group is None or owed.tries:
-            return owed.due
+        return owed.due if owed.tries else max(self.gathered_at(owed), owed.due)
+
+    def gathered_at(self, owed: Owed) -> int:
+        """When its group lets a message go out."""
+        group, gathering = group_of(owed), gathering_of(owed)
+        if group is None or owed.night or not owed.way.wait:
+            return 0
         due = self.digested.get(group, -DAY) + owed.way.apart
-        if owed.kind in ("notice", "stuck"):
+        if gathering is not None and owed.kind in ("notice", "stuck"):
             gathers = [
                 other.asked
                 for other in self.waiting
                 if other is owed or (gathering_of(other) == group and not self.is_behind(other))
             ]
             due = max(due, min(gathers) + owed.way.wait)
-        return max(due, owed.due)
+        return due
 
     def is_behind(self, owed: Owed) -> bool:
         """Whether an earlier message about the execution waits for its retry.
 
-        One that others may join holds up nobody, and what was planned comes at its own time.
+        One that others may join holds up nobody.
         """
-        if owed.kind in PLANNED or owed.night:
+        if owed.kind in APART or owed.night:
             return False
         for other in self.waiting:
             if other is owed:
                 return False
             same = other.to == owed.to and other.episode.execution == owed.episode.execution
-            if same and other.kind not in PLANNED and other.tries and group_of(other) is None:
+            if same and other.kind not in APART and other.tries and group_of(other) is None:
                 return True
         return False
 
@@ -184,10 +214,17 @@ class Telling(State):
             self.waiting.remove(owed)
             self.learn(owed)
             self.carry_on(owed, self.now, is_sent=True)
+            if group_of(owed) is not None:
+                self.forget_groups()
         elif answer == "404":
             self.die(owed)
         else:
             self.retry(owed, place, outage)
+
+    def forget_groups(self) -> None:
+        """Forget the digests after which no group waits any more."""
+        longest = max(way.apart for way in self.rules.ways)
+        self.digested = {g: at for g, at in self.digested.items() if at >= self.now - longest}
 
     def start(self) -> None:
         """Begin to serve again."""
@@ -207,8 +244,7 @@ class Telling(State):
 
     def begins(self, owed: Owed) -> int:
         """When `retry_for` begins: not while a message gathers with others."""
-        is_gathering = gathering_of(owed) is not None and not owed.tries
-        return max(owed.since, self.ready_at(owed)) if is_gathering else owed.since
+        return owed.since if owed.tries else max(owed.since, self.gathered_at(owed))
 
     def last(self, owed: Owed) -> int:
         """When a message is given up."""
@@ -245,7 +281,7 @@ class Telling(State):
             other = self.owe(owed.kind, owed.episode, owed.way, name, owed.step)
             other.by, other.listed, other.later = owed.by, owed.listed, owed.later
             other.first_to = owed.first_to or owed.to
-            other.asked = owed.asked
+            other.asked, other.night, other.mates = owed.asked, owed.night, owed.mates
             other.fell = fell = True
         self.carry_on(owed, self.now, has_fallen=fell)
 

@@ -259,7 +259,16 @@ def test_what_is_asked_of_episodes_and_digests_uses_its_index(
     # What is looked at of each delivery is found by its key; a row that is inserted may be checked
     # against all, which stands at the end and is not done where nothing is replaced.
     # What was found is numbered and read once more; fall-backs are followed by their keys.
-    found = ("(subquery-1)", "(subquery-3)", "(subquery-4)", "m", "SCAN o", "SCAN fell", "SCAN w")
+    found = (
+        "(subquery-1)",
+        "(subquery-3)",
+        "(subquery-4)",
+        "(subquery-7)",
+        "m",
+        "SCAN o",
+        "SCAN fell",
+        "SCAN w",
+    )
     scans = [step for step in plan.split(" / ") if step.startswith("SCAN")]
     looked_at = [step for step in scans if not step.endswith(found)]
     assert {step.split()[1] for step in looked_at} <= {"json_each", "delivery"}

@@ -20,7 +20,7 @@ from receiver.store.sql.episodes import catch_up, remind
 from receiver.store.sql.facts import COLUMNS, DELIVERY, HEARD, STUCK, WAITS, claimed
 from receiver.store.sql.outbox import promise, release
 from receiver.store.sql.reads import MAX_ID, UNBLOCKED, allowance
-from receiver.store.sql.superseded import IF_STUCK, UNTRUE_ALARM, untrue
+from receiver.store.sql.superseded import UNTRUE_ALARM, untrue
 from receiver.times import SECOND
 
 _CLAIMABLE = "state = 'waiting' AND due_at <= :now"
@@ -68,27 +68,6 @@ PUT_OFF_STUCK = variants(
     " AND d.kind IN ('notice', 'reminder', 'fallback') AND d.guard_version IS NOT NULL"
     " AND {where}) AS h WHERE delivery.id = h.id AND h.heard + :after > :now",
     _WHICH,
-)
-# Of what a silence kept back: word that nothing is heard, though an update has come since.
-_HEARD_SINCE = (
-    f"(SELECT d.id, {HEARD} AS heard, {IF_STUCK} AS is_first FROM delivery AS d"
-    " JOIN execution AS x ON x.source = d.source AND x.execution_id = d.execution_id"
-    " WHERE d.silence = :silence AND d.destination = :missed_by AND d.state = 'superseded'"
-    f" AND d.route = :route AND d.guard_version = x.version AND {STUCK}) AS h"
-    " WHERE delivery.id = h.id AND h.heard + :after > :now AND"
-)
-# It waits again for when nothing is heard for so long. A reminder is not listed, and goes on.
-WATCH_AGAIN = statement(
-    "watch_silenced_again",
-    "UPDATE delivery SET state = 'waiting', reason = '', silence = NULL, digest = NULL,"
-    " planned_at = h.heard + :after, begun_at = h.heard, owed_at = h.heard + :after + :gathers,"
-    " due_at = h.heard + :after + :gathers,"
-    " kept_by = CASE WHEN group_key IS NULL THEN NULL ELSE 'gathers' END"
-    f" FROM {_HEARD_SINCE} h.is_first",
-)
-NEWS_CAME = statement(
-    "news_came",
-    f"UPDATE delivery SET reason = '{silences.NEWS_CAME}' FROM {_HEARD_SINCE} NOT h.is_first",
 )
 # Messages about stuck executions that no route asks for any more.
 NOT_ASKED_FOR = variants(
@@ -188,8 +167,11 @@ def claim(
 
 def _take(db: Database, request: _Request, row: Row) -> Claim | None:
     """Take the delivery, or the digest it belongs to; None if it may not go out now or at all."""
-    delivery, route, group_key, alarm = row[0], row[1], row[12], row[13]
+    delivery, route, tries, kind = row[0], row[1], row[2], row[7]
+    group_key, alarm = row[12], row[13]
     options = request.policy.options_for(route)
+    if kind == Kind.DIGEST and not tries:
+        _remind_missed(db, request, delivery)
     if quiet.put_off(db, request.policy, delivery, route, request.values()):
         return None
     if alarm is not None:  # no silence and no digest is about alarms
@@ -252,6 +234,12 @@ def _remind_silenced(db: Database, request: _Request) -> None:
         promise(db, "owed", remind(db, "kept_back", values, options, request.now))
 
 
+def _remind_missed(db: Database, request: _Request, digest: int) -> None:
+    """Do the same for what a silence kept back at its end; its reminders come at their own time."""
+    values = request.values(digest=digest, ahead=request.now + AHEAD)
+    promise(db, "owed", remind(db, "missed", values, request.policy.options, request.now))
+
+
 def _claim_one(db: Database, request: _Request, delivery: int) -> Claim | None:
     """Take this delivery, if it can still be claimed."""
     token = request.token()
@@ -311,14 +299,7 @@ def _dissolve(db: Database, claim: Claim, now: int) -> None:
 def _watch_again(db: Database, request: _Request, claim: Claim) -> None:
     """Let a digest not say that nothing is heard of what something was heard of since."""
     silence, missed_by, _ = _silence_of(db, claim)
-    for route, options in request.policy.options.items():
-        if options.stuck_after is not None:
-            values = request.values(
-                silence=silence, missed_by=missed_by, route=route, after=options.stuck_after,
-                gathers=options.wait, ahead=request.now + AHEAD,
-            )  # fmt: skip
-            db.change(WATCH_AGAIN, values)
-            db.change(NEWS_CAME, values)
+    digests.watch_again(db, silence, missed_by, request.policy.options, request.now)
 
 
 def _missed(db: Database, claim: Claim) -> Digest:

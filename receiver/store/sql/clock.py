@@ -44,13 +44,17 @@ SET_BACK = (
         " WHERE listed_at IS NULL AND from_at > :ahead AND from_at <= created_at",
     ),
 )
-# A reminder counts from the message before it, so that one was told now, too.
+# A reminder counts from the message before it, so that one was told now, too. Where none waits,
+# other rules may ask for it later.
 SET_BACK_TOLD = statement(
     "set_back_told",
     "UPDATE delivery SET due_at = :now WHERE id IN (SELECT p.id FROM delivery AS r"
     " JOIN delivery AS p ON p.event = r.event AND p.route = r.route"
     " AND p.destination = r.destination WHERE r.state = 'waiting' AND r.kind = 'reminder'"
     " AND coalesce(r.begun_at, r.created_at) > :ahead AND p.state <> 'waiting'"
+    " AND p.due_at > :ahead UNION ALL SELECT p.id FROM execution AS x JOIN source AS s"
+    " ON s.name = x.source AND s.served_at > :ahead JOIN delivery AS p ON p.source = x.source"
+    " AND p.execution_id = x.execution_id WHERE x.category <> 'terminal' AND p.state <> 'waiting'"
     " AND p.due_at > :ahead)",
 )
 _NEWEST = (
@@ -65,6 +69,12 @@ SET_BACK_ESCALATED = statement(
     f" WHERE e.seq > {_NEWEST} AND coalesce(e.begun_at, e.received_at) > :ahead) AS n"
     " WHERE delivery.event = n.seq AND delivery.kind = 'escalation'"
     " AND delivery.state <> 'waiting' AND delivery.planned_at > :ahead",
+)
+# Episodes that began ahead of the clock begin now.
+SET_BACK_BEGUN = statement(
+    "set_back_begun",
+    "UPDATE history SET applied_at = :now WHERE applied_at > :ahead AND event IN"
+    f" (SELECT e.seq FROM event AS e WHERE e.seq > {_NEWEST})",
 )
 # What was heard under the right clock lies ahead, too, if our absence under the other one counted.
 SET_BACK_HEARD = statement(
@@ -114,7 +124,7 @@ SET_BACK_RECEIPTS = statement(
 def set_back(db: Database, now: int) -> int:
     """See contract.Operating.set_back."""
     values = {"now": now, "ahead": now + AHEAD}
-    for act in (SET_BACK_TOLD, SET_BACK_ESCALATED, SET_BACK_HEARD):
+    for act in (SET_BACK_TOLD, SET_BACK_ESCALATED, SET_BACK_BEGUN, SET_BACK_HEARD):
         db.change(act, values)
     waits = put_back(db, SET_BACK[0], values)
     waits += sum(db.change(act, values) for act in SET_BACK[1:])

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from receiver.deliveries import Digest, DigestItem, Kind
+from receiver.routing.policy import RouteOptions
+from receiver.store.records import AHEAD
 from receiver.store.sql import facts
 from receiver.store.sql.database import Database, Statement, Values, statement, variants
-from receiver.store.sql.facts import STUCK, WAITS
+from receiver.store.sql.facts import HEARD, STUCK, WAITS
 from receiver.store.sql.silences import LAST_FIRST, MISSED, PAGE
-from receiver.store.sql.superseded import FELL_FROM
+from receiver.store.sql.silences import NEWS_CAME as NEWS_CAME_WHY
+from receiver.store.sql.superseded import FELL_FROM, IF_STUCK
 
 # The number of sorts that are counted by name, and of listed messages that need no answer.
 SORTS, SHOWN = 8, 5
@@ -115,6 +119,59 @@ SILENCE_REASON = statement(
     "silence_reason",
     "SELECT reason || ' (silenced by ' || by || ')' FROM silence WHERE id = :silence",
 )
+
+
+# Of what a silence kept back: word that nothing is heard, though an update has come since.
+_HEARD_SINCE = (
+    f"(SELECT d.id, {HEARD} AS heard, {IF_STUCK} AS is_first FROM delivery AS d"
+    " JOIN execution AS x ON x.source = d.source AND x.execution_id = d.execution_id"
+    " WHERE d.silence = :silence AND d.destination = :missed_by AND d.state = 'superseded'"
+    f" AND d.route = :route AND d.guard_version = x.version AND {STUCK}) AS h"
+    " WHERE delivery.id = h.id AND h.heard + :after > :now AND"
+)
+# It waits again for when nothing is heard for so long. A reminder is not listed, and goes on.
+WATCH_AGAIN = statement(
+    "watch_silenced_again",
+    "UPDATE delivery SET state = 'waiting', reason = '', silence = NULL, digest = NULL,"
+    " planned_at = h.heard + :after, begun_at = h.heard, owed_at = h.heard + :after + :gathers,"
+    " due_at = h.heard + :after + :gathers,"
+    " kept_by = CASE WHEN group_key IS NULL THEN NULL ELSE 'gathers' END"
+    f" FROM {_HEARD_SINCE} h.is_first RETURNING event",
+)
+# The next reminder counts from that word.
+REMIND_LATER = statement(
+    "remind_of_watched_later",
+    "UPDATE delivery SET planned_at = w.planned_at + :every, begun_at = w.planned_at,"
+    " owed_at = w.owed_at + :every, due_at = w.due_at + :every, kept_by = NULL"
+    " FROM delivery AS w WHERE w.event = delivery.event AND w.route = delivery.route"
+    " AND w.destination = delivery.destination AND w.state = 'waiting'"
+    " AND substr(w.dedup_key, 1, 6) = 'stuck/' AND delivery.kind = 'reminder'"
+    " AND delivery.state = 'waiting' AND delivery.tries = 0 AND delivery.planned_at > :now"
+    " AND delivery.destination = :missed_by AND delivery.route = :route"
+    " AND delivery.event IN {numbers:events}",
+)
+NEWS_CAME = statement(
+    "news_came",
+    f"UPDATE delivery SET reason = '{NEWS_CAME_WHY}' FROM {_HEARD_SINCE} NOT h.is_first",
+)
+
+
+def watch_again(
+    db: Database, silence: int, missed_by: str, options: Mapping[str, RouteOptions], now: int
+) -> None:
+    """Let words wait again of which a silence kept back that nothing is heard, if something was."""
+    for route, each in options.items():
+        if each.stuck_after is None:
+            continue
+        values = {
+            "silence": silence, "missed_by": missed_by, "route": route, "now": now,
+            "after": each.stuck_after, "gathers": each.wait, "ahead": now + AHEAD,
+        }  # fmt: skip
+        again = [event for (event,) in db.rows(WATCH_AGAIN, values)]
+        if again and each.remind_every is not None:
+            more = {"every": each.remind_every, "events": db.as_list(again)}
+            db.change(REMIND_LATER, {**values, **more})
+        db.change(NEWS_CAME, values)
 
 
 def gathered(db: Database, head: int) -> Digest:

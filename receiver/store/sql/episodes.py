@@ -15,7 +15,7 @@ from receiver.deliveries import Acknowledgement, Claim, OnlyIf, State
 from receiver.routing.policy import RouteOptions
 from receiver.store.records import AttemptResult, JudgedWebhook, TakeOutcome, TakeResult
 from receiver.store.sql.database import Database, Statement, Values, statement, variants
-from receiver.store.sql.facts import ACKNOWLEDGED
+from receiver.store.sql.facts import ACKNOWLEDGED, HEARD
 from receiver.store.sql.outbox import inserted, owing
 from receiver.store.sql.superseded import FALLEN, FELL_FROM, IF_STUCK, NAGGING, OVER
 
@@ -30,7 +30,8 @@ _EPISODE = (
 )
 # The selected deliveries: one sent message or all of a digest; the same, also if it only may have
 # arrived; those of a claim that may have arrived before; those that the digest of a silence lists;
-# those that a silence has just kept back; all about an episode; all about an execution.
+# those that a silence has just kept back, or that its digest stands for; all about an episode; all
+# about an execution.
 _SENT = {
     "one": "d.id = :head AND d.state = 'sent'",
     "digest": "d.digest = :head AND d.state = 'sent'",
@@ -48,7 +49,11 @@ _NOT_SENT_AGAIN = {name: f"{where} AND ({NAGGING} OR {IF_STUCK})"
 _LISTED = {"listed": "d.digest = :head AND d.silence IS NOT NULL"}
 _KEPT_BACK = {
     "kept_back": "d.silence = :silence AND d.destination = :destination AND d.due_at = :at"
-    " AND d.state = 'superseded'"
+    " AND d.state = 'superseded'",
+    "missed": "d.silence = (SELECT m.silence FROM delivery AS m WHERE m.id = :digest)"
+    " AND d.destination = :destination AND d.state = 'superseded'"
+    # Word that nothing was heard is no message while something was.
+    f" AND (NOT {IF_STUCK} OR {HEARD} + CAST(:after AS bigint) <= :now)",
 }
 _OF_EPISODE = {
     "episode": "d.source = :source AND d.execution_id = :execution AND e.version = :version"
@@ -284,6 +289,7 @@ def remind(
             "at_most": UNLIMITED if route_options.at_most is None else route_options.at_most,
             "now": now,
             "every": route_options.remind_every,
+            "after": route_options.stuck_after or 0,
         }
         added += inserted(db, REMIND[which], {**values, **more})
     return added

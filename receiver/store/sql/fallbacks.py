@@ -61,7 +61,9 @@ _LISTED_BY_ANOTHER = (
     f" AND NOT EXISTS (SELECT 1 FROM delivery {_MISSED.format('m')} = r.destination"
     " AND m.silence = r.silence AND NOT EXISTS (SELECT 1"
     f" FROM delivery {_MISSED.format('n')} = l.destination"
-    " AND coalesce(n.silence, 0) = r.silence AND n.event = m.event)))"
+    " AND coalesce(n.silence, 0) = r.silence AND n.event = m.event"
+    # The event that ends one episode begins the next.
+    " AND (n.kind = 'resolved') = (m.kind = 'resolved'))))"
 )
 _HAS_IT = f"({_SAID_BY_ANOTHER} OR {_LISTED_BY_ANOTHER})"
 HAS_IT = statement(

@@ -68,10 +68,12 @@ ADD = statement(
         due_at=":due", kept_by=":kept_by",
     ),
 )  # fmt: skip
+# It counts from when the wait for it began, which was before it was added.
+BEGIN = statement("begin_plan", "UPDATE delivery SET begun_at = :since WHERE dedup_key = :key")
 # What quiet hours or its group keep back is asked for already, and stays kept back.
 MOVE = statement(
     "move_plan",
-    "UPDATE delivery SET state = 'waiting', reason = '', planned_at = :planned, begun_at = :now,"
+    "UPDATE delivery SET state = 'waiting', reason = '', planned_at = :planned, begun_at = :since,"
     " owed_at = CASE WHEN state = 'waiting' AND kept_by IN ('quiet', 'group')"
     " AND CAST(:planned AS bigint) <= CAST(:now AS bigint) THEN owed_at"
     " ELSE CAST(:due AS bigint) END,"
@@ -122,25 +124,28 @@ def _replan(db: Database, episode: Episode, changes: Changes, now: int) -> int:
         db.change(END, {"delivery": number, "reason": reason})
     for delivery, plan in changes.moved:
         put_back(db, MOVE, {**_times(plan, now), "delivery": delivery})
-    about = {"event": episode.event, "version": episode.version}
-    return sum(
-        inserted(
-            db,
-            ADD,
-            {
-                **about, **_times(plan, now), "key": plan.key, "route": plan.route,
-                "destination": plan.destination, "kind": str(plan.kind), "step": plan.step,
-                "group_key": plan.group_key,
-            },
-        )
-        for plan in changes.added
-    )  # fmt: skip
+    return sum(_add(db, episode, plan, now) for plan in changes.added)
+
+
+def _add(db: Database, episode: Episode, plan: Plan, now: int) -> int:
+    values = {
+        **_times(plan, now), "event": episode.event, "version": episode.version, "key": plan.key,
+        "route": plan.route, "destination": plan.destination, "kind": str(plan.kind),
+        "step": plan.step, "group_key": plan.group_key,
+    }  # fmt: skip
+    added = inserted(db, ADD, values)
+    if added:
+        db.change(BEGIN, values)
+    return added
 
 
 def _times(plan: Plan, now: int) -> Values:
     due = max(plan.planned_at, now) + plan.gathers
     kept_by = str(KeptBy.GATHERS) if plan.gathers else None
-    return {"planned": plan.planned_at, "due": due, "kept_by": kept_by, "now": now}
+    since = min(plan.since, now)
+    return {
+        "planned": plan.planned_at, "due": due, "kept_by": kept_by, "since": since, "now": now,
+    }  # fmt: skip
 
 
 def _episode(db: Database, row: Row, now: int) -> Episode:

@@ -23,6 +23,7 @@ from receiver.store.sql.database import Database, Row, Statement, Values, statem
 from receiver.store.sql.facts import WAITS
 from receiver.store.sql.outbox import PUT_BACK, inserted, owing, put_back
 from receiver.store.sql.reads import MAX_ID
+from receiver.store.sql.superseded import FELL_FROM
 
 # The number of confirmations in one digest of a silence, so that each of them is listed.
 PAGE = 10
@@ -71,7 +72,10 @@ ACTIVE = statement(
 )
 # Of the deliveries about an execution the one about its last event; before word of the end of the
 # episode before, or of who took it, the one that tells of the event itself.
-LAST_FIRST = "e.seq DESC, CASE WHEN d.kind IN ('acknowledged', 'resolved') THEN 1 ELSE 0 END, d.id"
+_STANDS_FOR = f"CASE WHEN d.kind = 'fallback' THEN {FELL_FROM} ELSE d.kind END"
+LAST_FIRST = (
+    f"e.seq DESC, CASE WHEN {_STANDS_FOR} IN ('acknowledged', 'resolved') THEN 1 ELSE 0 END, d.id"
+)
 # The deliveries that a destination missed, one for each execution (and verdict): of the last event,
 # and the notice rather than its reminders. Messages about a destination's failure count separately.
 MISSED = (

@@ -1,0 +1,145 @@
+"""What the proof has found once, in its smallest form: the rules' answer and the program's."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from tests.prove_people import drive, model
+from tests.prove_people.plan import Act, Outage, Place, Quiet, Rules, Scenario, Way
+
+MINUTE, HOUR, NOON = 60, 3600, 12 * 3600
+TEAM, LEAD, MAIL = Place("team"), Place("lead"), Place("mail")
+WAITS = Way("waits", ("awaiting_confirmation",), ("team",))
+STUCK = Way("stuck", ("running",), ("team",), stuck=20 * MINUTE)
+ASKS, RUNS, FAILS = "awaiting_confirmation", "running", "failed"
+
+
+def moves(at: int, execution: str, status: str) -> Act:
+    return Act(at, "moves", execution, status)
+
+
+def rules(*ways: Way, places: tuple[Place, ...] = (TEAM, LEAD, MAIL)) -> Rules:
+    return Rules(places, ways)
+
+
+def told(
+    folder: Path, versions: Rules | tuple[Rules, ...], *acts: Act, until: int = HOUR,
+    outages: tuple[Outage, ...] = (), ahead: int = 0,
+) -> list[str]:  # fmt: skip
+    """Return what people are told by the program, which is what the model says."""
+    versions = versions if isinstance(versions, tuple) else (versions,)
+    given = Scenario(versions, acts, outages, NOON, until, ahead=ahead)
+    seen = drive.play(given, folder)
+    assert model.play(given) == seen
+    return [" ".join(str(each).split()) for each in seen]
+
+
+def test_all_that_a_silence_keeps_back_at_its_end_is_reminded_of(tmp_path: Path) -> None:
+    way = replace(WAITS, every=10 * MINUTE, wait=2 * MINUTE, apart=2 * MINUTE)
+    silence = Act(1, "silences", "status", ASKS, MINUTE)
+    assert told(
+        tmp_path, rules(way), silence, moves(7, "x", ASKS), moves(9, "y", ASKS), until=662,
+    ) == [
+        "61 s team x: awaiting_confirmation; y: awaiting_confirmation",
+        "661 s team x: reminder 1 awaiting_confirmation",
+        "661 s team y: reminder 1 awaiting_confirmation",
+    ]  # fmt: skip
+
+
+def test_a_digest_that_falls_back_says_what_is_before_what_ended(tmp_path: Path) -> None:
+    night = Quiet(NOON, NOON + HOUR)
+    team = replace(TEAM, fallback=("mail",))
+    ways = replace(WAITS, resolved=True), Way("ends", (FAILS,), ("team",))
+    versions = tuple(
+        rules(*ways, places=(each, LEAD, MAIL)) for each in (team, replace(team, quiet=night))
+    )
+    assert told(
+        tmp_path, versions, moves(7, "x", ASKS), Act(60, "reloads", number=1),
+        moves(67, "x", FAILS), outages=(Outage("team", 2 * MINUTE, 2 * HOUR, "404"),),
+        until=2 * HOUR,
+    ) == [
+        "7 s team x: awaiting_confirmation",
+        "3600 s mail x: failed",
+    ]  # fmt: skip
+
+
+def test_an_end_is_another_thing_than_what_begins_with_it(tmp_path: Path) -> None:
+    team = replace(TEAM, fallback=("mail",))
+    ways = replace(WAITS, resolved=True), Way("ends", (FAILS,), ("mail",))
+    silence = Act(60, "silences", "agent", "agent-x", 5 * MINUTE)
+    assert told(
+        tmp_path, rules(*ways, places=(team, LEAD, MAIL)), moves(7, "x", ASKS), silence,
+        moves(67, "x", FAILS), outages=(Outage("team", 2 * MINUTE, HOUR, "404"),),
+    ) == [
+        "7 s team x: awaiting_confirmation",
+        "360 s mail x: awaiting_confirmation is over: failed",
+        "360 s mail x: failed",
+    ]  # fmt: skip
+
+
+def test_a_reminder_that_comes_back_counts_from_before_the_clock_was_set_back(
+    tmp_path: Path,
+) -> None:
+    way = replace(WAITS, every=15 * MINUTE)
+    versions = rules(way), rules(replace(way, name="waiting"))
+    assert told(
+        tmp_path, versions, moves(2407, "x", ASKS), Act(2500, "reloads", number=1),
+        Act(2700, "stops"), Act(400, "starts"), Act(1400, "reloads", number=0), until=1500,
+        ahead=2300,
+    ) == [
+        "1400 s team x: reminder 1 awaiting_confirmation",
+        "2407 s team x: awaiting_confirmation",
+    ]  # fmt: skip
+
+
+def test_after_the_clock_was_set_back_our_absence_puts_off_no_escalation(tmp_path: Path) -> None:
+    way = replace(WAITS, escalate=((HOUR, "lead"),))
+    watch = replace(STUCK, statuses=(ASKS,), stuck=3 * HOUR)
+    day = 24 * HOUR
+    assert told(
+        tmp_path, rules(way, watch), moves(day + 7, "x", ASKS), Act(day + 100, "stops"),
+        Act(200, "starts"), Act(300, "stops"), Act(1000, "starts"), until=2 * HOUR, ahead=day,
+    ) == [
+        "3800 s lead x: escalation awaiting_confirmation",
+        "86407 s team x: awaiting_confirmation",
+    ]  # fmt: skip
+
+
+def test_an_escalation_that_a_reload_moved_keeps_its_time_when_the_clock_is_set_back(
+    tmp_path: Path,
+) -> None:
+    way = replace(WAITS, escalate=((HOUR, "lead"),))
+    versions = rules(way), rules(replace(way, escalate=((HOUR, "mail"),)))
+    assert told(
+        tmp_path, versions, moves(7, "x", ASKS), Act(200, "reloads", number=1),
+        Act(210, "reloads", number=0), Act(250, "stops"), Act(100, "starts"),
+        until=2 * HOUR, ahead=150,
+    ) == [
+        "7 s team x: awaiting_confirmation",
+        "3607 s lead x: escalation awaiting_confirmation",
+    ]  # fmt: skip
+
+
+def test_a_reminder_counts_from_word_that_waits_again(tmp_path: Path) -> None:
+    way = replace(STUCK, every=30 * MINUTE)
+    silence = Act(60, "silences", "status", RUNS, 40 * MINUTE)
+    assert told(
+        tmp_path, rules(way), moves(7, "x", RUNS), silence, Act(1807, "hears", "x"), until=2 * HOUR
+    ) == [
+        "3007 s team x: stuck running",
+        "4807 s team x: reminder 1 running",
+        "6607 s team x: reminder 2 running",
+    ]  # fmt: skip
+
+
+def test_a_reminder_counts_from_word_that_waits_again_also_if_nobody_served(tmp_path: Path) -> None:
+    way = replace(STUCK, every=30 * MINUTE)
+    silence = Act(60, "silences", "status", RUNS, 40 * MINUTE)
+    assert told(
+        tmp_path, rules(way), moves(7, "x", RUNS), silence, Act(900, "stops"), Act(4500, "starts"),
+        until=2 * HOUR,
+    ) == [
+        "4807 s team x: stuck running",
+        "6607 s team x: reminder 1 running",
+    ]  # fmt: skip
