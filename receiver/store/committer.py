@@ -8,8 +8,8 @@ commit. The engine gives it a connection to do that with.
 from __future__ import annotations
 
 import contextlib
-import queue
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Protocol
@@ -30,7 +30,9 @@ class Connection(Protocol):
 
     failures: tuple[type[Exception], ...]
 
-    def begin(self) -> Transaction: ...
+    def begin(self, *, small: bool) -> Transaction:
+        """Begin; `small`: each act changes a few rows, whatever is stored."""
+
     def commit(self) -> None: ...
     def rollback(self) -> None: ...
     def tidy(self) -> None:
@@ -51,12 +53,13 @@ class Connection(Protocol):
 class _Write:
     """One act that waits for its commit, and the future that gets its result."""
 
-    __slots__ = ("act", "error", "future", "item", "loop", "result")
+    __slots__ = ("act", "error", "future", "item", "loop", "result", "small")
 
     def __init__(
-        self, act: Any, item: Any, future: Any, loop: asyncio.AbstractEventLoop | None
+        self, act: Any, item: Any, future: Any, loop: asyncio.AbstractEventLoop | None, small: bool
     ) -> None:
         self.act, self.item, self.future, self.loop = act, item, future, loop
+        self.small = small
         self.result: Any = None
         self.error: Exception | None = None
 
@@ -92,13 +95,13 @@ class Committer:
         self, opened: Callable[[], Connection], backlog: int, most: int | None = None
     ) -> None:
         self._most = most
-        self._waiting: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
+        self._waiting: deque[_Write] = deque()
         self._backlog = backlog
         self._closed = False
         self.failure = ""
         self._listeners: list[Callable[[str], None]] = []
-        # No write may enter the queue behind the end mark: it would never be answered.
-        self._door = threading.Lock()
+        # What many bring at once wakes the thread once.
+        self._door = threading.Condition(threading.Lock())
         self._started: Future[None] = Future()
         self._thread = threading.Thread(
             target=self._run, args=(opened,), name="committer", daemon=True
@@ -108,8 +111,9 @@ class Committer:
 
     async def write(self, act: Act[Any, Any], item: Any) -> Any:
         """See contract.Writing.write."""
-        future: asyncio.Future[Any] = _running_loop().create_future()
-        self.write_all(act, [(item, future)])
+        loop = _running_loop()
+        future: asyncio.Future[Any] = loop.create_future()
+        self._submit([_Write(act, item, future, loop, False)])
         return await future
 
     def write_all(
@@ -117,17 +121,17 @@ class Committer:
     ) -> None:
         """See contract.Writing.write_all."""
         loop = _running_loop()
-        self._submit([_Write(act, item, future, loop) for item, future in items])
+        self._submit([_Write(act, item, future, loop, True) for item, future in items])
 
-    def write_now(self, act: Act[Any, Any], item: Any) -> Any:
+    def write_now(self, act: Act[Any, Any], item: Any, *, small: bool = False) -> Any:
         """See contract.Writing.write_now."""
         future: Future[Any] = Future()
-        self._submit([_Write(act, item, future, None)])
+        self._submit([_Write(act, item, future, None, small)])
         return future.result()
 
     def backlog(self) -> int:
         """Return how many writes wait."""
-        return self._waiting.qsize()
+        return len(self._waiting)
 
     def rehearse(self, act: Act[Any, Any], item: Any) -> Any:
         """See contract.Writing.rehearse."""
@@ -151,16 +155,15 @@ class Committer:
     def close(self) -> None:
         """Commit the waiting writes and end the thread."""
         with self._door:
-            if not self._closed:
-                self._closed = True
-                self._waiting.put(None)
+            self._closed = True
+            self._door.notify()
         self._thread.join()
 
     def _submit(self, writes: Sequence[_Write]) -> None:
         with self._door:
-            room = 0 if self._closed else self._backlog - self._waiting.qsize()
-            for write in writes[: max(room, 0)]:
-                self._waiting.put(write)
+            room = 0 if self._closed else self._backlog - len(self._waiting)
+            self._waiting.extend(writes[: max(room, 0)])
+            self._door.notify()
             reason = (self.failure or "The store is closed") if self._closed else ""
         for write in writes[max(room, 0) :]:
             if reason:
@@ -177,7 +180,7 @@ class Committer:
             return
         self._started.set_result(None)
         try:
-            while not self.failure and (batch := self._gather()) is not None:
+            while not self.failure and (batch := self._gather()):
                 self._commit(connection, batch)
                 _answer(batch)
                 if not self.failure:
@@ -198,26 +201,20 @@ class Committer:
 
     def _refuse(self) -> None:
         """Answer the writes that still wait; no new ones can come."""
-        while not self._waiting.empty():
-            if (write := self._waiting.get()) is not None:
-                write.error = StorageClosed(f"{self.failure}: send it again.")
-                _answer([write])
+        while self._waiting:
+            write = self._waiting.popleft()
+            write.error = StorageClosed(f"{self.failure}: send it again.")
+            _answer([write])
         for listener in self._listeners:
             listener(self.failure)
 
-    def _gather(self) -> list[_Write] | None:
-        """Take the next write and those that wait behind it; None at the end mark."""
-        first = self._waiting.get()
-        if first is None:
-            return None
-        batch = [first]
-        while len(batch) < (self._most or MAX_BATCH) and not self._waiting.empty():
-            write = self._waiting.get()
-            if write is None:
-                self._waiting.put(None)  # end after this batch
-                break
-            batch.append(write)
-        return batch
+    def _gather(self) -> list[_Write]:
+        """Take the writes that wait, or the next one to come; none at the end."""
+        with self._door:
+            while not self._waiting and not self._closed:
+                self._door.wait()
+            n = min(len(self._waiting), self._most or MAX_BATCH)
+            return [self._waiting.popleft() for _ in range(n)]
 
     def _commit(
         self, connection: Connection, batch: Sequence[_Write], meetings: int = MEETINGS
@@ -244,7 +241,7 @@ class Committer:
     def _do(self, connection: Connection, batch: Sequence[_Write]) -> None:
         if self.failure:
             raise StorageUnavailable(f"{self.failure}: send it again.")
-        transaction = connection.begin()
+        transaction = connection.begin(small=all(write.small for write in batch))
         try:
             # Neighbours with the same act go as one set: one look-up and one insert for all.
             start = 0
@@ -283,9 +280,9 @@ class Committed:
         """See contract.Writing.write_all."""
         self._committer.write_all(act, items)
 
-    def write_now(self, act: Act[Item, Result], item: Item) -> Result:
+    def write_now(self, act: Act[Item, Result], item: Item, *, small: bool = False) -> Result:
         """See contract.Writing.write_now."""
-        result: Result = self._committer.write_now(act, item)
+        result: Result = self._committer.write_now(act, item, small=small)
         return result
 
     def rehearse(self, act: Act[Item, Result], item: Item) -> Result:

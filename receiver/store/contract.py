@@ -289,10 +289,10 @@ class Writing(Protocol):
     def write_all(
         self, act: Act[Item, Result], items: Sequence[tuple[Item, asyncio.Future[Result]]]
     ) -> None:
-        """Do the same for many items; each has its own future, of the running event loop."""
+        """Do the same for many items, each with its own future; the act is `small`, see below."""
 
-    def write_now(self, act: Act[Item, Result], item: Item) -> Result:
-        """Do the same from a thread without an event loop."""
+    def write_now(self, act: Act[Item, Result], item: Item, *, small: bool = False) -> Result:
+        """Do it from any thread. `small`: it changes a few rows, whatever is stored."""
 
     def rehearse(self, act: Act[Item, Result], item: Item) -> Result:
         """Do the act in a transaction that is never committed; nobody else sees its effects."""

@@ -132,6 +132,7 @@ BROAD_EXCEPTS = {
     ("store.committer", "Committer._commit"): "finds the item of the batch that is to blame",
     ("store.committer", "Committer._do"): "rolls back, and raises it again",
     ("store.committer", "Committer._run"): "nobody may wait for a thread that has ended",
+    ("store.sqlite.wal", "_Beside._run"): "whoever asked for the sync has to learn of it",
     (
         "store.periodic",
         "Periodic.safe_step",

@@ -104,6 +104,12 @@ BUGS = (
         "acknowledged events are lost",
     ),
     Bug(
+        "the log is written anew while the file is synced",
+        ((LOG, "        self._beside.hold()\n", ""),),
+        "losses --events 600 --losses 400",
+        "power lost after",
+    ),
+    Bug(
         "what is accepted is not counted in the ledger",
         ((TRANSACTION, '        self._promise("accepted", sum(',
           '        self._promise("accepted", 0 * sum('),),

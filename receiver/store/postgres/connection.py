@@ -72,7 +72,7 @@ class WriteConnection:
         self._begin = ""
         self._news = news
 
-    def begin(self) -> SqlTransaction:
+    def begin(self, *, small: bool = False) -> SqlTransaction:
         for is_last in (False, True):
             connection = self._link.take(self._what)
             if connection is not self._connection:

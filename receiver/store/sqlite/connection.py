@@ -96,15 +96,24 @@ class WriteConnection:
         # Only the serving process copies the log back: SQLite before 3.51.3 can corrupt a file
         # whose log two connections reset (sqlite.org, "WAL-reset bug").
         self._lock = lock
-        self._lost = self._full = False
+        self._lost = self._full = self._small = False
         self._connection = connect(path)
         self._connection.execute("SELECT 1 FROM promised").fetchall()  # opens the log, too
         self._place, self._news = place, news
         place.note()
         self._database = database(self._connection)
-        self._log = Checkpointer(path, self._connection)
+        self._log = (
+            None
+            if lock is None
+            else Checkpointer(path, self._connection, lambda: connect(path), lock.sync)
+        )
 
-    def begin(self) -> SqlTransaction:
+    def begin(self, *, small: bool) -> SqlTransaction:
+        # Until a statement ends, SQLite keeps what it needs to undo it: from 64 KiB on in a file,
+        # which costs more than the log, or in memory, however much it is.
+        if small != self._small:
+            self._connection.execute(f"PRAGMA temp_store = {'MEMORY' if small else 'FILE'}")
+            self._small = small
         # IMMEDIATE: a deferred transaction that reads first fails at once if another one writes.
         self._connection.execute("BEGIN IMMEDIATE")
         return SqlTransaction(self._database, HOLDER)
@@ -137,9 +146,9 @@ class WriteConnection:
         At once if the disk is full: the log may fill it.
         """
         self._news.tell()
-        if self._lock is not None:
+        if (log := self._log) is not None:
             is_full, self._full = self._full, False
-            self._try(lambda: self._log.committed(now=is_full))
+            self._try(lambda: log.committed(now=is_full))
 
     def close(self) -> None:
         try:
@@ -148,9 +157,12 @@ class WriteConnection:
         finally:
             # A storage that cannot be trusted stays as it is, for the next start to check. A file
             # that was moved gets its log: that must not lie beside another file at the next start.
-            if self._lock is not None and not self._lost and self._lock.has_a_file():
-                self._try(self._log.empty)
-            self._connection.close()
+            try:
+                if self._lock is not None and self._log is not None:
+                    is_kept = not self._lost and self._lock.has_a_file()
+                    self._try(self._log.empty if is_kept else self._log.close)
+            finally:
+                self._connection.close()
 
     def _try(self, act: Callable[[], None]) -> None:
         try:

@@ -20,6 +20,8 @@ from receiver.errors import StorageRefused, StorageServed
 LOOK_EVERY = 0.5
 # A byte that SQLite never locks, far behind the end of any database.
 _BYTE = 2**62
+# Where there is no fdatasync, SQLite uses the other one, too.
+_sync = getattr(os, "fdatasync", os.fsync)
 _SUFFIXES = ("", "-wal", "-shm")
 
 
@@ -109,6 +111,16 @@ class Lock:
     def has_a_file(self) -> bool:
         """Return whether any name leads to the locked file, or its name to another one."""
         return self._file is None or os.fstat(self._file).st_nlink > 0 or self._path.exists()
+
+    def sync(self) -> None:
+        """Sync the locked file; raise what SQLite raises if that fails."""
+        assert self._file is not None
+        try:
+            _sync(self._file)
+        except OSError as cause:
+            error = sqlite3.OperationalError("disk I/O error")
+            error.sqlite_errorcode = sqlite3.SQLITE_IOERR_FSYNC
+            raise error from cause
 
     def close(self) -> None:
         """Give the right back."""

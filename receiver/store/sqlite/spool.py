@@ -152,7 +152,7 @@ class _Writes:
                 waiting, size = self._changed
                 self._changed = (waiting - 1, size - length - _BESIDES)
 
-    def begin(self) -> Transaction:
+    def begin(self, *, small: bool) -> Transaction:
         self._changed = self.held
         self._connection.execute("BEGIN IMMEDIATE")
         return cast(Transaction, self)

@@ -39,6 +39,9 @@ class SqliteStore(Committed, SqlReader):
             create_missing(path)
             if self._lock is not None:
                 self._lock.take()
+                if self._log.exists():
+                    # A process that died may have copied it back, and not synced the file.
+                    self._lock.sync()
             prepare(path, thorough=serve or thorough, checkpoint=serve)
             self._news = news = News()
             super().__init__(
