@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from receiver.alarms import AlarmKind
@@ -54,6 +54,19 @@ class Histogram:
 
     counts: tuple[int, ...]
     seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class SendersState:
+    """State of the processes that send: `running` of `wanted` ones take requests.
+
+    `ends` counts those that ended, by cause. `problem` says what has kept one away for long.
+    """
+
+    running: int
+    wanted: int
+    ends: Mapping[str, int]
+    problem: str = ""
 
 
 class Counters:

@@ -12,7 +12,8 @@ from receiver.config import exposure, routes_file
 from receiver.config.rules import Rules
 from receiver.config.settings import Settings, load_settings
 from receiver.config.settings import warnings as settings_warnings
-from receiver.destinations import sending
+from receiver.destinations import sending as here
+from receiver.destinations.sending import Sending
 from receiver.errors import ConfigurationError, ReceiverError, StorageRefused
 from receiver.sources.source import Source
 from receiver.store import opening
@@ -21,13 +22,17 @@ from receiver.times import format_time
 
 
 def load_configuration(
-    *, destinations: bool = True, instead: Mapping[str, str] | None = None
+    *,
+    destinations: bool = True,
+    instead: Mapping[str, str] | None = None,
+    sending: Sending = here,
 ) -> tuple[Settings, Rules]:
     """Read and check settings and rules; raise ConfigurationError with every problem.
 
     Without `destinations` it checks neither destinations nor secrets in the open: a command that
     sends and serves nothing must not fail because of them. `instead` are settings of the command
-    line, by the names of their variables; they count more than the environment.
+    line, by the names of their variables; they count more than the environment. `sending` checks
+    the destinations.
     """
     environ = {**os.environ, **(instead or {})}
     settings = load_settings(environ)

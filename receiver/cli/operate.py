@@ -30,7 +30,7 @@ from receiver.deliveries import Attempt, Outcome
 from receiver.destinations import sending
 from receiver.destinations.destination import Destination
 from receiver.dispatch import operators
-from receiver.dispatch.trial import try_destination
+from receiver.dispatch.trial import Trials
 from receiver.errors import ReceiverError, StorageRefused
 from receiver.store.reading import Listing
 from receiver.store.records import TakeOutcome
@@ -153,7 +153,7 @@ def test(destination: str) -> None:
     for warning in _warnings_about(chosen, rules):
         click.echo(warning)
     click.echo(f"destination {destination}: {sending.leads_to(chosen)}")
-    attempt = try_destination(chosen, f"{user_name()} with `receiver test {destination}`")
+    attempt = Trials().try_destination(chosen, f"{user_name()} with `receiver test {destination}`")
     if attempt is not None:
         _note_test(destination, attempt)
     if attempt is None or attempt.outcome is not Outcome.DELIVERED:

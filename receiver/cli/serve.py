@@ -5,15 +5,21 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
 import threading
+from collections.abc import Mapping
+from contextlib import closing
 
 import click
 
 from receiver import __version__, logs
 from receiver.cli import demo
 from receiver.cli.configuration import load_configuration, spool_of
+from receiver.config.rules import Rules
 from receiver.config.settings import Settings, load_settings
-from receiver.destinations import sending
+from receiver.destinations import sending as here
+from receiver.destinations.sender.pool import Senders
+from receiver.destinations.sending import Sending
 from receiver.errors import ReceiverError, StorageAway
 from receiver.store import opening
 from receiver.web import app
@@ -66,7 +72,23 @@ def _serve(
         for name, value in (("RECEIVER_HOST", host), ("RECEIVER_PORT", port))
         if value is not None
     }
-    settings, rules = load_configuration(instead=instead)
+    senders = load_settings({**os.environ, **instead}).senders
+    with closing(Senders(senders) if senders else here) as sending:
+        _serve_with(
+            sending, instead, dispatch=dispatch, receive=receive, passed=passed, asked=asked
+        )
+
+
+def _serve_with(
+    sending: Sending, instead: Mapping[str, str], *, dispatch: bool, receive: bool,
+    passed: socket.socket | None, asked: threading.Event,
+) -> None:  # fmt: skip
+    """Serve with a way of sending, which also checks the destinations."""
+
+    def load() -> tuple[Settings, Rules]:
+        return load_configuration(instead=instead, sending=sending)
+
+    settings, rules = load()
     if not receive and not opening.is_shared(settings.database_url):
         raise ReceiverError(
             "One process serves a file, and takes its webhooks, too: use `receiver serve`, or set"
@@ -93,8 +115,9 @@ def _serve(
         store,
         dispatch=dispatch,
         receive=receive,
-        read=lambda: load_configuration(instead=instead)[1],
+        read=lambda: load()[1],
         spool=spool_of(settings),
+        sending=sending,
     )
     server.serve(application, settings, listening, asked.is_set, is_passed=passed is not None)
 

@@ -108,6 +108,7 @@ class Settings(BaseModel):
     drain: float = Field(
         15.0, ge=0, le=20, description="Seconds for what is being sent at the end."
     )
+    senders: int = Field(1, ge=0, le=16, description="Processes that send; 0: this one sends.")
     spool_file: str = Field(
         "receiver-spool.db", description="Where webhooks wait for PostgreSQL (`spool: true`)."
     )

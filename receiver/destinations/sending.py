@@ -6,7 +6,7 @@ an entry in KINDS. Apprise gets every URL whose scheme has no entry.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Protocol
 
 from receiver.deliveries import Attempt, Message, Outcome
@@ -14,6 +14,7 @@ from receiver.destinations import console
 from receiver.destinations.apprise import adapter
 from receiver.destinations.destination import CONSOLE, Destination
 from receiver.destinations.redaction import redact
+from receiver.metrics import SendersState
 
 
 class DestinationKind(Protocol):
@@ -33,6 +34,28 @@ class DestinationKind(Protocol):
 
     def rest(self) -> None:
         """Close the connections that this thread keeps between messages; must not raise."""
+
+
+class Sending(Protocol):
+    """A way of sending: in this process, as this module does, or in others (`sender.pool`)."""
+
+    def send(self, destination: Destination, message: Message) -> Attempt:
+        """Try once; see `send` below."""
+
+    def problems(self, destination: Destination) -> list[str]:
+        """Return the mistakes that make the destination unusable, without its URL."""
+
+    def leads_to(self, destination: Destination) -> str:
+        """Say in one line where its messages go; see `leads_to` below."""
+
+    def follow(self, destinations: Collection[Destination]) -> None:
+        """Forget what is kept of other destinations than these."""
+
+    def state(self) -> SendersState | None:
+        """Return the state of the processes that send; None if there are none."""
+
+    def close(self) -> None:
+        """End all that it has started."""
 
 
 KINDS: Mapping[str, DestinationKind] = {CONSOLE: console}
@@ -73,6 +96,24 @@ def send(destination: Destination, message: Message) -> Attempt:
         # Whatever a kind does not foresee is an attempt with an outcome, too: without one the
         # delivery would stay `sending`, and its worker would fail at it again and again.
         return Attempt(Outcome.FAILED, redact(destination.url, f"{type(error).__name__}: {error}"))
+
+
+def prepare() -> None:
+    """Import what is slow to import, in a process that does nothing but send."""
+    adapter.prepare()
+
+
+def follow(destinations: Collection[Destination]) -> None:
+    """Do nothing: threads keep what they need, and end with their destination."""
+
+
+def state() -> SendersState | None:
+    """Return that there are no processes that send: this one does."""
+    return None
+
+
+def close() -> None:
+    """Do nothing: nothing was started."""
 
 
 def rest() -> None:

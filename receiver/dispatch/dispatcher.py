@@ -11,11 +11,12 @@ from datetime import UTC, tzinfo
 from receiver.config.live_rules import LiveRules
 from receiver.config.rules import Rules
 from receiver.deliveries import Claim
+from receiver.destinations import sending
 from receiver.dispatch.alarm_timer import AlarmTimer
 from receiver.dispatch.presence import Missed
 from receiver.dispatch.replanning import Place, Walk, difference, look, replan_in_parts, whole
 from receiver.dispatch.turn import tell_of
-from receiver.dispatch.worker import DestinationWorker, log_dead
+from receiver.dispatch.worker import DestinationWorker, Send, log_dead
 from receiver.links import NO_LINKS, Links
 from receiver.metrics import Counters
 from receiver.store.contract import Store, Transaction
@@ -34,7 +35,7 @@ class Dispatcher:
 
     `lease` is in seconds. `links` lead to where people can see more and take what waits, `zone` is
     the time zone in which messages give times. `counters` have the refused webhooks, and count
-    alarms.
+    alarms. `send` makes an attempt.
     """
 
     def __init__(
@@ -46,12 +47,14 @@ class Dispatcher:
         zone: tzinfo = UTC,
         counters: Counters | None = None,
         missed: Callable[[int], Mapping[str, Missed]] = lambda now: {},
+        send: Send = sending.send,
     ) -> None:
         self._store = store
         self._live_rules = live_rules
         self._lease = lease
         self._links = links
         self._zone = zone
+        self._send = send
         self._workers: dict[str, DestinationWorker] = {}
         self._replaced: list[DestinationWorker] = []
         self._changing = threading.Lock()
@@ -96,6 +99,7 @@ class Dispatcher:
                         self._zone,
                         self._alarms.attend,
                         self._counters.attempted,
+                        self._send,
                     )
             self._workers = workers
             for worker in workers.values():

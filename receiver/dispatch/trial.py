@@ -3,30 +3,36 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 from receiver.deliveries import Attempt, Message
 from receiver.destinations import sending
 from receiver.destinations.destination import Destination
 from receiver.messages.sanitize import clean
 
-_lock = threading.Lock()
-_under_way: set[str] = set()
 
+class Trials:
+    """Tests of destinations, of each one at a time. `send` makes an attempt; see `sending`."""
 
-def try_destination(destination: Destination, sender: str) -> Attempt | None:
-    """Send a test message the way that every message goes; return what came of it.
+    def __init__(self, send: Callable[[Destination, Message], Attempt] = sending.send) -> None:
+        self._send = send
+        self._changing = threading.Lock()
+        self._under_way: set[str] = set()
 
-    `sender` says who sends it and how. It returns None while another test of it is under way.
-    """
-    with _lock:
-        if destination.name in _under_way:
-            return None
-        _under_way.add(destination.name)
-    try:
-        return sending.send(destination, trial_message(destination, sender))
-    finally:
-        with _lock:
-            _under_way.discard(destination.name)
+    def try_destination(self, destination: Destination, sender: str) -> Attempt | None:
+        """Send a test message the way that every message goes; return what came of it.
+
+        `sender` says who sends it and how. It returns None while another test of it is under way.
+        """
+        with self._changing:
+            if destination.name in self._under_way:
+                return None
+            self._under_way.add(destination.name)
+        try:
+            return self._send(destination, trial_message(destination, sender))
+        finally:
+            with self._changing:
+                self._under_way.discard(destination.name)
 
 
 def trial_message(destination: Destination, sender: str) -> Message:

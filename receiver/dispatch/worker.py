@@ -35,6 +35,8 @@ from receiver.times import SECOND
 
 log = logging.getLogger("receiver.dispatch")
 
+# An attempt at a destination; see `sending.send`.
+Send = Callable[[Destination, Message], Attempt]
 # The longest sleep of a worker (seconds): after it the worker sees the work of other processes.
 POLL = 1.0
 # The rest of a worker that met another process's turn (seconds).
@@ -45,7 +47,7 @@ class DestinationWorker:
     """Threads that send one destination its deliveries, in order, at its rate.
 
     `lease` is in seconds. `attend` notes before each turn that this process may have been stopped.
-    `count` gets the destination, the outcome and the seconds of each attempt.
+    `count` gets the destination, the outcome and the seconds of each attempt, which `send` makes.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class DestinationWorker:
         zone: tzinfo = UTC,
         attend: Callable[[], None] = lambda: None,
         count: Callable[[str, str, float], None] = lambda name, outcome, seconds: None,
+        send: Send = sending.send,
     ) -> None:
         self.destination = destination
         self._store = store
@@ -67,6 +70,7 @@ class DestinationWorker:
         self._zone = zone
         self._attend = attend
         self._count = count
+        self._send = send
         self._waking = threading.Condition()
         self._wakes = 0
         self._is_first = True
@@ -197,7 +201,7 @@ class DestinationWorker:
         deadline.hand_over_to(
             lambda attempt: self._run(lambda: self._finished(claim, message, attempt))
         )
-        attempt = sending.send(self.destination, message)
+        attempt = self._send(self.destination, message)
         self._count(self.destination.name, attempt.outcome, attempt.duration_ms / 1000)
         return self._finished(claim, message, attempt)
 

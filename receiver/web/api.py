@@ -26,7 +26,7 @@ from receiver.dispatch.operators import (
     take,
     write_down,
 )
-from receiver.dispatch.trial import try_destination
+from receiver.dispatch.trial import Trials
 from receiver.errors import ConfigurationError
 from receiver.intake.subscription_hints import hints, skew
 from receiver.store.contract import Store
@@ -59,9 +59,11 @@ class Api:
         in_force: LiveRules[object],
         guard: Guard,
         spooling: Spooling | None,
+        trials: Trials,
     ) -> None:
         self._store = store
         self._spooling = spooling
+        self._trials = trials
         self._in_force = in_force
         self._guard = guard
         self._skews: dict[str, float] = {}
@@ -179,7 +181,7 @@ class Api:
         destination = self._in_force.rules.destinations.get(request.path_params["name"])
         if destination is None:
             return problem(404, "routes.yaml has no such destination.")
-        attempt = try_destination(destination, "somebody through the API")
+        attempt = self._trials.try_destination(destination, "somebody through the API")
         if attempt is None:
             return problem(409, "Another test of this destination is under way: wait for its end.")
         self._note(request, Act.TEST, destination.name, str(attempt.outcome))

@@ -21,10 +21,13 @@ from receiver.audit import Act, Actor, Door, Entry
 from receiver.config.live_rules import LiveRules
 from receiver.config.rules import Rules
 from receiver.config.settings import Settings
+from receiver.destinations import sending as here
+from receiver.destinations.sending import Sending
 from receiver.dispatch.alarms import MISSED_IN
 from receiver.dispatch.dispatcher import Dispatcher
 from receiver.dispatch.operators import link_key, list_silences, orphans, write_down
 from receiver.dispatch.presence import Missed
+from receiver.dispatch.trial import Trials
 from receiver.errors import StorageUnavailable
 from receiver.intake.expiry import ExpiryTimer
 from receiver.intake.receive import Intake
@@ -97,19 +100,20 @@ def build(
     receive: bool = True,
     read: Callable[[], Rules] | None = None,
     spool: SpoolFile | None = None,
+    sending: Sending = here,
 ) -> Starlette:
     """Build the application. It owns the store from here on, and closes it at its end.
 
     `dispatch`: this process sends messages; `receive`: it takes webhooks. `read` reads routes.yaml
-    anew at each reload. `spool` is the file for webhooks while the database is away.
+    anew at each reload. `spool` is the file for webhooks while the database is away, `sending` the
+    way of sending: by default in this process.
     """
     counters = Counters(rules.sources)
     in_force, keys = _live_rules(rules, read, counters), _link_keys(settings, store)
     links = Links(settings.public_url or "", keys)
     reconciling = ReconcileTimer(store, in_force, counters)
-    dispatcher = (
-        _dispatcher(settings, store, in_force, counters, links, reconciling) if dispatch else None
-    )
+    parts = (settings, store, in_force, counters, links, reconciling, sending)
+    dispatcher = _dispatcher(*parts) if dispatch else None
     gaps = ExpiryTimer(store, in_force, list_silences)
     pruning = PruneTimer(store, settings.retention)
     refusals = Refusals(counters, addresses=_addresses(settings, in_force))
@@ -119,8 +123,9 @@ def build(
         max_body=settings.max_body, rate=settings.rate, counters=counters, refusals=refusals,
         is_open=receive, spooling=spooling,
     )  # fmt: skip
-    endpoints = api.Api(store, in_force, guard := Guard(settings), spooling)
-    in_force.on_change(lambda rules: _follow(rules, store))
+    guard, trials, senders = Guard(settings), Trials(sending.send), sending.state
+    endpoints = api.Api(store, in_force, guard, spooling, trials)
+    in_force.on_change(lambda rules: _follow(rules, store, sending))
     store.announce(in_force.digest)
     # What became due during a stop is settled before anything is sent.
     sends = [dispatcher.start, reconciling.start] if dispatcher is not None else []
@@ -130,15 +135,16 @@ def build(
     def drain() -> None:
         _drain(endpoint, dispatcher, 0 if app.state.failure else settings.drain)
 
-    readiness = health.Readiness(store, dispatcher, gaps, endpoint, in_force, spooling, start)
+    lasting = (store, dispatcher, gaps, endpoint, in_force, spooling)
+    readiness = health.Readiness(*lasting, start, senders)
     stops = [drain, refusals.flush, gaps.stop, reconciling.stop, pruning.stop, store.close]
     app = Application(
         endpoint,
         [
             *health.routes(readiness),
-            metrics.route(counters, guard, endpoints.skews, store, spooling, in_force),
+            metrics.route(counters, guard, endpoints.skews, store, spooling, in_force, senders),
             *_guarded_routes(endpoints, guard, StandingApi(store, in_force, counters)),
-            *site.routes(settings, store, in_force, counters, guard, links),
+            *site.routes(settings, store, in_force, counters, guard, links, trials),
         ],
         lifespan=_lifespan(start, stops, spooling),
         exception_handlers=_ANSWERS,
@@ -175,13 +181,16 @@ def _dispatcher(
     counters: Counters,
     links: Links,
     reconciling: ReconcileTimer,
+    sending: Sending,
 ) -> Dispatcher:
     def missed(now: int) -> Mapping[str, Missed]:
         """Return the sources whose webhooks did not come lately."""
         found = reconciling.missed(now, MISSED_IN)
         return {name: Missed(*values) for name, values in found.items()}
 
-    return Dispatcher(store, in_force, settings.lease, links, settings.zone, counters, missed)
+    return Dispatcher(
+        store, in_force, settings.lease, links, settings.zone, counters, missed, sending.send
+    )
 
 
 def _link_keys(settings: Settings, store: Store) -> LateKeys:
@@ -231,7 +240,8 @@ def _lifespan(
     return lifespan
 
 
-def _follow(rules: Rules, store: Store) -> None:
+def _follow(rules: Rules, store: Store, sending: Sending) -> None:
+    sending.follow(rules.destinations.values())
     store.announce(rules.digest())
     _log_orphans(rules, store)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from typing import Any
 
 from starlette.requests import Request
@@ -15,6 +16,7 @@ from receiver.dispatch.dispatcher import Dispatcher
 from receiver.errors import StorageUnavailable
 from receiver.intake.expiry import ExpiryTimer
 from receiver.intake.receive import Intake
+from receiver.metrics import SendersState
 from receiver.store.contract import Store
 from receiver.store.spooling import SpoolState
 from receiver.times import format_time
@@ -35,7 +37,8 @@ NOT_READY_FOR = 3.0
 class Readiness:
     """The answer of /readyz: whether this process can store webhooks and send messages.
 
-    `dispatch` is None in a process that only takes webhooks.
+    `dispatch` is None in a process that only takes webhooks. `senders` says how the processes that
+    send are.
     """
 
     def __init__(
@@ -47,6 +50,7 @@ class Readiness:
         in_force: LiveRules[Intake],
         spooling: Spooling | None,
         start: Start,
+        senders: Callable[[], SendersState | None],
     ) -> None:
         self._store = store
         self._dispatch = dispatch
@@ -55,6 +59,7 @@ class Readiness:
         self._in_force = in_force
         self._spooling = spooling
         self._start = start
+        self._senders = senders
         self._probed_at = float("-inf")  # monotonic seconds
         self._storage_error = ""
         self._alarms: list[dict[str, str]] = []
@@ -75,11 +80,17 @@ class Readiness:
         # Without a store dispatch ends, too.
         if is_started and self._dispatch is not None and not self._dispatch.is_alive():
             return try_later("Dispatch has stopped. Restart the process.")
+        senders = self._senders()
+        if self._dispatch is not None and senders is not None and senders.problem:
+            return try_later("A process that sends does not stay. See the log.")
         spooled = self._spooled()
         is_spooling = problem or (spooled is not None and spooled["waiting"])
         status = "spooling" if is_spooling else "ready"
         rules, alarms = self._in_force.digest, self._alarms
-        return JSONResponse({"status": status, "rules": rules, "alarms": alarms, "spool": spooled})
+        ready = {"status": status, "rules": rules, "alarms": alarms, "spool": spooled}
+        if senders is not None:
+            ready["senders"] = {"running": senders.running, "wanted": senders.wanted}
+        return JSONResponse(ready)
 
     def _problem(self) -> str:
         """Return why webhooks cannot be stored; empty if they can."""

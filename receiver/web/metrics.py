@@ -20,7 +20,7 @@ from receiver.alarms import Alarm
 from receiver.config.live_rules import LiveRules
 from receiver.errors import StorageUnavailable
 from receiver.intake.receive import Intake
-from receiver.metrics import BUCKETS, Counters, Histogram
+from receiver.metrics import BUCKETS, Counters, Histogram, SendersState
 from receiver.store.contract import Store
 from receiver.store.records import Standing
 from receiver.times import SECOND
@@ -78,6 +78,7 @@ class Stored:
 def route(
     counters: Counters, guard: Guard, skews: Callable[[], Mapping[str, float]], store: Store,
     spooling: Spooling | None, in_force: LiveRules[Intake],
+    senders: Callable[[], SendersState | None] = lambda: None,
 ) -> Route:  # fmt: skip
     """Return the route of the metrics; `skews` reads the clocks of sources from the store."""
     ledger = Glance(store.ledger, LEDGER_EVERY)
@@ -104,7 +105,8 @@ def route(
         except StorageUnavailable:
             skewed, alarms = {}, ()  # the counts are most wanted when the storage fails
         headers = {"Cache-Control": "no-store"}
-        content = text(counters, skewed, alarms, spooled(spooling), in_force.digest, stored)
+        digest, processes = in_force.digest, senders()
+        content = text(counters, skewed, alarms, spooled(spooling), digest, stored, processes)
         return Response(content, headers=headers, media_type=MEDIA_TYPE)
 
     return Route("/metrics", metrics, methods=["GET"])
@@ -121,6 +123,7 @@ def text(
     spooled: int | None = None,
     rules: str = "",
     stored: Stored | None = None,
+    senders: SendersState | None = None,
 ) -> str:
     """Write all metrics in the text exposition format 0.0.4, with the open alarms."""
     lines: list[str] = []
@@ -143,9 +146,22 @@ def text(
     digest = [((rules,), 1.0)] if rules else []
     # One series at a time: another digest takes the place of the one before.
     lines += _gauge("receiver_rules_info", "The rules in force.", ("digest",), digest)
+    if senders is not None:
+        lines += _of_senders(senders)
     if stored is not None:
         lines += _of_store(stored)
     return "\n".join([*lines, ""])
+
+
+def _of_senders(senders: SendersState) -> list[str]:
+    """Write the state of the processes that send."""
+    running = [((), float(senders.running))]
+    ends = [((cause,), n) for cause, n in sorted(senders.ends.items())]
+    about = "Processes that send and ended by themselves, or had to be ended."
+    return [
+        *_gauge("receiver_senders", "Processes that send.", (), running),
+        *_metric("receiver_sender_ends_total", "counter", about, ("cause",), ends, str),
+    ]
 
 
 def _seconds(at: int | None) -> float:

@@ -39,6 +39,8 @@ MORE_IMPORTS = {
     "intake.explain": ("messages", "destinations.destination"),
     # Pages use the words, the clocks and the caution of messages.
     "web.pages": ("messages",),
+    # The application hands on what sends: in this process, or in processes of its own.
+    "web.app": ("destinations.sending",),
 }
 
 # Rooms that meet nowhere but in the store, not even through others.
@@ -124,6 +126,7 @@ BROAD_EXCEPTS = {
     ("destinations.apprise.probes", "_read_body"): "the status is known, whatever the body does",
     ("destinations.deadline", "_CallThread.run"): "raised again where the call was asked for",
     ("destinations.deadline", "call_watched"): "ends the watch, and raises it again",
+    ("destinations.sender.child", "serve"): "the receiver says why it does not start",
     ("destinations.sending", "send"): "whatever a kind does not foresee is a failed attempt",
     ("dispatch.worker", "DestinationWorker._compose"): "a plain text goes out instead",
     ("dispatch.worker", "DestinationWorker._finished"): "what was sent is recorded all the same",
@@ -150,6 +153,10 @@ LATE_IMPORTS = {
     ("cli.setup", "receiver"): "reads the rules, which most lists do without",
     ("destinations.apprise.clients", "apprise"): "takes 160 ms, and most commands send nothing",
     ("destinations.apprise.clients", "requests"): "comes with apprise",
+    (
+        "destinations.sender.__main__",
+        "receiver",
+    ): "the handlers of signals stand before anything else is imported",
     ("intake.reconcile.provider", "httpx2"): "takes 130 ms, and most commands ask nobody",
     ("store.opening", "receiver"): "PostgreSQL is an extra, and takes 60 ms",
     ("store.committer", "asyncio"): "takes 40 ms, and commands that only look await nothing",

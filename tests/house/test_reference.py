@@ -33,7 +33,7 @@ from receiver.deliveries import MessageContext
 from receiver.events import Status, Verdict
 from receiver.lifecycle import MAX_EVENT_AGE
 from receiver.messages.variables import VARIABLES, variables
-from receiver.metrics import CAUSES, REFUSALS, Counters
+from receiver.metrics import CAUSES, REFUSALS, Counters, SendersState
 from receiver.sources import keys
 from receiver.store.records import Standing
 from receiver.store.sql.quarantine import MAX_QUARANTINED
@@ -141,7 +141,8 @@ def metrics_shown() -> set[str]:
     counters.attempted("d", "delivered", 0.1)
     counters.loaded("done", 0.0)
     stored = metrics.Stored(0, [Standing("d", None, None, "", 0, 0)], {"s": None}, imbalance=0)
-    lines = metrics.text(counters, {"s": 0.0}, [ALARM], 0, "digest", stored)
+    senders = SendersState(1, 1, {"died": 0})
+    lines = metrics.text(counters, {"s": 0.0}, [ALARM], 0, "digest", stored, senders)
     parts = r"_(?:bucket|sum|count)(?=\{)"  # of a histogram
     shown = re.findall(r"^([a-z_]+)(?:\{(.*?)\})? ", re.sub(parts, "", lines), re.M)
     labels = {name: re.findall(r"(\w+)=", text) for name, text in shown}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.support.planting import bug
 
 KILLS = "kills --kills 8 --patience 15"
-SEND = "        attempt = sending.send(self.destination, message)\n"
+SEND = "        attempt = self._send(self.destination, message)\n"
 LANES, DISPATCH = "receiver/dispatch/worker.py", "receiver/dispatch/dispatcher.py"
 DELIVERIES = "receiver/store/sql/outbox.py"
 BUGS = (

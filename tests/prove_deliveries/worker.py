@@ -86,17 +86,17 @@ def work(where: str, rules: Rules, name: str, at: str, sig: int, lease: float) -
 
     def send(destination: Destination, message: Message) -> Attempt:
         step("before-send")
-        attempt = real_send(destination, message)
+        attempt = sending.send(destination, message)
         step("after-send")
         return attempt
 
-    real_send, sending.send = sending.send, send
     store: Any = Watched(open_existing(where), step, lease)
     lane = DestinationWorker(
         store,
         rules.destinations[name],
         LiveRules(rules, lambda rules: None, lambda: rules),
         lease,
+        send=send,
     )
     lane.start()
     lane.join(time.monotonic() + LONG)

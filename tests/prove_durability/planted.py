@@ -61,13 +61,13 @@ BUGS = (
     ),
     Bug(
         "a message counts as sent before it is sent",
-        (("dispatch/worker.py", "        attempt = sending.send(self.destination, message)\n",
+        (("dispatch/worker.py", "        attempt = self._send(self.destination, message)\n",
           "        from receiver.deliveries import Outcome\n"
         "        early = self._finished(claim, message, Attempt(Outcome.DELIVERED, ''))\n"
           "        self._stopping.set()\n"
           "        self._turn(early)\n"
           "        self._stopping.clear()\n"
-          "        attempt = sending.send(self.destination, message)\n"),),
+          "        attempt = self._send(self.destination, message)\n"),),
         "kills --points 60 --kills 0 --cold 0 --calls write",
         "messages count as sent and never were",
     ),

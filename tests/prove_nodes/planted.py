@@ -70,13 +70,13 @@ BUGS = (
     bug(
         "a message is recorded as sent before it is sent",
         WORKER,
-        "        attempt = sending.send(self.destination, message)\n",
+        "        attempt = self._send(self.destination, message)\n",
         "        from receiver.deliveries import Outcome\n"
         "        early = self._finished(claim, message, Attempt(Outcome.DELIVERED, ''))\n"
         "        self._stopping.set()\n"
         "        self._turn(early)\n"
         "        self._stopping.clear()\n"
-        "        attempt = sending.send(self.destination, message)\n",
+        "        attempt = self._send(self.destination, message)\n",
         f"{KILLS} --kills 12",
         "nothing owed is missing",
     ),

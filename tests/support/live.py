@@ -93,7 +93,7 @@ def live(
 @contextmanager
 def live_part(
     folder: Path, routes: str, environ: Mapping[str, str], settings: Mapping[str, str],
-    *, may_be_away: bool = False, **parts: bool,
+    *, may_be_away: bool = False, **parts: Any,
 ) -> Iterator[Live]:  # fmt: skip
     """Do the same with a process that does not do everything (dispatch=False, receive=False)."""
     path = folder / "routes.yaml"

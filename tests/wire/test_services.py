@@ -69,7 +69,7 @@ PLANTED: list[tuple[str, str, str, object]] = [
      lambda _, line, __: line),
     ("text", "Rocket.Chat (login)", "receiver.destinations.apprise.limits.markup_of",
      lambda *_: None),
-    ("length", "PagerDuty", "receiver.destinations.series.fit",
+    ("length", "PagerDuty", "receiver.destinations.apprise.series.fit",
      lambda message, *_: [Part(message.title, message.body)]),
 ]  # fmt: skip
 

@@ -26,13 +26,18 @@ from receiver.destinations.apprise.exchanges import MessageWords
 from receiver.destinations.apprise.limits import Fitter, Written
 from receiver.destinations.apprise.places import place_of
 from receiver.destinations.apprise.recorder import AttemptRecorder
+from receiver.destinations.apprise.series import Series
 from receiver.destinations.deadline import CallEnd
 from receiver.destinations.destination import Destination
 from receiver.destinations.outcome import classify
 from receiver.destinations.redaction import redact
-from receiver.destinations.series import Series
 
 _REHEARSED = Message("Rehearsal", "Nobody gets this.", severity=Severity.WARNING)
+
+
+def prepare() -> None:
+    """Import Apprise, which takes a while."""
+    clients.library()
 
 
 def problems(destination: Destination) -> list[str]:

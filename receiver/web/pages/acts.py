@@ -25,7 +25,7 @@ from receiver.dispatch.operators import (
     take,
     write_down,
 )
-from receiver.dispatch.trial import try_destination
+from receiver.dispatch.trial import Trials
 from receiver.errors import ConfigurationError
 from receiver.intake.explain import explain
 from receiver.intake.reconcile.acting import Came, act
@@ -49,9 +49,9 @@ class Acts:
 
     def __init__(
         self, store: Store, in_force: LiveRules[object], gate: Gate, renderer: Renderer,
-        views: Views, lists: Lists, public_url: str | None, zone: tzinfo,
+        views: Views, lists: Lists, trials: Trials, public_url: str | None, zone: tzinfo,
     ) -> None:  # fmt: skip
-        self._store, self._in_force = store, in_force
+        self._store, self._in_force, self._trials = store, in_force, trials
         self._gate, self._render, self._views, self._lists = gate, renderer, views, lists
         self._public_url, self._zone = public_url or "", zone
 
@@ -137,7 +137,8 @@ class Acts:
         destination = self._in_force.rules.destinations.get(form.get("destination", ""))
         if destination is None:
             return self._wrong(request, visitor, "routes.yaml has no such destination.", 404)
-        attempt = try_destination(destination, f"{visitor.name or 'somebody'} through the pages")
+        by = f"{visitor.name or 'somebody'} through the pages"
+        attempt = self._trials.try_destination(destination, by)
         if attempt is None:
             return self._wrong(request, visitor, "Another test of it is under way: wait.", 409)
         entry = self._entry(request, visitor, Act.TEST, destination.name)

@@ -14,6 +14,7 @@ from starlette.routing import Route
 from receiver.config.live_rules import LiveRules
 from receiver.config.settings import Settings
 from receiver.dispatch.operators import write_down
+from receiver.dispatch.trial import Trials
 from receiver.errors import StorageUnavailable
 from receiver.links import Links
 from receiver.metrics import Counters
@@ -52,13 +53,16 @@ def routes(
     counters: Counters,
     guard: Guard,
     links: Links,
+    trials: Trials,
 ) -> list[Route]:
     """Return the routes of the pages. None of them is in the description of the API."""
     renderer = Renderer(settings.zone)
     gate = Gate(settings, guard, renderer, partial(write_down, store))
     lists = Lists(store, in_force, renderer)
     views = Views(store, in_force, counters, renderer, settings.zone)
-    acts = Acts(store, in_force, gate, renderer, views, lists, settings.public_url, settings.zone)
+    acts = Acts(
+        store, in_force, gate, renderer, views, lists, trials, settings.public_url, settings.zone
+    )
 
     backtests = Backtests(store, in_force, renderer)
 
