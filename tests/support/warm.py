@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import receiver
+from receiver.destinations.sender import process
 
 TOP = Path(__file__).parents[2]
 # What a server and a sender import later.
@@ -41,6 +42,7 @@ LATER = (
 # An interpreter and its libraries read these when they start: such a process starts cold.
 READ_AT_THE_START = ("PYTHON", "LC_", "LANG", "LD_", "SSL_", "OPENSSL_")
 PR_SET_PDEATHSIG = 1
+SENDER = "receiver.destinations.sender"
 
 
 class Process:
@@ -89,18 +91,11 @@ class Process:
         os.close(self.watched)
 
 
-class Warm:
-    """The process that forks the others; it ends with this one, and they with it."""
+class Asking:
+    """The socket of a process that forks."""
 
-    def __init__(self) -> None:
-        self._socket, theirs = socket.socketpair()
-        self._lock = threading.Lock()
-        with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.support.warm", str(theirs.fileno())], cwd=TOP,
-                env={**os.environ, "PYTHONPATH": str(TOP)}, pass_fds=[theirs.fileno()],
-            )  # fmt: skip
-        atexit.register(self.close)
+    def __init__(self, ours: socket.socket) -> None:
+        self._socket, self._lock = ours, threading.Lock()
 
     def start(
         self, arguments: Sequence[str], folder: Path, environ: Mapping[str, str],
@@ -108,17 +103,35 @@ class Warm:
     ) -> Process:  # fmt: skip
         """Start `receiver …` on these descriptors, which stay open here."""
         asked = {"arguments": arguments, "folder": str(folder), "environ": dict(environ)}
+        return self.asked(asked, [stdin, stdout, stderr])
+
+    def asked(self, asked: Mapping[str, Any], passed: Sequence[int]) -> Process:
+        """Start what is asked for, with these descriptors: streams, and one more for a sender."""
         ours, theirs = os.pipe()
         with self._lock:
             try:
                 text = json.dumps(asked).encode()
-                descriptors = [stdin, stdout, stderr, theirs]
+                descriptors = [*passed[:3], theirs, *passed[3:]]
                 socket.send_fds(self._socket, [len(text).to_bytes(4, "big")], descriptors)
                 self._socket.sendall(text)
                 pid, (watched,), _, _ = socket.recv_fds(self._socket, 4, 1)
             finally:
                 os.close(theirs)
-        return Process(int.from_bytes(pid, "big"), watched, ours, ("receiver", *arguments))
+        return Process(int.from_bytes(pid, "big"), watched, ours, ("receiver", *asked["arguments"]))
+
+
+class Warm(Asking):
+    """The process that forks the others; it ends with this one, and they with it."""
+
+    def __init__(self) -> None:
+        ours, theirs = socket.socketpair()
+        super().__init__(ours)
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "tests.support.warm", str(theirs.fileno())], cwd=TOP,
+                env={**os.environ, "PYTHONPATH": str(TOP)}, pass_fds=[theirs.fileno()],
+            )  # fmt: skip
+        atexit.register(self.close)
 
     def close(self) -> None:
         """End it and all that it has started."""
@@ -168,12 +181,13 @@ class Forking:
                 if each in self._running:
                     self._bury(each)
                     continue
-                head, descriptors, _, _ = socket.recv_fds(self._asking, 4, 4)
+                head, descriptors, _, _ = socket.recv_fds(self._asking, 4, 6)
                 if not head:
                     return None
                 text = self._read(int.from_bytes(head, "big"))
                 if self._fork(descriptors) == 0:
                     asked: dict[str, Any] = json.loads(text)
+                    asked["control"] = descriptors[4:]
                     return asked
 
     def _read(self, length: int) -> bytes:
@@ -183,9 +197,9 @@ class Forking:
         return text
 
     def _fork(self, descriptors: Sequence[int]) -> int:
-        *streams, ended = descriptors
+        streams, ended, control = descriptors[:3], descriptors[3], descriptors[4:]
         if pid := os.fork():
-            for each in streams:
+            for each in (*streams, *control):
                 os.close(each)
             watched = os.pidfd_open(pid)
             self._running[watched] = (pid, ended)
@@ -194,7 +208,7 @@ class Forking:
         for new, old in enumerate(streams):
             os.dup2(old, new)
         others = (each for pair in self._running.items() for each in (pair[0], pair[1][1]))
-        for each in (*descriptors, *others):
+        for each in (*streams, ended, *others):
             os.close(each)
         self._asking.close()
         return 0
@@ -230,8 +244,32 @@ def become(asked: Mapping[str, Any]) -> None:
     time.tzset()
     reopen()
     sys.path[0] = asked["folder"]
-    sys.argv[1:] = asked["arguments"]
-    runpy.run_module("receiver", run_name="__main__", alter_sys=True)
+    sys.argv[1:] = [*asked["arguments"], *map(str, asked["control"])]
+    if asked["arguments"][:1] in (["serve"], ["work"]):
+        keep_warm()
+    runpy.run_module(asked.get("module", "receiver"), run_name="__main__", alter_sys=True)
+
+
+def keep_warm() -> None:
+    """Let this process, once it serves, start its senders warm, too: a copy of it forks them."""
+    ours, theirs = socket.socketpair()
+    if os.fork() == 0:
+        ours.close()
+        asked = Forking(theirs).serve()
+        if asked is None:
+            os._exit(0)
+        become(asked)
+        os._exit(0)
+    theirs.close()
+    copy, folder = Asking(ours), str(Path.cwd())
+
+    def launch(control: int, life: int) -> Any:
+        asked = {"arguments": [], "folder": folder, "module": SENDER, "environ": dict(os.environ)}
+        with Path(os.devnull).open("r+b") as nothing:
+            streams = [nothing.fileno(), nothing.fileno(), 2]
+            return copy.asked(asked, [*streams, control, life])
+
+    process.launch = launch
 
 
 def reopen() -> None:

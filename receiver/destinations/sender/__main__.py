@@ -1,7 +1,7 @@
-"""The process of a sender: `python -m receiver.destinations.sender FD`, which the receiver starts.
+"""The process of a sender: `python -m receiver.destinations.sender SOCKET PIPE`.
 
-It ends when the receiver closes its end of that socket or dies, and by no signal that both get: the
-receiver finishes what is being sent, and then ends it.
+The receiver starts it. It ends when the receiver closes its ends of these descriptors or dies, and
+by no signal that both get: the receiver finishes what is being sent, and then ends it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ def main() -> None:
         signal.signal(each, signal.SIG_IGN)
     from receiver.destinations.sender.child import serve
 
-    serve(int(sys.argv[1]))
+    serve(*map(int, sys.argv[1:3]))
 
 
 if __name__ == "__main__":

@@ -8,8 +8,10 @@ dies without it, nothing was sent. Nothing that a request holds is written anywh
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import gc
 import os
+import signal
 import socket
 import threading
 from typing import Any
@@ -25,8 +27,12 @@ from receiver.destinations.sender.connection import BEGUN, set_timeout
 RESTS = 1.0
 
 
-def serve(number: int) -> None:
-    """Serve the receiver on this descriptor, until it closes its end."""
+def serve(number: int, life: int) -> None:
+    """Serve the receiver on the first descriptor, until it closes its end.
+
+    The other one is a pipe, which the receiver closes when it ends.
+    """
+    _end_with(life)
     control = socket.socket(fileno=number)
     try:
         sending.prepare()
@@ -45,6 +51,18 @@ def serve(number: int) -> None:
             os._exit(0)  # the receiver has ended; whatever is being sent is its to record
         for each in passed:
             threading.Thread(target=_serve_connection, args=(each,), daemon=True).start()
+
+
+def _end_with(life: int) -> None:
+    """Let the system end this process with the receiver, even if a plugin lets no other code run.
+
+    On Linux a signal comes as soon as the pipe is closed, and ends the process. Elsewhere the end
+    of `control` has to do.
+    """
+    signal.signal(signal.SIGIO, signal.SIG_DFL)
+    with contextlib.suppress(OSError):
+        fcntl.fcntl(life, fcntl.F_SETOWN, os.getpid())
+        fcntl.fcntl(life, fcntl.F_SETFL, fcntl.fcntl(life, fcntl.F_GETFL) | os.O_ASYNC)
 
 
 def _close_outputs() -> None:

@@ -56,8 +56,7 @@ class Senders:
         self._idle: dict[Destination, list[tuple[SenderProcess, Connection]]] = {}
         self._known: dict[Destination, wire.Description] = {}
         self._taking = threading.Lock()
-        for slot in self._slots:
-            slot.start()
+        self._is_started = False
 
     def send(self, destination: Destination, message: Message) -> Attempt:
         """Try once, for at most three seconds more than `destination.timeout`. Never raises."""
@@ -93,6 +92,8 @@ class Senders:
 
     def state(self) -> SendersState:
         """Return how many processes take requests, and what keeps the others from it."""
+        if not self._is_started:
+            return SendersState(0, 0, dict(self._ends))
         now = time.monotonic()
         running = sum(slot.is_ready() for slot in self._slots)
         away = [
@@ -106,7 +107,7 @@ class Senders:
 
     def close(self) -> None:
         """End all of them, whatever they do."""
-        for slot in self._slots:
+        for slot in self._slots if self._is_started else ():
             slot.stop()
 
     def _count_end(self, cause: str) -> None:
@@ -138,6 +139,7 @@ class Senders:
         try:
             within = destination.timeout + SILENT
             answer = _asked(process, connection, frame, within, wire.to_answer)
+            process.has_answered = True
             is_reusable = not answer.hangs
             if answer.hangs:
                 # Its thread cannot be ended, so its process is, as soon as the others are done.
@@ -172,7 +174,14 @@ class Senders:
             raise SenderGone(has_begun=False) from None
 
     def _slot_of(self, name: str) -> Slot:
-        """Return the slot of a destination: the same one for as long as this process lives."""
+        """Return the slot of a destination: the same one for as long as this process lives.
+
+        The first call starts all of them: who only prints to a console needs none.
+        """
+        if not self._is_started:
+            self._is_started = True
+            for slot in self._slots:
+                slot.start()
         return self._places.setdefault(name, self._slots[len(self._places) % len(self._slots)])
 
     def _described(self, destination: Destination) -> wire.Description:

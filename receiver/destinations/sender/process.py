@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import receiver
@@ -27,20 +27,19 @@ class SenderNotStarted(Exception):
     """The end of a process before it was ready. Its text says why, without any secret."""
 
 
-def launch(theirs: socket.socket) -> subprocess.Popen[bytes]:
-    """Start the program of a sender with its end of the control socket."""
-    number = theirs.fileno()
+def launch(control: int, life: int) -> subprocess.Popen[bytes]:
+    """Start the program of a sender with its ends of the control socket and of the pipe."""
     # What only the receiver needs is none of a plugin's business.
     environ = {k: v for k, v in os.environ.items() if not k.startswith("RECEIVER_")}
     top = str(Path(receiver.__file__).parents[1])
     # Without the folder in which the receiver happens to run, unless the program stands there.
     alone = ["-P"] if sys.flags.safe_path or top in sys.path[1:] else []
-    command = [sys.executable, *alone, "-m", "receiver.destinations.sender", str(number)]
+    command = [sys.executable, *alone, "-m", "receiver.destinations.sender"]
     return subprocess.Popen(  # noqa: S603  (our own program)
-        command,
+        [*command, str(control), str(life)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
-        pass_fds=(number,),
+        pass_fds=(control, life),
         env=environ,
     )
 
@@ -48,15 +47,24 @@ def launch(theirs: socket.socket) -> subprocess.Popen[bytes]:
 class SenderProcess:
     """A process that sends. It ends with the receiver: its control socket closes.
 
-    `is_current`: it takes new requests. `cause` says why it was ended from here.
+    `is_current`: it takes new requests; `has_answered`: it has made an attempt. `cause` says why
+    it was ended from here.
     """
 
-    def __init__(self, start: Callable[[socket.socket], subprocess.Popen[bytes]] = launch) -> None:
+    def __init__(self) -> None:
         self._control, theirs = socket.socketpair()
-        with theirs:
-            self._process = start(theirs)
+        life, self._life = os.pipe()
+        try:
+            with theirs:
+                self._process = launch(theirs.fileno(), life)
+        except OSError:
+            self.close()
+            raise
+        finally:
+            os.close(life)
         self.pid = self._process.pid
         self.is_current = True
+        self.has_answered = False
         self.cause = ""
         self._changing = threading.Condition()
         self._at_work = 0
@@ -86,7 +94,8 @@ class SenderProcess:
     def await_end(self) -> None:
         """Wait until it ends, or until `retire` or `kill` is called."""
         with contextlib.suppress(OSError):
-            self._control.recv(1)
+            if self._control.recv(1):
+                self.kill("garbled")  # a sender says nothing there
 
     def connect(self, destination: Destination, within: float) -> Connection:
         """Make a connection for a destination; SenderGone if it does not take it."""
@@ -138,8 +147,9 @@ class SenderProcess:
         return self._end(within)
 
     def close(self) -> None:
-        """Close the control socket of a process that has ended."""
+        """Close what is open of a process that has ended."""
         self._control.close()
+        os.close(self._life)
 
     def _leave(self, cause: str) -> bool:
         with self._changing:

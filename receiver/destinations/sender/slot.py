@@ -1,7 +1,7 @@
 """Slot: the place of one sender, in which one process follows the other.
 
-A process in which a call hangs is replaced at once, while its other calls end. After one that dies,
-the pauses before the next start grow.
+A process in which a call hangs is replaced at once, while its other calls end, and so is one that
+has made an attempt before it died. After any other, the pauses before the next start grow.
 """
 
 from __future__ import annotations
@@ -36,11 +36,12 @@ class Slot:
         self._stopping = False
         self._failures = 0
         self.problem = ""
-        self.away_since: float | None = time.monotonic()
+        self.away_since: float | None = None
         self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
 
     def start(self) -> None:
         """Start its process."""
+        self.away_since = time.monotonic()
         self._thread.start()
 
     def current(self, within: float) -> SenderProcess:
@@ -84,10 +85,10 @@ class Slot:
             if process is not None:
                 process.await_end()
                 self._bury(process)
+            has_worked = process is not None and (process.has_answered or process.cause == "hung")
             is_steady = time.monotonic() - began >= STEADY
-            is_wanted = process is not None and process.cause == "hung"
             with self._changing:
-                self._failures = 0 if is_steady or is_wanted else self._failures + 1
+                self._failures = 0 if has_worked or is_steady else self._failures + 1
                 self._changing.notify_all()
             self._pause()
 
