@@ -15,6 +15,8 @@ acknowledged. Figures are printed; the exit code is 1 if the promise is broken.
   answers to webhooks. Windows with and without it alternate.
 * **late**: of confirmations owed to a destination that is down, none is sent after its execution
   moved on; those that still wait are told once.
+* **senders**: the process that sends is killed at random and at chosen moments: nothing owed is
+  missing, no webhook is cut, and only messages that it had begun repeat, each of them marked.
 * **shutdown**: SIGTERM under load, with half-sent bodies, idle connections and a hanging
   destination ends with exit code 0 within 25 s, and nothing acknowledged is missing afterwards.
 * **planted**: bugs planted into a copy of the program turn these proofs red.
@@ -31,6 +33,7 @@ from tests.prove_deliveries.hanging import hanging
 from tests.prove_deliveries.kills import MOMENTS, kills
 from tests.prove_deliveries.late import late
 from tests.prove_deliveries.planted import BUGS
+from tests.prove_deliveries.senders import SENDER_MOMENTS, senders
 from tests.prove_deliveries.shutdown import shutdown
 from tests.prove_deliveries.stops import stops
 from tests.support import planting
@@ -98,6 +101,9 @@ PROOFS: Proofs = {
          "how": "hang"},
     ),
     "late": (late, {"count": 1_000, "seconds": 60.0, "refuse": 0.5}),
+    "senders": (
+        senders, {"kills": 1_000, "patience": 120.0, "timeout": 5.0, "moments": SENDER_MOMENTS}
+    ),
     "shutdown": (shutdown, {"runs": 20, "drain": 0}),
     "planted": (plant, {"only": ""}),
 }  # fmt: skip

@@ -15,6 +15,7 @@ from tests.support.stores import on
         "faultless --count 400",
         "kills --kills 6",
         "stops",
+        "senders --kills 3",
         # So few samples on a busy machine say little about a tenth: only a real wait is seen.
         "hanging --pairs 1 --seconds 1.5 --rate 20 --timeout 30 --goal 20",
         "late --count 60 --seconds 1.5 --refuse 0",

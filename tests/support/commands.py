@@ -55,3 +55,9 @@ def _warm(
         return subprocess.CompletedProcess(
             list(process.args), process.returncode, out.read(), err.read()
         )
+
+
+def children(pid: int) -> list[int]:
+    """Return the ids of the processes that a process has started, from /proc."""
+    found = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(each) for path in found for each in path.read_text("utf-8").split()]

@@ -24,7 +24,7 @@ from receiver.destinations.sender import pool, process, slot, wire
 from receiver.destinations.sender.pool import Senders
 from tests.bench.intake import start
 from tests.support import warm
-from tests.support.commands import TOP
+from tests.support.commands import TOP, children
 from tests.support.live import ROUTES, free_port, live_part, until
 from tests.support.loopback import Visit, raw
 from tests.support.raw import ask, request
@@ -338,8 +338,3 @@ def test_serve_holds_nothing_of_apprise_is_small_and_leaves_nothing_behind(
     }
     assert "receiver.destinations.sending" in imported
     assert {"apprise", "requests", "urllib3"} & imported == set()
-
-
-def children(pid: int) -> list[int]:
-    found = Path(f"/proc/{pid}/task").glob("*/children")
-    return [int(each) for path in found for each in path.read_text("utf-8").split()]
