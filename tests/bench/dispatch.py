@@ -1,6 +1,6 @@
 """`python -m tests.bench_dispatch`: what telling people costs, and what it costs those who send.
 
-Four figures, each a ratio within one run, all on a real `receiver serve`, real RSA-signed webhooks
+Five figures, each a ratio within one run, all on a real `receiver serve`, real RSA-signed webhooks
 and Apprise's own json:// plugin, with destinations in a process of their own (`tests.bench.hook`):
 
 1. Deliveries per second to ten destinations, beside plain Apprise calls in ten threads that send
@@ -16,6 +16,10 @@ and Apprise's own json:// plugin, with destinations in a process of their own (`
    meanwhile, how many are behind at the end and until when they have arrived, and the p99 of the
    answers beside that of a server that sends nothing. A webhook's time begins when it was due, so
    a sender that falls behind hides nothing.
+5. The whole at full load: 64 connections post webhooks that are each owed to one of ten
+   destinations. Acknowledged per second beside a server that sends nothing, and told per second,
+   from the first POST to the last arrival, beside the plain Apprise of 1; with the processor time
+   of server and senders for a message.
 
 What could make the figures lie: the network is loopback, so that all time is processor time;
 over a real one both sides of 1 wait more and the ratio nears 1. Hook, sender and receiver share the
@@ -47,6 +51,7 @@ from receiver.cli import client
 from tests.bench.hook import HERE, Arrival, Hook, processor
 from tests.bench.intake import PUBLIC, drive, percentile, signed_request, start
 from tests.bench.plain import Plain
+from tests.support.commands import children
 from tests.support.live import free_port
 from tests.support.steady import Steady
 
@@ -296,7 +301,48 @@ def steadily(bench: Bench, per_s: float, rows: dict[str, list[float]] | None) ->
     return posts.since_due
 
 
-PARTS = {"rate": rate, "latency": latency, "hanging": hanging, "beside": beside}
+def whole(bench: Bench) -> Figures:
+    """5: intake and dispatch at full load."""
+    took: dict[str, list[float]] = {name: [] for name in (
+        "acked_per_s", "alone_per_s", "told_per_s", "plain_per_s", "cpu_us", "senders_cpu_us",
+    )}  # fmt: skip
+    for number in range(-1, bench.given.rounds):  # the first round warms all of them up
+        count = bench.given.webhooks if number >= 0 else 200
+        server, alone = bench.shared(), bench.shared("--no-dispatch")
+        used, by_senders = processor(server.process.pid), processor_of_senders(server)
+        began = time.monotonic_ns()
+        acked = server.post(webhooks(count, f"whole-{began}"), 64)
+        arrived = bench.take(count)
+        used, by_senders = (
+            processor(server.process.pid) - used, processor_of_senders(server) - by_senders
+        )  # fmt: skip
+        intake = alone.post(webhooks(count, f"alone-{began}"), 64)
+        messages: dict[str, list[tuple[str, str]]] = {}
+        for one in arrived:
+            messages.setdefault(bench.url(one.path), []).append((one.title, one.body))
+        bench.plain.send(messages)
+        plain = per_second(bench.take(count))
+        told = count / ((arrived[-1].at - began) / 1e9)
+        figures = (acked, intake, told, plain, used * 1e6 / count, by_senders * 1e6 / count)
+        for name, value in zip(took, figures, strict=True):
+            took[name] += [value] if number >= 0 else []
+
+    def ratio(mine: str, other: str) -> float:
+        return statistics.median(a / b for a, b in zip(took[mine], took[other], strict=True))
+
+    return {
+        "whole_acked_ratio": ratio("acked_per_s", "alone_per_s"),
+        "whole_told_ratio": ratio("told_per_s", "plain_per_s"),
+        **{f"whole_{name}": statistics.median(of) for name, of in took.items()},
+    }
+
+
+def processor_of_senders(server: Server) -> float:
+    """Seconds of processor time that the senders of a server have used."""
+    return sum(processor(each) for each in children(server.process.pid))
+
+
+PARTS = {"rate": rate, "latency": latency, "hanging": hanging, "beside": beside, "whole": whole}
 
 
 def measure(given: argparse.Namespace) -> Figures:

@@ -46,9 +46,7 @@ def install(requests: Any) -> None:
     wrap(http.client.HTTPConnection, "send", _probe_write)
     wrap(requests.adapters.HTTPAdapter, "send", _probe_request)
     # `requests.post` and its like use the one, some plugins the other.
-    requests.request = requests.api.request = sessions.with_session(
-        requests.request, requests.Session
-    )
+    requests.request = requests.api.request = sessions.with_session(requests.request, requests)
     module = requests.sessions
     module.get_environ_proxies = proxies.with_rules(module.get_environ_proxies)
     module.get_netrc_auth = _find_nothing(module.get_netrc_auth)

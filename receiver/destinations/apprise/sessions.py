@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from receiver.destinations.apprise import short_way
 from receiver.destinations.apprise.recorder import current_recorder
 
 IDLE = 1.0
@@ -46,20 +47,22 @@ class ThreadSession:
         self.session.close()
 
 
-def with_session(request: Callable[..., Any], new_session: Callable[[], Any]) -> Callable[..., Any]:
+def with_session(request: Callable[..., Any], requests: Any) -> Callable[..., Any]:
     """Wrap `requests.request`, so that attempts use the session of their thread."""
 
     def request_in_session(method: str, url: str, **named: Any) -> Any:
         recorder = current_recorder()
         if recorder is None:
             return request(method, url, **named)
-        if (own := _thread_session()) is None:
-            own = _sessions.session = ThreadSession(new_session())
+        if (own := thread_session()) is None:
+            own = _sessions.session = ThreadSession(requests.Session())
         # No cookie of an earlier answer goes into this request.
         own.session.cookies.clear()
         if (change := getattr(_sessions, "change", None)) is not None:
             change(named)
         try:
+            if short_way.is_possible(url, named):
+                return short_way.request(requests, own.session, method, url, **named)
             return own.session.request(method=method, url=url, **named)
         except UnicodeEncodeError:
             recorder.record.unsendable = _NOT_LATIN
@@ -79,16 +82,17 @@ def change_requests(change: Callable[[dict[str, Any]], None] | None) -> None:
 
 def distrust() -> None:
     """Keep no connection of this thread any more, because a kept one was cut."""
-    if (own := _thread_session()) is not None:
+    if (own := thread_session()) is not None:
         own.keeps = False
 
 
 def rest() -> None:
     """Close the connections of this thread, if it has not used them for a second."""
-    if (own := _thread_session()) is not None and time.monotonic() - own.used_at >= IDLE:
+    if (own := thread_session()) is not None and time.monotonic() - own.used_at >= IDLE:
         own.close()
 
 
-def _thread_session() -> ThreadSession | None:
+def thread_session() -> ThreadSession | None:
+    """Return the session of this thread; None if it has made no attempt."""
     session: ThreadSession | None = getattr(_sessions, "session", None)
     return session
