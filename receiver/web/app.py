@@ -92,16 +92,10 @@ def _closing(send: Send) -> Send:
 
 
 def build(
-    settings: Settings,
-    rules: Rules,
-    store: Store,
-    *,
-    dispatch: bool = True,
-    receive: bool = True,
-    read: Callable[[], Rules] | None = None,
-    spool: SpoolFile | None = None,
+    settings: Settings, rules: Rules, store: Store, *, dispatch: bool = True, receive: bool = True,
+    read: Callable[[], Rules] | None = None, spool: SpoolFile | None = None,
     sending: Sending = here,
-) -> Starlette:
+) -> Starlette:  # fmt: skip
     """Build the application. It owns the store from here on, and closes it at its end.
 
     `dispatch`: this process sends messages; `receive`: it takes webhooks. `read` reads routes.yaml
@@ -135,13 +129,12 @@ def build(
     def drain() -> None:
         _drain(endpoint, dispatcher, 0 if app.state.failure else settings.drain)
 
-    lasting = (store, dispatcher, gaps, endpoint, in_force, spooling)
-    readiness = health.Readiness(*lasting, start, senders)
+    ready = health.Readiness(store, dispatcher, gaps, endpoint, in_force, spooling, start, senders)
     stops = [drain, refusals.flush, gaps.stop, reconciling.stop, pruning.stop, store.close]
     app = Application(
         endpoint,
         [
-            *health.routes(readiness),
+            *health.routes(ready),
             metrics.route(counters, guard, endpoints.skews, store, spooling, in_force, senders),
             *_guarded_routes(endpoints, guard, StandingApi(store, in_force, counters)),
             *site.routes(settings, store, in_force, counters, guard, links, trials),
@@ -175,14 +168,9 @@ def _drain(endpoint: WebhookEndpoint, dispatcher: Dispatcher | None, seconds: fl
 
 
 def _dispatcher(
-    settings: Settings,
-    store: Store,
-    in_force: LiveRules[Intake],
-    counters: Counters,
-    links: Links,
-    reconciling: ReconcileTimer,
-    sending: Sending,
-) -> Dispatcher:
+    settings: Settings, store: Store, in_force: LiveRules[Intake], counters: Counters,
+    links: Links, reconciling: ReconcileTimer, sending: Sending,
+) -> Dispatcher:  # fmt: skip
     def missed(now: int) -> Mapping[str, Missed]:
         """Return the sources whose webhooks did not come lately."""
         found = reconciling.missed(now, MISSED_IN)

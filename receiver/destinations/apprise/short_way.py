@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 # What the short way knows. For the rest of what `requests` takes there is its own way.
-_KNOWN = frozenset({
+_TAKEN = frozenset({
     "params", "data", "headers", "files", "auth", "timeout", "allow_redirects", "verify", "cert",
     "json",
 })  # fmt: skip
@@ -21,7 +21,7 @@ _KNOWN = frozenset({
 
 def is_possible(url: Any, named: Mapping[str, Any]) -> bool:
     """Return whether a request can go the short way."""
-    return isinstance(url, str) and named.keys() <= _KNOWN
+    return isinstance(url, str) and named.keys() <= _TAKEN
 
 
 def request(requests: Any, session: Any, method: str, url: str, **named: Any) -> Any:
