@@ -34,7 +34,7 @@ def behind(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str
     It takes larger bodies than the proxy, so that whoever refuses one is the proxy.
     """
     settings = {"api_token": TOKEN, "public_url": f"https://{PAGES}", "max_body": f"{8 * MAX_BODY}"}
-    with live(tmp_path, OWN, **settings) as receiver:
+    with live(tmp_path, OWN, {}, **settings) as receiver:
         upstream = int(receiver.url.rpartition(":")[2])
         with PROXIES[request.param](tmp_path, upstream) as port:
             yield request.param, receiver, port
