@@ -49,7 +49,7 @@ def configure(log_format: str, level: str) -> None:
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     # Below a warning, some lines of libraries hold addresses and tokens. Apprise is not here:
     # its probes keep its log from this one, and read in it why a send failed.
-    for name in ("uvicorn", "asyncio", "requests"):
+    for name in ("uvicorn", "asyncio", "requests", "httpx2", "httpcore2"):
         logging.getLogger(name).setLevel(logging.WARNING)
     # uvicorn warns of each request that is no HTTP; we log those once a minute. urllib3 warns of an
     # answer that is no HTTP with the address it came from, which may hold a token.

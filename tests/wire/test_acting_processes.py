@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -18,11 +19,11 @@ from receiver.cli.client import asteroid_event
 from receiver.intake.reconcile.turns import turn_at
 from tests.support import warm
 from tests.support.commands import TOP, run
-from tests.support.live import PUBLIC, free_port, until
+from tests.support.live import PUBLIC, free_port, live, until
 from tests.support.postgres import Server
 from tests.support.provider import KEY, StandIn, standing_in
 from tests.wire import test_reconcile as asking
-from tests.wire.test_acting import acts_of, receiver, waits, wish
+from tests.wire.test_acting import ALL, PUBLIC_URL, ROUTES, acts_of, receiver, waits, wish
 from tests.wire.test_reconcile import now, status
 
 
@@ -181,3 +182,23 @@ def test_another_node_goes_on_where_one_was_killed_in_the_middle_of_a_round(
     times = [at for at, _, _ in provider.requests]
     for first, later in zip(times, times[15:], strict=False):
         assert later - first >= 0.4  # ten at once, then ten a second
+
+
+def test_a_server_that_stops_waits_for_no_provider_and_tells_of_the_act(
+    tmp_path: Path, provider: StandIn
+) -> None:
+    routes = ROUTES.format(url=provider.url, acts=ALL).replace("timeout: 1s", "timeout: 60s")
+    with ThreadPoolExecutor(1) as pool:
+        with live(tmp_path, routes, {"API_KEY": KEY}, public_url=PUBLIC_URL) as running:
+            waits(provider, running, "x")
+            provider.fault = hanging = Hanging(provider)
+            first = pool.submit(wish, running, "x", "resume")
+            assert hanging.has_begun.wait(20)
+        begun = time.monotonic()
+        first.exception(30)
+        assert time.monotonic() - begun < 5
+        until(lambda: not [each for each in threading.enumerate() if "AnyIO" in each.name])
+        hanging.may_go_on.set()
+    shown = command(tmp_path, "executions", "show", "x").stdout
+    assert b"Ann tried to resume it through the API" in shown
+    assert b"it may have happened" in shown

@@ -38,7 +38,7 @@ class Question:
 def asking(store: Store, rules: Rules, source: Source) -> Iterator[tuple[Asker, Pace]]:
     """Make an asker of a source's provider, with its rate; close the connections at the end."""
     assert source.api is not None
-    provider = Provider(source.api)
+    provider = Provider(source.api, owner=store)
     live_rules = LiveRules(rules, Intake.by, lambda: rules)
     asker = Asker(store, live_rules, source, provider, Counters(()))
     try:

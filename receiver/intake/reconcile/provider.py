@@ -10,6 +10,7 @@ import json
 import math
 import threading
 import time
+import weakref
 from contextlib import suppress
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -33,6 +34,10 @@ _OTHER_CLOCK = 2 * SECOND
 _GRACE = 0.5
 # The longest pause that a provider may ask for (seconds).
 _LONGEST = 3600.0
+
+# All that may have a request under way.
+_OPEN: weakref.WeakSet[Provider] = weakref.WeakSet()
+_LOCK = threading.Lock()
 
 
 class Outcome(StrEnum):
@@ -65,11 +70,19 @@ class Reply:
 
 
 class Provider:
-    """The API of one provider. For one thread at a time; close it at the end."""
+    """The API of one provider. For one thread at a time; close it at the end.
 
-    def __init__(self, access: ApiAccess) -> None:
+    `owner`: when that ends, it breaks off the requests of all providers that it owns.
+    """
+
+    def __init__(self, access: ApiAccess, owner: object = None) -> None:
         self._access = access
         self._client: httpx2.Client | None = None
+        self.owner = owner
+        self._is_broken_off = False
+        self._done = threading.Event()
+        with _LOCK:
+            _OPEN.add(self)
 
     def get(self, path: str) -> Reply:
         """Ask; the reply tells every failure."""
@@ -79,6 +92,11 @@ class Provider:
         """Act; `uncertain` if the act may have happened."""
         return self._request("POST", path)
 
+    def break_off(self) -> None:
+        """Wait no longer for an answer, and make no more requests."""
+        self._is_broken_off = True
+        self._done.set()
+
     def close(self) -> None:
         """Close the connections."""
         if self._client is not None:
@@ -87,21 +105,27 @@ class Provider:
     def _request(self, method: str, path: str) -> Reply:
         """Make a request in a thread of its own: no server can stretch it beyond its time."""
         replies: list[Reply] = []
+        done = self._done = threading.Event()
+        if self._is_broken_off:
+            return Reply(Outcome.FAILED, time.time_ns(), detail="this process ends")
         client, asked_at = self._opened(), time.time_ns()
-        thread = threading.Thread(
-            target=lambda: replies.append(self._exchange(client, method, path)),
-            name="provider",
-            daemon=True,
-        )
-        thread.start()
-        thread.join(self._access.timeout + _GRACE)
+
+        def exchange() -> None:
+            replies.append(self._exchange(client, method, path))
+            done.set()
+
+        threading.Thread(target=exchange, name="provider", daemon=True).start()
+        done.wait(self._access.timeout + _GRACE)
         if replies:
             return replies[0]
         self._client = None
         with suppress(Exception):
             client.close()  # which ends the thread
         lost = Outcome.UNCERTAIN if method == "POST" else Outcome.FAILED
-        return Reply(lost, asked_at, detail=f"no whole answer within {self._access.timeout:g} s")
+        detail = f"no whole answer within {self._access.timeout:g} s"
+        if self._is_broken_off:
+            detail = "this process ended before an answer came"
+        return Reply(lost, asked_at, detail=detail)
 
     def _exchange(self, client: httpx2.Client, method: str, path: str) -> Reply:
         import httpx2
@@ -137,6 +161,14 @@ class Provider:
                 trust_env=not is_here,  # no proxy stands between us and this machine
             )
         return self._client
+
+
+def break_off_all(owner: object) -> None:
+    """Let nobody wait any longer for an answer to a request of an owner, who ends."""
+    with _LOCK:
+        owned = [each for each in _OPEN if each.owner is owner]
+    for each in owned:
+        each.break_off()
 
 
 def _read(answer: httpx2.Response, end: float) -> bytes | None:

@@ -8,7 +8,7 @@ from receiver.events import Status
 from receiver.intake.receive import Intake
 from receiver.intake.reconcile.abandoned import AbandonedActs
 from receiver.intake.reconcile.asker import Asker
-from receiver.intake.reconcile.provider import Provider
+from receiver.intake.reconcile.provider import Provider, break_off_all
 from receiver.intake.reconcile.source_asker import POLL, STOPS_WITHIN, AskingNotes, SourceAsker
 from receiver.lifecycle import SAME_TIME
 from receiver.metrics import Counters
@@ -62,7 +62,11 @@ class ReconcileTimer(Periodic):
         return found
 
     def stop(self, timeout: float | None = None) -> None:
-        """Stop after the present questions, or soon: a provider may hang."""
+        """Stop after the present questions, or soon: a provider may hang.
+
+        People who act wait no longer for an answer: what they asked for may have happened.
+        """
+        break_off_all(self._store)
         super().stop(timeout)
         self._abandoned.stop(STOPS_WITHIN if timeout is None else timeout)
         for asker in self._askers.values():

@@ -16,7 +16,10 @@ from receiver import logs
 from receiver.deliveries import Message, Outcome
 from receiver.destinations.destination import Destination
 from receiver.destinations.sending import send
+from receiver.intake.reconcile.provider import Provider
+from receiver.sources.access import ApiAccess
 from tests.support.loopback import Visit, raw
+from tests.support.provider import standing_in
 
 
 def record(message: str, *arguments: object) -> logging.LogRecord:
@@ -159,6 +162,26 @@ def test_an_answer_that_is_no_http_puts_no_address_into_the_log(
         root.setLevel(level)
     assert "said" in heard
     assert "canary" not in heard
+
+
+def test_a_question_to_a_provider_is_no_line_of_its_library(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    root = logging.getLogger()
+    before, level = root.handlers[:], root.level
+    try:
+        logs.configure("text", "debug")
+        with standing_in() as made:
+            provider = Provider(ApiAccess(made.url, made.key, made.header))
+            assert provider.get("/agents/v2/executions").outcome == "answered"
+            provider.close()
+        logging.getLogger("receiver").info("said")
+        heard = capsys.readouterr().err
+    finally:
+        root.handlers[:] = before
+        root.setLevel(level)
+    assert "said" in heard
+    assert "executions" not in heard
 
 
 class Interrupted(io.StringIO):
