@@ -162,7 +162,9 @@ def test_a_link_acts_on_its_own_wait_alone(provider: StandIn, running: Live) -> 
 def test_with_act_unset_no_request_but_questions_leaves_by_any_door(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with standing_in() as provider, receiver(tmp_path, provider, acts="") as running:
+    """The API, the page, the link, commands, the timer that asks, and asking by hand."""
+    asks = "reconcile: {every: 1s, quiet_for: 1s}"
+    with standing_in() as provider, receiver(tmp_path, provider, acts=asks) as running:
         waits(provider, running, "x")
         visit, path = Visit(running), link(running, "x")
         about = {"source": "asteroid", "execution_id": "x", "name": "Ann"}
@@ -175,8 +177,12 @@ def test_with_act_unset_no_request_but_questions_leaves_by_any_door(
             done = run(tmp_path, "act", act, "x", "--by", "Ann", API_KEY=KEY, PUBLIC=PUBLIC)
             assert done.returncode == 1
             assert b"does not allow" in done.stderr
+        for words in (("reconcile",), ("reconcile", "--execution", "x"), ("doctor",)):
+            done = run(tmp_path, *words, API_KEY=KEY, PUBLIC=PUBLIC)
+            assert done.returncode == 0, done
+        until(lambda: provider.asked(part="/x/activities"))
         assert "/act/provider" not in visit.get("/executions/asteroid/x").text
-        assert {method for _, method, _ in provider.requests} <= {"GET"}
+        assert {method for _, method, _ in provider.requests} == {"GET"}
         assert acts_of(running, "x") == []
 
 
