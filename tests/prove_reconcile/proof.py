@@ -4,6 +4,9 @@ Random legal histories at a stand-in of the provider. A part of their webhooks i
 twice, some only after the first round of questions, all in random order. After two rounds, every
 execution that any webhook told of, or that is active, has to stand where the provider says, nothing
 was applied that did not happen, and each end is owed to people exactly once.
+
+Then the same with the poller itself, while hours pass: it also has to keep its rate, and says how
+long after a change it learnt of it.
 """
 
 from __future__ import annotations
@@ -13,20 +16,21 @@ import random
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from receiver.cli.client import asteroid_event
 from receiver.config import routes_file
 from receiver.config.rules import Rules
-from receiver.events import CATEGORIES, Category, Status, Verdict
+from receiver.events import Category, Status, Verdict
 from receiver.intake.receive import Intake, VerifiedWebhook, read_webhook
 from receiver.intake.reconcile.by_hand import ask_all
 from receiver.intake.reconcile.provider import Outcome
-from receiver.lifecycle import TRANSITIONS
 from receiver.sources.access import ApiAccess
 from receiver.store.contract import Store
 from receiver.times import SECOND
+from tests.prove_reconcile.histories import History, history
+from tests.prove_reconcile.timed import EVERY, QUIET_FOR, RATE, pass_time, summary
 from tests.support.provider import ACTIVE, KEY, StandIn, standing_in
 from tests.support.stores import open_store
 
@@ -42,75 +46,16 @@ routes:
   - {name: waits, match: {category: [awaiting, paused]}, notify: ops, resolved: true}
   - {name: refused, match: {verdict: rejected}, notify: ops}
 """
-NAMES = {
-    Status.RUNNING: "EXECUTION_STARTED",
-    Status.PAUSED: "EXECUTION_PAUSED",
-    Status.PAUSED_BY_AGENT: "EXECUTION_PAUSED",
-    Status.AWAITING_CONFIRMATION: "EXECUTION_AWAITING_CONFIRMATION",
-    Status.COMPLETED: "EXECUTION_COMPLETED",
-    Status.FAILED: "EXECUTION_FAILED",
-    Status.CANCELLED: "EXECUTION_CANCELLED",
-}
-_WAITS = (Category.PAUSED, Category.AWAITING)
-# A history has at most so many changes.
-LONGEST = 12
-# How often it does not end where it could.
-GOES_ON = 0.7
-
-
-@dataclass
-class History:
-    """What happened to an execution (time in nanoseconds, status)."""
-
-    execution_id: str
-    changes: list[tuple[int, Status]]
-
-    def webhooks(self) -> list[bytes]:
-        """Return the webhooks of its changes, in whole seconds; `starting` has none."""
-        bodies = []
-        before = None
-        for at, status in self.changes:
-            name = NAMES.get(status)
-            waited = before is not None and CATEGORIES[before] in (
-                Category.PAUSED,
-                Category.AWAITING,
-            )
-            if status is Status.RUNNING and waited:
-                name = "EXECUTION_RESUMED"
-            by = {Status.PAUSED: "user", Status.PAUSED_BY_AGENT: "agent"}.get(status)
-            details = {"paused_by": by} if by else None
-            if name is not None:
-                bodies.append(
-                    asteroid_event(
-                        name, self.execution_id, occurred_at=at // SECOND * SECOND, details=details
-                    )
-                )
-            before = status
-        return bodies
-
-
-def history(chance: random.Random, number: int, now: int) -> History:
-    """Make a random legal history that lies wholly in the past."""
-    at = now - chance.randint(3_000, 3_600) * SECOND
-    status = Status.STARTING
-    changes = [(at, status)]
-    for _ in range(chance.randint(1, LONGEST)):
-        following = sorted(TRANSITIONS[status])
-        if not following:
-            break
-        going_on = [each for each in following if each.category is not Category.TERMINAL]
-        status = chance.choice(going_on if going_on and chance.random() < GOES_ON else following)
-        at += chance.randint(8_000, 90_000) * SECOND // 1_000
-        changes.append((at, status))
-    return History(f"x-{number}", changes)
 
 
 @dataclass
 class Result:
-    """The figures of a run, and what is wrong."""
+    """The figures of a run, what is wrong, and the delays of what was learnt by asking (s)."""
 
     figures: Counter[str]
     wrong: list[str]
+    delays: Sequence[float] = ()
+    delays_of_ends: Sequence[float] = ()
 
 
 def run(folder: Path, histories: int, seed: int, lost: float) -> Result:
@@ -132,6 +77,24 @@ def run(folder: Path, histories: int, seed: int, lost: float) -> Result:
             store.close()
 
 
+def run_in_time(folder: Path, histories: int, seed: int, lost: float) -> Result:
+    """Run the proof of the poller itself; see `timed`."""
+    path = folder / "routes.yaml"
+    path.write_text(ROUTES, "utf-8")
+    store = open_store(folder / "receiver.db")
+    try:
+        with standing_in() as provider:
+            rules = _rules(path, provider)
+            passed = pass_time(store, rules, provider, histories, random.Random(seed), lost)
+        figures = passed.figures
+        wrong = _compare_all(store, passed.histories, passed.told, figures)
+    finally:
+        store.close()
+    if passed.over_rate:
+        wrong.append(f"{passed.over_rate} requests beyond the rate")
+    return Result(figures, wrong, passed.delays, passed.delays_of_ends)
+
+
 def _rules(path: Path, provider: StandIn) -> Rules:
     rules = routes_file.load(str(path), {"KEY": KEY, "URL": provider.url})
     source = rules.sources["asteroid"]
@@ -149,7 +112,7 @@ def _walk(
     late: list[bytes] = []
     told = set()
     for each in made:
-        for body in each.webhooks():
+        for _, body in each.webhooks():
             figures["webhooks"] += 1
             if chance.random() < lost:
                 figures["lost"] += 1
@@ -171,6 +134,15 @@ def _walk(
         _receive(store, rules, intake, bodies)
         store.write_now(intake.expire, time.time_ns() + 3_600 * SECOND)
     figures["requests"] = len(provider.requests)
+    wrong += _compare_all(store, made, told, figures)
+    return Result(figures, wrong)
+
+
+def _compare_all(
+    store: Store, made: Sequence[History], told: Collection[str], figures: Counter[str]
+) -> list[str]:
+    """Return what is wrong about any execution, and about the ledger."""
+    wrong = list[str]()
     for each in made:
         truth = each.changes[-1][1]
         if each.execution_id not in told and str(truth) not in ACTIVE:
@@ -179,7 +151,7 @@ def _walk(
         wrong += _compare(store, each, truth, figures)
     if store.ledger()["imbalance"]:
         wrong.append("the ledger is out of balance")
-    return Result(figures, wrong)
+    return wrong
 
 
 def _receive(store: Store, rules: Rules, intake: Intake, bodies: list[bytes]) -> None:
@@ -222,13 +194,24 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="of everything that is random")
     parser.add_argument("--lost", type=float, default=0.3, help="the share of lost webhooks")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        result = run(Path(folder), options.histories, options.seed, options.lost)
+    wrong = 0
+    for what, prove in (("two rounds", run), ("hours of passed time", run_in_time)):
+        with tempfile.TemporaryDirectory() as folder:
+            result = prove(Path(folder), options.histories, options.seed, options.lost)
+        print(f"{what}:")
+        wrong += len(result.wrong)
+        _print(result)
+    print(f"{wrong} wrong" if wrong else "every status is the provider's")
+    return 1 if wrong else 0
+
+
+def _print(result: Result) -> None:
     for name, n in result.figures.items():
         print(f"  {name:<50} {n:>9,}")
     share = result.figures["learnt by asking"] / max(result.figures["applied"], 1)
     print(f"  {'share learnt by asking':<50} {share:>9.3f}")
+    if result.delays:
+        print(f"  learnt after: {summary(result.delays)}; ends: {summary(result.delays_of_ends)}")
+        print(f"  (quiet_for {QUIET_FOR} s, every {EVERY} s, rate {RATE:g}/s)")
     for line in result.wrong[:20]:
         print(f"  WRONG: {line}")
-    print(f"{len(result.wrong)} wrong" if result.wrong else "every status is the provider's")
-    return 1 if result.wrong else 0

@@ -78,6 +78,7 @@ class StandIn:
     has_activities: bool = True
     largest_page: int = 100
     first_page: int = 1
+    ends_at_last_page: bool = False
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def moves(self, execution_id: str, status: str, at: int | None = None, **payload: Any) -> None:
@@ -232,6 +233,9 @@ class _Handler(BaseHTTPRequestHandler):
         ]
         runs.sort(key=_SORTS[field], reverse=direction == "desc")
         start = (page - first) * size
+        if self.provider.ends_at_last_page and start >= max(len(runs), 1):
+            self._error(400, "There is no such page.")
+            return
         items = [execution_json(run) for run in runs[start : start + size]]
         self._json({"items": items, "page": page, "pageSize": size, "total": len(runs)})
 

@@ -118,8 +118,13 @@ class Asker:
         return self._get(self._api.execution_path(execution_id)).outcome is Outcome.ANSWERED
 
     def active(self, page: int | None = None) -> tuple[ActiveExecutions | None, Reply]:
-        """Return a page of the executions that have not ended; None if there is no answer."""
+        """Return a page of the executions that have not ended; None if there is no answer.
+
+        The list may have become shorter: a later page that the provider refuses is an empty one.
+        """
         reply = self._get(self._api.active_path(page))
+        if page is not None and reply.outcome in (Outcome.REFUSED, Outcome.NOT_FOUND):
+            return ActiveExecutions((), page, page), reply
         if reply.outcome is not Outcome.ANSWERED:
             return None, reply
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,10 +15,14 @@ from receiver.times import SECOND
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """The clocks that count: `monotonic` is seconds, `time_ns` nanoseconds."""
+    """The clocks that count: `monotonic` is seconds, `time_ns` nanoseconds.
+
+    `rest` lets seconds pass; it returns whether the event came, which ends the rest.
+    """
 
     monotonic: Callable[[], float] = time.monotonic
     time_ns: Callable[[], int] = time.time_ns
+    rest: Callable[[threading.Event, float], bool] = threading.Event.wait
 
 
 @dataclass(frozen=True, slots=True)

@@ -134,7 +134,7 @@ class SourceAsker(Periodic):
     def _may_go_on(self) -> bool:
         """Wait until the next request may go; return False if the process ends meanwhile."""
         wait = self._pace.reserve()
-        return wait <= self._pace.patience and not self._ending.wait(wait)
+        return wait <= self._pace.patience and not self._clock.rest(self._ending, wait)
 
     def _wait(self, now: float) -> float:
         """Return how long the next request has to wait for its time; 0.0: it goes now."""
