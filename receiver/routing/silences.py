@@ -11,7 +11,10 @@ from dataclasses import dataclass
 
 from receiver.routing.conditions import Condition, Subject
 from receiver.routing.routes import Route
-from receiver.times import format_time
+from receiver.times import SECOND, format_time
+
+# The beginning of the reason why a message was not sent.
+SILENCED = "silenced by "
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +32,8 @@ class Silence:
     id: int = 0
 
     def __str__(self) -> str:
-        return f"silenced by {self.by} until {format_time(self.ends)}: {self.reason}"
+        until = format_time(self.ends // SECOND * SECOND)
+        return f"{SILENCED}{self.by} until {until}: {self.reason}"
 
     def is_about(self, subject: Subject) -> bool:
         """Return whether it keeps back a message about this subject."""

@@ -93,6 +93,9 @@ def test_a_silence_ends_at_once_by_hand(walk: Walk) -> None:
     assert walk.do(lambda t: t.expire_silence(number, walk.now)) is True
     assert walk.do(lambda t: t.expire_silence(number, walk.now)) is False
     assert walk.do(lambda t: t.expire_silence(99, walk.now)) is None
+    # Whoever reads why nobody was told reads when it really ended.
+    reason = "silenced by Ann until 2026-06-01T12:01:00Z: deploy"
+    assert {state[3] for state in walk.states(state="superseded")} == {reason}
     walk.passes(0)
     assert walk.titles("ops") == ["ops: While silenced: Invoice agent: 1 failed since 12:00 UTC"]
     walk.comes(Status.FAILED, "x-2")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from receiver.routing.silences import SILENCED
 from receiver.store.reading import Page
 from receiver.store.records import KeptBy, Obstacles
+from receiver.store.sql import silences
 from receiver.store.sql.database import Database, statement, variants
 from receiver.store.sql.reads import BEFORE, sources_of
 from receiver.store.sql.views.paging import View, cursor_after, page_values
@@ -102,7 +104,26 @@ def with_attempts(db: Database, records: Sequence[View]) -> list[View]:
     texts = {number: {"title": title, "body": body} for number, title, body in found}
     waiting = [record["id"] for record in records if record["state"] == "waiting"]
     obstacles = _obstacles(db, waiting) if waiting else {}
-    return [_delivery(record, texts, attempts, obstacles.get(record["id"])) for record in records]
+    reasons = _reasons(db, records)
+    return [
+        _delivery(record, texts, attempts, obstacles.get(record["id"]))
+        | {"reason": reasons.get(record["id"], record["reason"])}
+        for record in records
+    ]
+
+
+def _reasons(db: Database, records: Sequence[View]) -> dict[int, str]:
+    """Return the reasons of messages that a silence kept back, by their numbers.
+
+    Somebody may have ended it since, before the end that it had then.
+    """
+    kept_back = {
+        record["id"]: record["silence"]
+        for record in records
+        if record["silence"] is not None and record["reason"].startswith(SILENCED)
+    }
+    reasons = silences.reasons(db, sorted(set(kept_back.values()))) if kept_back else {}
+    return {number: reasons[silence] for number, silence in kept_back.items()}
 
 
 def _delivery(
