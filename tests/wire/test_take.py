@@ -260,12 +260,17 @@ def test_forms_from_elsewhere_and_forms_that_were_never_shown_take_nothing(recei
         )  # fmt: skip
         assert shown.status == 403, headers
     stranger = Visit(receiver)
-    for given in ({"name": "Eve"}, {**form, "form": "0" * 32}, form):
+    forged = form["form"].partition(".")[0] + "." + "0" * 32
+    for given in ({"name": "Eve"}, {**form, "form": "0" * 32}, {**form, "form": forged},
+                  {**form, "form": ""}):  # fmt: skip
         shown = stranger.post(path, given)
         assert shown.status == 403
         assert "press the button again" in shown.text
     other = waits(receiver, "elsewhere-2")
     assert visit.post(other, form).status == 403  # the form of another link
+    assert stranger.post(other, form).status == 403
+    stranger.get(path)
+    assert stranger.post(path, form).status == 403  # the form of another browser
     assert visit.post(path, form, Content_Type="application/json").status == 413
     assert taker(receiver, "elsewhere") is taker(receiver, "elsewhere-2") is None
     # Old browsers say neither, and a page without a referrer says `null`.
@@ -366,17 +371,40 @@ def test_without_an_address_no_message_has_a_link(tmp_path: Path) -> None:
         assert not any("/take/" in (each["body"] or "") for each in items)
 
 
-def test_without_cookies_the_name_stays_and_what_ended_asks_for_nothing(receiver: Live) -> None:
+def test_without_cookies_it_is_taken_too_and_the_name_is_asked_each_time(
+    receiver: Live,
+) -> None:
     path = waits(receiver, "no-cookies")
-    form = {**form_of(Visit(receiver).get(path)), "name": "Dora"}
-    shown = Visit(receiver).post(path, form)
-    assert shown.status == 403
-    assert 'value="Dora"' in shown.text
+    nameless = {**form_of(Visit(receiver).get(path)), "name": " "}
+    assert Visit(receiver).post(path, nameless).status == 422
+    shown = Visit(receiver).post(path, {**nameless, "name": "Dora"})
+    assert shown.status == 200
+    assert "You take care of it" in shown.text
+    assert taker(receiver, "no-cookies") == "Dora"
+    after = Visit(receiver).get(path)
+    assert "<strong>Dora</strong> takes care of it" in after.text
+    assert 'name="name"' in after.text
+    over = {**form_of(after), "name": "Eve"}
+    assert over["over"] == "Dora"
+    assert "You take care of it" in Visit(receiver).post(path, over).text
     send(receiver, "AWAITING_CONFIRMATION", "no-cookies", 30)
     send(receiver, "RESUMED", "no-cookies", 40)
-    shown = Visit(receiver).post(path, form)
+    shown = Visit(receiver).post(path, over)
     assert shown.status == 410
     assert "press the button" not in shown.text
+
+
+def test_whom_a_proxy_names_takes_without_cookies_only_by_a_form_from_here(
+    tmp_path: Path,
+) -> None:
+    with guarded(tmp_path, user_header="X-User", trusted_proxies="127.0.0.0/8") as served:
+        path = waits(served, "named")
+        form = form_of(Visit(served).get(path, X_User="Ann"))
+        for site in ({"Sec-Fetch-Site": "none"}, {"Sec-Fetch-Site": ""}):
+            assert Visit(served).post(path, form, X_User="Ann", **site).status == 403
+        assert taker(served, "named") is None
+        assert Visit(served).post(path, form, X_User="Ann").status == 200
+        assert taker(served, "named") == "Ann"
 
 
 def test_a_sign_too_many_opens_the_page_or_a_plain_one(receiver: Live) -> None:

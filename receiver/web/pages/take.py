@@ -68,8 +68,8 @@ _GONE = (
 )  # fmt: skip
 _NO_NAME = "Write your name, so that the others know who takes it."
 _NOT_RESUMED = "This link is for taking it only: resume it at the provider."
-_NOT_KEPT = (
-    "Nothing is changed yet: press the button again. Your browser has to keep cookies for it."
+_NOT_SHOWN = (
+    "Nothing is changed yet: this form was made for another browser, so press the button again."
 )
 _FROM_ELSEWHERE = (
     403, "Nothing was changed",
@@ -111,7 +111,7 @@ class TakePage:
         if not self._is_own_form(request, form):
             if about["is_over"]:
                 return self._page(request, about)
-            return self._page(request, about, _NOT_KEPT, 403, given=person(form.get("name", "")))
+            return self._page(request, about, _NOT_SHOWN, 403, given=person(form.get("name", "")))
         by = self._gate.user(request) or form.get("name", "")
         if form.get("act"):
             return self._resume(request, about, by, form)
@@ -129,6 +129,10 @@ class TakePage:
             if isinstance(now_about, Response):
                 return now_about
             return self._page(request, now_about, "", 409)
+        if not _browser(request):
+            # It keeps no cookies, so the page would not know afterwards who looks.
+            taken = self._store.taking(about["delivery"]) or about
+            return self._page(request, {**about, **taken}, given=item.taken.by)
         # Relative: the proxy in front may know this address by a longer path.
         answer = RedirectResponse(_token_of(request), 303, HEADERS)
         self._set_cookie(request, answer, TAKER, quote(item.taken.by), 365 * _DAY)
@@ -195,7 +199,7 @@ class TakePage:
     ) -> Response:  # fmt: skip
         name = self._name(request) or given
         taken = about["acknowledged"]
-        known = self._name(request)
+        known = name if status == 200 else self._name(request)
         is_mine = taken is not None and taken["by"].casefold() == known.casefold()
         browser = _browser(request) or secrets.token_urlsafe(16)
         content = {
@@ -204,7 +208,7 @@ class TakePage:
             "is_named_by_proxy": self._gate.user(request) is not None, "is_mine": is_mine,
             "question": question_of(about["detail"]), "alert": alert,
             "can_resume": self._may_resume(about), "is_good": is_good,
-            "form_token": form_token(self._links.keys[0], _token_of(request), browser),
+            "form_token": self._form_token(request, browser, self._links.keys[0]),
         }  # fmt: skip
         if about["is_over"] and not alert:
             status = 410
@@ -227,14 +231,27 @@ class TakePage:
         return self._gate.user(request) or person(unquote(given))
 
     def _is_own_form(self, request: Request, form: Form) -> bool:
-        """Return whether this browser was shown this form."""
-        given = form.get("form", "").encode("utf-8", "replace")
+        """Return whether this browser was shown this form.
+
+        One that keeps no cookies shows that it has a form of this link: with that it can act only
+        in a name that it writes itself, unless it says that the form comes from here.
+        """
+        given = form.get("form", "")
         browser = _browser(request)
-        token = _token_of(request)
-        return bool(browser) and any(
-            hmac.compare_digest(given, form_token(key, token, browser).encode())
+        if not browser:
+            site = request.headers.get("sec-fetch-site")
+            if self._gate.user(request) is not None and site != "same-origin":
+                return False
+            browser = given.partition(".")[0]
+        return any(
+            hmac.compare_digest(
+                given.encode("utf-8", "replace"), self._form_token(request, browser, key).encode()
+            )
             for key in self._links.keys
         )
+
+    def _form_token(self, request: Request, browser: str, key: bytes) -> str:
+        return f"{browser}.{form_token(key, _token_of(request), browser)}"
 
     def _is_from_elsewhere(self, request: Request) -> bool:
         """Return whether a browser says that another site's page sent a form.
