@@ -16,7 +16,8 @@ _SHOWN = ("id", "source", "execution_id", "event_id", "verdict", "route", "desti
           "state", "reason", "title", "body", "origin", "step", "group_key", "digest",
           "silence")  # fmt: skip
 _DELIVERIES = (
-    f"SELECT {', '.join(_SHOWN)}, event AS event_seq, created_at, planned_at, due_at FROM delivery"
+    f"SELECT {', '.join(_SHOWN)}, event AS event_seq, created_at, planned_at, due_at, kept_by"
+    " FROM delivery"
 )
 DELIVERIES_OF_EXECUTION = statement(
     "deliveries_of_execution",
@@ -113,9 +114,9 @@ def with_attempts(db: Database, records: Sequence[View]) -> list[View]:
 
 
 def _reasons(db: Database, records: Sequence[View]) -> dict[int, str]:
-    """Return the reasons of messages that a silence kept back, by their numbers.
+    """Return why messages were kept back, by their numbers.
 
-    Somebody may have ended it since, before the end that it had then.
+    Somebody may have ended a silence since, before the end that it had then.
     """
     kept_back = {
         record["id"]: record["silence"]
@@ -123,7 +124,12 @@ def _reasons(db: Database, records: Sequence[View]) -> dict[int, str]:
         if record["silence"] is not None and record["reason"].startswith(SILENCED)
     }
     reasons = silences.reasons(db, sorted(set(kept_back.values()))) if kept_back else {}
-    return {number: reasons[silence] for number, silence in kept_back.items()}
+    by_quiet_hours = {
+        record["id"]: f"{record['reason']}; quiet hours had kept this back"
+        for record in records
+        if record["state"] == "superseded" and record["kept_by"] == KeptBy.QUIET
+    }
+    return by_quiet_hours | {number: reasons[silence] for number, silence in kept_back.items()}
 
 
 def _delivery(
