@@ -14,7 +14,7 @@ from receiver.config.rules import Rules
 from receiver.deliveries import Kind
 from receiver.events import Verdict
 from receiver.intake.plan import no_wait_begins, subject
-from receiver.routing.routes import Decision, decide
+from receiver.routing.routes import STOPS, Decision, decide
 from receiver.store.records import JudgedWebhook
 
 Document = dict[str, Any]
@@ -46,6 +46,11 @@ def explain_stored(
         if not why_not and route.stuck is None:
             served.update(dict.fromkeys(decision.destinations, route.name))
     return shown
+
+
+def is_stopped(why_not: str) -> bool:
+    """Return whether a route was not asked because one above it stops."""
+    return why_not.endswith(STOPS)
 
 
 def _notices(

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from receiver.events import NOBODY
+from receiver.intake.explain_stored import is_stopped
 from receiver.lifecycle import RULES
-from receiver.routing.routes import STOPS
 from receiver.times import ago, parse_time
 
 
@@ -203,7 +203,7 @@ def _not_matching(routes: Sequence[Mapping[str, Any]], *, only_stopped: bool) ->
     """
     by_reason: dict[str, list[str]] = {}
     for route in routes:
-        if route["why_not"] and (route["why_not"].endswith(STOPS) or not only_stopped):
+        if route["why_not"] and (is_stopped(route["why_not"]) or not only_stopped):
             by_reason.setdefault(route["why_not"], []).append(route["name"])
     for why_not, names in by_reason.items():
         yield f"      - not by {', '.join(names)}: {why_not}"

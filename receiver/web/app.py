@@ -40,6 +40,7 @@ from receiver.store.pruning import PruneTimer
 from receiver.web import api, health, metrics, openapi, standings
 from receiver.web.guard import Guard
 from receiver.web.pages import site
+from receiver.web.pages.rendering import Renderer
 from receiver.web.problem import problem, try_later
 from receiver.web.server.starting import LateKeys, Start
 from receiver.web.standings import StandingApi
@@ -131,18 +132,20 @@ def build(
 
     ready = health.Readiness(store, dispatcher, gaps, endpoint, in_force, spooling, start, senders)
     stops = [drain, refusals.flush, gaps.stop, reconciling.stop, pruning.stop, store.close]
+    renderer = Renderer(settings.zone)
     app = Application(
         endpoint,
         [
             *health.routes(ready),
             metrics.route(counters, guard, endpoints.skews, store, spooling, in_force, senders),
             *_guarded_routes(endpoints, guard, StandingApi(store, in_force, counters)),
-            *site.routes(settings, store, in_force, counters, guard, links, trials),
+            *site.routes(settings, store, in_force, counters, guard, links, trials, renderer),
         ],
         lifespan=_lifespan(start, stops, spooling),
         exception_handlers=_ANSWERS,
     )
     app.state.endpoint, app.state.drain = endpoint, drain
+    app.state.renderer = renderer
     app.state.in_force, app.state.refusals = in_force, refusals
     app.state.reloaded = lambda result: _note_reload(store, result)
     _end_on_storage_failure(store, app)
@@ -269,6 +272,8 @@ async def _answer_http_error(request: Request, error: Exception) -> Response:
             refusals.request("method", request.scope["path"])
     details = {404: "There is nothing at this address.", 405: "This address knows other methods."}
     headers = dict(error.headers or {})
+    if error.status_code == 404 and site.is_by_a_person(request):
+        return await site.answer_lost(request)
     return problem(
         error.status_code, details.get(error.status_code, "See `receiver help http`."), headers
     )

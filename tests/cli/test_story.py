@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import html
 import json
 import os
+import re
 import sqlite3
 import subprocess
 import sys
@@ -18,6 +20,7 @@ from receiver.cli.output import columns_of
 from receiver.times import SECOND
 from tests.support.commands import TOP, run
 from tests.support.live import PUBLIC, Live, live, until
+from tests.support.visited import Visit
 
 ROUTES = """\
 sources:
@@ -73,7 +76,38 @@ def walked(tmp_path_factory: pytest.TempPathFactory) -> Path:
             return len(items) == 1 and items[0]["waits_for"] == "quiet hours"
 
         until(settled)
+        for execution in PAGES:
+            shown = Visit(receiver).get(f"/executions/asteroid/{execution}").text
+            (folder / f"{execution}.html").write_text(shown, "utf-8")
     return folder
+
+
+# What the page of an execution says, without its marks.
+PAGES = {
+    "no-route": ["Nobody was told. No route applies",
+                 "flaky : agent is agent-1 / Invoice agent, not Flaky *",
+                 "asks : status is failed, not waiting for confirmation"],
+    "ended": ["EXECUTION_FAILED not possible, ignored The execution has ended, and that never",
+              "it tells only of what counts, and this does not"],
+    "quiet": ["Nobody was told yet. night , by route at night : waits quiet hours until"],
+    "silenced": ["ops , by route deploys : not sent silenced by Ann until", "( silence 1 )"],
+    "stopped": ["archive , by route flaky : sent", "Not asked, because route 'flaky' above ends the"
+                " list ( stop ): payroll, at night, deploys, twice, asks ."],
+    "twice": ["ops , by route payroll : sent",
+              "ops , by route twice : no message route 'payroll' above it tells ops",
+              "archive , by route twice : sent"],
+    "moved": ["Nobody was told. night , by route asks : not sent it was no longer waiting for"
+              " confirmation: by then it was running"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("execution", PAGES)
+def test_its_page_says_why_nobody_was_told(walked: Path, execution: str) -> None:
+    text = (walked / f"{execution}.html").read_text("utf-8")
+    words = " ".join(html.unescape(re.sub(r"<[^>]*>", " ", text.replace("<wbr>", ""))).split())
+    for said in PAGES[execution]:
+        assert said in words, words
+    assert not re.search(r"\d{4}-\d\d-\d\dT", re.sub(r"<[^>]*>", " ", text))
 
 
 def shown(folder: Path, *command: str, code: int = 0) -> str:

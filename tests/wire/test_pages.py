@@ -277,7 +277,7 @@ def test_it_says_where_a_written_event_would_go_and_stores_nothing(small: Live) 
     shown = Visit(small).post("/routes", {"source": "asteroid", "body": body})
     assert shown.status == 200
     assert "Messages, if nothing else happens" in shown.text
-    assert "status is failed, not awaiting_confirmation" in shown.text
+    assert "status is failed, not waiting for confirmation" in shown.text
     for wrong in (
         "",
         "{",
@@ -437,3 +437,45 @@ def test_a_duplicate_says_why_nobody_was_told(small: Live) -> None:
     (known, *_) = small.store.events({"verdict": "duplicate"}, 5, None)[0]
     shown = Visit(small).get(f"/events/{known['seq']}").text
     assert "Nobody was told: it was known already." in shown
+
+
+def test_an_address_that_there_is_not_is_a_page_for_a_browser_and_a_problem_for_a_program(
+    small: Live, guarded: Live
+) -> None:
+    browser = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+    for receiver in (small, guarded):
+        shown = Visit(receiver).get("/executoins", **browser)
+        assert (shown.status, shown.headers["content-type"]) == (404, "text/html; charset=utf-8")
+        assert "There is no such page" in shown.text
+        assert '<a href="/">To the first page</a>' in shown.text
+        assert "executoins" not in shown.text
+        for path, headers in (("/executoins", {}), ("/api/executoins", browser),
+                              ("/webhooks", {"Accept": "*/*"})):  # fmt: skip
+            shown = Visit(receiver).get(path, **headers)
+            assert (shown.status, shown.headers["content-type"]) == (
+                404, "application/problem+json"
+            )  # fmt: skip
+
+
+def test_routes_says_where_each_destination_leads_and_no_secret(tmp_path: Path) -> None:
+    secret = ROUTES.replace(
+        "ops: console://", "ops: slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ/#ops"
+    )
+    with live(tmp_path, secret) as receiver:
+        text = Visit(receiver).get("/routes").text
+    assert "TIiajkdnlazk" not in text
+    assert re.search(r'id="destination-ops">ops</dt><dd>[^<]*#ops', text), text
+    assert "JSON at 127.0.0.1:9" in text
+
+
+def test_numbers_and_lists_read_as_people_write_them(small: Live) -> None:
+    visit = Visit(small)
+    dead = visit.get("/deliveries?state=dead").text
+    assert "1 message to <strong>pager</strong> was given up." in dead
+    assert ">Send it again<" in dead
+    (given_up,) = small.store.deliveries({"state": "dead"}, 2, None)[0]
+    assert given_up["title"][:7] == "Hostile"
+    assert '<strong class="line">Hostile' in dead
+    ledger = visit.get("/ledger").text
+    assert ledger.count('<th scope="row">sent ') == 1
+    assert "asteroid/malformed" not in visit.get("/").text

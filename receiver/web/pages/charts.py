@@ -11,6 +11,7 @@ from datetime import UTC, datetime, tzinfo
 
 from receiver.store.records import Happened, Waited
 from receiver.times import SECOND, span
+from receiver.web.pages.words import counted
 
 HOUR, DAY = 3600 * SECOND, 86_400 * SECOND
 HOURS, DAYS = 24, 7
@@ -92,8 +93,9 @@ def last_day(happened: Sequence[Happened], since: int, zone: tzinfo = UTC) -> Ch
         ),
         columns=("Hour", "counted", "failed", "did not count"),
         top=f"{most} an hour" if most else "",
-        summary=f"{total['counted'] + total['failed']} updates counted, {total['failed']} of them"
-        f" failures; {total['other']} did not count",
+        summary=f"{counted(total['counted'] + total['failed'], 'update')} counted,"
+        f" {counted(total['failed'], 'failure')} among them;"
+        f" {total['other']} did not count",
     )
 
 
@@ -119,7 +121,8 @@ def waits(waited: Sequence[Waited], since: int, zone: tzinfo = UTC) -> Chart:
         ),
         columns=("Day", "answered", "median", "longest"),
         top=span(longest) if longest else "",
-        summary=f"{n} confirmations were answered; the longest wait was {span(longest)}"
+        summary=f"{counted(n, 'confirmation')} {'was' if n == 1 else 'were'} answered;"
+        f" the longest wait was {span(longest)}"
         if n
         else "no confirmation was answered",
     )

@@ -48,6 +48,11 @@ def _badge(name: str, words: str) -> Markup:
     return Markup(f'<mark class="badge {tone}">{escape(words)}</mark>')  # noqa: S704  (the same)
 
 
+def breakable(text: str) -> Markup:
+    """Return a name that may be broken after each of its underscores."""
+    return Markup(str(escape(text)).replace("_", "_<wbr>"))  # noqa: S704  (it is escaped)
+
+
 def in_code(text: str) -> Markup:
     """Return a line of Markdown whose words in backticks are code."""
     parts = [str(escape(part)) for part in text.split("`")]

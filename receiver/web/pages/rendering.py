@@ -7,6 +7,7 @@ page may load nothing from elsewhere.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from datetime import tzinfo
 from functools import lru_cache, partial
@@ -21,6 +22,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from receiver.events import NOBODY
+from receiver.intake.explain_stored import is_stopped
 from receiver.lifecycle import RULES
 from receiver.messages.local_time import clock_time, full_time
 from receiver.messages.sanitize import safe_link
@@ -49,6 +51,7 @@ MOST = 4_000
 NOTICE = "receiver_notice"
 # Stands for the page's own ETag, which a part that refreshes itself sends along.
 TAG = "@the-tag-of-this-page@"
+_STAMP = re.compile(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 TABS = (
     ("/", "Now"),
     ("/executions", "Executions"),
@@ -79,15 +82,18 @@ class Renderer:
             "counted": words.counted,
             "age": lambda at, now: ago(_instant(at), now),
             "clock": lambda at, now: clock_time(_instant(at), now, zone),
+            "breakable": marks.breakable,
             "in_code": marks.in_code,
             "full": lambda at: full_time(_instant(at), zone),
             "link": safe_link,
             "rfc": lambda at: format_time(_instant(at)),
+            "plain": self._plain,
             "segment": lambda text: quote(text, safe=""),
             "span": span,
             "shown": shown,
             "urlquery": urlencode,
         }
+        self._templates.tests["stopping"] = is_stopped
         self._templates.globals |= {
             "address": marks.address, "status_badge": marks.status_badge,
             "verdict_badge": marks.verdict_badge, "state_badge": marks.state_badge,
@@ -95,6 +101,13 @@ class Renderer:
             "zip_names": lambda names: [(name, name) for name in names],
             "zone": str(zone), "nobody": NOBODY,
         }  # fmt: skip
+
+    def _plain(self, text: str | None) -> str:
+        """Return a reason in plain words, with its times as the clock shows them."""
+        now = time_ns()
+        return _STAMP.sub(
+            lambda stamp: clock_time(parse_time(stamp[0]), now, self._zone), words.plain(text)
+        )
 
     def page(
         self,
@@ -128,8 +141,15 @@ class Renderer:
         visitor: Visitor | None = None,
     ) -> Response:  # fmt: skip
         """Answer a page that says what is wrong and what to do."""
-        content = {"title": HTTPStatus(status).phrase, "text": text}
+        title = "There is no such page" if status == 404 else HTTPStatus(status).phrase
+        content = {"title": title, "text": text, "has_way": visitor is not None}
         return self.page(request, "problem.html", content, visitor, status, headers)
+
+    def lost(self, request: Request) -> Response:
+        """Answer whoever asks for a page that there is not."""
+        text = "Look at the address again, or begin at the first page."
+        content = {"title": "There is no such page", "text": text, "has_way": True}
+        return self.page(request, "problem.html", content, None, 404)
 
 
 def shown(value: object, limit: int = MOST) -> str:

@@ -54,9 +54,9 @@ def routes(
     guard: Guard,
     links: Links,
     trials: Trials,
+    renderer: Renderer,
 ) -> list[Route]:
     """Return the routes of the pages. None of them is in the description of the API."""
-    renderer = Renderer(settings.zone)
     gate = Gate(settings, guard, renderer, partial(write_down, store))
     lists = Lists(store, in_force, renderer)
     views = Views(store, in_force, counters, renderer, settings.zone)
@@ -94,6 +94,22 @@ def routes(
         *_take_routes(TakePage(store, in_force, gate, renderer, links), renderer),
         *_open_routes(gate, renderer),
     ]
+
+
+async def answer_lost(request: Request) -> Response:
+    """Answer a browser at an address that there is not."""
+    renderer: Renderer = request.app.state.renderer
+    return await run_in_threadpool(renderer.lost, request)
+
+
+def is_by_a_person(request: Request) -> bool:
+    """Return whether a browser asks for a page, and not a program for what programs read."""
+    path = request.url.path
+    return (
+        request.method in ("GET", "HEAD")
+        and "text/html" in request.headers.get("accept", "")
+        and not path.startswith(("/api/", "/webhooks/", "/static/"))
+    )
 
 
 def _pages(

@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from receiver.config.live_rules import LiveRules
+from receiver.dispatch.trial import place_of
 from receiver.events import Status
 from receiver.intake.reconcile.acting import fitting
 from receiver.messages.variables import question_text
@@ -142,6 +143,7 @@ class Views:
             "rules": rules,
             "failed": self._in_force.failed,
             "routes": [(route, describe(route)) for route in rules.routes],
+            "places": [(name, place_of(each)) for name, each in rules.destinations.items()],
             "tried": tried,
             "problem": problem,
             "form": {"source": "", "body": "", **(form or {})},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from receiver.audit import Act, Door
@@ -141,6 +142,13 @@ SILENCE_FIELDS: Mapping[str, str] = {
     "reason": "Why",
     "by": "Your name",
 }
+_MOMENTS = ("reminder", "planned: escalation")
+_NO_LONGER = re.compile(
+    r"no longer (?P<before>\w+): now (?P<after>\w+)(?P<again> again)?(?P<more>;.*)?"
+)
+_VERDICT = re.compile(r"verdict is (held|stale|rejected|quarantined), not applied")
+# The statuses whose names are no words.
+_CODES = re.compile(r"\b(?:awaiting_confirmation|paused_by_agent)\b")
 _NO_CONDITION = "Say what is silenced: choose a source, an agent or a status, or write a condition."
 
 
@@ -157,6 +165,27 @@ def in_form(problem: str) -> str:
 def counted(number: int, thing: str) -> str:
     """Return a number of things: “1 message”, “2 messages”."""
     return f"{number} {thing}{'' if number == 1 else 's'}"
+
+
+def joint(wait: str | None) -> str:
+    """Return the word between the reason for a wait and a time: until then, or at that moment."""
+    is_moment = (wait or "").endswith("next try") or (wait or "").startswith(_MOMENTS)
+    return " at" if is_moment else " until"
+
+
+def plain(text: str | None) -> str:
+    """Return a reason with the statuses as people say them."""
+    text = text or ""
+    if match := _NO_LONGER.fullmatch(text):
+        before, after, again = match["before"], match["after"], match["again"] or ""
+        if before in DOING and after in DOING:
+            return (
+                f"it was no longer {doing(before)}: by then it was {doing(after)}{again}"
+                f"{match['more'] or ''}"
+            )
+    if _VERDICT.fullmatch(text):
+        return "it tells only of what counts, and this does not"
+    return _CODES.sub(lambda code: DOING[Status(code[0])], text)
 
 
 def doing(status: str) -> str:

@@ -207,7 +207,7 @@ def test_the_last_day_stacks_what_counted_failed_and_did_not_count() -> None:
     ]  # fmt: skip
     chart = charts.last_day(happened, since)
     assert [bar.sort for bar in chart.bars] == ["counted", "failed", "other"]
-    assert chart.summary == "4 updates counted, 1 of them failures; 2 did not count"
+    assert chart.summary == "4 updates counted, 1 failure among them; 2 did not count"
     assert chart.top == "4 an hour"
     assert [row.values for row in chart.rows] == [("3", "1", "0"), ("0", "0", "2")]
     for bar in chart.bars:
