@@ -159,9 +159,6 @@ _VIEWS = (
 )
 ONE = statement("silence", f"{_VIEWS} WHERE s.id = :id")
 ALL = statement("silences", f"{_VIEWS} WHERE s.id < :after ORDER BY s.id DESC LIMIT :limit")
-SILENCES_OF = statement(
-    "silences_of", f"SELECT {COLUMNS} FROM silence AS s WHERE s.id IN {{numbers:ids}}"
-)
 
 
 def candidates(where: str) -> str:
@@ -191,12 +188,6 @@ def expire(db: Database, silence: int, now: int) -> bool | None:
 def active(db: Database, now: int) -> list[Silence]:
     """Return the silences that keep messages back now."""
     return [stored_silence(row) for row in sorted(db.rows(ACTIVE, {"now": now}))]
-
-
-def reasons(db: Database, numbers: Sequence[int]) -> dict[int, str]:
-    """Return why each of these silences keeps messages back, with the end that it has by now."""
-    found = map(stored_silence, db.rows(SILENCES_OF, {"ids": db.as_list(numbers)}))
-    return {silence.id: str(silence) for silence in found}
 
 
 def supersede_silenced(

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from receiver.routing.silences import SILENCED
 from receiver.store.reading import Page
 from receiver.store.records import KeptBy, Obstacles
-from receiver.store.sql import silences
 from receiver.store.sql.database import Database, statement, variants
 from receiver.store.sql.reads import BEFORE, sources_of
+from receiver.store.sql.silences import COLUMNS, stored_silence
 from receiver.store.sql.views.paging import View, cursor_after, page_values
 
 _SHOWN = ("id", "source", "execution_id", "event_id", "verdict", "route", "destination", "kind",
@@ -67,6 +67,9 @@ ATTEMPTS = statement(
     "SELECT delivery, at, number, outcome, detail, duration_ms FROM attempt"
     " WHERE delivery IN {numbers:ids}",
 )
+SILENCES_OF = statement(
+    "silences_of", f"SELECT {COLUMNS} FROM silence AS s WHERE s.id IN {{numbers:ids}}"
+)
 SENT_TEXTS = statement(
     "sent_texts", "SELECT id, title, body FROM delivery WHERE id IN {numbers:ids}"
 )
@@ -123,7 +126,9 @@ def _reasons(db: Database, records: Sequence[View]) -> dict[int, str]:
         for record in records
         if record["silence"] is not None and record["reason"].startswith(SILENCED)
     }
-    reasons = silences.reasons(db, sorted(set(kept_back.values()))) if kept_back else {}
+    ids = {"ids": db.as_list(sorted(set(kept_back.values())))}
+    found = db.rows(SILENCES_OF, ids) if kept_back else []
+    reasons = {silence.id: str(silence) for silence in map(stored_silence, found)}
     by_quiet_hours = {
         record["id"]: f"{record['reason']}; quiet hours had kept this back"
         for record in records
