@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 
 from receiver.cli import client
+from receiver.links import Ticket, mark_of, sign
 from tests.support.live import Live, live
-from tests.support.visited import ADDRESSES, NAME, ROUTES, TOKEN, sown
+from tests.support.visited import ADDRESSES, NAME, ROUTES, TOKEN, Visit, sown
+from tests.wire.test_take import KEY, link_of, press, send, taker, waits
 from tests.wire.test_take import guarded as links
-from tests.wire.test_take import link_of, taker, waits
 
 AXE = Path(__file__).with_name("axe.min.js")
 CHROMIUM = shutil.which("chromium")
@@ -54,14 +55,17 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
 
 
 @contextmanager
-def tab(browser: Any, receiver: Live, **options: Any) -> Iterator[Any]:
-    """A tab of a fresh browser; nothing may go wrong in it, and nothing may leave the server."""
+def tab(browser: Any, receiver: Live, *, may_refuse: bool = False, **options: Any) -> Iterator[Any]:
+    """A tab of a fresh browser; nothing may go wrong in it, and nothing may leave the server.
+
+    `may_refuse`: pages may be refusals, of which a browser writes on its console, too.
+    """
     wrong: list[str] = []
     given = {"viewport": PHONE, "has_touch": True, **options}
     context = browser.new_context(base_url=receiver.url, **given)
     context.set_default_timeout(20_000)
     page = context.new_page()
-    page.on("console", lambda m: wrong.append(m.text) if m.type in ("error", "warning") else None)
+    page.on("console", lambda m: wrong.append(m.text) if _is_wrong(m, may_refuse) else None)
     page.on("pageerror", lambda error: wrong.append(str(error)))
     page.on("dialog", lambda dialog: wrong.append(dialog.message))
     page.on("request", lambda asked: wrong.append(asked.url) if _is_away(asked, receiver) else None)
@@ -70,6 +74,11 @@ def tab(browser: Any, receiver: Live, **options: Any) -> Iterator[Any]:
         assert wrong == []
     finally:
         context.close()
+
+
+def _is_wrong(message: Any, may_refuse: bool) -> bool:
+    is_status = message.text.startswith("Failed to load resource: the server responded with")
+    return message.type in ("error", "warning") and not (may_refuse and is_status)
 
 
 def _is_away(asked: Any, receiver: Live) -> bool:
@@ -253,10 +262,34 @@ def test_from_a_message_s_link_it_takes_two_taps_on_a_phone(chromium: Any, tmp_p
         assert taker(receiver, "second") == "Bob"
 
 
+def test_pages_that_refuse_are_for_everybody_too(chromium: Any, tmp_path: Path) -> None:
+    with links(tmp_path) as receiver:
+        over, taken = (waits(receiver, name, agent_name=NAME) for name in ("over", "taken"))
+        send(receiver, "RESUMED", "over", 30)
+        press(Visit(receiver), taken, name="Ann")
+        (notice,) = receiver.store.deliveries(
+            {"execution_id": "taken", "kind": "notice"}, 2, None
+        )[0]  # fmt: skip
+        mark = mark_of("asteroid", "taken", 2, "approvers")
+        old = sign(KEY.encode(), Ticket(notice["id"], mark, 1))
+        for scheme in ("light", "dark"):
+            with tab(chromium, receiver, may_refuse=True, color_scheme=scheme) as page:
+                for address, words in (
+                    (taken, "Take it over from Ann"), (over, "Nothing to take"),
+                    (over + "x", "This link does not work"), (f"/take/{old}", "has expired"),
+                    ("/login", "Sign in"), ("/nowhere", "There is no such page"),
+                ):  # fmt: skip
+                    page.goto(address)
+                    assert page.get_by_text(words).first.is_visible(), address
+                    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+                    assert page.locator("h1").count() == 1
+                    assert serious(page) == [], address
+
+
 def test_the_page_of_a_link_works_without_scripts_and_in_the_dark(
     chromium: Any, tmp_path: Path
 ) -> None:
-    more = {"java_script_enabled": False, "color_scheme": "dark"}
+    more: dict[str, Any] = {"java_script_enabled": False, "color_scheme": "dark"}
     with links(tmp_path) as receiver, tab(chromium, receiver, **more) as page:
         page.goto(waits(receiver, "first", agent_name=NAME))
         page.get_by_label("Your name").fill("Ann")

@@ -83,6 +83,10 @@ def last_day(happened: Sequence[Happened], since: int, zone: tzinfo = UTC) -> Ch
     most = max((sum(hour.values()) for hour in counts), default=0)
     names = [_hour(since + n * HOUR, zone) for n in range(HOURS)]
     total = {sort: sum(hour[sort] for hour in counts) for sort in SORTS}
+    counted_words = (
+        f"{counted(total['counted'] + total['failed'], 'update')} counted,"
+        f" {counted(total['failed'], 'failure')} among them; {total['other']} did not count"
+    )
     return Chart(
         bars=tuple(bar for n, hour in enumerate(counts) for bar in _stack(n, HOURS, hour, most)),
         labels=_labels(names, 6),
@@ -93,9 +97,7 @@ def last_day(happened: Sequence[Happened], since: int, zone: tzinfo = UTC) -> Ch
         ),
         columns=("Hour", "counted", "failed", "did not count"),
         top=f"{most} an hour" if most else "",
-        summary=f"{counted(total['counted'] + total['failed'], 'update')} counted,"
-        f" {counted(total['failed'], 'failure')} among them;"
-        f" {total['other']} did not count",
+        summary=counted_words if most else "no update came",
     )
 
 

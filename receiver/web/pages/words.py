@@ -147,6 +147,7 @@ _NO_LONGER = re.compile(
     r"no longer (?P<before>\w+): now (?P<after>\w+)(?P<again> again)?(?P<more>;.*)?"
 )
 _VERDICT = re.compile(r"verdict is (held|stale|rejected|quarantined), not applied")
+_APPLIED = re.compile(r"verdict is applied, not ([a-z, ]+)")
 # The statuses whose names are no words.
 _CODES = re.compile(r"\b(?:awaiting_confirmation|paused_by_agent)\b")
 _NO_CONDITION = "Say what is silenced: choose a source, an agent or a status, or write a condition."
@@ -185,6 +186,8 @@ def plain(text: str | None) -> str:
             )
     if _VERDICT.fullmatch(text):
         return "it tells only of what counts, and this does not"
+    if match := _APPLIED.fullmatch(text):
+        return f"it tells only of what was {match[1].replace(', ', ' or ')}, and this counts"
     return _CODES.sub(lambda code: DOING[Status(code[0])], text)
 
 

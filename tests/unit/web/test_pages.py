@@ -23,6 +23,7 @@ from receiver.web.pages.gate import Gate, own_path
 from receiver.web.pages.glance import FIRST_PATIENCE, OLD, PATIENCE, Glance, Seen
 from receiver.web.pages.rendering import Renderer, shown
 from receiver.web.pages.session import LASTS, MAX_ADDRESSES, Attempts, Sessions, Visitor
+from receiver.web.pages.words import joint, plain
 
 MINUTE, HOUR = 60 * SECOND, 3600 * SECOND
 
@@ -226,6 +227,7 @@ def test_waits_are_drawn_by_the_days_of_the_people() -> None:
     assert [row.values for row in chart.rows] == [("4", "2 min", "8 min")]
     assert charts.waits([], since).summary == "no confirmation was answered"
     assert charts.last_day([], since).bars == ()
+    assert charts.last_day([], since).summary == "no update came"
 
 
 def test_a_glance_shows_what_it_saw_last_while_it_looks_again() -> None:
@@ -299,3 +301,28 @@ def test_a_read_that_breaks_is_followed_by_another() -> None:
     seen = glance.look()
     assert seen is not None
     assert seen.value == 2
+
+
+@pytest.mark.parametrize(
+    ("reason", "words"),
+    [
+        ("no longer awaiting_confirmation: now running",
+         "it was no longer waiting for confirmation: by then it was running"),
+        ("no longer paused: now paused again; quiet hours had kept this back",
+         "it was no longer paused: by then it was paused again; quiet hours had kept this back"),
+        ("no longer held: now rejected (gap)", "no longer held: now rejected (gap)"),
+        ("verdict is stale, not applied", "it tells only of what counts, and this does not"),
+        ("verdict is applied, not rejected, quarantined",
+         "it tells only of what was rejected or quarantined, and this counts"),
+        ("status is failed, not paused_by_agent", "status is failed, not waiting for an answer"),
+        ("agent is a-1 / paused_by_agents, not x", "agent is a-1 / paused_by_agents, not x"),
+        (None, ""),
+    ],
+)  # fmt: skip
+def test_reasons_are_plain_words(reason: str | None, words: str) -> None:
+    assert plain(reason) == words
+
+
+def test_a_wait_ends_at_a_moment_or_lasts_until_then() -> None:
+    assert joint("ops fails, next try") == joint("reminder 2") == " at"
+    assert joint("quiet hours") == joint("gathers") == " until"
