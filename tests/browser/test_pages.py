@@ -108,6 +108,11 @@ def test_each_page_is_for_everybody_and_loads_nothing_from_elsewhere(
             if "?" not in address:
                 look(page, address)
         assert page.evaluate("window.hacked") is None
+        page.goto("/events")
+        for _ in range(5):  # to the tab of this page itself
+            page.keyboard.press("Tab")
+        assert page.evaluate("document.activeElement.innerText") == "Events"
+        assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
 
 
 def test_in_the_dark_and_on_a_large_screen_every_word_can_be_read(
@@ -191,6 +196,7 @@ def test_somebody_takes_what_waits_and_the_page_follows_without_a_reload(
         page.goto("/")
         page.evaluate("window.isSame = true")
         card = page.locator("li.card", has_text="About to pay 4,200 EUR")
+        page.locator("summary", has_text="As a table").first.click()
         card.get_by_label("Your name").fill("Bea")
         small.post(client.asteroid_event("EXECUTION_STARTED", "news"))
         small.post(client.asteroid_event(
@@ -198,7 +204,8 @@ def test_somebody_takes_what_waits_and_the_page_follows_without_a_reload(
         ))  # fmt: skip
         page.clock.fast_forward(11_000)
         page.get_by_text("Something new").wait_for()
-        # What somebody was writing is still there.
+        # What somebody was writing is still there, and what was opened is still open.
+        assert page.locator("details[open]").count() == 1
         assert card.get_by_label("Your name").input_value() == "Bea"
         assert page.evaluate("window.isSame")
         card.get_by_role("button", name="I take it").click()
