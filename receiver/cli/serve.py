@@ -13,7 +13,6 @@ from contextlib import closing
 import click
 
 from receiver import __version__, logs
-from receiver.cli import demo
 from receiver.cli.configuration import load_configuration, spool_of
 from receiver.config.rules import Rules
 from receiver.config.settings import Settings, load_settings
@@ -22,8 +21,6 @@ from receiver.destinations.sender.pool import Senders
 from receiver.destinations.sending import Sending
 from receiver.errors import ReceiverError, StorageAway
 from receiver.store import opening
-from receiver.web import app
-from receiver.web.server import server
 from receiver.web.server.passed import passed_socket
 
 log = logging.getLogger("receiver")
@@ -84,6 +81,11 @@ def _serve_with(
     passed: socket.socket | None, asked: threading.Event,
 ) -> None:  # fmt: skip
     """Serve with a way of sending, which also checks the destinations."""
+    _, rules = load_configuration(destinations=False, instead=instead)
+    sending.expect(rules.destinations.values())
+    # What sends starts meanwhile.
+    from receiver.web import app
+    from receiver.web.server import server
 
     def load() -> tuple[Settings, Rules]:
         return load_configuration(instead=instead, sending=sending)
@@ -143,6 +145,8 @@ def _log_database(settings: Settings, *, may_be_away: bool) -> None:
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Default: a free one.")
 def demo_(leave: bool, port: int) -> None:
     """Show the whole walk: a scripted sender against a real server, nothing to set up."""
+    from receiver.cli import demo
+
     logs.configure("text", "error")
     demo.run(stay=not leave, port=port)
 

@@ -48,6 +48,9 @@ class Sending(Protocol):
     def leads_to(self, destination: Destination) -> str:
         """Say in one line where its messages go; see `leads_to` below."""
 
+    def expect(self, destinations: Collection[Destination]) -> None:
+        """Get ready for these destinations, without waiting for that."""
+
     def follow(self, destinations: Collection[Destination]) -> None:
         """Forget what is kept of other destinations than these."""
 
@@ -101,6 +104,10 @@ def send(destination: Destination, message: Message) -> Attempt:
 def prepare() -> None:
     """Import what is slow to import, in a process that does nothing but send."""
     adapter.prepare()
+
+
+def expect(destinations: Collection[Destination]) -> None:
+    """Do nothing: what is slow to import is imported when it is needed."""
 
 
 def follow(destinations: Collection[Destination]) -> None:

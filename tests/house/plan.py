@@ -150,6 +150,7 @@ BROAD_EXCEPTS = {
 LATE_IMPORTS = {
     ("__main__", "receiver"): "the handlers of signals stand before anything else is imported",
     ("cli.listing", "receiver"): "writes JSON, or says why deliveries wait: most lists do not",
+    ("cli.serve", "receiver"): "takes 250 ms, in which the process that sends starts, too",
     ("cli.setup", "receiver"): "reads the rules, which most lists do without",
     ("destinations.apprise.clients", "apprise"): "takes 160 ms, and most commands send nothing",
     ("destinations.apprise.clients", "requests"): "comes with apprise",

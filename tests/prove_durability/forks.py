@@ -24,7 +24,8 @@ from receiver.cli.main import main as command_line
 from receiver.store.sqlite import wal
 
 # What `serve` imports later.
-LATER = ("apprise", "anyio._backends._asyncio", "uvicorn.lifespan.on", "uvicorn.loops.asyncio",
+LATER = ("receiver.web.app", "receiver.web.server.server", "apprise", "anyio._backends._asyncio",
+         "uvicorn.lifespan.on", "uvicorn.loops.asyncio",
          "uvicorn.loops.uvloop", "uvicorn.protocols.http.h11_impl",
          "uvicorn.protocols.http.httptools_impl", "multiprocessing")  # fmt: skip
 PR_SET_PDEATHSIG = 1

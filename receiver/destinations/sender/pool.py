@@ -80,6 +80,12 @@ class Senders:
             return sending.leads_to(destination)
         return self._described(destination).leads_to
 
+    def expect(self, destinations: Collection[Destination]) -> None:
+        """Start, if any of these destinations needs it: who only prints needs no process."""
+        if any(each.kind not in sending.KINDS for each in destinations):
+            with self._taking:
+                self._start()
+
     def follow(self, destinations: Collection[Destination]) -> None:
         """Forget what is kept of other destinations than these."""
         with self._taking:
@@ -173,15 +179,15 @@ class Senders:
             process.kill("garbled")
             raise SenderGone(has_begun=False) from None
 
-    def _slot_of(self, name: str) -> Slot:
-        """Return the slot of a destination: the same one for as long as this process lives.
-
-        The first call starts all of them: who only prints to a console needs none.
-        """
+    def _start(self) -> None:
         if not self._is_started:
             self._is_started = True
             for slot in self._slots:
                 slot.start()
+
+    def _slot_of(self, name: str) -> Slot:
+        """Return the slot of a destination: the same one for as long as this process lives."""
+        self._start()
         return self._places.setdefault(name, self._slots[len(self._places) % len(self._slots)])
 
     def _described(self, destination: Destination) -> wire.Description:
