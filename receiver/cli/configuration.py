@@ -34,9 +34,22 @@ def load_configuration(
     line, by the names of their variables; they count more than the environment. `sending` checks
     the destinations.
     """
-    environ = {**os.environ, **(instead or {})}
-    settings = load_settings(environ)
-    rules = routes_file.load(settings.routes, os.environ)
+    settings, rules = read_configuration(instead)
+    return check_configuration(settings, rules, destinations=destinations, instead=instead,
+                               sending=sending)  # fmt: skip
+
+
+def read_configuration(instead: Mapping[str, str] | None = None) -> tuple[Settings, Rules]:
+    """Read settings and rules; raise ConfigurationError if they cannot be read."""
+    settings = load_settings({**os.environ, **(instead or {})})
+    return settings, routes_file.load(settings.routes, os.environ)
+
+
+def check_configuration(
+    settings: Settings, rules: Rules, *, destinations: bool = True,
+    instead: Mapping[str, str] | None = None, sending: Sending = here,
+) -> tuple[Settings, Rules]:  # fmt: skip
+    """Check what was read, and add the warnings; see `load_configuration`."""
     problems = [
         f"{rules.path}:{destination.line}: destination {name}: {problem}"
         for name, destination in (rules.destinations.items() if destinations else ())
@@ -50,7 +63,7 @@ def load_configuration(
         *rules.warnings,
         *exposure.warnings(settings, rules),
         *_warnings_of_spool(settings, rules),
-        *settings_warnings(environ),
+        *settings_warnings({**os.environ, **(instead or {})}),
     )
     return settings, replace(rules, warnings=warnings)
 

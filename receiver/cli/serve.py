@@ -13,8 +13,12 @@ from contextlib import closing
 import click
 
 from receiver import __version__, logs
-from receiver.cli.configuration import load_configuration, spool_of
-from receiver.config.rules import Rules
+from receiver.cli.configuration import (
+    check_configuration,
+    load_configuration,
+    read_configuration,
+    spool_of,
+)
 from receiver.config.settings import Settings, load_settings
 from receiver.destinations import sending as here
 from receiver.destinations.sender.pool import Senders
@@ -81,16 +85,13 @@ def _serve_with(
     passed: socket.socket | None, asked: threading.Event,
 ) -> None:  # fmt: skip
     """Serve with a way of sending, which also checks the destinations."""
-    _, rules = load_configuration(destinations=False, instead=instead)
+    settings, rules = read_configuration(instead)
     sending.expect(rules.destinations.values())
     # What sends starts meanwhile.
     from receiver.web import app
     from receiver.web.server import server
 
-    def load() -> tuple[Settings, Rules]:
-        return load_configuration(instead=instead, sending=sending)
-
-    settings, rules = load()
+    settings, rules = check_configuration(settings, rules, instead=instead, sending=sending)
     if not receive and not opening.is_shared(settings.database_url):
         raise ReceiverError(
             "One process serves a file, and takes its webhooks, too: use `receiver serve`, or set"
@@ -117,7 +118,7 @@ def _serve_with(
         store,
         dispatch=dispatch,
         receive=receive,
-        read=lambda: load()[1],
+        read=lambda: load_configuration(instead=instead, sending=sending)[1],
         spool=spool_of(settings),
         sending=sending,
     )

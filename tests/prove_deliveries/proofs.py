@@ -102,7 +102,7 @@ PROOFS: Proofs = {
     ),
     "late": (late, {"count": 1_000, "seconds": 60.0, "refuse": 0.5}),
     "senders": (
-        senders, {"kills": 1_000, "patience": 120.0, "timeout": 5.0, "moments": SENDER_MOMENTS}
+        senders, {"kills": 1_000, "patience": 120.0, "timeout": 20.0, "moments": SENDER_MOMENTS}
     ),
     "shutdown": (shutdown, {"runs": 20, "drain": 0}),
     "planted": (plant, {"only": ""}),

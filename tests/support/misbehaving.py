@@ -31,6 +31,9 @@ def _misbehave(self: Any, body: str, title: str = "", **more: Any) -> Any:
         case "hang":
             while True:
                 time.sleep(60)
+        case "late":
+            time.sleep(1.2)  # longer than its deadline and the time in which a cut call ends
+            return False
         case "spin":
             re.match("(a+)+$", "a" * 60 + "b")  # no other thread of this process runs meanwhile
         case "die":

@@ -144,7 +144,7 @@ def test_what_hangs_ends_with_its_process_and_the_others_finish(
         assert (attempt.outcome, attempt.detail) == (Outcome.FAILED, "no connection within 0.4 s")
         # Its lane goes on, by another process; what the old one was sending is not cut off.
         assert senders.send(ops, message("A title")).outcome is Outcome.DELIVERED
-        assert pid_of(senders, ops) != pid
+        until(lambda: pid_of(senders, ops) != pid)
         may_answer.set()
         other.join(20)
     assert [each.outcome for each in attempts] == [Outcome.DELIVERED]
@@ -152,9 +152,19 @@ def test_what_hangs_ends_with_its_process_and_the_others_finish(
     assert senders.state().ends["hung"] == 1
 
 
+def test_what_only_comes_back_late_ends_no_process(senders: Senders, ops: Destination) -> None:
+    pid = pid_of(senders, ops)
+    brief = replace(ops, timeout=0.2)
+    assert senders.send(brief, message("late")).outcome is Outcome.FAILED
+    assert senders.send(brief, message("A title")).outcome is Outcome.DELIVERED
+    until(lambda: not any(each.name.startswith("hung-") for each in threading.enumerate()))
+    assert (pid_of(senders, ops), senders.state().ends["hung"]) == (pid, 0)
+
+
 def test_what_others_do_not_finish_is_cut_off_in_time(
     senders: Senders, ops: Destination, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(pool, "COMES_BACK", 0.1)
     monkeypatch.setattr(pool, "FINISH", 0.2)
     is_asked = threading.Event()
 

@@ -73,6 +73,16 @@ class Connection:
         length = wire.length_of(head[1:], wire.MOST_ANSWERED)
         return wire.parsed(self._received(length, end, has_begun=True))
 
+    def await_end(self, within: float) -> bool:
+        """Wait until the sender's thread ends, at most so many seconds; return whether it has."""
+        self._allow(within)
+        try:
+            return self._socket.recv(1) == b""
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+
     def _received(self, length: int, end: float, *, has_begun: bool) -> bytes:
         """Wait for so many bytes. Any of them says that the request has begun."""
         data = b""

@@ -31,8 +31,10 @@ T = TypeVar("T")
 # An attempt ends by its deadline, and half a second after it if it has to be cut. A sender that is
 # silent for longer is stopped or stuck as a whole.
 SILENT = GRACE + 2.5
-# The seconds for others to finish, if a call hangs half a second after its deadline.
-FINISH = 4.0
+# A call hangs if it does not end within half a second after it was cut. Then it may come back for
+# so many seconds; else its process is ended, in which others may finish for so many.
+COMES_BACK = 2.0
+FINISH = 2.0
 # The seconds in which a sender has to say what a URL means.
 DESCRIBES_WITHIN = 30.0
 # An attempt waits so long for a process that takes it (seconds). Together with what it may take
@@ -141,21 +143,22 @@ class Senders:
 
     def _ask_once(self, destination: Destination, frame: bytes, until: float) -> Attempt:
         process, connection = self._taken(destination, until)
-        is_reusable = False
+        is_reusable, answer = False, None
         try:
             within = destination.timeout + SILENT
             answer = _asked(process, connection, frame, within, wire.to_answer)
             process.has_answered = True
             is_reusable = not answer.hangs
             if answer.hangs:
-                # Its thread cannot be ended, so its process is, as soon as the others are done.
-                process.retire("hung", FINISH)
+                name = f"hung-{destination.name}"
+                given = (process, connection)
+                threading.Thread(target=_end_hung, args=given, name=name, daemon=True).start()
             return answer.attempt
         finally:
             if is_reusable and process.is_current:
                 with self._taking:
                     self._idle.setdefault(destination, []).append((process, connection))
-            else:
+            elif answer is None or not answer.hangs:
                 connection.close()
 
     def _taken(self, destination: Destination, until: float) -> tuple[SenderProcess, Connection]:
@@ -220,6 +223,16 @@ def _asked(
     except wire.GarbledFrame:
         process.kill("garbled")
         raise SenderGone(has_begun=True) from None
+
+
+def _end_hung(process: SenderProcess, connection: Connection) -> None:
+    """End a process in which a call hangs, unless that comes back soon: a busy machine is slow.
+
+    A thread cannot be ended, so its process is, as soon as its other calls have ended.
+    """
+    if not connection.await_end(COMES_BACK):
+        process.retire("hung", FINISH)
+    connection.close()
 
 
 def _broken(error: SenderGone, said: str) -> Attempt:
