@@ -1,0 +1,4 @@
+from tests.browser.pictures import main
+
+if __name__ == "__main__":
+    main()
