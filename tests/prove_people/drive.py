@@ -32,10 +32,18 @@ MIDNIGHT = START - 12 * 3600 * SECOND
 
 @lru_cache(maxsize=4096)
 def parsed(rules: Rules, folder: Path) -> RealRules:
-    """Read rules as the program does."""
+    """Read rules as the program does.
+
+    What is over after `retry_for` is so at the whole second, and not at any time later.
+    """
     path = folder / "routes.yaml"
     path.write_text(SOURCES + str(rules), "utf-8")
-    return routes_file.load(str(path), {})
+    read = routes_file.load(str(path), {})
+    destinations = {
+        name: replace(destination, retry_for=destination.retry_for - 0.001)
+        for name, destination in read.destinations.items()
+    }
+    return replace(read, destinations=destinations)
 
 
 class Drive(Walk):
@@ -107,7 +115,7 @@ class Drive(Walk):
         """Let time pass, with all that is due meanwhile."""
         end = self.begun + at * SECOND
         while self.up and (then := self.next_time()) is not None and then < end:
-            self.now = max(then, self.now + SECOND // 1000)
+            self.now = max(-(-then // SECOND), self.now // SECOND + 1) * SECOND
             self.settle()
         self.now = max(end, self.now) if self.up else end
 
@@ -122,8 +130,9 @@ class Drive(Walk):
 
     def given_up(self, name: str) -> int:
         """When a worker that looks each second finds the next message that it may give up."""
-        lasts = int(self.rules.destinations[name].retry_for * SECOND) + SECOND // 1000
-        return self.within.first_owed(name, self.now - lasts) + lasts
+        lasts = int(self.rules.destinations[name].retry_for * SECOND)
+        ends = self.within.first_owed(name, self.now - lasts) + lasts
+        return -(-ends // SECOND) * SECOND
 
     def claim(self, destination: str) -> Claim | None:
         """Claim what a worker would send to the destination now."""
@@ -214,19 +223,11 @@ class Drive(Walk):
                         self.die(claim, dies)
                         continue
                     attempt = self.answer(name)
-                    message = self.ends(claim, attempt)
+                    message = self.record(claim, attempt, self.scenario.chance)
                     if attempt.outcome is not Outcome.FAILED:
                         self.hears(claim, message)
                     if attempt.outcome is not Outcome.DELIVERED:
                         self.polls.add(self.now)  # its next turn follows at once
-
-    def ends(self, claim: Claim, attempt: Attempt) -> Message:
-        """Record an attempt at a whole second: what is due at one second keeps its order."""
-        now = self.now
-        self.now = now // SECOND * SECOND
-        message = self.record(claim, attempt, self.scenario.chance)
-        self.now = now
-        return message
 
     def is_due(self, name: str) -> bool:
         """Return whether a worker would claim now; the first turn by new rules always does."""

@@ -108,6 +108,7 @@ class World(Planning, Telling):
                 if to not in named:
                     named.add(to)
                     self.owe("notice", episode, way, to)
+        episode.turn = self.turn()
 
     def take(self, execution: str, by: str) -> None:
         """Somebody takes the present episode."""

@@ -98,9 +98,10 @@ class Planning(State):
             if kind == "reminder":
                 chain = self.chains[episode, way.name, to]
                 owed = self.owe(kind, episode, way, chain.to, step)
-                owed.first_to, owed.mates = to, chain.mates
+                owed.first_to, owed.mates, owed.turn = to, chain.mates, chain.turn
             else:
                 owed = self.owe(kind, episode, way, to, step)
+                owed.turn = episode.turn
             if kind == "stuck":
                 self.done.add((episode, way.name, to))
             if kind == "escalation":
@@ -111,9 +112,10 @@ class Planning(State):
             owed.since = time if at_start else owed.since
 
     def place_of(self, plan: Plan) -> tuple[int, int]:
-        """Return what orders plans: their times, and how long they have been plans."""
+        """Return what orders plans: their times, and their turns."""
         time, kind, episode, way, to, _ = plan
-        return time, self.chains[episode, way.name, to].turn if kind == "reminder" else 0
+        is_next = kind == "reminder"
+        return time, self.chains[episode, way.name, to].turn if is_next else episode.turn
 
     def plan_again(self) -> None:
         """Keep of what was planned and not tried only what the rules ask for by now."""

@@ -27,6 +27,7 @@ class Episode:
     heard: int
     over: str = ""  # the status that ended it
     ended_by: int = 0  # the number of the episode with that status
+    turn: int = 0  # the place of its plans among all messages
     taken: str = ""
     routes: set[str] = field(default_factory=set)  # those that told of its beginning
     told: dict[str, list[str]] = field(default_factory=dict)  # destination → routes that told it
@@ -51,7 +52,7 @@ class Chain:
     last: int
     sent: int = 0
     mates: int = 0  # the end of the night after which it was told
-    turn: int = 0  # what was told earlier is reminded of earlier
+    turn: int = 0  # the place of its next reminder: what was told earlier is reminded of earlier
 
 
 @dataclass(eq=False)
@@ -66,6 +67,7 @@ class Owed:
     due: int
     since: int  # the start of `retry_for`
     began: int  # the start of its present wait
+    turn: int  # what is due at the same time goes out in the order of its planning
     step: int = 0
     by: str = ""
     tries: int = 0
@@ -143,7 +145,7 @@ class State:
     def owe(self, kind: str, episode: Episode, way: Way, to: str, step: int = 0) -> Owed:
         """Add a message that is due now; to a destination that is gone it is dead at once."""
         now = self.now
-        owed = Owed(kind, episode, way, to, now, now, now, now, step)
+        owed = Owed(kind, episode, way, to, now, now, now, now, self.turn(), step)
         if self.rules.place(to) is not None:
             self.waiting.append(owed)
         return owed
@@ -170,14 +172,14 @@ class State:
         return self.paused.get(to, (0, 0))[1]
 
     def silence_of(self, owed: Owed) -> Silence | None:
-        """The last silence that covers a message now."""
-        covering = [
+        """The first silence that covers a message now."""
+        covering = (
             silence
             for silence in self.silences
             if not silence.listed and silence.begins <= self.now < silence.ends
             and silence.is_about(owed)
-        ]  # fmt: skip
-        return max(covering, key=lambda silence: silence.ends, default=None)
+        )  # fmt: skip
+        return next(covering, None)
 
     def keep_back(self, owed: Owed, silence: Silence) -> None:
         """A silence keeps a message back."""

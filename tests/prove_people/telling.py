@@ -23,6 +23,8 @@ def gathering_of(owed: Owed) -> Group | None:
 
 def group_of(owed: Owed) -> Group | None:
     """Return what a message has to share with others to go out together with them."""
+    if owed.kind == "escalation" and owed.way.wait and not (owed.night or owed.mates):
+        return owed.to, owed.way.name, owed.episode.agent, owed.kind
     if owed.night or owed.mates:
         kind = owed.kind if owed.kind in ("resolved", "taken") and not owed.night else "news"
         return owed.to, "night", str(owed.night or owed.mates), kind
@@ -128,7 +130,11 @@ class Telling(State):
         bundles = dict[Group | Owed, list[Owed]]()
         for owed in ready:
             bundles.setdefault(group_of(owed) or owed, []).append(owed)
-        return sorted(bundles.values(), key=lambda those: min(map(self.ready_at, those)))
+        return sorted(bundles.values(), key=lambda those: min(map(self.place_among, those)))
+
+    def place_among(self, owed: Owed) -> tuple[int, int]:
+        """Return what orders messages that may go out: their times, and their turns."""
+        return self.ready_at(owed), owed.turn
 
     def ready_at(self, owed: Owed) -> int:
         """When a message may go out, as far as it gathers with others."""
@@ -137,7 +143,7 @@ class Telling(State):
     def gathered_at(self, owed: Owed) -> int:
         """When its group lets a message go out."""
         group, gathering = group_of(owed), gathering_of(owed)
-        if group is None or owed.night or not owed.way.wait:
+        if group is None or owed.night or not owed.way.wait or owed.kind == "escalation":
             return 0
         due = self.digested.get(group, -DAY) + owed.way.apart
         if gathering is not None and owed.kind in ("notice", "stuck"):
