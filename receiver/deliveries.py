@@ -51,8 +51,8 @@ class Outcome(StrEnum):
 class Severity(StrEnum):
     """Weight of a message for people: destinations show it by colour, icon or priority.
 
-    Failure: something failed or is dead. Warning: something waits, is stuck, was rejected, or is
-    asked for again. Success: a wait is over, or an execution ended well.
+    Failure: it failed or is dead. Warning: it waits, is stuck, was rejected, or is asked for again.
+    Success: a wait is over, or an execution ended well.
     """
 
     INFO = "info"
@@ -82,7 +82,6 @@ class Message:
 
     Messages with the same `thread` are one conversation, or one incident that the `kind` opens,
     acknowledges or resolves. In e-mails `subject` replaces the title, and `opening` is its rest.
-
     Where there is less room, `link` and `execution_id` are the last to go, after the line `take`,
     and a text with `listed` lines becomes several messages. `repeat`: an earlier attempt may have
     arrived. `delivery` is the id of its delivery, if it has one.
@@ -104,9 +103,8 @@ class Message:
 
     def as_mail(self) -> tuple[str, str]:
         """Return the subject and the text of an e-mail."""
-        if not self.subject:
-            return self.title, self.body
-        return self.subject, f"{self.opening}\n{self.body}" if self.opening else self.body
+        text = f"{self.opening}\n{self.body}" if self.opening else self.body
+        return (self.subject, text) if self.subject else (self.title, self.body)
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,11 +267,12 @@ class Claim:
 
     `attempts` counts the attempts before this one; `repeat`: one of them may have arrived.
     `owed_at` (ns) is the start of `retry_for`, `claimed_at` (ns) that of this attempt. The message
-    is made of `facts`, and of `origin` if it is about a dead delivery. With a `digest` the claim
-    includes other deliveries, which share its token and its outcome. `version` is that of its
-    episode, `acknowledged` the person who has taken it. One about the end of an episode has the
-    facts of its beginning in `begun`. `thread_title` is that of its route's first message about the
-    episode; an escalation names who `heard` before. With an `alarm` it is about no event.
+    is made of `facts`, and of `origin` if it is about a dead delivery. With a `digest` it includes
+    other deliveries, which share its token and outcome. `version` is that of its episode,
+    `acknowledged` the person who has taken it. One about the end of an episode has the facts of its
+    beginning in `begun`. `thread_title` is that of its route's first message about the episode; an
+    escalation names who `heard` before. With an `alarm` it is about no event. `heard_at` (ns): the
+    last event of what may be stuck.
     """
 
     delivery: int
@@ -297,4 +296,5 @@ class Claim:
     begun: MessageContext | None = None
     thread_title: str | None = None
     heard: tuple[HeardBefore, ...] = ()
+    heard_at: int | None = None
     alarm: Alarm | None = None

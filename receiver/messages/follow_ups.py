@@ -58,7 +58,7 @@ def episode_message(
         heading, preface = "Escalated: ", _escalation(claim, route, now)
     if route is not None and route.stuck is not None:
         heading = f"{heading}Stuck? "
-        after = span(route.stuck.after)
+        after = span(route.stuck.after if claim.heard_at is None else now - claim.heard_at)
         agent = agent_name(facts, MAX_AGENT_IN_TITLE)
         title = f"{agent}: no news for {after}, last known as {doing(facts.status)}"
         preface = preface or _look(facts)

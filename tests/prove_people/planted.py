@@ -31,7 +31,8 @@ BUGS = (
         "outages",
     ),
     people(
-        "Retry-After is not obeyed", RETRY, "min(attempt.retry_after or 0, LONGEST)", "0", "outages"
+        "Retry-After is not obeyed", RETRY, "return min(attempt.retry_after, LONGEST)",
+        "return 0.0", "outages",
     ),
     people(
         "the first fall-back is left out", DEAD, "for name in fallback),\n        *(",

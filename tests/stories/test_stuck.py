@@ -104,7 +104,7 @@ def test_many_that_are_stuck_can_be_one_digest(walk: Walk) -> None:
     found = walk.until_quiet(4 * HOUR)
     assert [(at, told.title) for at, told in found] == [
         (64, "Stuck? Invoice agent: no news of 5 since 12:00 UTC"),
-        (130, "Stuck? Invoice agent: no news for 2 h, last known as running"),
+        (130, "Stuck? Invoice agent: no news for 2 h 10 min, last known as running"),
     ]
     body = found[0][1].message.body
     assert "· stuck? no news, last known as running for 2 h 10 min · x-0" in body
@@ -151,3 +151,13 @@ def test_a_reminder_of_what_is_stuck_needs_its_rule_too(walk: Walk) -> None:
     assert len(walk.until_quiet(140 * MINUTE)) == 2
     walk.reload(remind.replace("    stuck: {status: [running, paused], after: 2h}\n", ""))
     assert walk.until_quiet(5 * HOUR) == []
+
+
+def test_its_title_says_how_long_nothing_was_heard_when_it_is_told(walk: Walk) -> None:
+    night = "{url: console://, rate: 1000/s, quiet: {from: '12:00', to: '20:00', tz: UTC}}"
+    walk.reload(ROUTES.replace("{url: console://, rate: 1000/s}", night).replace('"*"', "failed"))
+    walk.comes(RUNNING)
+    walk.passes(HOUR)
+    walk.comes(None)
+    found = [(at, told.title) for at, told in walk.until_quiet(8 * HOUR)]
+    assert (420, "Stuck? Invoice agent: no news for 7 h, last known as running") in found

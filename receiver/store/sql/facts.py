@@ -21,6 +21,7 @@ from receiver.events import Category, Execution, Status, Verdict
 from receiver.store.records import JudgedWebhook
 from receiver.store.sql import rows
 from receiver.store.sql.database import Database, Row, statement, variants
+from receiver.times import LATEST
 
 EVENT_FACTS = statement(
     "event_facts",
@@ -61,6 +62,9 @@ HEARD = (
     "(SELECT max(coalesce(e.begun_at, e.received_at)) FROM event AS e"
     " WHERE e.source = d.source AND e.execution_id = d.execution_id"
     " AND coalesce(e.begun_at, e.received_at) <= :ahead)"
+)
+LAST_HEARD = statement(
+    "last_heard", f"SELECT {HEARD} FROM delivery AS d WHERE d.id = :delivery AND {STUCK}"
 )
 DEAD_ORIGINAL = statement(
     "dead_original",
@@ -208,6 +212,7 @@ def claimed(db: Database, row: Row) -> Claim:
         acknowledged=acknowledgement(db, facts, episode),
         begun=begun(db, facts, episode) if is_end else None,
         thread_title=_thread_title(db, claim, episode),
+        heard_at=db.value(LAST_HEARD, {"delivery": delivery, "ahead": LATEST}),
     )
 
 
