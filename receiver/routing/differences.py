@@ -21,8 +21,7 @@ def compared(stored: Sequence[Told], plans: Sequence[Plan]) -> Changes:
             continue
         waiting.pop(found.number, None)
         # The claim puts off what is due only if nothing was heard.
-        is_first = plan.is_if_silent and plan.kind is Kind.NOTICE
-        is_later = is_first and plan.planned_at >= found.planned_at
+        is_later = plan.is_if_silent and plan.planned_at >= found.planned_at
         is_same = found.planned_at == plan.planned_at or is_later or plan.is_vague
         if found.is_ended_plan or (found.is_plan and not is_same):
             moved.append((found.number, plan))

@@ -151,16 +151,15 @@ def _next_reminder(
     step = last.step + (0 if again else 1)
     if remind.at_most is not None and step > remind.at_most:
         return
-    destination, is_if_silent = last.destination, route.stuck is not None
-    key = _key("reminder", episode, destination, route, step)
-    since = min(last.at, now)
+    key = _key("reminder", episode, last.destination, route, step)
+    told_at = max(each.at for each in ended)
+    since = min(told_at, now)
     planned_at = since + remind.every
-    if route.stuck is not None:
-        planned_at = max(planned_at, episode.heard_at + route.stuck.after)
+    again_at = episode.heard_at + route.stuck.after if route.stuck is not None else planned_at
     key = f"{key}/{last.number}" if again else key
     yield Plan(
-        Kind.REMINDER, route.name, destination, step, since, planned_at, key, last.group_key,
-        is_if_silent=is_if_silent, is_vague=last.at > now,
+        Kind.REMINDER, route.name, last.destination, step, since, max(planned_at, again_at), key,
+        last.group_key, is_if_silent=again_at > planned_at, is_vague=told_at > now,
     )  # fmt: skip
 
 

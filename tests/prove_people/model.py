@@ -129,10 +129,10 @@ class World(Planning, Telling):
         self.fresh |= new
         self.untried |= new
         self.rules = rules
+        self.plan_again()  # a plan is no message yet: it does not die
         for owed in list(self.waiting):
             if rules.place(owed.to) is None:
                 self.die(owed)
-        self.plan_again()
         self.look_at_hours_again()
 
     def start(self) -> None:

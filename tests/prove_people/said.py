@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from tests.prove_people.plan import Item
 from tests.prove_people.state import WAITS, Owed
@@ -16,7 +16,13 @@ def items(those: list[Owed]) -> tuple[Item, ...]:
     return tuple(sorted({item for each in latest(told) for item in listed(each)}))
 
 
-def latest(missed: list[Owed]) -> tuple[Owed, ...]:
+def is_known_to_be_over(owed: Owed) -> bool:
+    """Whether its reader heard the end of the episode that a message is about."""
+    is_end = owed.kind in ("resolved", "taken")
+    return bool(owed.episode.over) and not is_end and owed.to in owed.episode.ended
+
+
+def latest(missed: Iterable[Owed]) -> tuple[Owed, ...]:
     """Return the newest of the messages about each execution; what is, before what ended."""
     newest = dict[str, Owed]()
     for owed in missed:
@@ -55,7 +61,7 @@ def listed(owed: Owed) -> Iterator[Item]:
     elif owed.kind == "taken":
         yield episode.execution, f"taken by {episode.taken}"
     elif episode.over:
-        if episode.status in WAITS:
+        if episode.status in WAITS and not is_known_to_be_over(owed):
             yield episode.execution, "over"
     elif episode.taken:
         yield episode.execution, f"{episode.status}, {episode.taken} has it"

@@ -32,6 +32,7 @@ class Episode:
     routes: set[str] = field(default_factory=set)  # those that told of its beginning
     told: dict[str, list[str]] = field(default_factory=dict)  # destination → routes that told it
     ends: set[str] = field(default_factory=set)  # destinations that get word of its end
+    ended: set[str] = field(default_factory=set)  # those that got it, or may have
     mates: dict[str, int] = field(default_factory=dict)  # destination → the night it heard after
 
 

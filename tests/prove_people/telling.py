@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.prove_people.plan import Outage, Place, Told
-from tests.prove_people.said import items
+from tests.prove_people.said import is_known_to_be_over, items, latest
 from tests.prove_people.state import DAY, NAGS, Group, Owed, State
 
 # They have no order among others: what comes at its own time, and what tells of several.
@@ -29,6 +29,17 @@ def group_of(owed: Owed) -> Group | None:
         kind = owed.kind if owed.kind in ("resolved", "taken") and not owed.night else "news"
         return owed.to, "night", str(owed.night or owed.mates), kind
     return gathering_of(owed)
+
+
+def is_about(digest: Owed, owed: Owed) -> bool:
+    """Whether the digest of a silence lists a message of the same route about the same episode."""
+    return any(
+        each.episode is owed.episode
+        and each.way.name == owed.way.name
+        and each.to == owed.to
+        and each.kind in ("notice", "stuck", "reminder")
+        for each in digest.listed
+    )
 
 
 class Telling(State):
@@ -94,6 +105,10 @@ class Telling(State):
             if (quiet := self.hours_until(owed)) is not None:
                 owed.held, owed.due, owed.since, owed.began = True, quiet, quiet, self.now
                 owed.night = 0 if owed.kind == "silenced" else quiet
+            elif self.is_listed_now(owed):
+                self.waiting.remove(owed)
+                self.chains[owed.episode, owed.way.name, owed.first_to or owed.to].last = self.now
+                did = True
             elif (silence := self.silence_of(owed)) is not None:
                 self.keep_back(owed, silence)
                 did = True
@@ -121,9 +136,30 @@ class Telling(State):
                 self.chains.pop((each.episode, each.way.name, each.first_to or each.to), None)
                 each.asked = each.due = each.since = each.began = again
                 self.waiting.append(each)
-        if not owed.listed:
+        over = {each.episode.execution for each in latest(owed.listed) if is_known_to_be_over(each)}
+        if all(each.episode.execution in over for each in owed.listed):
             self.waiting.remove(owed)
-        return bool(owed.listed)
+            return False
+        return True
+
+    def is_listed_now(self, owed: Owed) -> bool:
+        """Whether a reminder would go out beside the digest of a silence that lists the same."""
+        return owed.is_plan and owed.kind == "reminder" and any(
+            other.kind == "silenced" and other.to == owed.to and other.due <= self.now
+            and not other.fell and is_about(other, owed) for other in self.waiting
+        )  # fmt: skip
+
+    def remind_from(self, digest: Owed) -> None:
+        """Let the reminders of what the digest of a silence listed count from it."""
+        for owed in [owed for owed in self.waiting if owed.is_plan and owed.kind == "reminder"]:
+            if owed.to == digest.to and is_about(digest, owed):
+                self.waiting.remove(owed)
+        for each in digest.listed:
+            if each.kind not in ("notice", "stuck", "reminder"):
+                continue
+            chain = self.chains.get((each.episode, each.way.name, each.first_to or each.to))
+            if chain is not None and chain.to == digest.to:
+                chain.last = max(chain.last, self.now)
 
     def together(self, ready: list[Owed]) -> list[list[Owed]]:
         """Return the messages that go out: those of a group, one by one, those of the night."""
@@ -222,6 +258,8 @@ class Telling(State):
             self.carry_on(owed, self.now, is_sent=True)
             if group_of(owed) is not None:
                 self.forget_groups()
+            if owed.kind == "silenced" and not owed.fell:
+                self.remind_from(owed)
         elif answer == "404":
             self.die(owed)
         else:
@@ -300,6 +338,8 @@ class Telling(State):
     def learn(self, owed: Owed) -> None:
         """The destination knows of the episode from now on."""
         self.gone.add((owed.kind, owed.episode, owed.step, owed.to))
+        if owed.kind == "resolved":
+            owed.episode.ended.add(owed.to)
         if owed.kind in ("resolved", "taken"):
             return
         if owed.night:

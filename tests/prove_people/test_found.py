@@ -143,3 +143,86 @@ def test_a_reminder_counts_from_word_that_waits_again_also_if_nobody_served(tmp_
         "4807 s team x: stuck running",
         "6607 s team x: reminder 1 running",
     ]  # fmt: skip
+
+
+def test_quiet_hours_keep_nothing_back_that_is_planned_for_later_by_the_right_clock(
+    tmp_path: Path,
+) -> None:
+    """Before, a claim put it off again and again, and never ended."""
+    lead = replace(LEAD, quiet=Quiet(NOON, NOON + HOUR))
+    way = replace(WAITS, escalate=((2 * MINUTE, "lead"),))
+    assert told(
+        tmp_path, rules(way, places=(TEAM, lead, MAIL)), moves(7, "x", ASKS), Act(300, "stops"),
+        Act(60, "starts"), until=2 * HOUR, ahead=240,
+    ) == [
+        "7 s team x: awaiting_confirmation",
+        "3600 s lead x: escalation awaiting_confirmation",
+    ]  # fmt: skip
+
+
+def test_word_of_an_end_waits_for_the_digest_of_its_group_also_where_it_escalated(
+    tmp_path: Path,
+) -> None:
+    way = replace(
+        WAITS, notify=("lead",), wait=MINUTE, apart=5 * MINUTE, resolved=True,
+        escalate=((20 * MINUTE, "lead"),),
+    )  # fmt: skip
+    assert told(
+        tmp_path, rules(way), moves(7, "x", ASKS), moves(1507, "x", RUNS), moves(1607, "x", ASKS),
+        moves(1707, "x", RUNS),
+    ) == [
+        "67 s lead x: awaiting_confirmation",
+        "1207 s lead x: escalation awaiting_confirmation",
+        "1507 s lead x: awaiting_confirmation is over: running",
+        "1667 s lead x: awaiting_confirmation",
+        "1807 s lead x: awaiting_confirmation is over: running",
+    ]  # fmt: skip
+
+
+def test_an_end_that_was_told_by_another_route_does_not_fall_back(tmp_path: Path) -> None:
+    lead = replace(LEAD, fallback=("mail",))
+    way = replace(WAITS, notify=("lead",), resolved=True)
+    watch = replace(STUCK, statuses=(RUNS, ASKS), notify=("mail",), resolved=True)
+    assert told(
+        tmp_path, rules(way, watch, places=(TEAM, lead, MAIL)), moves(7, "x", ASKS),
+        moves(1507, "x", RUNS), outages=(Outage("lead", 1500, 2 * HOUR, "404"),), until=2000,
+    ) == [
+        "7 s lead x: awaiting_confirmation",
+        "1207 s mail x: stuck awaiting_confirmation",
+        "1507 s mail x: awaiting_confirmation is over: running",
+    ]  # fmt: skip
+
+
+def test_a_digest_does_not_repeat_an_end_that_was_told(tmp_path: Path) -> None:
+    way = replace(WAITS, every=10 * MINUTE, resolved=True)
+    silence = Act(60, "silences", "status", ASKS, 20 * MINUTE)
+    assert told(
+        tmp_path, rules(way), moves(7, "x", ASKS), silence, moves(807, "x", RUNS),
+        moves(907, "y", ASKS), until=1500,
+    ) == [
+        "7 s team x: awaiting_confirmation",
+        "807 s team x: awaiting_confirmation is over: running",
+        "1260 s team y: awaiting_confirmation",
+    ]  # fmt: skip
+
+
+def test_no_reminder_goes_out_beside_the_digest_of_a_silence(tmp_path: Path) -> None:
+    way = replace(WAITS, every=10 * MINUTE)
+    silence = Act(1, "silences", "status", ASKS, 10 * MINUTE + 6)
+    assert told(tmp_path, rules(way), silence, moves(7, "x", ASKS), until=1900) == [
+        "607 s team x: awaiting_confirmation",
+        "1207 s team x: reminder 1 awaiting_confirmation",
+        "1807 s team x: reminder 2 awaiting_confirmation",
+    ]
+
+
+def test_no_reminder_goes_out_beside_it_after_our_absence(tmp_path: Path) -> None:
+    way = replace(WAITS, every=10 * MINUTE)
+    silence = Act(1, "silences", "status", ASKS, 5 * MINUTE)
+    assert told(
+        tmp_path, rules(way), silence, moves(7, "x", ASKS), Act(60, "stops"), Act(1000, "starts"),
+        until=1700,
+    ) == [
+        "1000 s team x: awaiting_confirmation",
+        "1600 s team x: reminder 1 awaiting_confirmation",
+    ]  # fmt: skip

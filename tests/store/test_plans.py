@@ -264,6 +264,7 @@ def test_what_is_asked_of_episodes_and_digests_uses_its_index(
         "(subquery-3)",
         "(subquery-4)",
         "(subquery-7)",
+        "(subquery-8)",
         "m",
         "SCAN o",
         "SCAN fell",

@@ -130,7 +130,7 @@ def test_reminders_go_on_after_a_silence(walk: Walk) -> None:
     walk.passes(MINUTE)
     silence(walk, hours=1, status="awaiting_confirmation")
     found = walk.until_quiet(80 * MINUTE)
-    assert [(at, told.claim.kind) for at, told in found] == [(60, "digest"), (74, "reminder")]
+    assert [(at, told.claim.kind) for at, told in found] == [(60, "digest"), (75, "reminder")]
 
 
 def test_conditions_hold_as_those_of_a_route(walk: Walk) -> None:

@@ -24,10 +24,12 @@ from receiver.store.sql.superseded import UNTRUE_ALARM, untrue
 from receiver.times import SECOND
 
 _CLAIMABLE = "state = 'waiting' AND due_at <= :now"
+# What is planned for later is not asked for, whatever else let it be due.
+_IS_ASKED_FOR = "(planned_at IS NULL OR planned_at <= :now)"
 # The deliveries of one execution keep their order within a destination: the oldest goes first.
 NEXT = statement(
     "next_claim",
-    f"{DELIVERY} WHERE destination = :destination AND {_CLAIMABLE}"
+    f"{DELIVERY} WHERE destination = :destination AND {_CLAIMABLE} AND {_IS_ASKED_FOR}"
     f" AND {UNBLOCKED} ORDER BY due_at, id LIMIT 1",
 )
 TURN = statement("turn", "SELECT {turn}")
@@ -78,6 +80,7 @@ NOT_ASKED_FOR = variants(
     f" AND d.route NOT IN {{texts:stuck}} AND {STUCK} AND {{where}})",
     _WHICH,
 )
+PUT_OFF_LISTED = variants("put_off_listed", digests.PUT_OFF_LISTED, _WHICH)
 NOTHING_LEFT = statement(
     "nothing_left",
     "UPDATE delivery SET state = 'superseded', reason = 'what it would list waits no longer',"
@@ -220,6 +223,10 @@ def _sift(db: Database, request: _Request, which: str, values: Values) -> None:
         more = {"route": route, "after": after, "now": now, "ahead": now + AHEAD}
         more["gathers"] = request.policy.options_for(route).wait
         db.change(PUT_OFF_STUCK[which], {**values, **more})
+    for route, options in request.policy.options.items():
+        if options.remind_every is not None:
+            every = {"route": route, "every": options.remind_every, "now": now}
+            db.change(PUT_OFF_LISTED[which], {**values, **every})
     if request.silences and silences.supersede_silenced(
         db, request.silences, CANDIDATES[which], {**values, "now": now}, now
     ):

@@ -8,19 +8,23 @@ from receiver.store.sql.outbox import PUT_BACK, put_back
 
 # Each wait that began ahead of the clock begins now; see contract.Operating.set_back. A delivery
 # planned for later keeps its distance, and quiet hours are checked again.
+_BEGUN = "coalesce(begun_at, created_at)"
+# Other waits may have begun since, under the right clock.
+_PLANNED = (
+    "CASE WHEN created_at > :ahead AND planned_at > :ahead"
+    f" THEN planned_at - {_BEGUN} + :now ELSE planned_at END"
+)
 SET_BACK = (
     statement(
         "set_back_deliveries",
-        "UPDATE delivery SET due_at = w.sooner, begun_at = :now, owed_at = CASE"
-        " WHEN owed_at > :now THEN owed_at - due_at + w.sooner ELSE owed_at END,"
-        # Other waits may have begun since, under the right clock.
-        " planned_at = CASE WHEN created_at > :ahead AND planned_at > :ahead"
-        " THEN planned_at - coalesce(begun_at, created_at) + :now ELSE planned_at END"
-        " FROM (SELECT id, CASE WHEN kept_by = 'quiet' THEN :now"
-        " ELSE due_at - coalesce(begun_at, created_at) + :now END AS sooner FROM delivery"
-        " WHERE state = 'waiting' AND coalesce(begun_at, created_at) > :ahead"
-        " AND due_at >= coalesce(begun_at, created_at)) AS w WHERE delivery.id = w.id"
-        f" {PUT_BACK}",
+        "UPDATE delivery SET due_at = w.sooner, begun_at = :now, planned_at = w.planned,"
+        " owed_at = CASE WHEN owed_at > :now THEN owed_at - due_at + w.sooner ELSE owed_at END,"
+        # Quiet hours keep back what is asked for, and nothing that is planned for later by now.
+        " kept_by = CASE WHEN kept_by = 'quiet' AND w.planned > :now THEN NULL ELSE kept_by END"
+        f" FROM (SELECT id, {_PLANNED} AS planned, CASE WHEN kept_by <> 'quiet' OR kept_by IS NULL"
+        f" THEN due_at - {_BEGUN} + :now WHEN {_PLANNED} > :now THEN {_PLANNED} ELSE :now END"
+        f" AS sooner FROM delivery WHERE state = 'waiting' AND {_BEGUN} > :ahead"
+        f" AND due_at >= {_BEGUN}) AS w WHERE delivery.id = w.id {PUT_BACK}",
     ),
     statement(
         "set_back_held",

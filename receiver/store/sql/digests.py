@@ -174,6 +174,36 @@ def watch_again(
         db.change(NEWS_CAME, values)
 
 
+# A digest of a silence is a message about each episode that it lists: the next reminder counts from
+# it, and none goes out beside it.
+_REMIND_LATER = (
+    "UPDATE delivery SET planned_at = u.told_at + :every, owed_at = u.told_at + :every,"
+    " due_at = u.told_at + :every, begun_at = u.told_at, kept_by = NULL FROM"
+)
+REMIND_AFTER = statement(
+    "remind_after_digest",
+    f"{_REMIND_LATER} (SELECT m.event, m.destination, l.due_at AS told_at FROM delivery AS l"
+    " JOIN delivery AS m ON m.silence = l.silence AND m.destination = l.destination"
+    " WHERE l.id = :head AND l.kind = 'digest' AND m.state = 'superseded' AND m.route = :route"
+    " AND m.kind IN ('notice', 'reminder', 'fallback')"
+    " GROUP BY m.event, m.destination, l.due_at) AS u WHERE delivery.event = u.event"
+    " AND delivery.route = :route AND delivery.destination = u.destination"
+    " AND delivery.kind = 'reminder' AND delivery.state IN ('waiting', 'sending')"
+    " AND delivery.state = 'waiting' AND delivery.tries = 0"
+    " AND delivery.planned_at < u.told_at + :every",
+)
+PUT_OFF_LISTED = (
+    f"{_REMIND_LATER} (SELECT d.id, CAST(:now AS bigint) AS told_at FROM delivery AS d"
+    " WHERE d.kind = 'reminder' AND d.route = :route AND d.tries = 0 AND EXISTS (SELECT 1"
+    " FROM delivery AS m JOIN delivery AS l ON l.silence = m.silence AND l.kind = 'digest'"
+    " AND l.destination = m.destination WHERE m.event = d.event AND m.route = d.route"
+    " AND m.destination = d.destination AND m.state = 'superseded' AND m.silence IS NOT NULL"
+    " AND m.kind IN ('notice', 'reminder', 'fallback')"
+    " AND (l.state = 'sending' OR (l.state = 'waiting' AND l.due_at <= :now)))"
+    " AND {where}) AS u WHERE delivery.id = u.id"
+)
+
+
 def gathered(db: Database, head: int) -> Digest:
     """Return the digest with this head; all its messages are being sent."""
     values = {"head": head}
@@ -204,6 +234,13 @@ def silenced(db: Database, number: int | None, silence: int, destination: str, p
     ((total, since),) = db.rows(TOTAL["missed"], values)
     counts, reason = _counts(db, "missed", values), db.value(SILENCE_REASON, values)
     return Digest(int(total), counts, (*waiting, *others), reason, page, since)
+
+
+def remind_after(db: Database, digest: int, options: Mapping[str, RouteOptions]) -> None:
+    """Let the reminders of what a silence's digest told count from it."""
+    for route, each in options.items():
+        if each.remind_every is not None:
+            db.change(REMIND_AFTER, {"head": digest, "route": route, "every": each.remind_every})
 
 
 def _counts(db: Database, which: str, values: Values) -> tuple[tuple[str, str, int], ...]:

@@ -11,9 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from receiver.deliveries import Acknowledgement, Claim, OnlyIf, State
-from receiver.routing.policy import RouteOptions
+from receiver.deliveries import Acknowledgement, Claim, Kind, OnlyIf, State
+from receiver.routing.policy import ESCALATIONS, RouteOptions
 from receiver.store.records import AttemptResult, JudgedWebhook, TakeOutcome, TakeResult
+from receiver.store.sql import digests
 from receiver.store.sql.database import Database, Statement, Values, statement, variants
 from receiver.store.sql.facts import ACKNOWLEDGED, HEARD
 from receiver.store.sql.outbox import inserted, owing
@@ -118,6 +119,8 @@ _INSTEAD = {
     " JOIN delivery AS f ON f.id = o.origin WHERE o.kind = 'fallback')"
     " SELECT o.id FROM o WHERE o.kind = 'digest')"
 }
+# The group of the messages that told of it. Escalations come at their own times.
+_GROUP = f"max(replace(d.group_key, '{ESCALATIONS}', ''))"
 # One for each destination and episode, even if several routes told it.
 _RESOLVED = "'resolved/' || e.source || '/' || t.destination || '/' || e.event_id"
 
@@ -141,7 +144,7 @@ def _resolving(order_key: str, were_told: str = _WERE_TOLD) -> str:
         dedup_key=_RESOLVED, event="n.seq", source="e.source", execution_id="e.execution_id",
         event_id="n.event_id", verdict="n.verdict", route="min(d.route)",
         destination="t.destination", kind="'resolved'", order_key=order_key,
-        group_key="max(d.group_key) || '#resolved'", created_at=":now", owed_at=":now",
+        group_key=f"{_GROUP} || '#resolved'", created_at=":now", owed_at=":now",
         due_at=":now",
     )  # fmt: skip
 
@@ -174,7 +177,7 @@ def _telling_who(were_told: str) -> str:
         dedup_key=_TOOK, event="e.seq", source="e.source", execution_id="e.execution_id",
         event_id="e.event_id", verdict="e.verdict", route="min(d.route)",
         destination="t.destination", kind="'acknowledged'", order_key=_IN_ORDER,
-        guard_version="e.version", group_key="max(d.group_key) || '#acknowledged'",
+        guard_version="e.version", group_key=f"{_GROUP} || '#acknowledged'",
         created_at=":now", owed_at=":now", due_at=":now",
     )  # fmt: skip
 
@@ -252,6 +255,8 @@ def follow_attempt(db: Database, claim: Claim, after: AttemptResult, which: str)
     options = after.options if which == "digest" else own
     added = catch_up(db, which, values, options, now)
     if after.state is State.SENT:
+        if claim.kind is Kind.DIGEST:
+            digests.remind_after(db, claim.delivery, after.options)
         added += remind(db, which, values, options, now)
     elif after.state is State.DEAD:
         added += remind(db, "dead", values, options, now)

@@ -45,6 +45,7 @@ _SAID_BY_ANOTHER = (
     f" AND CASE WHEN {_ORIGINAL} = 'escalation' THEN {_SINCE} = {_of('s', _SINCE)}"
     f" WHEN s.step <> d.step THEN 0 = 1 WHEN {_ORIGINAL} = 'reminder' THEN s.route = d.route"
     f" WHEN {_IS_REPORT} OR {_of('s', _IS_REPORT)} THEN s.order_key = d.order_key"
+    f" WHEN {_ORIGINAL} = 'resolved' THEN 1 = 1"
     f" ELSE ({_of('s', STUCK.replace('AS s', 'AS v').replace('s.', 'v.'))}) = ({STUCK}) END)"
 )
 _MISSED = "AS {0} WHERE {0}.state = 'superseded' AND {0}.destination"

@@ -44,11 +44,17 @@ EPISODES = variants(
         "one": "x.source = :source AND x.execution_id = :execution",
     },
 )
+# What a silence kept back was told by its digest.
+_TOLD_AT = (
+    "coalesce((SELECT max(l.due_at) FROM delivery AS l WHERE l.silence = d.silence"
+    " AND l.kind = 'digest' AND l.destination = d.destination AND l.state = 'sent'), d.due_at)"
+)
 MESSAGES = statement(
     "messages_of_episode",
     f"SELECT d.id, d.dedup_key, d.kind, {FELL_FROM}, d.state, d.route, d.destination, d.step,"
-    f" coalesce(d.planned_at, d.due_at), d.due_at, d.group_key, CASE WHEN {IF_STUCK} THEN 1 ELSE 0"
-    " END, CASE WHEN d.silence IS NULL THEN 0 ELSE 1 END, d.tries, d.reason,"
+    f" coalesce(d.planned_at, d.due_at), {_TOLD_AT}, d.group_key,"
+    f" CASE WHEN {IF_STUCK} THEN 1 ELSE 0 END,"
+    " CASE WHEN d.silence IS NULL THEN 0 ELSE 1 END, d.tries, d.reason,"
     f" CASE WHEN {FALLEN} THEN 1 ELSE 0 END"
     " FROM delivery AS d JOIN event AS e ON e.seq = d.event WHERE d.source = :source"
     " AND d.execution_id = :execution AND e.version = :version AND d.kind <> 'digest'"

@@ -23,7 +23,7 @@ from receiver.store.sql.database import Database, Row, Statement, Values, statem
 from receiver.store.sql.facts import WAITS
 from receiver.store.sql.outbox import PUT_BACK, inserted, owing, put_back
 from receiver.store.sql.reads import MAX_ID
-from receiver.store.sql.superseded import FELL_FROM
+from receiver.store.sql.superseded import END_HEARD, FELL_FROM
 
 # The number of confirmations in one digest of a silence, so that each of them is listed.
 PAGE = 10
@@ -85,7 +85,7 @@ MISSED = (
     f" ORDER BY {LAST_FIRST}) AS nth"
     " FROM delivery AS d JOIN event AS e ON e.seq = d.event WHERE d.silence = :silence"
     f" AND d.destination = :destination AND d.state = 'superseded' AND d.reason <> '{NEWS_CAME}')"
-    " AS m WHERE m.nth = 1"
+    f" AS m WHERE m.nth = 1 AND NOT {END_HEARD}"
 )
 CONFIRMATIONS = statement(
     "missed_confirmations",

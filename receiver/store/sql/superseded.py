@@ -25,6 +25,14 @@ NAGGING = (
 )
 # Words that nothing is heard of an execution, which somebody may have taken meanwhile.
 IF_STUCK = "substr(d.dedup_key, 1, 6) = 'stuck/'"
+# It was told that the episode is over which a missed message (`m`) is about.
+END_HEARD = (
+    "EXISTS (SELECT 1 FROM delivery AS d JOIN event AS e ON e.seq = d.event JOIN execution AS x"
+    " ON x.source = e.source AND x.execution_id = e.execution_id JOIN history AS h"
+    " ON h.execution = x.id AND h.version = e.version + 1 JOIN delivery AS r ON r.event = h.event"
+    " AND r.kind = 'resolved' AND r.destination = d.destination WHERE d.id = m.id"
+    " AND d.kind NOT IN ('resolved', 'acknowledged') AND (r.state = 'sent' OR r.repeat = 1))"
+)
 OVER = statement(
     "episode_over",
     "UPDATE delivery SET state = 'superseded', reason = (SELECT 'no longer ' || e.status"
