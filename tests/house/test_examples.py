@@ -87,7 +87,7 @@ def test_the_ops_team_gets_one_message_for_an_incident_and_hears_of_what_hangs(
         assert titles(found) == [
             (1, "ops: Invoice agent completed without success"),
             (119, "ops: Stuck? Invoice agent: no news for 2 h, last known as running"),
-            (359, "ops: Reminder 1: Stuck? Invoice agent: no news for 2 h, last known as running"),
+            (359, "ops: Reminder 1: Stuck? Invoice agent: no news for 6 h, last known as running"),
         ]
         walk.comes(Status.FAILED, "hangs", detail={"reason": "worker_lost"})
         walk.passes(MINUTE)

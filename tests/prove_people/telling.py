@@ -168,9 +168,10 @@ class Telling(State):
             bundles.setdefault(group_of(owed) or owed, []).append(owed)
         return sorted(bundles.values(), key=lambda those: min(map(self.place_among, those)))
 
-    def place_among(self, owed: Owed) -> tuple[int, int]:
+    def place_among(self, owed: Owed) -> tuple[int, int, int]:
         """Return what orders messages that may go out: their times, and their turns."""
-        return self.ready_at(owed), owed.turn
+        ready_at = self.ready_at(owed)
+        return ready_at, ready_at if owed.tries else owed.asked, owed.turn
 
     def ready_at(self, owed: Owed) -> int:
         """When a message may go out, as far as it gathers with others."""

@@ -129,7 +129,7 @@ def test_nobody_is_told_that_executions_of_a_source_that_is_gone_are_stuck(walk:
     assert walk.until_quiet(5 * HOUR, 15 * MINUTE) == []
     walk.reload(ROUTES)
     assert settle(walk) == (0, 1)
-    assert walk.titles() == ["lead: Stuck? Invoice agent: no news for 3 h, last known as running"]
+    assert walk.titles() == ["lead: Stuck? Invoice agent: no news for 5 h, last known as running"]
 
 
 def test_a_reminder_planned_while_the_source_goes_is_superseded_as_well(walk: Walk) -> None:

@@ -11,7 +11,9 @@ from receiver.store.sql.outbox import PUT_BACK, put_back
 _BEGUN = "coalesce(begun_at, created_at)"
 # Other waits may have begun since, under the right clock.
 _PLANNED = (
-    "CASE WHEN created_at > :ahead AND planned_at > :ahead"
+    # What was tried is asked for.
+    "CASE WHEN tries > 0 AND planned_at > :now THEN :now"
+    " WHEN created_at > :ahead AND planned_at > :ahead"
     f" THEN planned_at - {_BEGUN} + :now ELSE planned_at END"
 )
 SET_BACK = (
