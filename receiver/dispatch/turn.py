@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from receiver.config.rules import Rules
 from receiver.deliveries import Attempt, Claim, Kind, Outcome
@@ -29,6 +29,26 @@ class FinishedAttempt:
 
 
 @dataclass(frozen=True, slots=True)
+class Hand:
+    """What one thread has in its hand: attempts to record, and claims that it has not begun."""
+
+    finished: Sequence[FinishedAttempt] = ()
+    unsent: Sequence[Claim] = ()
+
+    def is_full(self) -> bool:
+        """Return whether the next turn has something to store."""
+        return bool(self.finished or self.unsent)
+
+    def has_arrived(self) -> bool:
+        """Return whether every message did that was sent."""
+        return all(each.attempt.outcome is Outcome.DELIVERED for each in self.finished)
+
+    def and_(self, finished: FinishedAttempt) -> Hand:
+        """Return it with one more attempt."""
+        return replace(self, finished=[*self.finished, finished])
+
+
+@dataclass(frozen=True, slots=True)
 class TurnRequest:
     """A worker's request: record the finished attempt and, if it goes on, claim the next delivery.
 
@@ -36,7 +56,8 @@ class TurnRequest:
     message even during its destination's pause: the address may have been corrected. While the
     destination `is_untried` since the start, nothing expires: deliveries that waited while no
     server ran get their chance. The first turn by new rules checks deliveries in quiet hours again,
-    because those hours may have changed.
+    because those hours may have changed. A claim that is `unsent` goes back, as if it had not been
+    made.
     """
 
     destination: str
@@ -49,6 +70,7 @@ class TurnRequest:
     is_first: bool = False
     is_untried: bool = False
     is_first_by_rules: bool = False
+    unsent: Claim | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +91,38 @@ def policy_at(destination: Destination, rules: Rules, now: int) -> SendPolicy:
     return rules.policy_at(destination, now)
 
 
+def turns_of(hand: Hand, turn: TurnRequest, most: int) -> list[TurnRequest]:
+    """Return turns like this one that store what is in the hand, and claim so many at most."""
+    turns = [replace(turn, finished=each) for each in hand.finished]
+    turns += [replace(turn, unsent=each) for each in hand.unsent]
+    turns += [turn] * (max(most, 1) - len(turns))
+    # The last ones claim, when all is recorded.
+    first = len(turns) - most
+    return [replace(each, goes_on=number >= first) for number, each in enumerate(turns)]
+
+
 def record_and_claim(
     transaction: Transaction, turns: Sequence[TurnRequest]
 ) -> Sequence[TurnResult]:
     """Take turns: record the finished attempt, then claim. This is the act of dispatch."""
     return [_record_and_claim(transaction, turn) for turn in turns]
+
+
+def take_several(
+    transaction: Transaction, hands: Sequence[Sequence[TurnRequest]]
+) -> Sequence[list[TurnResult]]:
+    """Take several turns of a worker at once, until nothing is left for it to claim."""
+    return [_take_several(transaction, turns) for turns in hands]
+
+
+def _take_several(transaction: Transaction, turns: Sequence[TurnRequest]) -> list[TurnResult]:
+    results: list[TurnResult] = []
+    goes_on = True
+    for turn in turns:
+        result = _record_and_claim(transaction, replace(turn, goes_on=turn.goes_on and goes_on))
+        goes_on = goes_on and (result.claim is not None or not turn.goes_on)
+        results.append(result)
+    return results
 
 
 def _record_and_claim(transaction: Transaction, turn: TurnRequest) -> TurnResult:
@@ -86,6 +135,8 @@ def _record_and_claim(transaction: Transaction, turn: TurnRequest) -> TurnResult
         recorded = record(transaction, finished)
         if recorded:
             _replan_episode(transaction, turn, finished.claim)
+    if turn.unsent is not None:
+        transaction.release(turn.now, unsent=turn.unsent)
     if turn.goes_on:
         claim = transaction.claim(
             turn.destination, turn.policy, turn.now, turn.until, anyway=turn.is_first

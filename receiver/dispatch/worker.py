@@ -2,7 +2,8 @@
 
 Each destination has its own worker, so a slow or dead one delays no other. The store is the only
 hand-over: a worker that dies loses nothing, and its unfinished deliveries go out again as repeats.
-One transaction, a turn, records an attempt and claims the next delivery.
+One transaction, a turn, records an attempt and claims the next delivery. Where attempts are quick,
+a thread takes several turns in one transaction: it claims as many deliveries as it can soon send.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, tzinfo
 
 from receiver.config.live_rules import LiveRules
@@ -22,10 +24,13 @@ from receiver.destinations.destination import Destination
 from receiver.dispatch.retry import follow, with_others
 from receiver.dispatch.turn import (
     FinishedAttempt,
+    Hand,
     TurnRequest,
     TurnResult,
     policy_at,
     record_and_claim,
+    take_several,
+    turns_of,
 )
 from receiver.errors import StorageClosed, StorageError
 from receiver.links import NO_LINKS, Links
@@ -41,6 +46,10 @@ Send = Callable[[Destination, Message], Attempt]
 POLL = 1.0
 # The rest of a worker that met another process's turn (seconds).
 MET = 0.02
+# The time in which a thread begins all attempts that it has claimed (seconds): whether a message is
+# still true was asked at its claim. The rest goes back. And the most that it claims at once.
+SOON = 0.1
+AT_ONCE = 8
 
 
 class DestinationWorker:
@@ -76,6 +85,7 @@ class DestinationWorker:
         self._is_first = True
         self._is_untried = True
         self._last_rules: Rules | None = None
+        self._at_once = 1
         self._stopping = threading.Event()
         self._at_work = 0
 
@@ -108,8 +118,8 @@ class DestinationWorker:
         """Return whether all its threads run."""
         return self._at_work == self.destination.parallel
 
-    def _run(self, begin: Callable[[], FinishedAttempt | None] = lambda: None) -> None:
-        """Run one of its threads. It may begin with the attempt of a thread that hangs."""
+    def _run(self, begin: Callable[[], Hand] = Hand) -> None:
+        """Run one of its threads. It may begin with the attempts of a thread that hangs."""
         given_up = False
         try:
             self._send_on(begin)
@@ -120,33 +130,33 @@ class DestinationWorker:
                 self._at_work -= not given_up
                 self._waking.notify_all()
 
-    def _send_on(self, begin: Callable[[], FinishedAttempt | None]) -> None:
-        finished: FinishedAttempt | None = None
+    def _send_on(self, begin: Callable[[], Hand]) -> None:
+        hand = Hand()
         begun = False
-        while not begun or finished is not None or not self._stopping.is_set():
+        while not begun or hand.is_full() or not self._stopping.is_set():
             wakes = self._wakes
             try:
                 if not begun:
                     begun = True
-                    finished = begin()
-                result = self._turn(finished)
-                finished = None
-                if result.claim is not None:
-                    finished = self._attempt(result.claim)
+                    hand = begin()
+                results = self._turns(hand)
+                hand = Hand()
+                if claims := [each.claim for each in results if each.claim is not None]:
+                    hand = self._attempt_all(claims)
                     continue
-                rest = 0.0 if result.ended else self._seconds_to_rest()
+                rest = 0.0 if any(each.ended for each in results) else self._seconds_to_rest()
             except StorageClosed as error:
                 # No next turn can record it: after the next start the message goes out again.
                 log.warning("lane.ended destination=%s error=%s", self.destination.name, error)
                 return
             except StorageError as error:
-                # The next turn records the finished attempt: else its message would go out again.
+                # The next turn records the finished attempts: else their messages went out again.
                 log.warning("lane.storage destination=%s error=%s", self.destination.name, error)
                 rest = POLL
             except Exception:
                 # Whatever it is: a thread that ended would send nothing more.
                 log.exception("lane.failed destination=%s", self.destination.name)
-                finished, rest = None, POLL
+                hand, rest = Hand(), POLL
             if not self._rest(wakes, rest):
                 sending.rest()
 
@@ -158,32 +168,43 @@ class DestinationWorker:
         with self._waking:
             return self._waking.wait_for(lambda: self._wakes != wakes, seconds)
 
-    def _turn(self, finished: FinishedAttempt | None) -> TurnResult:
+    def _turns(self, hand: Hand) -> Sequence[TurnResult]:
+        """Record what the thread has in its hand, and claim as much as it can soon send."""
         self._attend()
-        request = self._request(finished)
-        result = self._store.write_now(record_and_claim, request)
-        self._last_rules = request.rules
-        if finished is not None:
-            _log_attempt(finished, result.recorded)
-        for dead in result.ended:
-            log_dead(dead)
-        return result
+        requests = self._requests(hand)
+        is_small = not any(each.is_first_by_rules for each in requests)
+        if len(requests) == 1:
+            results = [self._store.write_now(record_and_claim, requests[0], small=is_small)]
+        else:
+            results = self._store.write_now(take_several, requests, small=is_small)
+        self._last_rules = requests[0].rules
+        for request, result in zip(requests, results, strict=True):
+            if request.finished is not None:
+                _log_attempt(request.finished, result.recorded)
+            for dead in result.ended:
+                log_dead(dead)
+        return results
 
-    def _request(self, finished: FinishedAttempt | None) -> TurnRequest:
+    def _requests(self, hand: Hand) -> list[TurnRequest]:
+        """Return a turn for each thing in the hand, and for each delivery that it may claim."""
+        with self._waking:  # one thread tries first, the others see its result
+            is_first, self._is_first = self._is_first, False
+        self._is_untried = self._is_untried and not hand.finished
+        if not hand.has_arrived():
+            self._at_once = 1  # the record of a failure may pause the destination
+        most = 0 if self._stopping.is_set() else 1 if is_first else self._at_once
+        return turns_of(hand, self._request(is_first), most)
+
+    def _request(self, is_first: bool) -> TurnRequest:
         now, rules = time.time_ns(), self._live_rules.rules
         # A lease must outlive the attempt, or a second claimant would send the message, too.
         lease = max(self._lease, self.destination.timeout + 10)
-        with self._waking:  # one thread tries first, the others see its result
-            is_first, self._is_first = self._is_first, False
-        self._is_untried = self._is_untried and finished is None
         return TurnRequest(
             self.destination.name,
             policy_at(self.destination, rules, now),
             now,
             now + int(lease * SECOND),
             rules,
-            finished,
-            goes_on=not self._stopping.is_set(),
             is_first=is_first,
             is_untried=self._is_untried,
             is_first_by_rules=self._last_rules is not rules,
@@ -196,14 +217,34 @@ class DestinationWorker:
         # What is due and was not claimed is being claimed by another process.
         return POLL if due is None else min(max((due - now) / SECOND, MET), POLL)
 
-    def _attempt(self, claim: Claim) -> FinishedAttempt:
+    def _attempt_all(self, claims: Sequence[Claim]) -> Hand:
+        """Send claimed messages, one after the other, as long as they arrive and it is soon."""
+        began = time.monotonic()
+        hand = Hand(unsent=claims)
+        while hand.unsent:
+            is_late = time.monotonic() - began > SOON or self._stopping.is_set()
+            if hand.finished and (is_late or not hand.has_arrived()):
+                self._at_once = len(hand.finished)
+                return hand
+            claim, rest = hand.unsent[0], hand.unsent[1:]
+            try:
+                hand = self._attempt(claim, replace(hand, unsent=rest))
+            except Exception:
+                log.exception("lane.failed destination=%s", self.destination.name)
+                return replace(hand, unsent=rest)
+        if self.destination.parallel == 1:  # else the other threads take what this one cannot
+            self._at_once = min(2 * len(claims), AT_ONCE)
+        return hand
+
+    def _attempt(self, claim: Claim, others: Hand) -> Hand:
+        """Send a message; return it with the others in the hand."""
         message = self._compose(claim)
         deadline.hand_over_to(
-            lambda attempt: self._run(lambda: self._finished(claim, message, attempt))
+            lambda attempt: self._run(lambda: others.and_(self._finished(claim, message, attempt)))
         )
         attempt = self._send(self.destination, message)
         self._count(self.destination.name, attempt.outcome, attempt.duration_ms / 1000)
-        return self._finished(claim, message, attempt)
+        return others.and_(self._finished(claim, message, attempt))
 
     def _compose(self, claim: Claim) -> Message:
         """Compose the message; if that fails, say at least which execution it is about."""

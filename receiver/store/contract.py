@@ -127,8 +127,10 @@ class Sending(Protocol):
         that destination got something since then, it is another outage: a minute after it.
         """
 
-    def release(self, now: int, *, own: bool = False) -> int:
+    def release(self, now: int, *, own: bool = False, unsent: Claim | None = None) -> int:
         """Put deliveries whose lease is over back to waiting, as repeats; return how many.
+
+        Instead of those an `unsent` claim, of which no attempt began: it is no repeat.
 
         With `own` it takes back all leases of this holder, even running ones: for a start, when
         this process is sending nothing yet. Where one process at a time serves the database, it

@@ -128,6 +128,10 @@ BROAD_EXCEPTS = {
     ("destinations.deadline", "call_watched"): "ends the watch, and raises it again",
     ("destinations.sender.child", "serve"): "the receiver says why it does not start",
     ("destinations.sending", "send"): "whatever a kind does not foresee is a failed attempt",
+    (
+        "dispatch.worker",
+        "DestinationWorker._attempt_all",
+    ): "what was sent before it is recorded all the same",
     ("dispatch.worker", "DestinationWorker._compose"): "a plain text goes out instead",
     ("dispatch.worker", "DestinationWorker._finished"): "what was sent is recorded all the same",
     ("dispatch.worker", "DestinationWorker._send_on"): "without this thread deliveries wait",

@@ -16,7 +16,7 @@ BUGS = (
         "        from receiver.deliveries import Outcome\n"
         "        early = self._finished(claim, message, Attempt(Outcome.DELIVERED, ''))\n"
         "        self._stopping.set()\n"
-        "        self._turn(early)\n"
+        "        self._turns(Hand(finished=[early]))\n"
         f"        self._stopping.clear()\n{SEND}",
         f"{KILLS} --moments connected",
         "nothing owed is missing",

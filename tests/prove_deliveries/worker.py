@@ -36,6 +36,7 @@ from receiver.config.rules import Rules
 from receiver.deliveries import Attempt, Message
 from receiver.destinations import sending
 from receiver.destinations.destination import Destination
+from receiver.dispatch.turn import record_and_claim
 from receiver.dispatch.worker import DestinationWorker
 from receiver.store.contract import Store
 from receiver.store.opening import open_existing
@@ -61,8 +62,10 @@ class Watched:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
 
-    def write_now(self, act: Any, turn: Any) -> Any:
+    def write_now(self, act: Any, turn: Any, *, small: bool = False) -> Any:
         """Take a turn."""
+        if isinstance(turn, list):  # after an arrival it would claim several
+            act, turn = record_and_claim, turn[0]
         what = "claim" if turn.finished is None else "record"
         self._step(f"before-{what}")
         # Only the one delivery: when it is recorded, no other is claimed.

@@ -65,7 +65,7 @@ BUGS = (
           "        from receiver.deliveries import Outcome\n"
         "        early = self._finished(claim, message, Attempt(Outcome.DELIVERED, ''))\n"
           "        self._stopping.set()\n"
-          "        self._turn(early)\n"
+          "        self._turns(Hand(finished=[early]))\n"
           "        self._stopping.clear()\n"
           "        attempt = self._send(self.destination, message)\n"),),
         "kills --points 60 --kills 0 --cold 0 --calls write",

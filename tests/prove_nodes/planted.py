@@ -74,7 +74,7 @@ BUGS = (
         "        from receiver.deliveries import Outcome\n"
         "        early = self._finished(claim, message, Attempt(Outcome.DELIVERED, ''))\n"
         "        self._stopping.set()\n"
-        "        self._turn(early)\n"
+        "        self._turns(Hand(finished=[early]))\n"
         "        self._stopping.clear()\n"
         "        attempt = self._send(self.destination, message)\n",
         f"{KILLS} --kills 12",
@@ -83,7 +83,7 @@ BUGS = (
     bug(
         "what is being sent at the end is left",
         WORKER,
-        "        while not begun or finished is not None or not self._stopping.is_set():",
+        "        while not begun or hand.is_full() or not self._stopping.is_set():",
         "        while not begun or not self._stopping.is_set():",
         "restarts --restarts 9 --patience 30",
         "a restart repeats nothing",

@@ -304,6 +304,23 @@ class StoreContract:
         assert record(store, lost, DELIVERED, SENT) is False
         assert store.deliveries({}, 10, None)[0][0]["attempts"][0]["outcome"] == "uncertain"
 
+    def test_a_claim_of_which_no_attempt_began_goes_back_and_is_no_repeat(
+        self, store: Store
+    ) -> None:
+        five(store, "a", "b")
+        mine = claim(store)
+        other = claim(store)
+        assert mine is not None
+        assert other is not None
+        assert do(store, "release", NOW, unsent=replace(mine, token="other")) == 0
+        assert do(store, "release", NOW, unsent=mine) == 1
+        again = claim(store)
+        assert again is not None
+        assert (again.delivery, again.repeat, again.attempts) == (mine.delivery, False, 0)
+        # Whoever gave it back has nothing to record, and the other claim is as it was.
+        assert record(store, mine, DELIVERED, SENT) is False
+        assert record(store, other, DELIVERED, SENT) is True
+
     def test_all_leases_can_be_taken_back_at_once(self, store: Store) -> None:
         save(store, applied(1, Status.RUNNING, None, owed("ops", "k-1")))
         assert claim(store) is not None

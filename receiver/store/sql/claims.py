@@ -153,7 +153,7 @@ def claim(
     *, anyway: bool,
 ) -> Claim | None:  # fmt: skip
     """See contract.Sending.claim."""
-    release(db, now, holder=None)
+    release(db, now)
     if not db.hold(TURN, {"destination": destination}):
         return None  # another process claims for it just now
     tokens, paused_until = allowance(db, destination, policy, now)

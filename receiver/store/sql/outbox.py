@@ -141,6 +141,10 @@ RELEASE = statement(
     " due_at = :now, begun_at = :now, repeat = 1, token = NULL, lease_until = NULL,"
     f" attempts = attempts + 1, tries = tries + 1 WHERE {_LOST} {PUT_BACK}",
 )
+PUT_DOWN = statement(
+    "put_down",
+    "UPDATE delivery SET state = 'waiting', token = NULL, lease_until = NULL WHERE token = :token",
+)
 STATE = statement("delivery_state", "SELECT state FROM delivery WHERE id = :delivery")
 _REDELIVER = (
     "UPDATE delivery SET state = 'waiting', reason = '', due_at = :now, owed_at = :now,"
@@ -265,8 +269,10 @@ def failures(db: Database, destination: str) -> Failures:
     return Failures() if row is None else Failures(row[0], bool(row[1]), row[2])
 
 
-def release(db: Database, now: int, *, holder: str | None) -> int:
+def release(db: Database, now: int, holder: str | None = None, unsent: Claim | None = None) -> int:
     """See contract.Sending.release; all leases of `holder` are taken back, even running ones."""
+    if unsent is not None:
+        return db.change(PUT_DOWN, {"token": unsent.token})
     values = {"now": now, "holder": holder}
     if db.row(LOST, values) is None:
         return 0

@@ -227,8 +227,8 @@ class SqlTransaction(plans.SqlPlanning, audit.SqlAuditing):
         new = [m for m in messages if not fallbacks.has_it(self._database, delivery, m)]
         self._promise("owed", fallbacks.owe(self._database, delivery, new, now))
 
-    def release(self, now: int, *, own: bool = False) -> int:
-        return outbox.release(self._database, now, holder=self._holder if own else None)
+    def release(self, now: int, *, own: bool = False, unsent: Claim | None = None) -> int:
+        return outbox.release(self._database, now, self._holder if own else None, unsent)
 
     def expire_overdue(
         self, destination: str, before: int, reason: str, now: int
