@@ -39,6 +39,8 @@ _WIDE = (
     (_REFERENCE, "＆"), (_MENTION, "＠"), (_ANGLE, "＜"), (_MASKED, "］"), (_ROUND, "（"),
     (_SQUARE, "［"),
 )  # fmt: skip
+# Without any of these signs nothing above has an effect.
+_SIGNS = re.compile(r"[&@<\](\[`~|]")
 # Services make links of addresses in plain text, too.
 _LINKS = re.compile(
     r":(?=//)|(?<=\bmailto):|(?<=\btel):|(?<=\bjavascript):|(?<=\bdata):|(?<=\bwww)\.",
@@ -70,6 +72,8 @@ def person(text: object, limit: int = MAX_NAME) -> str:
 
 
 def _without_effect(text: str) -> str:
+    if _SIGNS.search(text) is None:  # nearly every text
+        return text
     for active, wide in _WIDE:
         text = active.sub(wide, text)
     return _FENCE.sub(_as_wide, text)
