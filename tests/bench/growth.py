@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import os
 import random
 import sqlite3
@@ -35,6 +34,7 @@ from receiver.sources import signing
 from receiver.store.pruning import FIRST
 from receiver.store.sqlite.store import SqliteStore
 from receiver.times import SECOND
+from tests.bench.goals import AT_LEAST, AT_MOST, Goals, show
 from tests.bench.intake import HOW, PRIVATE, Hook, drive, percentile, serve_ours
 from tests.support.grown import grow
 
@@ -161,6 +161,7 @@ def intake(given: argparse.Namespace, folder: Path) -> dict[str, float]:
             found[f"{key}_per_s"] = statistics.median(rates[key])
             found[f"{key}_us"] = statistics.median(costs[key]) * 10**6
             found[f"{key}_p99_ms"] = percentile(took[key], 0.99)
+            found[f"{key}_max_ms"] = max(took[key]) * 1000
     for name, path in paths.items():
         store = SqliteStore(path)
         found[f"imbalance_{name}"] = store.ledger()["imbalance"]
@@ -318,6 +319,11 @@ def log(given: argparse.Namespace, folder: Path) -> dict[str, float]:
     return found
 
 
+_RATIOS = ("new_ratio", "new_processor_ratio", "moves_ratio", "moves_processor_ratio")
+GOALS: Goals = {
+    **dict.fromkeys(_RATIOS, (AT_LEAST, 0.85)),
+    **dict.fromkeys(("new_many_max_ms", "moves_many_max_ms"), (AT_MOST, 100.0)),
+}
 Bench = Callable[[argparse.Namespace, Path], dict[str, float]]
 BENCHES: dict[str, tuple[Bench, dict[str, Any]]] = {
     "intake": (intake, {"stored": 1_000_000, "few": 1_000, "count": 3_000, "rounds": 5,
@@ -341,12 +347,9 @@ def bench(*arguments: str) -> dict[str, float]:
     given = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="receiver-bench-") as folder:
         found = BENCHES[given.name][0](given, Path(folder))
-    if given.json:
-        print(json.dumps(found))
-    else:
+    if not given.json:
         print(f"{given.name}, {given.http}:")
-        for name, value in found.items():
-            print(f"  {name:<26} {value:12.2f}")
+    show(found, GOALS, as_json=given.json)
     return found
 
 

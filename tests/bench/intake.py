@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import os
 import statistics
 import subprocess
@@ -34,6 +33,8 @@ from starlette.routing import Route
 from receiver.cli import client
 from receiver.sources import signing, verification
 from receiver.times import SECOND
+from tests.bench.goals import AT_LEAST, AT_MOST, Goals, show
+from tests.bench.hook import processor
 from tests.support.live import free_port
 from tests.support.steady import Connection, Steady
 
@@ -199,6 +200,7 @@ def measure(given: argparse.Namespace, folder: str) -> dict[str, float]:
     servers: dict[str, tuple[Any, int]] = {}
     rates: dict[str, list[float]] = {}
     took: dict[str, list[float]] = {}
+    costs: dict[str, list[float]] = {}
     try:
         for name, checkout in checkouts.items():
             own = os.path.join(folder, name)
@@ -207,14 +209,17 @@ def measure(given: argparse.Namespace, folder: str) -> dict[str, float]:
         for number in range(given.rounds):
             # There and back again: none is always the one that comes first.
             turns = list(servers.items())[:: -1 if number % 2 else 1]
-            for name, (_, port) in turns:
+            for name, (process, port) in turns:
                 prefix = f"r{number}-{name}"
                 prepared = (
                     stories(given.count, prefix)
                     if given.stories
                     else requests(given.count, "EXECUTION_STARTED", prefix)
                 )
+                used = processor(process.pid)
                 rate, seconds = asyncio.run(drive(port, prepared, given.connections))
+                used = processor(process.pid) - used
+                costs.setdefault(name, []).append(used / given.count * 10**6)
                 rates.setdefault(name, []).append(rate)
                 took.setdefault(name, []).extend(seconds)
         waits = arrivals(servers["ours"][1], 30)
@@ -224,7 +229,7 @@ def measure(given: argparse.Namespace, folder: str) -> dict[str, float]:
             process.terminate()
             process.wait(30)
         hook.shutdown()
-    return figures(rates, took, waits) | paced
+    return figures(rates, took, waits) | of_processor(costs) | paced
 
 
 def at_a_rate(given: argparse.Namespace, ports: dict[str, int]) -> dict[str, float]:
@@ -264,6 +269,21 @@ def figures(
     return found
 
 
+def of_processor(costs: dict[str, list[float]]) -> dict[str, float]:
+    """The same ratio by processor time, which others on the machine disturb less; medians."""
+    medians = {name: statistics.median(of) for name, of in costs.items()}
+    found = {"processor_ratio": medians["bare"] / medians["ours"]}
+    if "against" in medians:
+        found["processor_ratio_against"] = medians["against"] / medians["ours"]
+    return found | {f"{name}_us": of for name, of in medians.items()}
+
+
+def goals(parser: str) -> Goals:
+    """What is aimed at, with each parser."""
+    least = (AT_LEAST, 0.50 if parser == "h11" else 0.25)
+    return {"ratio": least, "processor_ratio": least, "paced_p99_ratio": (AT_MOST, 4.0)}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--http", default="h11", choices=["h11", "httptools"])
@@ -287,9 +307,6 @@ def main() -> None:
             found = measure_postgres(given, folder)
         else:
             found = measure(given, folder)
-    if given.json:
-        print(json.dumps(found))
-        return
-    print(f"{given.http}, {given.connections} connections, {given.rounds} rounds of {given.count}:")
-    for name, value in found.items():
-        print(f"  {name:<24} {value:10.2f}")
+    if not given.json:
+        print(f"{given.http}, {given.connections} connections, {given.rounds} × {given.count}:")
+    show(found, goals(given.http), as_json=given.json)

@@ -1,4 +1,5 @@
-"""`python -m tests.bench_startup`: processor time of commands that only look, and what they import.
+"""`python -m tests.bench_startup`: processor time of commands that only look, and what they import;
+and how long `receiver serve` takes until it is ready.
 
 User and system time of a process of its own; the least of several, because whatever else runs on
 the machine can only add to it.
@@ -11,9 +12,15 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
+from contextlib import suppress
 from pathlib import Path
+from urllib.request import urlopen
 
 from receiver.store.sqlite.store import SqliteStore
+from tests.bench.goals import AT_MOST, show
+from tests.bench.hook import processor
+from tests.support.live import free_port
 
 TOP = Path(__file__).parents[2]
 COMMANDS = (("--help",), ("executions",), ("deliveries",), ("prune", "--dry-run"), ("check",))
@@ -28,6 +35,14 @@ HEAVY = (
     "pydantic",
     "sqlite_utils",
 )
+ROUTES = """\
+sources:
+  s: {verify: {scheme: token, header: X-T, keys: [a-token-of-sixteen-bytes]}}
+destinations:
+  ops: "json://127.0.0.1:9/"
+routes:
+  - {name: failures, match: {status: failed}, notify: [ops]}
+"""
 _MODULES = (
     "import sys; sys.argv[0] = 'receiver'\n"
     "from receiver.cli.main import main\n"
@@ -71,6 +86,30 @@ def times_as_long(folder: Path, *arguments: str, libraries: str, runs: int = 5) 
     return min(ours) / min(theirs)
 
 
+def ready(folder: Path, runs: int) -> tuple[float, float]:
+    """Return the seconds from the start of `receiver serve` to /readyz, and its processor time.
+
+    The least of so many runs; those of a program that is compiled, as an installed one is.
+    """
+    compiled = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(folder / "compiled")}
+    took = []
+    for _ in range(runs + 1):
+        port, began = free_port(), time.perf_counter()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "receiver", "serve", "--port", str(port)], cwd=folder,
+            env={**environ(), **compiled}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        try:
+            while process.poll() is None:
+                with suppress(OSError), urlopen(f"http://127.0.0.1:{port}/readyz"):
+                    break
+            took.append((time.perf_counter() - began, processor(process.pid)))
+        finally:
+            process.terminate()
+            process.wait(30)
+    return min(each for each, _ in took), min(each for _, each in took)
+
+
 def imports(folder: Path, *arguments: str) -> set[str]:
     """The top-level modules that `receiver …` has imported when it ends."""
     done = subprocess.run(
@@ -92,3 +131,9 @@ def main() -> None:
             heavy = sorted(imports(folder, *command) & set(HEAVY))
             took = seconds(folder, *command, runs=runs)
             print(f"receiver {' '.join(command):<18} {took:.3f} s  {', '.join(heavy)}")
+        (folder / "routes.yaml").write_text(ROUTES, "utf-8")
+        seconds_to_ready, used = ready(folder, min(runs, 5))
+        show(
+            {"serve_to_ready_s": seconds_to_ready, "serve_to_ready_processor_s": used},
+            {"serve_to_ready_s": (AT_MOST, 1.0)},
+        )
