@@ -67,9 +67,9 @@ async def senders(given: argparse.Namespace, report: Report, folder: Path) -> No
     # Two of them are connected to for each message, so that a kill finds that moment often.
     to = [Destination(name, keeps=name == "one") for name in ("one", "two", "three")]
     text, store = rules(to, told(to), more=f"{FAST}, timeout: {given.timeout:g}s"), store_of(given)
-    async with Served(
-        folder, to, text, given.tree, http=given.http, store=store, cold=True
-    ) as served:
+    # No connection of the load ends by its age: whatever is cut was cut by the death of a sender.
+    settings = {"http": given.http, "keep_alive": "3600"}
+    async with Served(folder, to, text, given.tree, store=store, cold=True, **settings) as served:
         assert served.process is not None
         server = served.process.pid
         killer = SenderKiller(served, random.Random(given.seed), given.moments.split(","))
