@@ -111,6 +111,7 @@ class Questions:
     def ask_again(self, execution_id: str) -> Asked:
         """Do the same after the request: whatever goes wrong now, the request has left."""
         try:
+            self._count()  # the request itself
             return self.ask(execution_id)
         except StorageUnavailable as error:
             return Asked(Outcome.FAILED, detail=str(error))
