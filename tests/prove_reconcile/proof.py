@@ -32,7 +32,7 @@ from receiver.times import SECOND
 from tests.prove_reconcile.histories import History, history
 from tests.prove_reconcile.timed import EVERY, QUIET_FOR, RATE, pass_time, summary
 from tests.support.provider import ACTIVE, KEY, StandIn, standing_in
-from tests.support.stores import open_store
+from tests.support.stores import open_store, shared_memory
 
 ROUTES = """\
 sources:
@@ -196,9 +196,9 @@ def main() -> int:
     options = parser.parse_args()
     wrong = 0
     for what, prove in (("two rounds", run), ("hours of passed time", run_in_time)):
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory(dir=shared_memory()) as folder:
             result = prove(Path(folder), options.histories, options.seed, options.lost)
-        print(f"{what}:")
+        print(f"{what}:", flush=True)
         wrong += len(result.wrong)
         _print(result)
     print(f"{wrong} wrong" if wrong else "every status is the provider's")
