@@ -226,3 +226,15 @@ def test_no_reminder_goes_out_beside_it_after_our_absence(tmp_path: Path) -> Non
         "1000 s team x: awaiting_confirmation",
         "1600 s team x: reminder 1 awaiting_confirmation",
     ]  # fmt: skip
+
+
+def test_who_took_it_ahead_of_the_clock_is_told_once(tmp_path: Path) -> None:
+    way = replace(WAITS, acknowledged=True, quiet=Quiet(NOON, NOON + 2 * HOUR))
+    day = 24 * HOUR
+    assert told(
+        tmp_path, rules(way), moves(day + 5007, "x", ASKS), moves(day + 5107, "y", ASKS),
+        Act(day + 5207, "takes", "y", "Ann"), Act(day + 5300, "stops"), Act(300, "starts"),
+        until=3 * HOUR, ahead=day,
+    ) == [
+        "7200 s team x: awaiting_confirmation; y: awaiting_confirmation, Ann has it",
+    ]  # fmt: skip

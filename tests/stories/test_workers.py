@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -18,9 +19,13 @@ import pytest
 from pytest_httpserver import HTTPServer
 
 from receiver.cli import client
+from receiver.config import routes_file
+from receiver.config.live_rules import LiveRules
 from receiver.dispatch import worker
+from receiver.intake.receive import Intake
 from receiver.sources import signing, verification
 from tests.support.live import PRIVATE, PUBLIC, ROUTES, Live, free_port, live, until
+from tests.support.stores import open_store
 
 TOP = Path(__file__).parents[2]
 TWO = ROUTES.replace(
@@ -324,3 +329,19 @@ def accepts(port: int) -> bool:
     """Whether the socket is there already, however far the rest has come."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_a_worker_whose_store_is_closed_ends_and_is_not_alive(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "routes.yaml"
+    path.write_text(ROUTES, "utf-8")
+    rules = routes_file.load(str(path), {"PUBLIC": PUBLIC})
+    live_rules = LiveRules(rules, Intake.by, lambda: rules)
+    store = open_store(tmp_path / "receiver.db")
+    lane = worker.DestinationWorker(store, rules.destinations["ops"], live_rules, lease=60)
+    store.close()
+    lane.start()
+    assert lane.join(time.monotonic() + 10)
+    assert not lane.is_alive()
+    assert "lane.ended destination=ops" in caplog.text

@@ -94,6 +94,7 @@ SET_BACK_HEARD = statement(
 )
 # Times at which something was seen or said: none of them lies ahead, and none is a wait.
 SET_BACK_TIMES = (
+    statement("set_back_taken", "UPDATE acknowledgement SET at = :now WHERE at > :ahead"),
     statement(
         "set_back_failures",
         "UPDATE destination SET"
