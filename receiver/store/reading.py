@@ -60,9 +60,13 @@ class Listing(Protocol):
     that waits has `obstacles` (records.Obstacles).
     """
 
-    def execution(self, source: str, execution_id: str) -> Mapping[str, Any] | None:
-        """Return `{"execution", "events", "deliveries", "acts"}` of one execution, or None.
+    def execution(
+        self, source: str, execution_id: str, newest: int | None = None
+    ) -> Mapping[str, Any] | None:
+        """Return `{"execution", "events", "deliveries", "acts", "path", "n"}`, or None.
 
+        With `newest`, `events` are only so many, the last ones; `n` is the number of all. `path`
+        has version, status and time of each event that was applied, in their order.
         Its quarantined events stand apart: see `events`. `acts` are what people did with it at the
         provider, as in the audit.
         """

@@ -633,6 +633,23 @@ class StoreContract:
         assert store.event(5) is None
         assert store.names()["source"] == ["s"]
 
+    def test_a_story_may_be_of_the_last_events_alone_and_still_has_the_whole_path(
+        self, store: Store
+    ) -> None:
+        first = applied(1, Status.RUNNING, None)
+        save(store, first)
+        save(store, applied(2, Status.AWAITING_CONFIRMATION, first.after))
+        save(store, unapplied(3, Verdict.STALE, "older"))
+        story, whole = store.execution("s", "x-1", 2), store.execution("s", "x-1")
+        assert story is not None
+        assert whole is not None
+        assert [each["seq"] for each in story["events"]] == [2, 3]
+        assert story["events"] == whole["events"][1:]
+        assert (story["n"], story["path"]) == (3, whole["path"])
+        assert [(n, status) for n, status, _ in story["path"]] == [
+            (1, "running"), (2, "awaiting_confirmation")
+        ]  # fmt: skip
+
     def test_what_waits_for_people_comes_the_longest_first_with_what_it_is_about(
         self, store: Store
     ) -> None:

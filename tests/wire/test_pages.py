@@ -15,7 +15,7 @@ from receiver.cli import client
 from receiver.store.sqlite.connection import connect
 from receiver.store.sqlite.store import SqliteStore
 from receiver.times import format_time
-from receiver.web.pages import glance
+from receiver.web.pages import glance, views
 from receiver.web.pages.rendering import POLICY, STATIC
 from tests.support.live import Live, live, until
 from tests.support.visited import ADDRESSES, LINK, NAME, ROUTES, TOKEN, Visit, sow, sown
@@ -466,6 +466,21 @@ def test_routes_says_where_each_destination_leads_and_no_secret(tmp_path: Path) 
     assert "TIiajkdnlazk" not in text
     assert re.search(r'id="destination-ops">ops</dt><dd>[^<]*#ops', text), text
     assert "JSON at 127.0.0.1:9" in text
+
+
+def test_of_a_long_execution_the_newest_events_are_shown_and_the_rest_is_linked(
+    small: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = "/executions/asteroid/report-s"
+    whole = Visit(small).get(path).text
+    monkeypatch.setattr(views, "MOST_EVENTS", 2)
+    text = Visit(small).get(path).text
+    assert "Left out here: the first" in text
+    assert "Left out here" not in whole
+    assert (text.count('id="event-'), whole.count('id="event-') > 3) == (2, True)
+    assert re.search(r'<ol class="path" start="\d">', text)
+    drawing = re.compile(r"<svg class=.diagram.*?</svg>", re.S)
+    assert drawing.findall(text) == drawing.findall(whole)
 
 
 def test_numbers_and_lists_read_as_people_write_them(small: Live) -> None:

@@ -42,8 +42,10 @@ class SqlReader(ABC):
         """Do the same where it may take long: no worker of the dispatch has to wait for it."""
         return self._query(query)
 
-    def execution(self, source: str, execution_id: str) -> dict[str, Any] | None:
-        return self._look(lambda db: stories.execution(db, source, execution_id))
+    def execution(
+        self, source: str, execution_id: str, newest: int | None = None
+    ) -> dict[str, Any] | None:
+        return self._look(lambda db: stories.execution(db, source, execution_id, newest))
 
     def executions(self, conditions: Mapping[str, str], limit: int, after: int | None) -> Page:
         return self._look(lambda db: executions.executions(db, conditions, limit, after))

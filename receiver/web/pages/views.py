@@ -34,8 +34,8 @@ from receiver.web.paging import whole_number
 View = Mapping[str, Any]
 # The most rows of a part of the first page.
 MOST_WAITING, MOST_OTHERS = 50, 10
-# The most events of an execution on its page: the newest.
-MOST_EVENTS = 200
+# The most events of an execution on its page, and steps of its path: the newest.
+MOST_EVENTS = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,24 +94,21 @@ class Views:
         source, execution_id = (request.path_params[n] for n in ("source", "execution_id"))
         now = time.time_ns()
         rules = self._in_force.rules
-        story = self._store.execution(source, execution_id)
+        story = self._store.execution(source, execution_id, MOST_EVENTS)
         about = {"verdict": "quarantined", "source": source, "execution_id": execution_id}
         set_aside = self._store.events(about, MOST_OTHERS, None)[0]
         if story is None:
             text = "No update about such an execution was counted. It may be in quarantine."
             return self._render.problem(request, 404, text, visitor=visitor)
-        events = story["events"]
-        newest = {**story, "events": events[-MOST_EVENTS:]}
         ordering = rules.orderings.get(source)
         content = {
             "title": f"{story['execution']['agent_name'] or 'Execution'} · {execution_id}"[:120],
-            **json_views.known(newest, rules, now),
-            "version": max(
-                (e["judged"].after.version for e in events if e["judged"].after), default=None
-            ),
-            "left_out": len(events) - len(newest["events"]),
+            **json_views.known(story, rules, now),
+            "version": story["path"][-1][0] if story["path"] else None,
+            "left_out": story["n"] - len(story["events"]),
             "set_aside": [json_views.event(each) for each in set_aside],
-            "steps": (steps := path_of(events)),
+            "most": MOST_EVENTS,
+            "steps": (steps := [Step(Status(to), at) for _, to, at in story["path"]]),
             "diagram": draw(steps, ordering.observes if ordering else None),
             "question_of": question_of,
             "can_do": fitting(rules.sources.get(source), Status(story["execution"]["status"])),
@@ -198,10 +195,3 @@ def question_of(detail: Mapping[str, Any]) -> str:
         return text
     texts = (detail.get(name) for name in ("reason", "error"))
     return next((text for text in texts if isinstance(text, str)), "")
-
-
-def path_of(events: Sequence[View]) -> list[Step]:
-    """Return the statuses that an execution came to, in the order in which they count."""
-    applied = [e for e in events if e["judged"].after is not None and e["status"] is not None]
-    applied.sort(key=lambda each: each["judged"].after.version)
-    return [Step(Status(each["status"]), each["occurred_at"]) for each in applied]

@@ -15,20 +15,26 @@ from receiver.store.sql.views.executions import EXECUTION, execution_view
 from receiver.store.sql.views.paging import View
 
 
-def execution(db: Database, source: str, execution_id: str) -> View | None:
+def execution(
+    db: Database, source: str, execution_id: str, newest: int | None = None
+) -> View | None:
     """See contract.Listing.execution."""
     values = {"source": source, "execution": execution_id}
     records = db.records(EXECUTION, values)
     if not records:
         return None
+    events = db.records(EVENTS_OF_EXECUTION, values)
+    applied = [event for event in events if event["version"] is not None]
     return {
         "execution": execution_view(records[0]),
         "events": [
             {**view, "judged": as_judged(db, record, view["steps"][-1]["at"])}
-            for record, view in with_steps(db, db.records(EVENTS_OF_EXECUTION, values))
+            for record, view in with_steps(db, events if newest is None else events[-newest:])
         ],
         "deliveries": with_attempts(db, db.records(DELIVERIES_OF_EXECUTION, values)),
         "acts": db.records(AT_PROVIDER, values),
+        "path": sorted((each["version"], each["status"], each["occurred_at"]) for each in applied),
+        "n": len(events),
     }
 
 
