@@ -202,3 +202,22 @@ def test_a_server_that_stops_waits_for_no_provider_and_tells_of_the_act(
     shown = command(tmp_path, "executions", "show", "x").stdout
     assert b"Ann tried to resume it through the API" in shown
     assert b"it may have happened" in shown
+
+
+def test_storage_that_fails_after_the_request_left_hides_no_act(
+    tmp_path: Path, provider: StandIn
+) -> None:
+    full = "CREATE TRIGGER full BEFORE INSERT ON event BEGIN SELECT RAISE(ABORT, 'no space'); END"
+
+    def fills_up(method: str, path: str) -> None:
+        if method == "POST":
+            with closing(sqlite3.connect(tmp_path / "receiver.db")) as file:
+                file.execute(full)
+
+    with receiver(tmp_path, provider) as running:
+        waits(provider, running, "x")
+        provider.fault = fills_up
+        code, content = wish(running, "x")
+        assert (code, content["outcome"]) == (200, "done")
+        assert "Ann resumed x. It could not be asked again." in content["text"]
+        assert acts_of(running, "x") == ["Ann resumed it through the API"]
