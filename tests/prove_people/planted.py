@@ -43,10 +43,6 @@ BUGS = (
         "({0}.state = 'sent')", "outages",
     ),
     people(
-        "what is planned falls into quiet hours", QUIET, " AND due_at < :to AND planned_at <= :now",
-        " AND due_at < :to", "quiet reloads",
-    ),
-    people(
         "quiet hours that a reload ends hold on", QUIET,
         '{"to": now, "key": None} if end is None', '{"to": now + 60, "key": None} if not end',
         "quiet reloads",
@@ -77,10 +73,6 @@ BUGS = (
     people(
         "escalations come later after a reload", EPISODES, "episode.begun_at + escalation.after,",
         f"episode.begun_at + escalation.after + {MINUTE},", "reloads",
-    ),
-    people(
-        "a reload forgets who took it", EPISODES, "    if episode.taken_by:\n",
-        "    if episode.taken_by and not routes:\n", "reloads",
     ),
     people(
         "reminders without a limit after a reload", EPISODES, "step > remind.at_most:",
