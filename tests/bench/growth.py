@@ -27,6 +27,7 @@ from contextlib import closing, contextmanager, suppress
 from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Self
+from urllib.request import urlopen
 from uuid import uuid4
 
 from receiver.cli import client
@@ -76,10 +77,14 @@ def hooked() -> Iterator[int]:
 
 @contextmanager
 def served(folder: Path, http: str, hook: int) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    """A receiver on the database in a folder: its process and its port."""
+    """A receiver on the database in a folder, once it is ready: its process and its port.
+
+    It listens before it has read the whole file, so what came then would wait for that.
+    """
     process, port = serve_ours(TOP, http, hook, str(folder))
     try:
-        yield process, port
+        with urlopen(f"http://127.0.0.1:{port}/readyz", timeout=600):
+            yield process, port
     finally:
         process.terminate()
         process.wait(60)
