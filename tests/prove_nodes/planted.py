@@ -54,9 +54,9 @@ BUGS = (
     bug(
         "a start takes back the leases of all",
         OUTBOX,
-        "state = 'sending' AND (lease_until <= {now}",
-        "state = 'sending' AND (lease_until > 0",
-        KILLS,
+        "substr(token, 1, length(CAST(:holder AS text))) = CAST(:holder AS text)",
+        "CAST(:holder AS text) IS NOT NULL",
+        f"{KILLS} --kills 20",
         "a delivery repeats at most as often",
     ),
     bug(

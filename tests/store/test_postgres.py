@@ -47,6 +47,7 @@ from tests.store.conformance import (
 )
 from tests.support.live import until
 from tests.support.postgres import Server
+from tests.support.proxy import proxy
 
 # The clock that counts in stories: the time that is passed in.
 PASSED = ":now"
@@ -472,3 +473,19 @@ def test_a_connection_that_dies_in_a_transaction_leaves_nothing_and_the_next_one
     assert store.execution("s", "x-1") is None
     save(store, applied(1, Status.RUNNING, None))
     assert store.ledger()["imbalance"] == 0
+
+
+def test_a_batch_goes_a_few_times_to_the_server_however_many_statements_it_has(
+    postgres: Server,
+) -> None:
+    """What is written goes together with the commit: over a network each way is a wait."""
+    with proxy(postgres.emptied()) as way, closing(PostgresStore(way.url)) as store:
+        turns = []
+        for n in range(12):
+            before = way.turns
+            brought(store, *(told(f"e-{n}-{k}", Status.FAILED, f"x-{n}-{k}") for k in range(20)))
+            turns.append(way.turns - before)
+        # Begin, three looks, numbers twice, and the rest with the commit; then word to the others,
+        # at its own time. At first some statements are prepared, too.
+        assert sum(turns[-6:]) <= 6 * 8 + 1
+        assert store.ledger()["imbalance"] == 0

@@ -16,7 +16,8 @@ Target = tuple[int, str | tuple[str, int]]
 class Proxy:
     """A way to the server over loopback. While it `is_swallowing`, no byte comes through.
 
-    A connection on which a client says what it `cuts_at` is cut.
+    A connection on which a client says what it `cuts_at` is cut. `turns` counts how
+    often a client spoke after the server.
     """
 
     def __init__(self, url: str) -> None:
@@ -25,6 +26,8 @@ class Proxy:
         self.is_swallowing = False
         self.cuts_at: bytes | None = None
         self.n_cut = 0  # how often it did
+        self.turns = 0
+        self._is_client = False  # who spoke last
         self._pairs: list[socket.socket] = []
         self._listening: socket.socket | None = None
         self.open()
@@ -65,7 +68,8 @@ class Proxy:
                 server = self._reach()
                 self._pairs += [client, server]
                 for one, other in ((client, server), (server, client)):
-                    threading.Thread(target=self._carry, args=(one, other), daemon=True).start()
+                    arguments = one, other, one is client
+                    threading.Thread(target=self._carry, args=arguments, daemon=True).start()
 
     def _reach(self) -> socket.socket:
         host, port = self._values.get("host", "localhost"), self._values.get("port", "5432")
@@ -75,9 +79,11 @@ class Proxy:
         reached.connect(f"{host}/.s.PGSQL.{port}")
         return reached
 
-    def _carry(self, one: socket.socket, other: socket.socket) -> None:
+    def _carry(self, one: socket.socket, other: socket.socket, is_client: bool) -> None:
         with suppress(OSError):
             while data := one.recv(65_536):
+                self.turns += is_client and not self._is_client
+                self._is_client = is_client
                 if self.cuts_at is not None and self.cuts_at in data:
                     self.n_cut += 1
                     break

@@ -75,6 +75,9 @@ class WriteConnection:
     def begin(self, *, small: bool = False) -> SqlTransaction:
         for is_last in (False, True):
             connection = self._link.take(self._what)
+            if connection.is_doubtful:
+                connection.close()
+                connection = self._link.take(self._what)
             if connection is not self._connection:
                 self._use(connection)
             try:
@@ -105,6 +108,7 @@ class WriteConnection:
         connection = self._connection
         if connection is None or connection.closed:
             return
+        connection.forget()
         try:
             if connection.info.transaction_status != pq.TransactionStatus.IDLE:
                 connection.execute("ROLLBACK")

@@ -16,7 +16,7 @@ import psycopg
 from receiver.errors import StorageRefused
 from receiver.store.postgres.address import Address, read_address
 from receiver.store.postgres.connection import DATABASE_CLOCK, dialect
-from receiver.store.postgres.link import connect
+from receiver.store.postgres.link import Watched, connect
 from receiver.store.postgres.many_rows import PostgresBulk
 from receiver.store.postgres.schema import LOCK, is_moving, prepare
 from receiver.store.sql import database as sql
@@ -114,9 +114,7 @@ def fill(url: str, original: Original, say: Say) -> dict[str, int]:
 class Copying:
     """Run of the copying; each of its steps is a transaction, or several."""
 
-    def __init__(
-        self, address: Address, connection: psycopg.Connection[Any], original: Original, say: Say
-    ) -> None:
+    def __init__(self, address: Address, connection: Watched, original: Original, say: Say) -> None:
         self._address, self._db, self._original, self._say = address, connection, original, say
 
     def is_done(self) -> bool:

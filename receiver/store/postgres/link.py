@@ -39,16 +39,44 @@ class _TextDumper(StrDumper):
 
 
 class Watched(psycopg.Connection[Any]):
-    """A connection that knows since when (monotonic seconds) it waits for its server, or 0."""
+    """A connection that knows since when (monotonic seconds) it waits for its server, or 0.
+
+    Statements without a result that is of interest go together with the next one. After an error it
+    `is_doubtful`: it ends with its transaction.
+    """
 
     busy_since = 0.0
+    is_doubtful = False
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._later: list[tuple[Any, Any]] = []
 
     def execute(self, *arguments: Any, **options: Any) -> psycopg.Cursor[Any]:
         self.busy_since = time.monotonic()
         try:
-            return super().execute(*arguments, **options)
+            if not self._later:
+                return super().execute(*arguments, **options)
+            later, self._later = self._later, []
+            with self.pipeline():
+                for text, values in later:
+                    super().execute(text, values)
+                return super().execute(*arguments, **options)
+        except psycopg.Error:
+            # After an error the server passes over the rest, also over what prepares a statement,
+            # and the driver does not notice.
+            self.is_doubtful = True
+            raise
         finally:
             self.busy_since = 0.0
+
+    def later(self, text: str, values: Any) -> None:
+        """Execute a statement together with the next one, which raises its error."""
+        self._later.append((text, values))
+
+    def forget(self) -> None:
+        """Execute no statement that waits for the next one."""
+        self._later = []
 
     def has_waited(self, seconds: float) -> bool:
         """Return whether a statement waits for longer."""

@@ -10,8 +10,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-import psycopg
-
+from receiver.store.postgres.link import Watched
 from receiver.store.sql.database import Row
 from receiver.store.sql.rows import (
     DELIVERY_COLUMNS,
@@ -46,12 +45,12 @@ class ManyRows:
             rows=f"json_to_recordset(CAST(%s AS json)) AS r ({record})", columns=", ".join(columns)
         )
 
-    def run(self, db: psycopg.Connection[Any], rows: Sequence[Row]) -> psycopg.Cursor[Any]:
-        """Execute it once for all rows, in their order."""
+    def values(self, rows: Sequence[Row]) -> tuple[str]:
+        """Return its values for these rows."""
         text = self._as_text(rows)
         if "\\u0000" in text:  # the one character that no text of PostgreSQL may hold
             text = self._as_text([[_storable(value) for value in row] for row in rows])
-        return db.execute(self.text, (text,))
+        return (text,)
 
     def _as_text(self, rows: Sequence[Sequence[Any]]) -> str:
         return json.dumps(
@@ -136,15 +135,16 @@ _HOLD = (
 class PostgresBulk:
     """database.Bulk on PostgreSQL."""
 
-    def __init__(self, connection: psycopg.Connection[Any]) -> None:
+    def __init__(self, connection: Watched) -> None:
         self._db = connection
+        self.later = connection.later
 
     def hold(self, events: Sequence[Row], executions: Sequence[Row]) -> None:
         # In the order of the keys, so that two transactions never wait for each other.
         names = [f"event/{source}/{event_id}" for source, event_id in events]
         names += [f"execution/{source}/{execution_id}" for source, execution_id in executions]
         if names:
-            self._db.execute(_HOLD, (names,))
+            self._db.later(_HOLD, (names,))
 
     def new_events(self, n: int) -> Sequence[int]:
         return self._numbers("event", "seq", n)
@@ -172,7 +172,9 @@ class PostgresBulk:
         self._add(EXECUTION, rows)
 
     def move_executions(self, rows: Sequence[Row]) -> int:
-        return EXECUTION_MOVES.run(self._db, rows).rowcount if rows else 0
+        if not rows:
+            return 0
+        return self._db.execute(EXECUTION_MOVES.text, EXECUTION_MOVES.values(rows)).rowcount
 
     def add_history(self, rows: Sequence[Row]) -> None:
         self._add(HISTORY, rows)
@@ -181,11 +183,11 @@ class PostgresBulk:
         self._add(DELIVERY, rows)
 
     def _find(self, many: ManyRows, keys: Sequence[Row]) -> list[Row]:
-        return many.run(self._db, keys).fetchall() if keys else []
+        return self._db.execute(many.text, many.values(keys)).fetchall() if keys else []
 
     def _add(self, many: ManyRows, rows: Sequence[Row]) -> None:
         if rows:
-            many.run(self._db, rows)
+            self._db.later(many.text, many.values(rows))
 
     def _numbers(self, table: str, column: str, n: int) -> Sequence[int]:
         if not n:

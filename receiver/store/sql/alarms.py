@@ -200,7 +200,7 @@ def absent(db: Database, source: str, statuses: Sequence[str], since: int, now: 
 def heard(db: Database, sources: Mapping[str, int]) -> None:
     """Remember when these sources were last heard (nanoseconds)."""
     for source in sorted(sources):
-        db.change(HEARD, {"source": source, "at": sources[source]})
+        db.change_later(HEARD, {"source": source, "at": sources[source]})
 
 
 def raise_alarm(db: Database, new: Alarm) -> Alarm | None:

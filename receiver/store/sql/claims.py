@@ -163,7 +163,7 @@ def claim(
     # Each round takes one or puts at least one off, so this ends.
     while (row := db.row(NEXT, request.values())) is not None:
         if (taken := _take(db, request, row)) is not None:
-            db.change(SPEND_TOKEN, request.values() | {"tokens": tokens - 1})
+            db.change_later(SPEND_TOKEN, request.values() | {"tokens": tokens - 1})
             return taken
     return None
 
@@ -211,22 +211,22 @@ def _sift(db: Database, request: _Request, which: str, values: Values) -> None:
     # Whoever may have got it before learns of the end.
     ended = catch_up(db, f"{which}_again", values, request.policy.options, now)
     promise(db, "owed", ended)
-    db.change(UNTRUE[which], values)
+    db.change_later(UNTRUE[which], values)
     # First what is not stuck any more, or a silence would list it as if it were.
     stuck = {
         route: options.stuck_after
         for route, options in request.policy.options.items()
         if options.stuck_after is not None
     }
-    db.change(NOT_ASKED_FOR[which], {**values, "stuck": db.as_list(list(stuck))})
+    db.change_later(NOT_ASKED_FOR[which], {**values, "stuck": db.as_list(list(stuck))})
     for route, after in stuck.items():
         more = {"route": route, "after": after, "now": now, "ahead": now + AHEAD}
         more["gathers"] = request.policy.options_for(route).wait
-        db.change(PUT_OFF_STUCK[which], {**values, **more})
+        db.change_later(PUT_OFF_STUCK[which], {**values, **more})
     for route, options in request.policy.options.items():
         if options.remind_every is not None:
             every = {"route": route, "every": options.remind_every, "now": now}
-            db.change(PUT_OFF_LISTED[which], {**values, **every})
+            db.change_later(PUT_OFF_LISTED[which], {**values, **every})
     if request.silences and silences.supersede_silenced(
         db, request.silences, CANDIDATES[which], {**values, "now": now}, now
     ):
@@ -277,7 +277,7 @@ def _claim_group(db: Database, request: _Request, group: Values) -> Claim | None
     ((head, n),) = db.rows(HEAD, together)
     if n < 2:
         return None if head is None else _claim_only(db, request, head)
-    db.change(CLAIM_GROUP, {**together, "head": head})
+    db.change_later(CLAIM_GROUP, {**together, "head": head})
     claim = claimed(db, db.rows(CLAIMED, {"delivery": head})[0])
     return replace(
         claim,
@@ -290,7 +290,7 @@ def _claim_group(db: Database, request: _Request, group: Values) -> Claim | None
 
 def _claim_only(db: Database, request: _Request, delivery: int) -> Claim | None:
     """Take the only one left of a group, even if it is due a moment later than now."""
-    db.change(HURRY, {"now": request.now, "delivery": delivery})
+    db.change_later(HURRY, {"now": request.now, "delivery": delivery})
     return _claim_one(db, request, delivery)
 
 

@@ -117,6 +117,9 @@ class Bulk(Protocol):
     Columns are those of the module `rows`. A result may hold the same row more than once.
     """
 
+    def later(self, text: str, values: Any, /) -> object:
+        """Execute a statement without a result, at the latest together with the next one."""
+
     def new_events(self, n: int) -> Sequence[int]:
         """Reserve the next `n` numbers for events."""
 
@@ -218,6 +221,13 @@ class Database:
     def change(self, statement: Statement, values: Values = _NOTHING) -> int:
         """Change rows; return how many."""
         return self._execute(self._dialect.text(statement), values).rowcount
+
+    def change_later(self, statement: Statement, values: Values = _NOTHING) -> None:
+        """Change rows, at the latest together with the next statement: a way over the network less.
+
+        An error comes with that one, or with the commit.
+        """
+        self.bulk.later(self._dialect.text(statement), values)
 
     def hold(self, statement: Statement, values: Values = _NOTHING) -> bool:
         """Return whether the locks of a statement are ours; true where nobody else writes."""

@@ -190,9 +190,9 @@ def inserted(db: Database, insert: Statement, values: Values) -> int:
     owing = Counter(row[:2] for row in rows)
     for (event, alarm), n in owing.items():
         if event is not None:
-            db.change(COUNT_OWED, {"n": n, "event": event})
+            db.change_later(COUNT_OWED, {"n": n, "event": event})
         else:
-            db.change(COUNT_OWED_OF_ALARM, {"n": n, "alarm": alarm})
+            db.change_later(COUNT_OWED_OF_ALARM, {"n": n, "alarm": alarm})
     return owing.total()
 
 
@@ -219,7 +219,7 @@ def _note_due(db: Database, rows: Iterable[Row], now: int) -> None:
 def promise(db: Database, name: str, n: int) -> None:
     """Count promises, for the ledger."""
     if n:
-        db.change(PROMISE, {"n": n, "name": name})
+        db.change_later(PROMISE, {"n": n, "name": name})
 
 
 def record(db: Database, claim: Claim, attempt: Attempt, after: AttemptResult) -> bool:
@@ -238,8 +238,8 @@ def record(db: Database, claim: Claim, attempt: Attempt, after: AttemptResult) -
     db.hold(facts.HOLD_EXECUTIONS, values)
     if not db.change(RECORD, values):
         return False
-    db.change(ATTEMPTED, values)
-    db.change(WORKS if attempt.outcome is Outcome.DELIVERED else FAILED, values)
+    db.change_later(ATTEMPTED, values)
+    db.change_later(WORKS if attempt.outcome is Outcome.DELIVERED else FAILED, values)
     if after.state is State.SENT and claim.group_key is not None:
         _group_told(db, claim, after.options)
     return True
@@ -258,9 +258,9 @@ def _group_told(db: Database, claim: Claim, options: Mapping[str, RouteOptions])
     at, route_options = claim.claimed_at, options.get(claim.route)
     gathered = at + (route_options.wait if route_options else 0)
     values = {"destination": claim.destination, "key": claim.group_key}
-    db.change(GROUP_TOLD, {**values, "now": at, "gathered": gathered})
+    db.change_later(GROUP_TOLD, {**values, "now": at, "gathered": gathered})
     longest = max((each.every for each in options.values()), default=0)
-    db.change(FORGET_GROUPS, {"before": at - longest, "day": at - quarantine.DAY})
+    db.change_later(FORGET_GROUPS, {"before": at - longest, "day": at - quarantine.DAY})
 
 
 def failures(db: Database, destination: str) -> Failures:

@@ -125,6 +125,7 @@ class SqliteBulk:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._db = connection
+        self.later = connection.execute
 
     def new_events(self, n: int) -> Sequence[int]:
         return self._count_on("SELECT max(seq) FROM event", n)
