@@ -2,7 +2,9 @@
 
 All on one server that syncs each commit, in turn: a transaction for each event, one process,
 several processes, and a file beside them. What bounds them is seen by the processor time that
-receivers, server and sender spend on a webhook (`…_cpu_ms`), beside the processors that there are.
+receivers, server and sender spend on a webhook (`…_cpu_ms`): with all processors of this machine
+for themselves they could do so many a second (`…_at_most_per_s`), and one process, which has one
+interpreter, `one_receiver_at_most_per_s`.
 """
 
 from __future__ import annotations
@@ -55,7 +57,11 @@ def measure_postgres(given: argparse.Namespace, folder: str) -> dict[str, float]
                 process.wait(30)
     found = {f"{name}_per_s": statistics.median(of) for name, of in rates.items()}
     found |= {name: statistics.median(of) for name, of in spent.items()}
-    found["processors"] = float(os.cpu_count() or 1)
+    processors = found["processors"] = float(os.cpu_count() or 1)
+    for name in rates:
+        all_ms = sum(found[f"{name}_{who}_cpu_ms"] for who in ("receivers", "server", "sender"))
+        found[f"{name}_at_most_per_s"] = processors * 1000 / all_ms
+    found["one_receiver_at_most_per_s"] = 1000 / found["one_receivers_cpu_ms"]
     found["one_to_each"] = found["one_per_s"] / found["each_per_s"]
     found["several_to_one"] = found["several_per_s"] / found["one_per_s"]
     for name, seconds in took.items():

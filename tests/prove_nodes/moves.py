@@ -11,6 +11,8 @@ import sys
 import time
 from pathlib import Path
 
+import psycopg
+
 from tests.support.grown import grow
 from tests.support.moved import has_all_or_none, is_same
 from tests.support.proving import Report
@@ -26,6 +28,7 @@ async def moves(given: argparse.Namespace, report: Report, folder: Path) -> None
         url = given.server.schema()
         while killed < given.kills:
             process = started(given, folder, url)
+            await copies(process, folder, url)
             await asyncio.sleep(chance.uniform(0, took))
             killed += process.poll() is None
             process.kill()
@@ -64,12 +67,31 @@ def run(
 
 
 async def moved(given: argparse.Namespace, folder: Path, url: str) -> float:
-    """Let a run come to its end; return how long it takes (seconds)."""
+    """Let a run come to its end; return how long it copies (seconds)."""
+    process = started(given, folder, url)
+    await copies(process, folder, url)
     begun = time.monotonic()
-    code = await asyncio.to_thread(started(given, folder, url).wait, 600)
+    code = await asyncio.to_thread(process.wait, 600)
     log = (folder / "migrate.log").read_text("utf-8")
     assert code == 0, f"it ends with exit code {code}: {log[-500:]}"
     return time.monotonic() - begun
+
+
+async def copies(process: subprocess.Popen[bytes], folder: Path, url: str) -> None:
+    """Wait until a run has begun, or goes on: most of a short one is the start of a process."""
+    log = folder / "migrate.log"
+    said = log.stat().st_size
+    with psycopg.connect(url, autocommit=True) as database:
+
+        def is_moving() -> bool:
+            row = database.execute("SELECT to_regclass('moving')").fetchone()
+            return row != (None,)
+
+        goes_on = is_moving()
+        while process.poll() is None and log.stat().st_size == said:
+            if not goes_on and is_moving():
+                return
+            await asyncio.sleep(0.01)
 
 
 async def taken(given: argparse.Namespace, folder: Path, url: str) -> int:
