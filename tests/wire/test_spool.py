@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import logging
 import shutil
+import sqlite3
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import pytest
 
 from receiver.store.opening import SpoolFile
 from receiver.store.postgres import link
+from receiver.store.sqlite import connection as sqlite
 from receiver.times import parse_time
 from tests.support.live import Live, live, live_part, until
 from tests.support.postgres import Server
@@ -230,8 +232,7 @@ def test_what_comes_while_others_still_wait_queues_up_behind_them(
                 assert len(found) < 20_000
         assert found.index("applied") > 0
         until(lambda: is_ready(node))
-        numbers = node.store.tallies()
-        assert {(each.verdict, each.n) for each in numbers} == {("applied", 600 + len(found))}
+        assert node.store.ledger()["verdicts"] == {"applied": 600 + len(found)}
         first = [int(e["event_id"][2:]) for e in node.ask("/api/events?limit=8")[1]["items"]]
         assert min(first) >= 592 + len(found)  # the last to come are the last to be judged
 
@@ -254,6 +255,28 @@ def test_a_full_spool_is_503_and_takes_more_once_it_was_emptied(
         way.open()
         until(lambda: is_ready(node))
         assert node.post(webhook(8) + b" " * 29_000)[0] in (200, 202)
+
+
+def test_a_file_that_cannot_be_written_holds_up_nothing_once_the_database_is_back(
+    postgres: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a full disk; here another program has locked it."""
+    monkeypatch.setattr(sqlite, "PATIENCE", 0.05)
+    with spooling(postgres, tmp_path) as (node, way):
+        way.cut()
+        for number in range(3):
+            assert node.post(webhook(number, execution=str(number)))[0] == 202
+        with closing(sqlite3.connect(tmp_path / "spool.db", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            # Nothing can be kept: no balancer shall send webhooks here.
+            assert node.post(webhook(9, execution="9"))[0] == 503
+            assert ready(node)["code"] == 503
+            way.open()
+            until(lambda: node.post(webhook(4, execution="4"))[1].get("verdict") == "applied")
+            other.execute("ROLLBACK")
+        until(lambda: b"receiver_spooled 0\n" in metrics(node))
+        # None was judged again.
+        assert node.store.ledger()["verdicts"] == {"applied": 4}
 
 
 def test_a_process_that_dies_after_the_database_took_them_applies_nothing_twice(

@@ -37,6 +37,8 @@ DIALECT = Dialect(
 VERSION = sqlite3.sqlite_version
 # One process at a time serves the file, so it inherits the leases of its predecessor.
 HOLDER = ""
+# Seconds for which a lock of another program is waited for.
+PATIENCE = 5.0
 # After a failed sync the system may report pages as written that are not, and SQLite still accepts
 # commits. So does a damaged file.
 LOST = {
@@ -53,7 +55,7 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
         uri=True,
         isolation_level=None,
         check_same_thread=False,
-        timeout=5.0,
+        timeout=PATIENCE,
         cached_statements=256,
     )
     connection.execute("PRAGMA foreign_keys = ON")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import sqlite3
 import threading
@@ -38,6 +39,10 @@ _COLUMNS = "source, format, key, message_id, received_at, body, problem"
 _KEEP = f"INSERT INTO webhook ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)"
 _REMOVE = "DELETE FROM webhook WHERE seq = ? RETURNING length(body)"
 _COUNT = "SELECT count(*), coalesce(sum(length(body)), 0) FROM webhook"
+_FIRST = (
+    f"SELECT seq, {_COLUMNS} FROM webhook"
+    " WHERE seq NOT IN (SELECT value FROM json_each(?)) ORDER BY seq"
+)
 _OLDEST = "SELECT received_at FROM webhook ORDER BY seq LIMIT 1"
 # What a webhook takes besides its body, roughly (bytes).
 _BESIDES = 512
@@ -80,11 +85,9 @@ class SqliteSpool:
         await self._committer.write(_remove, numbers)
 
     def first(self, n: int, *, without: Sequence[int] = ()) -> Sequence[tuple[int, SpooledWebhook]]:
-        marks = ", ".join("?" * len(without))
-        query = f"SELECT seq, {_COLUMNS} FROM webhook WHERE seq NOT IN ({marks}) ORDER BY seq"
         found: list[tuple[int, SpooledWebhook]] = []
         size = 0
-        with self._reading, closing(self._reader.execute(query, without)) as rows:
+        with self._reading, closing(self._reader.execute(_FIRST, (json.dumps(without),))) as rows:
             while len(found) < n and size < _AT_ONCE and (row := rows.fetchone()) is not None:
                 found.append((row[0], SpooledWebhook(*row[1:])))
                 size += len(found[-1][1].body)

@@ -15,12 +15,7 @@ from contextlib import suppress
 
 from receiver.config.live_rules import LiveRules
 from receiver.config.rules import Rules
-from receiver.errors import (
-    StorageRefused,
-    StorageServed,
-    StorageUnavailable,
-    Unstorable,
-)
+from receiver.errors import StorageRefused, StorageServed, StorageUnavailable, Unstorable
 from receiver.intake.receive import Intake, Receipt, reread
 from receiver.metrics import Counters
 from receiver.store.contract import Store
@@ -28,6 +23,7 @@ from receiver.store.opening import SpoolFile
 from receiver.store.spooling import Spool, SpooledWebhook, SpoolState
 from receiver.times import SECOND, format_time
 from receiver.web.webhooks.access_log import AccessLog
+from receiver.web.webhooks.passed import Passed
 
 log = logging.getLogger("receiver.spool")
 
@@ -35,9 +31,9 @@ Rows = Sequence[tuple[int, SpooledWebhook]]
 
 # Webhooks that are judged at once, and seconds between two tries while the database is away.
 BATCH, AGAIN = 256, 0.5
+# The time for which a webhook counts that could not be kept (seconds).
+NOT_KEPT_FOR = 3.0
 FULL = "The spool is full (RECEIVER_SPOOL_SIZE): send it again."
-# So often the database refuses a webhook, and takes others, before it is set aside.
-TRIES = 3
 
 
 class Spooling:
@@ -64,7 +60,8 @@ class Spooling:
         self._is_behind = self._is_back = False
         self._arriving = 0  # webhooks that are being written to the file
         self._began_at = time.monotonic()
-        self._refused: dict[int, int] = {}  # how often, by the number in the file
+        self._passed = Passed()
+        self._not_kept_at = float("-inf")  # monotonic seconds
         self._news, self._settled = asyncio.Event(), asyncio.Event()
         self._is_turning = False
         self._later: list[Callable[[], object]] = []
@@ -151,7 +148,11 @@ class Spooling:
         self._news.set()
         if not self._arriving:
             self._settled.set()
-        if not kept.cancelled() and kept.exception() is None and kept.result():
+        if kept.cancelled():
+            return
+        if kept.exception() is not None:
+            self._not_kept_at = time.monotonic()
+        elif kept.result():
             self._counters.spooled(webhook.source, webhook.key, webhook.received_at / SECOND)
 
     def state(self) -> SpoolState | None:
@@ -167,6 +168,7 @@ class Spooling:
         except StorageUnavailable:
             return False
         has_room = state is not None and state.size < state.most
+        has_room = has_room and time.monotonic() - self._not_kept_at > NOT_KEPT_FOR
         return has_room and _is_wanted(self._in_force.rules)
 
     def start(self) -> None:
@@ -192,7 +194,7 @@ class Spooling:
                     continue
             except StorageUnavailable as error:
                 self._look_at_file(error)
-            if not self._is_behind:
+            if not self._is_behind and not self._passed.judged:
                 await self._news.wait()
             self._news.clear()
             await asyncio.sleep(AGAIN)
@@ -208,7 +210,10 @@ class Spooling:
 
     async def _drain(self) -> bool:
         """Judge the first that wait; return whether to go on at once."""
-        if self._spool is None or self._failure or not self._is_behind:
+        if self._spool is None or self._failure:
+            return False
+        if not self._is_behind:
+            await self._passed.remove_judged(self._spool)
             return False
         rows, is_last = self._first()
         # Until the database is known to be back, nothing new has to wait for it.
@@ -236,9 +241,9 @@ class Spooling:
     def _first(self) -> tuple[Rows, bool]:
         """Return the first that wait, and whether they are all."""
         assert self._spool is not None
-        aside = [number for number, n in self._refused.items() if n >= TRIES]
-        rows = self._spool.first(BATCH, without=aside)
-        return rows, self._spool.state().waiting <= len(rows) + len(aside)
+        passed = self._passed.numbers()
+        rows = self._spool.first(BATCH, without=passed)
+        return rows, self._spool.state().waiting <= len(rows) + len(passed)
 
     def _submit(self, rows: Rows) -> Sequence[asyncio.Future[Receipt]]:
         loop, now = asyncio.get_running_loop(), time.time_ns()
@@ -256,25 +261,23 @@ class Spooling:
         """Remove what the database has; return whether to go on at once."""
         errors = [future.exception() for future in futures]
         done = [number for (number, _), error in zip(rows, errors, strict=True) if error is None]
-        if done:
-            await spool.remove(done)
+        self._passed.judged.update(done)
         for (number, webhook), future, error in zip(rows, futures, errors, strict=True):
             if error is None:
                 self._tell(webhook, future.result())
             elif isinstance(error, Unstorable):
-                self._count_refusal(number, error)
+                self._passed.count_refusal(number, error)
         if len(done) == len(rows) and not self._is_behind:
+            aside = spool.state().waiting - len(self._passed.judged)
             took = time.monotonic() - self._began_at
-            log.warning("spool.drained after=%.1fs aside=%d", took, spool.state().waiting)
+            log.warning("spool.drained after=%.1fs aside=%d", took, aside)
         self._is_behind = self._is_behind or len(done) < len(rows)
         self._is_back = bool(done)
+        try:
+            await self._passed.remove_judged(spool)
+        except StorageUnavailable as error:
+            self._look_at_file(error)  # what waits is judged all the same
         return bool(done)
-
-    def _count_refusal(self, number: int, error: Exception) -> None:
-        """Set a webhook aside that the database refuses, so that it holds up nothing else."""
-        self._refused[number] = self._refused.get(number, 0) + 1
-        if self._refused[number] == TRIES:
-            log.error("spool.aside number=%d error=%s; the next start tries again", number, error)
 
     def _tell(self, webhook: SpooledWebhook, receipt: Receipt) -> None:
         if webhook.problem:
