@@ -199,9 +199,10 @@ def test_a_server_that_stops_waits_for_no_provider_and_tells_of_the_act(
         assert time.monotonic() - begun < 5
         until(lambda: not [each for each in threading.enumerate() if "AnyIO" in each.name])
         hanging.may_go_on.set()
-    shown = command(tmp_path, "executions", "show", "x").stdout
-    assert b"Ann tried to resume it through the API" in shown
-    assert b"it may have happened" in shown
+    shown = " ".join(command(tmp_path, "executions", "show", "x").stdout.decode().split())
+    # Its result may come too late for the store.
+    assert "Ann tried to resume it through the API:" in shown
+    assert "it may have happened" in shown
 
 
 def test_storage_that_fails_after_the_request_left_hides_no_act(
