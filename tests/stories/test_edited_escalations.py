@@ -11,6 +11,7 @@ import pytest
 
 from receiver.events import Status
 from tests.support.people import GONE, MINUTE, SECOND, Walk
+from tests.support.stores import only_a_file
 
 AWAITS, RUNNING = Status.AWAITING_CONFIRMATION, Status.RUNNING
 DESTINATIONS = """\
@@ -92,6 +93,7 @@ def test_what_was_taken_out_and_put_back_is_told_at_its_time_and_once(walk: Walk
 
 
 def test_an_old_store_that_knows_places_in_the_list_tells_nobody_again(walk: Walk) -> None:
+    only_a_file("it changes rows there")
     walk.reload(rules("2s mail", "3s lead", "9s lead"))
     walk.comes(AWAITS)
     walk.gets()

@@ -18,6 +18,7 @@ from receiver.store.sqlite.store import SqliteStore
 from receiver.times import SECOND
 from tests.support.live import ROUTES, Live, live, until
 from tests.support.people import MINUTE, Walk
+from tests.support.stores import only_a_file
 
 START = client.now_whole() - 60 * SECOND
 
@@ -116,6 +117,7 @@ def test_the_log_says_it_too(tmp_path: Path, caplog: pytest.LogCaptureFixture) -
 def test_what_ended_while_nobody_served_is_settled_before_anything_is_sent(
     tmp_path: Path, httpserver: HTTPServer
 ) -> None:
+    only_a_file("a server goes on with it")
     httpserver.expect_request("/ops").respond_with_data("ok")
     routes = f"""
 sources:

@@ -10,6 +10,7 @@ import pytest
 from receiver.deliveries import Attempt, Outcome
 from receiver.events import Status
 from tests.support.people import MINUTE, SECOND, Told, Walk
+from tests.support.stores import only_a_file
 
 RULES = """\
 destinations:
@@ -120,6 +121,7 @@ def test_word_of_who_has_it_waits_behind_what_it_is_about(alone: Walk) -> None:
 
 
 def test_a_repeat_after_a_death_says_by_itself_who_has_it(alone: Walk) -> None:
+    only_a_file("a process that is gone is noticed by its lease there, not at a start")
     alone.comes(WAITING)
     alone.take("Ann")
     assert alone.claim("ops") is not None

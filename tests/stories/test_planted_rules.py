@@ -17,6 +17,7 @@ from tests.stories import test_one_message_for_one_thing as one_message
 from tests.stories import test_true_digests as digests
 from tests.stories import test_who_hears_the_end as ends
 from tests.support.people import Walk
+from tests.support.stores import only_a_file
 
 Story = Callable[[Walk], None]
 # The statement, the text that is lost from it or replaced in it, and the story that sees it.
@@ -68,6 +69,7 @@ FAULTS: dict[str, tuple[str, str, str, str, Story]] = {
 def test_a_planted_fault_is_found(
     fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    only_a_file("the fault is planted into its dialect")
     name, old, new, routes, story = FAULTS[fault]
     planned = STATEMENTS[name]
     text = DIALECT.text(planned)
