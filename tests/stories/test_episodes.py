@@ -17,7 +17,7 @@ from receiver.lifecycle import TRANSITIONS
 from receiver.routing.silences import Silence
 from receiver.store.sqlite.connection import connect
 from tests.support.people import DELIVERED, FAILED, GONE, HOUR, MINUTE, Walk
-from tests.support.stores import shared_memory
+from tests.support.stores import only_a_file, shared_memory
 
 ROUTES = """\
 destinations:
@@ -157,6 +157,7 @@ def ends(walk: Walk) -> None:
 def test_whatever_happens_no_reminder_outlives_its_episode_and_who_was_told_learns_the_end(
     script: list[tuple[str, object, int]], grouped: bool
 ) -> None:
+    only_a_file("it looks into it")
     group = "group: {by: [agent], wait: 5m, every: 20m}"
     with tempfile.TemporaryDirectory(dir=shared_memory()) as folder:
         walk = Walk(Path(folder), ROUTES.replace("GROUP", group if grouped else ""))

@@ -16,6 +16,7 @@ from receiver.routing.routes import Reminders
 from receiver.store.portions import Portions
 from receiver.times import parse_time
 from tests.support.people import FAILED, GONE, HOUR, MINUTE, SECOND, Told, Walk
+from tests.support.stores import only_a_file
 
 AWAITS, RUNNING = Status.AWAITING_CONFIRMATION, Status.RUNNING
 TO = "url: console://, rate: 1000/s"
@@ -377,6 +378,7 @@ def test_failures_about_one_execution_pause_no_destination(walk: Walk) -> None:
 
 
 def test_an_escalation_does_not_move_when_our_own_downtime_counts_as_none(walk: Walk) -> None:
+    only_a_file("it changes rows there")
     walk.reload(rules("lead", conf=", escalate: [{after: 1h, notify: lead}]"))
     walk.comes(AWAITS)
     walk.gets()
