@@ -16,7 +16,6 @@ from receiver.sources.formats.fields import STATUSES
 from receiver.times import SECOND
 from tests.support.provider import KEY, StandIn, standing_in
 
-sdk = pytest.importorskip("asteroid_odyssey", reason="needs the extra `sdk`")
 NOW = 1_800_000_000 * SECOND
 
 
@@ -27,7 +26,14 @@ def provider() -> Iterator[StandIn]:
 
 
 @pytest.fixture
-def api(provider: StandIn) -> Any:
+def sdk() -> Any:
+    return pytest.importorskip(
+        "asteroid_odyssey", reason="asteroid_odyssey is not installed (pip install '.[sdk]')"
+    )
+
+
+@pytest.fixture
+def api(provider: StandIn, sdk: Any) -> Any:
     configuration = sdk.Configuration(host=provider.url)
     client = sdk.ApiClient(configuration, header_name="X-Api-Key", header_value=KEY)
     return sdk.ExecutionApi(client)
@@ -70,7 +76,9 @@ def test_the_sdk_reads_every_status_as_the_receiver_does(provider: StandIn, api:
     assert asked.actual_instance.paused_payload.question.questions[0].options[0].label == "1"
 
 
-def test_the_sdk_lists_by_phase_status_order_and_page(provider: StandIn, api: Any) -> None:
+def test_the_sdk_lists_by_phase_status_order_and_page(
+    provider: StandIn, api: Any, sdk: Any
+) -> None:
     grown(provider)
     active = api.executions_list(phase=["active"], sort="created_at:asc", page_size=2)
     assert (active.page, active.page_size, active.total) == (1, 2, 5)
@@ -84,7 +92,7 @@ def test_the_sdk_lists_by_phase_status_order_and_page(provider: StandIn, api: An
 
 
 def test_the_sdk_acts_at_the_addresses_of_the_receiver_and_as_a_status(
-    provider: StandIn, api: Any
+    provider: StandIn, api: Any, sdk: Any
 ) -> None:
     acts = {Act.PAUSE: api.execution_pause, Act.RESUME: api.execution_resume,
             Act.CANCEL: api.execution_cancel}  # fmt: skip
@@ -105,7 +113,7 @@ def test_the_sdk_acts_at_the_addresses_of_the_receiver_and_as_a_status(
 
 
 def test_what_is_deleted_and_a_wrong_key_are_refused_as_the_sdk_knows_it(
-    provider: StandIn, api: Any
+    provider: StandIn, api: Any, sdk: Any
 ) -> None:
     provider.moves("x", "running", NOW)
     with pytest.raises(sdk.exceptions.BadRequestException):
