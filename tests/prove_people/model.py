@@ -16,7 +16,10 @@ Where the text is silent, this is decided here:
 * If a notice died and nobody got it instead, reminders go on as if it had been sent at its death.
 * A route escalates what it told of at the beginning: one of another name is another route.
 * A destination that got a message about an episode as a fall-back stands in for the one that did
-  not get it: if that was the notice, it is reminded instead.
+  not get it: if that was the notice, it is reminded instead, while the route names that one.
+* What a destination will be told at its own time does not stand for what it gets instead of another
+  one; but for a reminder of the same number, which comes within `every`.
+* A silence ends before what is asked for at its end.
 * A silence asks of a message what its route's match would ask of the event that it tells of: of
   a message about an end, the event that ended the episode. It acts at the moment of telling. What
   quiet hours hold or a group gathers at its end, and was asked for while it lasted, it kept back
@@ -208,7 +211,7 @@ class World(Planning, Telling):
                 continue
             silence.listed = True
             for owed in [owed for owed in self.waiting if not owed.tries]:
-                is_asked = owed.kind != "reminder" and silence.begins <= owed.asked <= silence.ends
+                is_asked = owed.kind != "reminder" and silence.begins <= owed.asked < silence.ends
                 if is_asked and silence.is_about(owed):
                     self.keep_back(owed, silence)
             missed = dict[str, list[Owed]]()

@@ -238,3 +238,12 @@ def test_who_took_it_ahead_of_the_clock_is_told_once(tmp_path: Path) -> None:
     ) == [
         "7200 s team x: awaiting_confirmation; y: awaiting_confirmation, Ann has it",
     ]  # fmt: skip
+
+
+def test_a_silence_keeps_nothing_back_that_is_planned_for_its_end(tmp_path: Path) -> None:
+    way = replace(WAITS, escalate=((20 * MINUTE, "lead"),))
+    silence = Act(487, "silences", "agent", "agent-x", 12 * MINUTE)
+    assert told(tmp_path, rules(way), moves(7, "x", ASKS), silence) == [
+        "7 s team x: awaiting_confirmation",
+        "1207 s lead x: escalation awaiting_confirmation",
+    ]

@@ -63,7 +63,8 @@ KEPT_BACK_BESIDE = statement(
     "kept_back_beside_silence",
     f"{_CANDIDATES} AND d.kind <> 'reminder' AND d.state = 'waiting'"
     " AND d.state IN ('waiting', 'sending', 'dead') AND d.tries = 0"
-    " AND d.planned_at BETWEEN :begins AND :ends AND d.id > :after ORDER BY d.id LIMIT :most",
+    " AND d.planned_at >= :begins AND d.planned_at < :ends AND d.id > :after"
+    " ORDER BY d.id LIMIT :most",
 )
 ACTIVE = statement(
     "active_silences",
