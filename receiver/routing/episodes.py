@@ -120,7 +120,10 @@ def _key(kind: str, episode: Episode, destination: str, route: Route, step: int)
 
 
 def _reminders(episode: Episode, route: Route, now: int) -> Iterator[Plan]:
-    """Yield the next reminder of each destination that was told by the route."""
+    """Yield the next reminder of each destination that the route told.
+
+    Who got a message instead of another destination is reminded while the route names that one.
+    """
     if route.remind is None:
         return
     chains: dict[str, list[Told]] = {}
@@ -128,7 +131,7 @@ def _reminders(episode: Episode, route: Route, now: int) -> Iterator[Plan]:
         if told.route == route.name and (told.is_first or told.kind is Kind.REMINDER):
             chains.setdefault(told.destination, []).append(told)
     for destination, messages in chains.items():
-        if destination in route.notify or any(m.kind is Kind.FALLBACK for m in messages):
+        if destination in route.notify or any(m.instead_of in route.notify for m in messages):
             yield from _next_reminder(episode, route, route.remind, messages, now)
 
 

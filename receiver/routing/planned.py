@@ -22,8 +22,9 @@ class Told:
     """A stored delivery about an episode. Times are nanoseconds.
 
     `at` is when it was sent, given up or kept back, or is due. `fell_from` is the kind of the dead
-    delivery that a fall-back repeats. `is_stuck`: it says that nothing is heard. `is_silenced`: a
-    silence kept it back. `is_tried`: an attempt was made. `has_fallen`: others got it in its place.
+    delivery that a fall-back repeats, `instead_of` the destination for which that was. `is_stuck`:
+    it says that nothing is heard. `is_silenced`: a silence kept it back. `is_tried`: an attempt was
+    made. `has_fallen`: others got it in its place.
     """
 
     number: int
@@ -42,6 +43,7 @@ class Told:
     is_tried: bool = False
     reason: str = ""
     has_fallen: bool = False
+    instead_of: str = ""
 
     @property
     def is_plan(self) -> bool:

@@ -23,8 +23,9 @@ class RouteOptions:
     All times are nanoseconds. Quiet hours last until `quiet_until`. A digest takes the messages due
     within `wait`, with at most one digest in `every`. Executions are stuck after `stuck_after`
     without a new event. A sent message causes a reminder every `remind_every`, at most `at_most` of
-    them. People who got a message get one about the person who takes the episode (`acknowledged`)
-    and one about its end (`resolved`).
+    them, for those whom the route `names` (None: for all) and who stand in for them. People who got
+    a message get one about the person who takes the episode (`acknowledged`) and one about its end
+    (`resolved`).
     """
 
     quiet_until: int | None = None
@@ -33,6 +34,7 @@ class RouteOptions:
     stuck_after: int | None = None
     remind_every: int | None = None
     at_most: int | None = None
+    names: tuple[str, ...] | None = None
     acknowledged: bool = False
     resolved: bool = False
 
@@ -96,6 +98,7 @@ def route_options(
             stuck_after=route.stuck.after if route.stuck else None,
             remind_every=route.remind.every if route.remind else None,
             at_most=route.remind.at_most if route.remind else None,
+            names=tuple(route.notify),
             acknowledged=route.acknowledged,
             resolved=route.resolved,
         )

@@ -247,3 +247,59 @@ def test_a_silence_keeps_nothing_back_that_is_planned_for_its_end(tmp_path: Path
         "7 s team x: awaiting_confirmation",
         "1207 s lead x: escalation awaiting_confirmation",
     ]
+
+
+def test_who_stands_in_for_a_destination_is_reminded_while_the_route_names_that_one(
+    tmp_path: Path,
+) -> None:
+    lead = replace(LEAD, fallback=("mail",))
+    way = replace(WAITS, notify=("team", "lead"), every=5 * MINUTE)
+    versions = tuple(
+        rules(each, places=(TEAM, lead, MAIL)) for each in (way, replace(way, notify=("team",)))
+    )
+    assert told(
+        tmp_path, versions, moves(7, "x", ASKS), Act(400, "reloads", number=1), until=700,
+        outages=(Outage("lead", 0, HOUR, "404"),),
+    ) == [
+        "7 s mail x: awaiting_confirmation",
+        "7 s team x: awaiting_confirmation",
+        "307 s mail x: reminder 1 awaiting_confirmation",
+        "307 s team x: reminder 1 awaiting_confirmation",
+        "607 s team x: reminder 2 awaiting_confirmation",
+    ]  # fmt: skip
+
+
+def test_who_hears_in_place_of_a_destination_that_is_named_no_more_is_not_reminded(
+    tmp_path: Path,
+) -> None:
+    lead = replace(LEAD, fallback=("mail",))
+    way = replace(WAITS, notify=("lead",), every=5 * MINUTE)
+    versions = tuple(
+        rules(each, places=(TEAM, lead, MAIL)) for each in (way, replace(way, notify=("team",)))
+    )
+    assert told(
+        tmp_path, versions, moves(7, "x", ASKS), Act(60, "reloads", number=1),
+        outages=(Outage("lead", 0, HOUR, "404"), Outage("mail", 0, 100, "503")),
+    ) == ["162 s mail x: awaiting_confirmation"]  # fmt: skip
+
+
+def test_who_was_named_when_it_was_asked_for_and_is_no_more_is_not_reminded(
+    tmp_path: Path,
+) -> None:
+    way = replace(WAITS, every=5 * MINUTE)
+    versions = rules(way), rules(replace(way, notify=("lead",)))
+    assert told(
+        tmp_path, versions, moves(7, "x", ASKS), Act(60, "reloads", number=1),
+        outages=(Outage("team", 0, 100, "503"),),
+    ) == ["162 s team x: awaiting_confirmation"]  # fmt: skip
+
+
+def test_after_a_digest_nobody_is_reminded_whom_the_route_does_not_name_by_then(
+    tmp_path: Path,
+) -> None:
+    way = replace(WAITS, wait=MINUTE, apart=MINUTE, every=5 * MINUTE)
+    versions = rules(way), rules(replace(way, notify=("lead",)))
+    assert told(
+        tmp_path, versions, moves(7, "x1", ASKS), moves(9, "x2", ASKS),
+        Act(80, "reloads", number=1), outages=(Outage("team", 0, 100, "503"),),
+    ) == ["102 s team x1: awaiting_confirmation; x2: awaiting_confirmation"]  # fmt: skip

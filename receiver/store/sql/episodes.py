@@ -18,7 +18,7 @@ from receiver.store.sql import digests
 from receiver.store.sql.database import Database, Statement, Values, statement, variants
 from receiver.store.sql.facts import ACKNOWLEDGED, HEARD
 from receiver.store.sql.outbox import inserted, owing
-from receiver.store.sql.superseded import FALLEN, FELL_FROM, IF_STUCK, NAGGING, OVER
+from receiver.store.sql.superseded import FALLEN, FELL_FROM, IF_STUCK, INSTEAD_OF, NAGGING, OVER
 
 # Messages about the person who took it before, including fall-backs of such messages.
 _WHO_TOOK_IT = (
@@ -70,6 +70,13 @@ _NTH = (
     "'reminder/' || d.source || '/' || d.destination || '/' || d.event_id || '/' || d.route"
     f" || '/' || {_STEP} || CASE WHEN {_STEP} = d.step THEN '/' || d.id ELSE '' END"
 )
+# Its route names the destination, or another one for which that stands in.
+_IS_NAMED = (
+    "(d.destination IN {texts:names} OR EXISTS (SELECT 1 FROM delivery AS s WHERE s.event = d.event"
+    " AND s.route = d.route AND s.destination = d.destination AND s.kind = 'fallback'"
+    f" AND {FELL_FROM.replace('d.origin', 's.origin')} = 'notice'"
+    f" AND {INSTEAD_OF.replace('d.origin', 's.origin')} IN {{texts:names}}))"
+)
 REMIND = variants(
     "remind",
     owing(
@@ -78,7 +85,8 @@ REMIND = variants(
         " AND ((d.kind IN ('notice', 'reminder') AND d.origin IS NULL) OR (d.kind = 'fallback'"
         f" AND {FELL_FROM} IN ('notice', 'fallback')))"
         " AND NOT EXISTS (SELECT 1 FROM acknowledgement AS a WHERE a.execution = x.id"
-        " AND a.version = x.version) AND {where}",
+        " AND a.version = x.version)"
+        f" AND (CAST(:anybody AS integer) = 1 OR {_IS_NAMED}) AND {{where}}",
         conflict="",
         dedup_key=_NTH, event="d.event", source="d.source", execution_id="d.execution_id",
         event_id="d.event_id", verdict="d.verdict", route="d.route", destination="d.destination",
@@ -295,6 +303,8 @@ def remind(
             "now": now,
             "every": route_options.remind_every,
             "after": route_options.stuck_after or 0,
+            "anybody": int(route_options.names is None),
+            "names": db.as_list(list(route_options.names or ())),
         }
         added += inserted(db, REMIND[which], {**values, **more})
     return added

@@ -16,7 +16,7 @@ from receiver.store.sql.database import Database, Row, Values, statement, varian
 from receiver.store.sql.facts import HEARD
 from receiver.store.sql.outbox import PUT_BACK, inserted, owing, promise, put_back
 from receiver.store.sql.silences import stored_subject
-from receiver.store.sql.superseded import FALLEN, FELL_FROM, IF_STUCK
+from receiver.store.sql.superseded import FALLEN, FELL_FROM, IF_STUCK, INSTEAD_OF
 
 # Under a clock that was ahead an episode began when that clock was set back. (An event that counts
 # as heard later, because nobody served meanwhile, began it when it was received.)
@@ -55,7 +55,7 @@ MESSAGES = statement(
     f" coalesce(d.planned_at, d.due_at), {_TOLD_AT}, d.group_key,"
     f" CASE WHEN {IF_STUCK} THEN 1 ELSE 0 END,"
     " CASE WHEN d.silence IS NULL THEN 0 ELSE 1 END, d.tries, d.reason,"
-    f" CASE WHEN {FALLEN} THEN 1 ELSE 0 END"
+    f" CASE WHEN {FALLEN} THEN 1 ELSE 0 END, {INSTEAD_OF}"
     " FROM delivery AS d JOIN event AS e ON e.seq = d.event WHERE d.source = :source"
     " AND d.execution_id = :execution AND e.version = :version AND d.kind <> 'digest'"
     " ORDER BY d.id",
@@ -170,9 +170,9 @@ def _episode(db: Database, row: Row, now: int) -> Episode:
 
 def _told(row: Sequence[Any]) -> Told:
     (number, key, kind, fell_from, state, route, destination, step, planned_at, at, group_key,
-     is_stuck, is_silenced, tries, reason, has_fallen) = row  # fmt: skip
+     is_stuck, is_silenced, tries, reason, has_fallen, instead_of) = row  # fmt: skip
     return Told(
         number, key, Kind(kind), State(state), route, destination, step, planned_at, at, group_key,
         None if fell_from is None else Kind(fell_from), bool(is_stuck), bool(is_silenced),
-        bool(tries), reason, bool(has_fallen),
+        bool(tries), reason, bool(has_fallen), instead_of or "",
     )  # fmt: skip

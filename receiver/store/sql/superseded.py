@@ -16,6 +16,13 @@ FELL_FROM = (
     " ON f.id = o.origin WHERE o.kind = 'fallback') SELECT o.kind FROM o"
     " WHERE o.kind <> 'fallback')"
 )
+# The destination for which it was meant first.
+INSTEAD_OF = (
+    "(WITH RECURSIVE o (kind, origin, destination) AS (SELECT f.kind, f.origin, f.destination"
+    " FROM delivery AS f WHERE f.id = d.origin UNION ALL SELECT f.kind, f.origin, f.destination"
+    " FROM o JOIN delivery AS f ON f.id = o.origin WHERE o.kind = 'fallback')"
+    " SELECT o.destination FROM o WHERE o.kind <> 'fallback')"
+)
 # Others got a dead message (`d`) in its place.
 FALLEN = "EXISTS (SELECT 1 FROM delivery AS f WHERE f.origin = d.id AND f.kind = 'fallback')"
 # Reminders and escalations, including fall-backs of them.
