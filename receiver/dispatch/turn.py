@@ -188,7 +188,7 @@ def expire_overdue(
     else:
         return []
     reason = f"given up after retry_for: {why}"
-    return transaction.expire_overdue(destination, policy.overdue, reason, now)
+    return transaction.expire_overdue(destination, policy, reason, now)
 
 
 def tell_of(transaction: Transaction, dead: Sequence[Claim], rules: Rules, now: int) -> None:

@@ -139,9 +139,12 @@ class Sending(Protocol):
         """
 
     def expire_overdue(
-        self, destination: str, before: int, reason: str, now: int
+        self, destination: str, policy: SendPolicy, reason: str, now: int
     ) -> Sequence[Claim]:
-        """End waiting deliveries of a destination owed before that time; a bounded number."""
+        """End waiting deliveries of a destination that are overdue; a bounded number.
+
+        What quiet hours keep back is put off instead, as at a claim.
+        """
 
     def end_orphans(self, destinations: Sequence[str], now: int) -> Sequence[Claim]:
         """End waiting deliveries to all destinations except these; a bounded number.

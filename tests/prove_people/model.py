@@ -39,7 +39,7 @@ Where the text is silent, this is decided here:
   meanwhile is given up without a try.
 * A message of a route that is gone waits for its destination's quiet hours, for no other.
 * What falls into quiet hours is looked at again at their end, or at a reload; what is left goes out
-  as one message for each destination.
+  as one message for each destination. It is not given up meanwhile.
 * After a start, and when a destination changed in the file, one message is tried in spite of a
   pause. Until a try was made since, nothing is given up without one.
 * After five failures in a row over several executions (a silence's digest counts as one more) the

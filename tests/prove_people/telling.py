@@ -102,10 +102,9 @@ class Telling(State):
         for owed in [owed for owed in self.waiting if owed.to == place.name]:
             if self.ready_at(owed) > self.now or self.is_behind(owed):
                 continue
-            if (quiet := self.hours_until(owed)) is not None:
-                owed.held, owed.due, owed.since, owed.began = True, quiet, quiet, self.now
-                owed.night = 0 if owed.kind == "silenced" else quiet
-            elif self.is_listed_now(owed):
+            if self.hold(owed):
+                continue
+            if self.is_listed_now(owed):
                 self.waiting.remove(owed)
                 self.chains[owed.episode, owed.way.name, owed.first_to or owed.to].last = self.now
                 did = True
@@ -115,6 +114,15 @@ class Telling(State):
             else:
                 ready.append(owed)
         return ready, did
+
+    def hold(self, owed: Owed) -> bool:
+        """Keep a message back if it is in quiet hours; return whether it is."""
+        quiet = self.hours_until(owed)
+        if quiet is None:
+            return False
+        owed.held, owed.due, owed.since, owed.began = True, quiet, quiet, self.now
+        owed.night = 0 if owed.kind == "silenced" else quiet
+        return True
 
     def is_worth_it(self, owed: Owed) -> bool:
         """Whether a silence's digest still lists something.
@@ -284,7 +292,8 @@ class Telling(State):
             and place.name not in self.untried
         ]  # fmt: skip
         for owed in overdue:
-            self.die(owed)
+            if not self.hold(owed):
+                self.die(owed)
         return bool(overdue)
 
     def begins(self, owed: Owed) -> int:

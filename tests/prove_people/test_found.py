@@ -303,3 +303,29 @@ def test_after_a_digest_nobody_is_reminded_whom_the_route_does_not_name_by_then(
         tmp_path, versions, moves(7, "x1", ASKS), moves(9, "x2", ASKS),
         Act(80, "reloads", number=1), outages=(Outage("team", 0, 100, "503"),),
     ) == ["102 s team x1: awaiting_confirmation; x2: awaiting_confirmation"]  # fmt: skip
+
+
+def test_what_quiet_hours_keep_back_is_not_given_up_behind_what_is_tried_again(
+    tmp_path: Path,
+) -> None:
+    team = replace(TEAM, retry_for=MINUTE, quiet=Quiet(NOON, NOON + 2 * HOUR))
+    ways = replace(WAITS, urgent=True, resolved=True), Way("ends", (FAILS,), ("team",))
+    assert told(
+        tmp_path, rules(*ways, places=(team, LEAD, MAIL)), moves(7, "x", ASKS),
+        moves(700, "y", ASKS), moves(900, "x", FAILS), until=3 * HOUR,
+        outages=(Outage("team", 600, HOUR, "503"),),
+    ) == [
+        "7 s team x: awaiting_confirmation",
+        "7200 s team x: failed",
+    ]  # fmt: skip
+
+
+def test_what_quiet_hours_keep_back_is_not_given_up_while_its_destination_asks_for_time(
+    tmp_path: Path,
+) -> None:
+    team = replace(TEAM, retry_for=MINUTE, quiet=Quiet(NOON, NOON + 2 * HOUR))
+    ways = replace(WAITS, urgent=True), Way("ends", (FAILS,), ("team",))
+    assert told(
+        tmp_path, rules(*ways, places=(team, LEAD, MAIL)), moves(7, "x", ASKS),
+        moves(17, "x", FAILS), until=3 * HOUR, outages=(Outage("team", 0, 60, "later", 900),),
+    ) == ["7200 s team x: failed"]  # fmt: skip

@@ -6,7 +6,9 @@ would: the digest of a silence, the report of a dead delivery, a fall-back of ei
 
 from __future__ import annotations
 
+from receiver.deliveries import Claim
 from receiver.routing.policy import SendPolicy
+from receiver.store.sql import outbox
 from receiver.store.sql.database import Database, Values, statement
 from receiver.store.sql.outbox import ABOUT_TELLING
 
@@ -30,6 +32,13 @@ PUT_OFF_QUIET = statement(
     " AND due_at < :to AND planned_at <= :now",
 )
 PUT_OFF_ONE_QUIET = statement("put_off_one_quiet", f"{_PUT_OFF_QUIET} id = :id")
+_OVERDUE = "destination = :destination AND state = 'waiting' AND owed_at < :before"
+ROUTES_OVERDUE = statement(
+    "routes_overdue", f"SELECT DISTINCT route FROM delivery WHERE {_OVERDUE}"
+)
+OVERDUE_OF_ROUTE = statement(
+    "overdue_of_route", f"SELECT id FROM delivery WHERE {_OVERDUE} AND route = :route ORDER BY id"
+)
 _BY_HOURS = (
     "destination = :destination AND state = 'waiting' AND due_at > :now AND kept_by = 'quiet'"
 )
@@ -90,6 +99,23 @@ def put_off(db: Database, policy: SendPolicy, delivery: int, route: str, values:
     more = {"to": end, "key": key, "route": route, "id": delivery}
     db.change(which, {**values, **more})
     return True
+
+
+def expire_overdue(
+    db: Database, destination: str, policy: SendPolicy, reason: str, now: int
+) -> list[Claim]:
+    """See contract.Sending.expire_overdue.
+
+    What waits behind another message, or for the end of a pause, was at no claim yet.
+    """
+    if any(each.quiet_until for each in (policy.other, *policy.options.values())):
+        values = {"destination": destination, "now": now, "before": policy.overdue}
+        for (route,) in db.rows(ROUTES_OVERDUE, values):
+            those = db.rows(OVERDUE_OF_ROUTE, {**values, "route": route})
+            # Those of a route that is in force are put off together.
+            for (delivery,) in those[:1] if route in policy.options else those:
+                put_off(db, policy, delivery, route, values)
+    return outbox.expire_overdue(db, destination, policy.overdue, reason, now)
 
 
 def recheck(db: Database, destination: str, policy: SendPolicy, now: int) -> None:

@@ -231,9 +231,9 @@ class SqlTransaction(plans.SqlPlanning, audit.SqlAuditing):
         return outbox.release(self._database, now, self._holder if own else None, unsent)
 
     def expire_overdue(
-        self, destination: str, before: int, reason: str, now: int
+        self, destination: str, policy: SendPolicy, reason: str, now: int
     ) -> Sequence[Claim]:
-        return outbox.expire_overdue(self._database, destination, before, reason, now)
+        return quiet.expire_overdue(self._database, destination, policy, reason, now)
 
     def end_orphans(self, destinations: Sequence[str], now: int) -> Sequence[Claim]:
         return outbox.end_orphans(self._database, destinations, now)
