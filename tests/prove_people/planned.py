@@ -86,6 +86,13 @@ class Planning(State):
             for o in self.waiting
         )  # fmt: skip
 
+    def will_be_reminded(self, to: str, owed: Owed) -> bool:
+        return owed.kind == "reminder" and any(
+            (kind, episode, way.name, step) == ("reminder", owed.episode, owed.way.name, owed.step)
+            and self.chains[episode, way.name, first].to == to
+            for _, kind, episode, way, first, step in self.plans()
+        )
+
     def owe_planned(self, *, at_start: bool = False) -> None:
         """Turn what is planned for now into messages.
 

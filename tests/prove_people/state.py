@@ -151,6 +151,10 @@ class State:
             self.waiting.append(owed)
         return owed
 
+    def will_be_reminded(self, to: str, owed: Owed) -> bool:
+        """Whether a destination gets a reminder of this number by itself."""
+        raise NotImplementedError
+
     def tell_end(self, episode: Episode, to: str) -> None:
         """Owe word of the end of an episode to a destination that was told of it, once."""
         way = self.first(episode.told[to], "resolved")

@@ -343,7 +343,8 @@ class Telling(State):
         """Whether a destination has the same message, or will get it."""
         key = (owed.kind, owed.episode, owed.step, owed.by)
         waits = any((o.kind, o.episode, o.step, o.by) == key and o.to == to for o in self.waiting)
-        return waits or (owed.kind, owed.episode, owed.step, to) in self.gone
+        is_gone = (owed.kind, owed.episode, owed.step, to) in self.gone
+        return waits or is_gone or self.will_be_reminded(to, owed)
 
     def learn(self, owed: Owed) -> None:
         """The destination knows of the episode from now on."""

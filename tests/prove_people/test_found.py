@@ -329,3 +329,31 @@ def test_what_quiet_hours_keep_back_is_not_given_up_while_its_destination_asks_f
         tmp_path, rules(*ways, places=(team, LEAD, MAIL)), moves(7, "x", ASKS),
         moves(17, "x", FAILS), until=3 * HOUR, outages=(Outage("team", 0, 60, "later", 900),),
     ) == ["7200 s team x: failed"]  # fmt: skip
+
+
+def test_who_will_be_reminded_gets_no_other_reminder_in_place_of_somebody(tmp_path: Path) -> None:
+    team, lead = (replace(each, fallback=("mail",)) for each in (TEAM, LEAD))
+    way = replace(WAITS, notify=("team", "lead"), every=10 * MINUTE)
+    assert told(
+        tmp_path, rules(way, places=(replace(team, retry_for=MINUTE), lead, MAIL)),
+        moves(7, "x", ASKS), until=1300,
+        outages=(Outage("team", 0, HOUR, "503"), Outage("lead", 100, HOUR, "404")),
+    ) == [
+        "7 s lead x: awaiting_confirmation",
+        "67 s mail x: awaiting_confirmation",
+        "667 s mail x: reminder 1 awaiting_confirmation",
+        "1267 s mail x: reminder 2 awaiting_confirmation",
+    ]  # fmt: skip
+
+
+def test_what_is_planned_for_later_does_not_stand_for_what_is_stuck_now(tmp_path: Path) -> None:
+    lead = replace(LEAD, fallback=("mail",))
+    soon = replace(STUCK, notify=("lead",))
+    later = replace(STUCK, name="stuck2", notify=("mail",), stuck=2 * HOUR)
+    assert told(
+        tmp_path, rules(soon, later, places=(TEAM, lead, MAIL)), moves(7, "x", RUNS),
+        until=3 * HOUR, outages=(Outage("lead", 0, HOUR, "404"),),
+    ) == [
+        "1207 s mail x: stuck running",
+        "7207 s mail x: stuck running",
+    ]  # fmt: skip

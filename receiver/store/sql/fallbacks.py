@@ -46,6 +46,8 @@ _SAID_BY_ANOTHER = (
     f" WHEN s.step <> d.step THEN 0 = 1 WHEN {_ORIGINAL} = 'reminder' THEN s.route = d.route"
     f" WHEN {_IS_REPORT} OR {_of('s', _IS_REPORT)} THEN s.order_key = d.order_key"
     f" WHEN {_ORIGINAL} = 'resolved' THEN 1 = 1"
+    # What may be told later, if nothing is heard, does not say so now.
+    " WHEN s.planned_at > :now THEN 0 = 1"
     f" ELSE ({_of('s', STUCK.replace('AS s', 'AS v').replace('s.', 'v.'))}) = ({STUCK}) END)"
 )
 _MISSED = "AS {0} WHERE {0}.state = 'superseded' AND {0}.destination"
@@ -137,11 +139,12 @@ BRING_FORWARD = statement(
 )
 
 
-def has_it(db: Database, delivery: int, message: PlannedDelivery) -> bool:
+def has_it(db: Database, delivery: int, message: PlannedDelivery, now: int) -> bool:
     """Return whether the destination of a fall-back has the message of a dead delivery already."""
     if message.kind is not Kind.FALLBACK:
         return False
-    return db.row(HAS_IT, {"delivery": delivery, "destination": message.destination}) is not None
+    values = {"delivery": delivery, "destination": message.destination, "now": now}
+    return db.row(HAS_IT, values) is not None
 
 
 def fall_back(db: Database, claim: Claim, destination: str) -> int:

@@ -224,7 +224,7 @@ class SqlTransaction(plans.SqlPlanning, audit.SqlAuditing):
         self._database.change(outbox.PAUSE, values)
 
     def owe(self, delivery: int, messages: Sequence[PlannedDelivery], now: int) -> None:
-        new = [m for m in messages if not fallbacks.has_it(self._database, delivery, m)]
+        new = [m for m in messages if not fallbacks.has_it(self._database, delivery, m, now)]
         self._promise("owed", fallbacks.owe(self._database, delivery, new, now))
 
     def release(self, now: int, *, own: bool = False, unsent: Claim | None = None) -> int:
