@@ -155,7 +155,7 @@ class World(Planning, Telling):
     def look_at_hours_again(self) -> None:
         """Make due what quiet hours hold, unless they hold it still."""
         for owed in self.waiting:
-            if owed.held:
+            if owed.held and owed.due > self.now:
                 until = self.hours_until(owed)
                 owed.due = owed.since = until or self.now
                 owed.night = until if until and owed.night else owed.night
@@ -238,8 +238,9 @@ class World(Planning, Telling):
         for owed in self.waiting:
             if owed.began > ahead:
                 shift = now - owed.began
-                owed.due = now if owed.held else owed.due + shift
-                owed.since += shift if owed.since > now else 0
+                due = now if owed.held else owed.due + shift
+                owed.since += due - owed.due if owed.since > now else 0
+                owed.due = due
                 owed.asked += shift if owed.asked > ahead else 0
                 owed.began = now
         for name, (since, end) in self.paused.items():

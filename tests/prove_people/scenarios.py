@@ -134,7 +134,7 @@ def rules(chance: random.Random, kinds: set[str]) -> Rules:
                 every=minutes(chance, 0, 0, 30), resolved=chance.random() < 0.5,
             )
         )  # fmt: skip
-    return Rules(tuple(places), tuple(ways), has_office="outages" in kinds)
+    return Rules(tuple(places), tuple(ways), has_office=bool(kinds & {"outages", "deaths"}))
 
 
 def escalations(chance: random.Random) -> tuple[tuple[int, str], ...]:

@@ -240,15 +240,6 @@ def test_who_took_it_ahead_of_the_clock_is_told_once(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
-def test_a_silence_keeps_nothing_back_that_is_planned_for_its_end(tmp_path: Path) -> None:
-    way = replace(WAITS, escalate=((20 * MINUTE, "lead"),))
-    silence = Act(487, "silences", "agent", "agent-x", 12 * MINUTE)
-    assert told(tmp_path, rules(way), moves(7, "x", ASKS), silence) == [
-        "7 s team x: awaiting_confirmation",
-        "1207 s lead x: escalation awaiting_confirmation",
-    ]
-
-
 def test_who_stands_in_for_a_destination_is_reminded_while_the_route_names_that_one(
     tmp_path: Path,
 ) -> None:
@@ -294,41 +285,28 @@ def test_who_was_named_when_it_was_asked_for_and_is_no_more_is_not_reminded(
     ) == ["162 s team x: awaiting_confirmation"]  # fmt: skip
 
 
-def test_after_a_digest_nobody_is_reminded_whom_the_route_does_not_name_by_then(
-    tmp_path: Path,
-) -> None:
-    way = replace(WAITS, wait=MINUTE, apart=MINUTE, every=5 * MINUTE)
-    versions = rules(way), rules(replace(way, notify=("lead",)))
-    assert told(
-        tmp_path, versions, moves(7, "x1", ASKS), moves(9, "x2", ASKS),
-        Act(80, "reloads", number=1), outages=(Outage("team", 0, 100, "503"),),
-    ) == ["102 s team x1: awaiting_confirmation; x2: awaiting_confirmation"]  # fmt: skip
-
-
-def test_what_quiet_hours_keep_back_is_not_given_up_behind_what_is_tried_again(
-    tmp_path: Path,
-) -> None:
-    team = replace(TEAM, retry_for=MINUTE, quiet=Quiet(NOON, NOON + 2 * HOUR))
-    ways = replace(WAITS, urgent=True, resolved=True), Way("ends", (FAILS,), ("team",))
-    assert told(
-        tmp_path, rules(*ways, places=(team, LEAD, MAIL)), moves(7, "x", ASKS),
-        moves(700, "y", ASKS), moves(900, "x", FAILS), until=3 * HOUR,
-        outages=(Outage("team", 600, HOUR, "503"),),
-    ) == [
+def test_a_silence_keeps_nothing_back_that_is_planned_for_its_end(tmp_path: Path) -> None:
+    way = replace(WAITS, escalate=((20 * MINUTE, "lead"),))
+    silence = Act(487, "silences", "agent", "agent-x", 12 * MINUTE)
+    assert told(tmp_path, rules(way), moves(7, "x", ASKS), silence) == [
         "7 s team x: awaiting_confirmation",
-        "7200 s team x: failed",
-    ]  # fmt: skip
+        "1207 s lead x: escalation awaiting_confirmation",
+    ]
 
 
-def test_what_quiet_hours_keep_back_is_not_given_up_while_its_destination_asks_for_time(
+def test_the_time_for_retries_begins_at_the_end_of_quiet_hours_also_while_nothing_runs(
     tmp_path: Path,
 ) -> None:
-    team = replace(TEAM, retry_for=MINUTE, quiet=Quiet(NOON, NOON + 2 * HOUR))
-    ways = replace(WAITS, urgent=True), Way("ends", (FAILS,), ("team",))
+    team = replace(TEAM, retry_for=MINUTE, quiet=Quiet(NOON, NOON + HOUR))
     assert told(
-        tmp_path, rules(*ways, places=(team, LEAD, MAIL)), moves(7, "x", ASKS),
-        moves(17, "x", FAILS), until=3 * HOUR, outages=(Outage("team", 0, 60, "later", 900),),
-    ) == ["7200 s team x: failed"]  # fmt: skip
+        tmp_path, rules(WAITS, places=(team, LEAD, MAIL)), moves(7, "x", ASKS), Act(60, "stops"),
+        Act(HOUR + 30, "starts"), outages=(Outage("team", 0, 2 * HOUR, "lost"),), until=2 * HOUR,
+    ) == [
+        "3630 s team x: awaiting_confirmation",
+        "3635 s team x: awaiting_confirmation (possible repeat)",
+        "3645 s team x: awaiting_confirmation (possible repeat)",
+        "3660 s team x: awaiting_confirmation (possible repeat)",
+    ]  # fmt: skip
 
 
 def test_who_will_be_reminded_gets_no_other_reminder_in_place_of_somebody(tmp_path: Path) -> None:
@@ -357,3 +335,40 @@ def test_what_is_planned_for_later_does_not_stand_for_what_is_stuck_now(tmp_path
         "1207 s mail x: stuck running",
         "7207 s mail x: stuck running",
     ]  # fmt: skip
+
+
+def test_what_quiet_hours_keep_back_is_not_given_up_behind_what_is_tried_again(
+    tmp_path: Path,
+) -> None:
+    team = replace(TEAM, retry_for=MINUTE, quiet=Quiet(NOON, NOON + 2 * HOUR))
+    ways = replace(WAITS, urgent=True, resolved=True), Way("ends", (FAILS,), ("team",))
+    assert told(
+        tmp_path, rules(*ways, places=(team, LEAD, MAIL)), moves(7, "x", ASKS),
+        moves(700, "y", ASKS), moves(900, "x", FAILS), until=3 * HOUR,
+        outages=(Outage("team", 600, HOUR, "503"),),
+    ) == [
+        "7 s team x: awaiting_confirmation",
+        "7200 s team x: failed",
+    ]  # fmt: skip
+
+
+def test_what_quiet_hours_keep_back_is_not_given_up_while_its_destination_asks_for_time(
+    tmp_path: Path,
+) -> None:
+    team = replace(TEAM, retry_for=MINUTE, quiet=Quiet(NOON, NOON + 2 * HOUR))
+    ways = replace(WAITS, urgent=True), Way("ends", (FAILS,), ("team",))
+    assert told(
+        tmp_path, rules(*ways, places=(team, LEAD, MAIL)), moves(7, "x", ASKS),
+        moves(17, "x", FAILS), until=3 * HOUR, outages=(Outage("team", 0, 60, "later", 900),),
+    ) == ["7200 s team x: failed"]  # fmt: skip
+
+
+def test_after_a_digest_nobody_is_reminded_whom_the_route_does_not_name_by_then(
+    tmp_path: Path,
+) -> None:
+    way = replace(WAITS, wait=MINUTE, apart=MINUTE, every=5 * MINUTE)
+    versions = rules(way), rules(replace(way, notify=("lead",)))
+    assert told(
+        tmp_path, versions, moves(7, "x1", ASKS), moves(9, "x2", ASKS),
+        Act(80, "reloads", number=1), outages=(Outage("team", 0, 100, "503"),),
+    ) == ["102 s team x1: awaiting_confirmation; x2: awaiting_confirmation"]  # fmt: skip
