@@ -168,5 +168,5 @@ def _next_reminder(
 
 def _waits_again(told: Told, episode: Episode, route: Route, now: int) -> bool:
     """Return whether a silence kept back word that nothing is heard, and something was since."""
-    is_kept_back = told.is_silenced and told.is_stuck and route.stuck is not None
+    is_kept_back = told.is_silenced and not told.is_listed and told.is_stuck
     return is_kept_back and route.stuck is not None and episode.heard_at + route.stuck.after > now

@@ -23,8 +23,8 @@ class Told:
 
     `at` is when it was sent, given up or kept back, or is due. `fell_from` is the kind of the dead
     delivery that a fall-back repeats, `instead_of` the destination for which that was. `is_stuck`:
-    it says that nothing is heard. `is_silenced`: a silence kept it back. `is_tried`: an attempt was
-    made. `has_fallen`: others got it in its place.
+    it says that nothing is heard. `is_silenced`: a silence kept it back; if it `is_listed`, the
+    digest told it. `is_tried`: an attempt was made. `has_fallen`: others got it in its place.
     """
 
     number: int
@@ -44,6 +44,7 @@ class Told:
     reason: str = ""
     has_fallen: bool = False
     instead_of: str = ""
+    is_listed: bool = False
 
     @property
     def is_plan(self) -> bool:

@@ -372,3 +372,17 @@ def test_after_a_digest_nobody_is_reminded_whom_the_route_does_not_name_by_then(
         tmp_path, versions, moves(7, "x1", ASKS), moves(9, "x2", ASKS),
         Act(80, "reloads", number=1), outages=(Outage("team", 0, 100, "503"),),
     ) == ["102 s team x1: awaiting_confirmation; x2: awaiting_confirmation"]  # fmt: skip
+
+
+def test_what_a_digest_said_is_stuck_is_reminded_of_also_if_something_is_heard_and_we_restart(
+    tmp_path: Path,
+) -> None:
+    way = replace(STUCK, every=30 * MINUTE)
+    silence = Act(60, "silences", "status", RUNS, 40 * MINUTE)
+    assert told(
+        tmp_path, rules(way), moves(7, "x", RUNS), silence, Act(2507, "hears", "x"),
+        Act(2600, "stops"), Act(2700, "starts"), until=5000,
+    ) == [
+        "2460 s team x: running",
+        "4260 s team x: reminder 1 running",
+    ]  # fmt: skip

@@ -45,17 +45,18 @@ EPISODES = variants(
     },
 )
 # What a silence kept back was told by its digest.
-_TOLD_AT = (
-    "coalesce((SELECT max(l.due_at) FROM delivery AS l WHERE l.silence = d.silence"
-    " AND l.kind = 'digest' AND l.destination = d.destination AND l.state = 'sent'), d.due_at)"
+_LISTED_AT = (
+    "(SELECT max(l.due_at) FROM delivery AS l WHERE l.silence = d.silence"
+    " AND l.kind = 'digest' AND l.destination = d.destination AND l.state = 'sent')"
 )
 MESSAGES = statement(
     "messages_of_episode",
     f"SELECT d.id, d.dedup_key, d.kind, {FELL_FROM}, d.state, d.route, d.destination, d.step,"
-    f" coalesce(d.planned_at, d.due_at), {_TOLD_AT}, d.group_key,"
+    f" coalesce(d.planned_at, d.due_at), coalesce({_LISTED_AT}, d.due_at), d.group_key,"
     f" CASE WHEN {IF_STUCK} THEN 1 ELSE 0 END,"
     " CASE WHEN d.silence IS NULL THEN 0 ELSE 1 END, d.tries, d.reason,"
-    f" CASE WHEN {FALLEN} THEN 1 ELSE 0 END, {INSTEAD_OF}"
+    f" CASE WHEN {FALLEN} THEN 1 ELSE 0 END, {INSTEAD_OF},"
+    f" CASE WHEN {_LISTED_AT} IS NULL THEN 0 ELSE 1 END"
     " FROM delivery AS d JOIN event AS e ON e.seq = d.event WHERE d.source = :source"
     " AND d.execution_id = :execution AND e.version = :version AND d.kind <> 'digest'"
     " ORDER BY d.id",
@@ -170,9 +171,10 @@ def _episode(db: Database, row: Row, now: int) -> Episode:
 
 def _told(row: Sequence[Any]) -> Told:
     (number, key, kind, fell_from, state, route, destination, step, planned_at, at, group_key,
-     is_stuck, is_silenced, tries, reason, has_fallen, instead_of) = row  # fmt: skip
+     is_stuck, is_silenced, tries, reason, has_fallen, instead_of, is_listed) = row  # fmt: skip
     return Told(
         number, key, Kind(kind), State(state), route, destination, step, planned_at, at, group_key,
         None if fell_from is None else Kind(fell_from), bool(is_stuck), bool(is_silenced),
         bool(tries), reason, bool(has_fallen), instead_of or "",
+        bool(is_listed),
     )  # fmt: skip
