@@ -256,7 +256,7 @@ def _claim_one(db: Database, request: _Request, delivery: int) -> Claim | None:
     claim = claimed(db, row)
     kind = claim.origin.kind if claim.origin and claim.kind is Kind.FALLBACK else claim.kind
     if kind is Kind.DIGEST and request.policy.alone:
-        _dissolve(db, claim, request.now)
+        _dissolve(db, request, claim)
         return None
     if kind is Kind.DIGEST:
         _watch_again(db, request, claim)
@@ -294,13 +294,14 @@ def _claim_only(db: Database, request: _Request, delivery: int) -> Claim | None:
     return _claim_one(db, request, delivery)
 
 
-def _dissolve(db: Database, claim: Claim, now: int) -> None:
+def _dissolve(db: Database, request: _Request, claim: Claim) -> None:
     """Let each message that the digest of a silence would list go out alone."""
     if claim.kind is Kind.DIGEST:
-        silences.dissolve(db, claim.delivery, now)
+        digests.remind_after(db, claim.delivery, request.policy.options, request.now)
+        silences.dissolve(db, claim.delivery, request.now)
         return
     silence, missed_by, _ = _silence_of(db, claim)
-    promise(db, "owed", silences.dissolve_instead(db, claim, silence, missed_by, now))
+    promise(db, "owed", silences.dissolve_instead(db, claim, silence, missed_by, request.now))
 
 
 def _watch_again(db: Database, request: _Request, claim: Claim) -> None:

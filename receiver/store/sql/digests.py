@@ -180,13 +180,15 @@ _REMIND_LATER = (
     "UPDATE delivery SET planned_at = u.told_at + :every, owed_at = u.told_at + :every,"
     " due_at = u.told_at + :every, begun_at = u.told_at, kept_by = NULL FROM"
 )
+# One that each message goes out instead of tells nothing itself: they do, now.
+_TOLD_AT = "CASE WHEN l.state = 'sent' THEN l.due_at ELSE CAST(:now AS bigint) END"
 REMIND_AFTER = statement(
     "remind_after_digest",
-    f"{_REMIND_LATER} (SELECT m.event, m.destination, l.due_at AS told_at FROM delivery AS l"
+    f"{_REMIND_LATER} (SELECT m.event, m.destination, {_TOLD_AT} AS told_at FROM delivery AS l"
     " JOIN delivery AS m ON m.silence = l.silence AND m.destination = l.destination"
     " WHERE l.id = :head AND l.kind = 'digest' AND m.state = 'superseded' AND m.route = :route"
     " AND m.kind IN ('notice', 'reminder', 'fallback')"
-    " GROUP BY m.event, m.destination, l.due_at) AS u WHERE delivery.event = u.event"
+    f" GROUP BY m.event, m.destination, {_TOLD_AT}) AS u WHERE delivery.event = u.event"
     " AND delivery.route = :route AND delivery.destination = u.destination"
     " AND delivery.kind = 'reminder' AND delivery.state IN ('waiting', 'sending')"
     " AND delivery.state = 'waiting' AND delivery.tries = 0"
@@ -236,11 +238,12 @@ def silenced(db: Database, number: int | None, silence: int, destination: str, p
     return Digest(int(total), counts, (*waiting, *others), reason, page, since)
 
 
-def remind_after(db: Database, digest: int, options: Mapping[str, RouteOptions]) -> None:
+def remind_after(db: Database, digest: int, options: Mapping[str, RouteOptions], now: int) -> None:
     """Let the reminders of what a silence's digest told count from it."""
     for route, each in options.items():
         if each.remind_every is not None:
-            db.change(REMIND_AFTER, {"head": digest, "route": route, "every": each.remind_every})
+            values = {"head": digest, "route": route, "every": each.remind_every, "now": now}
+            db.change(REMIND_AFTER, values)
 
 
 def _counts(db: Database, which: str, values: Values) -> tuple[tuple[str, str, int], ...]:

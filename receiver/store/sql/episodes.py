@@ -264,7 +264,7 @@ def follow_attempt(db: Database, claim: Claim, after: AttemptResult, which: str)
     added = catch_up(db, which, values, options, now)
     if after.state is State.SENT:
         if claim.kind is Kind.DIGEST:
-            digests.remind_after(db, claim.delivery, after.options)
+            digests.remind_after(db, claim.delivery, after.options, now)
         added += remind(db, which, values, options, now)
     elif after.state is State.DEAD:
         added += remind(db, "dead", values, options, now)
