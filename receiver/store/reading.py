@@ -150,7 +150,7 @@ class Surveying(Protocol):
         """
 
     def failed(self, since: int, limit: int) -> Sequence[Mapping[str, Any]]:
-        """Return the executions that failed since then, newest first, with the event's `detail`."""
+        """Return the executions that failed since then, newest first, as in `needing_people`."""
 
     def taking(self, delivery: int) -> Mapping[str, Any] | None:
         """Return what a message is about, for somebody who wants to take that; or None.

@@ -667,7 +667,8 @@ class StoreContract:
         assert second["detail"] == {"reason": "pay?"}
         assert second["told"] == [{"destination": "ops", "kind": "notice", "state": "waiting"}]
         assert [each["execution_id"] for each in store.needing_people(1)] == ["x-10"]
-        assert [each["execution_id"] for each in store.failed(NOW, 9)] == ["x-30"]
+        (ended,) = store.failed(NOW, 9)
+        assert (ended["execution_id"], ended["told"]) == ("x-30", [])
         assert store.failed(NOW + 4 * SECOND, 9) == []
 
     def test_what_happened_is_counted_in_parts_of_a_time(self, store: Store) -> None:

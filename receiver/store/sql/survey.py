@@ -119,7 +119,11 @@ HELD = statement("count_held", "SELECT count(*) FROM event WHERE verdict = 'held
 
 def needing_people(db: Database, limit: int) -> list[View]:
     """See reading.Surveying.needing_people."""
-    records = db.records(NEEDING_PEOPLE, {"limit": limit})
+    return _with_told(db, db.records(NEEDING_PEOPLE, {"limit": limit}))
+
+
+def _with_told(db: Database, records: Sequence[View]) -> list[View]:
+    """Return executions with who was told of their present episodes: one query for all."""
     told: dict[int, list[View]] = {}
     events = db.as_list([record["seq"] for record in records])
     for each in db.records(TOLD_OF_EPISODES, {"events": events}):
@@ -129,7 +133,7 @@ def needing_people(db: Database, limit: int) -> list[View]:
 
 def failed(db: Database, since: int, limit: int) -> list[View]:
     """See reading.Surveying.failed."""
-    return [_begun(record) for record in db.records(FAILED, {"since": since, "limit": limit})]
+    return _with_told(db, db.records(FAILED, {"since": since, "limit": limit}))
 
 
 def _begun(record: View) -> View:
