@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -66,16 +67,24 @@ def walked(tmp_path_factory: pytest.TempPathFactory) -> Path:
         fails(receiver, "silenced", "Deploy bot")
         fails(receiver, "stopped", "Flaky Payroll")
         fails(receiver, "twice", "Payroll run")
+
+        def are_kept_back(n: int) -> bool:
+            standing = receiver.store.standings(time.time_ns()).get("night")
+            return standing is not None and standing.quiet == n
+
         for number, name in enumerate(("EXECUTION_AWAITING_CONFIRMATION", "EXECUTION_RESUMED")):
             receiver.post(client.asteroid_event(
                 name, "moved", agent_name="Night shift", occurred_at=start + number * SECOND
             ))  # fmt: skip
+            until(partial(are_kept_back, 2 - number))
 
         def settled() -> bool:
             items = receiver.ask("/api/deliveries?state=waiting")[1]["items"]
             return len(items) == 1 and items[0]["waits_for"] == "quiet hours"
 
         until(settled)
+        for name, address in (("routes", "/routes"), ("now", "/")):
+            (folder / f"{name}.html").write_text(Visit(receiver).get(address).text, "utf-8")
         for execution in PAGES:
             shown = Visit(receiver).get(f"/executions/asteroid/{execution}").text
             (folder / f"{execution}.html").write_text(shown, "utf-8")
@@ -87,15 +96,18 @@ PAGES = {
     "no-route": ["Nobody was told. No route applies",
                  "flaky : agent is agent-1 / Invoice agent, not Flaky *",
                  "asks : status is failed, not waiting for confirmation"],
-    "ended": ["EXECUTION_FAILED not possible, ignored The execution has ended, and that never",
-              "it tells only of what counts, and this does not"],
+    "ended": ["EXECUTION_FAILED rejected The execution has ended, and that never",
+              "Nobody was told. This update was rejected, because the execution has ended, and"
+              " that never changes. No route asks for rejected updates ( verdict: rejected )."],
     "quiet": ["Nobody was told yet. night , by route at night : waits quiet hours until"],
-    "silenced": ["ops , by route deploys : not sent silenced by Ann until", "( silence 1 )"],
-    "stopped": ["archive , by route flaky : sent", "Not asked, because route 'flaky' above ends the"
+    "silenced": ["Nobody was told yet : ops gets it in a list at",
+                 "ops , by route deploys : not sent silenced by Ann until", "( silence 1 )"],
+    "stopped": ["Nobody but a reader of the output was told. archive , by route flaky : printed",
+                "Not asked, because route 'flaky' above ends the"
                 " list ( stop ): payroll, at night, deploys, twice, asks ."],
-    "twice": ["ops , by route payroll : sent",
-              "ops , by route twice : no message route 'payroll' above it tells ops",
-              "archive , by route twice : sent"],
+    "twice": ["ops , by route payroll : printed",
+              "ops , by route twice : not sent route 'payroll' above it tells ops",
+              "archive , by route twice : printed"],
     "moved": ["Nobody was told. night , by route asks : not sent it was no longer waiting for"
               " confirmation: by then it was running"],
 }  # fmt: skip
@@ -108,6 +120,34 @@ def test_its_page_says_why_nobody_was_told(walked: Path, execution: str) -> None
     for said in PAGES[execution]:
         assert said in words, words
     assert not re.search(r"\d{4}-\d\d-\d\dT", re.sub(r"<[^>]*>", " ", text))
+    assert words.index("Who was told") < words.index("The path it took")
+    # The order of the file: “above” relies on it.
+    reasons = re.findall(r"<li><em>([^<]*)</em>: ", text)
+    in_file = re.findall(r"name: ([a-z ]+),", ROUTES)
+    places = [in_file.index(names.split(", ")[0]) for names in reasons]
+    assert places == sorted(places)
+
+
+def test_reasons_that_quiet_hours_gave_lead_to_these_hours(walked: Path) -> None:
+    for execution in ("quiet", "moved"):
+        text = (walked / f"{execution}.html").read_text("utf-8")
+        assert '<a href="/routes#destination-night">quiet hours</a>' in text
+    routes = (walked / "routes.html").read_text("utf-8")
+    assert re.search(
+        r'id="destination-night".*quiet hours: \d\d:00 to \d\d:00 UTC, every day', routes
+    )
+
+
+def test_what_failed_and_nobody_was_told_of_is_marked(walked: Path) -> None:
+    text = (walked / "now.html").read_text("utf-8")
+    failed = text[text.index("Failed in the last 24 hours") :]
+    for name, is_marked in (("no-route", True), ("silenced", True), ("twice", False)):
+        (row,) = re.findall(rf"<li><a href=./executions/asteroid/{name}.*", failed)
+        assert ("nobody told" in row) == is_marked
+
+
+def test_only_what_waits_for_a_person_is_taken(walked: Path) -> None:
+    assert "I take it" not in (walked / "moved.html").read_text("utf-8")  # it runs
 
 
 def shown(folder: Path, *command: str, code: int = 0) -> str:

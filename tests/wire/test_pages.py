@@ -391,7 +391,13 @@ def test_a_console_is_said_to_print_only(small: Live) -> None:
     assert "works, last" not in now
     assert "Told: approvers (printed only)." in now
     story = Visit(small).get("/executions/asteroid/pay").text
-    assert "printed only: nobody but a reader of the output has it" in story
+    assert "Nobody but a reader of the output was told." in story
+    listed = Visit(small).get("/deliveries?state=sent").text
+    assert "nobody but a reader of the output has it" in listed
+    for shown in (story, listed):
+        assert '<mark class="badge over">printed</mark>' in shown
+        assert '<mark class="badge good">sent</mark>' not in shown
+    assert 'value="printed"' not in listed  # no state that could be chosen
 
 
 def test_what_quiet_hours_keep_back_is_counted(tmp_path: Path) -> None:

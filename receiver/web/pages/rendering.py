@@ -93,7 +93,7 @@ class Renderer:
             "shown": shown,
             "urlquery": urlencode,
         }
-        self._templates.tests["stopping"] = is_stopped
+        self._templates.tests |= {"stopping": is_stopped, "printed": words.is_printed}
         self._templates.globals |= {
             "address": marks.address, "status_badge": marks.status_badge,
             "verdict_badge": marks.verdict_badge, "state_badge": marks.state_badge,

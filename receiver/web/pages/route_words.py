@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from receiver.config.rules import Rules
 from receiver.times import span
 from receiver.web.pages.words import counted
 
@@ -25,6 +26,19 @@ def describe(route: Any) -> Described:
         for each in route.conditions
     )
     return Described(conditions or ("everything that counts",), tuple(_more(route)))
+
+
+def quiet_hours(destination: str, rules: Rules) -> tuple[str, ...]:
+    """Say when a destination is not told, and what its routes change about that."""
+    own = rules.destinations[destination].quiet
+    return ((f"quiet hours: {own}",) if own else ()) + tuple(
+        f"by route {route.name}{' also' if own else ''} quiet: {route.quiet}"
+        if route.quiet is not None
+        else f"route {route.name} passes through them"
+        for route in rules.routes
+        if destination in {*route.notify, *(to for each in route.escalate for to in each.notify)}
+        and (route.quiet is not None or (own and route.urgent))
+    )
 
 
 def _more(route: Any) -> Iterator[str]:

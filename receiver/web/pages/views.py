@@ -15,8 +15,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from receiver.config.live_rules import LiveRules
+from receiver.config.rules import Rules
+from receiver.deliveries import Kind, State
 from receiver.dispatch.trial import place_of
-from receiver.events import Status
+from receiver.events import Category, Status, Verdict
 from receiver.intake.reconcile.acting import fitting
 from receiver.messages.variables import question_text
 from receiver.metrics import Counters
@@ -27,7 +29,7 @@ from receiver.web.pages import charts
 from receiver.web.pages.diagram import Step, draw
 from receiver.web.pages.glance import Glance
 from receiver.web.pages.rendering import MOST, Renderer
-from receiver.web.pages.route_words import describe
+from receiver.web.pages.route_words import describe, quiet_hours
 from receiver.web.pages.session import Visitor
 from receiver.web.paging import whole_number
 
@@ -111,6 +113,8 @@ class Views:
             "steps": (steps := [Step(Status(to), at) for _, to, at in story["path"]]),
             "diagram": draw(steps, ordering.observes if ordering else None),
             "question_of": question_of,
+            "lists": self._lists(story["deliveries"], now),
+            "waits": may_be_taken(story, rules),
             "can_do": fitting(rules.sources.get(source), Status(story["execution"]["status"])),
         }
         return self._render.page(request, "execution.html", content, visitor)
@@ -122,9 +126,11 @@ class Views:
         if known is None:
             text = "There is no such event: find it under Events."
             return self._render.problem(request, 404, text, visitor=visitor)
+        now = time.time_ns()
         content = {
             "title": f"Event {number}",
-            **json_views.known_event(known, self._in_force.rules, time.time_ns()),
+            **json_views.known_event(known, self._in_force.rules, now),
+            "lists": self._lists(known["deliveries"], now),
             "question_of": question_of,
         }
         return self._render.page(request, "event.html", content, visitor)
@@ -141,6 +147,7 @@ class Views:
             "failed": self._in_force.failed,
             "routes": [(route, describe(route)) for route in rules.routes],
             "places": [(name, place_of(each)) for name, each in rules.destinations.items()],
+            "quiet": {name: quiet_hours(name, rules) for name in rules.destinations},
             "tried": tried,
             "problem": problem,
             "form": {"source": "", "body": "", **(form or {})},
@@ -151,6 +158,20 @@ class Views:
         """Show the promise in numbers."""
         content = {"title": "Ledger", "seen": self._ledger.look()}
         return self._render.page(request, "ledger.html", content, visitor)
+
+    def _lists(self, deliveries: Sequence[View], now: int) -> dict[int, int]:
+        """Return when a list tells of each message that a silence keeps back, by its number."""
+        kept_back = {
+            each["id"]: each["silence"]
+            for each in deliveries
+            if each["state"] == State.SUPERSEDED
+            and each["kind"] == Kind.NOTICE
+            and each["silence"] is not None
+            and each["destination"] in self._in_force.rules.destinations
+        }
+        found = {number: self._store.silence(number) for number in set(kept_back.values())}
+        ends = {number: silence["until"] for number, silence in found.items() if silence}
+        return {n: ends[s] for n, s in kept_back.items() if ends.get(s, 0) > now}
 
     def _destinations(self, now: int) -> list[tuple[str, Standing]]:
         standings = self._store.standings(now)
@@ -195,3 +216,18 @@ def question_of(detail: Mapping[str, Any]) -> str:
         return text
     texts = (detail.get(name) for name in ("reason", "error"))
     return next((text for text in texts if isinstance(text, str)), "")
+
+
+def may_be_taken(story: View, rules: Rules) -> bool:
+    """Return whether an execution waits for a person, or somebody is asked to look after it."""
+    about = story["execution"]
+    if about["category"] in (Category.AWAITING, Category.PAUSED) or about["acknowledged"]:
+        return True
+    counted = [each["seq"] for each in story["events"] if each["verdict"] == Verdict.APPLIED]
+    present = [each for each in story["deliveries"] if each["event_seq"] in counted[-1:]]
+    return any(
+        (each["kind"] in (Kind.REMINDER, Kind.ESCALATION) and each["state"] != State.SUPERSEDED)
+        or (each["state"] == State.SENT and route is not None and route.stuck is not None)
+        for each in present
+        for route in (rules.route(each["route"]),)
+    )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from receiver.audit import Act, Door
 from receiver.deliveries import Kind, State
@@ -15,7 +16,7 @@ VERDICTS: Mapping[str, str] = {
     Verdict.HELD: "waits for an earlier update",
     Verdict.DUPLICATE: "seen before",
     Verdict.STALE: "too late to count",
-    Verdict.REJECTED: "not possible, ignored",
+    Verdict.REJECTED: "rejected",
     Verdict.IGNORED: "says nothing about the status",
     Verdict.QUARANTINED: "cannot be used, set aside",
 }
@@ -58,8 +59,6 @@ STATES: Mapping[str, str] = {
     State.SENT: "sent",
     State.SUPERSEDED: "not sent",
     State.DEAD: "given up",
-    # A console got it, which is nobody as far as we know.
-    "printed": "sent",
 }
 KINDS: Mapping[str, str] = {
     Kind.NOTICE: "message",
@@ -142,11 +141,20 @@ SILENCE_FIELDS: Mapping[str, str] = {
     "reason": "Why",
     "by": "Your name",
 }
+# Updates that do not count, which only a route with their verdict tells of.
+UNCOUNTED: Mapping[str, str] = {
+    Verdict.HELD: "updates that wait",
+    Verdict.STALE: "late updates",
+    Verdict.REJECTED: "rejected updates",
+    Verdict.QUARANTINED: "updates that were set aside",
+}
+# The beginning of what a console says of a message.
+PRINTED = "printed only: "
 _MOMENTS = ("reminder", "planned: escalation")
 _NO_LONGER = re.compile(
     r"no longer (?P<before>\w+): now (?P<after>\w+)(?P<again> again)?(?P<more>;.*)?"
 )
-_VERDICT = re.compile(r"verdict is (held|stale|rejected|quarantined), not applied")
+_UNASKED = re.compile(r"verdict is (held|stale|rejected|quarantined), not applied")
 _APPLIED = re.compile(r"verdict is applied, not ([a-z, ]+)")
 # The statuses whose names are no words.
 _CODES = re.compile(r"\b(?:awaiting_confirmation|paused_by_agent)\b")
@@ -184,8 +192,8 @@ def plain(text: str | None) -> str:
                 f"it was no longer {doing(before)}: by then it was {doing(after)}{again}"
                 f"{match['more'] or ''}"
             )
-    if _VERDICT.fullmatch(text):
-        return "it tells only of what counts, and this does not"
+    if verdict := unasked(text):
+        return f"it does not ask for {UNCOUNTED[verdict]} (verdict: {verdict})"
     if match := _APPLIED.fullmatch(text):
         return f"it tells only of what was {match[1].replace(', ', ' or ')}, and this counts"
     return _CODES.sub(lambda code: DOING[Status(code[0])], text)
@@ -194,3 +202,24 @@ def plain(text: str | None) -> str:
 def doing(status: str) -> str:
     """Describe what an execution does, as the end of “it is …”."""
     return DOING[Status(status)]
+
+
+def unasked(why_not: str) -> str | None:
+    """Return the verdict of an update that a route does not ask for; None: it is another reason."""
+    match = _UNASKED.fullmatch(why_not)
+    return None if match is None else match[1]
+
+
+def by_reason(routes: Iterable[Mapping[str, Any]]) -> Mapping[str, list[str]]:
+    """Return why routes do not apply, each with their names, in the order of the routes."""
+    found: dict[str, list[str]] = {}
+    for route in routes:
+        found.setdefault(route["why_not"], []).append(route["name"])
+    return found
+
+
+def is_printed(delivery: Mapping[str, Any]) -> bool:
+    """Return whether a console got the message, which is nobody as far as we know."""
+    attempts = delivery["attempts"]
+    is_sent = delivery["state"] == State.SENT and attempts
+    return bool(is_sent and attempts[-1]["detail"].startswith(PRINTED))

@@ -11,9 +11,13 @@ import pytest
 from starlette.requests import Request
 from starlette.responses import Response
 
+from receiver.config.rules import Rules
 from receiver.config.settings import load_settings
+from receiver.destinations.destination import Destination
 from receiver.errors import ConfigurationError
 from receiver.events import Status
+from receiver.routing.quiet_hours import QuietHours
+from receiver.routing.routes import Escalation, Route, Stuck
 from receiver.store.records import Happened, Waited
 from receiver.times import SECOND
 from receiver.web.guard import Guard
@@ -22,7 +26,9 @@ from receiver.web.pages.diagram import HEIGHT, WIDTH, Step, draw
 from receiver.web.pages.gate import Gate, own_path
 from receiver.web.pages.glance import FIRST_PATIENCE, OLD, PATIENCE, Glance, Seen
 from receiver.web.pages.rendering import Renderer, shown
+from receiver.web.pages.route_words import quiet_hours
 from receiver.web.pages.session import LASTS, MAX_ADDRESSES, Attempts, Sessions, Visitor
+from receiver.web.pages.views import may_be_taken
 from receiver.web.pages.words import joint, plain
 
 MINUTE, HOUR = 60 * SECOND, 3600 * SECOND
@@ -311,7 +317,7 @@ def test_a_read_that_breaks_is_followed_by_another() -> None:
         ("no longer paused: now paused again; quiet hours had kept this back",
          "it was no longer paused: by then it was paused again; quiet hours had kept this back"),
         ("no longer held: now rejected (gap)", "no longer held: now rejected (gap)"),
-        ("verdict is stale, not applied", "it tells only of what counts, and this does not"),
+        ("verdict is stale, not applied", "it does not ask for late updates (verdict: stale)"),
         ("verdict is applied, not rejected, quarantined",
          "it tells only of what was rejected or quarantined, and this counts"),
         ("status is failed, not paused_by_agent", "status is failed, not waiting for an answer"),
@@ -326,3 +332,50 @@ def test_reasons_are_plain_words(reason: str | None, words: str) -> None:
 def test_a_wait_ends_at_a_moment_or_lasts_until_then() -> None:
     assert joint("ops fails, next try") == joint("reminder 2") == " at"
     assert joint("quiet hours") == joint("gathers") == " until"
+
+
+NIGHT = QuietHours(frozenset(range(7)), 22 * 60, 7 * 60, ZoneInfo("UTC"))
+NOON = QuietHours(frozenset({4}), 12 * 60, 13 * 60, ZoneInfo("UTC"))
+
+
+def test_the_quiet_hours_of_a_destination_name_the_routes_that_change_them() -> None:
+    routes = (
+        Route("plain", (), ("ops",)),
+        Route("urgent", (), ("ops", "pager"), urgent=True),
+        Route("noon", (), (), escalate=(Escalation(SECOND, ("ops", "pager")),), quiet=NOON),
+    )
+    destinations = {"ops": Destination("ops", "", quiet=NIGHT), "pager": Destination("pager", "")}
+    rules = Rules("routes.yaml", {}, destinations, routes)
+    assert quiet_hours("ops", rules) == (
+        "quiet hours: 22:00 to 07:00 UTC, every day", "route urgent passes through them",
+        "by route noon also quiet: 12:00 to 13:00 UTC, fri",
+    )  # fmt: skip
+    assert quiet_hours("pager", rules) == ("by route noon quiet: 12:00 to 13:00 UTC, fri",)
+
+
+@pytest.mark.parametrize(
+    ("category", "delivery", "may"),
+    [
+        ("awaiting", {}, True),
+        ("paused", {}, True),
+        ("processing", {}, False),
+        ("processing", {"kind": "notice", "route": "begins"}, False),
+        ("processing", {"kind": "notice", "route": "stuck"}, True),
+        ("processing", {"kind": "notice", "route": "stuck", "state": "waiting"}, False),
+        ("processing", {"kind": "reminder", "route": "begins", "state": "waiting"}, True),
+        ("processing", {"kind": "reminder", "route": "begins", "state": "superseded"}, False),
+        ("processing", {"kind": "reminder", "route": "begins", "event_seq": 1}, False),
+    ],
+)
+def test_what_people_look_after_may_be_taken(
+    category: str, delivery: dict[str, object], may: bool
+) -> None:
+    stuck = Route("stuck", (), ("ops",), stuck=Stuck((Status.RUNNING,), SECOND))
+    rules = Rules("routes.yaml", {}, {}, (Route("begins", (), ("ops",)), stuck))
+    story = {
+        "execution": {"category": category, "acknowledged": None},
+        "events": [{"seq": n, "verdict": verdict} for n, verdict in
+                   ((1, "applied"), (2, "applied"), (3, "stale"))],
+        "deliveries": [{"event_seq": 2, "state": "sent", **delivery}] if delivery else [],
+    }  # fmt: skip
+    assert may_be_taken(story, rules) == may
