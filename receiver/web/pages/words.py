@@ -155,7 +155,7 @@ _NO_LONGER = re.compile(
     r"no longer (?P<before>\w+): now (?P<after>\w+)(?P<again> again)?(?P<more>;.*)?"
 )
 _UNASKED = re.compile(r"verdict is (held|stale|rejected|quarantined), not applied")
-_APPLIED = re.compile(r"verdict is applied, not ([a-z, ]+)")
+_OTHER = re.compile(r"verdict is ([a-z]+), not ([a-z, ]+)")
 # The statuses whose names are no words.
 _CODES = re.compile(r"\b(?:awaiting_confirmation|paused_by_agent)\b")
 _NO_CONDITION = "Say what is silenced: choose a source, an agent or a status, or write a condition."
@@ -194,8 +194,9 @@ def plain(text: str | None) -> str:
             )
     if verdict := unasked(text):
         return f"it does not ask for {UNCOUNTED[verdict]} (verdict: {verdict})"
-    if match := _APPLIED.fullmatch(text):
-        return f"it tells only of what was {match[1].replace(', ', ' or ')}, and this counts"
+    if match := _OTHER.fullmatch(text):
+        this = "counts" if match[1] == Verdict.APPLIED else f"was {match[1]}"
+        return f"it tells only of what was {match[2].replace(', ', ' or ')}, and this {this}"
     return _CODES.sub(lambda code: DOING[Status(code[0])], text)
 
 

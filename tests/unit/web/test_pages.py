@@ -320,6 +320,8 @@ def test_a_read_that_breaks_is_followed_by_another() -> None:
         ("verdict is stale, not applied", "it does not ask for late updates (verdict: stale)"),
         ("verdict is applied, not rejected, quarantined",
          "it tells only of what was rejected or quarantined, and this counts"),
+        ("verdict is stale, not rejected, quarantined",
+         "it tells only of what was rejected or quarantined, and this was stale"),
         ("status is failed, not paused_by_agent", "status is failed, not waiting for an answer"),
         ("agent is a-1 / paused_by_agents, not x", "agent is a-1 / paused_by_agents, not x"),
         (None, ""),
