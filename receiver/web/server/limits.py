@@ -32,7 +32,7 @@ READ_AT_ONCE = 65_536
 # The seconds in which, at the end, a request that has arrived on an idle connection is still read.
 LAST_LOOK = 0.05
 # The seconds from its beginning in which, at the end, a new connection may still send its request.
-FIRST_LOOK = 1.0
+FIRST_LOOK = 2.0
 
 _PROBLEM_DETAILS = {
     400: "This is not HTTP as this server reads it.",
