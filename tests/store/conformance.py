@@ -494,6 +494,41 @@ class StoreContract:
         assert do(store, "set_back", past + 6 * SECOND) == 0
         assert store.next_given_up() == past + 30 * SECOND
 
+    @pytest.mark.parametrize("ends", ["recorded", "recorded first", "lost", "lost first", "unsent"])
+    def test_what_is_being_sent_while_the_clock_is_set_back_goes_out_again(
+        self, store: Store, ends: str
+    ) -> None:
+        five(store, "a")
+        mine = claim(store)
+        assert mine is not None
+        past = NOW - 86_400 * SECOND
+
+        def sees_the_clock() -> None:
+            do(store, "set_back", past)
+
+        if "first" not in ends:
+            sees_the_clock()
+        if "recorded" in ends:
+            again = AttemptResult(State.WAITING, "refused", past + 5 * SECOND, "t", "b", at=past)
+            assert record(store, mine, Attempt(Outcome.FAILED, "refused"), again) is True
+        else:
+            unsent = mine if ends == "unsent" else None
+            assert do(store, "release", past, own=True, unsent=unsent) == 1
+        if ends != "recorded":
+            sees_the_clock()
+        assert claim(store, now=past + 6 * SECOND) is not None
+
+    def test_what_is_redelivered_after_the_clock_was_set_back_goes_out(self, store: Store) -> None:
+        five(store, "a")
+        mine = claim(store)
+        assert mine is not None
+        assert record(
+            store, mine, Attempt(Outcome.FAILED, "x"), AttemptResult(State.DEAD, "x", NOW, "t", "b")
+        )
+        past = NOW - 86_400 * SECOND
+        assert do(store, "redeliver", mine.delivery, past) is True
+        assert claim(store, now=past + SECOND) is not None
+
     def test_a_clock_that_is_right_sets_nothing_back(self, store: Store) -> None:
         five(store, *"abc")
         fails(store, NOW)

@@ -28,6 +28,12 @@ SET_BACK = (
         f" AS sooner FROM delivery WHERE state = 'waiting' AND {_BEGUN} > :ahead"
         f" AND due_at >= {_BEGUN}) AS w WHERE delivery.id = w.id {PUT_BACK}",
     ),
+    # A message that was claimed ahead of the clock is asked for, whatever becomes of its attempt.
+    statement(
+        "set_back_tried",
+        "UPDATE delivery SET planned_at = :now WHERE state IN ('waiting', 'sending')"
+        " AND planned_at > :now AND (state = 'sending' OR tries > 0 OR repeat = 1)",
+    ),
     statement(
         "set_back_held",
         "UPDATE event SET held_until = held_until - coalesce(begun_at, received_at) + :now,"

@@ -148,7 +148,8 @@ PUT_DOWN = statement(
 STATE = statement("delivery_state", "SELECT state FROM delivery WHERE id = :delivery")
 _REDELIVER = (
     "UPDATE delivery SET state = 'waiting', reason = '', due_at = :now, owed_at = :now,"
-    " begun_at = :now, planned_at = coalesce(planned_at, created_at), kept_by = NULL, tries = 0"
+    " begun_at = :now, planned_at = CASE WHEN coalesce(planned_at, created_at) > :now THEN :now"
+    " ELSE coalesce(planned_at, created_at) END, kept_by = NULL, tries = 0"
     " WHERE state = 'dead' AND {where}"
     # An old reminder gets no new chance while another one of its episode waits.
     " AND NOT (kind = 'reminder' AND EXISTS (SELECT 1 FROM delivery AS r"
