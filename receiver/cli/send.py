@@ -26,8 +26,8 @@ WAIT = 30.0
 # What to do about a refusal. The server does not say which of the causes it was.
 _HINTS = {
     401: "It is not proven: --key is not of a key pair that the server's source {source} has, its"
-    " secret header has another value there, or it takes other agents only. The server's log says"
-    " which.",
+    " secret header has another value there (set the server's variables here, too), or it takes"
+    " other agents only. The server's log says which.",
     404: "The server there has no source {source}: compare its routes.yaml, and --url.",
     421: "The server has another host name: set its RECEIVER_PUBLIC_URL, or say its address.",
     429: "That was more than the source's rate: wait a moment.",
