@@ -57,7 +57,7 @@ BUGS = (
         "substr(token, 1, length(CAST(:holder AS text))) = CAST(:holder AS text)",
         "CAST(:holder AS text) IS NOT NULL",
         f"{KILLS} --kills 20",
-        "a delivery repeats at most as often",
+        "it does not start",
     ),
     bug(
         "a repeat after a lost lease is not called one",
