@@ -62,9 +62,6 @@ class Telling(State):
             is_first = False
             for owed in those:
                 owed.since = self.begins(owed)
-            for owed in those:
-                if (group := group_of(owed)) is not None:
-                    self.digested[group] = self.now
             self.attempt(those, place)
             did = True
         if not did and self.fails(place.name):
@@ -195,7 +192,8 @@ class Telling(State):
             gathers = [
                 other.asked
                 for other in self.waiting
-                if other is owed or (gathering_of(other) == group and not self.is_behind(other))
+                if other is owed
+                or (gathering_of(other) == group and not other.tries and not self.is_behind(other))
             ]
             due = max(due, min(gathers) + owed.way.wait)
         return due
@@ -224,10 +222,12 @@ class Telling(State):
             repeat = any(owed.repeat for owed in those)
             self.told.append(Told(self.now, place.name, said, repeat))
         self.count(those[0], place, answer)
+        head = min(those, key=lambda owed: owed.turn)
+        wait, last = self.wait_after(head, outage), head.since + place.retry_for
         for owed in those:
             owed.held, owed.began = False, self.now
             owed.tries += 1
-            self.follow(owed, place, answer, outage)
+            self.follow(owed, place, answer, outage, wait, last)
         if answer in ("503", "lost") and self.fails(place.name):
             doublings = len(self.failures[place.name]) - PAUSE_AFTER
             pause = int(min(FIRST * 2**doublings, LONGEST_PAUSE) * self.scenario.chance)
@@ -254,7 +254,9 @@ class Telling(State):
             about = first if first.kind == "silenced" else first.episode.execution
             self.failures.setdefault(place.name, []).append(about)
 
-    def follow(self, owed: Owed, place: Place, answer: str, outage: Outage | None) -> None:
+    def follow(
+        self, owed: Owed, place: Place, answer: str, outage: Outage | None, wait: int, last: int
+    ) -> None:
         """Do with a message what follows from an attempt."""
         if answer in ("lost", "dies"):
             owed.repeat = True
@@ -265,14 +267,15 @@ class Telling(State):
             self.waiting.remove(owed)
             self.learn(owed)
             self.carry_on(owed, self.now, is_sent=True)
-            if group_of(owed) is not None:
+            if (group := group_of(owed)) is not None:
+                self.digested[group] = self.now
                 self.forget_groups()
             if owed.kind == "silenced" and not owed.fell:
                 self.remind_from(owed)
         elif answer == "404":
             self.die(owed)
         else:
-            self.retry(owed, place, outage)
+            self.retry(owed, place, outage, wait, last)
 
     def forget_groups(self) -> None:
         """Forget the digests after which no group waits any more."""
@@ -288,7 +291,7 @@ class Telling(State):
         overdue = [
             owed
             for owed in self.waiting
-            if owed.to == place.name and max(self.ready_at(owed), self.last(owed)) <= self.now
+            if owed.to == place.name and self.ends_at(owed) <= self.now
             and place.name not in self.untried
         ]  # fmt: skip
         for owed in overdue:
@@ -305,24 +308,36 @@ class Telling(State):
         place = self.rules.place(owed.to)
         return self.begins(owed) + place.retry_for if place else self.now
 
+    def ends_at(self, owed: Owed) -> int:
+        """When a message that its destination does not take is given up."""
+        return self.last(owed) if owed.tries else max(self.ready_at(owed), self.last(owed))
+
     def goes_at(self, owed: Owed) -> int:
         """When something happens to a message next: it goes out, or is given up."""
         pause = self.paused_until(owed.to)
-        if owed.to not in self.untried:
-            pause = min(pause, self.last(owed))
-        return max(self.ready_at(owed), pause)
+        at = max(self.ready_at(owed), pause)
+        is_refused = pause > self.now or self.fails(owed.to)
+        return min(at, self.ends_at(owed)) if is_refused and owed.to not in self.untried else at
 
-    def retry(self, owed: Owed, place: Place, outage: Outage | None) -> None:
-        """Plan the next try, or give up at the end of `retry_for`."""
-        last = owed.since + place.retry_for
-        wait = int(min(FIRST * 2 ** (owed.tries - 1), LONGEST) * self.scenario.chance)
+    def wait_after(self, head: Owed, outage: Outage | None) -> int:
+        """How long a message waits for its next try: what it stands for has one wait."""
+        wait = int(min(FIRST * 2**head.tries, LONGEST) * self.scenario.chance)
+        is_asked = outage is not None and outage.answer == "later"
+        return max(wait, min(outage.after, LONGEST)) if outage and is_asked else wait
+
+    def retry(self, owed: Owed, place: Place, outage: Outage | None, wait: int, last: int) -> None:
+        """Plan the next try, or give up at the end of `retry_for`.
+
+        What joined the message later has time left.
+        """
         if outage is not None and outage.answer == "later":
-            wait = max(wait, min(outage.after, LONGEST))
             self.paused[place.name] = self.now, self.now + min(outage.after, LONGEST)
-        if self.now >= last:
+        if self.now < last:
+            owed.due = min(self.now + wait, last)
+        elif self.now >= owed.since + place.retry_for:
             self.die(owed)
         else:
-            owed.due = min(self.now + wait, last)
+            owed.due = self.now + wait
 
     def die(self, owed: Owed) -> None:
         """A message will not be tried again: its fall-backs get it."""

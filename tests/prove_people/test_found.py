@@ -386,3 +386,22 @@ def test_what_a_digest_said_is_stuck_is_reminded_of_also_if_something_is_heard_a
         "2460 s team x: running",
         "4260 s team x: reminder 1 running",
     ]  # fmt: skip
+
+
+def test_a_digest_that_fails_has_one_wait_for_all_that_joined_it(tmp_path: Path) -> None:
+    way = replace(WAITS, wait=MINUTE, apart=2 * MINUTE)
+    assert told(
+        tmp_path, rules(way), moves(7, "x1", ASKS), moves(137, "x2", ASKS),
+        outages=(Outage("team", 0, 240, "503"),),
+    ) == ["382 s team x1: awaiting_confirmation; x2: awaiting_confirmation"]  # fmt: skip
+
+
+def test_a_digest_that_nobody_got_makes_none_of_its_group_wait(tmp_path: Path) -> None:
+    way = replace(WAITS, wait=MINUTE, apart=5 * MINUTE, every=10 * MINUTE)
+    assert told(
+        tmp_path, rules(way), moves(7, "x1", ASKS), moves(606, "x2", ASKS), until=700,
+        outages=(Outage("team", 600, 667, "503"),),
+    ) == [
+        "67 s team x1: awaiting_confirmation",
+        "667 s team x1: awaiting_confirmation; x2: awaiting_confirmation",
+    ]  # fmt: skip
