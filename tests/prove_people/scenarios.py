@@ -147,8 +147,8 @@ def escalations(chance: random.Random) -> tuple[tuple[int, str], ...]:
 
 
 def story(chance: random.Random, when: object, executions: int) -> Iterator[Act]:
-    """Yield what executions do, and who takes them."""
-    for execution in ("x", "y", "z")[:executions]:
+    """Yield what executions do, and who takes them. The first two are of the same agent."""
+    for execution in ("x1", "x2", "y")[:executions]:
         status = ""
         for at in sorted(when() for _ in range(chance.randint(1, 5))):  # type: ignore[operator]
             if status not in MOVES:
