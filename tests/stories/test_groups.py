@@ -207,6 +207,19 @@ def test_of_a_digest_that_is_given_up_what_joined_late_has_time_left(walk: Walk)
     assert counted(told) == states.count("waiting")
 
 
+def test_what_joined_a_failing_digest_late_is_given_up_by_its_own_time(walk: Walk) -> None:
+    walk.reload(ROUTES.replace("ops: {url", "ops: {retry_for: 1h, fallback: mail, url"))
+    begin, heard = walk.now, list[int]()
+    fail(walk, 0)
+    for step in range(120):
+        if step == 5:
+            fail(walk, 1)
+        walk.gets("ops", FAILED)
+        heard += [(walk.now - begin) // MINUTE for _ in walk.gets("mail")]
+        walk.passes(MINUTE)
+    assert heard == [61, 66]  # looked at each minute, a moment after the hour
+
+
 def test_all_that_is_dead_of_a_destination_comes_back_as_digests(walk: Walk) -> None:
     for number in range(40):
         fail(walk, number)

@@ -57,7 +57,10 @@ RECORD = statement(
     "record",
     "UPDATE delivery SET state = CASE WHEN CAST(:state AS text) = 'dead' AND owed_at > :spared"
     " THEN 'waiting' ELSE CAST(:state AS text) END, reason = :reason, kept_by = 'retry',"
-    " due_at = CASE WHEN CAST(:state AS text) = 'dead' AND owed_at <= :spared THEN :begun"
+    " due_at = CASE WHEN CAST(:state AS text) <> 'dead' THEN CAST(:due AS bigint)"
+    " WHEN owed_at <= :spared THEN :begun"
+    # Their own time to be given up: `spared` is the one of those that are given up now.
+    " WHEN owed_at + :begun - :spared < CAST(:due AS bigint) THEN owed_at + :begun - :spared"
     " ELSE CAST(:due AS bigint) END,"
     " title = CASE WHEN id = :delivery THEN CAST(:title AS text) END,"
     " body = CASE WHEN id = :delivery THEN CAST(:body AS text) END,"
