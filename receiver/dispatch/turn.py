@@ -117,22 +117,26 @@ def take_several(
 
 def _take_several(transaction: Transaction, turns: Sequence[TurnRequest]) -> list[TurnResult]:
     results: list[TurnResult] = []
+    claims = [turn.finished.claim for turn in turns if turn.finished is not None]
     goes_on = True
     for turn in turns:
-        result = _record_and_claim(transaction, replace(turn, goes_on=turn.goes_on and goes_on))
+        request = replace(turn, goes_on=turn.goes_on and goes_on)
+        result = _record_and_claim(transaction, request, claims)
         goes_on = goes_on and (result.claim is not None or not turn.goes_on)
         results.append(result)
     return results
 
 
-def _record_and_claim(transaction: Transaction, turn: TurnRequest) -> TurnResult:
+def _record_and_claim(
+    transaction: Transaction, turn: TurnRequest, beside: Sequence[Claim] = ()
+) -> TurnResult:
     recorded = True
     claim: Claim | None = None
     ended: Sequence[Claim] = ()
     if turn.is_first_by_rules:
         transaction.recheck_quiet(turn.destination, turn.policy, turn.now)
     if (finished := turn.finished) is not None:
-        recorded = record(transaction, finished)
+        recorded = record(transaction, finished, beside)
         if recorded:
             _replan_episode(transaction, turn, finished.claim)
     if turn.unsent is not None:
@@ -153,13 +157,15 @@ def _replan_episode(transaction: Transaction, turn: TurnRequest, claim: Claim) -
         replan_after(transaction, [claim], turn.rules, turn.now)
 
 
-def record(transaction: Transaction, finished: FinishedAttempt) -> bool:
+def record(
+    transaction: Transaction, finished: FinishedAttempt, beside: Sequence[Claim] = ()
+) -> bool:
     """Record an attempt, and pause its destination if the failures call for it.
 
-    False: the claim was lost meanwhile.
+    False: the claim was lost meanwhile. `beside`: see contract.Sending.record.
     """
     claim, attempt = finished.claim, finished.attempt
-    if not transaction.record(claim, attempt, finished.after):
+    if not transaction.record(claim, attempt, finished.after, beside):
         return False
     if attempt.outcome is Outcome.DELIVERED:
         return True

@@ -103,14 +103,16 @@ class Sending(Protocol):
         the present group says. Nothing moves if the rules about it are unchanged.
         """
 
-    def record(self, claim: Claim, attempt: Attempt, after: AttemptResult) -> bool:
+    def record(
+        self, claim: Claim, attempt: Attempt, after: AttemptResult, beside: Sequence[Claim] = ()
+    ) -> bool:
         """Record an attempt and its consequences. False: the claim was lost meanwhile.
 
-        A sent message causes the next reminder while its episode lasts. If the episode has ended or
-        was acknowledged meanwhile, it causes a message about that instead. A failure counts against
-        the destination unless no retry can mend it or the destination asks for time; a success ends
-        the count and the pause. Whatever the failure, the destination fails from then on until a
-        success.
+        What `beside`, the claims that this transaction records too, is about is locked with it. A
+        sent message causes the next reminder while its episode lasts, or a message about its end or
+        about who has it. A failure counts against the destination unless no retry can mend it or
+        the destination asks for time; a success ends the count and the pause. Whatever the failure,
+        the destination fails from then on until a success.
         """
 
     def failures(self, destination: str) -> Failures:
@@ -305,8 +307,7 @@ class Writing(Protocol):
     def on_failure(self, listener: Callable[[str], None]) -> None:
         """Register a listener for the moment when the storage can no longer be trusted.
 
-        It is called from any thread and has to stop the process. From then on every write is
-        StorageUnavailable; the next start checks the database.
+        It has to stop the process, from any thread. From then on every write is StorageUnavailable.
         """
 
     def check_writable(self) -> None:
@@ -338,8 +339,7 @@ class Writing(Protocol):
         """Register a listener for deliveries that are due now, whatever act of a write made them.
 
         It gets their destinations after the commit, from any thread; None where other processes
-        may have planned some, now and then without a reason. Nobody relies on it: workers look for
-        due deliveries by themselves, too.
+        may have planned some, now and then without a reason: workers look by themselves, too.
         """
 
     def close(self) -> None:

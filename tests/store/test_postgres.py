@@ -326,6 +326,38 @@ def test_the_end_of_an_episode_is_told_though_it_came_while_its_message_was_reco
     assert one.ledger()["imbalance"] == 0
 
 
+def test_what_several_recorded_attempts_are_about_is_locked_in_one_order(
+    nodes: Nodes, postgres: Server
+) -> None:
+    """Else two transactions wait for each other, for a second, until the server ends one."""
+    one, other = nodes(2)
+    brought(one, told("e-1", Status.AWAITING_CONFIRMATION))
+    brought(one, told("e-2", Status.AWAITING_CONFIRMATION, "y"))
+    of_x, of_y = claim(one), claim(one)
+    assert of_x is not None
+    assert of_y is not None
+    acts: list[str] = []
+
+    def moves(transaction: Transaction, items: Sequence[object]) -> Sequence[object]:
+        acts.append("moves")
+        both = [told("e-3", Status.RUNNING, at=1), told("e-4", Status.RUNNING, "y", at=1)]
+        return [Intake([]).receive(transaction, both)]
+
+    def records(transaction: Transaction, items: Sequence[object]) -> Sequence[object]:
+        acts.append("records")
+        assert transaction.record(of_y, DELIVERED, TOLD, [of_x])
+        if acts == ["records"]:
+            behind.append(pool.submit(other.write_now, moves, None))
+            until(lambda: waits_for_a_lock(postgres))
+        return [transaction.record(of_x, DELIVERED, TOLD)]
+
+    with ThreadPoolExecutor(1) as pool:
+        behind: list[Future[object]] = []
+        assert one.write_now(records, None) is True
+        behind[0].result(20)
+    assert acts == ["records", "moves"]
+
+
 def test_transactions_that_wait_for_each_other_are_both_done(
     nodes: Nodes, postgres: Server
 ) -> None:

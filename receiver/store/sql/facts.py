@@ -137,11 +137,11 @@ STOOD = variants(
     " ORDER BY h.version DESC LIMIT 1",
     {"after": "h.version = :applied", "at": "h.applied_at <= :at"},
 )
-# The executions that a claim is about: while one moves, nobody records that it was told of.
+# The executions that claims are about: while one moves, nobody records that it was told of.
 HOLD_EXECUTIONS = statement(
     "hold_executions",
     "SELECT x.id FROM execution AS x WHERE (x.source, x.execution_id) IN"
-    " (SELECT d.source, d.execution_id FROM delivery AS d WHERE d.token = :token)"
+    " (SELECT d.source, d.execution_id FROM delivery AS d WHERE d.token IN {texts:tokens})"
     " ORDER BY x.id{lock}",
 )
 

@@ -226,7 +226,9 @@ def promise(db: Database, name: str, n: int) -> None:
         db.change_later(PROMISE, {"n": n, "name": name})
 
 
-def record(db: Database, claim: Claim, attempt: Attempt, after: AttemptResult) -> bool:
+def record(
+    db: Database, claim: Claim, attempt: Attempt, after: AttemptResult, beside: Sequence[Claim] = ()
+) -> bool:
     """See contract.Sending.record; deliveries to others are added elsewhere."""
     values = {
         "state": str(after.state), "reason": after.reason, "due": after.due_at,
@@ -239,7 +241,9 @@ def record(db: Database, claim: Claim, attempt: Attempt, after: AttemptResult) -
         "about": _failure_about(claim),
         "counts": int(not attempt.retry_after and not attempt.permanent),
     }  # fmt: skip
-    db.hold(facts.HOLD_EXECUTIONS, values)
+    # At once and in one order, so that no two transactions wait for each other.
+    tokens = db.as_list([each.token for each in (claim, *beside)])
+    db.hold(facts.HOLD_EXECUTIONS, {"tokens": tokens})
     if not db.change(RECORD, values):
         return False
     db.change_later(ATTEMPTED, values)

@@ -198,22 +198,23 @@ class SqlTransaction(plans.SqlPlanning, audit.SqlAuditing):
         quiet.recheck(self._database, destination, policy, now)
         quiet.regroup(self._database, destination, policy)
 
-    def record(self, claim: Claim, attempt: Attempt, after: AttemptResult) -> bool:
-        if not outbox.record(self._database, claim, attempt, after):
+    def record(
+        self, claim: Claim, attempt: Attempt, after: AttemptResult, beside: Sequence[Claim] = ()
+    ) -> bool:
+        db = self._database
+        which = "digest" if claim.group_key is not None and claim.digest is not None else "one"
+        if not outbox.record(db, claim, attempt, after, beside):
             return False
-        quarantine.settle(self._database, claim, after.state)
-        is_digest = claim.group_key is not None and claim.digest is not None
+        quarantine.settle(db, claim, after.state)
         others = []
         for message in after.owed:
-            if is_digest and message.kind is Kind.FALLBACK:
-                fallen = fallbacks.fall_back(self._database, claim, message.destination)
-                self._promise("owed", fallen)
+            if which == "digest" and message.kind is Kind.FALLBACK:
+                self._promise("owed", fallbacks.fall_back(db, claim, message.destination))
             else:
                 others.append(message)
         if others:
             self.owe(claim.delivery, others, claim.claimed_at)
-        which = "digest" if is_digest else "one"
-        self._promise("owed", episodes.follow_attempt(self._database, claim, after, which))
+        self._promise("owed", episodes.follow_attempt(db, claim, after, which))
         return True
 
     def failures(self, destination: str) -> Failures:
@@ -248,9 +249,8 @@ class SqlTransaction(plans.SqlPlanning, audit.SqlAuditing):
         self, source: str, execution_id: str, taken: Acknowledgement, routes: Sequence[str],
         only: OnlyIf | None = None,
     ) -> TakeResult:  # fmt: skip
-        result, added = episodes.acknowledge(
-            self._database, source, execution_id, taken, routes, only
-        )
+        db = self._database
+        result, added = episodes.acknowledge(db, source, execution_id, taken, routes, only)
         self._promise("owed", added)
         return result
 
