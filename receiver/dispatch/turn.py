@@ -30,7 +30,7 @@ class FinishedAttempt:
 
 @dataclass(frozen=True, slots=True)
 class Hand:
-    """What one thread has in its hand: attempts to record, and claims that it has not begun."""
+    """Hand of a thread: its attempts to record, and the claims that it has not begun."""
 
     finished: Sequence[FinishedAttempt] = ()
     unsent: Sequence[Claim] = ()

@@ -398,7 +398,7 @@ def arguments() -> argparse.ArgumentParser:
 
 
 def goals(given: argparse.Namespace) -> Goals:
-    """What is aimed at."""
+    """Return the goals by figure."""
     return {
         "arrival_ratio": (AT_MOST, 2.0),
         "dispatch_ratio": (AT_LEAST, 1.5),

@@ -279,7 +279,7 @@ def of_processor(costs: dict[str, list[float]]) -> dict[str, float]:
 
 
 def goals(parser: str) -> Goals:
-    """What is aimed at, with each parser."""
+    """Return the goals by figure, with this parser."""
     least = (AT_LEAST, 0.50 if parser == "h11" else 0.25)
     return {"ratio": least, "processor_ratio": least, "paced_p99_ratio": (AT_MOST, 4.0)}
 

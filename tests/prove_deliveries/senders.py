@@ -44,7 +44,7 @@ class SenderKiller:
             os.kill(self._pid, sig)
 
     async def life(self, timeout: float) -> None:
-        """One life of a sender, from its first message to its death."""
+        """Let a sender live, from its first message to its death."""
         served, chance = self._served, self._chance
         assert served.process is not None
         server = served.process.pid

@@ -320,7 +320,7 @@ class Telling(State):
         return min(at, self.ends_at(owed)) if is_refused and owed.to not in self.untried else at
 
     def wait_after(self, head: Owed, outage: Outage | None) -> int:
-        """How long a message waits for its next try: what it stands for has one wait."""
+        """Return how long a message waits for its next try: all that it stands for has one wait."""
         wait = int(min(FIRST * 2**head.tries, LONGEST) * self.scenario.chance)
         is_asked = outage is not None and outage.answer == "later"
         return max(wait, min(outage.after, LONGEST)) if outage and is_asked else wait

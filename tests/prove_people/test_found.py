@@ -1,4 +1,4 @@
-"""What the proof has found once, in its smallest form: the rules' answer and the program's."""
+"""Findings of the proof in their smallest form: the rules' answer is the program's."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ GOES_ON = 0.7
 
 @dataclass
 class History:
-    """What happened to an execution (time in nanoseconds, status)."""
+    """History of an execution: the changes that happened (time in nanoseconds, status)."""
 
     execution_id: str
     changes: list[tuple[int, Status]]

@@ -510,7 +510,7 @@ def test_a_connection_that_dies_in_a_transaction_leaves_nothing_and_the_next_one
 def test_a_batch_goes_a_few_times_to_the_server_however_many_statements_it_has(
     postgres: Server,
 ) -> None:
-    """What is written goes together with the commit: over a network each way is a wait."""
+    """Hold that writes go together with the commit: over a network each way is a wait."""
     with proxy(postgres.emptied()) as way, closing(PostgresStore(way.url)) as store:
         turns = []
         for n in range(12):

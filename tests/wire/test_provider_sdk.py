@@ -40,7 +40,7 @@ def api(provider: StandIn, sdk: Any) -> Any:
 
 
 def grown(provider: StandIn) -> None:
-    """One execution in each status, with what the provider says of it."""
+    """Put an execution in each status, with the provider's words about it."""
     words: dict[str, dict[str, Any]] = {
         "paused_by_agent": {"reason": "Which one?", "question": {"questions": [
             {"question": "Which one?", "header": "Invoice", "options": [

@@ -26,7 +26,7 @@ HOPELESS = 3
 
 
 class Slot:
-    """One sender: the present process, and a thread that replaces it when it has ended."""
+    """Place of a sender: its present process, and a thread that replaces it when it has ended."""
 
     def __init__(self, number: int, ended: Callable[[str], None]) -> None:
         self._name = f"sender-{number}"

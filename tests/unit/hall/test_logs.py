@@ -138,6 +138,18 @@ def logged_to(stream: io.StringIO) -> Iterator[io.StringIO]:
         root.setLevel(level)
 
 
+@pytest.fixture
+def debugging(capsys: pytest.CaptureFixture[str]) -> Iterator[None]:
+    """Log all that is logged, in the format of the program."""
+    root = logging.getLogger()
+    before, level = root.handlers[:], root.level
+    logs.configure("text", "debug")
+    yield
+    root.handlers[:] = before
+    root.setLevel(level)
+
+
+@pytest.mark.usefixtures("debugging")
 @pytest.mark.parametrize(
     "head", [b"HTTP/1.1 200 OK\r\nno field\r\n\r\n", b"HTTP/1.1 200 OK\r\nCon"]
 )
@@ -148,38 +160,25 @@ def test_an_answer_that_is_no_http_puts_no_address_into_the_log(
         visit.read_request()
         visit.say(head)
 
-    root = logging.getLogger()
-    before, level = root.handlers[:], root.level
-    try:
-        logs.configure("text", "debug")
-        with raw(visited) as (port, _):
-            ops = Destination("ops", f"json://127.0.0.1:{port}/canary", timeout=5)
-            assert send(ops, Message("title", "body")).outcome is Outcome.DELIVERED
-        logging.getLogger("receiver").info("said")
-        heard = capsys.readouterr().err
-    finally:
-        root.handlers[:] = before
-        root.setLevel(level)
+    with raw(visited) as (port, _):
+        ops = Destination("ops", f"json://127.0.0.1:{port}/canary", timeout=5)
+        assert send(ops, Message("title", "body")).outcome is Outcome.DELIVERED
+    logging.getLogger("receiver").info("said")
+    heard = capsys.readouterr().err
     assert "said" in heard
     assert "canary" not in heard
 
 
+@pytest.mark.usefixtures("debugging")
 def test_a_question_to_a_provider_is_no_line_of_its_library(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    root = logging.getLogger()
-    before, level = root.handlers[:], root.level
-    try:
-        logs.configure("text", "debug")
-        with standing_in() as made:
-            provider = Provider(ApiAccess(made.url, made.key, made.header))
-            assert provider.get("/agents/v2/executions").outcome == "answered"
-            provider.close()
-        logging.getLogger("receiver").info("said")
-        heard = capsys.readouterr().err
-    finally:
-        root.handlers[:] = before
-        root.setLevel(level)
+    with standing_in() as made:
+        provider = Provider(ApiAccess(made.url, made.key, made.header))
+        assert provider.get("/agents/v2/executions").outcome == "answered"
+        provider.close()
+    logging.getLogger("receiver").info("said")
+    heard = capsys.readouterr().err
     assert "said" in heard
     assert "executions" not in heard
 
