@@ -148,7 +148,7 @@ def deliveries(limit: int, in_json: bool, planned: bool, **options: str | None) 
     """
     conditions, now = _given(options), time.time_ns()
     with closing(open_store()) as store:
-        rows = store.deliveries(conditions, limit, None, (True, now) if planned else None)[0]
+        rows = store.deliveries(conditions, limit, planned=(True, now) if planned else None)[0]
         unknown = "" if rows else _unknown_name(store, conditions)
         sections = [] if in_json else _sections(store, conditions, limit, now, planned=planned)
     rules = _rules_for([*rows, *(each for _, some in sections for each in some)], now)
@@ -180,7 +180,7 @@ def _sections(
     """Return the parts of the list with their titles: active, planned, done; none is empty."""
 
     def page(is_planned: bool, **more: str) -> list[View]:
-        return [*store.deliveries({**conditions, **more}, limit, None, (is_planned, now))[0]]
+        return [*store.deliveries({**conditions, **more}, limit, planned=(is_planned, now))[0]]
 
     state = conditions.get("state", "")
     active = [

@@ -55,7 +55,9 @@ class Node:
 class Listing(Protocol):
     """The side of a store that lists what is kept, for people. Times are nanoseconds.
 
-    A page is newest first, with the cursor of the next one. But for lists, the view of an event has
+    A page is newest first, with the cursor of the next one. With `most`, a page that has to be
+    searched for looks at so many rows at most: it may be short, even empty, and the cursor goes on
+    below what it looked at. But for lists, the view of an event has
     `judged`: its entry as it was judged last, with the execution of that time. That of a delivery
     that waits has `obstacles` (records.Obstacles).
     """
@@ -71,14 +73,26 @@ class Listing(Protocol):
         provider, as in the audit.
         """
 
-    def executions(self, conditions: Mapping[str, str], limit: int, after: int | None) -> Page:
+    def executions(
+        self,
+        conditions: Mapping[str, str],
+        limit: int,
+        after: int | None,
+        most: int | None = None,
+    ) -> Page:
         """Return a page of executions.
 
         Conditions: status, category, source, agent (a pattern for its id or name, as in a route),
-        q (part of either or of the execution's id).
+        q (part of either or of the execution's id), execution_id.
         """
 
-    def events(self, conditions: Mapping[str, str], limit: int, after: int | None) -> Page:
+    def events(
+        self,
+        conditions: Mapping[str, str],
+        limit: int,
+        after: int | None,
+        most: int | None = None,
+    ) -> Page:
         """Return a page of all authentic events, the quarantined included.
 
         Conditions: verdict, source, execution_id, event, event_id.
@@ -94,7 +108,8 @@ class Listing(Protocol):
         self,
         conditions: Mapping[str, str],
         limit: int,
-        after: int | None,
+        after: int | None = None,
+        most: int | None = None,
         planned: tuple[bool, int] | None = None,
     ) -> Page:
         """Return a page of deliveries.

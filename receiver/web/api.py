@@ -41,6 +41,7 @@ from receiver.web.paging import (
     read_document,
     read_parameters,
     revalidated,
+    searching,
     whole_number,
 )
 from receiver.web.problem import problem
@@ -71,7 +72,8 @@ class Api:
 
     def executions(self, request: Request) -> Response:
         allowed = ("status", "category", "source", "agent", "q")
-        return answer_page(request, allowed, self._store.executions, each(json_views.execution))
+        search = searching(self._store.executions)
+        return answer_page(request, allowed, search, each(json_views.execution))
 
     def execution(self, request: Request) -> Response:
         path = request.path_params
@@ -82,7 +84,8 @@ class Api:
 
     def events(self, request: Request) -> Response:
         allowed = ("verdict", "source", "execution_id", "event")
-        return answer_page(request, allowed, self._store.events, each(json_views.event))
+        search = searching(self._store.events)
+        return answer_page(request, allowed, search, each(json_views.event))
 
     def event(self, request: Request) -> Response:
         number = whole_number(request.path_params["seq"])
@@ -93,7 +96,8 @@ class Api:
 
     def deliveries(self, request: Request) -> Response:
         allowed = ("state", "destination", "execution_id", "kind")
-        return answer_page(request, allowed, self._store.deliveries, self._delivery_views)
+        search = searching(self._store.deliveries)
+        return answer_page(request, allowed, search, self._delivery_views)
 
     def _delivery_views(self, views: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         return json_views.deliveries(views, self._in_force.rules, time.time_ns())

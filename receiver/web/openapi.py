@@ -72,7 +72,7 @@ def _listing(summary: str, schema: str, *conditions: str) -> Document:
             _query_parameter("after", {"type": "string", "pattern": "^[0-9]{1,18}$"}),
         ],
         "responses": {
-            "200": _success("A page; `next` is the `after` of the next one.", schema),
+            "200": _success("A page; `next` is the `after` of the next, null at the end.", schema),
             **_UNCHANGED,
             **_refusals("400", *_GUARD_STATUSES),
         },

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -21,6 +22,11 @@ from receiver.web.problem import problem
 DEFAULT_LIMIT, MAX_LIMIT = 50, 200
 # The most bytes of a document: people write short ones here.
 MAX_BODY = 16_384
+# A search looks at so many rows at a time, and gives way to others in between. One of the API goes
+# on for so many seconds before it answers what it has found so far.
+SLICE, SEARCH_SECONDS = 10_000, 2.0
+Query = Callable[[Mapping[str, str], int, int | None], Page]
+Search = Callable[[Mapping[str, str], int, int | None, int | None], Page]
 # The allowed values of some parameters; the others take any text.
 PARAMETER_VALUES = {
     "state": [state.value for state in State],
@@ -36,7 +42,7 @@ PARAMETER_VALUES = {
 def answer_page(
     request: Request,
     allowed: Iterable[str],
-    query: Callable[[Mapping[str, str], int, int | None], Page],
+    query: Query,
     shape: Callable[[Sequence[Mapping[str, Any]]], list[dict[str, Any]]],
 ) -> Response:
     """Answer a page of `query`, or 400 if a parameter is not `allowed` or has no such value."""
@@ -56,6 +62,20 @@ def answer_page(
     items, following = query(conditions, limit, after)
     next_ = None if following is None else str(following)
     return json_response({"items": shape(items), "next": next_})
+
+
+def searching(search: Search, seconds: float = SEARCH_SECONDS) -> Query:
+    """Return the query that searches slice by slice, until its page is full or time is up."""
+
+    def query(conditions: Mapping[str, str], limit: int, after: int | None) -> Page:
+        ends = time.monotonic() + seconds
+        rows, after = search(conditions, limit, after, SLICE)
+        while after is not None and len(rows) < limit and time.monotonic() < ends:
+            more, after = search(conditions, limit - len(rows), after, SLICE)
+            rows += more
+        return rows, after
+
+    return query
 
 
 def read_parameters(request: Request, *allowed: str) -> dict[str, str] | Response:

@@ -12,6 +12,8 @@ import pytest
 
 from receiver.cli import client
 from receiver.links import Ticket, mark_of, sign
+from receiver.web import paging
+from receiver.web.pages import lists
 from tests.support.live import Live, live
 from tests.support.visited import ADDRESSES, NAME, ROUTES, TOKEN, Visit, sown
 from tests.wire.test_take import KEY, link_of, press, send, taker, waits
@@ -217,6 +219,21 @@ def test_somebody_takes_what_waits_and_the_page_follows_without_a_reload(
         other.get_by_role("button", name="I take it").click()
         page.wait_for_url("**/executions/asteroid/news")
         assert page.get_by_text("Bea takes care of it").first.is_visible()
+
+
+def test_a_search_goes_on_by_itself_until_it_finds_something(
+    chromium: Any, small: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(paging, "SLICE", 1)
+    monkeypatch.setattr(lists, "SEARCH_SECONDS", 0.0)
+    (*_, first) = small.store.executions({}, 99, None)[0]
+    id_ = first["execution_id"]
+    with tab(chromium, small) as page:
+        page.goto(f"/executions?q={id_[:-1]}")
+        page.locator("code", has_text=id_).wait_for()
+        page.goto("/executions?q=nobody-at-all")
+        page.get_by_text("No executions match").wait_for()
+        assert serious(page) == []
 
 
 def test_all_of_it_works_without_javascript_and_by_the_keyboard(chromium: Any, small: Live) -> None:

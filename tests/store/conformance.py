@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import pytest
 
@@ -609,6 +609,39 @@ class StoreContract:
         for none in ({"category": "awaiting"}, {"status": "paused"}, {"category": "terminal"}):
             assert store.executions(none, 9, None) == ([], None)
         assert store.executions({"q": "x-3"}, 3, None)[0][0]["execution_id"] == "x-3"
+
+    def test_a_search_that_is_bounded_gives_up_early_and_says_where_it_goes_on(
+        self, store: Store
+    ) -> None:
+        five(store, "a", "b", "c")
+        for number in range(9, 16):
+            of = replace(event(number), execution_id=f"x-{number}")
+            after = Execution("s", f"x-{number}", Status.RUNNING, NOW, NOW, 1, NOW)
+            judgement = Judgement(Verdict.APPLIED, "first_seen")
+            save(store, JudgedWebhook("s", of, judgement, NOW, b"", after=after))
+        for look, conditions in (
+            (store.executions, {"q": "x-9"}),
+            (store.executions, {"agent": "nobody"}),
+            (store.events, {"event": "none"}),
+            (store.events, {"source": "s"}),
+            (store.deliveries, {"kind": "reminder"}),
+            (store.deliveries, {"kind": "notice"}),
+        ):
+            found: list[dict[str, Any]] = []
+            pages, cursor = 0, None
+            while True:
+                some, cursor = look(conditions, 2, cursor, 2)
+                found += some
+                pages += 1
+                if cursor is None:
+                    break
+            assert found == look(conditions, 99, None)[0]
+            assert pages >= len(look({}, 99, None)[0]) // 2
+        # What an index finds is not searched for, nor is a list of all.
+        assert store.executions({"status": "running", "q": "x-9"}, 2, None, 1)[1] is None
+        (only,), rest = store.executions({"execution_id": "x-9"}, 2, None, 1)
+        assert (only["execution_id"], rest) == ("x-9", None)
+        assert len(store.executions({}, 2, None, 1)[0]) == 2
 
     @pytest.mark.parametrize(
         ("pattern", "fitting"),

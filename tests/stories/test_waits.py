@@ -41,6 +41,11 @@ def found(walk: Walk, **conditions: str) -> dict[int, Wait]:
     return waits(views, walk.rules, walk.now)
 
 
+def listed(walk: Walk, *, is_planned: bool) -> list[int]:
+    views, _ = walk.store.deliveries({}, 9, None, planned=(is_planned, walk.now))
+    return [view["id"] for view in views]
+
+
 def only(walk: Walk, **conditions: str) -> Wait:
     (wait,) = found(walk, **conditions).values()
     return wait
@@ -125,13 +130,12 @@ def test_reminders_escalations_and_watches_are_planned_and_stand_apart(walk: Wal
         "reminder 1", "planned: escalation", "planned: if nothing is heard of it"
     }  # fmt: skip
     assert all(wait.is_planned for wait in by_words.values())
-    planned = [view["id"] for view in walk.store.deliveries({}, 9, None, (True, walk.now))[0]]
-    others = [view["id"] for view in walk.store.deliveries({}, 9, None, (False, walk.now))[0]]
+    planned, others = listed(walk, is_planned=True), listed(walk, is_planned=False)
     assert sorted(found(walk)) == sorted(planned)
     assert sorted([*planned, *others]) == [1, 2, 3, 4]
     walk.passes(15 * MINUTE)
     # It is due now, so it is planned no longer.
-    assert 3 in [view["id"] for view in walk.store.deliveries({}, 9, None, (False, walk.now))[0]]
+    assert 3 in listed(walk, is_planned=False)
 
 
 def test_a_destination_that_is_gone_is_said(walk: Walk) -> None:

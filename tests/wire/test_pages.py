@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 import time
@@ -15,7 +16,8 @@ from receiver.cli import client
 from receiver.store.sqlite.connection import connect
 from receiver.store.sqlite.store import SqliteStore
 from receiver.times import format_time
-from receiver.web.pages import glance, views
+from receiver.web import paging
+from receiver.web.pages import glance, lists, views
 from receiver.web.pages.rendering import POLICY, STATIC
 from tests.support.live import Live, live, until
 from tests.support.visited import ADDRESSES, LINK, NAME, ROUTES, TOKEN, Visit, sow, sown
@@ -333,6 +335,46 @@ def test_lists_are_filtered_and_paged(small: Live) -> None:
     assert "pager" in visit.get("/deliveries?state=dead").text
     quarantined = visit.get("/events?verdict=quarantined").text
     assert quarantined.count('href="/events/') == 1
+
+
+def test_a_search_shows_how_far_it_came_and_goes_on_from_there(
+    small: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(paging, "SLICE", 1)
+    monkeypatch.setattr(lists, "SEARCH_SECONDS", 0.0)
+    visit = Visit(small)
+    for address, end in (
+        ("/executions?q=nobody", "No executions match"),
+        ("/executions?status=cancelled", "No executions match"),
+        ("/events?event=NONE", "No events match"),
+        ("/deliveries?kind=reminder&destination=pager", "No messages match"),
+    ):
+        text, steps = visit.get(address).text, 0
+        while further := re.search(r'<a href="([^"]*)" rel="next">Search further back', text):
+            assert "Nothing found back to" in text
+            assert end not in text
+            # A script goes on by itself.
+            assert f'hx-get="{further[1]}" hx-trigger="load"' in text
+            text, steps = visit.get(html.unescape(further[1])).text, steps + 1
+        assert steps > 1
+        assert end in text
+    # The one whose id it is comes first, however far it is; what follows is searched for.
+    (*_, first) = small.store.executions({}, 99, None)[0]
+    text = visit.get(f"/executions?q={first['execution_id']}").text
+    assert f'/asteroid/{first["execution_id"]}"' in text
+    assert "These are all back to" in text
+    assert "hx-trigger" not in text
+
+
+def test_the_api_searches_on_until_a_page_is_full_or_time_is_up(
+    small: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(paging, "SLICE", 1)
+    (*_, first) = small.store.executions({}, 99, None)[0]
+    asked = f"/api/executions?q={first['execution_id']}&limit=1"
+    page = small.ask(asked)[1]
+    assert [each["execution_id"] for each in page["items"]] == [first["execution_id"]]
+    assert paging.searching(small.store.executions, 0.0)({"q": "nobody"}, 1, None) != ([], None)
 
 
 def test_what_another_has_taken_is_taken_over_only_by_the_button_that_names_them(

@@ -47,11 +47,23 @@ class SqlReader(ABC):
     ) -> dict[str, Any] | None:
         return self._look(lambda db: stories.execution(db, source, execution_id, newest))
 
-    def executions(self, conditions: Mapping[str, str], limit: int, after: int | None) -> Page:
-        return self._look(lambda db: executions.executions(db, conditions, limit, after))
+    def executions(
+        self,
+        conditions: Mapping[str, str],
+        limit: int,
+        after: int | None,
+        most: int | None = None,
+    ) -> Page:
+        return self._look(lambda db: executions.executions(db, conditions, limit, after, most))
 
-    def events(self, conditions: Mapping[str, str], limit: int, after: int | None) -> Page:
-        return self._look(lambda db: events.events(db, conditions, limit, after))
+    def events(
+        self,
+        conditions: Mapping[str, str],
+        limit: int,
+        after: int | None,
+        most: int | None = None,
+    ) -> Page:
+        return self._look(lambda db: events.events(db, conditions, limit, after, most))
 
     def event(self, seq: int) -> dict[str, Any] | None:
         return self._look(lambda db: stories.event(db, seq))
@@ -60,10 +72,13 @@ class SqlReader(ABC):
         self,
         conditions: Mapping[str, str],
         limit: int,
-        after: int | None,
+        after: int | None = None,
+        most: int | None = None,
         planned: tuple[bool, int] | None = None,
     ) -> Page:
-        return self._look(lambda db: deliveries.deliveries(db, conditions, limit, after, planned))
+        return self._look(
+            lambda db: deliveries.deliveries(db, conditions, limit, after, most, planned)
+        )
 
     def audit(self, conditions: Mapping[str, str], limit: int, after: int | None) -> Page:
         return self._look(lambda db: audit.page(db, conditions, limit, after))

@@ -15,10 +15,14 @@ from receiver.store.contract import Store
 from receiver.web import json_views
 from receiver.web.pages.rendering import Renderer
 from receiver.web.pages.session import Visitor
-from receiver.web.paging import PARAMETER_VALUES, whole_number
+from receiver.web.paging import PARAMETER_VALUES, Query, searching, whole_number
 
 # The rows of a page, and the characters of a filter.
 ROWS, MOST = 30, 200
+# The seconds of a search: what is left of it is another page.
+SEARCH_SECONDS = 0.02
+# What is searched, with the time by which its numbers are in order.
+_SEARCHED = {"executions": "first_seen", "events": "received_at", "deliveries": "created_at"}
 _FILTERS = {
     "executions": ("status", "category", "source", "agent", "q"),
     "events": ("verdict", "source", "execution_id", "event"),
@@ -83,10 +87,15 @@ class Lists:
         if wrong or ("after" in given and after is None):
             text = " ".join(wrong) or "Begin again at the first page of the list."
             return self._render.problem(request, 400, text, visitor=visitor)
-        rows, following = getattr(self._store, name)(conditions, ROWS, after)
+        query = self._query(name)
+        rows, following = query(conditions, ROWS, after)
+        is_whole = following is None or len(rows) == ROWS
+        exact = self._exact(conditions) if name == "executions" and after is None else []
+        rows = [*(each for each in exact if each not in rows), *rows]
         content = {
             "title": title,
             "rows": self._shaped(name, rows),
+            "reached": None if is_whole else self._reached(name, following),
             "given": {key: conditions.get(key, "") for key in _FILTERS[name]},
             "conditions": conditions,
             "after": after,
@@ -97,6 +106,22 @@ class Lists:
             **(more or {}),
         }
         return self._render.page(request, f"{name}.html", content, visitor, status)
+
+    def _query(self, name: str) -> Query:
+        query = getattr(self._store, name)
+        return searching(query, SEARCH_SECONDS) if name in _SEARCHED else query
+
+    def _exact(self, conditions: Mapping[str, str]) -> list[dict[str, Any]]:
+        """Return the executions whose id is the text that is searched for: an index has them."""
+        if "q" not in conditions:
+            return []
+        others = {name: text for name, text in conditions.items() if name != "q"}
+        return self._store.executions({**others, "execution_id": conditions["q"]}, ROWS, None)[0]
+
+    def _reached(self, name: str, following: int | None) -> int | None:
+        """Return the time down to which a search has come; None if nothing is left below it."""
+        below, _ = getattr(self._store, name)({}, 1, following)
+        return below[0][_SEARCHED[name]] if below else None
 
     def _shaped(self, name: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         if name != "deliveries":

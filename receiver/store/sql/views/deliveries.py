@@ -10,7 +10,13 @@ from receiver.store.records import KeptBy, Obstacles
 from receiver.store.sql.database import Database, statement, variants
 from receiver.store.sql.reads import BEFORE, sources_of
 from receiver.store.sql.silences import COLUMNS, stored_silence
-from receiver.store.sql.views.paging import View, cursor_after, page_values
+from receiver.store.sql.views.paging import (
+    View,
+    cursor_after,
+    cursor_below,
+    floor_of,
+    page_values,
+)
 
 _SHOWN = ("id", "source", "execution_id", "event_id", "verdict", "route", "destination", "kind",
           "state", "reason", "title", "body", "origin", "step", "group_key", "digest",
@@ -38,7 +44,11 @@ _OF_DELIVERIES = (
 )
 DELIVERIES = statement(
     "deliveries",
-    f"{_DELIVERIES} WHERE (CAST(:state AS text) IS NULL OR state = :state){_OF_DELIVERIES}",
+    f"{_DELIVERIES} WHERE (CAST(:state AS text) IS NULL OR state = :state) AND id > :floor"
+    f"{_OF_DELIVERIES}",
+)
+NEWEST_OF_DELIVERIES = statement(
+    "newest_of_deliveries", "SELECT max(id) FROM delivery WHERE id < :below"
 )
 # Those that are not done are few, and have indexes of their own.
 DELIVERIES_OPEN = variants(
@@ -80,6 +90,7 @@ def deliveries(
     conditions: Mapping[str, str],
     limit: int,
     after: int | None,
+    most: int | None,
     planned: tuple[bool, int] | None,
 ) -> Page:
     """See contract.Listing.deliveries."""
@@ -91,8 +102,11 @@ def deliveries(
     if "execution_id" in conditions:
         which = DELIVERIES_OF_ONE
         values["sources"] = db.as_list(sources_of(db, conditions))
-    records = db.records(which, {**values, **more})
-    return with_attempts(db, records[:limit]), cursor_after(records, limit)
+    is_search = which is DELIVERIES and (conditions or planned)
+    floor = floor_of(db, NEWEST_OF_DELIVERIES, values["after"], most if is_search else None)
+    records = db.records(which, {**values, **more, "floor": floor})
+    following = cursor_after(records, limit) or cursor_below(db, NEWEST_OF_DELIVERIES, floor)
+    return with_attempts(db, records[:limit]), following
 
 
 def with_attempts(db: Database, records: Sequence[View]) -> list[View]:

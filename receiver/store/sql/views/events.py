@@ -9,7 +9,13 @@ from receiver.store.reading import Page
 from receiver.store.sql.database import Database, Statement, statement
 from receiver.store.sql.reads import sources_of
 from receiver.store.sql.rows import mapping
-from receiver.store.sql.views.paging import View, cursor_after, page_values
+from receiver.store.sql.views.paging import (
+    View,
+    cursor_after,
+    cursor_below,
+    floor_of,
+    page_values,
+)
 
 _EVENTS = (
     "SELECT e.seq, e.source, e.execution_id, e.event_id, e.event, e.status, e.occurred_at,"
@@ -31,8 +37,9 @@ _OF_ANY = " AND ".join(_OF_EVENTS.values())
 EVENTS = statement(
     "events",
     f"{_EVENTS} WHERE (CAST(:verdict AS text) IS NULL OR e.verdict = :verdict)"
-    f" AND {_OF_ANY}{_LATEST}",
+    f" AND {_OF_ANY} AND e.seq > :floor{_LATEST}",
 )
+NEWEST_EVENT = statement("newest_event", "SELECT max(seq) FROM event WHERE seq < :below")
 EVENTS_IN_QUARANTINE = statement(
     "events_in_quarantine",
     f"{_EVENTS} WHERE e.verdict = 'quarantined' AND {_OF_ANY}{_LATEST}",
@@ -74,15 +81,21 @@ JUDGEMENTS = statement(
 )
 
 
-def events(db: Database, conditions: Mapping[str, str], limit: int, after: int | None) -> Page:
+def events(
+    db: Database, conditions: Mapping[str, str], limit: int, after: int | None, most: int | None
+) -> Page:
     """See contract.Listing.events."""
     names = ("verdict", "source", "execution_id", "event", "event_id")
     values = page_values(names, conditions, limit, after)
     if "execution_id" in conditions:
         values["sources"] = db.as_list(sources_of(db, conditions))
-    records = db.records(_which(db, conditions), values)
+    which = _which(db, conditions)
+    is_search = which is EVENTS and conditions
+    floor = floor_of(db, NEWEST_EVENT, values["after"], most if is_search else None)
+    records = db.records(which, {**values, "floor": floor})
     views = [view for _, view in with_steps(db, records[:limit])]
-    return views, cursor_after(records, limit, number="seq")
+    following = cursor_after(records, limit, number="seq")
+    return views, following or cursor_below(db, NEWEST_EVENT, floor)
 
 
 def _which(db: Database, conditions: Mapping[str, str]) -> Statement:

@@ -9,8 +9,15 @@ from receiver.events import Category, Status, Verdict
 from receiver.routing.conditions import Condition, Subject
 from receiver.store.reading import Page
 from receiver.store.sql.database import Database, Statement, statement, variants
+from receiver.store.sql.reads import sources_of
 from receiver.store.sql.rows import mapping
-from receiver.store.sql.views.paging import View, cursor_after, page_values
+from receiver.store.sql.views.paging import (
+    View,
+    cursor_after,
+    cursor_below,
+    floor_of,
+    page_values,
+)
 
 EXECUTIONS_SHOWN = (
     "SELECT x.id, x.source, x.execution_id, x.status, x.category, x.since, x.first_seen,"
@@ -31,7 +38,7 @@ _PAGE = (
     " || coalesce(x.agent_name, '') || ' ' || coalesce(x.agent_id, ''), CAST(:q AS text)) > 0)"
     " AND x.id < :after ORDER BY x.id DESC LIMIT :limit"
 )
-EXECUTIONS = statement("executions", f"{EXECUTIONS_SHOWN} WHERE {_PAGE}")
+EXECUTIONS = statement("executions", f"{EXECUTIONS_SHOWN} WHERE x.id > :floor AND {_PAGE}")
 # Those that have not ended are fewer, and those that wait for people are few: each has an index.
 EXECUTIONS_OPEN = variants(
     "executions",
@@ -41,18 +48,33 @@ EXECUTIONS_OPEN = variants(
         "open": "x.category <> 'terminal'",
     },
 )
+EXECUTIONS_OF_ONE = statement(
+    "executions_of_one",
+    f"{EXECUTIONS_SHOWN} WHERE x.source IN {{texts:sources}} AND x.execution_id = :execution_id"
+    f" AND {_PAGE}",
+)
+NEWEST_EXECUTION = statement("newest_execution", "SELECT max(id) FROM execution WHERE id < :below")
 
 
-def executions(db: Database, conditions: Mapping[str, str], limit: int, after: int | None) -> Page:
+def executions(
+    db: Database, conditions: Mapping[str, str], limit: int, after: int | None, most: int | None
+) -> Page:
     """See contract.Listing.executions."""
-    names = ("status", "category", "source", "agent", "q")
+    names = ("status", "category", "source", "agent", "q", "execution_id")
     values = page_values(names, conditions, limit, after)
     which = EXECUTIONS_OPEN.get(_among(conditions), EXECUTIONS)
+    if "execution_id" in conditions:
+        which = EXECUTIONS_OF_ONE
+        values["sources"] = db.as_list(sources_of(db, conditions))
+    is_search = which is EXECUTIONS and conditions
+    floor = floor_of(db, NEWEST_EXECUTION, values["after"], most if is_search else None)
+    values["floor"] = floor
     if (pattern := conditions.get("agent")) is None:
         records = db.records(which, values)
     else:
         records = _of_agents(db, which, values, Condition("agent", (pattern,)))
-    return [execution_view(record) for record in records[:limit]], cursor_after(records, limit)
+    following = cursor_after(records, limit) or cursor_below(db, NEWEST_EXECUTION, floor)
+    return [execution_view(record) for record in records[:limit]], following
 
 
 def _among(conditions: Mapping[str, str]) -> str:
