@@ -188,6 +188,14 @@ def test_what_belongs_to_the_rows_of_a_page_is_found_by_its_keys(
     assert all(step.startswith("SCAN json_each") for step in scans)
 
 
+@pytest.mark.parametrize(
+    "name", ["event_numbers", "newest_event", "newest_execution", "newest_of_deliveries"]
+)
+def test_the_first_and_the_last_number_are_found_without_a_walk(tmp_path: Path, name: str) -> None:
+    assert "SCAN event" not in (plan := plan_of(tmp_path, STATEMENTS[name]))
+    assert "SEARCH" in plan
+
+
 def test_rejected_ends_are_looked_for_in_a_bounded_part_of_the_index(tmp_path: Path) -> None:
     plan = plan_of(tmp_path, STATEMENTS["healable_ends"])
     # `e` is that part.

@@ -63,7 +63,10 @@ TOLD_WHEN = statement(
     " GROUP BY d.destination ORDER BY min(t.at), d.destination LIMIT 50",
 )
 # Events are numbered in the order of their receipt, so a time is found by halving.
-NUMBERS = statement("event_numbers", "SELECT min(seq), max(seq) FROM event")
+# SQLite finds a least or a greatest number at once, and walks over everything for both together.
+NUMBERS = statement(
+    "event_numbers", "SELECT (SELECT min(seq) FROM event), (SELECT max(seq) FROM event)"
+)
 RECEIVED = statement(
     "event_received", "SELECT received_at FROM event WHERE seq >= :seq ORDER BY seq LIMIT 1"
 )

@@ -28,6 +28,7 @@ from receiver.web import json_views
 from receiver.web.pages import charts
 from receiver.web.pages.diagram import Step, draw
 from receiver.web.pages.glance import Glance
+from receiver.web.pages.parts import Parts
 from receiver.web.pages.rendering import MOST, Renderer
 from receiver.web.pages.route_words import describe, quiet_hours
 from receiver.web.pages.session import Visitor
@@ -58,6 +59,8 @@ class Views:
         self._store, self._in_force, self._counters = store, in_force, counters
         self._render, self._zone = renderer, zone
         self.people: Glance[People] = Glance(self._read_people)
+        self._hours = Parts[Happened](store.happened, charts.HOUR)
+        self._days = Parts[Waited](store.waited, charts.DAY)
         self._day: Glance[tuple[int, Sequence[Happened]]] = Glance(self._read_day)
         self._week: Glance[tuple[int, Sequence[Waited]]] = Glance(self._read_week)
         self._ledger = Glance(store.ledger)
@@ -202,12 +205,12 @@ class Views:
         )
 
     def _read_day(self) -> tuple[int, Sequence[Happened]]:
-        since = charts.hours_begin(time.time_ns())
-        return since, self._store.happened(since, charts.HOUR)
+        since = charts.hours_begin(now := time.time_ns())
+        return since, self._hours.since(since, now)
 
     def _read_week(self) -> tuple[int, Sequence[Waited]]:
-        since = charts.day_begins(time.time_ns(), self._zone, charts.DAYS - 1)
-        return since, self._store.waited(since, charts.DAY)
+        since = charts.day_begins(now := time.time_ns(), self._zone, charts.DAYS - 1)
+        return since, self._days.since(since, now)
 
 
 def question_of(detail: Mapping[str, Any]) -> str:

@@ -25,6 +25,7 @@ from receiver.web.pages import charts
 from receiver.web.pages.diagram import HEIGHT, WIDTH, Step, draw
 from receiver.web.pages.gate import Gate, own_path
 from receiver.web.pages.glance import FIRST_PATIENCE, OLD, PATIENCE, Glance, Seen
+from receiver.web.pages.parts import Parts
 from receiver.web.pages.rendering import Renderer, shown
 from receiver.web.pages.route_words import quiet_hours
 from receiver.web.pages.session import LASTS, MAX_ADDRESSES, Attempts, Sessions, Visitor
@@ -234,6 +235,35 @@ def test_waits_are_drawn_by_the_days_of_the_people() -> None:
     assert charts.waits([], since).summary == "no confirmation was answered"
     assert charts.last_day([], since).bars == ()
     assert charts.last_day([], since).summary == "no update came"
+
+
+def test_hours_that_are_over_are_read_once_and_later_ones_again() -> None:
+    events = [0, 1, 59, 61, 130]  # minutes
+    minute, begins = 60 * SECOND, []
+
+    def read(since: int, length: int) -> list[Happened]:
+        begins.append(since // minute)
+        return [
+            Happened((at * minute - since) // length, "applied", "running", 1)
+            for at in events
+            if at * minute >= since
+        ]
+
+    hours = Parts(read, charts.HOUR)
+
+    def shown(begin: int, now: int) -> list[int]:
+        return [each.part for each in hours.since(begin * minute, now * minute)]
+
+    assert shown(0, 131) == [0, 0, 0, 1, 2]
+    events.append(139)
+    assert shown(0, 140) == [0, 0, 0, 1, 2, 2]
+    # An hour is read again until what was held in it is judged; one that is gone is forgotten.
+    assert shown(60, 181) == [0, 1, 1]
+    assert shown(60, 185) == shown(60, 186) == [0, 1, 1]
+    # After a clock was set back, or of other hours, nothing is known.
+    assert shown(60, 100) == [0, 1, 1]
+    assert shown(30, 186) == [0, 0, 1, 1]
+    assert begins == [0, 120, 120, 120, 180, 60, 30]
 
 
 def test_a_glance_shows_what_it_saw_last_while_it_looks_again() -> None:
