@@ -90,7 +90,9 @@ class _Course:
             for number, _ in news.ended:
                 del self._messages[by_number[number].told.key]
             for number, plan in news.moved:
-                moved = replace(by_number[number].told, planned_at=plan.planned_at)
+                moved = replace(
+                    by_number[number].told, planned_at=plan.planned_at, group_key=plan.group_key
+                )
                 self._messages[plan.key] = _Planned(moved, heard_at)
             for plan in news.added:
                 self._number += 1

@@ -23,8 +23,11 @@ def compared(stored: Sequence[Told], plans: Sequence[Plan]) -> Changes:
         # The claim puts off what is due only if nothing was heard.
         is_later = plan.is_if_silent and plan.planned_at >= found.planned_at
         is_same = found.planned_at == plan.planned_at or is_later or plan.is_vague
+        has_its_group = found.is_in_quiet_hours or found.group_key == plan.group_key
         if found.is_ended_plan or (found.is_plan and not is_same):
             moved.append((found.number, plan))
+        elif found.is_plan and not has_its_group:
+            moved.append((found.number, replace(plan, planned_at=found.planned_at)))
     return Changes(tuple(added), tuple(moved), tuple(waiting.items()))
 
 

@@ -24,7 +24,8 @@ class Told:
     `at` is when it was sent, given up or kept back, or is due. `fell_from` is the kind of the dead
     delivery that a fall-back repeats, `instead_of` the destination for which that was. `is_stuck`:
     it says that nothing is heard. `is_silenced`: a silence kept it back; if it `is_listed`, the
-    digest told it. `is_tried`: an attempt was made. `has_fallen`: others got it in its place.
+    digest told it. `is_tried`: an attempt was made. `has_fallen`: others got it in its place. What
+    `is_in_quiet_hours` goes out with the others that they keep back.
     """
 
     number: int
@@ -45,6 +46,7 @@ class Told:
     has_fallen: bool = False
     instead_of: str = ""
     is_listed: bool = False
+    is_in_quiet_hours: bool = False
 
     @property
     def is_plan(self) -> bool:

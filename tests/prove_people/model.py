@@ -25,19 +25,26 @@ Where the text is silent, this is decided here:
   quiet hours hold or a group gathers at its end, and was asked for while it lasted, it kept back
   (but for reminders, of which there is always a next one).
 * Missed messages are listed when no other silence holds that covers them.
+* What fell back was tried: it gathers no more. A destination where it died before, though it may
+  have arrived, gets it in place of another one.
 * A message to a destination that is gone is dead; such a one has no fall-backs.
 * Who is told of an episode that is over by then is told of its end next. Only a silence's digest,
   which says so itself, is enough.
 * A digest lists each execution once, by the newest of its messages, in its state at that moment.
+* A silence's digest goes out as soon as one of the messages would that it lists. Nobody gets it in
+  place of another one who gets a digest of that silence about all the same episodes.
 * What was planned and not tried yet, because quiet hours or a group keep it back, is a plan still:
   after a reload it waits for the time that the new rules give it, or is not told at all. The same
   holds for word of what is stuck, if something is heard meanwhile.
 * Those who were told of together, in a digest, are reminded of together.
+* At the end of `retry_for` there is one more try, before what else is due in that second, and for
+  what joined a digest that fails, too.
 * `retry_for` begins when a message may first go out: what gathers is not tried yet. It also counts
   while nothing runs: what is older at a start is tried once.
 * A wait that a destination asks for is obeyed, also where it is longer than `retry_for`: what ends
   meanwhile is given up without a try.
-* A message of a route that is gone waits for its destination's quiet hours, for no other.
+* A message of a route that is gone waits for its destination's quiet hours, for no other, and for
+  nobody who might join it.
 * What falls into quiet hours is looked at again at their end, or at a reload; what is left goes out
   as one message for each destination. It is not given up meanwhile.
 * After a start, and when a destination changed in the file, one message is tried in spite of a
@@ -49,6 +56,8 @@ Where the text is silent, this is decided here:
 * If the clock is set back, what began under the clock ahead (by more than 5 s) begins now, and
   lasts as long as intended; quiet hours are looked at again. A silence that ended is over.
 * A message that was being sent when the process died may have arrived: it is told of as a repeat.
+* What is due at the same time goes out in the order in which it was planned: with its episode, or
+  by a reload that asks for it anew, in the order of the executions.
 * A message waits behind earlier ones about its execution to its destination that are tried again,
   but for what was planned (reminders, escalations, word of what is stuck), which comes at its own
   time. Nothing waits behind what a group or quiet hours keep together.
@@ -222,7 +231,7 @@ class World(Planning, Telling):
                     missed.setdefault(owed.to, []).append(owed)
             for to, those in missed.items():
                 digest = self.owe("silenced", those[0].episode, those[0].way, to)
-                digest.listed = tuple(those)
+                digest.listed, digest.silence = tuple(those), silence
 
     def set_back(self) -> None:
         """Let what began under a clock that was ahead begin now."""

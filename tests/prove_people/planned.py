@@ -53,16 +53,22 @@ class Planning(State):
             way, known = self.rules.way(name), self.later.get((episode, name), [])
             asks = way.escalate if way is not None and matches(way, episode) else ()
             found = [later for later in known if later.is_done]
-            for to in {to for _, to in asks}:
+            for to in dict.fromkeys(to for _, to in asks):
                 times = sorted({episode.since + after for after, other in asks if other == to})
                 own = sorted((each for each in known if each.to == to), key=lambda each: each.at)
                 for at, same in aligned(times, own):
                     if same is None:
-                        found.append(Later(to, at))
+                        found.append(Later(to, at, self.first_turn(episode, name, to, at)))
                     elif not same.is_done:
                         same.at = at
                         found.append(same)
             self.later[episode, name] = found
+
+    def first_turn(self, episode: Episode, name: str, to: str, at: int) -> int:
+        """Return the place of an escalation among all messages: of when it was first planned."""
+        return self.first_turns.setdefault(
+            (episode, name, to, at), self.turn() if episode.turn else 0
+        )
 
     def reminders(self, episode: Episode, way: Way) -> Iterator[Plan]:
         """Yield the next reminder to each destination that the route told."""
@@ -115,7 +121,8 @@ class Planning(State):
                 known = self.later[episode, way.name]
                 owed.later = next(each for each in known if (each.to, each.at) == (to, step))
                 owed.later.is_done = True
-            owed.asked = time
+                owed.turn = owed.later.turn or owed.turn
+            owed.asked, owed.is_late = time, time < self.now and not at_start
             owed.since = time if at_start else owed.since
 
     def place_of(self, plan: Plan) -> tuple[int, int]:

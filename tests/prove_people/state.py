@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tests.prove_people.plan import Outage, Quiet, Rules, Scenario, Told, Way
 
@@ -42,6 +42,7 @@ class Later:
 
     to: str
     at: int
+    turn: int = 0  # its place among all messages, if a reload planned it
     is_done: bool = False
 
 
@@ -80,6 +81,8 @@ class Owed:
     fell: bool = False  # it is a fall-back
     later: Later | None = None  # the escalation that it is
     listed: tuple[Owed, ...] = ()  # what a silence kept back
+    silence: Silence | None = None  # the one that kept it back
+    is_late: bool = False  # a reload asks for it after its time
 
     @property
     def is_plan(self) -> bool:
@@ -137,6 +140,8 @@ class State:
         self.told: list[Told] = []
         self.turns = 0
         self.gone: set[tuple[str, Episode, int, str]] = set()
+        self.first_turns: dict[tuple[Episode, str, str, int], int] = {}  # of escalations
+        self.digests: list[Owed] = []  # the digests of silences that arrived
 
     def turn(self) -> int:
         """Return a number behind all others."""
@@ -213,7 +218,13 @@ class State:
         chain.mates = owed.night or owed.mates
 
     def hours_until(self, owed: Owed) -> int | None:
-        """The end of the quiet hours that keep a message back now."""
+        """The end of the quiet hours that keep a message back now.
+
+        A silence's digest goes out as soon as one of the messages would that it lists.
+        """
+        if owed.listed:
+            ends = [self.hours_until(replace(each, to=owed.to, listed=())) for each in owed.listed]
+            return None if None in ends else min(end for end in ends if end is not None)
         way = self.rules.way(owed.way.name)
         place = self.rules.place(owed.to)
         hours = [way.quiet] if way and way.quiet else []

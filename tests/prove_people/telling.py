@@ -42,6 +42,12 @@ def is_about(digest: Owed, owed: Owed) -> bool:
     )
 
 
+def tells_of_all(digest: Owed, owed: Owed) -> bool:
+    """Whether the digest of a silence tells of all episodes of which another one does."""
+    known = {each.episode for each in digest.listed}
+    return all(each.episode in known for each in owed.listed)
+
+
 class Telling(State):
     """The part of the model that tells people."""
 
@@ -173,10 +179,19 @@ class Telling(State):
             bundles.setdefault(group_of(owed) or owed, []).append(owed)
         return sorted(bundles.values(), key=lambda those: min(map(self.place_among, those)))
 
-    def place_among(self, owed: Owed) -> tuple[int, int, int]:
-        """Return what orders messages that may go out: their times, and their turns."""
+    def place_among(self, owed: Owed) -> tuple[int, bool, int, int]:
+        """Return what orders messages that may go out: their times, and their turns.
+
+        A last try comes before what else is due in that second.
+        """
         ready_at = self.ready_at(owed)
-        return ready_at, ready_at if owed.tries else owed.asked, owed.turn
+        is_last = owed.tries > 0 and owed.due == self.last(owed)
+        return (
+            ready_at,
+            not is_last,
+            ready_at if owed.tries or owed.is_late else owed.asked,
+            owed.turn,
+        )
 
     def ready_at(self, owed: Owed) -> int:
         """When a message may go out, as far as it gathers with others."""
@@ -187,8 +202,10 @@ class Telling(State):
         group, gathering = group_of(owed), gathering_of(owed)
         if group is None or owed.night or not owed.way.wait or owed.kind == "escalation":
             return 0
+        if self.rules.way(owed.way.name) is None:
+            return 0
         due = self.digested.get(group, -DAY) + owed.way.apart
-        if gathering is not None and owed.kind in ("notice", "stuck"):
+        if gathering is not None and owed.kind in ("notice", "stuck") and not owed.fell:
             gathers = [
                 other.asked
                 for other in self.waiting
@@ -265,6 +282,8 @@ class Telling(State):
             owed.due = self.now
         elif answer == "200":
             self.waiting.remove(owed)
+            self.gone.add((owed.kind, owed.episode, owed.step, owed.to))
+            self.digests += [owed] if owed.listed else []
             self.learn(owed)
             self.carry_on(owed, self.now, is_sent=True)
             if (group := group_of(owed)) is not None:
@@ -337,7 +356,7 @@ class Telling(State):
         elif self.now >= owed.since + place.retry_for:
             self.die(owed)
         else:
-            owed.due = self.now + wait
+            owed.due = min(self.now + wait, owed.since + place.retry_for)
 
     def die(self, owed: Owed) -> None:
         """A message will not be tried again: its fall-backs get it."""
@@ -349,6 +368,7 @@ class Telling(State):
                 continue
             other = self.owe(owed.kind, owed.episode, owed.way, name, owed.step)
             other.by, other.listed, other.later = owed.by, owed.listed, owed.later
+            other.silence = owed.silence
             other.first_to = owed.first_to or owed.to
             other.asked, other.night, other.mates = owed.asked, owed.night, owed.mates
             other.fell = fell = True
@@ -356,6 +376,11 @@ class Telling(State):
 
     def has(self, to: str, owed: Owed) -> bool:
         """Whether a destination has the same message, or will get it."""
+        if owed.listed:
+            return any(
+                o.to == to and o.silence is owed.silence and tells_of_all(o, owed)
+                for o in (*self.waiting, *self.digests) if o.listed
+            )  # fmt: skip
         key = (owed.kind, owed.episode, owed.step, owed.by)
         waits = any((o.kind, o.episode, o.step, o.by) == key and o.to == to for o in self.waiting)
         is_gone = (owed.kind, owed.episode, owed.step, to) in self.gone
@@ -363,7 +388,6 @@ class Telling(State):
 
     def learn(self, owed: Owed) -> None:
         """The destination knows of the episode from now on."""
-        self.gone.add((owed.kind, owed.episode, owed.step, owed.to))
         if owed.kind == "resolved":
             owed.episode.ended.add(owed.to)
         if owed.kind in ("resolved", "taken"):

@@ -405,3 +405,184 @@ def test_a_digest_that_nobody_got_makes_none_of_its_group_wait(tmp_path: Path) -
         "67 s team x1: awaiting_confirmation",
         "667 s team x1: awaiting_confirmation; x2: awaiting_confirmation",
     ]  # fmt: skip
+
+
+def test_who_reads_in_a_digest_that_it_is_over_gets_no_word_of_it_in_place_of_others(
+    tmp_path: Path,
+) -> None:
+    team = replace(TEAM, retry_for=MINUTE, fallback=("lead",))
+    way = replace(WAITS, escalate=((20 * MINUTE, "lead"),), resolved=True)
+    silence = Act(900, "silences", "agent", "agent-x", 12 * MINUTE)
+    assert told(
+        tmp_path, rules(way, places=(team, LEAD, MAIL)), moves(7, "x", ASKS), silence,
+        moves(1607, "x", RUNS), outages=(Outage("team", 1000, HOUR, "503"),),
+    ) == [
+        "7 s team x: awaiting_confirmation",
+        "1620 s lead x: over",
+    ]  # fmt: skip
+
+
+def test_who_gets_the_digest_of_a_silence_gets_none_with_less_in_it_in_place_of_others(
+    tmp_path: Path,
+) -> None:
+    team = replace(TEAM, fallback=("lead",))
+    ways = (
+        replace(WAITS, notify=("team", "lead")),
+        Way("runs", (RUNS,), ("lead",), resolved=True),
+    )
+    silence = Act(60, "silences", "status", ASKS, 5 * MINUTE)
+    assert told(
+        tmp_path, rules(*ways, places=(team, LEAD, MAIL)), moves(7, "x", RUNS), silence,
+        moves(127, "x", ASKS), outages=(Outage("team", 0, HOUR, "404"),),
+    ) == [
+        "7 s lead x: running",
+        "360 s lead x: awaiting_confirmation",
+    ]  # fmt: skip
+
+
+def test_what_joins_a_digest_that_fails_has_its_own_last_try(tmp_path: Path) -> None:
+    team = replace(TEAM, retry_for=10 * MINUTE)
+    way = replace(WAITS, wait=2 * MINUTE, apart=5 * MINUTE)
+    seen = told(
+        tmp_path, rules(way, places=(team, LEAD, MAIL)), moves(131, "x2", ASKS),
+        moves(630, "x1", ASKS), outages=(Outage("team", 0, HOUR, "lost"),), until=2000,
+    )  # fmt: skip
+    assert seen[-2:] == [
+        "851 s team x1: awaiting_confirmation; x2: awaiting_confirmation (possible repeat)",
+        "1350 s team x1: awaiting_confirmation (possible repeat)",
+    ]
+
+
+def test_what_a_reload_takes_out_of_quiet_hours_has_no_part_in_what_they_keep_together(
+    tmp_path: Path,
+) -> None:
+    lead = replace(LEAD, quiet=Quiet(NOON, NOON + HOUR))
+    way = replace(
+        WAITS, notify=("team", "lead"), every=30 * MINUTE, escalate=((7 * MINUTE, "lead"),)
+    )
+    gone = rules(replace(way, notify=("team",), escalate=()), places=(TEAM, MAIL))
+    versions = rules(way, places=(TEAM, lead, MAIL)), gone
+    seen = told(
+        tmp_path, versions, moves(7, "x", ASKS), Act(2000, "reloads", number=1),
+        Act(4000, "reloads", number=0), until=4001,
+    )  # fmt: skip
+    assert seen[-2:] == [
+        "4000 s lead x: escalation awaiting_confirmation",
+        "4000 s lead x: reminder 1 awaiting_confirmation",
+    ]
+
+
+def test_what_the_right_clock_takes_out_of_quiet_hours_has_no_part_in_them_either(
+    tmp_path: Path,
+) -> None:
+    team = replace(TEAM, quiet=Quiet(NOON + HOUR, NOON + 3 * HOUR))
+    way = replace(WAITS, every=20 * MINUTE)
+    assert told(
+        tmp_path, rules(way, places=(team, LEAD, MAIL)), moves(3007, "x", ASKS),
+        moves(3067, "y", ASKS), Act(4500, "stops"), Act(600, "starts"), until=1801, ahead=4000,
+    ) == [
+        "1800 s team x: reminder 1 awaiting_confirmation",
+        "1800 s team y: reminder 1 awaiting_confirmation",
+        "3007 s team x: awaiting_confirmation",
+        "3067 s team y: awaiting_confirmation",
+    ]  # fmt: skip
+
+
+def test_what_a_reload_plans_for_one_time_goes_out_in_the_order_of_the_executions(
+    tmp_path: Path,
+) -> None:
+    versions = rules(WAITS), rules(replace(WAITS, escalate=((7 * MINUTE, "lead"),)))
+    seen = told(
+        tmp_path, versions, moves(7, "x1", ASKS), moves(107, "x2", ASKS), moves(207, "x1", RUNS),
+        moves(307, "x1", ASKS), Act(1000, "reloads", number=1), until=1021,
+        outages=(Outage("lead", 0, HOUR, "lost"),),
+    )  # fmt: skip
+    # After five failures one message tries the destination.
+    assert seen[-2:] == [
+        "1015 s lead x1: escalation awaiting_confirmation (possible repeat)",
+        "1020 s lead x2: escalation awaiting_confirmation (possible repeat)",
+    ]
+
+
+def test_the_digest_of_a_silence_goes_out_as_soon_as_one_of_its_messages_would(
+    tmp_path: Path,
+) -> None:
+    night = Quiet(NOON, NOON + HOUR)
+    ways = (
+        replace(WAITS, notify=("lead",), urgent=False, resolved=True, quiet=night),
+        Way("runs", (RUNS,), ("lead",)),
+    )
+    begins = NOON - 10 * MINUTE
+    given = Scenario(
+        (rules(*ways),),
+        (moves(7, "x", ASKS), Act(60, "silences", "agent", "agent-x", HOUR // 3),
+         moves(127, "x", RUNS)),
+        (), begins, 2 * HOUR,
+    )  # fmt: skip
+    seen = drive.play(given, tmp_path)
+    assert model.play(given) == seen
+    assert [str(each).split() for each in seen][1:] == [["1260", "s", "lead", "x:", "running"]]
+
+
+def test_a_reload_leaves_a_reminder_that_waits_for_the_next_digest_of_its_group(
+    tmp_path: Path,
+) -> None:
+    way = replace(WAITS, wait=2 * MINUTE, apart=5 * MINUTE, every=15 * MINUTE)
+    assert told(
+        tmp_path, rules(way), moves(7, "x1", ASKS), moves(707, "x2", ASKS),
+        Act(1030, "reloads", number=0), until=1700,
+    ) == [
+        "127 s team x1: awaiting_confirmation",
+        "827 s team x2: awaiting_confirmation",
+        "1127 s team x1: reminder 1 awaiting_confirmation",
+    ]  # fmt: skip
+
+
+def test_what_died_in_a_digest_before_its_time_falls_back_at_once(tmp_path: Path) -> None:
+    team = replace(TEAM, fallback=("mail",))
+    way = replace(WAITS, wait=MINUTE, apart=5 * MINUTE, every=10 * MINUTE)
+    seen = told(
+        tmp_path, rules(way, places=(team, LEAD, MAIL)), moves(7, "x1", ASKS),
+        moves(1217, "x2", ASKS), outages=(Outage("team", 100, HOUR, "404"),), until=1300,
+    )  # fmt: skip
+    assert seen == [
+        "67 s team x1: awaiting_confirmation",
+        "667 s mail x1: reminder 1 awaiting_confirmation",
+        "1267 s mail x2: awaiting_confirmation",
+    ]
+
+
+def test_where_a_reminder_died_the_next_one_comes_in_place_of_others(tmp_path: Path) -> None:
+    team, mail = (replace(each, retry_for=MINUTE) for each in (TEAM, MAIL))
+    way = replace(WAITS, every=15 * MINUTE)
+    seen = told(
+        tmp_path, rules(way, places=(replace(team, fallback=("mail",)), LEAD, mail)),
+        moves(7, "x", ASKS), until=HOUR // 2 + 3 * MINUTE,
+        outages=(Outage("team", 100, HOUR, "503"), Outage("mail", 100, 1200, "lost")),
+    )  # fmt: skip
+    assert seen[1] == "967 s mail x: reminder 1 awaiting_confirmation"
+    assert seen[-1] == "1927 s mail x: reminder 1 awaiting_confirmation"
+
+
+def test_a_last_try_comes_before_what_else_is_due_in_that_second(tmp_path: Path) -> None:
+    team = replace(TEAM, retry_for=10 * MINUTE)
+    way = replace(WAITS, every=10 * MINUTE, escalate=((20 * MINUTE, "team"),))
+    assert told(
+        tmp_path, rules(way, places=(team, LEAD, MAIL)), moves(7, "x", ASKS), until=1400,
+        outages=(Outage("team", 100, 1330, "later", 30),),
+    ) == [
+        "7 s team x: awaiting_confirmation",
+        "1367 s team x: escalation awaiting_confirmation",
+    ]  # fmt: skip
+
+
+def test_what_gathers_goes_out_when_its_route_is_gone(tmp_path: Path) -> None:
+    way = replace(WAITS, wait=2 * MINUTE, apart=5 * MINUTE)
+    versions = rules(way), rules(replace(way, name="waiting"))
+    assert told(
+        tmp_path, versions, moves(7, "x1", ASKS), moves(300, "x2", ASKS),
+        Act(350, "reloads", number=1),
+    ) == [
+        "127 s team x1: awaiting_confirmation",
+        "350 s team x2: awaiting_confirmation",
+    ]  # fmt: skip

@@ -50,8 +50,22 @@ _SAID_BY_ANOTHER = (
     " WHEN s.planned_at > :now THEN 0 = 1"
     f" ELSE ({_of('s', STUCK.replace('AS s', 'AS v').replace('s.', 'v.'))}) = ({STUCK}) END)"
 )
-_MISSED = "AS {0} WHERE {0}.state = 'superseded' AND {0}.destination"
-# The same for the digest of a silence (`r`): another one lists all that it lists.
+# What a destination missed during a silence, with its event.
+_MISSED = "AS {0} JOIN event AS {0}e ON {0}e.seq = {0}.event WHERE {0}.state = 'superseded'"
+
+
+def _is_end(alias: str) -> str:
+    return f"CASE WHEN {_of(alias, _ORIGINAL)} = 'resolved' THEN 1 ELSE 0 END"
+
+
+# The event that ends one episode begins the next.
+_SAME_EVENT = f"n.event = m.event AND {_is_end('n')} = {_is_end('m')}"
+# The digest says of an episode that it is over.
+_SAME_EPISODE = (
+    "n.source = m.source AND n.execution_id = m.execution_id"
+    f" AND ne.version - {_is_end('n')} = me.version - {_is_end('m')}"
+)
+# The same for the digest of a silence (`r`): another one tells of all episodes of which it tells.
 _LISTED_BY_ANOTHER = (
     "EXISTS (SELECT 1 FROM (WITH RECURSIVE o (id, kind, origin) AS (SELECT d.id, d.kind, d.origin"
     " UNION ALL SELECT f.id, f.kind, f.origin FROM o JOIN delivery AS f ON f.id = o.origin"
@@ -61,12 +75,14 @@ _LISTED_BY_ANOTHER = (
     f" WHERE ((l.destination = CAST(:destination AS text) AND l.{_OWED})"
     " OR EXISTS (SELECT 1 FROM delivery AS f WHERE f.origin = l.id AND f.kind = 'fallback'"
     f" AND f.destination = CAST(:destination AS text) AND f.{_OWED}))"
-    f" AND NOT EXISTS (SELECT 1 FROM delivery {_MISSED.format('m')} = r.destination"
-    " AND m.silence = r.silence AND NOT EXISTS (SELECT 1"
-    f" FROM delivery {_MISSED.format('n')} = l.destination"
-    " AND coalesce(n.silence, 0) = r.silence AND n.event = m.event"
-    # The event that ends one episode begins the next.
-    " AND (n.kind = 'resolved') = (m.kind = 'resolved'))))"
+    f" AND NOT EXISTS (SELECT 1 FROM delivery {_MISSED.format('m')}"
+    " AND m.destination = r.destination AND m.silence = r.silence"
+    + "".join(
+        f" AND NOT EXISTS (SELECT 1 FROM delivery {_MISSED.format('n')}"
+        f" AND n.destination = l.destination AND coalesce(n.silence, 0) = r.silence AND {same})"
+        for same in (_SAME_EVENT, _SAME_EPISODE)
+    )
+    + "))"
 )
 _HAS_IT = f"({_SAID_BY_ANOTHER} OR {_LISTED_BY_ANOTHER})"
 HAS_IT = statement(

@@ -56,7 +56,8 @@ MESSAGES = statement(
     f" CASE WHEN {IF_STUCK} THEN 1 ELSE 0 END,"
     " CASE WHEN d.silence IS NULL THEN 0 ELSE 1 END, d.tries, d.reason,"
     f" CASE WHEN {FALLEN} THEN 1 ELSE 0 END, {INSTEAD_OF},"
-    f" CASE WHEN {_LISTED_AT} IS NULL THEN 0 ELSE 1 END"
+    f" CASE WHEN {_LISTED_AT} IS NULL THEN 0 ELSE 1 END,"
+    " CASE WHEN d.kept_by = 'quiet' THEN 1 ELSE 0 END"
     " FROM delivery AS d JOIN event AS e ON e.seq = d.event WHERE d.source = :source"
     " AND d.execution_id = :execution AND e.version = :version AND d.kind <> 'digest'"
     " ORDER BY d.id",
@@ -89,7 +90,10 @@ MOVE = statement(
     " ELSE CAST(:due AS bigint) END,"
     " kept_by = CASE WHEN state = 'waiting' AND kept_by IN ('quiet', 'group')"
     " AND CAST(:planned AS bigint) <= CAST(:now AS bigint) THEN kept_by"
-    " ELSE CAST(:kept_by AS text) END"
+    " ELSE CAST(:kept_by AS text) END,"
+    " group_key = CASE WHEN state = 'waiting' AND kept_by = 'quiet'"
+    " AND CAST(:planned AS bigint) <= CAST(:now AS bigint) THEN group_key"
+    " ELSE CAST(:group_key AS text) END"
     f" WHERE id = :delivery AND state IN ('waiting', 'superseded') {PUT_BACK}",
 )
 END = statement(
@@ -130,7 +134,8 @@ def _replan(db: Database, episode: Episode, changes: Changes, now: int) -> int:
     for number, reason in changes.ended:
         db.change(END, {"delivery": number, "reason": reason})
     for delivery, plan in changes.moved:
-        put_back(db, MOVE, {**_times(plan, now), "delivery": delivery})
+        values = {**_times(plan, now), "group_key": plan.group_key}
+        put_back(db, MOVE, {**values, "delivery": delivery})
     return sum(_add(db, episode, plan, now) for plan in changes.added)
 
 
@@ -171,10 +176,11 @@ def _episode(db: Database, row: Row, now: int) -> Episode:
 
 def _told(row: Sequence[Any]) -> Told:
     (number, key, kind, fell_from, state, route, destination, step, planned_at, at, group_key,
-     is_stuck, is_silenced, tries, reason, has_fallen, instead_of, is_listed) = row  # fmt: skip
+     is_stuck, is_silenced, tries, reason, has_fallen, instead_of, is_listed,
+     is_in_quiet_hours) = row  # fmt: skip
     return Told(
         number, key, Kind(kind), State(state), route, destination, step, planned_at, at, group_key,
         None if fell_from is None else Kind(fell_from), bool(is_stuck), bool(is_silenced),
         bool(tries), reason, bool(has_fallen), instead_of or "",
-        bool(is_listed),
+        bool(is_listed), bool(is_in_quiet_hours),
     )  # fmt: skip

@@ -62,7 +62,8 @@ _REGROUP = (
     " AND d.state = 'waiting' AND d.kept_by = '{by}') AS u"
     " WHERE delivery.id = u.id AND delivery.due_at <> u.due"
 )
-_GATHERED = "d.planned_at + :wait"
+# What follows a notice waits for the next digest only.
+_GATHERED = "d.planned_at + CASE WHEN d.kind = 'notice' THEN :wait ELSE 0 END"
 _NEXT_DIGEST = (
     "coalesce((SELECT g.told_at FROM digest_group AS g WHERE g.destination = d.destination"
     " AND g.key = d.group_key), 0) + :every"
@@ -74,6 +75,13 @@ REGROUP = statement(
         "{due}",
         f"CASE WHEN {_NEXT_DIGEST} > {_GATHERED} THEN {_NEXT_DIGEST} ELSE {_GATHERED} END",
     ).replace("{by}", "group"),
+)
+# A route that is gone has no groups: what they keep back goes out.
+UNGROUP = statement(
+    "ungroup",
+    "UPDATE delivery SET owed_at = owed_at + (planned_at - due_at), due_at = planned_at"
+    " WHERE destination = :destination AND state = 'waiting' AND due_at > planned_at"
+    " AND kept_by IN ('gathers', 'group') AND route NOT IN {texts:routes}",
 )
 MISSED = statement(
     "missed_because_of",
@@ -137,6 +145,8 @@ def regroup(db: Database, destination: str, policy: SendPolicy) -> None:
         values = {"destination": destination, "route": route, "wait": options.wait}
         db.change(REGATHER, values)
         db.change(REGROUP, {**values, "every": options.every})
+    routes = db.as_list(list(policy.options))
+    db.change(UNGROUP, {"destination": destination, "routes": routes})
 
 
 def _moved_to(end: int | None, now: int) -> dict[str, int | str | None]:
