@@ -1,7 +1,6 @@
 """Names: what routes.yaml does not have any more but the store does, and carrying it over.
 
-Rows hold the names of sources, routes and destinations. A name that is gone from the file leaves
-orphans: executions whose end can never come, messages that go nowhere.
+A name that is gone leaves orphans: executions whose end cannot come, messages that go nowhere.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ from dataclasses import dataclass
 from receiver.errors import NotRenamed
 from receiver.store.sql.database import Database, Values, statement
 from receiver.store.sql.outbox import PUT_BACK, put_back
+from receiver.store.sql.rows import events_of
 
 KINDS = ("source", "route", "destination")
 NO_SOURCE = "its source is not in routes.yaml any more"
@@ -88,9 +88,9 @@ RESTORE = statement(
 # Executions that both names know stay where they are: nobody can say which history is the true one.
 BLOCKED = statement(
     "known_by_both",
-    "SELECT DISTINCT e.execution_id FROM event AS e WHERE e.source = :old"
-    " AND e.execution_id IS NOT NULL AND (EXISTS (SELECT 1 FROM event AS o WHERE o.source = :new"
-    " AND o.execution_id = e.execution_id AND o.verdict <> 'quarantined')"
+    "SELECT DISTINCT e.execution_id FROM event AS e WHERE e.source = :old AND e.execution_id"
+    " IS NOT NULL AND (EXISTS (SELECT 1 FROM event AS o WHERE o.verdict <> 'quarantined'"
+    f" AND o.seq IN {events_of('= :new', '= e.execution_id')})"
     " OR EXISTS (SELECT 1 FROM event AS o WHERE o.source = :new AND o.event_id = e.event_id"
     " AND o.verdict <> 'quarantined' AND e.verdict <> 'quarantined'))",
 )

@@ -41,6 +41,7 @@ from receiver.store.records import (
     PruneStage,
     TakeOutcome,
     TakeResult,
+    change_of,
 )
 from receiver.times import SECOND
 
@@ -669,6 +670,41 @@ class StoreContract:
             if after_page is None:
                 break
         assert found == fitting[::-1]
+
+    def test_a_change_is_known_whatever_the_verdict_about_it(self, store: Store) -> None:
+        first = applied(5, Status.RUNNING, None)
+        second = applied(7, Status.PAUSED, first.after)
+        other = applied(1, Status.RUNNING, None)
+        assert other.event is not None
+        assert other.after is not None
+        other_one = (
+            replace(other.event, execution_id="x-2"),
+            replace(other.after, execution_id="x-2"),
+        )
+        save(store, first, unapplied(6, Verdict.REJECTED, "illegal"), second)
+        save(store, replace(other, event=other_one[0], after=other_one[1]))
+        again = {
+            number: replace(event(number, status), event_id="again")
+            for number, status in ((5, Status.RUNNING), (6, Status.RUNNING), (7, Status.PAUSED))
+        }
+        assert [known(store, of).changes for of in again.values()] == [
+            {change_of(of)} for of in again.values()
+        ]
+        # Another time, status, name or execution is another change.
+        for of in (
+            replace(again[5], occurred_at=NOW + 6 * SECOND + 1),
+            replace(again[5], status=Status.PAUSED),
+            replace(again[7], event="ANOTHER"),
+            replace(again[6], execution_id="x-2"),
+            replace(again[7], execution_id="x-2"),
+        ):
+            assert known(store, of).changes == set()
+        told = [each["seq"] for each in store.events({"execution_id": "x-1"}, 2, None)[0]]
+        assert told == [3, 2]
+        story = store.execution("s", "x-1")
+        assert story is not None
+        assert [each["seq"] for each in story["events"]] == [1, 2, 3]
+        assert store.heard_after("s", "x-1", 1, 9) == [NOW, NOW]
 
     def test_every_event_is_listed_and_found_by_what_is_said_of_it(self, store: Store) -> None:
         save(store, *(applied(n, Status.RUNNING, None) for n in range(1)))

@@ -170,6 +170,7 @@ def test_a_list_of_open_executions_never_walks_over_those_that_ended(
 @pytest.mark.parametrize(
     ("name", "index"),
     [
+        ("events_of_one", "h USING PRIMARY KEY (execution=?)"),
         ("events_of_one", "event_execution (source=? AND execution_id=?)"),
         ("deliveries_of_one", "delivery_execution (source=? AND execution_id=? AND rowid<?)"),
         ("judgements", "PRIMARY KEY (event=?)"),
@@ -196,6 +197,24 @@ def test_the_first_and_the_last_number_are_found_without_a_walk(tmp_path: Path, 
     assert "SEARCH" in plan
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "events_of_execution", "events_of_one", "execution_stays", "heard_after", "heard_at",
+        "last_heard", "learnt", "news_came", "put_off_stuck_group", "put_off_stuck_one",
+        "prunable_executions", "remind_missed", "set_back_heard", "source_absent",
+        "watch_silenced_again",
+    ],
+)  # fmt: skip
+def test_the_events_of_an_execution_are_those_of_its_history_and_of_a_small_index(
+    tmp_path: Path, name: str
+) -> None:
+    plan = plan_of(tmp_path, STATEMENTS[name])
+    assert "SEARCH h USING PRIMARY KEY (execution=?)" in plan
+    assert "SEARCH u USING INDEX event_execution (source=? AND execution_id=?)" in plan
+    assert not re.search(r"SCAN [erwuh] ", plan)
+
+
 def test_rejected_ends_are_looked_for_in_a_bounded_part_of_the_index(tmp_path: Path) -> None:
     plan = plan_of(tmp_path, STATEMENTS["healable_ends"])
     # `e` is that part.
@@ -210,6 +229,7 @@ def test_rejected_ends_are_looked_for_in_a_bounded_part_of_the_index(tmp_path: P
         (many_rows.STORED_IDS, "INDEX event_id (source=? AND event_id=?)"),
         (many_rows.STORED_CHANGES,
          "INDEX event_execution (source=? AND execution_id=? AND occurred_at=?)"),
+        (many_rows.STORED_CHANGES, "h USING PRIMARY KEY (execution=?)"),
         (many_rows.STORED, "INDEX sqlite_autoindex_execution_1 (source=? AND execution_id=?)"),
         (many_rows.STORED, "INDEX event_gap (source=? AND execution_id=?)"),
         (many_rows.NUMBERS,

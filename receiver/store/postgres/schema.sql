@@ -1,6 +1,7 @@
 -- The tables of receiver/store/sqlite/migrations in their last form, as PostgreSQL has them: the same
--- names, CHECKs and indexes. Two things differ: promises are counted in parts, so that processes do not
--- wait for each other, and `timer` says which process runs one.
+-- names, CHECKs and indexes. Three things differ: promises are counted in parts, so that processes do not
+-- wait for each other; `timer` says which process runs one; `event_execution` has the applied events, too,
+-- which SQLite finds by the history alone.
 
 CREATE TABLE schema_version (version integer NOT NULL);
 

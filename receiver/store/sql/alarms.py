@@ -12,7 +12,7 @@ from receiver.alarms import Alarm, AlarmKind
 from receiver.store.records import FailingDestination, HeardSource, SetAside, Watched
 from receiver.store.sql.database import Database, statement
 from receiver.store.sql.outbox import inserted, owing
-from receiver.store.sql.rows import ALARM_COLUMNS, alarm
+from receiver.store.sql.rows import ALARM_COLUMNS, alarm, events_of
 
 _ALARM = f"SELECT {', '.join(ALARM_COLUMNS)} FROM alarm"
 OPEN = statement("open_alarms", f"{_ALARM} WHERE ended_at IS NULL ORDER BY id")
@@ -74,7 +74,7 @@ ABSENT = statement(
     "source_absent",
     f"UPDATE event SET begun_at = CASE WHEN {_HEARD} > :since THEN CAST(:now AS bigint)"
     f" ELSE {_HEARD} + :now - :since END WHERE {_HEARD} < :now AND seq IN (SELECT (SELECT e.seq"
-    " FROM event AS e WHERE e.source = x.source AND e.execution_id = x.execution_id"
+    f" FROM event AS e WHERE e.seq IN {events_of('= x.source', '= x.execution_id', '= x.id')}"
     " AND coalesce(e.begun_at, e.received_at) < :now"
     " ORDER BY coalesce(e.begun_at, e.received_at) DESC, e.seq DESC LIMIT 1) FROM execution AS x"
     " WHERE x.category <> 'terminal' AND x.source = :source AND x.status IN {texts:statuses})",

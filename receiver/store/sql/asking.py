@@ -37,7 +37,8 @@ LEARNT = statement(
     "SELECT e.source, e.status, e.received_at FROM event AS e WHERE e.verdict = 'applied'"
     " AND e.flags LIKE '%polled%' AND e.received_at >= :since"
     " AND e.reason <> 'first_seen' AND NOT EXISTS (SELECT 1"
-    " FROM event AS w WHERE w.source = e.source AND w.execution_id = e.execution_id"
+    f" FROM {rows.events_of('= e.source', '= e.execution_id')} AS m JOIN event AS w"
+    " ON w.seq = m.event"
     " AND w.status = e.status AND w.seq > e.seq AND w.flags NOT LIKE '%polled%'"
     " AND w.occurred_at BETWEEN e.occurred_at - :near AND e.occurred_at + :near)",
 )

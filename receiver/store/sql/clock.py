@@ -5,6 +5,7 @@ from __future__ import annotations
 from receiver.store.records import AHEAD
 from receiver.store.sql.database import Database, statement
 from receiver.store.sql.outbox import PUT_BACK, put_back
+from receiver.store.sql.rows import events_of
 
 # Each wait that began ahead of the clock begins now; see contract.Operating.set_back. A delivery
 # planned for later keeps its distance, and quiet hours are checked again.
@@ -93,7 +94,7 @@ SET_BACK_HEARD = statement(
     "set_back_heard",
     "UPDATE event SET begun_at = :now WHERE begun_at > :ahead AND EXISTS (SELECT 1"
     " FROM source AS s WHERE s.served_at > :ahead) AND seq IN (SELECT (SELECT e.seq"
-    " FROM event AS e WHERE e.source = x.source AND e.execution_id = x.execution_id"
+    f" FROM event AS e WHERE e.seq IN {events_of('= x.source', '= x.execution_id', '= x.id')}"
     " ORDER BY coalesce(e.begun_at, e.received_at) DESC, e.seq DESC LIMIT 1) FROM execution AS x"
     " WHERE x.category <> 'terminal' AND EXISTS (SELECT 1 FROM source AS s"
     " WHERE s.name = x.source AND s.served_at > :ahead))",

@@ -60,7 +60,7 @@ STUCK = (
 # before the clock was set back.
 HEARD = (
     "(SELECT max(coalesce(e.begun_at, e.received_at)) FROM event AS e"
-    " WHERE e.source = d.source AND e.execution_id = d.execution_id"
+    f" WHERE e.seq IN {rows.events_of('= d.source', '= d.execution_id')}"
     " AND coalesce(e.begun_at, e.received_at) <= :ahead)"
 )
 LAST_HEARD = statement(

@@ -14,6 +14,7 @@ from dataclasses import replace
 from receiver.retention import Limits
 from receiver.store.records import PruneCursor, Pruned, PruneStage
 from receiver.store.sql.database import Database, Values, statement, variants
+from receiver.store.sql.rows import events_of
 
 # The number of rows that one portion looks at, and the most rows that it removes (an execution's
 # history goes as a whole). So it takes a millisecond or two in a database of any size.
@@ -60,12 +61,14 @@ _OF_EVENT = "d.event = :event"
 _OF_ALARM = "d.alarm = :alarm"
 # True if an execution (`source`, `execution`) stays, although it ended long ago.
 _STAYS = (
-    "(EXISTS (SELECT 1 FROM event AS r WHERE r.source = {source} AND r.execution_id = {execution}"
+    f"(EXISTS (SELECT 1 FROM event AS r WHERE r.seq IN"
+    f" {events_of('= {source}', '= {execution}', '= {number}')}"
     " AND (r.received_at >= :executions OR r.verdict = 'held')) OR EXISTS (SELECT 1 FROM delivery"
     f" AS d WHERE d.source = {{source}} AND d.execution_id = {{execution}} AND {_KEPT}))"
 )
 EXECUTION_STAYS = statement(
-    "execution_stays", f"SELECT {_STAYS.format(source=':source', execution=':execution')}"
+    "execution_stays",
+    f"SELECT {_STAYS.format(source=':source', execution=':execution', number=':number')}",
 )
 EVENT_STAYS = statement(
     "event_stays", f"SELECT EXISTS (SELECT 1 FROM delivery AS d WHERE {_OF_EVENT} AND {_KEPT})"
@@ -139,7 +142,7 @@ COUNT_PRUNED = statement(
 )
 _IS_ENDED = (
     "x.category = 'terminal' AND x.since < :executions"
-    f" AND NOT {_STAYS.format(source='x.source', execution='x.execution_id')}"
+    f" AND NOT {_STAYS.format(source='x.source', execution='x.execution_id', number='x.id')}"
 )
 _IS_LOOSE = (
     "e.verdict <> 'applied' AND e.received_at < :event_ids"
@@ -157,8 +160,10 @@ PRUNABLE = {
     ),
     "events": statement(
         "prunable_events",
-        "SELECT (SELECT count(*) FROM execution AS x JOIN event AS e ON e.source = x.source"
-        f" AND e.execution_id = x.execution_id WHERE {_IS_ENDED})"
+        "SELECT (SELECT coalesce(sum((SELECT count(*) FROM history AS h WHERE h.execution = x.id)"
+        " + (SELECT count(*) FROM event AS e WHERE e.source = x.source"
+        " AND e.execution_id = x.execution_id AND e.verdict <> 'applied')), 0)"
+        f" FROM execution AS x WHERE {_IS_ENDED})"
         f" + (SELECT count(*) FROM event AS e WHERE {_IS_LOOSE})",
     ),
     "deliveries": statement(
@@ -227,7 +232,9 @@ class _Portion:
     def _executions(self, place: PruneCursor) -> PruneCursor:
         rows = self._db.rows(ENDED, self._from(place, EXECUTIONS))
         for at, number, source, execution_id in rows:
-            execution = {**self._limits, "source": source, "execution": execution_id}
+            execution = {
+                **self._limits, "source": source, "execution": execution_id, "number": number
+            }  # fmt: skip
             if not self._db.value(EXECUTION_STAYS, execution):
                 self._execution(number, execution)
             if self._left <= 0:

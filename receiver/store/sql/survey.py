@@ -11,7 +11,7 @@ from receiver.store.records import Happened, JudgedWebhook, Standing, Waited
 from receiver.store.sql.alarms import KEPT_QUIET, WAITS_SINCE, waiting_for
 from receiver.store.sql.database import Database, statement
 from receiver.store.sql.facts import as_judged
-from receiver.store.sql.rows import mapping
+from receiver.store.sql.rows import events_of, mapping
 from receiver.store.sql.views.events import steps_of
 from receiver.store.sql.views.executions import EXECUTION, EXECUTIONS_SHOWN, execution_view
 from receiver.store.sql.views.paging import View
@@ -114,7 +114,7 @@ PAST = statement(
 )
 HEARD_AFTER = statement(
     "heard_after",
-    "SELECT received_at FROM event WHERE source = :source AND execution_id = :execution"
+    f"SELECT received_at FROM event WHERE seq IN {events_of('= :source', '= :execution')}"
     " AND verdict <> 'quarantined' AND seq > :seq ORDER BY received_at, seq LIMIT :limit",
 )
 HELD = statement("count_held", "SELECT count(*) FROM event WHERE verdict = 'held'")

@@ -101,12 +101,20 @@ STORED_CHANGES = ManyRows(
     " SELECT a.* FROM wanted AS a CROSS JOIN event AS e ON e.source = a.source"
     " AND e.execution_id = a.execution_id AND e.occurred_at = a.occurred_at"
     " AND e.event = a.event AND e.status = a.status"
-    " AND e.verdict <> 'quarantined' AND e.repeated = 0",
+    " AND e.verdict <> 'applied' AND e.verdict <> 'quarantined'"
+    " AND e.repeated = 0 UNION ALL"
+    # What was applied has moved the mark up to its time, or it stood there before.
+    " SELECT a.* FROM wanted AS a CROSS JOIN execution AS x ON x.source = a.source"
+    " AND x.execution_id = a.execution_id AND x.mark >= a.occurred_at"
+    " CROSS JOIN history AS h ON h.execution = x.id AND h.status = a.status"
+    " CROSS JOIN event AS e ON e.seq = h.event AND e.occurred_at = a.occurred_at"
+    " AND e.event = a.event",
     5,
 )
 STORED = ManyRows(
     "WITH wanted (source, execution_id) AS (VALUES {rows})"
-    " SELECT x.source, x.execution_id, x.id, EXISTS (SELECT 1 FROM event AS e"
+    # The planner cannot tell that the other index may hold far more.
+    " SELECT x.source, x.execution_id, x.id, EXISTS (SELECT 1 FROM event AS e INDEXED BY event_gap"
     " WHERE e.source = a.source AND e.execution_id = a.execution_id AND e.reason = 'gap'"
     " AND e.verdict <> 'applied'), x.status, x.since, x.mark, x.version, x.first_seen, x.agent_id,"
     " x.agent_name, x.execution_url, x.metadata, x.gap, x.assumed, x.polled"

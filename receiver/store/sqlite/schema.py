@@ -32,6 +32,7 @@ SCRIPTS = (
     "sqlite_10_people.sql",
     "sqlite_11_asking.sql",
     "sqlite_12_turns.sql",
+    "sqlite_13_history.sql",
 )
 SCHEMA_VERSION = len(SCRIPTS)
 

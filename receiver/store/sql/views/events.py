@@ -8,7 +8,7 @@ from receiver.events import Verdict
 from receiver.store.reading import Page
 from receiver.store.sql.database import Database, Statement, statement
 from receiver.store.sql.reads import sources_of
-from receiver.store.sql.rows import mapping
+from receiver.store.sql.rows import events_of, mapping
 from receiver.store.sql.views.paging import (
     View,
     cursor_after,
@@ -24,7 +24,7 @@ _EVENTS = (
 )
 EVENTS_OF_EXECUTION = statement(
     "events_of_execution",
-    f"{_EVENTS} WHERE e.source = :source AND e.execution_id = :execution"
+    f"{_EVENTS} WHERE e.seq IN {events_of('= :source', '= :execution')}"
     " AND e.verdict <> 'quarantined' ORDER BY e.seq",
 )
 _LATEST = " AND e.seq < :after ORDER BY e.seq DESC LIMIT :limit"
@@ -62,7 +62,7 @@ EVENTS_UNAPPLIED = statement(
 )
 EVENTS_OF_ONE = statement(
     "events_of_one",
-    f"{_EVENTS} WHERE e.source IN {{texts:sources}} AND e.execution_id = :execution_id"
+    f"{_EVENTS} WHERE e.seq IN {events_of('IN {texts:sources}', '= :execution_id')}"
     " AND (CAST(:verdict AS text) IS NULL OR e.verdict = :verdict)"
     f" AND {_OF_EVENTS['event']} AND {_OF_EVENTS['event_id']}{_LATEST}",
 )
