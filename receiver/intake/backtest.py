@@ -92,8 +92,8 @@ class _Side:
         self._plan = Planner(rules.routes)
         self._is_watching = any(route.stuck for route in rules.routes)
         self._soonest = min(_delays(rules), default=None)
-        self._resolved = {route.name for route in rules.routes if route.resolved}
-        self._acknowledged = {route.name for route in rules.routes if route.acknowledged}
+        self._resolved = [route.name for route in rules.routes if route.resolved]
+        self._acknowledged = [route.name for route in rules.routes if route.acknowledged]
         # Of these only the first counts: in its episode, by a hash of its key; or in a day.
         self._firsts: set[int] = set()
         self._told_at: dict[tuple[str, str], int] = {}
@@ -176,12 +176,13 @@ def _told_of(number: int, message: PlannedDelivery, now: int) -> Told:
     )  # fmt: skip
 
 
-def _once(heard: Iterable[Told], routes: set[str], kind: Kind) -> Counts:
-    """Count one message for each destination that one of the routes has told."""
+def _once(heard: Iterable[Told], routes: Sequence[str], kind: Kind) -> Counts:
+    """Count one message, by the first of the routes, for each destination that they have told."""
+    told = {(each.route, each.destination) for each in heard}
     first: dict[str, str] = {}
-    for each in heard:
-        if each.route in routes:
-            first[each.destination] = min(each.route, first.get(each.destination, each.route))
+    for route in routes:
+        for destination in (to for name, to in told if name == route):
+            first.setdefault(destination, route)
     return Counts((route, destination, str(kind)) for destination, route in first.items())
 
 

@@ -168,9 +168,9 @@ class State:
             self.owe("resolved", episode, way, to).mates = episode.mates.get(to, 0)
 
     def first(self, names: Iterable[str], option: str) -> Way | None:
-        """Return the first of these routes that has the option now."""
-        ways = [self.rules.way(name) for name in names]
-        return next((way for way in ways if way and getattr(way, option)), None)
+        """Return the first of these routes in the file that has the option now."""
+        ways = [way for way in self.rules.ways if way.name in names]
+        return next((way for way in ways if getattr(way, option)), None)
 
     def outage(self, to: str) -> Outage | None:
         """Return how the destination fails now, if it does."""

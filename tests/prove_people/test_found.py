@@ -586,3 +586,29 @@ def test_what_gathers_goes_out_when_its_route_is_gone(tmp_path: Path) -> None:
         "127 s team x1: awaiting_confirmation",
         "350 s team x2: awaiting_confirmation",
     ]  # fmt: skip
+
+
+def test_the_end_is_told_by_the_first_route_in_the_file_that_told_of_it(tmp_path: Path) -> None:
+    way = replace(WAITS, resolved=True, quiet=Quiet(NOON + HOUR, NOON + 2 * HOUR))
+    watch = replace(STUCK, statuses=(ASKS,), resolved=True)
+    assert told(
+        tmp_path, rules(way, watch), moves(7, "x", ASKS), moves(HOUR + 7, "x", RUNS),
+        until=3 * HOUR,
+    ) == [
+        "7 s team x: awaiting_confirmation",
+        "1207 s team x: stuck awaiting_confirmation",
+        "7200 s team x: awaiting_confirmation is over: running",
+    ]  # fmt: skip
+
+
+def test_the_end_that_the_first_route_tells_is_of_its_group(tmp_path: Path) -> None:
+    way = replace(WAITS, resolved=True, wait=MINUTE, apart=5 * MINUTE)
+    watch = replace(STUCK, statuses=(ASKS,), resolved=True)
+    seen = told(
+        tmp_path, rules(way, watch), moves(7, "x1", ASKS), moves(9, "x2", ASKS),
+        moves(1507, "x1", RUNS), moves(1607, "x2", RUNS),
+    )  # fmt: skip
+    assert seen[-2:] == [
+        "1507 s team x1: awaiting_confirmation is over: running",
+        "1807 s team x2: awaiting_confirmation is over: running",
+    ]

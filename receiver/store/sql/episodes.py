@@ -12,13 +12,24 @@ from dataclasses import replace
 from typing import Any
 
 from receiver.deliveries import Acknowledgement, Claim, Kind, OnlyIf, State
-from receiver.routing.policy import ESCALATIONS, RouteOptions
+from receiver.routing.policy import RouteOptions
 from receiver.store.records import AttemptResult, JudgedWebhook, TakeOutcome, TakeResult
 from receiver.store.sql import digests
 from receiver.store.sql.database import Database, Statement, Values, statement, variants
 from receiver.store.sql.facts import ACKNOWLEDGED, HEARD
 from receiver.store.sql.outbox import inserted, owing
-from receiver.store.sql.superseded import FALLEN, FELL_FROM, IF_STUCK, INSTEAD_OF, NAGGING, OVER
+from receiver.store.sql.superseded import (
+    FALLEN,
+    FELL_FROM,
+    FIRST_ROUTE,
+    IF_STUCK,
+    INSTEAD_OF,
+    ITS_GROUP,
+    NAGGING,
+    OVER,
+    chosen_from,
+    fell_to_it,
+)
 
 # Messages about the person who took it before, including fall-backs of such messages.
 _WHO_TOOK_IT = (
@@ -127,32 +138,20 @@ _INSTEAD = {
     " JOIN delivery AS f ON f.id = o.origin WHERE o.kind = 'fallback')"
     " SELECT o.id FROM o WHERE o.kind = 'digest')"
 }
-# The group of the messages that told of it. Escalations come at their own times.
-_GROUP = f"max(replace(d.group_key, '{ESCALATIONS}', ''))"
 # One for each destination and episode, even if several routes told it.
 _RESOLVED = "'resolved/' || e.source || '/' || t.destination || '/' || e.event_id"
-
-
-def _fell_to_it(kind: str, event: str) -> str:
-    """Return the condition that a destination (`t`) has such a message in place of another one."""
-    fell_from = FELL_FROM.replace("d.origin", "s.origin")
-    return (
-        f"EXISTS (SELECT 1 FROM delivery AS s WHERE s.event = {event} AND s.kind = 'fallback'"
-        " AND s.destination = t.destination AND s.state IN ('waiting', 'sending', 'sent')"
-        f" AND {fell_from} = '{kind}')"
-    )
 
 
 def _resolving(order_key: str, were_told: str = _WERE_TOLD) -> str:
     return owing(
         f"{_EPISODE} JOIN history AS h ON h.execution = x.id AND h.version = e.version + 1"
         f" JOIN event AS n ON n.seq = h.event {were_told} AND NOT"
-        f" {_fell_to_it('resolved', 'n.seq')} GROUP BY t.destination, e.seq, n.seq",
+        f" {fell_to_it('resolved', 'n.seq')} GROUP BY t.destination, e.seq, n.seq",
         conflict="",
         dedup_key=_RESOLVED, event="n.seq", source="e.source", execution_id="e.execution_id",
-        event_id="n.event_id", verdict="n.verdict", route="min(d.route)",
+        event_id="n.event_id", verdict="n.verdict", route=FIRST_ROUTE,
         destination="t.destination", kind="'resolved'", order_key=order_key,
-        group_key=f"{_GROUP} || '#resolved'", created_at=":now", owed_at=":now",
+        group_key=f"{ITS_GROUP} || '#resolved'", created_at=":now", owed_at=":now",
         due_at=":now",
     )  # fmt: skip
 
@@ -183,9 +182,9 @@ def _telling_who(were_told: str) -> str:
         f" AND a.at > :known {were_told} GROUP BY t.destination, e.seq, a.execution, a.version",
         conflict="",
         dedup_key=_TOOK, event="e.seq", source="e.source", execution_id="e.execution_id",
-        event_id="e.event_id", verdict="e.verdict", route="min(d.route)",
+        event_id="e.event_id", verdict="e.verdict", route=FIRST_ROUTE,
         destination="t.destination", kind="'acknowledged'", order_key=_IN_ORDER,
-        guard_version="e.version", group_key=f"{_GROUP} || '#acknowledged'",
+        guard_version="e.version", group_key=f"{ITS_GROUP} || '#acknowledged'",
         created_at=":now", owed_at=":now", due_at=":now",
     )  # fmt: skip
 
@@ -344,4 +343,5 @@ def acknowledge(
 
 
 def _tell(db: Database, insert: Statement, values: Values, routes: Sequence[str], now: int) -> int:
-    return inserted(db, insert, {**values, "routes": db.as_list(routes), "now": now})
+    more = {"routes": db.as_list(routes), "now": now, **chosen_from(routes)}
+    return inserted(db, insert, {**values, **more})

@@ -3,10 +3,15 @@
 A move of an execution ends the waiting deliveries about the previous episode. Each claim checks
 again that the execution still has the status, the event still has its verdict, nobody has taken the
 episode, and a dead delivery that the message is about is still dead.
+
+Here stand also the fragments that say what a delivery stands for, and which route tells on.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from receiver.routing.policy import ESCALATIONS
 from receiver.store.sql.database import statement
 
 # The kind of the message that a fall-back (`d`) stands for, also if it fell several times.
@@ -22,6 +27,24 @@ INSTEAD_OF = (
     " FROM delivery AS f WHERE f.id = d.origin UNION ALL SELECT f.kind, f.origin, f.destination"
     " FROM o JOIN delivery AS f ON f.id = o.origin WHERE o.kind = 'fallback')"
     " SELECT o.destination FROM o WHERE o.kind <> 'fallback')"
+)
+# Of several routes that told a destination of an episode the first one in the file tells on. These
+# fragments choose it among grouped messages, and its group; see `chosen_from`.
+_MARK = "\n"
+_PLACE = "{position}(CAST(:order AS text), :mark || d.route || :mark)"
+_NAME_AT = f"min({_PLACE}) + 1"
+FIRST_ROUTE = (
+    f"substr(CAST(:order AS text), {_NAME_AT},"
+    f" {{position}}(substr(CAST(:order AS text), {_NAME_AT}), :mark) - 1)"
+)
+# Whoever was told of several together after quiet hours hears of them together again.
+_KEY_ORDER = (
+    f"CASE WHEN substr(d.group_key, 1, 6) = 'quiet/' THEN 1000000 ELSE 1000000 + {_PLACE} END"
+)
+# Escalations come at their own times, but what follows them is of the group of their route.
+ITS_GROUP = (
+    f"nullif(substr(min(CAST({_KEY_ORDER} AS text)"
+    f" || coalesce(replace(d.group_key, '{ESCALATIONS}', ''), '')), 8), '')"
 )
 # Others got a dead message (`d`) in its place.
 FALLEN = "EXISTS (SELECT 1 FROM delivery AS f WHERE f.origin = d.id AND f.kind = 'fallback')"
@@ -83,6 +106,21 @@ UNTRUE_ALARM = statement(
     " AND r.destination = delivery.destination AND r.step = 0"
     " AND (r.state = 'sent' OR r.repeat = 1)) END",
 )
+
+
+def fell_to_it(kind: str, event: str) -> str:
+    """Return the condition that a destination (`t`) has such a message in place of another one."""
+    fell_from = FELL_FROM.replace("d.origin", "s.origin")
+    return (
+        f"EXISTS (SELECT 1 FROM delivery AS s WHERE s.event = {event} AND s.kind = 'fallback'"
+        " AND s.destination = t.destination AND s.state IN ('waiting', 'sending', 'sent')"
+        f" AND {fell_from} = '{kind}')"
+    )
+
+
+def chosen_from(routes: Sequence[str]) -> dict[str, str]:
+    """Return the parameters of FIRST_ROUTE and ITS_GROUP for routes in the order of the file."""
+    return {"order": _MARK + _MARK.join(routes) + _MARK, "mark": _MARK}
 
 
 def untrue(where: str) -> str:
