@@ -122,6 +122,7 @@ BROAD_EXCEPTS = {
     ("cli.demo", "run"): "closes the store, and raises it again",
     ("destinations.apprise.adapter", "_notify"): "a plugin's mistake must not end the thread",
     ("destinations.apprise.checks", "rehearse"): "a plugin's mistake is what it looks for",
+    ("destinations.apprise.plugin", "KnownPlugin.send"): "a plugin's mistake is a failed attempt",
     ("destinations.apprise.probes", "_probe_request"): "notes it, and raises it again",
     ("destinations.apprise.probes", "_read_body"): "the status is known, whatever the body does",
     ("destinations.deadline", "_CallThread.run"): "raised again where the call was asked for",

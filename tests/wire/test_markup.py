@@ -178,3 +178,9 @@ def test_a_number_of_an_issue_and_a_name_of_a_user_refer_to_nothing(service: Sta
     assert body.startswith("**T**  \n＃12 and u/ann, /u/ann, menu/a")
     text = arrived(service, "Reddit", message=Message("T", text))["text"]
     assert text.startswith("\\#12 and u∕ann, /u∕ann, menu/a")
+
+
+def test_words_between_colons_become_signs_where_the_url_says_so(service: StandIn) -> None:
+    message = Message("A :smile:", f"Done :+1:\n{LINK}")
+    assert arrived(service, "JSON", "emojis=yes", message)["title"] == "A 😄"
+    assert arrived(service, "JSON", "", message)["title"] == "A :smile:"

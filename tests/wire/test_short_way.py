@@ -1,4 +1,4 @@
-"""The short way through `requests`: the same bytes on the wire as its own way."""
+"""The short ways through Apprise and `requests`: the same bytes on the wire as their own ways."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from receiver.deliveries import Message, Outcome, Severity
 from receiver.destinations import sending
-from receiver.destinations.apprise import clients, sessions, short_way
+from receiver.destinations.apprise import clients, plugin, sessions, short_way
 from receiver.destinations.apprise.recorder import AttemptRecorder
 from receiver.destinations.destination import Destination
 from tests.support.loopback import Visit, raw
@@ -71,6 +71,7 @@ def test_a_plugin_sends_the_same(
 
     with monkeypatch.context() as patched:
         patched.setattr(short_way, "is_possible", lambda url, named: False)
+        patched.setattr(plugin, "way_of", lambda client: client.notify)
         by_the_long = taken(service, name)
     monkeypatch.setattr(short_way, "is_possible", is_possible)
     assert taken(service, name) == by_the_long

@@ -8,23 +8,13 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass, replace
-from typing import Any
 
 from receiver.deliveries import Attempt, Message, Outcome, Severity
-from receiver.destinations import addresses, deadline
-from receiver.destinations.apprise import (
-    catalogue,
-    checks,
-    clients,
-    conversations,
-    incidents,
-    kept,
-    sessions,
-    vendors,
-)
+from receiver.destinations import deadline
+from receiver.destinations.apprise import checks, clients, kept, sessions
 from receiver.destinations.apprise.exchanges import MessageWords
-from receiver.destinations.apprise.limits import Fitter, Written
 from receiver.destinations.apprise.places import place_of
+from receiver.destinations.apprise.plugin import KnownPlugin
 from receiver.destinations.apprise.recorder import AttemptRecorder
 from receiver.destinations.apprise.series import Series
 from receiver.destinations.deadline import CallEnd
@@ -45,10 +35,9 @@ def problems(destination: Destination) -> list[str]:
     client = clients.client(destination)
     if isinstance(client, str):
         return [client]
-    written = _fitter(client[0]).written(_REHEARSED.title, _REHEARSED.body)
-    reason = checks.rehearse(
-        client[0], destination.url, lambda: _hand_over(client, destination, _REHEARSED, written)
-    )
+    known = KnownPlugin(client, destination)
+    written = known.fitter.written(_REHEARSED.title, _REHEARSED.body)
+    reason = checks.rehearse(known.plugin, destination.url, lambda: known.send(_REHEARSED, written))
     return [] if reason is None else [f"nothing could be sent to it: {reason}"]
 
 
@@ -150,14 +139,14 @@ _this_thread = threading.local()
 
 
 def _notify(destination: Destination, series: Series, recorder: AttemptRecorder) -> _NotifyResult:
-    """Call Apprise in a thread of the destination, which keeps its client for the next call."""
+    """Call the plugin in a thread of the destination, which keeps it for the next call."""
     with recorder:
         try:
-            was_kept = getattr(_this_thread, "client", None) is not None
+            was_kept = getattr(_this_thread, "plugin", None) is not None
             result = _notify_once(destination, series, recorder)
-            is_dropped = was_kept and _this_thread.client is None
+            is_dropped = was_kept and _this_thread.plugin is None
             if is_dropped and _this_thread.logs_in and kept.is_logged_out(recorder.record):
-                # The service has ended the session that the client kept: this one logs in again.
+                # The service has ended the session that the plugin kept: this one logs in again.
                 result = _notify_once(destination, series, recorder)
             return result
         except BaseException as error:
@@ -169,47 +158,28 @@ def _notify(destination: Destination, series: Series, recorder: AttemptRecorder)
 def _notify_once(
     destination: Destination, series: Series, recorder: AttemptRecorder
 ) -> _NotifyResult:
-    client = getattr(_this_thread, "client", None) or clients.client(destination)
-    if isinstance(client, str):
-        return _NotifyResult(problem=client)
-    _this_thread.client = client
-    plugin, record = client[0], recorder.record
-    name = vendors.name_of(type(plugin))
-    recorder.vendor = catalogue.VENDORS.get(name, vendors.UNKNOWN)
-    record.untraced = name in vendors.WITHOUT_REQUESTS
-    message, fitter = _for_readers(plugin, series.message), _fitter(plugin)
-    part = series.next(message, fitter.room)
+    known: KnownPlugin | None = getattr(_this_thread, "plugin", None)
+    if known is None:
+        if isinstance(client := clients.client(destination), str):
+            return _NotifyResult(problem=client)
+        known = _this_thread.plugin = KnownPlugin(client, destination)
+    record = recorder.record
+    recorder.vendor = known.vendor
+    record.untraced = known.is_untraced
+    message = _for_readers(known, series.message)
+    part = series.next(message, known.fitter.room)
     recorder.words = MessageWords(part.title, part.text)
-    done = _hand_over(client, destination, message, fitter.written(part.title, part.text))
+    done = known.send(message, known.fitter.written(part.title, part.text))
     around = any(not each.may_be_own for each in record.exchanges)
     _this_thread.logs_in = around or getattr(_this_thread, "logs_in", False)
     if not done and kept.is_outdated(record):
-        _this_thread.client = None
-    return _NotifyResult(bool(done), "", len(plugin))
+        _this_thread.plugin = None
+    return _NotifyResult(done, "", known.targets)
 
 
-def _for_readers(plugin: Any, message: Message) -> Message:
+def _for_readers(known: KnownPlugin, message: Message) -> Message:
     """Return the message with the title and the text that readers of this kind get."""
-    if not conversations.is_mail(plugin):
+    if not known.is_mail:
         return message
     title, body = message.as_mail()
     return replace(message, title=title, body=body)
-
-
-def _fitter(plugin: Any) -> Fitter:
-    return Fitter(plugin, clients.library())
-
-
-def _hand_over(client: Any, destination: Destination, message: Message, written: Written) -> object:
-    """Let the client's plugin send the message; return whether Apprise reports success."""
-    plugin = client[0]
-    kept.make_ready(plugin)
-    options = frozenset(name for name, _ in addresses.parse(destination.url).options)
-    change = incidents.direct(plugin, message, options)
-    sessions.change_requests(conversations.join(plugin, message.thread, change))
-    return client.notify(
-        body=written.text,
-        title=written.title,
-        notify_type=clients.library().NotifyType(message.severity.value),
-        body_format=written.form,
-    )

@@ -66,9 +66,10 @@ def library() -> Any:
     with _importing:
         if _apprise is None:
             import apprise
-            import requests
 
-            probes.install(requests)
+            from receiver.destinations.apprise import transport
+
+            probes.install(transport)
             _apprise = apprise
         return _apprise
 

@@ -40,13 +40,14 @@ _NEVER = ("SMTP AUTH extension not supported", "No suitable authentication", "SM
 _COMMANDS = {"EHLO", "HELO", "STARTTLS", "MAIL", "RCPT", "DATA", "RSET", "QUIT"}
 
 
-def install(requests: Any) -> None:
-    """Install the probes, once in a process. `requests` is the library of that name."""
+def install(transport: Any) -> None:
+    """Install the probes, once in a process. `transport` is the module of that name."""
+    requests = transport.requests
     wrap(socket.socket, "connect", record_connect)
     wrap(http.client.HTTPConnection, "send", _probe_write)
     wrap(requests.adapters.HTTPAdapter, "send", _probe_request)
     # `requests.post` and its like use the one, some plugins the other.
-    requests.request = requests.api.request = sessions.with_session(requests.request, requests)
+    requests.request = requests.api.request = sessions.with_session(requests.request, transport)
     module = requests.sessions
     module.get_environ_proxies = proxies.with_rules(module.get_environ_proxies)
     module.get_netrc_auth = _find_nothing(module.get_netrc_auth)

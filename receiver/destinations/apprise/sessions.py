@@ -47,22 +47,25 @@ class ThreadSession:
         self.session.close()
 
 
-def with_session(request: Callable[..., Any], requests: Any) -> Callable[..., Any]:
-    """Wrap `requests.request`, so that attempts use the session of their thread."""
+def with_session(request: Callable[..., Any], transport: Any) -> Callable[..., Any]:
+    """Wrap `requests.request`, so that attempts use the session of their thread.
+
+    `transport` is the module of that name.
+    """
 
     def request_in_session(method: str, url: str, **named: Any) -> Any:
         recorder = current_recorder()
         if recorder is None:
             return request(method, url, **named)
         if (own := thread_session()) is None:
-            own = _sessions.session = ThreadSession(requests.Session())
+            own = _sessions.session = ThreadSession(transport.session())
         # No cookie of an earlier answer goes into this request.
         own.session.cookies.clear()
         if (change := getattr(_sessions, "change", None)) is not None:
             change(named)
         try:
             if short_way.is_possible(url, named):
-                return short_way.request(requests, own.session, method, url, **named)
+                return short_way.request(transport, own.session, method, url, **named)
             return own.session.request(method=method, url=url, **named)
         except UnicodeEncodeError:
             recorder.record.unsendable = _NOT_LATIN

@@ -24,9 +24,10 @@ def is_possible(url: Any, named: Mapping[str, Any]) -> bool:
     return isinstance(url, str) and named.keys() <= _TAKEN
 
 
-def request(requests: Any, session: Any, method: str, url: str, **named: Any) -> Any:
+def request(transport: Any, session: Any, method: str, url: str, **named: Any) -> Any:
     """Make a request as `session.request` would; no redirect is followed, and no cookie kept."""
-    prepared = requests.PreparedRequest()
+    requests = transport.requests
+    prepared = transport.KeptRequest()
     prepared.prepare(
         method=method.upper(),
         url=url,
@@ -51,15 +52,15 @@ def request(requests: Any, session: Any, method: str, url: str, **named: Any) ->
     return response
 
 
-def _headers(session: Any, headers: Mapping[str, Any] | None) -> Any:
+def _headers(session: Any, headers: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return the session's headers with those of the request; one that is None is left out."""
-    merged = session.headers.copy()
+    merged = {name.lower(): (name, value) for name, value in session.headers.items()}
     for name, value in dict(headers or {}).items():
         if value is None:
-            merged.pop(name, None)
+            merged.pop(name.lower(), None)
         else:
-            merged[name] = value
-    return merged
+            merged[name.lower()] = (name, value)
+    return dict(merged.values())
 
 
 def verified_by(session: Any, verify: Any) -> Any:
