@@ -80,6 +80,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "sqlite3": ("store.sqlite",),
     "sqlite_utils": ("store.sqlite",),
     "starlette": ("web",),
+    "urllib3": ("destinations.apprise",),
     "uvicorn": ("web",),
     "yaml": ("config.strict_yaml",),
 }
@@ -158,7 +159,7 @@ LATE_IMPORTS = {
     ("cli.serve", "receiver"): "takes 250 ms, in which the process that sends starts, too",
     ("cli.setup", "receiver"): "reads the rules, which most lists do without",
     ("destinations.apprise.clients", "apprise"): "takes 160 ms, and most commands send nothing",
-    ("destinations.apprise.clients", "requests"): "comes with apprise",
+    ("destinations.apprise.clients", "receiver"): "imports requests, which comes with apprise",
     (
         "destinations.sender.__main__",
         "receiver",

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+import pytest
 
 from receiver.deliveries import Attempt, Message, Outcome
 from receiver.destinations import sending
@@ -50,6 +53,20 @@ def test_messages_in_a_row_share_a_connection_which_is_closed_when_none_follows(
         assert left.wait(20), "it stays open"
         assert send("d").outcome is Outcome.DELIVERED
         assert (len(visits), len(seen)) == (2, 4)
+
+
+def test_a_request_leaves_in_one_piece(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen, pieces = list[bytes](), list[bytes]()
+    write = socket.socket.sendall
+
+    def sendall(connection: socket.socket, data: bytes) -> None:
+        pieces.append(data)
+        write(connection, data)
+
+    with told(answering(seen)) as (send, _):
+        monkeypatch.setattr(socket.socket, "sendall", sendall)
+        assert [send(title).outcome for title in "ab"] == [Outcome.DELIVERED] * 2
+    assert [each for each in pieces if each != OK] == seen
 
 
 def test_nothing_of_an_answer_goes_into_the_next_request() -> None:

@@ -89,6 +89,7 @@ CASES: Mapping[str, Callable[[], tuple[str, str, dict[str, Any]]]] = {
     "empty": lambda: ("POST", "/", {"data": None, "headers": None}),
     "bytes": lambda: ("POST", "/", {"data": b"\x00\xff", "headers": {"content-type": "x/y"}}),
     "files": lambda: ("POST", "/", upload()),
+    "a large file": lambda: ("POST", "/", {"files": {"file": ("a.txt", b"text" * 50_000)}}),
     "a login": lambda: ("POST", "/", {"auth": ("ann", "ü"), "data": "x"}),
     "a header that is left out": lambda: ("POST", "/", {"headers": {"accept": None, "X": "1"}}),
     "cookies": lambda: ("POST", "/", {"cookies": {"a": "b"}}),

@@ -67,9 +67,9 @@ def library() -> Any:
         if _apprise is None:
             import apprise
 
-            from receiver.destinations.apprise import transport
+            from receiver.destinations.apprise import short_way
 
-            probes.install(transport)
+            probes.install(short_way)
             _apprise = apprise
         return _apprise
 

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from receiver.destinations.apprise import answers, proxies, sessions, waits
+from receiver.destinations.apprise import answers, heads, proxies, sessions, waits
 from receiver.destinations.apprise.recorder import (
     AttemptRecorder,
     WarningCollector,
@@ -40,15 +40,18 @@ _NEVER = ("SMTP AUTH extension not supported", "No suitable authentication", "SM
 _COMMANDS = {"EHLO", "HELO", "STARTTLS", "MAIL", "RCPT", "DATA", "RSET", "QUIT"}
 
 
-def install(transport: Any) -> None:
-    """Install the probes, once in a process. `transport` is the module of that name."""
-    requests = transport.requests
+def install(short_way: Any) -> None:
+    """Install the probes, once in a process. `short_way` is the module of that name."""
+    requests = short_way.requests
     wrap(socket.socket, "connect", record_connect)
+    wrap(socket.socket, "settimeout", _set_another)
+    http.client.parse_headers = heads.with_plain_lines(http.client.parse_headers)
     wrap(http.client.HTTPConnection, "send", _probe_write)
     wrap(requests.adapters.HTTPAdapter, "send", _probe_request)
     # `requests.post` and its like use the one, some plugins the other.
-    requests.request = requests.api.request = sessions.with_session(requests.request, transport)
-    module = requests.sessions
+    requests.request = requests.api.request = sessions.with_session(requests.request, short_way)
+    adapters, module = requests.adapters, requests.sessions
+    adapters.extract_cookies_to_jar = short_way.with_set_cookies(adapters.extract_cookies_to_jar)
     module.get_environ_proxies = proxies.with_rules(module.get_environ_proxies)
     module.get_netrc_auth = _find_nothing(module.get_netrc_auth)
     for name in ("connect", "starttls", "login", "mail", "rcpt"):
@@ -60,6 +63,14 @@ def install(transport: Any) -> None:
     logger.propagate = False
     logger.setLevel(logging.WARNING)
     logger.addHandler(WarningCollector())
+
+
+def _set_another(
+    recorder: AttemptRecorder, original: Any, connection: socket.socket, seconds: float | None
+) -> None:
+    """Set a time-out only if it is another one: each takes a call of the system."""
+    if connection.gettimeout() != seconds:
+        original(connection, seconds)
 
 
 def _find_nothing(find: Callable[..., Any]) -> Callable[..., Any]:

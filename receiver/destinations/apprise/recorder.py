@@ -12,8 +12,9 @@ import logging
 import re
 import socket
 import threading
+import weakref
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, cast
 
 from receiver.destinations.apprise.exchanges import MessageWords, may_be_own, secrets_of
 from receiver.destinations.apprise.vendors import UNKNOWN, Vendor
@@ -43,7 +44,7 @@ class AttemptRecorder:
         self.command = ""
         self.connected = False
         self.reused = False
-        self._sockets: list[socket.socket] = []
+        self._sockets: list[_Copied] = []
         self._over = False
         self._lock = threading.Lock()
 
@@ -55,9 +56,9 @@ class AttemptRecorder:
     def __exit__(self, *_: object) -> None:
         _recording.recorder = None
         with self._lock:
-            for copy in self._sockets:
-                copy.close()
+            _kept().extend(self._sockets)
             self._sockets.clear()
+        close_copies()
 
     def begin_exchange(self, request: Any) -> Exchange:
         """Register a new HTTP request."""
@@ -94,23 +95,28 @@ class AttemptRecorder:
         """Break its connections from another thread, so that the waiting calls on them end."""
         with self._lock:
             self._over = True
-            for copy in self._sockets:
+            for copied in self._sockets:
                 with contextlib.suppress(OSError):
-                    copy.shutdown(socket.SHUT_RDWR)
+                    copied.copy.shutdown(socket.SHUT_RDWR)
 
     def add_connection(self, connection: socket.socket) -> None:
         """Register a new connection. Its copy stays valid when TLS takes the original away."""
         with self._lock:
             if self._over:
                 raise AttemptOver("the attempt is over")
-            self._sockets.append(connection.dup())
+            self._sockets.append(_Copied(connection, connection.dup()))
 
     def reuse_connection(self, connection: socket.socket) -> None:
         """Register a kept connection of an earlier request."""
-        # Not dup(): TLS has none, and the connection below TLS has to be shut down.
-        copy = socket.fromfd(connection.fileno(), connection.family, connection.type)
+        copied = next((each for each in _kept() if each.original() is connection), None)
+        if copied is None:
+            # Not dup(): TLS has none, and the connection below TLS has to be shut down.
+            copy = socket.fromfd(connection.fileno(), connection.family, connection.type)
+            copied = _Copied(connection, copy)
+        else:
+            _kept().remove(copied)
         with self._lock:
-            self._sockets.append(copy)
+            self._sockets.append(copied)
         self.raise_if_over()
         self.connected = True
         self.reused = True
@@ -131,6 +137,34 @@ def current_recorder() -> AttemptRecorder | None:
     """Return the recorder of this thread's attempt; None if the thread makes none."""
     recorder: AttemptRecorder | None = getattr(_recording, "recorder", None)
     return recorder
+
+
+class _Copied:
+    """A connection of this thread, and a copy of it that stays valid while others use the first."""
+
+    def __init__(self, original: socket.socket, copy: socket.socket) -> None:
+        self.original = weakref.ref(original)
+        self.copy = copy
+
+    def is_open(self) -> bool:
+        """Return whether the first is open."""
+        original = self.original()
+        return original is not None and original.fileno() >= 0
+
+
+def _kept() -> list[_Copied]:
+    """Return the connections that this thread keeps between attempts."""
+    if (kept := getattr(_recording, "kept", None)) is None:
+        kept = _recording.kept = []
+    return cast(list[_Copied], kept)
+
+
+def close_copies() -> None:
+    """Close the copies of connections that this thread has closed: they would keep them open."""
+    kept = _kept()
+    for copied in [each for each in kept if not each.is_open()]:
+        copied.copy.close()
+        kept.remove(copied)
 
 
 def wrap(owner: Any, name: str, probe: Callable[..., Any]) -> None:

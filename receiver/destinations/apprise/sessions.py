@@ -16,8 +16,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from receiver.destinations.apprise import short_way
-from receiver.destinations.apprise.recorder import current_recorder
+from receiver.destinations.apprise.recorder import close_copies, current_recorder
 
 IDLE = 1.0
 _NOT_LATIN = (
@@ -45,12 +44,13 @@ class ThreadSession:
                 for key in pools.pools.keys():  # noqa: SIM118 (it cannot be iterated)
                     pools.pools[key].close()
         self.session.close()
+        close_copies()
 
 
-def with_session(request: Callable[..., Any], transport: Any) -> Callable[..., Any]:
+def with_session(request: Callable[..., Any], short_way: Any) -> Callable[..., Any]:
     """Wrap `requests.request`, so that attempts use the session of their thread.
 
-    `transport` is the module of that name.
+    `short_way` is the module of that name.
     """
 
     def request_in_session(method: str, url: str, **named: Any) -> Any:
@@ -58,14 +58,14 @@ def with_session(request: Callable[..., Any], transport: Any) -> Callable[..., A
         if recorder is None:
             return request(method, url, **named)
         if (own := thread_session()) is None:
-            own = _sessions.session = ThreadSession(transport.session())
+            own = _sessions.session = ThreadSession(short_way.session())
         # No cookie of an earlier answer goes into this request.
         own.session.cookies.clear()
         if (change := getattr(_sessions, "change", None)) is not None:
             change(named)
         try:
             if short_way.is_possible(url, named):
-                return short_way.request(transport, own.session, method, url, **named)
+                return short_way.request(own.session, method, url, **named)
             return own.session.request(method=method, url=url, **named)
         except UnicodeEncodeError:
             recorder.record.unsendable = _NOT_LATIN
