@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from tests.support import warm
 from tests.support.commands import children
 from tests.support.destinations import Destination
 from tests.support.proving import FAST, MARK, Load, Report, arrived, in_order, rules, store_of, told
@@ -20,6 +21,15 @@ from tests.support.served import Served, until
 SENDER_MOMENTS = "random,connected,received,answered"
 # A sender that is stopped is ended so many seconds after the deadline, at most.
 STOPPED_FOR = 5.0
+
+
+def senders_of(served: Served) -> list[int]:
+    """Return the processes that send. What starts warm has them started by a copy of itself."""
+    assert served.process is not None
+    started = children(served.process.pid)
+    if isinstance(served.process, warm.Process):
+        return [sender for copy in started for sender in children(copy)]
+    return started
 
 
 class SenderKiller:
@@ -46,10 +56,8 @@ class SenderKiller:
     async def life(self, timeout: float) -> None:
         """Let a sender live, from its first message to its death."""
         served, chance = self._served, self._chance
-        assert served.process is not None
-        server = served.process.pid
         # The newest: one before it may still finish.
-        self._pid = max(await until(lambda: children(server), "a sender runs"))
+        self._pid = max(await until(lambda: senders_of(served), "a sender runs"))
         before = sum(len(d.arrivals) for d in served.destinations)
         await until(lambda: sum(len(d.arrivals) for d in served.destinations) > before, "it sends")
         moment = chance.choice(self._moments)
@@ -60,7 +68,7 @@ class SenderKiller:
         else:
             self._armed, self._count = moment, chance.randint(1, 20)
         seconds = timeout + STOPPED_FOR if moment == "stopped" else 60
-        await until(lambda: self._pid not in children(server), f"it dies when {moment}", seconds)
+        await until(lambda: self._pid not in senders_of(served), f"it dies when {moment}", seconds)
 
 
 async def senders(given: argparse.Namespace, report: Report, folder: Path) -> None:
@@ -69,9 +77,7 @@ async def senders(given: argparse.Namespace, report: Report, folder: Path) -> No
     text, store = rules(to, told(to), more=f"{FAST}, timeout: {given.timeout:g}s"), store_of(given)
     # No connection of the load ends by its age: whatever is cut was cut by the death of a sender.
     settings = {"http": given.http, "keep_alive": "3600"}
-    async with Served(folder, to, text, given.tree, store=store, cold=True, **settings) as served:
-        assert served.process is not None
-        server = served.process.pid
+    async with Served(folder, to, text, given.tree, store=store, **settings) as served:
         killer = SenderKiller(served, random.Random(given.seed), given.moments.split(","))
         load = Load(served, given.seed, most=60)
         working = asyncio.create_task(load.run(workers=6))
@@ -80,7 +86,7 @@ async def senders(given: argparse.Namespace, report: Report, folder: Path) -> No
         load.stopping = True
         await working
         ledger = await served.drained(given.patience)
-        left = children(server)
+        left = senders_of(served)
         served.kill(signal.SIGTERM)
         report.must(await served.ended(25) == 0, "it ends with exit code 0")
         report.must(

@@ -231,6 +231,7 @@ def prepare() -> None:
         if not module.endswith("__main__"):
             with contextlib.suppress(ImportError):  # those of the extra that is not installed
                 importlib.import_module(module)
+    importlib.import_module("apprise").NotificationManager().schemas()  # this imports all plugins
     gc.collect()
     gc.freeze()
 
