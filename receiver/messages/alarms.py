@@ -212,7 +212,7 @@ def _set_aside(
     name = alarm.source
     if is_over:
         line = f"The first came at {local(alarm.began_at)}; for a day there was no other."
-        return f"{name}: no more of its webhooks are ignored", [line]
+        return f"{name}: all of its webhooks can be used again", [line]
     facts = MessageContext(name, Verdict.QUARANTINED, alarm.cause, alarm.began_at)
     came = f"{alarm.n} came since" if alarm.n > 1 else "It came at"
     return unapplied_title(facts), [f"{came} {local(alarm.began_at)}.", unapplied_sentence(facts)]

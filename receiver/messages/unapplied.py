@@ -31,7 +31,7 @@ _UNUSABLE = {
         "Compare the source's `format` in routes.yaml with what the sender sends.",
     ),
 }
-_OTHERWISE = ("sent something that could not be used", "Look at the log for the cause.")
+_OTHERWISE = ("sent something", "Look at the log for the cause.")
 # Of an update that came too late to matter, and of one that says nothing new.
 _WHY_IGNORED = {
     "too_old": "It happened more than 14 days ago.",
@@ -47,7 +47,7 @@ def unapplied_title(facts: MessageContext) -> str:
     """Write the title about an update that was not applied; a long name of an agent is cut."""
     if facts.verdict is Verdict.QUARANTINED:
         what, _ = _UNUSABLE.get(facts.verdict_reason, _OTHERWISE)
-        return f"{facts.source} {what}; it was ignored"
+        return f"{facts.source} {what}; it cannot be used"
     words = _what_became_of_it(facts)
     room = max(MAX_TITLE - len(words), _SHORTEST_AGENT)
     return f"{agent_name(facts, min(room, MAX_AGENT_IN_TITLE))}{words}"
@@ -60,18 +60,18 @@ def _what_became_of_it(facts: MessageContext) -> str:
     if facts.verdict is Verdict.HELD:
         return f"{standing}; an {update} waits for one before it"
     if facts.verdict is Verdict.DUPLICATE:
-        return f": an {update} came again and was ignored"
+        return f": an {update} was seen before"
     if facts.verdict is Verdict.IGNORED:
-        return f": {clean(facts.event or 'an update', 40)} announces no status; ignored"
+        return f": {clean(facts.event or 'an update', 40)} says nothing about the status"
     if facts.verdict is Verdict.STALE:
-        return f": a late {update} was ignored"
+        return f": an {update} came too late to count"
     if facts.verdict_reason == "gap":
         # First what may be true: the end of a long title is cut.
         may = MAY[facts.status] if facts.status else "may have moved on"
         return f" {may}: an update before that is missing"
     if facts.verdict_reason == "terminal":
-        return f"{standing}; a later {update} was ignored"
-    return f"{standing}; an {update} cannot be true and was ignored"
+        return f"{standing}; a later {update} does not count"
+    return f"{standing}; an {update} cannot be true and does not count"
 
 
 def unapplied_sentence(facts: MessageContext) -> str:

@@ -79,8 +79,8 @@ _SORTS = {
     "acknowledged": ("is taken care of", "are taken care of"),
     "over": ("is over by now", "are over by now"),
     "held": ("update waits for an earlier one", "updates wait for earlier ones"),
-    "stale": ("late update was ignored", "late updates were ignored"),
-    "rejected": ("update was ignored", "updates were ignored"),
+    "stale": ("update came too late to count", "updates came too late to count"),
+    "rejected": ("update does not count", "updates do not count"),
 }
 _OTHER_SORT = ("webhook could not be used", "webhooks could not be used")
 _WITHOUT_SUCCESS = {"failure", "failed", "error"}

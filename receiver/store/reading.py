@@ -5,7 +5,7 @@ Reads see committed data only and never wait for a write. Times are nanoseconds.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -166,6 +166,12 @@ class Surveying(Protocol):
 
     def failed(self, since: int, limit: int) -> Sequence[Mapping[str, Any]]:
         """Return the executions that failed since then, newest first, as in `needing_people`."""
+
+    def told_of(self, executions: Collection[tuple[str, str]]) -> Collection[tuple[str, str]]:
+        """Return those of these executions (source and id) of which somebody was told.
+
+        Only messages about their present stays count, and only those that were sent.
+        """
 
     def taking(self, delivery: int) -> Mapping[str, Any] | None:
         """Return what a message is about, for somebody who wants to take that; or None.

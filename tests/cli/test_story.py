@@ -83,7 +83,7 @@ def walked(tmp_path_factory: pytest.TempPathFactory) -> Path:
             return len(items) == 1 and items[0]["waits_for"] == "quiet hours"
 
         until(settled)
-        for name, address in (("routes", "/routes"), ("now", "/")):
+        for name, address in (("routes", "/routes"), ("now", "/"), ("executions", "/executions")):
             (folder / f"{name}.html").write_text(Visit(receiver).get(address).text, "utf-8")
         for execution in PAGES:
             shown = Visit(receiver).get(f"/executions/asteroid/{execution}").text
@@ -96,7 +96,7 @@ PAGES = {
     "no-route": ["Nobody was told. No route applies",
                  "flaky : agent is agent-1 / Invoice agent, not Flaky *",
                  "asks : status is failed, not waiting for confirmation"],
-    "ended": ["EXECUTION_FAILED rejected The execution has ended, and that never",
+    "ended": ["EXECUTION_FAILED rejected, does not count The execution has ended, and that never",
               "Nobody was told. This update was rejected, because the execution has ended, and"
               " that never changes. No route asks for rejected updates ( verdict: rejected )."],
     "quiet": ["Nobody was told yet. night , by route at night : waits quiet hours until"],
@@ -139,11 +139,14 @@ def test_reasons_that_quiet_hours_gave_lead_to_these_hours(walked: Path) -> None
 
 
 def test_what_failed_and_nobody_was_told_of_is_marked(walked: Path) -> None:
-    text = (walked / "now.html").read_text("utf-8")
-    failed = text[text.index("Failed in the last 24 hours") :]
-    for name, is_marked in (("no-route", True), ("silenced", True), ("twice", False)):
-        (row,) = re.findall(rf"<li><a href=./executions/asteroid/{name}.*", failed)
-        assert ("nobody told" in row) == is_marked
+    now, listed = ((walked / f"{page}.html").read_text("utf-8") for page in ("now", "executions"))
+    failed = now[now.index("Failed in the last 24 hours") :]
+    for text in (failed, listed):
+        for name, is_marked in (("no-route", True), ("silenced", True), ("twice", False)):
+            (row,) = re.findall(rf"<li><a href=./executions/asteroid/{name}.*", text)
+            assert ("nobody told" in row) == is_marked
+    # What merely runs is none of it.
+    assert "nobody told" not in re.findall(r"<li><a href=./executions/asteroid/moved.*", listed)[0]
 
 
 def test_only_what_waits_for_a_person_is_taken(walked: Path) -> None:

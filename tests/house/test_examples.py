@@ -262,6 +262,6 @@ routes:
     assert walk.shown()["execution"]["status"] == "completed"
     assert walk.titles() == [
         "ops: Invoice agent completed",
-        "ops: Invoice agent already completed; a later update that says running was ignored",
+        "ops: Invoice agent already completed; a later update that says running does not count",
     ]
     walk.store.close()

@@ -774,6 +774,13 @@ class StoreContract:
         (ended,) = store.failed(NOW, 9)
         assert (ended["execution_id"], ended["told"]) == ("x-30", [])
         assert store.failed(NOW + 4 * SECOND, 9) == []
+        three = [("s", "x-1"), ("s", "x-10"), ("s", "x-30")]
+        assert store.told_of(three) == store.told_of([]) == set()
+        mine = claim(store)
+        assert mine is not None
+        record(store, mine, Attempt(Outcome.DELIVERED, ""), SENT)
+        assert store.told_of(three) == {("s", "x-1")}
+        assert store.told_of([("other", "x-1"), ("s", "x-10")]) == set()
 
     def test_what_happened_is_counted_in_parts_of_a_time(self, store: Store) -> None:
         assert (store.happened(NOW, SECOND), store.waited(NOW, SECOND)) == ([], [])

@@ -596,7 +596,7 @@ def test_what_is_set_aside_is_told_once_for_each_reason_until_a_day_without_anot
     future(walk)
     assert walk.looks() == ["+ quarantined s/future: ops, mail, pager"]
     told = only(walk.gets("mail"))
-    assert told.title == "s sent an update that is dated in the future; it was ignored"
+    assert told.title == "s sent an update that is dated in the future; it cannot be used"
     assert "Compare the clock of the sender" in told.message.body
     walk.passes(12 * HOUR)
     future(walk)

@@ -144,7 +144,7 @@ def test_conditions_hold_as_those_of_a_route(walk: Walk) -> None:
     # Without a verdict it is about applied events.
     walk.comes(RUNNING, "a", metadata={"team": "payments"})
     assert walk.titles("ops") == [
-        "ops: Invoice agent already failed; a later update that says running was ignored"
+        "ops: Invoice agent already failed; a later update that says running does not count"
     ]
 
 

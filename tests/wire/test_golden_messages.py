@@ -286,7 +286,7 @@ def test_a_line_of_a_digest_says_what_is_asked_or_why_before_the_link(name: str)
         ("digest_of_two_agents", "Invoice agent and Mail agent: 4 to confirm or decline, since"),
         ("stuck", "Stuck? Invoice agent: no news for 2 h, last known as running"),
         ("rejected_terminal",
-         "Invoice agent already completed; a later update that says running was ignored"),
+         "Invoice agent already completed; a later update that says running does not count"),
         ("rejected_gap", "Invoice agent may have completed: an update before that is missing"),
     ],
 )  # fmt: skip

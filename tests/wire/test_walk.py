@@ -140,7 +140,7 @@ def test_a_signed_webhook_becomes_a_message_and_every_verdict_can_be_read_back(
     hooks = [r.get_json() for r, _ in httpserver.log if r.path == "/hook"]
     titles = [hook["title"] for hook in hooks]
     assert titles.count("Invoice agent failed: log-in refused") == 1
-    assert "Invoice agent already failed; a later update that says running was ignored" in titles
+    assert "Invoice agent already failed; a later update that says running does not count" in titles
     assert len(box.mails) == 1
     mail = message_from_bytes(box.mails[0], policy=policy.default)
     assert mail["Subject"] == "Invoice agent failed: log-in refused"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, TypeVar
 
 from receiver.events import Execution
@@ -112,6 +112,9 @@ class SqlReader(ABC):
 
     def failed(self, since: int, limit: int) -> list[dict[str, Any]]:
         return self._look(lambda db: survey.failed(db, since, limit))
+
+    def told_of(self, executions: Collection[tuple[str, str]]) -> set[tuple[str, str]]:
+        return self._look(lambda db: survey.told_of(db, executions))
 
     def taking(self, delivery: int) -> dict[str, Any] | None:
         return self._query(lambda db: survey.taking(db, delivery))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from receiver.events import Judgement, Verdict
@@ -43,6 +43,15 @@ TOLD_OF_EPISODES = statement(
     "told_of_episodes",
     "SELECT event, destination, kind, state FROM delivery WHERE event IN {numbers:events}"
     " AND kind IN ('notice', 'reminder', 'escalation', 'fallback') ORDER BY id",
+)
+# Of these executions, those of whose present stays somebody was told.
+TOLD_OF = statement(
+    "told_of",
+    "SELECT x.source, x.execution_id FROM execution AS x"
+    " WHERE x.source IN {texts:sources} AND x.execution_id IN {texts:ids}"
+    " AND EXISTS (SELECT 1 FROM history AS h JOIN delivery AS d ON d.event = h.event"
+    " WHERE h.execution = x.id AND h.version = x.version AND d.state = 'sent'"
+    " AND d.kind IN ('notice', 'reminder', 'escalation', 'fallback'))",
 )
 # What a message is about: the episode that its event began, and who has taken that.
 TAKING = statement(
@@ -137,6 +146,15 @@ def _with_told(db: Database, records: Sequence[View]) -> list[View]:
 def failed(db: Database, since: int, limit: int) -> list[View]:
     """See reading.Surveying.failed."""
     return _with_told(db, db.records(FAILED, {"since": since, "limit": limit}))
+
+
+def told_of(db: Database, executions: Collection[tuple[str, str]]) -> set[tuple[str, str]]:
+    """See reading.Surveying.told_of."""
+    if not executions:
+        return set()
+    sources, ids = (db.as_list(sorted(set(each))) for each in zip(*executions, strict=True))
+    found = {(source, id_) for source, id_ in db.rows(TOLD_OF, {"sources": sources, "ids": ids})}
+    return found & set(executions)
 
 
 def _begun(record: View) -> View:

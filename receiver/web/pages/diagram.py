@@ -13,6 +13,7 @@ from math import hypot
 
 from receiver.events import Status
 from receiver.lifecycle import moves
+from receiver.web.pages.words import STATUSES
 
 WIDTH, HEIGHT = 396, 292
 BOX_WIDTH, BOX_HEIGHT = 126, 46
@@ -27,12 +28,8 @@ _PLACES = {
     Status.FAILED: (268, 148),
     Status.CANCELLED: (268, 240),
 }
-_LABELS = {
-    **{status: status.value for status in Status},
-    Status.PAUSED: "paused by a person",
-    Status.PAUSED_BY_AGENT: "waits for an answer",
-    Status.AWAITING_CONFIRMATION: "needs confirmation",
-}
+# The most characters of a line in a box.
+_LINE = 20
 # The distance of two arrows that go to and fro.
 _ASIDE = 5
 
@@ -55,6 +52,11 @@ class Box:
     times: int
     last_at: int | None
     is_present: bool
+
+    @property
+    def lines(self) -> list[str]:
+        """The label in one line, or its last word in a second one."""
+        return [self.label] if len(self.label) <= _LINE else self.label.rsplit(" ", 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +103,7 @@ def draw(steps: Sequence[Step], observes: frozenset[Status] | None = None) -> Di
     last = {step.status: step.at for step in steps}
     boxes = [
         Box(
-            *_PLACES[status], _LABELS[status], visits[status], last.get(status),
+            *_PLACES[status], STATUSES[status], visits[status], last.get(status),
             bool(steps) and steps[-1].status is status,
         )
         for status in Status

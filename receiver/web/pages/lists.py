@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from receiver.config.live_rules import LiveRules
 from receiver.dispatch.waits import waits
+from receiver.events import Category, Status
 from receiver.store.contract import Store
 from receiver.web import json_views
 from receiver.web.pages.rendering import Renderer
@@ -19,6 +20,7 @@ from receiver.web.paging import PARAMETER_VALUES, Query, searching, whole_number
 
 # The rows of a page, and the characters of a filter.
 ROWS, MOST = 30, 200
+_WAITING = (Category.AWAITING, Category.PAUSED)
 # The seconds of a search: what is left of it is another page.
 SEARCH_SECONDS = 0.02
 # What is searched, with the time by which its numbers are in order.
@@ -124,9 +126,24 @@ class Lists:
         return below[0][_SEARCHED[name]] if below else None
 
     def _shaped(self, name: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        if name == "executions":
+            return self._with_untold(rows)
         if name != "deliveries":
             return [dict(row) for row in rows]
         now = time.time_ns()
         shaped = json_views.deliveries(rows, self._in_force.rules, now)
         planned = {n for n, wait in waits(rows, None, now).items() if wait.is_planned}
         return [{**each, "is_planned": each["id"] in planned} for each in shaped]
+
+    def _with_untold(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Mark what failed or waits for a person, and nobody was told of it or has taken it."""
+        needing = {
+            (each["source"], each["execution_id"])
+            for each in rows
+            if (each["status"] == Status.FAILED or each["category"] in _WAITING)
+            and not each["acknowledged"]
+        }
+        untold = needing - set(self._store.told_of(needing))
+        return [
+            {**row, "is_untold": (row["source"], row["execution_id"]) in untold} for row in rows
+        ]

@@ -16,7 +16,7 @@ VERDICTS: Mapping[str, str] = {
     Verdict.HELD: "waits for an earlier update",
     Verdict.DUPLICATE: "seen before",
     Verdict.STALE: "too late to count",
-    Verdict.REJECTED: "rejected",
+    Verdict.REJECTED: "rejected, does not count",
     Verdict.IGNORED: "says nothing about the status",
     Verdict.QUARANTINED: "cannot be used, set aside",
 }

@@ -92,11 +92,11 @@ def test_webhooks_set_aside_for_every_reason(reason: str) -> None:
     alarm = Alarm(AlarmKind.QUARANTINED, f"asteroid/{reason}", BEGAN, NOW, reason, n=1)
     title, body = told(alarm)
     assert title.startswith("asteroid sent ")
-    assert title.endswith("; it was ignored")
+    assert title.endswith("; it cannot be used")
     assert body.startswith("It came at 12:02 UTC.\n")
     assert "`receiver events --verdict quarantined`" in body
     assert told(replace(alarm, n=3))[1].startswith("3 came since 12:02 UTC.")
-    assert told(alarm, over=True)[0] == "asteroid: no more of its webhooks are ignored"
+    assert told(alarm, over=True)[0] == "asteroid: all of its webhooks can be used again"
 
 
 def test_what_left_the_file_is_no_longer_watched() -> None:

@@ -53,7 +53,7 @@ def digest(counts: Counts, *listed: DigestItem, **more: object) -> Digest:
          "3 agents: 3 failed, 1 was cancelled since 10:02 UTC"),
         ((("failed", "A", 2), ("awaiting_confirmation", "A", 1)),
          "A: 1 to confirm or decline, 2 failed, since 10:02 UTC"),
-        ((("rejected", "A", 2),), "A: 2 updates were ignored since 10:02 UTC"),
+        ((("rejected", "A", 2),), "A: 2 updates do not count since 10:02 UTC"),
         ((("quarantined", "", 1),), "An agent: 1 webhook could not be used since 10:02 UTC"),
         ((("stuck/running", "A", 2), ("stuck/paused", "A", 1)),
          "Stuck? A: no news of 3 since 10:02 UTC"),

@@ -94,7 +94,7 @@ def test_an_event_that_does_not_fit_says_so_and_what_stands() -> None:
     )
     text = told(facts)
     assert text.startswith(
-        "Invoice agent already failed; a later update that says running was ignored\n"
+        "Invoice agent already failed; a later update that says running does not count\n"
         "Nothing changed: the execution still counts as failed."
     )
 
@@ -110,7 +110,7 @@ def test_an_event_that_does_not_fit_says_so_and_what_stands() -> None:
 )
 def test_a_quarantined_webhook_says_what_to_do(reason: str, what: str, to_do: str) -> None:
     text = told(MessageContext("asteroid", Verdict.QUARANTINED, reason, AT))
-    assert text.startswith(f"asteroid sent {what}; it was ignored\n")
+    assert text.startswith(f"asteroid sent {what}; it cannot be used\n")
     assert to_do in text
     assert "not announced again today" in text
 

@@ -13,9 +13,12 @@ from starlette.responses import Response
 
 from receiver.config.rules import Rules
 from receiver.config.settings import load_settings
+from receiver.deliveries import MessageContext
 from receiver.destinations.destination import Destination
 from receiver.errors import ConfigurationError
-from receiver.events import Status
+from receiver.events import Status, Verdict
+from receiver.messages.unapplied import unapplied_title
+from receiver.messages.wording import sort_words
 from receiver.routing.quiet_hours import QuietHours
 from receiver.routing.routes import Escalation, Route, Stuck
 from receiver.store.records import Happened, Waited
@@ -30,7 +33,7 @@ from receiver.web.pages.rendering import Renderer, shown
 from receiver.web.pages.route_words import quiet_hours
 from receiver.web.pages.session import LASTS, MAX_ADDRESSES, Attempts, Sessions, Visitor
 from receiver.web.pages.views import may_be_taken
-from receiver.web.pages.words import joint, plain
+from receiver.web.pages.words import STATUSES, VERDICTS, joint, plain
 
 MINUTE, HOUR = 60 * SECOND, 3600 * SECOND
 
@@ -180,7 +183,11 @@ def test_the_path_of_an_execution_is_drawn_over_the_table() -> None:
     )
     assert [box.label for box in drawing.boxes if box.is_present] == ["cancelled"]
     assert not boxes["completed"].times
+    assert [box.lines for box in drawing.boxes if len(box.lines) > 1] == [
+        ["waits for", "confirmation"]
+    ]
     for box in drawing.boxes:
+        assert " ".join(box.lines) in STATUSES.values()
         assert 0 <= box.x <= WIDTH - drawing.box_width
         assert 0 <= box.y <= HEIGHT - drawing.box_height
 
@@ -318,6 +325,27 @@ def test_several_glances_read_at_the_same_time() -> None:
         glance.begin()
     seen = [glance.look() for glance in glances]
     assert {each.value for each in seen if each} == {0, 1}
+
+
+@pytest.mark.parametrize(
+    ("verdict", "reason", "word"),
+    [
+        (Verdict.REJECTED, "terminal", "does not count"),
+        (Verdict.REJECTED, "illegal", "does not count"),
+        (Verdict.STALE, "older", "too late to count"),
+        (Verdict.IGNORED, "unknown_event", "says nothing about the status"),
+        (Verdict.DUPLICATE, "event_id", "seen before"),
+        (Verdict.QUARANTINED, "malformed", "cannot be used"),
+    ],
+)
+def test_messages_and_pages_say_the_same_of_an_update_that_did_not_count(
+    verdict: Verdict, reason: str, word: str
+) -> None:
+    assert word in VERDICTS[verdict]
+    facts = MessageContext("s", verdict, reason, 0, status=Status.RUNNING)
+    assert unapplied_title(facts).endswith(word)
+    if verdict in (Verdict.REJECTED, Verdict.STALE):
+        assert sort_words(verdict, 1).endswith(word)
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
