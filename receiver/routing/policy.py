@@ -21,16 +21,17 @@ class RouteOptions:
     """Options for the messages of one route to one destination, at one time.
 
     All times are nanoseconds. Quiet hours last until `quiet_until`. A digest takes the messages due
-    within `wait`, with at most one digest in `every`. Executions are stuck after `stuck_after`
-    without a new event. A sent message causes a reminder every `remind_every`, at most `at_most` of
-    them, for those whom the route `names` (None: for all) and who stand in for them. People who got
-    a message get one about the person who takes the episode (`acknowledged`) and one about its end
-    (`resolved`).
+    within `wait` that have the fields `group_by` in common, with at most one digest in `every`.
+    Executions are stuck after `stuck_after` without a new event. A sent message causes a reminder
+    every `remind_every`, at most `at_most` of them, for those whom the route `names` (None: for
+    all) and who stand in for them. People who got a message get one about the person who takes the
+    episode (`acknowledged`) and one about its end (`resolved`).
     """
 
     quiet_until: int | None = None
     wait: int = 0
     every: int = 0
+    group_by: tuple[str, ...] = ()
     stuck_after: int | None = None
     remind_every: int | None = None
     at_most: int | None = None
@@ -95,6 +96,7 @@ def route_options(
             quiet_until=quiet_until,
             wait=route.group.wait if route.group else 0,
             every=route.group.every if route.group else 0,
+            group_by=route.group.by if route.group else (),
             stuck_after=route.stuck.after if route.stuck else None,
             remind_every=route.remind.every if route.remind else None,
             at_most=route.remind.at_most if route.remind else None,
@@ -107,10 +109,13 @@ def route_options(
 
 def group_key(route: Route, subject: Subject) -> str | None:
     """Return the common key of a group's messages; None if the route has no groups."""
-    if route.group is None:
-        return None
+    return None if route.group is None else common_key(route.name, route.group.by, subject)
+
+
+def common_key(route: str, group_by: Sequence[str], subject: Subject) -> str:
+    """Return the same for a route by its name, and the fields of its group."""
     # An agent counts by its id, or by its name if it has no id.
-    values = [[name, *subject.values(name)[:1]] for name in route.group.by]
+    values = [[name, *subject.values(name)[:1]] for name in group_by]
     # The sender's words may be long and hostile, and only their equality matters.
     digest = hashlib.sha256(json.dumps(values).encode()).hexdigest()[:16]
-    return f"{route.name}/{digest}"
+    return f"{route}/{digest}"

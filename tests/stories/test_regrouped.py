@@ -92,3 +92,28 @@ def test_a_start_with_other_groups_does_the_same(walk: Walk) -> None:
     walk.reload(rules("wait: 3m, every: 30m"))
     walk.restart()
     assert comes_out(walk) == [3]
+
+
+def told_together(walk: Walk) -> list[list[str | None]]:
+    """Return the executions of each message within half an hour."""
+    messages = [told.claim for _, told in walk.until_quiet(30 * MINUTE)]
+    return sorted(
+        [each.facts.execution_id for each in (claim.digest.listed if claim.digest else [claim])]
+        for claim in messages
+    )
+
+
+def test_what_gathers_is_grouped_by_the_present_fields(walk: Walk) -> None:
+    for name, agent in ("a", "Anna"), ("b", "Bert"), ("c", "Anna"):
+        walk.comes(FAILS, name, agent_id=agent)
+    walk.reload(rules().replace("[agent]", "[status]"))
+    assert told_together(walk) == [["a", "b", "c"]]
+
+
+def test_what_gathers_is_told_in_parts_if_it_has_less_in_common_now(walk: Walk) -> None:
+    walk.reload(rules().replace("[agent]", "[status]"))
+    for name, agent in ("a", "Anna"), ("b", "Bert"), ("c", "Anna"):
+        walk.comes(FAILS, name, agent_id=agent)
+    assert walk.gets() == []
+    walk.reload(rules())
+    assert told_together(walk) == [["a", "c"], ["b"]]

@@ -6,10 +6,12 @@ would: the digest of a silence, the report of a dead delivery, a fall-back of ei
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from receiver.deliveries import Claim
-from receiver.routing.policy import SendPolicy
-from receiver.store.sql import outbox
-from receiver.store.sql.database import Database, Values, statement
+from receiver.routing.policy import SendPolicy, common_key
+from receiver.store.sql import outbox, silences
+from receiver.store.sql.database import Database, Row, Values, statement, variants
 from receiver.store.sql.outbox import ABOUT_TELLING
 
 # The start of `retry_for` moves along, because a delivery that is put off does not fail.
@@ -75,6 +77,26 @@ REGROUP = statement(
         "{due}",
         f"CASE WHEN {_NEXT_DIGEST} > {_GATHERED} THEN {_NEXT_DIGEST} ELSE {_GATHERED} END",
     ).replace("{by}", "group"),
+)
+# The groups in which first messages gather, each with its first one. Where the rules group by other
+# fields now, all keys are other ones, so the first of each group tells.
+_GATHERS = (
+    "d.destination = :destination AND d.route = :route AND d.state = 'waiting'"
+    " AND d.kept_by IN ('gathers', 'group') AND d.kind = 'notice'"
+)
+GROUPS = statement(
+    "groups_of_route",
+    f"SELECT min(d.id), d.group_key FROM delivery AS d WHERE {_GATHERS}"
+    " AND d.group_key IS NOT NULL GROUP BY d.group_key",
+)
+SUBJECTS = variants(
+    "grouped_subjects",
+    silences.candidates("{where}"),
+    {"one": "d.id = :id", "group": f"{_GATHERS} AND d.group_key = :key"},
+)
+GROUP_BY = statement(
+    "group_by_other_fields",
+    "UPDATE delivery SET group_key = CAST(:key AS text) WHERE id IN {numbers:deliveries}",
 )
 # A route that is gone has no groups: what they keep back goes out.
 UNGROUP = statement(
@@ -143,10 +165,32 @@ def regroup(db: Database, destination: str, policy: SendPolicy) -> None:
     """Let what groups keep back wait as long as the rules in force say, and no longer."""
     for route, options in policy.options.items():
         values = {"destination": destination, "route": route, "wait": options.wait}
+        if options.group_by:
+            _group_by(db, destination, route, options.group_by)
         db.change(REGATHER, values)
         db.change(REGROUP, {**values, "every": options.every})
     routes = db.as_list(list(policy.options))
     db.change(UNGROUP, {"destination": destination, "routes": routes})
+
+
+def _group_by(db: Database, destination: str, route: str, fields: Sequence[str]) -> None:
+    """Let first messages that gather share what the group asks for now."""
+    of = {"destination": destination, "route": route}
+    for first, key in db.rows(GROUPS, of):
+        if key in _by_key(route, fields, db.rows(SUBJECTS["one"], {"id": first})):
+            continue
+        others = db.rows(SUBJECTS["group"], {**of, "key": key})
+        for other, deliveries in _by_key(route, fields, others).items():
+            db.change(GROUP_BY, {"key": other, "deliveries": db.as_list(deliveries)})
+
+
+def _by_key(route: str, fields: Sequence[str], rows: Sequence[Row]) -> dict[str, list[int]]:
+    """Return the deliveries of `silences.candidates` by the key of their group."""
+    found: dict[str, list[int]] = {}
+    for delivery, _, died, *subject in rows:
+        about = silences.stored_subject(died, *subject)
+        found.setdefault(common_key(route, fields, about), []).append(delivery)
+    return found
 
 
 def _moved_to(end: int | None, now: int) -> dict[str, int | str | None]:
