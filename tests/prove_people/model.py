@@ -36,6 +36,8 @@ Where the text is silent, this is decided here:
 * What was planned and not tried yet, because quiet hours or a group keep it back, is a plan still:
   after a reload it waits for the time that the new rules give it, or is not told at all. The same
   holds for word of what is stuck, if something is heard meanwhile.
+* A reminder waits for a digest of a silence that goes out now and lists the same: the next one
+  counts from that digest, if it is told.
 * Word of an end, and of who has it, comes from the first route in the file that told there.
 * Those who were told of together, in a digest, are reminded of together.
 * At the end of `retry_for` there is one more try, before what else is due in that second, and for

@@ -102,15 +102,14 @@ class Telling(State):
     def ready(self, place: Place) -> tuple[list[Owed], bool]:
         """Return what may go out to a destination now, and whether a silence kept back more."""
         ready, did = list[Owed](), False
-        for owed in [owed for owed in self.waiting if owed.to == place.name]:
+        those = [owed for owed in self.waiting if owed.to == place.name]
+        for owed in sorted(those, key=lambda owed: owed.kind != "silenced"):
             if self.ready_at(owed) > self.now or self.is_behind(owed):
                 continue
             if self.hold(owed):
                 continue
             if self.is_listed_now(owed):
-                self.waiting.remove(owed)
-                self.chains[owed.episode, owed.way.name, owed.first_to or owed.to].last = self.now
-                did = True
+                owed.since = self.now
             elif (silence := self.silence_of(owed)) is not None:
                 self.keep_back(owed, silence)
                 did = True

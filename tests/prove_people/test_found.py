@@ -612,3 +612,41 @@ def test_the_end_that_the_first_route_tells_is_of_its_group(tmp_path: Path) -> N
         "1507 s team x1: awaiting_confirmation is over: running",
         "1807 s team x2: awaiting_confirmation is over: running",
     ]
+
+
+def test_a_digest_that_nobody_got_puts_no_reminder_off(tmp_path: Path) -> None:
+    team = replace(TEAM, retry_for=10 * MINUTE)
+    way = replace(WAITS, every=10 * MINUTE)
+    silence = Act(1128, "silences", "agent", "agent-x", 12 * MINUTE)
+    assert told(
+        tmp_path, rules(way, places=(team, LEAD, MAIL)), moves(7, "x", ASKS), silence,
+        outages=(Outage("team", 1111, 3111, "later", 200),), until=3700,
+    ) == [
+        "7 s team x: awaiting_confirmation",
+        "607 s team x: reminder 1 awaiting_confirmation",
+        "3648 s team x: reminder 2 awaiting_confirmation",
+    ]  # fmt: skip
+
+
+def test_a_fall_back_in_quiet_hours_goes_out_when_a_reload_ends_them(tmp_path: Path) -> None:
+    team = replace(TEAM, fallback=("mail",))
+    mail = replace(MAIL, quiet=Quiet(NOON, NOON + HOUR))
+    versions = rules(WAITS, places=(team, LEAD, mail)), rules(WAITS, places=(team, LEAD, MAIL))
+    silence = Act(60, "silences", "agent", "agent-y", 5 * MINUTE)
+    assert told(
+        tmp_path, versions, moves(7, "x", ASKS), silence, moves(67, "y", ASKS),
+        Act(900, "reloads", number=1), outages=(Outage("team", 0, HOUR, "404"),),
+    ) == [
+        "900 s mail x: awaiting_confirmation",
+        "900 s mail y: awaiting_confirmation",
+    ]  # fmt: skip
+
+
+def test_a_fall_back_waits_for_the_end_of_quiet_hours_that_a_reload_moves(tmp_path: Path) -> None:
+    team = replace(TEAM, fallback=("mail",))
+    early, late = (replace(MAIL, quiet=Quiet(NOON, NOON + n * HOUR)) for n in (1, 2))
+    versions = tuple(rules(WAITS, places=(team, LEAD, each)) for each in (early, late))
+    assert told(
+        tmp_path, versions, moves(7, "x", ASKS), Act(900, "reloads", number=1), until=3 * HOUR,
+        outages=(Outage("team", 0, HOUR, "404"),),
+    ) == ["7200 s mail x: awaiting_confirmation"]  # fmt: skip
