@@ -650,3 +650,19 @@ def test_a_fall_back_waits_for_the_end_of_quiet_hours_that_a_reload_moves(tmp_pa
         tmp_path, versions, moves(7, "x", ASKS), Act(900, "reloads", number=1), until=3 * HOUR,
         outages=(Outage("team", 0, HOUR, "404"),),
     ) == ["7200 s mail x: awaiting_confirmation"]  # fmt: skip
+
+
+def test_a_digest_that_falls_back_in_quiet_hours_lists_all_of_it_at_their_end(
+    tmp_path: Path,
+) -> None:
+    team = replace(TEAM, fallback=("mail",))
+    mail = replace(MAIL, quiet=Quiet(NOON, NOON + HOUR))
+    silence = Act(60, "silences", "agent", "agent-y", 5 * MINUTE)
+    assert told(
+        tmp_path, rules(WAITS, places=(team, LEAD, mail)), moves(7, "x", ASKS), silence,
+        moves(67, "y1", ASKS), moves(69, "y2", ASKS), outages=(Outage("team", 0, HOUR, "404"),),
+        until=HOUR + 1,
+    ) == [
+        "3600 s mail x: awaiting_confirmation",
+        "3600 s mail y1: awaiting_confirmation; y2: awaiting_confirmation",
+    ]  # fmt: skip

@@ -13,6 +13,7 @@ from receiver.routing.policy import SendPolicy, common_key
 from receiver.store.sql import outbox, silences
 from receiver.store.sql.database import Database, Row, Values, statement, variants
 from receiver.store.sql.outbox import ABOUT_TELLING
+from receiver.store.sql.superseded import FELL_FROM
 
 # The start of `retry_for` moves along, because a delivery that is put off does not fail.
 PUT_OFF = (
@@ -20,11 +21,15 @@ PUT_OFF = (
     " kept_by = '{by}'"
 )
 # Deliveries put off by the same quiet hours go out together. A message about a destination's
-# failure and the digest of a silence stay messages of their own.
+# failure and the digest of a silence stay messages of their own, also in place of another one.
+_IS_DIGEST = (
+    "(kind = 'digest' OR (kind = 'fallback'"
+    f" AND {FELL_FROM.replace('d.origin', 'delivery.origin')} = 'digest'))"
+)
 _PUT_OFF_QUIET = (
     f"{PUT_OFF.replace('{by}', 'quiet')},"
     f" order_key = CASE WHEN {ABOUT_TELLING} THEN order_key ELSE dedup_key END,"
-    f" group_key = CASE WHEN kind = 'digest' OR {ABOUT_TELLING} THEN NULL"
+    f" group_key = CASE WHEN {_IS_DIGEST} OR {ABOUT_TELLING} THEN NULL"
     " ELSE CAST(:key AS text) END WHERE"
 )
 PUT_OFF_QUIET = statement(
