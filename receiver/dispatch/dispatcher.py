@@ -15,8 +15,8 @@ from receiver.destinations import sending
 from receiver.dispatch.alarm_timer import AlarmTimer
 from receiver.dispatch.presence import Missed
 from receiver.dispatch.replanning import Place, Walk, difference, look, replan_in_parts, whole
-from receiver.dispatch.turn import tell_of
-from receiver.dispatch.worker import DestinationWorker, Send, log_dead
+from receiver.dispatch.turn import log_dead, tell_of
+from receiver.dispatch.worker import DestinationWorker, IntakeFirst, Send
 from receiver.links import NO_LINKS, Links
 from receiver.metrics import Counters
 from receiver.store.contract import Store, Transaction
@@ -35,7 +35,7 @@ class Dispatcher:
 
     `lease` is in seconds. `links` lead to where people can see more and take what waits, `zone` is
     the time zone in which messages give times. `counters` have the refused webhooks, and count
-    alarms. `send` makes an attempt.
+    alarms. `send` makes an attempt. `is_busy` says that webhooks have to wait in this process.
     """
 
     def __init__(
@@ -48,6 +48,7 @@ class Dispatcher:
         counters: Counters | None = None,
         missed: Callable[[int], Mapping[str, Missed]] = lambda now: {},
         send: Send = sending.send,
+        is_busy: Callable[[], bool] = lambda: False,
     ) -> None:
         self._store = store
         self._live_rules = live_rules
@@ -55,6 +56,7 @@ class Dispatcher:
         self._links = links
         self._zone = zone
         self._send = send
+        self._intake_first = IntakeFirst(is_busy)
         self._workers: dict[str, DestinationWorker] = {}
         self._replaced: list[DestinationWorker] = []
         self._changing = threading.Lock()
@@ -100,6 +102,7 @@ class Dispatcher:
                         self._alarms.attend,
                         self._counters.attempted,
                         self._send,
+                        self._intake_first,
                     )
             self._workers = workers
             for worker in workers.values():

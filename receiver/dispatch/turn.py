@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from receiver.config.rules import Rules
-from receiver.deliveries import Attempt, Claim, Kind, Outcome
+from receiver.deliveries import Attempt, Claim, Kind, Outcome, State
 from receiver.destinations.destination import Destination
 from receiver.dispatch import dead_letters, retry
 from receiver.dispatch.replanning import replan_after
@@ -14,6 +15,8 @@ from receiver.routing.policy import SendPolicy
 from receiver.store.contract import Transaction
 from receiver.store.records import AttemptResult
 from receiver.times import SECOND
+
+log = logging.getLogger("receiver.dispatch")
 
 # Kinds of messages after which a reminder comes, even after their death.
 _REMINDED_OF = (Kind.NOTICE, Kind.FALLBACK, Kind.REMINDER)
@@ -26,6 +29,26 @@ class FinishedAttempt:
     claim: Claim
     attempt: Attempt
     after: AttemptResult
+
+    def log(self, recorded: bool) -> None:
+        """Log the attempt; `recorded`: its claim was still held."""
+        claim, attempt = self.claim, self.attempt
+        log.log(
+            logging.ERROR if self.after.state is State.DEAD else logging.INFO,
+            "delivery.attempted delivery=%d destination=%s route=%r kind=%s source=%s"
+            " execution_id=%r outcome=%s state=%s duration_ms=%d recorded=%s detail=%r",
+            claim.delivery,
+            claim.destination,
+            claim.route,
+            claim.kind,
+            claim.facts.source,
+            claim.facts.execution_id,
+            attempt.outcome,
+            self.after.state,
+            attempt.duration_ms,
+            recorded,
+            attempt.detail,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,3 +226,15 @@ def tell_of(transaction: Transaction, dead: Sequence[Claim], rules: Rules, now: 
         planned = dead_letters.plan(claim, rules.routes, rules.destinations)
         transaction.owe(claim.delivery, planned, now)
     replan_after(transaction, [each for each in dead if each.kind in _REMINDED_OF], rules, now)
+
+
+def log_dead(dead: Claim) -> None:
+    """Log a delivery that died without an attempt."""
+    log.error(
+        "delivery.dead delivery=%d destination=%s route=%r execution_id=%r reason=%r",
+        dead.delivery,
+        dead.destination,
+        dead.route,
+        dead.facts.execution_id,
+        dead.origin.reason if dead.origin else "",
+    )

@@ -18,7 +18,7 @@ from datetime import UTC, tzinfo
 
 from receiver.config.live_rules import LiveRules
 from receiver.config.rules import Rules
-from receiver.deliveries import Attempt, Claim, Message, State
+from receiver.deliveries import Attempt, Claim, Message
 from receiver.destinations import deadline, sending
 from receiver.destinations.destination import Destination
 from receiver.dispatch.retry import follow, with_others
@@ -27,6 +27,7 @@ from receiver.dispatch.turn import (
     Hand,
     TurnRequest,
     TurnResult,
+    log_dead,
     policy_at,
     record_and_claim,
     take_several,
@@ -50,6 +51,30 @@ MET = 0.02
 # still true was asked at its claim. The rest goes back. And the most that it claims at once.
 SOON = 0.1
 AT_ONCE = 8
+# While webhooks go first, a thread rests so many times what it worked, in steps (seconds).
+TIMES, STEP, LONGEST = 15, 0.004, 0.1
+
+
+class IntakeFirst:
+    """Webhooks go first: while `is_busy`, threads that tell people rest far longer than they work.
+
+    Both share one interpreter. One thread rests at a time, so that all of them together take a
+    small part of the processor, but never nothing.
+    """
+
+    def __init__(self, is_busy: Callable[[], bool] = lambda: False) -> None:
+        self.is_busy = is_busy
+        self._turn = threading.Lock()
+        self._rested = threading.local()
+
+    def rest(self, stopping: threading.Event) -> None:
+        """Rest for the processor time since this thread's last rest, until intake is not busy."""
+        worked = time.thread_time() - getattr(self._rested, "at", 0.0)
+        with self._turn:
+            end = time.monotonic() + min(TIMES * worked, LONGEST)
+            while self.is_busy() and time.monotonic() < end and not stopping.wait(STEP):
+                ...
+        self._rested.at = time.thread_time()
 
 
 class DestinationWorker:
@@ -70,6 +95,7 @@ class DestinationWorker:
         attend: Callable[[], None] = lambda: None,
         count: Callable[[str, str, float], None] = lambda name, outcome, seconds: None,
         send: Send = sending.send,
+        intake_first: IntakeFirst | None = None,
     ) -> None:
         self.destination = destination
         self._store = store
@@ -80,6 +106,7 @@ class DestinationWorker:
         self._attend = attend
         self._count = count
         self._send = send
+        self._intake_first = intake_first or IntakeFirst()
         self._waking = threading.Condition()
         self._wakes = 0
         self._is_first = True
@@ -139,6 +166,11 @@ class DestinationWorker:
                 if not begun:
                     begun = True
                     hand = begin()
+                if self._intake_first.is_busy():
+                    if hand.is_full():
+                        self._turns(hand, most=0)
+                        hand = Hand()
+                    self._intake_first.rest(self._stopping)
                 results = self._turns(hand)
                 hand = Hand()
                 if claims := [each.claim for each in results if each.claim is not None]:
@@ -146,7 +178,7 @@ class DestinationWorker:
                     continue
                 rest = 0.0 if any(each.ended for each in results) else self._seconds_to_rest()
             except StorageClosed as error:
-                # No next turn can record it: after the next start the message goes out again.
+                # Nothing can record it: after the next start the message goes out again.
                 log.warning("lane.ended destination=%s error=%s", self.destination.name, error)
                 return
             except StorageError as error:
@@ -168,10 +200,10 @@ class DestinationWorker:
         with self._waking:
             return self._waking.wait_for(lambda: self._wakes != wakes, seconds)
 
-    def _turns(self, hand: Hand) -> Sequence[TurnResult]:
+    def _turns(self, hand: Hand, most: int = AT_ONCE) -> Sequence[TurnResult]:
         """Record what the thread has in its hand, and claim as much as it can soon send."""
         self._attend()
-        requests = self._requests(hand)
+        requests = self._requests(hand, most)
         is_small = not any(each.is_first_by_rules for each in requests)
         if len(requests) == 1:
             results = [self._store.write_now(record_and_claim, requests[0], small=is_small)]
@@ -180,19 +212,19 @@ class DestinationWorker:
         self._last_rules = requests[0].rules
         for request, result in zip(requests, results, strict=True):
             if request.finished is not None:
-                _log_attempt(request.finished, result.recorded)
+                request.finished.log(result.recorded)
             for dead in result.ended:
                 log_dead(dead)
         return results
 
-    def _requests(self, hand: Hand) -> list[TurnRequest]:
+    def _requests(self, hand: Hand, most: int) -> list[TurnRequest]:
         """Return a turn for each thing in the hand, and for each delivery that it may claim."""
         with self._waking:  # one thread tries first, the others see its result
             is_first, self._is_first = self._is_first, False
         self._is_untried = self._is_untried and not hand.finished
         if not hand.has_arrived():
             self._at_once = 1  # the record of a failure may pause the destination
-        most = 0 if self._stopping.is_set() else 1 if is_first else self._at_once
+        most = 0 if self._stopping.is_set() else min(most, 1 if is_first else self._at_once)
         return turns_of(hand, self._request(is_first), most)
 
     def _request(self, is_first: bool) -> TurnRequest:
@@ -266,35 +298,3 @@ class DestinationWorker:
             # Without a record this message would go out again and again.
             log.exception("delivery.unfollowed delivery=%d", claim.delivery)
         return FinishedAttempt(claim, attempt, result)
-
-
-def log_dead(dead: Claim) -> None:
-    """Log a delivery that died without an attempt."""
-    log.error(
-        "delivery.dead delivery=%d destination=%s route=%r execution_id=%r reason=%r",
-        dead.delivery,
-        dead.destination,
-        dead.route,
-        dead.facts.execution_id,
-        dead.origin.reason if dead.origin else "",
-    )
-
-
-def _log_attempt(finished: FinishedAttempt, recorded: bool) -> None:
-    claim, attempt = finished.claim, finished.attempt
-    log.log(
-        logging.ERROR if finished.after.state is State.DEAD else logging.INFO,
-        "delivery.attempted delivery=%d destination=%s route=%r kind=%s source=%s execution_id=%r"
-        " outcome=%s state=%s duration_ms=%d recorded=%s detail=%r",
-        claim.delivery,
-        claim.destination,
-        claim.route,
-        claim.kind,
-        claim.facts.source,
-        claim.facts.execution_id,
-        attempt.outcome,
-        finished.after.state,
-        attempt.duration_ms,
-        recorded,
-        attempt.detail,
-    )

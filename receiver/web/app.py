@@ -108,7 +108,6 @@ def build(
     links = Links(settings.public_url or "", keys)
     reconciling = ReconcileTimer(store, in_force, counters)
     parts = (settings, store, in_force, counters, links, reconciling, sending)
-    dispatcher = _dispatcher(*parts) if dispatch else None
     gaps = ExpiryTimer(store, in_force, list_silences)
     pruning = PruneTimer(store, settings.retention)
     refusals = Refusals(counters, addresses=_addresses(settings, in_force))
@@ -118,6 +117,7 @@ def build(
         max_body=settings.max_body, rate=settings.rate, counters=counters, refusals=refusals,
         is_open=receive, spooling=spooling,
     )  # fmt: skip
+    dispatcher = _dispatcher(*parts, endpoint.batcher.is_busy) if dispatch else None
     guard, trials, senders = Guard(settings), Trials(sending.send), sending.state
     endpoints = api.Api(store, in_force, guard, spooling, trials)
     in_force.on_change(lambda rules: _follow(rules, store, sending))
@@ -172,16 +172,15 @@ def _drain(endpoint: WebhookEndpoint, dispatcher: Dispatcher | None, seconds: fl
 
 def _dispatcher(
     settings: Settings, store: Store, in_force: LiveRules[Intake], counters: Counters,
-    links: Links, reconciling: ReconcileTimer, sending: Sending,
+    links: Links, reconciling: ReconcileTimer, sending: Sending, is_busy: Callable[[], bool],
 ) -> Dispatcher:  # fmt: skip
     def missed(now: int) -> Mapping[str, Missed]:
         """Return the sources whose webhooks did not come lately."""
         found = reconciling.missed(now, MISSED_IN)
         return {name: Missed(*values) for name, values in found.items()}
 
-    return Dispatcher(
-        store, in_force, settings.lease, links, settings.zone, counters, missed, sending.send
-    )
+    return Dispatcher(store, in_force, settings.lease, links, settings.zone, counters, missed,
+                      sending.send, is_busy)  # fmt: skip
 
 
 def _link_keys(settings: Settings, store: Store) -> LateKeys:

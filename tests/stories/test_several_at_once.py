@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -60,11 +61,14 @@ def owing(folder: Path, hook: HTTPServer, executions: list[str], more: str = "")
     return walk
 
 
-def sent(walk: Walk, hook: HTTPServer) -> tuple[Counting, list[str]]:
+def sent(
+    walk: Walk, hook: HTTPServer, intake_first: worker.IntakeFirst | None = None
+) -> tuple[Counting, list[str]]:
     """Let a worker send all there is; return its store, and the titles in their order."""
     store: Any = Counting(walk.store)
     live = LiveRules(walk.rules, lambda rules: None, lambda: walk.rules)
-    lane = worker.DestinationWorker(store, walk.rules.destinations["ops"], live, 60)
+    ops = walk.rules.destinations["ops"]
+    lane = worker.DestinationWorker(store, ops, live, 60, intake_first=intake_first)
     lane.start()
     end = time.monotonic() + 20
     while walk.store.ledger()["deliveries"].keys() & {"waiting", "sending"}:
@@ -122,3 +126,22 @@ def test_where_several_are_sent_at_once_each_thread_claims_one(
     store, titles = sent(walk, hook)
     assert len(set(titles)) == len(titles) == 12
     assert max(store.claimed) == 1
+
+
+def test_under_a_flood_of_webhooks_people_are_told_all_the_same_and_what_was_sent_is_recorded_first(
+    tmp_path: Path, hook: HTTPServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "LONGEST", 0.001)
+    monkeypatch.setattr(worker, "SOON", 60.0)
+    walk = owing(tmp_path, hook, [f"x-{n}" for n in range(MANY)])
+    unrecorded = list[int]()
+
+    class Resting(worker.IntakeFirst):
+        def rest(self, stopping: threading.Event) -> None:
+            unrecorded.append(walk.store.ledger()["deliveries"].get("sending", 0))
+            super().rest(stopping)
+
+    store, titles = sent(walk, hook, Resting(lambda: True))
+    assert len(titles) == len(set(titles)) == MANY
+    assert sum(store.claimed) == MANY
+    assert set(unrecorded) == {0}

@@ -31,6 +31,8 @@ from receiver.web.webhooks.spool import Spooling
 
 # Seconds without an answer after which a database counts as away, where a webhook may be spooled.
 PATIENCE = 2.0
+# Intake is busy while so many webhooks wait for their answers.
+MANY = 8
 
 
 @dataclass(slots=True)
@@ -78,6 +80,11 @@ class WebhookBatcher:
         self._spooling = spooling
         self._buckets: dict[tuple[str, float], TokenBucket] = {}
         self._waiting: list[PendingWebhook] = []
+        self._unanswered = 0
+
+    def is_busy(self) -> bool:
+        """Return whether many webhooks wait for their answers. Any thread may ask."""
+        return self._unanswered >= MANY
 
     async def take(
         self, source: Source, headers: list[tuple[bytes, bytes]], body: bytes
@@ -94,6 +101,7 @@ class WebhookBatcher:
         if not self._waiting:
             loop.call_soon(self._take_all)
         self._waiting.append(pending)
+        self._unanswered += 1
         try:
             receipt = await pending.future
         except StorageUnavailable:
@@ -101,6 +109,8 @@ class WebhookBatcher:
                 raise
             await spooling.keep(pending.to_spool())
             receipt = None
+        finally:
+            self._unanswered -= 1
         assert pending.webhook is not None
         return (pending.webhook if receipt is None else receipt), pending.key
 

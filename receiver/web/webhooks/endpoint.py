@@ -81,7 +81,7 @@ class WebhookEndpoint:
         spooling: Spooling | None = None,
     ) -> None:
         self._in_force = in_force
-        self._batcher = WebhookBatcher(store, in_force, rate, spooling)
+        self.batcher = WebhookBatcher(store, in_force, rate, spooling)
         self._max_body = max_body
         self._counters = counters
         self._refusals = refusals
@@ -197,7 +197,7 @@ class WebhookEndpoint:
     ) -> Response | tuple[int, bytes]:
         began = time.perf_counter()
         try:
-            receipt, key = await self._batcher.take(source, headers, body)
+            receipt, key = await self.batcher.take(source, headers, body)
         except UnreadableWebhook as unreadable:
             return await self._quarantine(source, body, unreadable)
         if isinstance(receipt, VerifiedWebhook):
@@ -213,7 +213,7 @@ class WebhookEndpoint:
     async def _quarantine(
         self, source: Source, body: bytes, unreadable: UnreadableWebhook
     ) -> Response:
-        await self._batcher.quarantine(source, body, str(unreadable))
+        await self.batcher.quarantine(source, body, str(unreadable))
         log.warning("webhook.malformed source=%s detail=%s", source.name, unreadable)
         return problem(400 if isinstance(unreadable, MalformedBody) else 422, str(unreadable))
 
