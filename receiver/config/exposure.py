@@ -1,12 +1,16 @@
-"""Exposure: the secrets that the network could see with these settings and rules."""
+"""Exposure: the secrets that the network could see with these settings and rules, or a reader of
+the file.
+"""
 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
 from urllib.parse import urlsplit
 
-from receiver.config.problems import printable
+from receiver.config.problems import Place, printable
 from receiver.config.rules import Rules
 from receiver.config.settings import PREFIX, Settings
 from receiver.config.variables import is_example
@@ -14,6 +18,67 @@ from receiver.sources.keys import MIN_SECRET
 
 # Names that only a local network knows.
 _LOCAL = (".local", ".internal", ".lan", ".home.arpa", ".test", ".localhost")
+# A variable without others in it, and its default.
+_VARIABLE = re.compile(r"\$\{[^{}:]*(?::-([^{}]*))?\}")
+# The addresses that hold no secret, once their variables are taken out.
+_HOST = r"://:?@?[\w.-]*(:\d+)?/?"
+_OPEN_URL = re.compile(
+    rf"|console://|[\w+-]+://[@/:]*(#[\w-]+)?|(json|form|xml)s?{_HOST}"
+    r"|https?://[\w.-]+((/[a-z]{1,12})|/)*"
+    rf"|mailtos?{_HOST}(\?((to|from|cc|bcc|name|mode|format)=[^&]*(&|$))*)?"
+)
+_COMMENT = re.compile(r"(?:^|\s)#(.*)")
+_LIKE_A_SECRET = re.compile(r"whsec_|PRIVATE KEY|://[^/\s@]*:[^/\s@]+@")
+_LIKE_A_TOKEN = re.compile(r"(?=[\w+/=-]*\d)(?=[\w+/=-]*[A-Za-z])[\w+/=-]{20,}")
+_URL = re.compile(r"[\w+-]+://[^\s;,)\"']*")
+
+
+def written_out(content: Mapping[str, Any], text: str) -> Iterator[Place | int]:
+    """Yield the places of a file, or the numbers of its lines, that may hold a secret.
+
+    `content` is as it is written: what a variable stands for is not written out.
+    """
+    for name, source in _members(content, "sources").items():
+        yield from (("sources", name, *place) for place in _in_source(source))
+    for name, destination in _members(content, "destinations").items():
+        url = destination.get("url", "") if isinstance(destination, dict) else destination
+        if not _OPEN_URL.fullmatch(_literal(url)):
+            yield ("destinations", name)
+    for number, line in enumerate(text.splitlines(), 1):
+        comment = _COMMENT.search(line)
+        said = _literal(comment[1]) if comment else ""
+        urls = [url.rstrip(".") for url in _URL.findall(said)]
+        is_open = all(_OPEN_URL.fullmatch(url) for url in urls)
+        if _LIKE_A_SECRET.search(_literal(line)) or _LIKE_A_TOKEN.search(said) or not is_open:
+            yield number
+
+
+def _in_source(source: Mapping[str, Any]) -> Iterator[Place]:
+    """Yield the places of a source's secrets that are written out. Keys of RSA are public."""
+    verify = _members(source, "verify")
+    keys = verify.get("keys", [])
+    for key in keys if isinstance(keys, list) else [keys]:
+        value = _literal(key.get("key", "") if isinstance(key, dict) else key)
+        if value and verify.get("scheme") != "rsa-sha256" and not value.startswith("whpk_"):
+            yield ("verify", "keys")
+    if _literal(_members(verify, "secret_header").get("value", "")):
+        yield ("verify", "secret_header")
+    if _literal(_members(source, "api").get("key", "")):
+        yield ("api", "key")
+
+
+def _members(content: object, name: str) -> Mapping[str, Any]:
+    """Return what stands below a name; nothing where that is left empty."""
+    inner = content.get(name) if isinstance(content, dict) else None
+    return inner if isinstance(inner, dict) else {}
+
+
+def _literal(value: object) -> str:
+    """Return a text without its variables, with the defaults that are written out."""
+    text, before = "" if value is None else str(value), ""
+    while text != before:
+        before, text = text, _VARIABLE.sub(lambda found: found[1] or "", text)
+    return text.strip()
 
 
 def is_loopback(host: str) -> bool:

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from receiver.config import strict_yaml
 from receiver.config.builders.route import build_route, late_warnings, quiet_hours, surprises
 from receiver.config.builders.source import SourceBuilder
+from receiver.config.exposure import written_out
 from receiver.config.problems import Place, describe_error, near, shown
 from receiver.config.rules import Rules
 from receiver.config.schema import (
@@ -64,6 +65,7 @@ class _Reading:
         self, path: str, text: str, document: strict_yaml.Document, environ: Mapping[str, str]
     ) -> None:
         self._path = path
+        self._text = text
         self._document = document
         self._problems: list[tuple[int, str]] = []
         self._warnings: list[str] = []
@@ -97,7 +99,16 @@ class _Reading:
         self._stop()
         self._warn(routes, destinations, {source.format for source in sources.values()})
         self._warn_of_shared_keys(sources)
-        return Rules(self._path, sources, destinations, routes, tuple(self._warnings))
+        found = written_out(self._document.content, self._text)
+        written = tuple(dict.fromkeys(map(self._place, found)))
+        text, warnings = "" if written else self._text, tuple(self._warnings)
+        return Rules(self._path, sources, destinations, routes, warnings, text, written)
+
+    def _place(self, place: Place | int) -> str:
+        """Write a place of the file as people look for it."""
+        if isinstance(place, int):
+            return f"line {place}"
+        return f"line {self.line(place)}, {'.'.join(map(str, place))}"
 
     def line(self, place: Place) -> int:
         """Return the line of a place in the file."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from enum import Enum
 from hashlib import sha256
 from typing import Any
@@ -19,18 +19,23 @@ from receiver.sources.verification import Verification
 from receiver.times import SECOND
 
 # What does not change what the rules do.
-_NO_MEANING = frozenset({"line", "path", "warnings"})
+_NO_MEANING = frozenset({"line", "path", "warnings", "text", "written_out"})
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """All of routes.yaml. `warnings` are whole lines for people."""
+    """All of routes.yaml. `warnings` are whole lines for people.
+
+    `text` is the file as it is written; empty if secrets are `written_out` in it, at these places.
+    """
 
     path: str
     sources: Mapping[str, Source]
     destinations: Mapping[str, Destination]
     routes: tuple[Route, ...]
     warnings: tuple[str, ...] = ()
+    text: str = field(default="", repr=False)
+    written_out: tuple[str, ...] = ()
 
     def digest(self) -> str:
         """Return twelve digits that are the same for the same rules, whatever the file looks like.

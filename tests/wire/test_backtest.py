@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import json
+import re
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -56,7 +58,7 @@ def test_its_errors_are_those_of_check(small: Live, tmp_path: Path) -> None:
     assert len(told.value.problems) == 2
     for line in told.value.problems:
         said = line.removeprefix(str(file)).replace("'", "&#39;")
-        assert f"the pasted rules{said}" in shown.text
+        assert f"the edited rules{said}" in shown.text
 
 
 def test_no_variable_and_no_file_of_the_server_comes_out(
@@ -75,6 +77,29 @@ def test_no_variable_and_no_file_of_the_server_comes_out(
                 assert shown.status in (200, 422)
                 assert SECRET not in shown.text
                 assert PUBLIC not in shown.text
+
+
+def test_the_form_begins_with_the_rules_in_force_and_no_value_of_a_variable(small: Live) -> None:
+    shown = Visit(small).get(PATH).text
+    (text,) = re.findall(r'(?s)<textarea name="rules"[^>]*>\n(.*?)</textarea>', shown)
+    assert html.unescape(text) == ROUTES
+    assert "${PUBLIC}" in text
+    assert PUBLIC.splitlines()[1] not in shown
+    same = Visit(small).post(PATH, {"rules": html.unescape(text), "days": "7"})
+    assert (same.status, "Nobody would have been told anything else" in same.text) == (200, True)
+
+
+def test_rules_with_a_secret_written_out_are_not_shown(tmp_path: Path) -> None:
+    routes = ROUTES.replace("json://127.0.0.1:9/", "slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazk/#ops")
+    with live(tmp_path, routes) as receiver:
+        shown = Visit(receiver).get(PATH).text
+        assert "TIiajkdnlazk" not in shown
+        assert ">\n</textarea>" in shown
+        assert "may have a secret written out: line 7, destinations.pager." in shown
+        assert receiver.in_force.rules.text == ""
+        (tmp_path / "routes.yaml").write_text(ROUTES, "utf-8")
+        receiver.in_force.reload()
+        assert "name: confirmations" in Visit(receiver).get(PATH).text
 
 
 def test_a_variable_in_a_route_is_an_error_with_what_to_do(small: Live) -> None:

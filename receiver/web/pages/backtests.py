@@ -1,7 +1,8 @@
-"""Backtests of the pages: pasted rules against the stored events. Nothing is filled in or read.
+"""Backtests of the pages: edited rules against the stored events. Nothing is filled in or read.
 
-The rules are somebody's text: their variables stay empty, because the environment of the server is
-no business of the page. One backtest at a time, for a few seconds.
+The form begins with the rules in force as their file has them, if no secret is written out there.
+Their variables stay names, and empty: the environment of the server is no business of the page. One
+backtest at a time, for a few seconds.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from receiver.web.pages.rendering import Renderer
 from receiver.web.pages.session import Visitor
 from receiver.web.paging import whole_number
 
-NAME = "the pasted rules"
+NAME = "the edited rules"
 # The most bytes of rules, days, events and seconds of one backtest.
 MAX_RULES, MAX_DAYS, MAX_EVENTS, MAX_SECONDS = 200_000, 90, 50_000, 5.0
 DAY = 86_400 * SECOND
@@ -40,7 +41,8 @@ class Backtests:
 
     def ask(self, request: Request, visitor: Visitor) -> Response:
         """Ask for other rules."""
-        return self._page(request, visitor, {})
+        text = self._in_force.rules.text
+        return self._page(request, visitor, {"rules": text if len(text) <= MAX_RULES else ""})
 
     def compare(self, request: Request, visitor: Visitor, form: Mapping[str, str]) -> Response:
         """Show who would have been told more or less by the rules in the form."""
@@ -83,6 +85,7 @@ class Backtests:
             "found": found,
             "problems": problems,
             "file": self._in_force.rules.path,
+            "written_out": self._in_force.rules.written_out,
         }
         status = 422 if problems else 200
         return self._render.page(request, "backtest.html", content, visitor, status)
