@@ -91,6 +91,7 @@ CASES: Mapping[str, Callable[[], tuple[str, str, dict[str, Any]]]] = {
     "files": lambda: ("POST", "/", upload()),
     "a large file": lambda: ("POST", "/", {"files": {"file": ("a.txt", b"text" * 50_000)}}),
     "a login": lambda: ("POST", "/", {"auth": ("ann", "ü"), "data": "x"}),
+    "a login in the address": lambda: ("POST", "ann:%C3%BC%40@/", {"data": "x"}),
     "a header that is left out": lambda: ("POST", "/", {"headers": {"accept": None, "X": "1"}}),
     "cookies": lambda: ("POST", "/", {"cookies": {"a": "b"}}),
     "what is not followed": lambda: ("POST", "/", {"allow_redirects": False}),
@@ -113,7 +114,8 @@ def test_a_request_is_the_same(monkeypatch: pytest.MonkeyPatch, name: str) -> No
         for is_possible in (lambda url, named: False, short_way.is_possible):
             monkeypatch.setattr(short_way, "is_possible", is_possible)
             method, path, named = CASES[name]()
-            url = f"http://127.0.0.1:{port}{path}"
+            login, at, path = path.rpartition("@")
+            url = f"http://{login}{at}127.0.0.1:{port}{path}"
             response = requests.request(method, url, timeout=5, **named)
             assert (response.status_code, response.text, response.history) == (200, "ok", [])
             assert response.cookies == {"c": "d"}

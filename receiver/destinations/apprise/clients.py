@@ -256,6 +256,8 @@ def _configure(plugin: Any, destination: Destination) -> None:
     plugin.retry = 0
     # Each result writes out its URL, which we never show: that took a tenth of an attempt.
     plugin.url = lru_cache(maxsize=8)(plugin.url)
+    # It reads the names of its formats for each message.
+    plugin.resolve_format = lru_cache(maxsize=8)(plugin.resolve_format)
     plugin.redirects = False
     # Longer than the attempt may take, so that the deadline decides; but an address that takes no
     # connection is left for the next one of the same name.

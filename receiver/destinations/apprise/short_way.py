@@ -19,6 +19,7 @@ from typing import Any
 import requests
 from requests.adapters import HTTPAdapter
 from requests.cookies import RequestsCookieJar
+from requests.utils import default_headers
 
 from receiver.destinations.apprise.connection import PlainPool, TlsPool
 
@@ -30,6 +31,7 @@ _TAKEN = frozenset({
 # A longer address may hold a message, which nobody needs again.
 _LONGEST_URL = 500
 _MOST_PLACES = 16
+_OF_SESSIONS = {name.lower(): (name, value) for name, value in default_headers().items()}
 
 
 def is_possible(url: Any, named: Mapping[str, Any]) -> bool:
@@ -44,7 +46,7 @@ def request(session: Any, method: str, url: str, **named: Any) -> Any:
     prepared.prepare(
         method=method.upper(),
         url=url,
-        headers=_headers(session, named.get("headers")),
+        headers=_headers(named.get("headers")),
         files=named.get("files"),
         data=named.get("data") or {},
         params=named.get("params") or {},
@@ -65,9 +67,9 @@ def request(session: Any, method: str, url: str, **named: Any) -> Any:
     return response
 
 
-def _headers(session: Any, headers: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return the session's headers with those of the request; one that is None is left out."""
-    merged = {name.lower(): (name, value) for name, value in session.headers.items()}
+def _headers(headers: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return the headers of each session with those of the request; None leaves one out."""
+    merged = dict(_OF_SESSIONS)
     for name, value in dict(headers or {}).items():
         if value is None:
             merged.pop(name.lower(), None)
@@ -100,6 +102,11 @@ class KeptRequest(requests.PreparedRequest):
             super().prepare_cookies(cookies)
         else:
             self._cookies = RequestsCookieJar()
+
+    def prepare_auth(self, auth: Any, url: Any = "") -> None:
+        """Log in, if a login is given or stands in the address."""
+        if auth is not None or "@" in (self.url or ""):
+            super().prepare_auth(auth, url)
 
 
 @lru_cache(maxsize=256)

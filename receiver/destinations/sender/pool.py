@@ -215,7 +215,7 @@ def _asked(
 ) -> T:  # fmt: skip
     """Ask, and read the answer. A process that is silent or talks nonsense is ended."""
     try:
-        with process.working():
+        with process.working:
             return read(connection.ask(frame, within))
     except SenderSilent:
         process.kill("silent")

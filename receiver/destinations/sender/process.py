@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import receiver
@@ -44,11 +43,35 @@ def launch(control: int, life: int) -> subprocess.Popen[bytes]:
     )
 
 
+class Work:
+    """Requests in progress. It is the context of each of them."""
+
+    def __init__(self) -> None:
+        self._counting = threading.Lock()
+        self._none_left = threading.Condition(self._counting)
+        self._number = 0
+
+    def __enter__(self) -> None:
+        with self._counting:
+            self._number += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._counting:
+            self._number -= 1
+            if not self._number:
+                self._none_left.notify_all()
+
+    def await_end(self, within: float) -> None:
+        """Wait until none is left, at most so many seconds."""
+        with self._counting:
+            self._none_left.wait_for(lambda: not self._number, within)
+
+
 class SenderProcess:
     """A process that sends. It ends with the receiver: its control socket closes.
 
     `is_current`: it takes new requests; `has_answered`: it has made an attempt. `cause` says why
-    it was ended from here.
+    it was ended from here. `working` is the context of a request in progress.
     """
 
     def __init__(self) -> None:
@@ -66,8 +89,8 @@ class SenderProcess:
         self.is_current = True
         self.has_answered = False
         self.cause = ""
-        self._changing = threading.Condition()
-        self._at_work = 0
+        self.working = Work()
+        self._changing = threading.Lock()
 
     def await_ready(self) -> None:
         """Wait until it is ready; SenderNotStarted if it ends, or is not within half a minute."""
@@ -115,18 +138,6 @@ class SenderProcess:
             raise
         return connection
 
-    @contextlib.contextmanager
-    def working(self) -> Iterator[None]:
-        """Count a request in progress."""
-        with self._changing:
-            self._at_work += 1
-        try:
-            yield
-        finally:
-            with self._changing:
-                self._at_work -= 1
-                self._changing.notify_all()
-
     def retire(self, cause: str, within: float) -> None:
         """Take no new requests, and end when those in progress have ended, or after `within` s."""
         if not self._leave(cause):
@@ -162,8 +173,7 @@ class SenderProcess:
         return True
 
     def _finish(self, within: float) -> None:
-        with self._changing:
-            self._changing.wait_for(lambda: not self._at_work, within)
+        self.working.await_end(within)
         self._process.kill()
         self._end(5.0)
         self.close()

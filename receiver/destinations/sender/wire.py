@@ -15,6 +15,7 @@ from receiver.deliveries import Attempt, Kind, ListedLine, Message, Outcome, Sev
 from receiver.destinations.destination import Destination
 
 HEAD = 4
+_ENCODER = json.JSONEncoder(separators=(",", ":"))
 # The largest frame to a sender, and the largest one from it.
 MOST_ASKED = 16 * 2**20
 MOST_ANSWERED = 2**20
@@ -46,7 +47,7 @@ class Description:
 
 def framed(value: Any, most: int = MOST_ASKED) -> bytes:
     """Return a value as a frame; GarbledFrame if it is too large."""
-    text = json.dumps(value, separators=(",", ":")).encode("ascii")
+    text = _ENCODER.encode(value).encode("ascii")
     if len(text) > most:
         raise GarbledFrame(f"a frame of {len(text)} bytes, and {most} may be sent")
     return len(text).to_bytes(HEAD, "big") + text
@@ -63,7 +64,7 @@ def length_of(head: bytes, most: int) -> int:
 def parsed(text: bytes) -> Any:
     """Return the value of a frame; GarbledFrame if it is none."""
     try:
-        return json.loads(text)
+        return json.loads(text.decode("ascii"))
     except (ValueError, RecursionError):
         raise GarbledFrame("a frame that is no JSON") from None
 
