@@ -9,7 +9,8 @@ Figures are printed; the exit code is 1 if a promise is broken.
   is missing, no event is stored twice, the ledger is balanced, and every reader gets an answer.
 * **people**: waits that people hear of, in a storm of kills, reloads, silences, acknowledgements
   and destinations that fail, refuse or do not answer. When all has ended and works again, nothing
-  waits, and whoever was told of a wait, or may have been, was told its end once.
+  waits that should have gone, and whoever was told of a wait, or may have been, was told its end
+  once.
 * **backups**: copies of the file are taken while it is written, by SQLite's backup and by
   `VACUUM INTO`. Each opens, is whole and in balance, and has all that was acknowledged before it
   began.
