@@ -192,6 +192,7 @@ def test_what_moved_on_says_what_it_is_now_and_takes_nothing(receiver: Live) -> 
     for shown in (visit.get(path), visit.post(path, form)):
         assert shown.status == 410
         assert "moved on" in shown.text
+        assert "Decide there" not in shown.text  # there is nothing to decide any more
         assert "<strong>running</strong>, since" in shown.text
         assert "<form" not in shown.text
     send(receiver, "AWAITING_CONFIRMATION", "over", 60, payload={"reason": "Another question"})

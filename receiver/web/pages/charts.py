@@ -85,18 +85,18 @@ def last_day(happened: Sequence[Happened], since: int, zone: tzinfo = UTC) -> Ch
     total = {sort: sum(hour[sort] for hour in counts) for sort in SORTS}
     counted_words = (
         f"{counted(total['counted'] + total['failed'], 'update')} counted,"
-        f" {counted(total['failed'], 'failure')} among them; {total['other']} did not count"
+        f" {counted(total['failed'], 'failure')} among them; {total['other']:,} did not count"
     )
     return Chart(
         bars=tuple(bar for n, hour in enumerate(counts) for bar in _stack(n, HOURS, hour, most)),
         labels=_labels(names, 6),
         rows=tuple(
-            Row(name, tuple(str(hour[sort]) for sort in SORTS))
+            Row(name, tuple(f"{hour[sort]:,}" for sort in SORTS))
             for name, hour in zip(names, counts, strict=True)
             if any(hour.values())
         ),
         columns=("Hour", "counted", "failed", "did not count"),
-        top=f"{most} an hour" if most else "",
+        top=f"{most:,} an hour" if most else "",
         summary=counted_words if most else "no update came",
     )
 

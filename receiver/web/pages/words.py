@@ -172,8 +172,8 @@ def in_form(problem: str) -> str:
 
 
 def counted(number: int, thing: str) -> str:
-    """Return a number of things: “1 message”, “2 messages”."""
-    return f"{number} {thing}{'' if number == 1 else 's'}"
+    """Return a number of things: “1 message”, “2,000 messages”."""
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
 def joint(wait: str | None) -> str:

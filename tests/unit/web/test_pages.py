@@ -225,6 +225,9 @@ def test_the_last_day_stacks_what_counted_failed_and_did_not_count() -> None:
     assert chart.summary == "4 updates counted, 1 failure among them; 2 did not count"
     assert chart.top == "4 an hour"
     assert [row.values for row in chart.rows] == [("3", "1", "0"), ("0", "0", "2")]
+    many = charts.last_day([Happened(0, "applied", "running", 2_500_000)], since)
+    assert many.summary.startswith("2,500,000 updates counted")
+    assert (many.top, many.rows[0].values) == ("2,500,000 an hour", ("2,500,000", "0", "0"))
     for bar in chart.bars:
         assert bar.x >= 0
         assert bar.x + bar.width <= chart.width
