@@ -109,7 +109,7 @@ PAGES = {
               "ops , by route twice : not sent route 'payroll' above it tells ops",
               "archive , by route twice : printed"],
     "moved": ["Nobody was told. night , by route asks : not sent it was no longer waiting for"
-              " confirmation: by then it was running"],
+              " confirmation: by then it was running; quiet hours had kept this back Why the"],
 }  # fmt: skip
 
 
