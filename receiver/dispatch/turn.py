@@ -139,23 +139,27 @@ def take_several(
 
 
 def _take_several(transaction: Transaction, turns: Sequence[TurnRequest]) -> list[TurnResult]:
-    results: list[TurnResult] = []
-    claims = [turn.finished.claim for turn in turns if turn.finished is not None]
-    goes_on = True
-    for turn in turns:
-        request = replace(turn, goes_on=turn.goes_on and goes_on)
-        result = _record_and_claim(transaction, request, claims)
-        goes_on = goes_on and (result.claim is not None or not turn.goes_on)
-        results.append(result)
+    finished = [turn.finished.claim for turn in turns if turn.finished is not None]
+    results = [TurnResult(_store(transaction, turn, finished), None) for turn in turns]
+    again = False
+    for number, turn in enumerate(turns):
+        if turn.goes_on:
+            claim, ended = _claim(transaction, turn, again=again)
+            results[number] = replace(results[number], claim=claim, ended=ended)
+            if claim is None:
+                break
+            again = True
     return results
 
 
-def _record_and_claim(
-    transaction: Transaction, turn: TurnRequest, beside: Sequence[Claim] = ()
-) -> TurnResult:
+def _record_and_claim(transaction: Transaction, turn: TurnRequest) -> TurnResult:
+    recorded = _store(transaction, turn)
+    return TurnResult(recorded, *(_claim(transaction, turn) if turn.goes_on else (None,)))
+
+
+def _store(transaction: Transaction, turn: TurnRequest, beside: Sequence[Claim] = ()) -> bool:
+    """Store what a turn brings; return whether it still held the claim of its attempt."""
     recorded = True
-    claim: Claim | None = None
-    ended: Sequence[Claim] = ()
     if turn.is_first_by_rules:
         transaction.recheck_quiet(turn.destination, turn.policy, turn.now)
     if (finished := turn.finished) is not None:
@@ -164,14 +168,21 @@ def _record_and_claim(
             _replan_episode(transaction, turn, finished.claim)
     if turn.unsent is not None:
         transaction.release(turn.now, unsent=turn.unsent)
-    if turn.goes_on:
-        claim = transaction.claim(
-            turn.destination, turn.policy, turn.now, turn.until, anyway=turn.is_first
-        )
-        if claim is None and not turn.is_untried:
-            ended = expire_overdue(transaction, turn.destination, turn.policy, turn.now)
-            tell_of(transaction, ended, turn.rules, turn.now)
-    return TurnResult(recorded, claim, tuple(ended))
+    return recorded
+
+
+def _claim(
+    transaction: Transaction, turn: TurnRequest, *, again: bool = False
+) -> tuple[Claim | None, tuple[Claim, ...]]:
+    """Claim the next delivery, and end those that are overdue if there is none."""
+    claim = transaction.claim(
+        turn.destination, turn.policy, turn.now, turn.until, anyway=turn.is_first, again=again
+    )
+    if claim is not None or turn.is_untried:
+        return claim, ()
+    ended = expire_overdue(transaction, turn.destination, turn.policy, turn.now)
+    tell_of(transaction, ended, turn.rules, turn.now)
+    return None, tuple(ended)
 
 
 def _replan_episode(transaction: Transaction, turn: TurnRequest, claim: Claim) -> None:

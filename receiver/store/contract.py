@@ -5,8 +5,7 @@
   one by one, so that only an impossible act fails.
 * An answered write is on disk. An unanswered one may be on disk: the sender has to send it again,
   and it is then a duplicate.
-* Inside a transaction an act sees the effects of all earlier acts. Nobody else sees a part of
-  them.
+* Inside a transaction an act sees the effects of all earlier acts, and nobody else a part of them.
 * An event has one verdict; when a held one is judged again, its steps stay in the history.
 * An execution's version grows by one with each applied event; a terminal execution never changes.
 * A delivery is owed once for a dedup key. One claimant at a time holds it, for the time of a
@@ -16,8 +15,7 @@
 
 A transaction has seven roles (`Judging`, `Sending`, `Operating`, `Auditing`, `Planning`,
 `Foreseeing`; `Alarming` in store.alarming), and a store has six (`Writing` here; `Listing`,
-`Reading`, `Surveying`, `Asking` and `Waiting` in store.reading): callers ask for the role that they
-need.
+`Reading`, `Surveying`, `Asking` and `Waiting` in store.reading): callers ask for what they need.
 
 Errors: StorageUnavailable if a write could not be committed (send it again), Overloaded if too many
 writes wait already, StorageRefused at opening.
@@ -81,8 +79,9 @@ class Sending(Protocol):
     """A transaction as the dispatch uses it: it claims deliveries and records attempts."""
 
     def claim(
-        self, destination: str, policy: SendPolicy, now: int, until: int, *, anyway: bool = False
-    ) -> Claim | None:
+        self, destination: str, policy: SendPolicy, now: int, until: int, *, anyway: bool = False,
+        again: bool = False,
+    ) -> Claim | None:  # fmt: skip
         """Claim the next due delivery, with a lease until `until`; supersede those no longer true.
 
         Returns None if nothing is due, if the destination has used up the rate of its policy, or if
@@ -93,7 +92,8 @@ class Sending(Protocol):
         off to their end. One of a group is claimed together with its whole group, as a digest. A
         message about a stuck execution is put off if an event of the execution came in meanwhile.
 
-        The lease lasts `until - now` by the clock of the database, if that has its own.
+        The lease lasts `until - now` by the clock of the database, if that has its own. `again`:
+        this transaction has just claimed with the same values, and done nothing else since.
         """
 
     def recheck_quiet(self, destination: str, policy: SendPolicy, now: int) -> None:

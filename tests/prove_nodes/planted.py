@@ -91,8 +91,8 @@ BUGS = (
     bug(
         "each node has a rate of its own",
         "receiver/store/sql/claims.py",
-        '{"tokens": tokens - 1}',
-        '{"tokens": tokens - 1 / 3}',
+        "request.tokens -= 1",
+        "request.tokens -= 1 / 3",
         "one --count 60",
         "messages a second come",
     ),

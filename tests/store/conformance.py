@@ -30,6 +30,7 @@ from receiver.errors import ConfigurationError, Overloaded, StorageUnavailable
 from receiver.events import Event, Execution, Judgement, Status, Verdict
 from receiver.retention import Limits
 from receiver.routing.policy import SendPolicy
+from receiver.routing.silences import Silence
 from receiver.store.contract import Store, Transaction
 from receiver.store.records import (
     AttemptResult,
@@ -397,6 +398,31 @@ class StoreContract:
         store = engine()
         assert do(store, "claim", "ops", SendPolicy(1.0), NOW, NOW + SECOND) is None
         store.close()
+
+    def test_several_claims_in_one_transaction_keep_rate_order_and_silences(
+        self, store: Store
+    ) -> None:
+        policy, now = SendPolicy(3.0), NOW
+        five(store, "a", "a", "b", "c", "d")
+
+        def keys(transaction: Transaction, most: int) -> list[str | None]:
+            until = now + SECOND
+            claims = [
+                transaction.claim("ops", policy, now, until, again=number > 0)
+                for number in range(most)
+            ]
+            return [None if mine is None else mine.order_key for mine in claims]
+
+        def several(transaction: Transaction, items: Sequence[int]) -> list[list[str | None]]:
+            return [keys(transaction, most) for most in items]
+
+        assert store.write_now(several, 4) == ["a", "b", "c", None]
+        now += SECOND  # the leases are over, and three more may go
+        silence = Silence({"verdict": ("rejected",)}, "known", "Ann", now, now + SECOND)
+        do(store, "add_silence", silence, now)
+        assert store.write_now(several, 2) == [None, None]
+        states = [each["state"] for each in store.deliveries({}, 10, None)[0]]
+        assert states == ["superseded"] * 5
 
     def test_five_failures_over_several_executions_pause_the_destination(
         self, store: Store

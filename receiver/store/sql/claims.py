@@ -127,9 +127,9 @@ HURRY = statement(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class _Request:
-    """The arguments of a claim (see contract.Sending.claim), and the silences in force."""
+@dataclass(slots=True)
+class Request:
+    """Request for deliveries (see contract.Sending.claim): the silences in force, the rate left."""
 
     destination: str
     policy: SendPolicy
@@ -137,6 +137,7 @@ class _Request:
     until: int
     holder: str
     silences: Sequence[Silence]
+    tokens: float
 
     def token(self) -> str:
         """Return the proof of a new claim; it begins with its holder's name."""
@@ -148,27 +149,34 @@ class _Request:
         return {"destination": self.destination, "now": self.now, "lease": lease, **more}
 
 
-def claim(
+def request(
     db: Database, destination: str, policy: SendPolicy, now: int, until: int, holder: str,
-    *, anyway: bool,
-) -> Claim | None:  # fmt: skip
-    """See contract.Sending.claim."""
+    anyway: bool,
+) -> Request | None:  # fmt: skip
+    """Ask for the turn of a destination; None if it is another process's, or it is paused."""
     release(db, now)
     if not db.hold(TURN, {"destination": destination}):
         return None  # another process claims for it just now
     tokens, paused_until = allowance(db, destination, policy, now)
-    if tokens < 1 or (paused_until > now and not anyway):
+    if paused_until > now and not anyway:
         return None
-    request = _Request(destination, policy, now, until, holder, silences.active(db, now))
+    return Request(destination, policy, now, until, holder, silences.active(db, now), tokens)
+
+
+def claim(db: Database, request: Request) -> Claim | None:
+    """Claim the next delivery; see contract.Sending.claim."""
+    if request.tokens < 1:
+        return None
     # Each round takes one or puts at least one off, so this ends.
     while (row := db.row(NEXT, request.values())) is not None:
         if (taken := _take(db, request, row)) is not None:
-            db.change_later(SPEND_TOKEN, request.values() | {"tokens": tokens - 1})
+            request.tokens -= 1
+            db.change_later(SPEND_TOKEN, request.values() | {"tokens": request.tokens})
             return taken
     return None
 
 
-def _take(db: Database, request: _Request, row: Row) -> Claim | None:
+def _take(db: Database, request: Request, row: Row) -> Claim | None:
     """Take the delivery, or the digest it belongs to; None if it may not go out now or at all."""
     delivery, route, tries, kind = row[0], row[1], row[2], row[7]
     group_key, alarm = row[12], row[13]
@@ -192,9 +200,7 @@ def _take(db: Database, request: _Request, row: Row) -> Claim | None:
     return _claim_group(db, request, group)
 
 
-def _told_until(
-    db: Database, request: _Request, group: Values, options: RouteOptions
-) -> int | None:
+def _told_until(db: Database, request: Request, group: Values, options: RouteOptions) -> int | None:
     """Return the end of the group's wait after its last digest, or during one; None: no wait."""
     if str(group["key"]).endswith(ESCALATIONS):
         return None  # each has a time of its own
@@ -205,7 +211,7 @@ def _told_until(
     return wait if wait is not None and wait > request.now else None
 
 
-def _sift(db: Database, request: _Request, which: str, values: Values) -> None:
+def _sift(db: Database, request: Request, which: str, values: Values) -> None:
     """Supersede or put off deliveries that may not go out: untrue, silenced, or no longer stuck."""
     now = request.now
     # Whoever may have got it before learns of the end.
@@ -233,7 +239,7 @@ def _sift(db: Database, request: _Request, which: str, values: Values) -> None:
         _remind_silenced(db, request)
 
 
-def _remind_silenced(db: Database, request: _Request) -> None:
+def _remind_silenced(db: Database, request: Request) -> None:
     """Plan the next reminders: a silence keeps messages back, but does not end an episode."""
     for silence in request.silences:
         values = request.values(silence=silence.id, at=request.now)
@@ -241,13 +247,13 @@ def _remind_silenced(db: Database, request: _Request) -> None:
         promise(db, "owed", remind(db, "kept_back", values, options, request.now))
 
 
-def _remind_missed(db: Database, request: _Request, digest: int) -> None:
+def _remind_missed(db: Database, request: Request, digest: int) -> None:
     """Do the same for what a silence kept back at its end; its reminders come at their own time."""
     values = request.values(digest=digest, ahead=request.now + AHEAD)
     promise(db, "owed", remind(db, "missed", values, request.policy.options, request.now))
 
 
-def _claim_one(db: Database, request: _Request, delivery: int) -> Claim | None:
+def _claim_one(db: Database, request: Request, delivery: int) -> Claim | None:
     """Take this delivery, if it can still be claimed."""
     token = request.token()
     row = db.row(CLAIM, request.values(token=token, delivery=delivery))
@@ -268,7 +274,7 @@ def _claim_one(db: Database, request: _Request, delivery: int) -> Claim | None:
     return replace(claim, token=token, claimed_at=request.now)
 
 
-def _claim_group(db: Database, request: _Request, group: Values) -> Claim | None:
+def _claim_group(db: Database, request: Request, group: Values) -> Claim | None:
     """Take the due deliveries of the group; take a single one as an ordinary message."""
     too_many = db.row(ONE_TOO_MANY, {**group, "most": silences.PAGE})
     token = request.token()
@@ -288,13 +294,13 @@ def _claim_group(db: Database, request: _Request, group: Values) -> Claim | None
     )
 
 
-def _claim_only(db: Database, request: _Request, delivery: int) -> Claim | None:
+def _claim_only(db: Database, request: Request, delivery: int) -> Claim | None:
     """Take the only one left of a group, even if it is due a moment later than now."""
     db.change_later(HURRY, {"now": request.now, "delivery": delivery})
     return _claim_one(db, request, delivery)
 
 
-def _dissolve(db: Database, request: _Request, claim: Claim) -> None:
+def _dissolve(db: Database, request: Request, claim: Claim) -> None:
     """Let each message that the digest of a silence would list go out alone."""
     if claim.kind is Kind.DIGEST:
         digests.remind_after(db, claim.delivery, request.policy.options, request.now)
@@ -304,7 +310,7 @@ def _dissolve(db: Database, request: _Request, claim: Claim) -> None:
     promise(db, "owed", silences.dissolve_instead(db, claim, silence, missed_by, request.now))
 
 
-def _watch_again(db: Database, request: _Request, claim: Claim) -> None:
+def _watch_again(db: Database, request: Request, claim: Claim) -> None:
     """Let a digest not say that nothing is heard of what something was heard of since."""
     silence, missed_by, _ = _silence_of(db, claim)
     digests.watch_again(db, silence, missed_by, request.policy.options, request.now)

@@ -76,6 +76,7 @@ class SqlTransaction(plans.SqlPlanning, audit.SqlAuditing):
     def __init__(self, database: Database, holder: str = "") -> None:
         self._database, self._holder = database, holder
         self._numbers: dict[ExecutionKey, int] = {}  # the ids of executions, as far as known
+        self._request: claims.Request | None = None
         database.due.clear()
 
     def load(self, events: Sequence[Event]) -> Loaded:
@@ -123,11 +124,9 @@ class SqlTransaction(plans.SqlPlanning, audit.SqlAuditing):
         return [seq or self._seq(entry) for seq, entry in zip(numbers, entries, strict=True)]
 
     def _judge_again(
-        self,
-        entries: Sequence[JudgedWebhook],
-        numbers: Sequence[int],
+        self, entries: Sequence[JudgedWebhook], numbers: Sequence[int],
         messages: Sequence[Sequence[PlannedDelivery]],
-    ) -> None:
+    ) -> None:  # fmt: skip
         for entry, seq, owing in zip(entries, numbers, messages, strict=True):
             if not entry.again:
                 continue
@@ -182,17 +181,18 @@ class SqlTransaction(plans.SqlPlanning, audit.SqlAuditing):
 
     def _look_up(self, executions: Iterable[Execution]) -> None:
         """Find the ids of stored executions that `load` did not return."""
-        keys = {(x.source, x.execution_id): None for x in executions}
-        unknown = [key for key in keys if key not in self._numbers]
+        unknown = sorted({(x.source, x.execution_id) for x in executions} - self._numbers.keys())
         for source, execution_id, number in self._database.bulk.execution_numbers(unknown):
             self._numbers[source, execution_id] = number
 
     def claim(
-        self, destination: str, policy: SendPolicy, now: int, until: int, *, anyway: bool = False
-    ) -> Claim | None:
-        return claims.claim(
-            self._database, destination, policy, now, until, self._holder, anyway=anyway
-        )
+        self, destination: str, policy: SendPolicy, now: int, until: int, *, anyway: bool = False,
+        again: bool = False,
+    ) -> Claim | None:  # fmt: skip
+        db, holder = self._database, self._holder
+        if not again:
+            self._request = claims.request(db, destination, policy, now, until, holder, anyway)
+        return None if self._request is None else claims.claim(db, self._request)
 
     def recheck_quiet(self, destination: str, policy: SendPolicy, now: int) -> None:
         quiet.recheck(self._database, destination, policy, now)
@@ -342,9 +342,9 @@ class SqlTransaction(plans.SqlPlanning, audit.SqlAuditing):
         values = {"source": entry.source, "event_id": entry.event.event_id}
         return int(self._database.value(EVENT_NUMBER, values))
 
-    def _promise(self, name: str, n: int) -> None:
-        outbox.promise(self._database, name, n)
-
     def _evict(self) -> None:
         evicted = quarantine.evict(self._database)
         self._promise("evicted", sum(reason != "malformed" for reason in evicted))
+
+    def _promise(self, name: str, n: int) -> None:
+        outbox.promise(self._database, name, n)
