@@ -23,13 +23,14 @@ class _InOnePiece:
     """Connection whose request leaves in one piece. It stands before a class of urllib3."""
 
     _pieces: list[bytes] | None = None
+    _length = 0
     timeout: Any
     sock: Any
 
     def request(self, *arguments: Any, **named: Any) -> None:
         """Send a request."""
         self._leave_to_deadline()
-        self._pieces = []
+        self._pieces, self._length = [], 0
         try:
             super().request(*arguments, **named)  # type: ignore[misc]
             self._send_pieces()
@@ -40,8 +41,9 @@ class _InOnePiece:
         """Hold back what is a part of a request."""
         if self._pieces is None:
             super().send(data)  # type: ignore[misc]
-        elif type(data) is bytes and sum(map(len, self._pieces)) + len(data) <= _MOST_TOGETHER:
+        elif type(data) is bytes and self._length + len(data) <= _MOST_TOGETHER:
             self._pieces.append(data)
+            self._length += len(data)
         else:
             self._send_pieces()
             super().send(data)  # type: ignore[misc]
@@ -56,8 +58,8 @@ class _InOnePiece:
             self.timeout = None
 
     def _send_pieces(self) -> None:
-        pieces, self._pieces = self._pieces, []
-        if pieces:
+        if pieces := self._pieces:
+            self._pieces, self._length = [], 0
             super().send(b"".join(pieces))  # type: ignore[misc]
 
 

@@ -21,6 +21,7 @@ from receiver.destinations.apprise.vendors import UNKNOWN, Vendor
 from receiver.destinations.record import CallRecord, Exchange
 
 _recording = threading.local()
+_NO_WORDS = MessageWords()
 
 
 class AttemptOver(TimeoutError):
@@ -38,7 +39,7 @@ class AttemptRecorder:
     def __init__(self, timeout: float, words: MessageWords | None = None) -> None:
         self.record = CallRecord()
         self.timeout = timeout
-        self.words = words or MessageWords()
+        self.words = words or _NO_WORDS
         self.vendor: Vendor = UNKNOWN
         self._requests: list[Any] = []
         self.command = ""
