@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import ctypes
+import mmap
+import os
 import sqlite3
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from importlib import resources
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 import sqlite_utils
@@ -18,10 +23,12 @@ from receiver.store.opening import exists, open_existing, open_to_serve
 from receiver.store.sql.database import Database, Statement
 from receiver.store.sql.transaction import SqlTransaction
 from receiver.store.sqlite.connection import connect
+from receiver.store.sqlite.file import Lock
 from receiver.store.sqlite.schema import APPLICATION_ID, statements
 from receiver.store.sqlite.store import SqliteStore
 from receiver.times import SECOND
 from tests.store.conformance import NOW, PACE, Engine, StoreContract, applied, claim, owed, save
+from tests.support.live import until
 from tests.support.stores import prepared
 
 
@@ -55,6 +62,32 @@ def test_one_process_serves_a_file(tmp_path: Path) -> None:
         SqliteStore(tmp_path / "r.db", serve=True)
     store.close()
     SqliteStore(tmp_path / "r.db", serve=True).close()
+
+
+def in_memory(file: int) -> float:
+    """The part of a file that the system has in memory."""
+    with closing(mmap.mmap(file, 0, access=mmap.ACCESS_COPY)) as mapped:
+        pages = (ctypes.c_ubyte * -(-len(mapped) // mmap.PAGESIZE))()
+        place = ctypes.c_char.from_buffer(mapped)
+        length = ctypes.c_size_t(len(mapped))
+        assert ctypes.CDLL(None).mincore(ctypes.byref(place), length, pages) == 0
+        del place
+    return sum(page & 1 for page in pages) / len(pages)
+
+
+def test_a_start_reads_a_file_ahead_of_its_check() -> None:
+    # What the system keeps in memory anyway cannot be read ahead.
+    with TemporaryDirectory(dir="/var/tmp") as folder:
+        path = Path(folder) / "r.db"
+        path.write_bytes(bytes(1 << 22))
+        with closing(Lock(path)) as lock, path.open("rb") as file:
+            os.fsync(file.fileno())
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+            if in_memory(file.fileno()) > 0.5:
+                pytest.skip("this file system keeps it in memory")
+            lock.take()
+            lock.read_ahead()
+            until(lambda: in_memory(file.fileno()) == 1)
 
 
 def test_nobody_who_sends_waits_for_somebody_who_looks(tmp_path: Path) -> None:

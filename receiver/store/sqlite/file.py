@@ -23,6 +23,8 @@ _BYTE = 2**62
 # Where there is no fdatasync, SQLite uses the other one, too.
 _sync = getattr(os, "fdatasync", os.fsync)
 _SUFFIXES = ("", "-wal", "-shm")
+# So much is read ahead at a time (bytes): the system cuts off a longer request.
+_PART = 128 * 1024
 
 
 class Misplaced(sqlite3.OperationalError):
@@ -121,6 +123,18 @@ class Lock:
             error = sqlite3.OperationalError("disk I/O error")
             error.sqlite_errorcode = sqlite3.SQLITE_IOERR_FSYNC
             raise error from cause
+
+    def read_ahead(self) -> None:
+        """Let the system read the whole file, in its order, if it takes at most half the memory.
+
+        A check that comes to its pages in no order would wait for the disk at each of them.
+        """
+        assert self._file is not None
+        size = os.fstat(self._file).st_size
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        if sys.platform == "linux" and size <= memory // 2:
+            for place in range(0, size, _PART):
+                os.posix_fadvise(self._file, place, _PART, os.POSIX_FADV_WILLNEED)
 
     def close(self) -> None:
         """Give the right back."""

@@ -42,6 +42,7 @@ class SqliteStore(Committed, SqlReader):
                 if self._log.exists():
                     # A process that died may have copied it back, and not synced the file.
                     self._lock.sync()
+                self._lock.read_ahead()
             prepare(path, thorough=serve or thorough, checkpoint=serve)
             self._news = news = News()
             super().__init__(
