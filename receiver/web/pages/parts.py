@@ -11,19 +11,22 @@ from receiver.times import SECOND
 
 Counted = TypeVar("Counted", Happened, Waited)
 
-# A part is read once more after its end: what was held then is judged by now.
+# A piece is read until so long after its end: what was held then is judged by now.
 SETTLED = 300 * SECOND
 
 
 class Parts(Generic[Counted]):
-    """The counts of equal parts of time. `read` takes a begin and the length of a part (ns).
+    """The counts of equal parts of time. `read` takes a begin and the length of a piece (ns).
 
-    One thread at a time may ask.
+    A part is read in `pieces`, so that little is read of a long one that is not over. One thread at
+    a time may ask.
     """
 
-    def __init__(self, read: Callable[[int, int], Sequence[Counted]], length: int) -> None:
+    def __init__(
+        self, read: Callable[[int, int], Sequence[Counted]], length: int, pieces: int = 1
+    ) -> None:
         self._read: Callable[[int, int], Sequence[Counted]] = read
-        self._length = length
+        self._part, self._length = length, length // pieces
         self._known: dict[int, list[Counted]] = {}
 
     def since(self, begin: int, now: int) -> list[Counted]:
@@ -39,7 +42,7 @@ class Parts(Generic[Counted]):
         over = range(first, settled - length + 1, length)
         self._known = known | {at: found.get(at, []) for at in over}
         return [
-            replace(each, part=(at - begin) // length)
+            replace(each, part=(at - begin) // self._part)
             for at, some in (known | found).items()
             for each in some
         ]

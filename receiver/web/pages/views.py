@@ -39,6 +39,8 @@ View = Mapping[str, Any]
 MOST_WAITING, MOST_OTHERS = 50, 10
 # The most events of an execution on its page, and steps of its path: the newest.
 MOST_EVENTS = 50
+# The picture of a week need not be of this moment (seconds).
+WEEK_RESTS = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +61,10 @@ class Views:
         self._store, self._in_force, self._counters = store, in_force, counters
         self._render, self._zone = renderer, zone
         self.people: Glance[People] = Glance(self._read_people)
-        self._hours = Parts[Happened](store.happened, charts.HOUR)
+        self._hours = Parts[Happened](store.happened, charts.HOUR, pieces=6)
         self._days = Parts[Waited](store.waited, charts.DAY)
         self._day: Glance[tuple[int, Sequence[Happened]]] = Glance(self._read_day)
-        self._week: Glance[tuple[int, Sequence[Waited]]] = Glance(self._read_week)
+        self._week: Glance[tuple[int, Sequence[Waited]]] = Glance(self._read_week, WEEK_RESTS)
         self._ledger = Glance(store.ledger)
 
     def now(self, request: Request, visitor: Visitor) -> Response:

@@ -274,6 +274,9 @@ def test_hours_that_are_over_are_read_once_and_later_ones_again() -> None:
     assert shown(60, 100) == [0, 1, 1]
     assert shown(30, 186) == [0, 0, 1, 1]
     assert begins == [0, 120, 120, 120, 180, 60, 30]
+    hours, begins[:] = Parts(read, charts.HOUR, pieces=6), []
+    assert [shown(0, now) for now in (131, 140, 141)] == [[0, 0, 0, 1, 2, 2]] * 3
+    assert begins == [0, 120, 130]
 
 
 def test_a_glance_shows_what_it_saw_last_while_it_looks_again() -> None:
