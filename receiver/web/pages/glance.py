@@ -56,12 +56,15 @@ class Glance(Generic[Found]):
                 self._is_new = True
                 threading.Thread(target=self._run, args=(self._done,), daemon=True).start()
 
-    def look(self) -> Seen[Found] | None:
-        """Return the last result, a new one if it comes soon; None: there is none yet."""
+    def look(self, waited: float = 0.0) -> Seen[Found] | None:
+        """Return the last result, a new one if it comes soon; None: there is none yet.
+
+        The request has `waited` for others so long already (seconds).
+        """
         self.begin()
         with self._lock:
-            done, patience = self._done, self._patience()
-        if done is not None:
+            done, patience = self._done, self._patience() - waited
+        if done is not None and patience > 0:
             done.wait(patience)
         if self._seen is None and self._error is not None:
             raise self._error

@@ -72,7 +72,10 @@ class Views:
         now = time.time_ns()
         for glance in (self.people, self._day, self._week):
             glance.begin()
-        people, day, week = self.people.look(), self._day.look(), self._week.look()
+        began = time.monotonic()
+        people = self.people.look()
+        day = self._day.look(time.monotonic() - began)
+        week = self._week.look(time.monotonic() - began)
         watched = self._store.watched(now, now)
         content = {
             "title": "Now",

@@ -333,6 +333,21 @@ def test_several_glances_read_at_the_same_time() -> None:
     assert {each.value for each in seen if each} == {0, 1}
 
 
+def test_a_request_waits_for_several_glances_no_longer_than_for_one() -> None:
+    waits: list[float | None] = []
+
+    class Unending(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            waits.append(timeout)
+            return False
+
+    glance = Glance(lambda: 1)
+    glance._done = Unending()  # a read is under way
+    for waited in (0.0, PATIENCE / 2, PATIENCE, PATIENCE * 2):
+        assert glance.look(waited) is None
+    assert waits == [PATIENCE, PATIENCE / 2]
+
+
 @pytest.mark.parametrize(
     ("verdict", "reason", "word"),
     [
