@@ -94,7 +94,8 @@ def pages(many: Live, few: Live, rounds: int) -> Iterator[str]:
     (event,) = many.store.events({}, 1, None)[0]
     more = [story, f"/events/{event['seq']}", "/executions?source=asteroid&q=a-",
             f"/events?execution_id={execution['execution_id']}", "/events?verdict=rejected",
-            "/executions?category=awaiting"]  # fmt: skip
+            "/executions?category=awaiting", "/executions?q=nobody", "/executions?agent=nobody*",
+            "/events?event=NONE", "/deliveries?kind=fallback"]  # fmt: skip
     for receiver in (few, many):
         times_of(receiver, PAGES, 2)  # the templates are read, what takes long has begun
     beside = times_of(few, PAGES, rounds)
