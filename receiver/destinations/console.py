@@ -18,7 +18,7 @@ from receiver.destinations import deadline
 from receiver.destinations.deadline import CallEnd
 from receiver.destinations.destination import Destination
 
-PRINTED = "printed only: nobody but a reader of the output has it"
+PRINTED = "printed only: nobody but who reads the server's console has it"
 _WHAT_TO_DO = "start it with a standard output that is read, or give this destination another URL"
 _printing = threading.Lock()
 

@@ -102,7 +102,7 @@ PAGES = {
     "quiet": ["Nobody was told yet. night , by route at night : waits quiet hours until"],
     "silenced": ["Nobody was told yet : ops gets it in a list at",
                  "ops , by route deploys : not sent silenced by Ann until", "( silence 1 )"],
-    "stopped": ["Nobody but a reader of the output was told. archive , by route flaky : printed",
+    "stopped": ["Nobody was told but who reads the server's console. archive , by route flaky : printed",
                 "Not asked, because route 'flaky' above ends the"
                 " list ( stop ): payroll, at night, deploys, twice, asks ."],
     "twice": ["ops , by route payroll : printed",
@@ -192,7 +192,7 @@ def test_one_command_says_why_nobody_was_told(walked: Path, execution: str, why:
 
 def test_what_was_only_printed_is_called_so_wherever_it_is_listed(walked: Path) -> None:
     for command in (("deliveries", "--state", "sent"), ("executions", "show", "twice")):
-        assert "printed only: nobody but a reader of the output has it" in shown(walked, *command)
+        assert "printed only: nobody but who reads the server's console has it" in shown(walked, *command)
     assert "printed only" not in shown(walked, "deliveries", "--state", "waiting")
     told = run(walked, "doctor", PUBLIC=PUBLIC)
     assert b"destination ops prints only: its messages reach nobody else.\n" in told.stdout

@@ -429,13 +429,13 @@ def test_a_long_question_is_shown_whole(tmp_path: Path) -> None:
 
 def test_a_console_is_said_to_print_only(small: Live) -> None:
     now = Visit(small).get("/").text
-    assert "prints only: nobody but a reader of the output has it" in now
+    assert "prints on the server's console only" in now
     assert "works, last" not in now
     assert "Told: approvers (printed only)." in now
     story = Visit(small).get("/executions/asteroid/pay").text
-    assert "Nobody but a reader of the output was told." in story
+    assert "<strong>Nobody was told</strong> but who reads the server's console." in story
     listed = Visit(small).get("/deliveries?state=sent").text
-    assert "nobody but a reader of the output has it" in listed
+    assert "nobody but who reads the server's console has it" in listed
     for shown in (story, listed):
         assert '<mark class="badge over">printed</mark>' in shown
         assert '<mark class="badge good">sent</mark>' not in shown

@@ -83,7 +83,7 @@ def test_the_console_is_tried_like_any_other(tmp_path: Path) -> None:
     done = run(tmp_path, "test", "ops", PUBLIC=PUBLIC)
     assert done.returncode == 0
     assert "┌ to ops: Test of destination ops" in done.stdout.decode()
-    assert "printed only: nobody but a reader of the output has it" in done.stdout.decode()
+    assert "printed only: nobody but who reads the server's console has it" in done.stdout.decode()
     assert "delivered" not in done.stdout.decode()
 
 
