@@ -435,7 +435,7 @@ def test_a_console_is_said_to_print_only(small: Live) -> None:
     story = Visit(small).get("/executions/asteroid/pay").text
     assert "<strong>Nobody was told</strong> but who reads the server's console." in story
     listed = Visit(small).get("/deliveries?state=sent").text
-    assert "nobody but who reads the server's console has it" in listed
+    assert "nobody but who reads the server&#39;s console has it" in listed
     for shown in (story, listed):
         assert '<mark class="badge over">printed</mark>' in shown
         assert '<mark class="badge good">sent</mark>' not in shown
