@@ -5,11 +5,13 @@ the file.
 from __future__ import annotations
 
 import ipaddress
+import itertools
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from receiver.config import strict_yaml
 from receiver.config.problems import Place, printable
 from receiver.config.rules import Rules
 from receiver.config.settings import PREFIX, Settings
@@ -18,53 +20,123 @@ from receiver.sources.keys import MIN_SECRET
 
 # Names that only a local network knows.
 _LOCAL = (".local", ".internal", ".lan", ".home.arpa", ".test", ".localhost")
-# A variable without others in it, and its default.
-_VARIABLE = re.compile(r"\$\{[^{}:]*(?::-([^{}]*))?\}")
-# The addresses that hold no secret, once their variables are taken out.
+# A variable without others in it, and its default. `$${` begins none.
+_VARIABLE = re.compile(r"(?<!\$)\$\{[A-Za-z_]\w*(?::-([^{}]*))?\}", re.ASCII)
+# The addresses that hold no secret, once their variables are taken out and if all else is words.
 _HOST = r"://:?@?[\w.-]*(:\d+)?/?"
+_WEB = re.compile(r"https?://[\w.-]+(:\d+)?(/(services|webhooks?|hooks|api|v\d)|/)*")
 _OPEN_URL = re.compile(
-    rf"|console://|[\w+-]+://[@/:]*(#[\w-]+)?|(json|form|xml)s?{_HOST}"
-    r"|https?://[\w.-]+((/[a-z]{1,12})|/)*"
+    rf"|{_WEB.pattern}|console://|[\w+-]+://[@/:]*(#[\w-]+)?|(json|form|xml)s?{_HOST}"
     rf"|mailtos?{_HOST}(\?((to|from|cc|bcc|name|mode|format)=[^&]*(&|$))*)?"
 )
-_COMMENT = re.compile(r"(?:^|\s)#(.*)")
-_LIKE_A_SECRET = re.compile(r"whsec_|PRIVATE KEY|://[^/\s@]*:[^/\s@]+@")
-_LIKE_A_TOKEN = re.compile(r"(?=[\w+/=-]*\d)(?=[\w+/=-]*[A-Za-z])[\w+/=-]{20,}")
-_URL = re.compile(r"[\w+-]+://[^\s;,)\"']*")
+_PUBLIC_KEY = {
+    "rsa-sha256": r"MI[\w+/=\s]+"
+    r"|\s*-----BEGIN (RSA )?PUBLIC KEY-----[\w+/=\s\\]+-----END (RSA )?PUBLIC KEY-----[\s\\nr]*",
+    "standard-webhooks": r"whpk_[\w+/=]+",
+}
+_UUID = re.compile(r"!?[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+# Words that people write: what is longer or more mixed may be a secret.
+_HUMPS = re.compile(r"([A-Z]?[a-z]{2,})+")
+_MIXED = re.compile(r"[a-z0-9]{2,4}|[A-Z0-9]{2,4}|(sha|md)\d{1,3}|ed25519|office365")
+_LONGEST_WORD, _LONGEST_NUMBER, _MOST_DIGITS, _MOST_MIXED, _LONGEST_SIGNS = 16, 6, 12, 2, 5
+_SECRET_NAME = re.compile(r"pass|pwd|secret|token|key|auth|credential", re.IGNORECASE)
+# A name with its value, a value in an address, or a name and a password before a host.
+_GIVEN = re.compile(
+    rf"({_SECRET_NAME.pattern})\w*\W{{0,3}}[:=]\W*\w|[?&;][\w.-]+=\w|://[^/\s]*@", re.I
+)
+_LINE_COMMENT = re.compile("(?<=[\n\r])[ \t]*#[^\n\r\x85\u2028\u2029]*(\r\n|\n|\r)")
+_COMMENT = re.compile("[ \t]*#[^\n\r\x85\u2028\u2029]*")
+_AFTER_BLOCK_SIGN = re.compile("(?<=^[|>])([-+0-9]*)[^\n\r\x85\u2028\u2029]*")
 
 
-def written_out(content: Mapping[str, Any], text: str) -> Iterator[Place | int]:
-    """Yield the places of a file, or the numbers of its lines, that may hold a secret.
+def without_comments(text: str) -> str:
+    """Return a file that can be read as it is written, without comments and lines of nothing else.
+
+    What YAML takes for a token stays, and the white space between: nobody can know a comment.
+    """
+    pieces, end = list[str](), 0
+    for begin, after in strict_yaml.spans(text):
+        # Whether a line begins here shows the sign before.
+        between = _LINE_COMMENT.sub("", text[max(0, end - 1) : begin])[min(1, end) :]
+        pieces.append("".join(filter(str.isspace, _COMMENT.sub("", between))))
+        # The line on which a text begins with | or > may end with a comment.
+        pieces.append(_AFTER_BLOCK_SIGN.sub(r"\1", text[begin:after], count=1))
+        end = after
+    return "".join(pieces).strip("\r\n") + "\n"
+
+
+def written_out(content: Mapping[str, Any]) -> Iterator[Place]:
+    """Yield the places of a file's content that are not known to hold no secret.
 
     `content` is as it is written: what a variable stands for is not written out.
     """
-    for name, source in _members(content, "sources").items():
-        yield from (("sources", name, *place) for place in _in_source(source))
-    for name, destination in _members(content, "destinations").items():
-        url = destination.get("url", "") if isinstance(destination, dict) else destination
-        if not _OPEN_URL.fullmatch(_literal(url)):
-            yield ("destinations", name)
-    for number, line in enumerate(text.splitlines(), 1):
-        comment = _COMMENT.search(line)
-        said = _literal(comment[1]) if comment else ""
-        urls = [url.rstrip(".") for url in _URL.findall(said)]
-        is_open = all(_OPEN_URL.fullmatch(url) for url in urls)
-        if _LIKE_A_SECRET.search(_literal(line)) or _LIKE_A_TOKEN.search(said) or not is_open:
-            yield number
+    for place, value in _leaves(content, ()):
+        if not (_is_open(content, place, _literal(value)) and all(map(_is_word_like, place))):
+            # A name that may be a secret is not a place to name.
+            yield tuple(itertools.takewhile(_is_word_like, place))
 
 
-def _in_source(source: Mapping[str, Any]) -> Iterator[Place]:
-    """Yield the places of a source's secrets that are written out. Keys of RSA are public."""
-    verify = _members(source, "verify")
-    keys = verify.get("keys", [])
-    for key in keys if isinstance(keys, list) else [keys]:
-        value = _literal(key.get("key", "") if isinstance(key, dict) else key)
-        if value and verify.get("scheme") != "rsa-sha256" and not value.startswith("whpk_"):
-            yield ("verify", "keys")
-    if _literal(_members(verify, "secret_header").get("value", "")):
-        yield ("verify", "secret_header")
-    if _literal(_members(source, "api").get("key", "")):
-        yield ("api", "key")
+def _leaves(value: object, place: Place) -> Iterator[tuple[Place, object]]:
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from _leaves(inner, (*place, name))
+    elif isinstance(value, list):
+        for number, item in enumerate(value):
+            yield from _leaves(item, (*place, number))
+    yield place, "" if isinstance(value, (dict, list)) else value
+
+
+def _is_word_like(step: str | int) -> bool:
+    return isinstance(step, int) or _is_words(step)
+
+
+def _is_open(content: Mapping[str, Any], place: Place, text: str) -> bool:
+    """Return whether a text of the file holds no secret at its place, as far as that is known."""
+    match place:
+        case ("sources", str(name), "verify", "keys", *inner) if inner[-1:] != ["label"]:
+            verify = _members(_members(content, "sources")[name], "verify")
+            form = _PUBLIC_KEY.get(str(verify.get("scheme")), "")
+            return not text or re.fullmatch(form, text, re.ASCII) is not None
+        case ("sources", _, "verify", "secret_header", "value") | ("sources", _, "api", "key"):
+            return not text
+        case ("sources", _, "api", "base_url"):
+            return not text or (_WEB.fullmatch(text) is not None and _has_words(text))
+        case ("destinations", _) | ("destinations", _, "url"):
+            return _OPEN_URL.fullmatch(text) is not None and _has_words(text)
+        case ("sources", _, "agents", *_) | ("routes", _, "match", "agent", *_):
+            return _UUID.fullmatch(text) is not None or _is_words(text)
+        case ("routes", _, "match", "metadata", str(name), *_) if _SECRET_NAME.search(name):
+            return not text.strip("*?!")
+    return _is_words(text)
+
+
+def _is_words(text: str) -> bool:
+    """Return whether a text is words and addresses as people write them in rules and messages."""
+    is_longer = any(
+        len(signs) > _LONGEST_SIGNS and len(set(signs)) > 1
+        for signs in re.findall(r"[^\w\s]+", text)
+    )
+    return not is_longer and not _GIVEN.search(text) and _has_words(text)
+
+
+def _has_words(text: str) -> bool:
+    """Return whether the letters and digits of a text are words, with a few short numbers."""
+    pieces = re.findall(r"[^\W_]+", text)
+    numbers = [piece for piece in pieces if piece.isdigit()]
+    mixed = [piece for piece in pieces if not piece.isdigit() and not _is_word(piece)]
+    return (
+        all(len(number) <= _LONGEST_NUMBER for number in numbers)
+        and sum(map(len, numbers)) <= _MOST_DIGITS
+        and len(mixed) <= _MOST_MIXED
+        and all(map(_MIXED.fullmatch, mixed))
+    )
+
+
+def _is_word(piece: str) -> bool:
+    if not piece.isalpha():
+        return False
+    is_cased = piece.islower() or piece.isupper() or _HUMPS.fullmatch(piece)
+    return not piece.isascii() or (len(piece) <= _LONGEST_WORD and bool(is_cased))
 
 
 def _members(content: object, name: str) -> Mapping[str, Any]:

@@ -11,6 +11,13 @@ from receiver.routing.quiet_hours import DAYS, MIDNIGHT
 from receiver.times import UNITS
 
 
+def as_text(value: object) -> object:
+    """Return the text of a number or of a truth value, which JSON writes without quotes."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if isinstance(value, (int, float)) else value
+
+
 def rate_of(value: object) -> float:
     """Return the number a second of `30/m`."""
     match = re.fullmatch(r"([0-9]{1,6})/([smhd])", str(value), re.ASCII)

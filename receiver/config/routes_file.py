@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from receiver.config import strict_yaml
 from receiver.config.builders.route import build_route, late_warnings, quiet_hours, surprises
 from receiver.config.builders.source import SourceBuilder
-from receiver.config.exposure import written_out
+from receiver.config.exposure import without_comments, written_out
 from receiver.config.problems import Place, describe_error, near, shown
 from receiver.config.rules import Rules
 from receiver.config.schema import (
@@ -99,16 +99,15 @@ class _Reading:
         self._stop()
         self._warn(routes, destinations, {source.format for source in sources.values()})
         self._warn_of_shared_keys(sources)
-        found = written_out(self._document.content, self._text)
-        written = tuple(dict.fromkeys(map(self._place, found)))
-        text, warnings = "" if written else self._text, tuple(self._warnings)
+        written = tuple(dict.fromkeys(map(self._place, written_out(self._document.content))))
+        text, warnings = "" if written else without_comments(self._text), tuple(self._warnings)
         return Rules(self._path, sources, destinations, routes, warnings, text, written)
 
-    def _place(self, place: Place | int) -> str:
+    def _place(self, place: Place) -> str:
         """Write a place of the file as people look for it."""
-        if isinstance(place, int):
-            return f"line {place}"
-        return f"line {self.line(place)}, {'.'.join(map(str, place))}"
+        return (
+            f"line {self.line(place)}, {'.'.join(name for name in place if isinstance(name, str))}"
+        )
 
     def line(self, place: Place) -> int:
         """Return the line of a place in the file."""

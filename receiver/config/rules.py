@@ -26,7 +26,8 @@ _NO_MEANING = frozenset({"line", "path", "warnings", "text", "written_out"})
 class Rules:
     """All of routes.yaml. `warnings` are whole lines for people.
 
-    `text` is the file as it is written; empty if secrets are `written_out` in it, at these places.
+    `text` is the file as it is written, without comments; empty if secrets may be `written_out` in
+    it, at these places.
     """
 
     path: str

@@ -15,6 +15,7 @@ from pydantic import (
 )
 
 from receiver.config.forms import (
+    as_text,
     days_of,
     filled_in,
     listed,
@@ -25,7 +26,7 @@ from receiver.config.forms import (
     url_alone,
     zone_of,
 )
-from receiver.config.strict_yaml import as_text, as_written, with_types
+from receiver.config.strict_yaml import as_written, with_types
 from receiver.events import Status
 from receiver.routing.quiet_hours import DAYS, MIDNIGHT
 from receiver.sources.access import Act

@@ -7,6 +7,7 @@ stay as they are written. Repeated keys, anchors, tags and several documents are
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, get_args
 
@@ -103,6 +104,13 @@ def read(raw: bytes) -> Document:
     return document
 
 
+def spans(text: str) -> Iterator[tuple[int, int]]:
+    """Yield begin and end of each token of a file that can be read; comments are between them."""
+    for token in yaml.scan(text, Loader=_LOADER):
+        if not isinstance(token, yaml.DirectiveToken):
+            yield token.start_mark.index, token.end_mark.index
+
+
 def _check_events(text: str) -> None:
     """Refuse anchors, aliases, tags and deep nesting before anything is built of them."""
     depth = 0
@@ -164,13 +172,6 @@ def _key(node: yaml.Node) -> str:
             " type it again",
         )
     return name
-
-
-def as_text(value: object) -> object:
-    """Return the text of a number or of a truth value, which JSON writes without quotes."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    return str(value) if isinstance(value, (int, float)) else value
 
 
 def with_types(content: Any, model: type[BaseModel]) -> Any:

@@ -147,8 +147,6 @@ class Variables:
         """Return a text of the file with its variables filled in."""
         is_template = place[:1] == ("routes",) and place[2:] in (("title",), ("body",))
         is_secret = place[:1] in (("sources",), ("destinations",))
-        if self._environ is UNFILLED and place[:1] == ("routes",) and "${" in text:
-            self._problem(place, "variables are not filled in here: write the value itself")
         if not is_template:
             rest = text.replace("${", "")
             name = next((step for step in reversed(place) if isinstance(step, str)), "it")
@@ -212,6 +210,8 @@ class Variables:
             elif has_default:
                 self.absent.setdefault(place, []).append(name)
                 pieces.append(self._expand(default, place, is_template, is_secret, depth + 1))
+            elif self._environ is UNFILLED and place[:1] == ("routes",):
+                self._problem(place, "variables are not filled in here: write the value itself")
             elif name not in self._environ:
                 self._problem(place, f"{self.absence(name)}: set it, or write ${{{name}:-default}}")
             end = close + 1

@@ -102,6 +102,27 @@ def test_rules_with_a_secret_written_out_are_not_shown(tmp_path: Path) -> None:
         assert "name: confirmations" in Visit(receiver).get(PATH).text
 
 
+COMMENTS = (
+    "# secret_header: {name: X-Receiver-Secret, value: 'hunter2-and-more'}",
+    "# keys: ['3f9a8b7c6d5e4f3a']", "# password=Tr0ub4dor&3", f"# {'q' * 40}", f"# {'12' * 16}",
+    "# aB3!aB4!aB5!aB6", "#https://hooks.slack.com/services/T01234567/B01234567/abcdEFGH1234ijkl",
+)  # fmt: skip
+
+
+def test_no_comment_of_the_file_is_shown(tmp_path: Path) -> None:
+    routes = ROUTES.replace('["${PUBLIC}"]}', '["${PUBLIC}"]}#was 3f9a8b7c6d5e4f3a3f9a8b7c')
+    for comment in COMMENTS:
+        routes = routes.replace("routes:", f"{comment}\nroutes:")
+        routes = routes.replace("ops: console://\n", f"ops: 'console://'{comment}\n", 1)
+    with live(tmp_path, routes) as receiver:
+        shown = Visit(receiver).get(PATH).text
+        (text,) = re.findall(r'(?s)<textarea name="rules"[^>]*>\n(.*?)</textarea>', shown)
+        assert html.unescape(text).replace("'console://'", "console://") == ROUTES
+        assert "without its comments" in shown
+        for comment in ("3f9a", *COMMENTS):
+            assert html.escape(comment) not in shown
+
+
 def test_a_variable_in_a_route_is_an_error_with_what_to_do(small: Live) -> None:
     rules = ROUTES.replace('"Hostile*"', '"${TEAM}"')
     shown = Visit(small).post(PATH, {"rules": rules, "days": "7"})
@@ -120,7 +141,27 @@ def test_what_cannot_be_tried_is_said(small: Live, form: dict[str, str]) -> None
     given = {name: text.encode("utf-8", "replace").decode() for name, text in form.items()}
     shown = Visit(small).post(PATH, given)
     assert shown.status == 422
-    assert "These rules cannot be tried" in shown.text
+    # Days and sizes are no fault of the rules.
+    is_about_rules = given.get("days") in (None, "7") and len(given.get("rules", "")) < 200_000
+    if given:
+        assert ("These rules cannot be tried" in shown.text) is is_about_rules
+    assert 'role="alert"' in shown.text
+
+
+def test_a_variable_in_a_route_has_its_default(small: Live) -> None:
+    rules = OTHERS.replace('"Hostile*"', '"${TEAM:-Hostile*}"')
+    shown = Visit(small).post(PATH, {"rules": rules, "days": "7"})
+    assert (shown.status, "5 messages instead of 3" in shown.text) == (200, True)
+
+
+def test_a_file_that_is_too_large_for_the_form_is_said_to_be(tmp_path: Path) -> None:
+    more = "".join(f"  - {{name: more {n:04}, match: {{agent: {'word ' * 18}}}, notify: [ops]}}\n"
+                   for n in range(1_500))  # fmt: skip
+    with live(tmp_path, ROUTES + more) as receiver:
+        shown = Visit(receiver).get(PATH).text
+        assert ">\n</textarea>" in shown
+        assert "they have more than 200,000 bytes" in shown
+        assert "secret written out" not in shown
 
 
 def test_one_at_a_time_is_tried_and_not_for_long(
@@ -143,6 +184,7 @@ def test_one_at_a_time_is_tried_and_not_for_long(
     go_on.set()
     first.join()
     assert (refused.status, "Another backtest is under way" in refused.text) == (422, True)
+    assert "These rules" not in refused.text
     monkeypatch.setattr(backtests, "MAX_EVENTS", 1)
     assert "there are more than this page looks at" in Visit(small).post(PATH, form).text
 
