@@ -10,6 +10,9 @@ from typing import Any
 from receiver.alarms import Alarm
 from receiver.events import Status, Verdict
 
+# The beginning of what a console says of a message, which it told nobody but its own readers.
+PRINTED = "printed only: "
+
 
 class State(StrEnum):
     """The state of a delivery."""
@@ -234,10 +237,7 @@ class Digest:
 
 @dataclass(frozen=True, slots=True)
 class Acknowledgement:
-    """The acknowledgement of an episode: `by` a person, `at` a time (nanoseconds).
-
-    `taken_from` is the person who had taken it before, if anybody had.
-    """
+    """The acknowledgement of an episode by a person, at a time (ns), maybe `taken_from` another."""
 
     by: str
     at: int

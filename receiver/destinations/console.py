@@ -13,12 +13,13 @@ import time
 from dataclasses import replace
 from typing import Any, TextIO
 
+from receiver import deliveries
 from receiver.deliveries import Attempt, Message, Outcome
 from receiver.destinations import deadline
 from receiver.destinations.deadline import CallEnd
 from receiver.destinations.destination import Destination
 
-PRINTED = "printed only: nobody but who reads the server's console has it"
+PRINTED = f"{deliveries.PRINTED}nobody but who reads the server's console has it"
 _WHAT_TO_DO = "start it with a standard output that is read, or give this destination another URL"
 _printing = threading.Lock()
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from receiver.config.rules import Rules
-from receiver.deliveries import Kind
+from receiver.deliveries import Kind, Outcome, State
 from receiver.events import Verdict
 from receiver.intake.plan import no_wait_begins, subject
 from receiver.routing.routes import STOPS, Decision, decide
@@ -51,6 +51,14 @@ def explain_stored(
 def is_stopped(why_not: str) -> bool:
     """Return whether a route was not asked because one above it stops."""
     return why_not.endswith(STOPS)
+
+
+def in_list(delivery: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return the attempt by which a list told of a message that a silence kept back, if one did."""
+    if delivery["state"] != State.SUPERSEDED or None in (delivery["silence"], delivery["digest"]):
+        return None
+    arrived = [each for each in delivery["attempts"] if each["outcome"] != Outcome.FAILED]
+    return arrived[-1] if arrived else None
 
 
 def _notices(

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from receiver.deliveries import PRINTED
 from receiver.events import NOBODY
-from receiver.intake.explain_stored import is_stopped
+from receiver.intake.explain_stored import in_list, is_stopped
 from receiver.lifecycle import RULES
 from receiver.times import ago, parse_time
 
@@ -137,13 +138,23 @@ def event_text(
         yield f"      it came {event['times']} times"
     own = [each for each in deliveries if each["event_seq"] == event["seq"]]
     routes = event.get("routes")
-    is_told = any(each["state"] == "sent" for each in own)
+    listed = [each for each in own if in_list(each)]
+    is_told = bool(listed) or any(each["state"] == "sent" for each in own)
+    yield from _in_lists(listed, now)
     if not is_told:
         waiting = any(each["state"] in ("waiting", "sending") for each in own)
         yield "      nobody was told yet" if waiting else "      nobody was told"
     if routes is not None:
         yield from _matching(routes, {each["id"]: each for each in own}, waits, now)
         yield from _not_matching(routes, only_stopped=is_told and not every_route)
+
+
+def _in_lists(deliveries: Sequence[Mapping[str, Any]], now: int) -> Iterator[str]:
+    """Say who was told by a list, each destination once."""
+    for destination, each in {each["destination"]: each for each in deliveries}.items():
+        if (arrived := in_list(each)) is not None:
+            printed = " (printed only)" if arrived["detail"].startswith(PRINTED) else ""
+            yield f"      {destination} got it in a list {_age(arrived['at'], now)}{printed}"
 
 
 def messages_text(

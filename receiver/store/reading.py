@@ -161,16 +161,18 @@ class Surveying(Protocol):
         """Return the executions that wait for a person, the longest first.
 
         Each is a view of an execution with the `detail` of the event that began its episode, and
-        the messages about that in `told`: their destination, kind and state.
+        the messages about that in `told`: their destination, kind and state, and whether they were
+        only printed; a list of what a silence kept back is one of them once it names the execution.
         """
 
     def failed(self, since: int, limit: int) -> Sequence[Mapping[str, Any]]:
         """Return the executions that failed since then, newest first, as in `needing_people`."""
 
-    def told_of(self, executions: Collection[tuple[str, str]]) -> Collection[tuple[str, str]]:
+    def told_of(self, executions: Collection[tuple[str, str]]) -> Mapping[tuple[str, str], bool]:
         """Return those of these executions (source and id) of which somebody was told.
 
-        Only messages about their present stays count, and only those that were sent.
+        Only messages and lists about their present stays count, and only those that were sent. The
+        value is whether all of them were only printed.
         """
 
     def taking(self, delivery: int) -> Mapping[str, Any] | None:

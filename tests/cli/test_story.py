@@ -100,9 +100,10 @@ PAGES = {
               "Nobody was told. This update was rejected, because the execution has ended, and"
               " that never changes. No route asks for rejected updates ( verdict: rejected )."],
     "quiet": ["Nobody was told yet. night , by route at night : waits quiet hours until"],
-    "silenced": ["Nobody was told yet : ops gets it in a list at",
+    "silenced": ["Nobody was told yet : ops gets it in a list at", "(printed only)",
                  "ops , by route deploys : not sent silenced by Ann until", "( silence 1 )"],
-    "stopped": ["Nobody was told but who reads the server's console. archive , by route flaky : printed",
+    "stopped": ["Nobody was told but who reads the server's console."
+                " archive , by route flaky : printed",
                 "Not asked, because route 'flaky' above ends the"
                 " list ( stop ): payroll, at night, deploys, twice, asks ."],
     "twice": ["ops , by route payroll : printed",
@@ -142,11 +143,38 @@ def test_what_failed_and_nobody_was_told_of_is_marked(walked: Path) -> None:
     now, listed = ((walked / f"{page}.html").read_text("utf-8") for page in ("now", "executions"))
     failed = now[now.index("Failed in the last 24 hours") :]
     for text in (failed, listed):
-        for name, is_marked in (("no-route", True), ("silenced", True), ("twice", False)):
+        for name, mark in (("no-route", "nobody told"), ("silenced", "nobody told"),
+                           ("twice", "printed only")):  # fmt: skip
             (row,) = re.findall(rf"<li><a href=./executions/asteroid/{name}.*", text)
-            assert ("nobody told" in row) == is_marked
+            assert f'<mark class="badge over">{mark}</mark>' in row
+            assert row.count("badge over") == 1
     # What merely runs is none of it.
     assert "nobody told" not in re.findall(r"<li><a href=./executions/asteroid/moved.*", listed)[0]
+
+
+def test_a_list_is_said_of_every_execution_that_it_names(tmp_path: Path) -> None:
+    with live(tmp_path, ROUTES.replace("QUIET", "22:00").replace("LOUD", "07:00")) as receiver:
+        silence = {"match": {"agent": "Deploy *"}, "for": "2h", "reason": "a deploy", "by": "Ann"}
+        receiver.ask("/api/silences", method="POST", body=json.dumps(silence).encode())
+        for execution in ("sil-1", "sil-2"):
+            fails(receiver, execution, "Deploy bot")
+        until(lambda: (receiver.store.silence(1) or {})["silenced"] == 2)
+        receiver.ask("/api/silences/1", method="DELETE")
+        until(lambda: receiver.ask("/api/deliveries?kind=digest&state=sent")[1]["items"])
+        texts = [Visit(receiver).get(path).text for path in (
+            "/executions/asteroid/sil-1", "/executions/asteroid/sil-2", "/events/1", "/events/2"
+        )]  # fmt: skip
+        listed, now = (Visit(receiver).get(path).text for path in ("/executions", "/"))
+    for text in texts:
+        assert "<strong>ops</strong> got it in a list at <time" in text
+        assert "<strong>Nobody was told</strong> but who reads the server's console." in text
+    for text in (listed, now):
+        assert ("printed only" in text, "nobody told" in text) == (True, False)
+    for execution in ("sil-1", "sil-2"):
+        told = shown(tmp_path, "executions", "show", execution)
+        assert "ops got it in a list" in told
+        assert "(printed only)" in told
+        assert "nobody was told" not in told
 
 
 def test_only_what_waits_for_a_person_is_taken(walked: Path) -> None:
@@ -192,7 +220,9 @@ def test_one_command_says_why_nobody_was_told(walked: Path, execution: str, why:
 
 def test_what_was_only_printed_is_called_so_wherever_it_is_listed(walked: Path) -> None:
     for command in (("deliveries", "--state", "sent"), ("executions", "show", "twice")):
-        assert "printed only: nobody but who reads the server's console has it" in shown(walked, *command)
+        assert "printed only: nobody but who reads the server's console has it" in shown(
+            walked, *command
+        )
     assert "printed only" not in shown(walked, "deliveries", "--state", "waiting")
     told = run(walked, "doctor", PUBLIC=PUBLIC)
     assert b"destination ops prints only: its messages reach nobody else.\n" in told.stdout

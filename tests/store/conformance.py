@@ -795,18 +795,19 @@ class StoreContract:
         first, second = store.needing_people(9)
         assert [first["execution_id"], second["execution_id"]] == ["x-10", "x-1"]
         assert second["detail"] == {"reason": "pay?"}
-        assert second["told"] == [{"destination": "ops", "kind": "notice", "state": "waiting"}]
+        told = {"destination": "ops", "kind": "notice", "state": "waiting", "printed": False}
+        assert second["told"] == [told]
         assert [each["execution_id"] for each in store.needing_people(1)] == ["x-10"]
         (ended,) = store.failed(NOW, 9)
         assert (ended["execution_id"], ended["told"]) == ("x-30", [])
         assert store.failed(NOW + 4 * SECOND, 9) == []
         three = [("s", "x-1"), ("s", "x-10"), ("s", "x-30")]
-        assert store.told_of(three) == store.told_of([]) == set()
+        assert store.told_of(three) == store.told_of([]) == {}
         mine = claim(store)
         assert mine is not None
         record(store, mine, Attempt(Outcome.DELIVERED, ""), SENT)
-        assert store.told_of(three) == {("s", "x-1")}
-        assert store.told_of([("other", "x-1"), ("s", "x-10")]) == set()
+        assert store.told_of(three) == {("s", "x-1"): False}
+        assert store.told_of([("other", "x-1"), ("s", "x-10")]) == {}
 
     def test_what_happened_is_counted_in_parts_of_a_time(self, store: Store) -> None:
         assert (store.happened(NOW, SECOND), store.waited(NOW, SECOND)) == ([], [])

@@ -178,6 +178,12 @@ def test_a_list_of_open_executions_never_walks_over_those_that_ended(
         ("sent_texts", "INTEGER PRIMARY KEY (rowid=?)"),
         ("obstacles", "d USING INTEGER PRIMARY KEY (rowid=?)"),
         ("told_of_episodes", "delivery_event (event=?)"),
+        ("told_of_episodes", "l USING INDEX delivery_origin (origin=?)"),
+        ("told_of", "x USING INDEX sqlite_autoindex_execution_1 (source=? AND execution_id=?)"),
+        ("told_of", "h USING PRIMARY KEY (execution=? AND version=?)"),
+        ("told_of", "d USING INDEX delivery_event (event=?)"),
+        ("told_of", "l USING INTEGER PRIMARY KEY (rowid=?)"),
+        ("told_of", "l USING INDEX delivery_origin (origin=?)"),
     ],
 )
 def test_what_belongs_to_the_rows_of_a_page_is_found_by_its_keys(

@@ -18,6 +18,7 @@ from tests.stories import (
     test_reminders,
     test_silences,
     test_stuck,
+    test_told_of,
 )
 from tests.support.people import START, Walk
 from tests.support.postgres import Server
@@ -41,6 +42,10 @@ STORIES: list[tuple[str, int, Callable[[Walk], None]]] = [
         test_alarms.test_rules_that_cannot_be_read_again_are_told_until_they_can,
     ),
     (test_stuck.ROUTES, START, test_stuck.test_an_execution_that_moves_on_begins_anew),
+    (
+        test_told_of.ROUTES, START,
+        test_told_of.test_a_list_tells_of_them_at_another_destination_too,
+    ),
     (
         test_quiet_hours.ROUTES, test_quiet_hours.EVENING,
         test_quiet_hours.test_those_of_the_night_are_reminded_together_in_the_day,

@@ -113,7 +113,7 @@ class SqlReader(ABC):
     def failed(self, since: int, limit: int) -> list[dict[str, Any]]:
         return self._look(lambda db: survey.failed(db, since, limit))
 
-    def told_of(self, executions: Collection[tuple[str, str]]) -> set[tuple[str, str]]:
+    def told_of(self, executions: Collection[tuple[str, str]]) -> dict[tuple[str, str], bool]:
         return self._look(lambda db: survey.told_of(db, executions))
 
     def taking(self, delivery: int) -> dict[str, Any] | None:

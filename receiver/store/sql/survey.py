@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
+from receiver.deliveries import PRINTED
 from receiver.events import Judgement, Verdict
 from receiver.store.reading import PastEvent
 from receiver.store.records import Happened, JudgedWebhook, Standing, Waited
@@ -39,19 +40,64 @@ FAILED = statement(
     f"{_BEGUN} WHERE x.category = 'terminal' AND x.since >= :since AND x.status = 'failed'"
     " ORDER BY x.since DESC LIMIT :limit",
 )
+# What the message with this number ended with: a console says that it printed only.
+_PRINTED = (
+    f"coalesce((SELECT substr(t.detail, 1, {len(PRINTED)}) FROM attempt AS t"
+    " WHERE t.delivery = {message} AND t.outcome <> 'failed' ORDER BY t.number DESC LIMIT 1), '')"
+    f" = '{PRINTED}'"
+)
+# Kinds of messages about an episode. Word of an end says how it ended, so it tells of the next one.
+_ABOUT = "d.kind IN ('notice', 'reminder', 'escalation', 'resolved', 'fallback')"
+# What a silence kept back (`d`), once its list (`l`) names that; another destination may get the
+# list in its place.
+_IN_LIST = "d.state = 'superseded' AND d.silence IS NOT NULL"
+_LISTS = ("l.id = d.digest", "l.origin = d.digest AND l.kind = 'fallback'")
+
+
+def _printed(message: str) -> str:
+    return _PRINTED.replace("{message}", message)
+
+
 TOLD_OF_EPISODES = statement(
     "told_of_episodes",
-    "SELECT event, destination, kind, state FROM delivery WHERE event IN {numbers:events}"
-    " AND kind IN ('notice', 'reminder', 'escalation', 'fallback') ORDER BY id",
+    "SELECT d.event, d.destination, d.kind, d.state,"
+    f" {_printed('coalesce(d.digest, d.id)')} AS printed, d.id"
+    f" FROM delivery AS d WHERE d.event IN {{numbers:events}} AND {_ABOUT}"
+    + "".join(
+        f" UNION ALL SELECT d.event, l.destination, l.kind, l.state, {_printed('l.id')}, l.id"
+        f" FROM delivery AS d JOIN delivery AS l ON {which}"
+        f" WHERE d.event IN {{numbers:events}} AND {_IN_LIST}"
+        for which in _LISTS
+    )
+    + " ORDER BY 6",
 )
+
+
+def _is_told(*, by_more: bool) -> str:
+    """Return whether somebody was told of the present stay of `x`; or by more than a console."""
+    stay = (
+        "SELECT 1 FROM history AS h JOIN delivery AS d ON d.event = h.event{join}"
+        " WHERE h.execution = x.id AND h.version = x.version AND {where}"
+    )
+    parts = [("", f"d.state = 'sent' AND {_ABOUT}", "coalesce(d.digest, d.id)")]
+    parts += [
+        (f" JOIN delivery AS l ON {which}", f"{_IN_LIST} AND l.state = 'sent'", "l.id")
+        for which in _LISTS
+    ]
+    looks = [
+        stay.format(join=join, where=where) + (f" AND NOT {_printed(message)}" if by_more else "")
+        for join, where, message in parts
+    ]
+    return f"EXISTS ({' UNION ALL '.join(looks)})"
+
+
 # Of these executions, those of whose present stays somebody was told.
 TOLD_OF = statement(
     "told_of",
-    "SELECT x.source, x.execution_id FROM execution AS x"
+    "SELECT x.source, x.execution_id,"
+    f" CASE WHEN {_is_told(by_more=True)} THEN 0 ELSE 1 END FROM execution AS x"
     " WHERE x.source IN {texts:sources} AND x.execution_id IN {texts:ids}"
-    " AND EXISTS (SELECT 1 FROM history AS h JOIN delivery AS d ON d.event = h.event"
-    " WHERE h.execution = x.id AND h.version = x.version AND d.state = 'sent'"
-    " AND d.kind IN ('notice', 'reminder', 'escalation', 'fallback'))",
+    f" AND {_is_told(by_more=False)}",
 )
 # What a message is about: the episode that its event began, and who has taken that.
 TAKING = statement(
@@ -139,7 +185,8 @@ def _with_told(db: Database, records: Sequence[View]) -> list[View]:
     told: dict[int, list[View]] = {}
     events = db.as_list([record["seq"] for record in records])
     for each in db.records(TOLD_OF_EPISODES, {"events": events}):
-        told.setdefault(each.pop("event"), []).append(each)
+        about = {name: each[name] for name in ("destination", "kind", "state")}
+        told.setdefault(each["event"], []).append({**about, "printed": bool(each["printed"])})
     return [{**_begun(record), "told": told.get(record["seq"], [])} for record in records]
 
 
@@ -148,13 +195,17 @@ def failed(db: Database, since: int, limit: int) -> list[View]:
     return _with_told(db, db.records(FAILED, {"since": since, "limit": limit}))
 
 
-def told_of(db: Database, executions: Collection[tuple[str, str]]) -> set[tuple[str, str]]:
+def told_of(db: Database, executions: Collection[tuple[str, str]]) -> dict[tuple[str, str], bool]:
     """See reading.Surveying.told_of."""
     if not executions:
-        return set()
+        return {}
     sources, ids = (db.as_list(sorted(set(each))) for each in zip(*executions, strict=True))
-    found = {(source, id_) for source, id_ in db.rows(TOLD_OF, {"sources": sources, "ids": ids})}
-    return found & set(executions)
+    found = db.rows(TOLD_OF, {"sources": sources, "ids": ids})
+    return {
+        (source, id_): bool(printed)
+        for source, id_, printed in found
+        if (source, id_) in executions
+    }
 
 
 def _begun(record: View) -> View:

@@ -136,14 +136,17 @@ class Lists:
         return [{**each, "is_planned": each["id"] in planned} for each in shaped]
 
     def _with_untold(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Mark what failed or waits for a person, and nobody was told of it or has taken it."""
+        """Mark what failed or waits for a person, if nobody was told of it or has taken it.
+
+        What was only printed is marked apart.
+        """
         needing = {
             (each["source"], each["execution_id"])
             for each in rows
             if (each["status"] == Status.FAILED or each["category"] in _WAITING)
             and not each["acknowledged"]
         }
-        untold = needing - set(self._store.told_of(needing))
-        return [
-            {**row, "is_untold": (row["source"], row["execution_id"]) in untold} for row in rows
-        ]
+        told = self._store.told_of(needing)
+        marks = {key: "printed only" if told.get(key) else "nobody told" for key in needing}
+        marks = {key: mark for key, mark in marks.items() if told.get(key, True)}
+        return [{**row, "untold": marks.get((row["source"], row["execution_id"]))} for row in rows]

@@ -22,7 +22,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from receiver.events import NOBODY
-from receiver.intake.explain_stored import is_stopped
+from receiver.intake.explain_stored import in_list, is_stopped
 from receiver.lifecycle import RULES
 from receiver.messages.local_time import clock_time, full_time
 from receiver.messages.sanitize import safe_link
@@ -84,6 +84,7 @@ class Renderer:
             "clock": lambda at, now: clock_time(_instant(at), now, zone),
             "breakable": marks.breakable,
             "in_code": marks.in_code,
+            "in_list": in_list,
             "full": lambda at: full_time(_instant(at), zone),
             "link": safe_link,
             "rfc": lambda at: format_time(_instant(at)),
@@ -93,7 +94,9 @@ class Renderer:
             "shown": shown,
             "urlquery": urlencode,
         }
-        self._templates.tests |= {"stopping": is_stopped, "printed": words.is_printed}
+        self._templates.tests |= {
+            "stopping": is_stopped, "printed": words.is_printed, "in_list": in_list,
+        }  # fmt: skip
         self._templates.globals |= {
             "address": marks.address, "status_badge": marks.status_badge,
             "verdict_badge": marks.verdict_badge, "state_badge": marks.state_badge,

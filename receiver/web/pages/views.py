@@ -87,11 +87,7 @@ class Views:
             "set_aside": self._store.events({"verdict": "quarantined"}, MOST_OTHERS, None)[0],
             "alarms": watched.alarms,
             "destinations": self._destinations(now),
-            "printed": [
-                name
-                for name, each in self._in_force.rules.destinations.items()
-                if each.kind == "console"
-            ],
+            "printed": self._prints(),
             "sources": self._sources({name: s.heard_at for name, s in watched.sources.items()}),
             "is_empty": not self._store.events({}, 1, None)[0],
             "day": charts.last_day(day.value[1], day.value[0], self._zone) if day else None,
@@ -122,6 +118,7 @@ class Views:
             "diagram": draw(steps, ordering.observes if ordering else None),
             "question_of": question_of,
             "lists": self._lists(story["deliveries"], now),
+            "prints": self._prints(),
             "waits": may_be_taken(story, rules),
             "can_do": fitting(rules.sources.get(source), Status(story["execution"]["status"])),
         }
@@ -139,6 +136,7 @@ class Views:
             "title": f"Event {number}",
             **json_views.known_event(known, self._in_force.rules, now),
             "lists": self._lists(known["deliveries"], now),
+            "prints": self._prints(),
             "question_of": question_of,
         }
         return self._render.page(request, "event.html", content, visitor)
@@ -180,6 +178,11 @@ class Views:
         found = {number: self._store.silence(number) for number in set(kept_back.values())}
         ends = {number: silence["until"] for number, silence in found.items() if silence}
         return {n: ends[s] for n, s in kept_back.items() if ends.get(s, 0) > now}
+
+    def _prints(self) -> list[str]:
+        """Return the destinations that only print."""
+        destinations = self._in_force.rules.destinations
+        return [name for name, each in destinations.items() if each.kind == "console"]
 
     def _destinations(self, now: int) -> list[tuple[str, Standing]]:
         standings = self._store.standings(now)

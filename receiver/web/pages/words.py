@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from receiver.audit import Act, Door
-from receiver.deliveries import Kind, State
+from receiver.deliveries import PRINTED, Kind, State
 from receiver.events import Status, Verdict
+from receiver.intake.explain_stored import in_list
 from receiver.messages.wording import DOING
 
 VERDICTS: Mapping[str, str] = {
@@ -148,8 +149,6 @@ UNCOUNTED: Mapping[str, str] = {
     Verdict.REJECTED: "rejected updates",
     Verdict.QUARANTINED: "updates that were set aside",
 }
-# The beginning of what a console says of a message.
-PRINTED = "printed only: "
 _MOMENTS = ("reminder", "planned: escalation")
 _NO_LONGER = re.compile(
     r"no longer (?P<before>\w+): now (?P<after>\w+)(?P<again> again)?(?P<more>;.*)?"
@@ -220,7 +219,8 @@ def by_reason(routes: Iterable[Mapping[str, Any]]) -> Mapping[str, list[str]]:
 
 
 def is_printed(delivery: Mapping[str, Any]) -> bool:
-    """Return whether a console got the message, which is nobody as far as we know."""
-    attempts = delivery["attempts"]
-    is_sent = delivery["state"] == State.SENT and attempts
-    return bool(is_sent and attempts[-1]["detail"].startswith(PRINTED))
+    """Return whether a console got the message or its list: nobody as far as we know."""
+    attempts, arrived = delivery["attempts"], in_list(delivery)
+    if delivery["state"] == State.SENT and attempts:
+        arrived = attempts[-1]
+    return arrived is not None and arrived["detail"].startswith(PRINTED)
