@@ -86,7 +86,10 @@ def _summary(found: Document, routes: str) -> Iterator[str]:
         f" in force, {found['after']} by {routes}."
     )
     if not found["is_whole"]:
-        yield f"Only the events before {found['until']} were looked at: --most takes more."
+        yield (
+            f"Only the events before {found['until']} were looked at, the oldest first: --most"
+            " takes more, and a shorter --since begins later."
+        )
     for each in found["destinations"]:
         change = each["after"] - each["before"]
         how = "as many" if not change else f"{abs(change)} {'more' if change > 0 else 'fewer'}"

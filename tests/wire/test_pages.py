@@ -321,13 +321,32 @@ def test_when_the_storage_fails_a_page_says_so_and_what_to_do(tmp_path: Path) ->
 def test_a_form_that_is_none_or_too_large_is_refused(small: Live) -> None:
     visit = Visit(small)
     assert visit.post("/routes", {"body": "x" * 1_100_000}).status == 413
-    assert visit.post("/act/take", {}, **{"Content-Type": "application/json"}).status == 413
-    assert visit.post("/act/take", {str(n): "1" for n in range(99)}).status == 413
+    refused = visit.post("/act/take", {}, **{"Content-Type": "application/json"})
+    assert (refused.status, "This takes a form" in refused.text) == (415, True)
+    refused = visit.post("/act/take", {str(n): "1" for n in range(99)})
+    assert (refused.status, "At most 1,000,000 bytes and 50 fields" in refused.text) == (413, True)
+
+
+def test_behind_the_last_page_of_a_list_there_is_nothing_older(small: Live) -> None:
+    for name in ("executions", "events", "deliveries", "audit", "silences"):
+        shown = Visit(small).get(f"/{name}?after=0").text
+        assert "Nothing older." in shown, name
+        assert "none yet" not in shown
+        assert "anything yet" not in shown
+
+
+def test_the_ledger_says_of_when_its_numbers_are(small: Live) -> None:
+    until(lambda: "Everything adds up" in Visit(small).get("/ledger").text)
+    assert (
+        "the numbers may be some seconds older than this page" in Visit(small).get("/ledger").text
+    )
 
 
 def test_lists_are_filtered_and_paged(small: Live) -> None:
     visit = Visit(small)
     assert "invoice-s" in visit.get("/executions?q=invoice").text
+    assert "invoice-s" not in (other := visit.get("/executions?q=INVOICE").text)
+    assert "upper and lower case count" in other
     assert "report-s" not in visit.get("/executions?q=invoice").text
     assert "No executions match" in visit.get("/executions?q=%3Cb%3E").text
     assert visit.get("/executions?status=maybe").status == 400
@@ -362,8 +381,12 @@ def test_a_search_shows_how_far_it_came_and_goes_on_from_there(
     (*_, first) = small.store.executions({}, 99, None)[0]
     text = visit.get(f"/executions?q={first['execution_id']}").text
     assert f'/asteroid/{first["execution_id"]}"' in text
-    assert "These are all back to" in text
+    assert "The first has this whole id; others were looked for back to" in text
     assert "hx-trigger" not in text
+    # No page further back shows it again.
+    while further := re.search(r'<a href="([^"]*)" rel="next">Search further back', text):
+        text = visit.get(html.unescape(further[1])).text
+        assert f'/asteroid/{first["execution_id"]}"' not in text
 
 
 def test_the_api_searches_on_until_a_page_is_full_or_time_is_up(

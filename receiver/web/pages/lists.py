@@ -92,12 +92,15 @@ class Lists:
         query = self._query(name)
         rows, following = query(conditions, ROWS, after)
         is_whole = following is None or len(rows) == ROWS
-        exact = self._exact(conditions) if name == "executions" and after is None else []
-        rows = [*(each for each in exact if each not in rows), *rows]
+        exact = self._exact(conditions) if name == "executions" else []
+        found = [each for each in exact if each not in rows]
+        # They come first, so no page further back shows them again.
+        rows = [*found, *rows] if after is None else [each for each in rows if each not in exact]
         content = {
             "title": title,
             "rows": self._shaped(name, rows),
             "reached": None if is_whole else self._reached(name, following),
+            "has_exact": after is None and bool(found),
             "given": {key: conditions.get(key, "") for key in _FILTERS[name]},
             "conditions": conditions,
             "after": after,

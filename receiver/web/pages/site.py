@@ -39,6 +39,8 @@ FILES = {
 }
 _NO_STORAGE = "The storage does not answer: nothing was changed. See the log, and try again."
 _LATER = {"Retry-After": "5"}
+_NO_FORM = "This takes a form: press the button of the page. Programs use the API."
+FORM = "application/x-www-form-urlencoded"
 MAX_FORM, MAX_FIELDS = 1_000_000, 50
 _KEPT = {**HEADERS, "Cache-Control": "public, max-age=31536000, immutable"}
 
@@ -196,17 +198,22 @@ def _form_route(path: str, act: Callable[[Request, Form], Response], renderer: R
         except ClientDisconnect:
             return Response(status_code=400)  # the client is gone already
         if form is None:
-            text = "Send this from the page: a form of ordinary size."
-            return await run_in_threadpool(renderer.problem, request, 413, text)
+            is_form = _media_type(request) == FORM
+            text = f"At most {MAX_FORM:,} bytes and {MAX_FIELDS} fields." if is_form else _NO_FORM
+            status = 413 if is_form else 415
+            return await run_in_threadpool(renderer.problem, request, status, text)
         return await run_in_threadpool(act, request, form)
 
     return Route(path, answer, methods=["POST"], include_in_schema=False)
 
 
+def _media_type(request: Request) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
 async def _read_form(request: Request) -> Form | None:
     """Return the fields of a form, the last of each name; None if it is none, or too large."""
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type != "application/x-www-form-urlencoded":
+    if _media_type(request) != FORM:
         return None
     body = b""
     async for chunk in request.stream():

@@ -45,7 +45,10 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "X-Robots-Tag": "noindex, nofollow, noarchive",
 }
-_FRESH = "A newer message about it has a link that works; so has the next reminder."
+_FRESH = (
+    "If it still waits, a newer message about it, such as a reminder, has a link that works; people"
+    " who can sign in find it on the page Now, too."
+)
 _PROBLEMS = {
     Fault.FORGED: (
         404, "This link does not work",
@@ -128,14 +131,20 @@ class TakePage:
             now_about = self._about(request)
             if isinstance(now_about, Response):
                 return now_about
-            return self._page(request, now_about, "", 409)
+            answer = self._page(request, now_about, "", 409, given=item.taken.by)
+            return self._named(request, answer, item.taken.by)
         if not _browser(request):
             # It keeps no cookies, so the page would not know afterwards who looks.
             taken = self._store.taking(about["delivery"]) or about
             return self._page(request, {**about, **taken}, given=item.taken.by)
         # Relative: the proxy in front may know this address by a longer path.
         answer = RedirectResponse(_token_of(request), 303, HEADERS)
-        self._set_cookie(request, answer, TAKER, quote(item.taken.by), 365 * _DAY)
+        return self._named(request, answer, item.taken.by)
+
+    def _named(self, request: Request, answer: Response, name: str) -> Response:
+        """Let a browser that keeps cookies remember the name that somebody wrote."""
+        if _browser(request):
+            self._set_cookie(request, answer, TAKER, quote(name), 365 * _DAY)
         return answer
 
     def _resume(
@@ -154,8 +163,7 @@ class TakePage:
         about = self._store.taking(about["delivery"]) or about
         status = STATUSES.get(acted.came, 409)
         answer = self._page(request, about, acted.text, status, is_good=acted.came is Came.DONE)
-        self._set_cookie(request, answer, TAKER, quote(wish.by.who), 365 * _DAY)
-        return answer
+        return self._named(request, answer, wish.by.who)
 
     def _may_resume(self, about: Mapping[str, Any]) -> bool:
         """Return whether the message's route and the source let this link resume."""
