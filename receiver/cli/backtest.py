@@ -42,7 +42,7 @@ def _lasting(ctx: click.Context, parameter: click.Parameter, value: str) -> int:
 )  # fmt: skip
 @click.option(
     "--most", default=200_000, show_default=True, type=click.IntRange(1),
-    help="How many events at most, the oldest of that time first.",
+    help="How many events at most: the newest of that time.",
 )  # fmt: skip
 @json_option
 def backtest(routes: str, since: int, most: int, in_json: bool) -> None:
@@ -86,10 +86,7 @@ def _summary(found: Document, routes: str) -> Iterator[str]:
         f" in force, {found['after']} by {routes}."
     )
     if not found["is_whole"]:
-        yield (
-            f"Only the events before {found['until']} were looked at, the oldest first: --most"
-            " takes more, and a shorter --since begins later."
-        )
+        yield "Older ones were not looked at: --most takes more."
     for each in found["destinations"]:
         change = each["after"] - each["before"]
         how = "as many" if not change else f"{abs(change)} {'more' if change > 0 else 'fewer'}"

@@ -7,6 +7,7 @@ in portions, and writes nothing.
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -18,6 +19,7 @@ from receiver.intake.plan import Planner, no_wait_begins, subject
 from receiver.routing.course import course
 from receiver.routing.planned import Episode, Told
 from receiver.routing.routes import decide
+from receiver.store.contract import Store
 from receiver.store.reading import PastEvent, Surveying
 from receiver.store.records import JudgedWebhook
 from receiver.times import SECOND, format_time
@@ -42,7 +44,7 @@ LEFT_OUT = (
 
 
 def backtest(
-    store: Surveying,
+    store: Store,
     in_force: Rules,
     others: Rules,
     since: int,
@@ -52,13 +54,19 @@ def backtest(
 ) -> Document:
     """Compare what both rules would have sent since then (ns): in all, by route, with examples.
 
-    It looks at so many events at most, the oldest first, and ends early once `is_over`.
+    It looks at so many of the newest events at most, in their order, and ends early once `is_over`.
     """
+    newest = max((event["seq"] for event in store.events({}, 1, None)[0]), default=0)
+    # Numbers of events have hardly any gaps.
+    behind = max(0, newest - most)
     sides = _Side(store, in_force, now), _Side(store, others, now)
     examples = _Examples(*sides)
     events, until, is_whole = 0, now, True
-    for past in _events(store, since):
-        if events >= most or (events % PORTION == 0 and events and is_over()):
+    if behind and any(past.number <= behind for past in store.past(since, 0, 1)):
+        is_whole = False
+        since = next((e.entries[0].judged_at for e in store.past(since, behind, 1)), since)
+    for past in itertools.takewhile(lambda e: e.number <= newest, _events(store, since, behind)):
+        if events % PORTION == 0 and events and is_over():
             is_whole, until = False, past.entries[0].judged_at
             break
         events += 1
@@ -76,8 +84,7 @@ def backtest(
     }
 
 
-def _events(store: Surveying, since: int) -> Iterator[PastEvent]:
-    after = 0
+def _events(store: Surveying, since: int, after: int) -> Iterator[PastEvent]:
     while portion := store.past(since, after, PORTION):
         yield from portion
         after = portion[-1].number
