@@ -205,6 +205,8 @@ def _http_attempt(record: CallRecord, status: int, *, late: bool) -> Attempt:
     named = f"HTTP {status} {record.phrase}".rstrip()
     if unsure and (record.cut_short or late):
         return Attempt(Outcome.UNCERTAIN, f"{named}, and the rest of the answer did not come")
+    if status < 200 and record.own:
+        return Attempt(Outcome.UNCERTAIN, f"{named}, which is no answer: it may have arrived")
     if 300 <= status < 400:
         detail = f"{named}: redirects are not followed, give the address it leads to"
         return Attempt(Outcome.FAILED, detail)

@@ -112,6 +112,53 @@ def test_who_cuts_a_kept_connection_unanswered_is_not_trusted_with_one_again() -
     assert (len(visits), len(seen)) == (4, 5)
 
 
+EARLY = b"HTTP/1.1 103 Early Hints\r\nLink: </a>; rel=preload\r\n\r\n"
+WORKING = b"HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n"
+REFUSED = b"HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n"
+
+
+@pytest.mark.parametrize("parts", [[EARLY, OK], [EARLY + OK], [WORKING, EARLY + WORKING, OK]])
+def test_what_comes_before_an_answer_is_not_the_answer(parts: list[bytes]) -> None:
+    """Else the answer would be that of the next message: a refused one would count as delivered."""
+    seen: list[bytes] = []
+
+    def visited(visit: Visit) -> None:
+        while True:
+            seen.append(visit.read_request())
+            for part in [REFUSED] if b'"refused"' in seen[-1] else parts:
+                visit.say(part)
+
+    with told(visited) as (send, _):
+        assert send("a").outcome is Outcome.DELIVERED
+        refused = send("refused")
+        assert (refused.outcome, refused.detail) == (
+            Outcome.FAILED,
+            "HTTP 500 Internal Server Error",
+        )
+        assert send("b").outcome is Outcome.DELIVERED
+    assert len(seen) == 3
+
+
+def test_another_protocol_is_no_answer() -> None:
+    switched = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\n\r\n"
+    with told(answering([], switched)) as (send, visits):
+        assert [send(title).outcome for title in "ab"] == [Outcome.UNCERTAIN] * 2
+        assert len(visits) == 2
+
+
+def test_a_connection_on_which_more_came_than_the_answer_is_not_used_again() -> None:
+    chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"
+    long = OK.replace(b": 0\r\n\r\n", b": 2\r\n\r\nok")
+    for more in (OK + OK, long + b"!", chunked + OK):
+        with told(answering([], more)) as (send, visits):
+            assert [send(title).outcome for title in "ab"] == [Outcome.DELIVERED] * 2
+            assert len(visits) == 2, more
+    for whole in (long, chunked):
+        with told(answering([], whole)) as (send, visits):
+            assert [send(title).outcome for title in "ab"] == [Outcome.DELIVERED] * 2
+            assert len(visits) == 1, whole
+
+
 def test_the_deadline_ends_what_hangs_on_a_kept_connection_too() -> None:
     def visited(visit: Visit) -> None:
         for title in (b'"a"', b'"c"'):

@@ -46,6 +46,7 @@ def install(short_way: Any) -> None:
     wrap(socket.socket, "connect", record_connect)
     wrap(socket.socket, "settimeout", _set_another)
     http.client.parse_headers = heads.with_plain_lines(http.client.parse_headers)
+    http.client.HTTPConnection.response_class = heads.OneAnswer
     wrap(http.client.HTTPConnection, "send", _probe_write)
     wrap(requests.adapters.HTTPAdapter, "send", _probe_request)
     # `requests.post` and its like use the one, some plugins the other.
