@@ -153,7 +153,8 @@ def _explain_stored(
 def show(execution: str, source: str | None, in_json: bool) -> None:
     """Tell the story of the execution ID: its events, who was told, and why nobody was.
 
-    ID is its id, or SOURCE/ID. A shortened id from a table will do while only one fits.
+    ID is its id, or SOURCE/ID. A shortened id from a table, or 8 or more of its first
+    characters, will do while only one fits.
     """
     now, rules = time.time_ns(), _rules_or_a_word()
     with closing(open_store()) as store:

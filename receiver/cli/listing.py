@@ -18,19 +18,26 @@ from receiver.cli.output import (
     Row,
     Word,
     json_option,
+    limit_of_parts_option,
     limit_option,
-    print_json,
-    print_lines,
+    print_json_list,
     print_table,
     wait_phrase,
 )
-from receiver.cli.setup import open_store, rules_if_readable, unknown_execution, unknown_name
-from receiver.config.problems import near
+from receiver.cli.setup import (
+    Newest,
+    in_full,
+    is_empty,
+    open_store,
+    print_newest,
+    rules_if_readable,
+    say_more,
+    unknown_in,
+)
 from receiver.deliveries import Kind, State
-from receiver.errors import ReceiverError
 from receiver.events import Category, Status, Verdict
-from receiver.sources.formats.registry import FORMATS
 from receiver.store.contract import Store
+from receiver.store.reading import Page
 from receiver.times import ago
 
 if TYPE_CHECKING:
@@ -39,7 +46,6 @@ if TYPE_CHECKING:
 
 View = Mapping[str, Any]
 
-MOST = 200
 _ACTIVE = (State.WAITING, State.SENDING)
 _EXECUTIONS = (
     Column("since"),
@@ -65,6 +71,7 @@ _DELIVERIES = (
     Column("route", Cut.END),
     Column("execution", Cut.MIDDLE),
 )
+ACTIVE, DONE = "Waiting or being sent:", "Done:"
 PLANNED = "Planned, if the execution stays where it is:"
 _PLANNED = (Column("id"), Column("due"), *_DELIVERIES[3:])
 
@@ -81,16 +88,11 @@ def executions(ctx: click.Context, /, limit: int, in_json: bool, **options: str 
     """List executions, newest first; `receiver executions show ID` tells the story of one."""
     if ctx.invoked_subcommand is not None:
         return
-    conditions = _given(options)
     with closing(open_store()) as store:
-        rows, following = store.executions(conditions, limit, None)
-        unknown = "" if rows else _unknown_name(store, conditions)
-    if in_json:
-        from receiver.web import json_views
-
-        _print_list([json_views.execution(row) for row in rows], unknown)
-        return
-    if _is_empty("executions", rows, unknown):
+        conditions = _given(options)
+        newest = Newest(lambda n, after: store.executions(conditions, n, after), limit)
+        rows = _rows(store, "executions", conditions, newest, in_json=in_json)
+    if not rows:
         return
     now = time.time_ns()
     print_table(_EXECUTIONS, [
@@ -98,29 +100,23 @@ def executions(ctx: click.Context, /, limit: int, in_json: bool, **options: str 
              row["agent_name"] or row["agent_id"]))
         for row in rows
     ])  # fmt: skip
-    if following is not None:
-        _say_more(limit)
+    say_more(newest)
 
 
 @click.command()
 @click.option("--verdict", type=Word([verdict.value for verdict in Verdict]), help="Such as held.")
 @click.option("--source", help="The source's name.")
-@click.option("--execution", "execution_id", help="The execution's id.")
+@click.option("--execution", "execution_id", help="Its id, or a shortened one of a table.")
 @click.option("--event", help="The sender's name of the event, such as EXECUTION_FAILED.")
 @limit_option
 @json_option
 def events(limit: int, in_json: bool, **options: str | None) -> None:
     """List events with their verdicts, newest first, those in quarantine included."""
-    conditions = _given(options)
     with closing(open_store()) as store:
-        rows, following = store.events(conditions, limit, None)
-        unknown = "" if rows else _unknown_name(store, conditions)
-    if in_json:
-        from receiver.web import json_views
-
-        _print_list([json_views.event(row) for row in rows], unknown)
-        return
-    if _is_empty("events", rows, unknown):
+        conditions = in_full(store, _given(options))
+        newest = Newest(lambda n, after: store.events(conditions, n, after), limit)
+        rows = _rows(store, "events", conditions, newest, in_json=in_json)
+    if not rows:
         return
     now = time.time_ns()
     print_table(_EVENTS, [
@@ -128,45 +124,58 @@ def events(limit: int, in_json: bool, **options: str | None) -> None:
              row["event"], f"{row['verdict']} ({row['reason']})"), _problem(row))
         for row in rows
     ])  # fmt: skip
-    if following is not None:
-        _say_more(limit)
+    say_more(newest)
 
 
 @click.command()
 @click.option("--state", type=Word([state.value for state in State]), help="Such as waiting.")
 @click.option("--destination", help="The destination's name.")
-@click.option("--execution", "execution_id", help="The execution's id.")
+@click.option("--execution", "execution_id", help="Its id, or a shortened one of a table.")
 @click.option("--kind", type=Word([kind.value for kind in Kind]), help="Such as reminder.")
 @click.option("--planned", is_flag=True, help="Only those planned for later.")
-@limit_option
+@limit_of_parts_option
 @json_option
 def deliveries(limit: int, in_json: bool, planned: bool, **options: str | None) -> None:
     """List deliveries, newest first, with why each of them waits and until when.
 
-    Those that wait or are being sent come first. Reminders, escalations and the like that are
-    planned for later stand apart: they go out only if the execution stays where it is.
+    Those that wait or are being sent come first, in JSON too. Reminders, escalations and the like
+    that are planned for later stand apart: they go out only if the execution stays where it is.
     """
-    conditions, now = _given(options), time.time_ns()
+    now = time.time_ns()
     with closing(open_store()) as store:
-        rows = store.deliveries(conditions, limit, planned=(True, now) if planned else None)[0]
-        unknown = "" if rows else _unknown_name(store, conditions)
-        sections = [] if in_json else _sections(store, conditions, limit, now, planned=planned)
-    rules = _rules_for([*rows, *(each for _, some in sections for each in some)], now)
-    if in_json:
-        from receiver.web import json_views
-
-        _print_list(json_views.deliveries(rows, rules, now), unknown)
+        conditions = in_full(store, _given(options))
+        parts = _sections(store, conditions, limit, now, planned=planned)
+        if in_json:
+            _print_sections(store, conditions, parts, now)
+            return
+        sections = [(title, some, rows) for title, some in parts if (rows := list(some))]
+        unknown = "" if sections else unknown_in(store, conditions)
+    rules = _rules_for([row for _, _, rows in sections for row in rows], now)
+    if is_empty("deliveries", sections, unknown):
         return
-    if _is_empty("deliveries", rows, unknown):
-        return
-    for number, (title, some) in enumerate(sections):
+    for number, (title, some, rows) in enumerate(sections):
         if number:
             click.echo()
         if len(sections) > 1:
             click.echo(title)
-        _print_deliveries(some, rules, now, planned=title == PLANNED)
-    if any(len(some) >= limit for _, some in sections):
-        _say_more(limit)
+        _print_deliveries(rows, rules, now, planned=title == PLANNED)
+        say_more(some)
+
+
+def _print_sections(
+    store: Store, conditions: Mapping[str, str], parts: Sequence[tuple[str, Newest]], now: int
+) -> None:
+    """Print the parts of the list as one list in JSON, those that wait first."""
+    from receiver.web import json_views
+
+    waiting = {title: list(some) for title, some in parts if title != DONE}
+    rules = _rules_for([row for rows in waiting.values() for row in rows], now)
+    views = (row for title, some in parts for row in waiting.get(title, some))
+    print_json_list(each for row in views for each in json_views.deliveries([row], rules, now))
+    if not any(some.n for _, some in parts) and (unknown := unknown_in(store, conditions)):
+        click.echo(unknown, err=True)
+    for title, some in parts:
+        say_more(some, of=title, in_json=True)
 
 
 def _problem(row: View) -> str:
@@ -176,27 +185,34 @@ def _problem(row: View) -> str:
 
 def _sections(
     store: Store, conditions: Mapping[str, str], limit: int, now: int, *, planned: bool
-) -> list[tuple[str, list[View]]]:
-    """Return the parts of the list with their titles: active, planned, done; none is empty."""
+) -> list[tuple[str, Newest]]:
+    """Return the parts of the list with their titles: active, planned, done."""
 
-    def page(is_planned: bool, **more: str) -> list[View]:
-        return [*store.deliveries({**conditions, **more}, limit, planned=(is_planned, now))[0]]
+    def done(n: int, after: int | None) -> Page:
+        asked = {**conditions, "done": "yes"}
+        return store.deliveries(asked, n, after, planned=(False, now))
+
+    def later(n: int, after: int | None) -> Page:
+        asked = {**conditions, "state": State.WAITING.value}
+        return store.deliveries(asked, n, after, planned=(True, now))
+
+    def active(n: int, after: int | None) -> Page:
+        pages = [
+            store.deliveries({**conditions, "state": each}, n, after, planned=(False, now))
+            for each in _ACTIVE
+            if state in ("", each)
+        ]
+        rows = sorted((row for page, _ in pages for row in page), key=lambda row: -row["id"])
+        has_more = len(rows) > n or any(following is not None for _, following in pages)
+        return rows[:n], rows[:n][-1]["id"] if has_more else None
 
     state = conditions.get("state", "")
-    active = [
-        each
-        for one in _ACTIVE
-        if not planned and state in ("", one)
-        for each in page(False, state=one)
+    parts = [
+        (ACTIVE, active, not planned and (not state or state in _ACTIVE)),
+        (PLANNED, later, state in ("", State.WAITING)),
+        (DONE, done, not planned and state not in _ACTIVE),
     ]
-    later = page(True) if state in ("", State.WAITING) else []
-    done = [] if planned or state in _ACTIVE else page(False)
-    parts = (
-        ("Waiting or being sent:", sorted(active, key=lambda each: -each["id"])),
-        (PLANNED, sorted(later, key=lambda each: each["due_at"])),
-        ("Done:", [each for each in done if each["state"] not in _ACTIVE]),
-    )
-    return [(title, some) for title, some in parts if some]
+    return [(title, Newest(query, limit)) for title, query, is_asked in parts if is_asked]
 
 
 def _print_deliveries(
@@ -204,7 +220,7 @@ def _print_deliveries(
 ) -> None:
     if planned:
         print_table(_PLANNED, [Row((row["id"], ago(row["due_at"], now), *_about(row)))
-                               for row in rows])  # fmt: skip
+                               for row in sorted(rows, key=lambda row: row["due_at"])])  # fmt: skip
         return
     found = _waits(rows, rules, now)
     print_table(_DELIVERIES, [
@@ -261,40 +277,24 @@ def _given(options: Mapping[str, str | None]) -> dict[str, str]:
     return {name: value for name, value in options.items() if value is not None}
 
 
-def _print_list(items: Sequence[Mapping[str, Any]], unknown: str) -> None:
-    """Print the JSON of a list; it is empty without an error, whatever the reason."""
-    print_json(items)
-    if unknown:
+def _rows(
+    store: Store, what: str, conditions: Mapping[str, str], newest: Newest, *, in_json: bool
+) -> list[dict[str, Any]]:
+    """Return the rows of a table; none if JSON was asked for, which is printed, or if it is empty.
+
+    The JSON of an empty list is no error, whatever the reason.
+    """
+    rows = [] if in_json else list(newest)
+    if in_json:
+        from receiver.web import json_views
+
+        print_newest(newest, json_views.execution if what == "executions" else json_views.event)
+    unknown = "" if newest.n else unknown_in(store, conditions)
+    if in_json and unknown:
         click.echo(unknown, err=True)
-
-
-def _is_empty(what: str, rows: Sequence[View], unknown: str) -> bool:
-    """Say that a list is empty; raise ReceiverError if that is so for want of such a name."""
-    if unknown:
-        raise ReceiverError(unknown)
-    if not rows:
-        click.echo(f"No {what} match.")
-    return not rows
-
-
-def _say_more(limit: int) -> None:
-    more = "--limit shows more" if limit < MOST else "--json and the API show all"
-    print_lines([f"These are the newest {limit}: {more}."])
-
-
-def _unknown_name(store: Store, conditions: Mapping[str, str]) -> str:
-    """Say which of the names is unknown, with the nearest that is known; nothing if all are."""
-    for kind in ("source", "destination"):
-        name = conditions.get(kind)
-        if name is not None and (hint := unknown_name(store, kind, name)):
-            return hint
-    if (event := conditions.get("event")) is not None:
-        known = [name for each in FORMATS.values() for name in each.ANNOUNCES]
-        if event not in known and (hint := near(event, known)).startswith(": did"):
-            return f"No event {event!r} is stored{hint}"
-    if (execution_id := conditions.get("execution_id")) is not None:
-        return unknown_execution(store, conditions.get("source"), execution_id)
-    return ""
+    elif not in_json:
+        is_empty(what, rows, unknown)
+    return rows
 
 
 COMMANDS = (executions, events, deliveries)

@@ -23,7 +23,7 @@ from receiver.cli.output import (
     print_json,
     print_table,
 )
-from receiver.cli.setup import open_store
+from receiver.cli.setup import Newest, open_store, print_newest, say_more
 from receiver.config.rules import Rules
 from receiver.config.settings import Settings, load_settings
 from receiver.dispatch import operators
@@ -211,10 +211,11 @@ def audit(limit: int, in_json: bool, **options: str | None) -> None:
     """
     conditions = {name: text for name, text in options.items() if text is not None}
     with closing(open_store()) as store:
-        rows, _ = store.audit(conditions, limit, None)
-    if in_json:
-        print_json([json_views.audit(row) for row in rows])
-        return
+        newest = Newest(lambda n, after: store.audit(conditions, n, after), limit)
+        if in_json:
+            print_newest(newest, json_views.audit)
+            return
+        rows = list(newest)
     if not rows:
         click.echo(f"Nobody did anything {'that matches' if conditions else 'yet'}.")
         return
@@ -225,6 +226,7 @@ def audit(limit: int, in_json: bool, **options: str | None) -> None:
              f"{row['door']}{' ' if row['place'] else ''}{row['place']}"), row["result"])
         for row in rows
     ])  # fmt: skip
+    say_more(newest)
 
 
 COMMANDS = (prune, backup, migrate, rename, audit)

@@ -22,7 +22,14 @@ from receiver.cli.output import (
     print_json,
     print_table,
 )
-from receiver.cli.setup import open_store, unknown_execution, unknown_name
+from receiver.cli.setup import (
+    Newest,
+    open_store,
+    print_newest,
+    say_more,
+    unknown_execution,
+    unknown_name,
+)
 from receiver.config.problems import near
 from receiver.config.rules import Rules
 from receiver.config.silence_request import match_of, read_silence
@@ -237,20 +244,21 @@ def add(match: tuple[str, ...], in_json: bool, **options: str | None) -> None:
 def list_(limit: int, in_json: bool) -> None:
     """List silences, newest first, with how many messages each kept back."""
     with closing(open_store()) as store:
-        rows, _ = store.silences({}, limit, None)
-    items = [json_views.silence(row) for row in rows]
-    if in_json:
-        print_json(items)
-        return
+        newest = Newest(lambda n, after: store.silences({}, n, after), limit)
+        if in_json:
+            print_newest(newest, json_views.silence)
+            return
+        rows = list(newest)
     if not rows:
         click.echo("There are no silences.")
         return
     now = time.time_ns()
     print_table(_SILENCES, [
         Row((row["id"], ago(row["until"], now), row["silenced"], row["by"],
-             json.dumps(item["match"], ensure_ascii=False)), row["reason"])
-        for row, item in zip(rows, items, strict=True)
+             json.dumps(json_views.silence(row)["match"], ensure_ascii=False)), row["reason"])
+        for row in rows
     ])  # fmt: skip
+    say_more(newest)
 
 
 @silence.command()

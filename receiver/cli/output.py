@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+import textwrap
 import time
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -74,15 +75,31 @@ def json_option(command: Command) -> Command:
 
 def limit_option(command: Command) -> Command:
     """Add the option `--limit`."""
-    number = click.IntRange(1, 200)
-    return click.option(
-        "--limit", type=number, default=50, show_default=True, help="How many at most."
-    )(command)
+    return _limit_option("How many at most.")(command)
+
+
+def limit_of_parts_option(command: Command) -> Command:
+    """Add the option `--limit` to a list of several parts."""
+    return _limit_option("How many of each part at most.")(command)
+
+
+def _limit_option(words: str) -> Callable[[Command], Command]:
+    number = click.IntRange(1, 2**31)
+    return click.option("--limit", type=number, default=50, show_default=True, help=words)
 
 
 def print_json(content: Any) -> None:
     """Print one document."""
     click.echo(json.dumps(content, indent=2))
+
+
+def print_json_list(items: Iterable[Any]) -> None:
+    """Print one document, a list, as its items come: it may be longer than memory has room."""
+    before = "[\n"
+    for item in items:
+        click.echo(before + textwrap.indent(json.dumps(item, indent=2), "  "), nl=False)
+        before = ",\n"
+    click.echo("[]" if before == "[\n" else "\n]")
 
 
 def print_table(columns: Sequence[Column], rows: Sequence[Row]) -> None:

@@ -6,24 +6,66 @@ The rules are read only where the store cannot say enough, so a command starts q
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from receiver.cli.output import print_json_list
 from receiver.config.problems import near
 from receiver.config.settings import load_settings
 from receiver.errors import ConfigurationError, ReceiverError, StorageRefused
 from receiver.events import Verdict
+from receiver.sources.formats.registry import FORMATS
 from receiver.store import opening
 from receiver.store.contract import Store
-from receiver.store.reading import Listing, Node
+from receiver.store.reading import Listing, Node, Page
 
 if TYPE_CHECKING:
     from receiver.config.rules import Rules
 
 # The newest executions among which a misspelt id is looked for.
 NEWEST = 200
+# The rows that are read at once, however many are asked for.
+PAGE = 200
+# The fewest characters of an id's beginning that stand for the whole.
+BEGINNING = 8
+# The executions that are named where several fit.
+SEVERAL = 5
+
+
+class Newest:
+    """The newest rows of a list, read page by page while somebody walks over them."""
+
+    def __init__(self, query: Callable[[int, int | None], Page], limit: int) -> None:
+        self._query, self.limit = query, limit
+        self.n, self.has_more = 0, False
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """Yield the rows; afterwards `n` is their number, and `has_more` whether there are more."""
+        following: int | None = None
+        while self.n < self.limit:
+            rows, following = self._query(min(self.limit - self.n, PAGE), following)
+            self.n += len(rows)
+            yield from rows
+            if following is None:
+                break
+        self.has_more = following is not None
+
+
+def print_newest(
+    newest: Newest, document: Callable[[Mapping[str, Any]], Mapping[str, Any]]
+) -> None:
+    """Print rows as one document of JSON; the other output says if there are more."""
+    print_json_list(map(document, newest))
+    say_more(newest, in_json=True)
+
+
+def say_more(newest: Newest, of: str = "These are", *, in_json: bool = False) -> None:
+    """Say that a list has more rows than are shown, if so; beside JSON on the other output."""
+    if newest.has_more:
+        line = f"{of} the newest {newest.limit}: --limit shows more."
+        click.echo(line, err=in_json)
 
 
 def open_store() -> Store:
@@ -106,6 +148,47 @@ def unknown_execution(store: Listing, source: str | None, execution_id: str) -> 
     return f"There is no execution {execution_id}{listed}"
 
 
+def unknown_in(store: Listing, conditions: Mapping[str, str]) -> str:
+    """Say which of the names is unknown, with the nearest that is known; nothing if all are."""
+    for kind in ("source", "destination"):
+        name = conditions.get(kind)
+        if name is not None and (hint := unknown_name(store, kind, name)):
+            return hint
+    if (event := conditions.get("event")) is not None:
+        known = [name for each in FORMATS.values() for name in each.ANNOUNCES]
+        if event not in known and (hint := near(event, known)).startswith(": did"):
+            return f"No event {event!r} is stored{hint}"
+    if (execution_id := conditions.get("execution_id")) is not None:
+        return unknown_execution(store, conditions.get("source"), execution_id)
+    return ""
+
+
+def is_empty(what: str, rows: Sequence[object], unknown: str) -> bool:
+    """Say that a list is empty; raise ReceiverError if that is so for want of such a name."""
+    if unknown:
+        raise ReceiverError(unknown)
+    if not rows:
+        click.echo(f"No {what} match.")
+    return not rows
+
+
+def in_full(store: Listing, conditions: dict[str, str]) -> dict[str, str]:
+    """Return conditions with the whole id of an execution where a shortened one is given."""
+    text = conditions.get("execution_id")
+    if text is None or not _is_short(text):
+        return conditions
+    source = conditions.get("source")
+    if "…" not in text and store.events(conditions_of(text, source), 1, None)[0]:
+        return conditions
+    found = _shortened(store, text, source)
+    return {**conditions, "execution_id": _only(found)[1]} if found else conditions
+
+
+def conditions_of(execution_id: str, source: str | None) -> dict[str, str]:
+    """Return the conditions for the events of an execution."""
+    return {"execution_id": execution_id} | ({} if source is None else {"source": source})
+
+
 def stored_event(store: Listing, event_id: str, source: str | None) -> int:
     """Return the number of a stored event: the one that kept the id, or the last in quarantine."""
     sources = store.names()["source"] if source is None else [source]
@@ -133,15 +216,24 @@ def stored_execution(store: Listing, text: str, source: str | None) -> tuple[str
     before, slash, after = text.partition("/")
     if not found and slash and source is None and _knows(store, before, after):
         found = [(before, after)]
-    if not found and "…" in text:
+    if not found and _is_short(text):
         found = _shortened(store, text, source)
-    if len(found) > 1:
-        ids = ", ".join("/".join(each) for each in found)
-        raise click.UsageError(f"There are several: {ids}. Say which, or use --source.")
     if not found:
         unknown = "" if source is None else unknown_name(store, "source", source)
         raise ReceiverError(unknown or unknown_execution(store, source, text))
+    return _only(found)
+
+
+def _only(found: Sequence[tuple[str, str]]) -> tuple[str, str]:
+    if len(found) > 1:
+        ids = ", ".join("/".join(each) for each in found[:SEVERAL])
+        more = f" and {len(found) - SEVERAL} more" if len(found) > SEVERAL else ""
+        raise click.UsageError(f"There are several: {ids}{more}. Say which, or use --source.")
     return found[0]
+
+
+def _is_short(text: str) -> bool:
+    return "…" in text or len(text) >= BEGINNING
 
 
 def _knows(store: Listing, source: str, execution_id: str) -> bool:
@@ -149,7 +241,7 @@ def _knows(store: Listing, source: str, execution_id: str) -> bool:
 
 
 def _shortened(store: Listing, text: str, source: str | None) -> list[tuple[str, str]]:
-    """Find the executions that a table shortens to this text."""
+    """Find the executions that a table shortens to this text, or whose ids begin with it."""
     begin, _, end = text.rpartition("/")[2].partition("…")
     conditions = {"q": begin} if source is None else {"q": begin, "source": source}
     rows, _ = store.executions(conditions, NEWEST, None)

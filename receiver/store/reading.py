@@ -114,7 +114,8 @@ class Listing(Protocol):
     ) -> Page:
         """Return a page of deliveries.
 
-        Conditions: state, destination, execution_id, kind. `planned` is (True, now) for those that
+        Conditions: state, destination, execution_id, kind, and done (any text: those that neither
+        wait nor are being sent). `planned` is (True, now) for those that
         are planned for later than now if their executions stay where they are, and (False, now) for
         all others.
         """

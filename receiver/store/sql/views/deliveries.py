@@ -38,6 +38,7 @@ _OF_DELIVERIES = (
     " AND (CAST(:destination AS text) IS NULL OR destination = :destination)"
     " AND (CAST(:execution_id AS text) IS NULL OR execution_id = :execution_id)"
     " AND (CAST(:kind AS text) IS NULL OR kind = :kind)"
+    " AND (CAST(:done AS text) IS NULL OR state NOT IN ('waiting', 'sending'))"
     " AND (CAST(:planned AS integer) IS NULL"
     f" OR CASE WHEN {PLANNED} THEN 1 ELSE 0 END = CAST(:planned AS integer))"
     " AND id < :after ORDER BY id DESC LIMIT :limit"
@@ -94,7 +95,7 @@ def deliveries(
     planned: tuple[bool, int] | None,
 ) -> Page:
     """See contract.Listing.deliveries."""
-    names = ("state", "destination", "execution_id", "kind")
+    names = ("state", "destination", "execution_id", "kind", "done")
     values = page_values(names, conditions, limit, after)
     is_planned, now = planned if planned is not None else (None, 0)
     more = {"planned": None if is_planned is None else int(is_planned), "now": now}
