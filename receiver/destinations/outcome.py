@@ -186,8 +186,9 @@ def _failure(record: CallRecord, *, late: bool, timeout: float) -> Attempt:
     said = _warnings_of(record) or "Apprise says that it failed, and not why"
     if record.untraced:
         return Attempt(Outcome.FAILED, said)
-    # It failed here, before anything went over the network: so it will the next time.
-    return Attempt(Outcome.FAILED, f"nothing was sent: {said}", permanent=True)
+    # It failed here, before anything went over the network: so it will the next time, unless this
+    # process lacked something then.
+    return Attempt(Outcome.FAILED, f"nothing was sent: {said}", permanent=not record.lacking)
 
 
 def _early_attempt(record: CallRecord, wait: float) -> Attempt:

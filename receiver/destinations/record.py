@@ -71,6 +71,8 @@ class CallRecord:
     `refused_recipients`: of single recipients. `unsendable`: the reason why no repeat can send it.
 
     Apprise. `wanted_wait`: the seconds that the plugin wanted to sleep. `warnings`: its log.
+
+    Here. `lacking`: this process had no descriptor, thread or memory left for it.
     """
 
     connected: bool = False
@@ -96,3 +98,4 @@ class CallRecord:
     wanted_wait: float | None = None
     error: str = ""
     warnings: list[str] = field(default_factory=list)
+    lacking: bool = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import signal
@@ -43,6 +44,14 @@ def _misbehave(self: Any, body: str, title: str = "", **more: Any) -> Any:
         case "garbage" | "flood":
             _say_everywhere(b"\0\0\0\5[[[[[" if title == "garbage" else b"\xff" * 5)
             time.sleep(60)
+        case "memory":
+            raise MemoryError
+        case "descriptors":
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        case "threads":
+            raise RuntimeError("can't start new thread")
+        case "mistake":
+            raise ValueError(title)
         case "who":
             self.logger.warning("pid %d", os.getpid())
             return False

@@ -202,6 +202,16 @@ def test_what_a_sender_had_begun_when_it_died_is_uncertain(
     assert {name: n for name, n in senders.state().ends.items() if n} == {cause: 1}
 
 
+@pytest.mark.parametrize("lack", ["memory", "descriptors", "threads", "mistake"])
+def test_what_a_sender_lacks_kills_no_message(
+    senders: Senders, ops: Destination, lack: str
+) -> None:
+    attempt = senders.send(ops, message(lack))
+    assert (attempt.outcome, attempt.permanent) == (Outcome.FAILED, lack == "mistake")
+    assert attempt.detail.startswith("nothing was sent: ")
+    assert senders.send(ops, message("A title")).outcome is Outcome.DELIVERED
+
+
 def test_what_it_had_not_begun_goes_to_the_next_one(senders: Senders, ops: Destination) -> None:
     pid = pid_of(senders, ops)
     os.kill(pid, signal.SIGKILL)

@@ -5,6 +5,7 @@ A failed attempt gives its reason in one readable line, without the URL and its 
 
 from __future__ import annotations
 
+import codecs
 import threading
 import time
 from dataclasses import dataclass, replace
@@ -15,7 +16,7 @@ from receiver.destinations.apprise import checks, clients, kept, sessions
 from receiver.destinations.apprise.exchanges import MessageWords
 from receiver.destinations.apprise.places import place_of
 from receiver.destinations.apprise.plugin import KnownPlugin
-from receiver.destinations.apprise.recorder import AttemptRecorder
+from receiver.destinations.apprise.recorder import AttemptRecorder, is_lack
 from receiver.destinations.apprise.series import Series
 from receiver.destinations.deadline import CallEnd
 from receiver.destinations.destination import Destination
@@ -23,11 +24,15 @@ from receiver.destinations.outcome import classify
 from receiver.destinations.redaction import redact
 
 _REHEARSED = Message("Rehearsal", "Nobody gets this.", severity=Severity.WARNING)
+# Those that are else imported with the first message or failure.
+_CODECS = ("utf-16", "utf-16-le", "idna", "latin-1")
 
 
 def prepare() -> None:
-    """Import Apprise, which takes a while."""
+    """Import Apprise, which takes a while, and what may not be found once descriptors are few."""
     clients.library()
+    for codec in _CODECS:
+        codecs.lookup(codec)
 
 
 def problems(destination: Destination) -> list[str]:
@@ -151,6 +156,7 @@ def _notify(destination: Destination, series: Series, recorder: AttemptRecorder)
             return result
         except BaseException as error:
             # No error of a plugin may end the thread; the line reports it.
+            recorder.record.lacking = is_lack(error)
             recorder.record.warnings.append(f"{type(error).__name__}: {error}")
             return _NotifyResult()
 

@@ -18,6 +18,7 @@ from receiver.destinations.apprise import (
     vendors,
 )
 from receiver.destinations.apprise.limits import Fitter, Written
+from receiver.destinations.apprise.recorder import is_lack
 from receiver.destinations.destination import Destination
 
 
@@ -60,7 +61,9 @@ class KnownPlugin:
                 body_format=written.form,
             )
             return bool(done)
-        except Exception:
+        except Exception as error:
+            if is_lack(error):
+                raise
             logging.getLogger("apprise").warning(
                 "Notification service '%s' raised an exception.", plugin.service_name
             )

@@ -231,6 +231,14 @@ def record_throttle(last_io: object = None, wait: float | None = None) -> None:
         raise AttemptOver(f"it asks to wait {wait:g} s")
 
 
+def is_lack(error: BaseException) -> bool:
+    """Return whether this process had no descriptor, thread or memory left, or cannot import."""
+    if type(error) is RuntimeError:
+        return "thread" in str(error)
+    # Without a descriptor, the module of a codec cannot be read, and then is called unknown.
+    return isinstance(error, OSError | MemoryError) or type(error) in (LookupError, ImportError)
+
+
 def root_cause(error: BaseException) -> str:
     """Describe the first cause of an error: libraries wrap it up to three times."""
     first = error
