@@ -34,10 +34,12 @@ _PUBLIC_KEY = {
     r"|\s*-----BEGIN (RSA )?PUBLIC KEY-----[\w+/=\s\\]+-----END (RSA )?PUBLIC KEY-----[\s\\nr]*",
     "standard-webhooks": r"whpk_[\w+/=]+",
 }
+# What stands before a signature or a token; more could be a part of the token.
+_PREFIX = re.compile(r"((sha|md|v)\d{0,3}|hmac|bearer|basic|token|signature)?[=:]?", re.IGNORECASE)
 _UUID = re.compile(r"!?[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 # Words that people write: what is longer or more mixed may be a secret.
-_HUMPS = re.compile(r"([A-Z]?[a-z]{2,})+")
-_MIXED = re.compile(r"[a-z0-9]{2,4}|[A-Z0-9]{2,4}|(sha|md)\d{1,3}|ed25519|office365")
+_HUMPS = re.compile(r"([A-Z]?[a-z]{2,})+([A-Z]{2,3})?")
+_MIXED = re.compile(r"[a-z0-9]{2,4}|[A-Z0-9]{2,4}|(?i:(sha|md)\d{1,3}|ed25519|base64|office365)")
 _LONGEST_WORD, _LONGEST_NUMBER, _MOST_DIGITS, _MOST_MIXED, _LONGEST_SIGNS = 16, 6, 12, 2, 5
 _SECRET_NAME = re.compile(r"pass|pwd|secret|token|key|auth|credential", re.IGNORECASE)
 # A name with its value, a value in an address, or a name and a password before a host.
@@ -58,11 +60,14 @@ def without_comments(text: str) -> str:
     for begin, after in strict_yaml.spans(text):
         # Whether a line begins here shows the sign before.
         between = _LINE_COMMENT.sub("", text[max(0, end - 1) : begin])[min(1, end) :]
-        pieces.append("".join(filter(str.isspace, _COMMENT.sub("", between))))
-        # The line on which a text begins with | or > may end with a comment.
+        white = "".join(filter(str.isspace, _COMMENT.sub("", between)))
+        # Without the comment that ended it, a text of | or > would take blank lines along.
+        is_behind_block = bool(pieces) and pieces[-1].startswith(("|", ">"))
+        pieces.append(re.split(r"[\n\r]", white)[-1] if is_behind_block else white)
+        # The line on which such a text begins may end with a comment.
         pieces.append(_AFTER_BLOCK_SIGN.sub(r"\1", text[begin:after], count=1))
         end = after
-    return "".join(pieces).strip("\r\n") + "\n"
+    return "".join(pieces).lstrip("\r\n")
 
 
 def written_out(content: Mapping[str, Any]) -> Iterator[Place]:
@@ -99,6 +104,8 @@ def _is_open(content: Mapping[str, Any], place: Place, text: str) -> bool:
             return not text or re.fullmatch(form, text, re.ASCII) is not None
         case ("sources", _, "verify", "secret_header", "value") | ("sources", _, "api", "key"):
             return not text
+        case ("sources", _, "verify", "prefix"):
+            return _PREFIX.fullmatch(text) is not None
         case ("sources", _, "api", "base_url"):
             return not text or (_WEB.fullmatch(text) is not None and _has_words(text))
         case ("destinations", _) | ("destinations", _, "url"):

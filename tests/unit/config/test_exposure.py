@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from receiver.config import strict_yaml
@@ -14,7 +16,7 @@ sources:
   hook: {verify: {scheme: standard-webhooks, keys: ["${SECRET}", "whpk_MCowBQYDK2VwAyEA"]}}
   asks:
     verify:
-      {scheme: token, keys: [{key: "${TOKEN}", label: old}],
+      {scheme: token, keys: [{key: "${TOKEN}", label: old}], header: Authorization,
        secret_header: {name: X, value: "${X:-}"}}
     api: {base_url: "https://api.example.org/v1", key: "${API_KEY}"}
   off: {verify: {scheme: token, keys: }, api: }
@@ -61,6 +63,14 @@ def test_what_people_write_in_rules_is_none(words: str) -> None:
     assert found(NONE.replace("status: failed", f"agent: '{words}'")) == []
 
 
+def test_the_proofs_of_the_reference_are_none() -> None:
+    rows = (TOP / "receiver/help/sources.md").read_text("utf-8")
+    proofs = re.findall(r"`(\{scheme: [^`]*\})`", rows)
+    assert len(proofs) > 10
+    for proof in proofs:
+        assert found(f"sources:\n  hook:\n    verify: {proof}\n") == [], proof
+
+
 def test_the_number_of_an_agent_is_none() -> None:
     agent = "52ef95d0-59e5-4c1b-9a37-b9f3fceff36e"
     assert found(NONE.replace("status: failed", f"agent: [{agent}, '!{agent}']")) == []
@@ -92,6 +102,8 @@ def test_the_files_that_are_shipped_have_none(path: str) -> None:
         ("example.org/v1", "example.org/a-tenant", API),
         ("scheme: standard-webhooks, keys: [\"${SECRET}\", ", "scheme: hmac-sha256, keys: [",
          ("sources", "hook", "verify", "keys", 0)),
+        ("secret_header: {name", "prefix: 'Bearer hunter', secret_header: {name",
+         ("sources", "asks", "verify", "prefix")),
         ("MIIBIj", "is-no-key-at-all-MIIBIj", ("sources", "rsa", "verify", "keys", 0)),
         ("json://127.0.0.1:9/", "https://ntfy.sh/a-topic", ("destinations", "local")),
         ("name: failures", f"name: {HEX}", ("routes", 0, "name")),
@@ -141,6 +153,7 @@ routes:
     # stays, too
 
   # CANARY
+
 - name: >-   #CANARY
     folded
   notify: [ops]
