@@ -38,16 +38,16 @@ _PUBLIC_KEY = {
 _PREFIX = re.compile(r"((sha|md|v)\d{0,3}|hmac|bearer|basic|token|signature)?[=:]?", re.IGNORECASE)
 _UUID = re.compile(r"!?[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 # Words that people write: what is longer or more mixed may be a secret.
-_HUMPS = re.compile(r"([A-Z]?[a-z]{2,})+([A-Z]{2,3})?")
+_HUMPS = re.compile(r"[A-Z]?[a-z]{2,}([A-Z][a-z]{2,})*([A-Z]{2,3})?")
 _MIXED = re.compile(r"[a-z0-9]{2,4}|[A-Z0-9]{2,4}|(?i:(sha|md)\d{1,3}|ed25519|base64|office365)")
 _LONGEST_WORD, _LONGEST_NUMBER, _MOST_DIGITS, _MOST_MIXED, _LONGEST_SIGNS = 16, 6, 12, 2, 5
 _SECRET_NAME = re.compile(r"pass|pwd|secret|token|key|auth|credential", re.IGNORECASE)
 # A name with its value, a value in an address, or a name and a password before a host.
 _GIVEN = re.compile(
-    rf"({_SECRET_NAME.pattern})\w*\W{{0,3}}[:=]\W*\w|[?&;][\w.-]+=\w|://[^/\s]*@", re.I
+    rf"({_SECRET_NAME.pattern})\w{{0,20}}\W{{0,3}}[:=]\W{{0,9}}\w|[?&;][\w.-]+=\w|://[^/\s]*@", re.I
 )
 _LINE_COMMENT = re.compile("(?<=[\n\r])[ \t]*#[^\n\r\x85\u2028\u2029]*(\r\n|\n|\r)")
-_COMMENT = re.compile("[ \t]*#[^\n\r\x85\u2028\u2029]*")
+_COMMENT = re.compile("(?<![ \t])[ \t]*#[^\n\r\x85\u2028\u2029]*")
 _AFTER_BLOCK_SIGN = re.compile("(?<=^[|>])([-+0-9]*)[^\n\r\x85\u2028\u2029]*")
 
 
@@ -140,10 +140,10 @@ def _has_words(text: str) -> bool:
 
 
 def _is_word(piece: str) -> bool:
-    if not piece.isalpha():
-        return False
-    is_cased = piece.islower() or piece.isupper() or _HUMPS.fullmatch(piece)
-    return not piece.isascii() or (len(piece) <= _LONGEST_WORD and bool(is_cased))
+    if not (piece.isalpha() and piece.isascii()):
+        return piece.isalpha()
+    is_short = len(piece) <= _LONGEST_WORD
+    return is_short and (piece.islower() or piece.isupper() or bool(_HUMPS.fullmatch(piece)))
 
 
 def _members(content: object, name: str) -> Mapping[str, Any]:

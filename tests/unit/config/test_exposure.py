@@ -71,6 +71,16 @@ def test_the_proofs_of_the_reference_are_none() -> None:
         assert found(f"sources:\n  hook:\n    verify: {proof}\n") == [], proof
 
 
+def test_the_longest_texts_are_judged_at_once() -> None:
+    for text in ("a" * 19_999 + "B", "pass" * 5_000, "password" + ":" * 19_999, "?a=" * 7_000,
+                 "Aa" * 9_000, "/" * 19_999, " " * 19_999, "sha2-" * 4_000):  # fmt: skip
+        for place in ("notify: ops", "console://}}"):
+            quoted = f"notify: ops, body: '{text}'" if place == "notify: ops" else f"{text}}}}}"
+            found(NONE.replace(place, quoted))
+    blanks = f"a: 'b'{' ' * 19_999}\nc: d # e\n"
+    assert without_comments(blanks) == blanks.replace(" # e", "")
+
+
 def test_the_number_of_an_agent_is_none() -> None:
     agent = "52ef95d0-59e5-4c1b-9a37-b9f3fceff36e"
     assert found(NONE.replace("status: failed", f"agent: [{agent}, '!{agent}']")) == []
