@@ -74,11 +74,10 @@ def check(file: str | None) -> None:
         with closing(store):
             _print_hints(rules, store)
             for orphan in orphans(rules, store):
-                click.echo(f"{rules.path}:1: warning: {orphan.text()}")
-    click.echo(
-        f"{rules.path}: {len(rules.sources)} sources, {len(rules.destinations)} destinations,"
-        f" {len(rules.routes)} routes: fine."
-    )
+                click.echo(f"{rules.path}: warning: {orphan.text()}")
+    counts = {"source": rules.sources, "destination": rules.destinations, "route": rules.routes}
+    parts = (f"{len(of)} {what}{'' if len(of) == 1 else 's'}" for what, of in counts.items())
+    click.echo(f"{rules.path}: {', '.join(parts)}: fine.")
 
 
 @click.command()

@@ -243,11 +243,11 @@ class Orphan:
     def text(self) -> str:
         """Say what hangs on it, and what to do."""
         counts = (
-            (self.open, "executions that have not ended"),
-            (self.waiting, "messages that wait"),
-            (self.held, "held events"),
+            (self.open, "execution that has not ended", "executions that have not ended"),
+            (self.waiting, "message that waits", "messages that wait"),
+            (self.held, "held event", "held events"),
         )
-        parts = ", ".join(f"{n} {what}" for n, what in counts if n)
+        parts = " and ".join(f"{n} {one if n == 1 else more}" for n, one, more in counts if n)
         return (
             f"{self.kind} {self.name} is not in routes.yaml any more, and the store has {parts} of"
             f" it: put it back, or stop the server and `receiver rename {self.kind}"

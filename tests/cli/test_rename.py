@@ -41,7 +41,7 @@ async def fill(served: Served) -> None:
 
 def test_a_renamed_source_is_said_everywhere_and_carried_over(tmp_path: Path) -> None:
     routes = tmp_path / "routes.yaml"
-    says = "source asteroid is not in routes.yaml any more, and the store has 1 executions that"
+    says = "source asteroid is not in routes.yaml any more, and the store has 1 execution that"
 
     async def run_() -> None:
         async with Served(tmp_path, (), DOUBLED, HERE, log_level="info") as served:
@@ -70,6 +70,9 @@ def test_a_renamed_source_is_said_everywhere_and_carried_over(tmp_path: Path) ->
                 done = await asyncio.to_thread(run, tmp_path, command)
                 assert says in done.stdout.decode(), done.stderr
                 assert "receiver rename source asteroid NEW" in done.stdout.decode()
+                if command == "check":
+                    assert f"\nroutes.yaml: warning: {says}" in done.stdout.decode()
+                    assert "routes.yaml: 1 source, " in done.stdout.decode()
             report = json.loads((await asyncio.to_thread(run, tmp_path, "doctor", "--json")).stdout)
             assert [(o["kind"], o["name"], o["open"]) for o in report["orphans"]] == [
                 ("source", "asteroid", 1)

@@ -450,6 +450,20 @@ def test_a_long_question_is_shown_whole(tmp_path: Path) -> None:
     assert css.index("pre code { white-space: inherit; }") > css.index("code { overflow-wrap")
 
 
+def test_an_execution_that_there_is_not_leads_to_what_was_set_aside(small: Live) -> None:
+    shown = Visit(small).get("/executions/asteroid/n%26o")
+    assert shown.status == 404
+    assert "It may have been set aside: <a href" in shown.text
+    (address,) = re.findall(r'href="(/events[?][^"]*)"', shown.text)
+    assert address == "/events?verdict=quarantined&amp;source=asteroid&amp;execution_id=n%26o"
+    assert Visit(small).get(html.unescape(address)).status == 200
+
+
+def test_routes_says_statuses_as_the_other_pages_do(small: Live) -> None:
+    shown = Visit(small).get("/routes").text
+    assert "<dd>status is waiting for confirmation or waiting for an answer</dd>" in shown
+
+
 def test_a_console_is_said_to_print_only(small: Live) -> None:
     now = Visit(small).get("/").text
     assert "prints on the server's console only" in now

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import tzinfo
 from functools import lru_cache, partial
 from http import HTTPStatus
@@ -63,6 +64,14 @@ TABS = (
     ("/audit", "Audit"),
     ("/help", "Help"),
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """A link that a page with a problem leads to, and its words."""
+
+    address: str
+    words: str
 
 
 class Renderer:
@@ -141,17 +150,17 @@ class Renderer:
 
     def problem(
         self, request: Request, status: int, text: str, headers: Mapping[str, str] | None = None,
-        visitor: Visitor | None = None,
+        visitor: Visitor | None = None, way: Way | None = None,
     ) -> Response:  # fmt: skip
-        """Answer a page that says what is wrong and what to do."""
+        """Answer a page that says what is wrong and what to do, and perhaps leads there."""
         title = "There is no such page" if status == 404 else HTTPStatus(status).phrase
-        content = {"title": title, "text": text, "has_way": visitor is not None}
+        content = {"title": title, "text": text, "has_way": visitor is not None, "way": way}
         return self.page(request, "problem.html", content, visitor, status, headers)
 
     def lost(self, request: Request) -> Response:
         """Answer whoever asks for a page that there is not."""
         text = "Look at the address again, or begin at the first page."
-        content = {"title": "There is no such page", "text": text, "has_way": True}
+        content = {"title": "There is no such page", "text": text, "has_way": True, "way": None}
         return self.page(request, "problem.html", content, None, 404)
 
 

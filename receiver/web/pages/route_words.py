@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from receiver.config.rules import Rules
 from receiver.times import span
-from receiver.web.pages.words import counted
+from receiver.web.pages.words import counted, plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,10 +22,15 @@ class Described:
 def describe(route: Any) -> Described:
     """Describe a route of the rules."""
     conditions = tuple(
-        f"{each.name} is {' or '.join(each.patterns)}".replace(" is !", " is not ")
+        f"{each.name} is {_patterns(each.name, each.patterns)}".replace(" is !", " is not ")
         for each in route.conditions
     )
     return Described(conditions or ("everything that counts",), tuple(_more(route)))
+
+
+def _patterns(name: str, patterns: Sequence[str]) -> str:
+    text = " or ".join(patterns)
+    return plain(text) if name == "status" else text
 
 
 def quiet_hours(destination: str, rules: Rules) -> tuple[str, ...]:
@@ -44,7 +49,7 @@ def quiet_hours(destination: str, rules: Rules) -> tuple[str, ...]:
 def _more(route: Any) -> Iterator[str]:
     if route.stuck is not None:
         statuses = " or ".join(route.stuck.statuses)
-        yield f"once nothing was heard of it for {span(route.stuck.after)} while {statuses}"
+        yield f"once nothing was heard of it for {span(route.stuck.after)} while {plain(statuses)}"
     if route.remind is not None:
         limit = f", at most {counted(route.remind.at_most, 'time')}" if route.remind.at_most else ""
         yield f"reminds every {span(route.remind.every)} while it stays so{limit}"

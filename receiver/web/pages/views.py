@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
 from typing import Any
+from urllib.parse import urlencode
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -29,7 +30,7 @@ from receiver.web.pages import charts
 from receiver.web.pages.diagram import Step, draw
 from receiver.web.pages.glance import Glance
 from receiver.web.pages.parts import Parts
-from receiver.web.pages.rendering import MOST, Renderer
+from receiver.web.pages.rendering import MOST, Renderer, Way
 from receiver.web.pages.route_words import describe, quiet_hours
 from receiver.web.pages.session import Visitor
 from receiver.web.paging import whole_number
@@ -104,8 +105,9 @@ class Views:
         about = {"verdict": "quarantined", "source": source, "execution_id": execution_id}
         set_aside = self._store.events(about, MOST_OTHERS, None)[0]
         if story is None:
-            text = "No update about such an execution was counted. It may be in quarantine."
-            return self._render.problem(request, 404, text, visitor=visitor)
+            text = "No update about such an execution was counted. It may have been set aside:"
+            way = Way(f"/events?{urlencode(about)}", "its updates that were set aside")
+            return self._render.problem(request, 404, text, visitor=visitor, way=way)
         ordering = rules.orderings.get(source)
         content = {
             "title": f"{story['execution']['agent_name'] or 'Execution'} · {execution_id}"[:120],
