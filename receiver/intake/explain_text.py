@@ -151,7 +151,8 @@ def event_text(
 
 def _in_lists(deliveries: Sequence[Mapping[str, Any]], now: int) -> Iterator[str]:
     """Say who was told by a list, each destination once."""
-    for destination, each in {each["destination"]: each for each in deliveries}.items():
+    told = {each["instead"] or each["destination"]: each for each in deliveries}
+    for destination, each in told.items():
         if (arrived := in_list(each)) is not None:
             printed = " (printed only)" if arrived["detail"].startswith(PRINTED) else ""
             yield f"      {destination} got it in a list {_age(arrived['at'], now)}{printed}"

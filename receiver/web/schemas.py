@@ -138,6 +138,7 @@ SCHEMAS: Document = {
         group_key=MAYBE_TEXT,
         digest=nullable(COUNT),
         silence=nullable(COUNT),
+        instead=MAYBE_TEXT,
         created_at=TIME,
         event_seq=nullable(COUNT),
         planned_at=MAYBE_TIME,

@@ -177,6 +177,7 @@ def test_a_list_of_open_executions_never_walks_over_those_that_ended(
         ("attempts", "PRIMARY KEY (delivery=?)"),
         ("sent_texts", "INTEGER PRIMARY KEY (rowid=?)"),
         ("obstacles", "d USING INTEGER PRIMARY KEY (rowid=?)"),
+        ("lists_instead", "delivery_origin (origin=?)"),
         ("told_of_episodes", "delivery_event (event=?)"),
         ("told_of_episodes", "l USING INDEX delivery_origin (origin=?)"),
         ("told_of", "x USING INDEX sqlite_autoindex_execution_1 (source=? AND execution_id=?)"),

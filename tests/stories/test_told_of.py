@@ -9,6 +9,7 @@ import pytest
 
 from receiver.deliveries import PRINTED, Attempt, Outcome
 from receiver.events import Status
+from receiver.intake.explain_stored import in_list
 from receiver.routing.silences import Silence
 from tests.support.people import GONE, HOUR, Walk
 
@@ -85,6 +86,11 @@ def test_a_list_tells_of_them_at_another_destination_too(walk: Walk) -> None:
     assert len(walk.gets("night")) == 1
     assert told_of(walk, "sil-1", "sil-2") == {"sil-1": False, "sil-2": False}
     assert ("night", "fallback", "sent") in told_now(walk)["sil-2"]
+    (kept_back,) = walk.shown("sil-2")["deliveries"]
+    assert (kept_back["destination"], kept_back["instead"]) == ("ops", "night")
+    arrived = in_list(kept_back)
+    assert arrived is not None
+    assert arrived["at"] == kept_back["attempts"][-1]["at"]
 
 
 def test_what_was_only_printed_is_told_apart(walk: Walk) -> None:

@@ -81,6 +81,12 @@ ATTEMPTS = statement(
 SILENCES_OF = statement(
     "silences_of", f"SELECT {COLUMNS} FROM silence AS s WHERE s.id IN {{numbers:ids}}"
 )
+# Who got the list of a silence in place of another destination.
+LISTS_INSTEAD = statement(
+    "lists_instead",
+    "SELECT origin, id, destination FROM delivery WHERE origin IN {numbers:ids}"
+    " AND kind = 'fallback' AND state = 'sent' ORDER BY id",
+)
 SENT_TEXTS = statement(
     "sent_texts", "SELECT id, title, body FROM delivery WHERE id IN {numbers:ids}"
 )
@@ -115,9 +121,10 @@ def with_attempts(db: Database, records: Sequence[View]) -> list[View]:
     if not records:
         return []
     digests = {r["digest"] for r in records if r["digest"] not in (None, r["id"])}
+    instead = _lists_instead(db, records)
     attempts: dict[int, list[View]] = {}
-    both = {"ids": db.as_list(sorted({*digests, *(record["id"] for record in records)}))}
-    for attempt in db.records(ATTEMPTS, both):
+    ids = {*digests, *(record["id"] for record in records), *(n for n, _ in instead.values())}
+    for attempt in db.records(ATTEMPTS, {"ids": db.as_list(sorted(ids))}):
         attempts.setdefault(attempt.pop("delivery"), []).append(attempt)
     found = db.rows(SENT_TEXTS, {"ids": db.as_list(sorted(digests))}) if digests else ()
     texts = {number: {"title": title, "body": body} for number, title, body in found}
@@ -125,10 +132,26 @@ def with_attempts(db: Database, records: Sequence[View]) -> list[View]:
     obstacles = _obstacles(db, waiting) if waiting else {}
     reasons = _reasons(db, records)
     return [
-        _delivery(record, texts, attempts, obstacles.get(record["id"]))
+        _delivery(record, texts, attempts, obstacles.get(record["id"]), instead.get(record["id"]))
         | {"reason": reasons.get(record["id"], record["reason"])}
         for record in records
     ]
+
+
+def _lists_instead(db: Database, records: Sequence[View]) -> dict[int, tuple[int, str]]:
+    """Return which delivery to whom brought the list of a silence in place of the own destination.
+
+    It is by the numbers of the messages that the list names.
+    """
+    listed = {
+        record["id"]: record["digest"]
+        for record in records
+        if record["silence"] is not None and record["digest"] not in (None, record["id"])
+    }
+    ids = {"ids": db.as_list(sorted(set(listed.values())))}
+    found = db.rows(LISTS_INSTEAD, ids) if listed else []
+    by_list = {origin: (number, destination) for origin, number, destination in found}
+    return {number: by_list[digest] for number, digest in listed.items() if digest in by_list}
 
 
 def _reasons(db: Database, records: Sequence[View]) -> dict[int, str]:
@@ -154,16 +177,19 @@ def _reasons(db: Database, records: Sequence[View]) -> dict[int, str]:
 
 def _delivery(
     record: View, texts: Mapping[int, View], attempts: Mapping[int, list[View]],
-    obstacles: Obstacles | None,
+    obstacles: Obstacles | None, instead: tuple[int, str] | None,
 ) -> View:  # fmt: skip
     number, digest = record["id"], record["digest"]
     tried = list(attempts.get(number, ()))
+    if instead is not None:
+        tried += attempts.get(instead[0], ())
     if digest not in (None, number):
         tried += [each for each in attempts.get(digest, ()) if each["at"] >= record["created_at"]]
     tried.sort(key=lambda each: (each["at"], each["number"]))
     return {
         **{name: record[name] for name in _SHOWN},
         **texts.get(digest, {}),
+        "instead": None if instead is None else instead[1],
         "event_seq": record["event_seq"],
         "created_at": record["created_at"],
         "planned_at": record["planned_at"],
