@@ -129,6 +129,7 @@ BROAD_EXCEPTS = {
     ("destinations.deadline", "_CallThread.run"): "raised again where the call was asked for",
     ("destinations.deadline", "call_watched"): "ends the watch, and raises it again",
     ("destinations.sender.child", "serve"): "the receiver says why it does not start",
+    ("destinations.sender.pool", "Senders.send"): "without an outcome its lease has to end",
     ("destinations.sending", "send"): "whatever a kind does not foresee is a failed attempt",
     (
         "dispatch.worker",

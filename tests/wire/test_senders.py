@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -217,6 +218,58 @@ def test_what_it_had_not_begun_goes_to_the_next_one(senders: Senders, ops: Desti
     os.kill(pid, signal.SIGKILL)
     assert senders.send(ops, message("A title")).outcome is Outcome.DELIVERED
     assert pid_of(senders, ops) != pid
+
+
+def test_one_that_dies_while_it_is_given_a_connection_is_replaced_at_once(
+    senders: Senders, ops: Destination
+) -> None:
+    pid = pid_of(senders, ops)
+    (slot,) = senders._slots
+    old = slot.current(1)
+    os.kill(pid, signal.SIGSTOP)
+    attempts: list[Attempt] = []
+    other = replace(ops, name="other")
+    waiting = threading.Thread(target=lambda: attempts.append(senders.send(other, message("A b"))))
+    waiting.start()
+    until(lambda: bool(old._passing))
+    began = time.monotonic()
+    os.kill(pid, signal.SIGKILL)
+    waiting.join(20)
+    assert [each.outcome for each in attempts] == [Outcome.DELIVERED]
+    assert time.monotonic() - began < pool.READY_WITHIN / 2
+
+
+@contextmanager
+def no_descriptors_left() -> Iterator[None]:
+    """A process that has all that it may have."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    taken = [os.open(os.devnull, os.O_RDONLY)]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(taken) + 64, hard))
+    try:
+        with suppress(OSError):
+            while True:
+                taken.append(os.open(os.devnull, os.O_RDONLY))
+        yield
+    finally:
+        for each in taken:
+            os.close(each)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_without_a_descriptor_an_attempt_fails_or_takes_that_of_an_idle_connection(
+    senders: Senders, ops: Destination
+) -> None:
+    senders.expect([ops])
+    (slot,) = senders._slots
+    pid = slot.current(20).pid
+    with no_descriptors_left():
+        attempt = senders.send(ops, message("who"))
+    assert (attempt.outcome, attempt.permanent) == (Outcome.FAILED, False)
+    assert attempt.detail == "the process that sends cannot be reached: too many open files"
+    for name in ("idle", "and idle"):
+        pid_of(senders, replace(ops, name=name))
+    with no_descriptors_left():
+        assert pid_of(senders, ops) == pid
 
 
 def test_one_that_is_stopped_before_it_began_is_ended(

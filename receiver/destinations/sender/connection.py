@@ -6,6 +6,7 @@ system ends the wait. The word BEGUN alone wakes nobody: both words of an answer
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import struct
 import time
@@ -39,6 +40,11 @@ class Connection:
     def close(self) -> None:
         """Close it: the sender's thread of it ends."""
         self._socket.close()
+
+    def end(self) -> None:
+        """End it from another thread: who waits on it gets SenderGone."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
 
     def expect_begun(self, within: float) -> None:
         """Wait for the first word of a connection; SenderGone if it does not come."""

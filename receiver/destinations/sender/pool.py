@@ -22,7 +22,11 @@ from receiver.destinations.deadline import GRACE
 from receiver.destinations.destination import Destination
 from receiver.destinations.sender import wire
 from receiver.destinations.sender.connection import Connection, SenderGone, SenderSilent
-from receiver.destinations.sender.process import SenderNotStarted, SenderProcess
+from receiver.destinations.sender.process import (
+    SenderNotStarted,
+    SenderOutOfReach,
+    SenderProcess,
+)
 from receiver.destinations.sender.slot import Slot
 from receiver.metrics import SendersState
 
@@ -65,7 +69,12 @@ class Senders:
         if destination.kind in sending.KINDS:
             return sending.send(destination, message)
         began = time.monotonic()
-        attempt = self._try(destination, message, began)
+        try:
+            attempt = self._try(destination, message, began)
+        except Exception as error:
+            # Without an outcome the delivery would stay `sending` until its lease ends.
+            said = f"{type(error).__name__}, and the message may have been begun"
+            attempt = Attempt(Outcome.UNCERTAIN, said)
         if attempt.duration_ms:
             return attempt
         return replace(attempt, duration_ms=int((time.monotonic() - began) * 1000))
@@ -140,6 +149,10 @@ class Senders:
                     return _broken(error, "the process that sends ended")
             except SenderNotStarted as error:
                 return Attempt(Outcome.FAILED, f"the process that sends is not there: {error}")
+            except SenderOutOfReach as error:
+                if not self._close_idle() or time.monotonic() >= until:
+                    said = f"the process that sends cannot be reached: {error}"
+                    return Attempt(Outcome.FAILED, said)
 
     def _ask_once(self, destination: Destination, frame: bytes, until: float) -> Attempt:
         process, connection = self._taken(destination, until)
@@ -177,10 +190,19 @@ class Senders:
             return process, process.connect(destination, max(left, 1.0))
         except SenderSilent:
             process.kill("silent")
-            raise
+            raise SenderNotStarted("it was silent before it began with the message") from None
         except wire.GarbledFrame:
             process.kill("garbled")
             raise SenderGone(has_begun=False) from None
+
+    def _close_idle(self) -> bool:
+        """Close the connections that nobody uses; return whether there were any."""
+        with self._taking:
+            idle = [each for given in self._idle.values() for _, each in given]
+            self._idle.clear()
+        for connection in idle:
+            connection.close()
+        return bool(idle)
 
     def _start(self) -> None:
         if not self._is_started:
@@ -201,7 +223,7 @@ class Senders:
             with contextlib.closing(connection):
                 frame = wire.framed({"describe": True})
                 known = _asked(process, connection, frame, DESCRIBES_WITHIN, wire.to_description)
-        except (SenderGone, SenderNotStarted) as error:
+        except (SenderGone, SenderNotStarted, SenderOutOfReach) as error:
             why = str(error) or "it ended"
             return wire.Description((f"the process that sends cannot check it: {why}",), "")
         with self._taking:

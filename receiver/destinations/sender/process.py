@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import socket
 import subprocess
@@ -18,8 +19,14 @@ from receiver.destinations.sender.connection import Connection, SenderGone, set_
 
 # The time in which a new process has to be ready (seconds).
 STARTS_WITHIN = 30.0
+# This process lacks something then, and not the other one.
+_LACKS = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.ETOOMANYREFS}
 # A reply of a process that does not import what it needs may be so long.
 _LONGEST_HELLO = 4_096
+
+
+class SenderOutOfReach(Exception):
+    """A lack of this process, which keeps it from making a connection. Its text says of what."""
 
 
 class SenderNotStarted(Exception):
@@ -75,6 +82,8 @@ class SenderProcess:
     """
 
     def __init__(self) -> None:
+        self._changing = threading.Lock()
+        self._passing = set[Connection]()
         self._control, theirs = socket.socketpair()
         life, self._life = os.pipe()
         try:
@@ -90,7 +99,6 @@ class SenderProcess:
         self.has_answered = False
         self.cause = ""
         self.working = Work()
-        self._changing = threading.Lock()
 
     def await_ready(self) -> None:
         """Wait until it is ready; SenderNotStarted if it ends, or is not within half a minute."""
@@ -121,21 +129,34 @@ class SenderProcess:
                 self.kill("garbled")  # a sender says nothing there
 
     def connect(self, destination: Destination, within: float) -> Connection:
-        """Make a connection for a destination; SenderGone if it does not take it."""
-        ours, theirs = socket.socketpair()
+        """Make a connection for a destination; SenderGone if it does not take it.
+
+        SenderOutOfReach if this process cannot make one.
+        """
+        try:
+            ours, theirs = socket.socketpair()
+        except OSError as error:
+            raise SenderOutOfReach(os.strerror(error.errno or 0).lower()) from None
         connection = Connection(ours)
+        with self._changing:
+            self._passing.add(connection)
         try:
             with theirs:
                 socket.send_fds(self._control, [b"C"], [theirs.fileno()])
                 # The other end has to be taken before it is closed here, or macOS may lose it.
                 connection.expect_begun(within)
             connection.tell(wire.from_destination(destination))
-        except OSError:
+        except OSError as error:
             connection.close()
+            if error.errno in _LACKS:
+                raise SenderOutOfReach(os.strerror(error.errno).lower()) from None
             raise SenderGone(has_begun=False) from None
         except (SenderGone, wire.GarbledFrame):
             connection.close()
             raise
+        finally:
+            with self._changing:
+                self._passing.discard(connection)
         return connection
 
     def retire(self, cause: str, within: float) -> None:
@@ -161,6 +182,10 @@ class SenderProcess:
         """Close what is open of a process that has ended."""
         self._control.close()
         os.close(self._life)
+        # Who passes a connection to it holds the other end, too, and would not see its end.
+        with self._changing:
+            for connection in self._passing:
+                connection.end()
 
     def _leave(self, cause: str) -> bool:
         with self._changing:
