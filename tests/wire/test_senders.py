@@ -357,23 +357,33 @@ def launch(*passed):
 process.launch = launch
 senders, ops = Senders(1), Destination("ops", "json://127.0.0.1:9/")
 print(senders.send(ops, Message("who", "A body.")).detail, flush=True)
-senders.send(ops, Message("spin", "A body."))
+senders.send(ops, Message(sys.argv[1], "A body."))
 """
 
 
-def test_it_ends_with_the_receiver_even_if_none_of_its_threads_can_run() -> None:
+@pytest.mark.parametrize("title", ["spin", "stop"])
+def test_it_ends_with_the_receiver_even_if_none_of_its_threads_can_run(title: str) -> None:
     if sys.platform != "linux":
         pytest.skip("only Linux ends a process with another one")
     environ = {**os.environ, "PYTHONPATH": str(TOP)}
     running = subprocess.Popen(
-        [sys.executable, "-c", SPINNING], env=environ, cwd=TOP, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", SPINNING, title],
+        env=environ,
+        cwd=TOP,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     with running:
         assert running.stdout is not None
         pid = int(running.stdout.readline().rpartition(" ")[2])
-        until(lambda: seconds_of(pid) > 1.0)  # it spins
+        until(lambda: seconds_of(pid) > 1.0 if title == "spin" else state_of(pid) == "T")
         running.kill()
     until(lambda: is_gone(pid))
+
+
+def state_of(pid: int) -> str:
+    """The state of a process, in one letter."""
+    return Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()[0]
 
 
 def seconds_of(pid: int) -> float:

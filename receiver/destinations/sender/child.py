@@ -56,11 +56,13 @@ def serve(number: int, life: int) -> None:
 def _end_with(life: int) -> None:
     """Let the system end this process with the receiver, even if a plugin lets no other code run.
 
-    On Linux a signal comes as soon as the pipe is closed, and ends the process. Elsewhere the end
-    of `control` has to do.
+    On Linux a signal comes as soon as the pipe is closed, and ends the process, even a stopped one.
+    Elsewhere the end of `control` has to do.
     """
     signal.signal(signal.SIGIO, signal.SIG_DFL)
     with contextlib.suppress(OSError):
+        if hasattr(fcntl, "F_SETSIG"):
+            fcntl.fcntl(life, fcntl.F_SETSIG, signal.SIGKILL)
         fcntl.fcntl(life, fcntl.F_SETOWN, os.getpid())
         fcntl.fcntl(life, fcntl.F_SETFL, fcntl.fcntl(life, fcntl.F_GETFL) | os.O_ASYNC)
 
