@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from receiver.deliveries import Attempt, Kind, Outcome
@@ -137,6 +137,15 @@ def story(folder: Path, script: list[Any], restarts: set[int]) -> tuple[list[Sen
 
 @settings(max_examples=15, deadline=None)
 @given(st.lists(steps, min_size=4, max_size=14), st.sets(st.integers(1, 13), min_size=1))
+# Quiet hours keep a reminder back, and the digest of a silence puts it off to a later time.
+@example(
+    script=[
+        ("comes", "a", Status.STARTING), ("passes", 1, None), ("comes", "a", RUNNING),
+        ("passes", 1, None), ("passes", 1, None), ("passes", 1, None), ("comes", "b", RUNNING),
+        ("silences", "running", None), ("passes", 140, None), ("comes", "a", Status.STARTING),
+    ],
+    restarts={9},
+)  # fmt: skip
 def test_with_restarts_the_same_goes_out_at_the_same_time_as_without(
     script: list[Any], restarts: set[int]
 ) -> None:

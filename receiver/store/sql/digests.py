@@ -175,10 +175,11 @@ def watch_again(
 
 
 # A digest of a silence is a message about each episode that it lists: the next reminder counts from
-# it, and none goes out beside it.
+# it, and none goes out beside it. Quiet hours that kept one back have no say in its new time.
 _REMIND_LATER = (
     "UPDATE delivery SET planned_at = u.told_at + :every, owed_at = u.told_at + :every,"
-    " due_at = u.told_at + :every, begun_at = u.told_at, kept_by = NULL FROM"
+    " due_at = u.told_at + :every, begun_at = u.told_at, kept_by = NULL, group_key ="
+    " CASE WHEN substr(group_key, 1, 6) = 'quiet/' THEN NULL ELSE group_key END FROM"
 )
 # One that each message goes out instead of tells nothing itself: they do, now.
 _TOLD_AT = "CASE WHEN l.state = 'sent' THEN l.due_at ELSE CAST(:now AS bigint) END"
