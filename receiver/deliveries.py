@@ -112,7 +112,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One try of a delivery. `detail` is one readable line without secrets.
+    """One try of a delivery; `is_none`: nobody was there to make it. `detail` shows no secrets.
 
     `permanent`: no retry can mend it. `retry_after`: the wait that the destination asks for (s).
     """
@@ -122,6 +122,7 @@ class Attempt:
     duration_ms: int = 0
     permanent: bool = False
     retry_after: float | None = None
+    is_none: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,8 +203,7 @@ class DigestItem:
     """Message in a digest.
 
     `over`: its episode has ended since. `taken`: somebody has taken it, `taken_by` says who.
-    `stuck`: no event of its execution came for too long. `begun` has the facts of the event that
-    began the episode, if the message is about its end.
+    `stuck`: no event of it came for too long. About an end, `begun` has the facts of the beginning.
     """
 
     kind: Kind

@@ -53,10 +53,14 @@ class FinishedAttempt:
 
 @dataclass(frozen=True, slots=True)
 class Hand:
-    """Hand of a thread: its attempts to record, and the claims that it has not begun."""
+    """Hand of a thread: its attempts to record, and the claims that it has not begun.
+
+    `is_held_up`: nobody is there who sends them.
+    """
 
     finished: Sequence[FinishedAttempt] = ()
     unsent: Sequence[Claim] = ()
+    is_held_up: bool = False
 
     def is_full(self) -> bool:
         """Return whether the next turn has something to store."""
@@ -65,6 +69,10 @@ class Hand:
     def has_arrived(self) -> bool:
         """Return whether every message did that was sent."""
         return all(each.attempt.outcome is Outcome.DELIVERED for each in self.finished)
+
+    def held_up(self, claim: Claim) -> Hand:
+        """Return it with a claim whose message nobody could send now."""
+        return replace(self, unsent=[claim, *self.unsent], is_held_up=True)
 
     def and_(self, finished: FinishedAttempt) -> Hand:
         """Return it with one more attempt."""
@@ -237,6 +245,15 @@ def tell_of(transaction: Transaction, dead: Sequence[Claim], rules: Rules, now: 
         planned = dead_letters.plan(claim, rules.routes, rules.destinations)
         transaction.owe(claim.delivery, planned, now)
     replan_after(transaction, [each for each in dead if each.kind in _REMINDED_OF], rules, now)
+
+
+def log_turns(turns: Sequence[TurnRequest], results: Sequence[TurnResult]) -> None:
+    """Log the attempts that turns have recorded, and the deliveries that they ended."""
+    for turn, result in zip(turns, results, strict=True):
+        if turn.finished is not None:
+            turn.finished.log(result.recorded)
+        for dead in result.ended:
+            log_dead(dead)
 
 
 def log_dead(dead: Claim) -> None:

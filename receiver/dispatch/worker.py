@@ -27,7 +27,7 @@ from receiver.dispatch.turn import (
     Hand,
     TurnRequest,
     TurnResult,
-    log_dead,
+    log_turns,
     policy_at,
     record_and_claim,
     take_several,
@@ -171,12 +171,13 @@ class DestinationWorker:
                         self._turns(hand, most=0)
                         hand = Hand()
                     self._intake_first.rest(self._stopping)
-                results = self._turns(hand)
+                is_held_up, results = hand.is_held_up, self._turns(hand)
                 hand = Hand()
                 if claims := [each.claim for each in results if each.claim is not None]:
                     hand = self._attempt_all(claims)
                     continue
-                rest = 0.0 if any(each.ended for each in results) else self._seconds_to_rest()
+                ended = any(each.ended for each in results)
+                rest = POLL if is_held_up else 0.0 if ended else self._seconds_to_rest()
             except StorageClosed as error:
                 # Nothing can record it: after the next start the message goes out again.
                 log.warning("lane.ended destination=%s error=%s", self.destination.name, error)
@@ -210,11 +211,7 @@ class DestinationWorker:
         else:
             results = self._store.write_now(take_several, requests, small=is_small)
         self._last_rules = requests[0].rules
-        for request, result in zip(requests, results, strict=True):
-            if request.finished is not None:
-                request.finished.log(result.recorded)
-            for dead in result.ended:
-                log_dead(dead)
+        log_turns(requests, results)
         return results
 
     def _requests(self, hand: Hand, most: int) -> list[TurnRequest]:
@@ -222,6 +219,7 @@ class DestinationWorker:
         with self._waking:  # one thread tries first, the others see its result
             is_first, self._is_first = self._is_first, False
         self._is_untried = self._is_untried and not hand.finished
+        most = 0 if hand.is_held_up else most
         if not hand.has_arrived():
             self._at_once = 1  # the record of a failure may pause the destination
         most = 0 if self._stopping.is_set() else min(most, 1 if is_first else self._at_once)
@@ -253,7 +251,7 @@ class DestinationWorker:
         """Send claimed messages, one after the other, as long as they arrive and it is soon."""
         began = time.monotonic()
         hand = Hand(unsent=claims)
-        while hand.unsent:
+        while hand.unsent and not hand.is_held_up:
             is_late = time.monotonic() - began > SOON or self._stopping.is_set()
             if hand.finished and (is_late or not hand.has_arrived()):
                 self._at_once = len(hand.finished)
@@ -275,6 +273,8 @@ class DestinationWorker:
             lambda attempt: self._run(lambda: others.and_(self._finished(claim, message, attempt)))
         )
         attempt = self._send(self.destination, message)
+        if attempt.is_none:
+            return others.held_up(claim)
         self._count(self.destination.name, attempt.outcome, attempt.duration_ms / 1000)
         return others.and_(self._finished(claim, message, attempt))
 

@@ -29,7 +29,7 @@ from tests.support.commands import TOP, children
 from tests.support.live import ROUTES, free_port, live_part, until
 from tests.support.loopback import Visit, raw
 from tests.support.raw import ask, request
-from tests.support.served import SECRET, SOURCE
+from tests.support.served import SECRET, SOURCE, event
 from tests.wire.test_memory import memory
 
 MODULE = "tests.support.misbehaving"
@@ -308,6 +308,38 @@ def test_one_that_never_starts_is_tried_again_with_pauses_and_said(
     assert len(starts) >= slot.HOPELESS
     assert starts[-1] - starts[0] >= slot.FIRST_PAUSE / 2 * 3
     assert "receiver_senders 0" in metrics
+
+
+class Heard(Senders):
+    """Senders that note what they are asked for."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
+        self.attempts: list[Attempt] = []
+
+    def send(self, destination: Destination, message: Message) -> Attempt:
+        attempt = super().send(destination, message)
+        self.attempts.append(attempt)
+        return attempt
+
+
+def test_a_message_waits_for_a_sender_and_counts_against_nobody_meanwhile(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, ops: Destination
+) -> None:
+    monkeypatch.setattr(process, "launch", failing)
+    with closing(Heard()) as senders:
+        routes = ROUTES.replace("console://", ops.url)
+        with live_part(tmp_path, routes, {}, {}, sending=senders) as node:
+            assert node.post(event("FAILED", "run-1", "1"))[0] == 202
+            until(lambda: len(senders.attempts) > 1)
+            monkeypatch.setattr(process, "launch", misbehaving)
+            until(lambda: node.ask("/api/deliveries")[1]["items"][0]["state"] == "sent")
+            _, shown, _ = node.ask("/api/executions/asteroid/run-1")
+    (delivery,) = shown["deliveries"]
+    assert [each["outcome"] for each in delivery["attempts"]] == ["delivered"]
+    assert [each.is_none for each in senders.attempts] == [True] * (len(senders.attempts) - 1) + [
+        False
+    ]
 
 
 def test_each_destination_keeps_its_sender(

@@ -148,7 +148,8 @@ class Senders:
                 if error.has_begun or time.monotonic() >= until:
                     return _broken(error, "the process that sends ended")
             except SenderNotStarted as error:
-                return Attempt(Outcome.FAILED, f"the process that sends is not there: {error}")
+                said = f"the process that sends is not there: {error}"
+                return Attempt(Outcome.FAILED, said, is_none=True)
             except SenderOutOfReach as error:
                 if not self._close_idle() or time.monotonic() >= until:
                     said = f"the process that sends cannot be reached: {error}"
