@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -110,6 +111,23 @@ def test_who_cuts_a_kept_connection_unanswered_is_not_trusted_with_one_again() -
         assert "the connection ended" in cut.detail
         assert [send(title).outcome for title in "cde"] == [Outcome.DELIVERED] * 3
     assert (len(visits), len(seen)) == (4, 5)
+
+
+def test_a_server_that_wants_a_certificate_is_quoted_in_plain_words(tmp_path: Path) -> None:
+    authority, context = certificate(tmp_path)
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_verify_locations(authority)
+
+    def visited(visit: Visit) -> None:
+        with suppress(OSError), context.wrap_socket(visit.connection, server_side=True) as tls:
+            tls.recv(1)
+
+    with raw(visited) as (port, _):
+        url = f"jsons://127.0.0.1:{port}/secret-path?verify=no"
+        attempt = sending.send(Destination("ops", url, timeout=10), Message("A title", "body"))
+    # The system may drop the words with which the server ends it.
+    assert attempt.detail.startswith("it was sent, and no answer came (the connection ended: ")
+    assert not [word for word in ("Pool", "url", "=", "/", "_") if word in attempt.detail]
 
 
 EARLY = b"HTTP/1.1 103 Early Hints\r\nLink: </a>; rel=preload\r\n\r\n"

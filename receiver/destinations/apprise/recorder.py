@@ -239,10 +239,16 @@ def is_lack(error: BaseException) -> bool:
     return isinstance(error, OSError | MemoryError) or type(error) in (LookupError, ImportError)
 
 
+def _inner(error: BaseException) -> BaseException | None:
+    """Return the error that another one comes from; some only hold it as their argument."""
+    held = error.args[0] if error.args else None
+    return error.__cause__ or error.__context__ or (held if isinstance(held, OSError) else None)
+
+
 def root_cause(error: BaseException) -> str:
     """Describe the first cause of an error: libraries wrap it up to three times."""
     first = error
-    while (inner := error.__cause__ or error.__context__) is not None and inner is not error:
+    while (inner := _inner(error)) is not None and inner is not error:
         error = inner
         if isinstance(error, OSError | http.client.HTTPException):
             first = error
