@@ -177,6 +177,26 @@ def test_a_connection_on_which_more_came_than_the_answer_is_not_used_again() -> 
             assert len(visits) == 1, whole
 
 
+def test_who_says_something_unasked_is_not_trusted_with_a_kept_connection_again() -> None:
+    may_say, has_said = threading.Event(), threading.Event()
+
+    def visited(visit: Visit) -> None:
+        visit.read_request()
+        visit.say(OK)
+        may_say.wait(20)
+        if not has_said.is_set():
+            visit.say(REFUSED)
+            has_said.set()
+        answering([])(visit)
+
+    with told(visited) as (send, visits):
+        assert send("a").outcome is Outcome.DELIVERED
+        may_say.set()
+        assert has_said.wait(20)
+        assert [send(title).outcome for title in "bcd"] == [Outcome.DELIVERED] * 3
+        assert len(visits) == 4
+
+
 def test_the_deadline_ends_what_hangs_on_a_kept_connection_too() -> None:
     def visited(visit: Visit) -> None:
         for title in (b'"a"', b'"c"'):

@@ -8,11 +8,14 @@ Only who has imported Apprise imports this module: `urllib3` comes with it.
 
 from __future__ import annotations
 
+import contextlib
+import socket
 from typing import Any
 
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
+from receiver.destinations.apprise import sessions
 from receiver.destinations.apprise.recorder import current_recorder
 
 # A larger piece goes by itself: to put it together would cost more than it saves.
@@ -26,6 +29,17 @@ class _InOnePiece:
     _length = 0
     timeout: Any
     sock: Any
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether it can be used again. Who says something unasked is not trusted any more."""
+        if super().is_connected:  # type: ignore[misc]
+            return True
+        if type(self.sock) is socket.socket:
+            with contextlib.suppress(OSError):
+                if self.sock.recv(1, socket.MSG_PEEK):
+                    sessions.distrust()
+        return False
 
     def request(self, *arguments: Any, **named: Any) -> None:
         """Send a request."""

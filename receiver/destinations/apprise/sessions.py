@@ -84,7 +84,7 @@ def change_requests(change: Callable[[dict[str, Any]], None] | None) -> None:
 
 
 def distrust() -> None:
-    """Keep no connection of this thread any more, because a kept one was cut."""
+    """Keep no connection of this thread any more: a kept one was cut, or said more than asked."""
     if (own := thread_session()) is not None:
         own.keeps = False
 
