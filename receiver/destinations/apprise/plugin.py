@@ -68,6 +68,8 @@ class KnownPlugin:
                 "Notification service '%s' raised an exception.", plugin.service_name
             )
             return False
+        finally:
+            sessions.change_requests(None)
 
 
 def way_of(client: Any) -> Callable[..., object]:
