@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -10,7 +11,7 @@ from tests.support import people
 
 
 @pytest.fixture(autouse=True)
-def _ended() -> Iterator[None]:
-    """Close the stores of a test's walks after it."""
+def _ended(tmp_path: Path) -> Iterator[None]:
+    """Close the stores of a test's walks after it, and before their folder is removed."""
     with people.ending():
         yield

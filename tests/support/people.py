@@ -25,7 +25,7 @@ from receiver.dispatch.operators import list_silences
 from receiver.dispatch.presence import Observation, Refused
 from receiver.dispatch.retry import follow, with_others
 from receiver.dispatch.turn import FinishedAttempt, TurnRequest, policy_at, record_and_claim
-from receiver.errors import StorageClosed
+from receiver.errors import StorageUnavailable
 from receiver.events import Event, Status
 from receiver.intake.receive import Intake, Receipt, VerifiedWebhook
 from receiver.links import NO_LINKS, Links
@@ -83,7 +83,7 @@ def ending() -> Iterator[None]:
         yield
     finally:
         for walk in _BEGUN.pop():
-            with suppress(StorageClosed):
+            with suppress(StorageUnavailable):  # closed, or its file was moved
                 walk.store.check_writable()
                 walk.store.close()
 
