@@ -52,7 +52,7 @@ MET = 0.02
 SOON = 0.1
 AT_ONCE = 8
 # While webhooks go first, a thread rests so many times what it worked, in steps (seconds).
-TIMES, STEP, LONGEST = 15, 0.004, 0.1
+TIMES, STEP, LONGEST = 8, 0.004, 0.1
 
 
 class IntakeFirst:

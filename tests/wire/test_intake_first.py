@@ -35,6 +35,6 @@ def test_intake_is_busy_while_many_webhooks_wait_and_not_after_their_answers(
         finally:
             go_on.set()
         assert {answer.result(30)[0] for answer in answers} == {202}
-        assert not batcher.is_busy()
+        until(lambda: not batcher.is_busy())
         assert receiver.post(b"{}")[0] != 202
         assert not batcher.is_busy()

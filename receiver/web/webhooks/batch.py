@@ -31,8 +31,10 @@ from receiver.web.webhooks.spool import Spooling
 
 # Seconds without an answer after which a database counts as away, where a webhook may be spooled.
 PATIENCE = 2.0
-# Intake is busy while so many webhooks wait for their answers.
+# Intake is busy while so many webhooks wait for their answers, and so long after that (seconds):
+# many are answered at once, and their senders need a moment for the next ones.
 MANY = 8
+A_MOMENT = 0.05
 
 
 @dataclass(slots=True)
@@ -81,10 +83,14 @@ class WebhookBatcher:
         self._buckets: dict[tuple[str, float], TokenBucket] = {}
         self._waiting: list[PendingWebhook] = []
         self._unanswered = 0
+        self._busy_until = 0.0  # monotonic seconds
 
     def is_busy(self) -> bool:
-        """Return whether many webhooks wait for their answers. Any thread may ask."""
-        return self._unanswered >= MANY
+        """Return whether many webhooks wait for their answers, or did just now.
+
+        Any thread may ask.
+        """
+        return self._unanswered >= MANY or time.monotonic() < self._busy_until
 
     async def take(
         self, source: Source, headers: list[tuple[bytes, bytes]], body: bytes
@@ -110,6 +116,8 @@ class WebhookBatcher:
             await spooling.keep(pending.to_spool())
             receipt = None
         finally:
+            if self._unanswered >= MANY:
+                self._busy_until = time.monotonic() + A_MOMENT
             self._unanswered -= 1
         assert pending.webhook is not None
         return (pending.webhook if receipt is None else receipt), pending.key
