@@ -27,6 +27,10 @@ from receiver.web.server.limits import MAX_HEAD, Bounds
 log = logging.getLogger("receiver")
 
 
+# The time in which connections that were just accepted become ours (seconds): a turn of the loop.
+ACCEPTED_WITHIN = 0.02
+
+
 class Server(uvicorn.Server):
     """A uvicorn server that drains on SIGTERM and SIGINT and then ends with exit code 0.
 
@@ -114,6 +118,13 @@ class Server(uvicorn.Server):
 
     def _leave_to_successor(self) -> None:
         """Accept no more connections: the socket's other owner keeps them."""
+        for server in self.servers:
+            for each in server.sockets:
+                self._loop.remove_reader(each)
+        # A closed server drops what it has just accepted, so that is taken first.
+        self._loop.call_later(ACCEPTED_WITHIN, self._close_servers)
+
+    def _close_servers(self) -> None:
         for each in self.servers:
             each.close()
 
