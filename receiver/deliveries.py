@@ -112,7 +112,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One try of a delivery; `is_none`: nobody was there to make it. `detail` shows no secrets.
+    """Try of a delivery; `is_none`: nobody was there to make it. `detail` shows no secrets.
 
     `permanent`: no retry can mend it. `retry_after`: the wait that the destination asks for (s).
     """

@@ -24,7 +24,7 @@ _NO_MEANING = frozenset({"line", "path", "warnings", "text", "written_out"})
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """All of routes.yaml. `warnings` are whole lines for people.
+    """Rules: all of routes.yaml. `warnings` are whole lines for people.
 
     `text` is the file as it is written, without comments; empty if secrets may be `written_out` in
     it, at these places.

@@ -57,9 +57,9 @@ class Listing(Protocol):
 
     A page is newest first, with the cursor of the next one. With `most`, a page that has to be
     searched for looks at so many rows at most: it may be short, even empty, and the cursor goes on
-    below what it looked at. But for lists, the view of an event has
-    `judged`: its entry as it was judged last, with the execution of that time. That of a delivery
-    that waits has `obstacles` (records.Obstacles).
+    below what it looked at. But for lists, the view of an event has `judged`: its entry as it was
+    judged last, with the execution of that time. That of a delivery that waits has `obstacles`
+    (records.Obstacles).
     """
 
     def execution(
@@ -74,11 +74,7 @@ class Listing(Protocol):
         """
 
     def executions(
-        self,
-        conditions: Mapping[str, str],
-        limit: int,
-        after: int | None,
-        most: int | None = None,
+        self, conditions: Mapping[str, str], limit: int, after: int | None, most: int | None = None
     ) -> Page:
         """Return a page of executions.
 
@@ -87,11 +83,7 @@ class Listing(Protocol):
         """
 
     def events(
-        self,
-        conditions: Mapping[str, str],
-        limit: int,
-        after: int | None,
-        most: int | None = None,
+        self, conditions: Mapping[str, str], limit: int, after: int | None, most: int | None = None
     ) -> Page:
         """Return a page of all authentic events, the quarantined included.
 

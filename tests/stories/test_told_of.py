@@ -1,4 +1,4 @@
-"""Who was told of the present stay of an execution: by a message, a list, or only in print."""
+"""Stories of who was told of the present stay of an execution: by a message, a list, in print."""
 
 from __future__ import annotations
 
@@ -39,13 +39,22 @@ def told_of(walk: Walk, *executions: str) -> dict[str, bool]:
 
 
 def told_now(walk: Walk) -> dict[str, list[tuple[str, str, str]]]:
-    """Whom the first page names, by the execution that failed."""
+    """Return whom the first page names, by the execution that failed."""
     return {
         each["execution_id"]: [
             (to["destination"], to["kind"], to["state"]) for to in each["told"]
         ]
         for each in walk.store.failed(0, 9)
     }  # fmt: skip
+
+
+def two_fail_in_a_silence(walk: Walk) -> None:
+    """Let two executions fail while their agent is silenced for an hour."""
+    of = Silence({"agent": ("Silenced *",)}, "deploy", "Ann", walk.now, walk.now + HOUR)
+    walk.do(lambda t: t.add_silence(of, walk.now))
+    for execution in ("sil-1", "sil-2"):
+        walk.comes(FAILED, execution, agent_name="Silenced bot")
+    walk.gets()
 
 
 def test_word_of_how_a_wait_ended_tells_of_the_failure_that_ended_it(walk: Walk) -> None:
@@ -61,11 +70,7 @@ def test_word_of_how_a_wait_ended_tells_of_the_failure_that_ended_it(walk: Walk)
 
 
 def test_a_list_tells_of_each_execution_that_it_names(walk: Walk) -> None:
-    of = Silence({"agent": ("Silenced *",)}, "deploy", "Ann", walk.now, walk.now + HOUR)
-    walk.do(lambda t: t.add_silence(of, walk.now))
-    for execution in ("sil-1", "sil-2"):
-        walk.comes(FAILED, execution, agent_name="Silenced bot")
-    walk.gets()
+    two_fail_in_a_silence(walk)
     assert told_of(walk, "sil-1", "sil-2") == {}
     walk.passes(HOUR)
     assert len(walk.gets("ops")) == 1
@@ -75,11 +80,7 @@ def test_a_list_tells_of_each_execution_that_it_names(walk: Walk) -> None:
 
 
 def test_a_list_tells_of_them_at_another_destination_too(walk: Walk) -> None:
-    of = Silence({"agent": ("Silenced *",)}, "deploy", "Ann", walk.now, walk.now + HOUR)
-    walk.do(lambda t: t.add_silence(of, walk.now))
-    for execution in ("sil-1", "sil-2"):
-        walk.comes(FAILED, execution, agent_name="Silenced bot")
-    walk.gets()
+    two_fail_in_a_silence(walk)
     walk.passes(HOUR)
     walk.gets("ops", GONE)
     assert told_of(walk, "sil-1", "sil-2") == {}

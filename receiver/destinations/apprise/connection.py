@@ -22,7 +22,10 @@ from receiver.destinations.apprise.recorder import current_recorder
 _MOST_TOGETHER = 65_536
 
 
-class _InOnePiece:
+_OfUrllib3: Any = object  # at run time, _InOnePiece stands before one of its connections
+
+
+class _InOnePiece(_OfUrllib3):  # type: ignore[misc]
     """Connection whose request leaves in one piece. It stands before a class of urllib3."""
 
     _pieces: list[bytes] | None = None
@@ -32,8 +35,8 @@ class _InOnePiece:
 
     @property
     def is_connected(self) -> bool:
-        """Whether it can be used again. Who says something unasked is not trusted any more."""
-        if super().is_connected:  # type: ignore[misc]
+        """Say whether it can be used again. Who says something unasked is not trusted any more."""
+        if super().is_connected:
             return True
         if type(self.sock) is socket.socket:
             with contextlib.suppress(OSError):
@@ -46,7 +49,7 @@ class _InOnePiece:
         self._leave_to_deadline()
         self._pieces, self._length = [], 0
         try:
-            super().request(*arguments, **named)  # type: ignore[misc]
+            super().request(*arguments, **named)
             self._send_pieces()
         finally:
             self._pieces = None
@@ -54,18 +57,18 @@ class _InOnePiece:
     def send(self, data: Any) -> None:
         """Hold back what is a part of a request."""
         if self._pieces is None:
-            super().send(data)  # type: ignore[misc]
+            super().send(data)
         elif type(data) is bytes and self._length + len(data) <= _MOST_TOGETHER:
             self._pieces.append(data)
             self._length += len(data)
         else:
             self._send_pieces()
-            super().send(data)  # type: ignore[misc]
+            super().send(data)
 
     def getresponse(self) -> Any:
         """Wait for the answer."""
         self._leave_to_deadline()
-        return super().getresponse()  # type: ignore[misc]
+        return super().getresponse()
 
     def _leave_to_deadline(self) -> None:
         if self.sock is not None and current_recorder() is not None:
@@ -74,7 +77,7 @@ class _InOnePiece:
     def _send_pieces(self) -> None:
         if pieces := self._pieces:
             self._pieces, self._length = [], 0
-            super().send(b"".join(pieces))  # type: ignore[misc]
+            super().send(b"".join(pieces))
 
 
 class _PlainConnection(_InOnePiece, HTTPConnection):

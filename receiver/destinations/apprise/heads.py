@@ -80,6 +80,7 @@ class OneAnswer(http.client.HTTPResponse):
         """End the connection, if more has come than the answer. The library calls it at its end."""
         raw = getattr(self.fp, "raw", None)
         if isinstance(raw, socket.SocketIO):
+            # Only what is read already counts: to read on would wait.
             raw.readinto = _nothing_more  # type: ignore[assignment,method-assign]
             if self.fp.peek(1):
                 sessions.distrust()

@@ -64,6 +64,7 @@ class KnownPlugin:
         except Exception as error:
             if is_lack(error):
                 raise
+            # As Apprise's object does it: whatever a plugin raises, it has not sent the message.
             logging.getLogger("apprise").warning(
                 "Notification service '%s' raised an exception.", plugin.service_name
             )

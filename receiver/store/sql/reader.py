@@ -48,20 +48,12 @@ class SqlReader(ABC):
         return self._look(lambda db: stories.execution(db, source, execution_id, newest))
 
     def executions(
-        self,
-        conditions: Mapping[str, str],
-        limit: int,
-        after: int | None,
-        most: int | None = None,
+        self, conditions: Mapping[str, str], limit: int, after: int | None, most: int | None = None
     ) -> Page:
         return self._look(lambda db: executions.executions(db, conditions, limit, after, most))
 
     def events(
-        self,
-        conditions: Mapping[str, str],
-        limit: int,
-        after: int | None,
-        most: int | None = None,
+        self, conditions: Mapping[str, str], limit: int, after: int | None, most: int | None = None
     ) -> Page:
         return self._look(lambda db: events.events(db, conditions, limit, after, most))
 

@@ -32,7 +32,7 @@ HEADS = {
 
 
 def read(parse: Any, head: bytes) -> tuple[Any, ...]:
-    """What a parser makes of a head: its lines, its defects, the rest of the file."""
+    """Return what a parser makes of a head: its lines, its defects, the rest of the file."""
     file = io.BytesIO(head + b"rest")
     made = parse(file)
     defects = [type(each) for each in made.defects]
